@@ -1,0 +1,46 @@
+"""Cinderless: the Lambda functions, and nothing else. Each hands its event to the room that answers it."""
+
+from typing import Any
+
+from chalice import Chalice, Rate
+from chalice.app import CloudWatchEvent, SQSEvent
+
+from chalicelib.api import mount
+
+app = Chalice(app_name='cinderless')
+mount(app)
+
+
+@app.on_sqs_message(queue='cinderless-work', batch_size=10, name='start_workflow')
+def start_workflow(event: SQSEvent) -> Any:
+    from chalicelib.tasks import start
+
+    return start.run(event.to_dict())
+
+
+@app.lambda_function(name='volume_worker')
+def volume_worker(event: dict[str, Any], context: Any) -> Any:
+    from chalicelib import tasks
+
+    return tasks.run(event, context)
+
+
+@app.lambda_function(name='backup_worker')
+def backup_worker(event: dict[str, Any], context: Any) -> Any:
+    from chalicelib import tasks
+
+    return tasks.run(event, context)
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES), name='reconcile')
+def reconcile(event: CloudWatchEvent) -> Any:
+    from chalicelib.tasks import reconcile
+
+    return reconcile.run(event.to_dict())
+
+
+@app.schedule(Rate(5, unit=Rate.MINUTES), name='report_pools')
+def report_pools(event: CloudWatchEvent) -> Any:
+    from chalicelib.tasks import report_pools
+
+    return report_pools.run(event.to_dict())

@@ -1,0 +1,87 @@
+"""Settings: read once from the function's environment, with defaults that are Cinder's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """What a function is told by the template. Names in upper case are the environment variables."""
+
+    #: Prefix of every table's name: the stack's name.
+    table_prefix: str
+    #: URL of the queue that carries accepted work to ``start_workflow``.
+    work_queue_url: str
+    #: ``arn:...:stateMachine:<stack>-``; a machine's ARN is this and the machine's name.
+    state_machine_prefix: str
+    #: ``arn:...:execution:<stack>-``; an execution's ARN is this, the machine's name, ':' and the execution's name.
+    execution_prefix: str
+    #: Functions that reach backends; everything else invokes them.
+    volume_worker: str
+    backup_worker: str
+    backup_bucket: str
+    #: Key that wraps backup data keys, LUKS keys and stored CHAP secrets.
+    kms_key_id: str
+    #: SSM parameter that holds the backends document (JSON).
+    backends_parameter: str
+    #: Secret that holds the standalone identity's document and signing key; unused when ``keystone_url`` is set.
+    identity_secret: str
+    #: External Keystone, ends in /v3; empty for the standalone identity.
+    keystone_url: str
+    keystone_username: str
+    keystone_project: str
+    #: Secret that holds the service user's password.
+    keystone_secret: str
+    glance_url: str
+    nova_url: str
+    #: What links show when a stage or a custom domain stands before the API; empty: taken from the request.
+    public_endpoint: str
+    region: str
+    default_availability_zone: str
+    default_volume_type: str
+    #: Attempts to place and provision one volume (Cinder's scheduler_max_attempts).
+    scheduler_max_attempts: int
+    #: Seconds after which a backend's report is stale (Cinder's service_down_time is 60, its polling 60).
+    report_max_age: int
+    #: Bytes of one object of a backup.
+    pack_size: int
+    osapi_max_limit: int
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str]) -> Settings:
+        """Read every field from its upper-case name; numbers are checked."""
+        values = {field.name: cls._read(field, environment) for field in dataclasses.fields(cls)}
+        return cls(**values)  # type: ignore[arg-type]  # the reader returns each field's own type
+
+    @staticmethod
+    def _read(field: dataclasses.Field[object], environment: dict[str, str]) -> str | int:
+        name = field.name.upper()
+        text = environment.get(name, str(DEFAULTS.get(field.name, '')))
+        if field.type != 'int':
+            return text
+        if not text.isdigit():
+            raise ValueError(f'{name}={text!r} is not a whole number')
+        return int(text)
+
+
+DEFAULTS: dict[str, str | int] = {
+    'table_prefix': 'cinderless',
+    'keystone_username': 'cinder',
+    'keystone_project': 'service',
+    'region': os.environ.get('AWS_REGION', os.environ.get('AWS_DEFAULT_REGION', 'us-east-1')),
+    'default_availability_zone': 'nova',
+    'default_volume_type': '__DEFAULT__',
+    'scheduler_max_attempts': 3,
+    'report_max_age': 600,
+    'pack_size': 32 * 1024 * 1024,
+    'osapi_max_limit': 1000,
+}
+
+
+@functools.cache
+def settings() -> Settings:
+    """The running function's settings."""
+    return Settings.from_environment(dict(os.environ))

@@ -1,0 +1,68 @@
+"""What the data path agrees on: a volume or snapshot opened for reading or writing.
+
+The iSCSI initiator and the EBS driver supply devices; the backup engine consumes them.
+Offsets and lengths are bytes, and multiples of ``block_size`` unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Protocol
+
+#: What ``read_many`` yields and ``write_many`` takes: (offset in bytes, data).
+Extent = tuple[int, memoryview]
+
+
+class BlockDevice(Protocol):
+    """An opened volume. Not thread-safe: one device belongs to one thread; open another for another.
+
+    Every method raises a ``DeviceError``: after one, only ``close`` is of use.
+    """
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of one logical block, the unit of offsets and lengths."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes."""
+
+    def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+        """Read (offset, length) ranges with several requests in flight; yield them in the order asked.
+
+        The memoryview of an extent is valid only until the next one is asked for.
+        """
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Write all of ``data``; it is durable after ``flush``."""
+
+    def write_many(self, extents: Iterable[Extent]) -> None:
+        """Write extents with several requests in flight; all are written on return, and durable after ``flush``.
+
+        A buffer may be reused by the caller only after the iterator has been asked for the next extent.
+        """
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make the range read as zeroes: unmapped where the device promises zeroes, else written."""
+
+    def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """Yield (offset, length) of what may hold data, ascending; the rest surely reads as zeroes.
+
+        A device without an allocation map yields the whole range.
+        """
+
+    def flush(self) -> None:
+        """Make everything written durable (SYNCHRONIZE CACHE)."""
+
+    def close(self) -> None:
+        """End the session; safe to repeat."""
+
+    def __enter__(self) -> BlockDevice: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,205 @@
+"""The contract between the service and a storage backend, in Cinder's verbs.
+
+Rules that hold for every verb:
+
+* **Idempotent.** A verb may be repeated after a crash at any point and then gives the same result: a create looks up
+  what exists first, a delete of a missing object succeeds.
+* **Errors** are translated at the driver's edge into ``chalicelib.errors``: ``BackendUnavailable`` (down, slow,
+  unintelligible: another candidate may do), ``BackendFull`` (no space: another candidate may do),
+  ``BackendMisconfigured``, ``VolumeIsBusy`` / ``SnapshotIsBusy`` (the record goes back to ``available``),
+  ``ProviderNotFound`` (a source that must exist is gone), ``NotSupported``, ``InvalidConnector`` (400).
+  A failed verb leaves nothing behind that a repeat or a delete would not find.
+* **Names** on the backend are ``volume-<id>`` and ``snapshot-<id>`` (Cinder's volume_name_template), so that an
+  orphan can be found and told apart by its name alone.
+* A returned ``ModelUpdate`` holds only fields of the record that the driver owns (``provider_location``,
+  ``provider_id``), never a secret.
+
+Optional verbs are declared in ``Capabilities``; what a driver lacks is done above it by copying data.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from chalicelib.device import BlockDevice
+from chalicelib.errors import NotSupported
+
+#: Fields of the record that a driver may set.
+ModelUpdate = Mapping[str, Any]
+
+#: What os-brick reports of a host: initiator, ip, host, multipath, instance, ...
+Connector = Mapping[str, Any]
+
+#: ``{'driver_volume_type': ..., 'data': {...}}``, exactly as os-brick reads it.
+ConnectionInfo = dict[str, Any]
+
+GIB = 1024**3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VolumeRef:
+    """What a driver may know of a volume. ``size`` in GiB."""
+
+    id: str
+    size: int
+    project_id: str
+    host: str = ''
+    name_id: str = ''
+    provider_id: str | None = None
+    provider_location: str | None = None
+    availability_zone: str | None = None
+    multiattach: bool = False
+    extra_specs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    qos_specs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The object's name on the backend; ``name_id`` differs from ``id`` after a migration."""
+        return f'volume-{self.name_id or self.id}'
+
+    @property
+    def pool(self) -> str:
+        """The part after '#' of ``host@backend#pool``."""
+        return self.host.partition('#')[2]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """What a driver may know of a snapshot. ``size`` in GiB is that of the volume when it was taken."""
+
+    id: str
+    size: int
+    volume: VolumeRef
+    provider_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f'snapshot-{self.id}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do beyond the required verbs; docs and fallbacks read it."""
+
+    storage_protocol: str
+    #: A snapshot of an attached volume is consistent at one point in time.
+    snapshot_attached: bool = False
+    #: ``create_cloned_volume`` works on the backend, without moving the data through a worker.
+    clone: bool = False
+    revert: bool = False
+    online_extend: bool = False
+    multiattach: bool = False
+    manage: bool = False
+    retype: bool = False
+    #: A new volume surely reads as zeroes.
+    zeroed_volumes: bool = False
+
+
+class Driver(abc.ABC):
+    """One configured backend. Instances are cheap, hold no state but clients, and serve one thread at a time."""
+
+    capabilities: Capabilities
+
+    def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
+        """``backend`` is the name in the backends document; ``options`` are its validated options, secrets resolved."""
+        self.backend = backend
+        self.options = options
+
+    @abc.abstractmethod
+    def check_for_setup_error(self) -> None:
+        """Reach the backend once. Raises BackendUnavailable or BackendMisconfigured."""
+
+    @abc.abstractmethod
+    def get_volume_stats(self) -> dict[str, Any]:
+        """Report capacities and capabilities in Cinder's form: volume_backend_name, vendor_name, driver_version,
+        storage_protocol and ``pools``, each with pool_name, total_capacity_gb, free_capacity_gb,
+        provisioned_capacity_gb, reserved_percentage, thin_provisioning_support, max_over_subscription_ratio, ...
+        """
+
+    @abc.abstractmethod
+    def create_volume(self, volume: VolumeRef) -> ModelUpdate:
+        """Make an empty volume of ``size`` GiB; an existing one of that name and size is the result."""
+
+    @abc.abstractmethod
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        """Make a volume with the snapshot's data, extended to ``volume.size``. Raises ProviderNotFound."""
+
+    @abc.abstractmethod
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
+        """Make a volume with the source's data as of one moment, extended to ``volume.size``."""
+
+    @abc.abstractmethod
+    def delete_volume(self, volume: VolumeRef) -> None:
+        """Remove the volume and its exports; a missing one is success. Raises VolumeIsBusy while a session uses it."""
+
+    @abc.abstractmethod
+    def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        """Grow to ``new_size`` GiB; a volume that already has it is success. Never shrinks. Raises BackendFull."""
+
+    @abc.abstractmethod
+    def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
+        """Freeze the volume's data as of one moment under the snapshot's name."""
+
+    @abc.abstractmethod
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        """Remove the snapshot; a missing one is success. Raises SnapshotIsBusy."""
+
+    @abc.abstractmethod
+    def initialize_connection(
+        self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
+    ) -> ConnectionInfo:
+        """Let this connector, and no other, reach the volume; return how.
+
+        ``export_id`` names this path (the attachment's id). The same export_id again gives the same answer, secret
+        included. ``data`` follows os-brick: for iSCSI target_portal, target_iqn, target_lun, target_discovered,
+        auth_method, auth_username, auth_password, volume_id. Raises InvalidConnector.
+        """
+
+    @abc.abstractmethod
+    def terminate_connection(self, volume: VolumeRef, export_id: str) -> None:
+        """Take away the one path that ``export_id`` names, sessions included; a missing one is success."""
+
+    @abc.abstractmethod
+    def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
+        """Open the volume's data for a worker of the service itself.
+
+        Several workers may open the same volume under the same ``export_id``; each gets a session of its own.
+        The device is closed by the caller; the path stays until ``close_volume``.
+        """
+
+    @abc.abstractmethod
+    def close_volume(self, volume: VolumeRef, export_id: str) -> None:
+        """Take away the path that ``open_volume`` made; a missing one is success."""
+
+    @abc.abstractmethod
+    def open_snapshot(self, snapshot: SnapshotRef, export_id: str) -> BlockDevice:
+        """Open a snapshot's data for reading, as ``open_volume`` does a volume's."""
+
+    @abc.abstractmethod
+    def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
+        """Take away the path that ``open_snapshot`` made; a missing one is success."""
+
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+        """Bring the volume back to the snapshot's data, in place. Only with ``capabilities.revert``."""
+        raise self._unsupported('revert_to_snapshot')
+
+    def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
+        """Return the size in GiB, rounded up, of an object that is to come under management."""
+        raise self._unsupported('manage_existing')
+
+    def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        """Bring an existing object under the volume's name."""
+        raise self._unsupported('manage_existing')
+
+    def list_objects(self) -> list[str]:
+        """Return the names of all volumes and snapshots on the backend that carry our name templates.
+
+        The reconciler compares them with the records and removes orphans after a grace time.
+        """
+        raise self._unsupported('list_objects')
+
+    def _unsupported(self, operation: str) -> NotSupported:
+        return NotSupported(backend=self.backend, operation=operation, reason='the driver does not offer it')

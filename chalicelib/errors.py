@@ -1,0 +1,330 @@
+"""Every error the service raises, in one tree, under Cinder's own names.
+
+    CinderlessError
+    |-- Invalid (400)            InvalidInput, InvalidVolume, InvalidSnapshot, InvalidBackup, InvalidVolumeType, ...
+    |-- Unauthorized (401)
+    |-- PolicyNotAuthorized (403)
+    |-- NotFound (404)           VolumeNotFound, SnapshotNotFound, BackupNotFound, ...
+    |-- VersionNotAcceptable (406)
+    |-- Conflict (409)           VolumeTypeExists, ConflictNovaUsingAttachment, ...
+    |-- OverQuota (413)          VolumeLimitExceeded, VolumeSizeExceedsAvailableQuota, ...
+    |-- UnsupportedMediaType (415)
+    |-- ServiceUnavailable (503)
+    |-- NoValidBackend           no candidate is left: the volume goes to `error` with a user message
+    |-- DriverError              a backend refused or failed
+    |   |-- BackendUnavailable       down, slow or unintelligible: another candidate may do
+    |   |-- BackendFull              no space: another candidate may do
+    |   |-- VolumeIsBusy, SnapshotIsBusy, InvalidConnector, ...
+    |-- BackupError              RepositoryError, IntegrityError (a stored byte is wrong), BackupCanceled
+    |-- DeviceError              the data path: LoginFailed, DeviceTimeout, ProtocolError, CheckCondition
+
+A class name is also the error name that a state machine catches, so a name is part of the interface.
+Messages are shown to users: they say what is wrong, with which value, and what to do. They never hold a secret.
+"""
+
+from __future__ import annotations
+
+
+class CinderlessError(Exception):
+    """Base of all errors; ``code`` is the HTTP status the API answers with."""
+
+    code = 500
+    template = 'The server has either erred or is incapable of performing the requested operation.'
+
+    def __init__(self, message: str | None = None, **facts: object) -> None:
+        self.facts = facts
+        self.message = message if message is not None else self.template.format(**facts)
+        super().__init__(self.message)
+
+
+class Invalid(CinderlessError):
+    code = 400
+    template = 'Unacceptable parameters.'
+
+
+class ValidationError(Invalid):
+    """The body does not match the route's schema; the message is Cinder's schema message."""
+
+
+class InvalidInput(Invalid):
+    template = 'Invalid input received: {reason}'
+
+
+class InvalidVolume(Invalid):
+    template = 'Invalid volume: {reason}'
+
+
+class InvalidSnapshot(Invalid):
+    template = 'Invalid snapshot: {reason}'
+
+
+class InvalidBackup(Invalid):
+    template = 'Invalid backup: {reason}'
+
+
+class InvalidGroup(Invalid):
+    template = 'Invalid Group: {reason}'
+
+
+class InvalidVolumeType(Invalid):
+    template = 'Invalid volume type: {reason}'
+
+
+class InvalidParameterValue(Invalid):
+    template = '{err}'
+
+
+class InvalidAvailabilityZone(Invalid):
+    template = "Availability zone '{az}' is invalid."
+
+
+class InvalidTypeAvailabilityZones(Invalid):
+    template = "Volume type is only usable in AZs '{az}'."
+
+
+class InvalidConnector(Invalid):
+    template = "Connector doesn't have required information: {missing}"
+
+
+class InvalidAttachmentMode(Invalid):
+    template = "Invalid attaching mode '{mode}' for volume {volume_id}."
+
+
+class Unauthorized(CinderlessError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    code = 401
+    template = 'The request you have made requires authentication.'
+
+
+class PolicyNotAuthorized(CinderlessError):
+    code = 403
+    template = "Policy doesn't allow {action} to be performed."
+
+
+class NotFound(CinderlessError):
+    code = 404
+    template = 'The resource could not be found.'
+
+
+class VolumeNotFound(NotFound):
+    template = 'Volume {id} could not be found.'
+
+
+class SnapshotNotFound(NotFound):
+    template = 'Snapshot {id} could not be found.'
+
+
+class BackupNotFound(NotFound):
+    template = 'Backup {id} could not be found.'
+
+
+class AttachmentNotFound(NotFound):
+    template = 'Volume attachment could not be found with filter: attachment_id = {id} .'
+
+
+class MessageNotFound(NotFound):
+    template = 'Message {id} could not be found.'
+
+
+class VolumeTypeNotFound(NotFound):
+    template = 'Volume type {id} could not be found.'
+
+
+class VolumeTypeExtraSpecsNotFound(NotFound):
+    template = 'Volume Type {id} has no extra specs with key {key}.'
+
+
+class VolumeMetadataNotFound(NotFound):
+    template = 'Volume {id} has no metadata with key {key}.'
+
+
+class SnapshotMetadataNotFound(NotFound):
+    template = 'Snapshot {id} has no metadata with key {key}.'
+
+
+class ServiceNotFound(NotFound):
+    template = 'Service {id} could not be found.'
+
+
+class HostNotFound(NotFound):
+    template = 'Host {id} could not be found.'
+
+
+class MethodNotAllowed(CinderlessError):
+    code = 405
+    template = 'The method is not allowed.'
+
+
+class VersionNotAcceptable(CinderlessError):
+    code = 406
+    template = 'Version {version} is not supported by the API. Minimum is {minimum} and maximum is {maximum}.'
+
+
+class Conflict(CinderlessError):
+    code = 409
+    template = 'The request conflicts with the current state of the resource.'
+
+
+class VolumeTypeExists(Conflict):
+    template = 'Volume Type {id} already exists.'
+
+
+class VolumeTypeInUse(Invalid):
+    template = 'Volume Type {id} deletion is not allowed with volumes present with the type.'
+
+
+class ConflictNovaUsingAttachment(Conflict):
+    template = 'Detach volume from instance {instance_id} using the Compute API'
+
+
+class OverQuota(CinderlessError):
+    """Quota refusals: 413 with ``Retry-After: 0`` and the class name before the message, as Cinder answers."""
+
+    code = 413
+    template = 'Quota exceeded for resources: {overs}'
+
+
+class VolumeLimitExceeded(OverQuota):
+    template = "Maximum number of volumes allowed ({allowed}) exceeded for quota '{name}'."
+
+
+class SnapshotLimitExceeded(OverQuota):
+    template = 'Maximum number of snapshots allowed ({allowed}) exceeded'
+
+
+class BackupLimitExceeded(OverQuota):
+    template = 'Maximum number of backups allowed ({allowed}) exceeded'
+
+
+class VolumeSizeExceedsAvailableQuota(OverQuota):
+    template = (
+        'Requested volume or snapshot exceeds allowed {name} quota. '
+        'Requested {requested}G, quota is {quota}G and {consumed}G has been consumed.'
+    )
+
+
+class VolumeBackupSizeExceedsAvailableQuota(OverQuota):
+    template = (
+        'Requested backup exceeds allowed Backup gigabytes quota. '
+        'Requested {requested}G, quota is {quota}G and {consumed}G has been consumed.'
+    )
+
+
+class VolumeSizeExceedsLimit(OverQuota):
+    template = 'Requested volume size {size}G is larger than maximum allowed limit {limit}G.'
+
+
+class UnsupportedMediaType(CinderlessError):
+    code = 415
+    template = 'The content type {content_type} is not supported: send application/json.'
+
+
+class ServiceUnavailable(CinderlessError):
+    code = 503
+    template = 'The service is unavailable: {reason}'
+
+
+class StateChanged(CinderlessError):
+    """A conditional write lost: the record is not in the state that the caller expected.
+
+    Operations turn it into the resource's own 400 or 404; tasks take it as "somebody else did this already".
+    """
+
+    code = 409
+    template = 'The {resource} {id} is in status {status}, not in {expected}.'
+
+
+class NoValidBackend(CinderlessError):
+    code = 500
+    template = 'No valid backend was found. {reason}'
+
+
+class DriverError(CinderlessError):
+    """A backend refused or failed, and another candidate may do better."""
+
+    template = 'The storage backend {backend} failed: {reason}'
+
+
+class BackendUnavailable(DriverError):
+    """The backend is down, slow, or answers what cannot be understood."""
+
+
+class BackendFull(DriverError):
+    template = 'The storage backend {backend} has no space for {size} GiB: {reason}'
+
+
+class BackendMisconfigured(DriverError):
+    """The backends document, its secret or its certificate is wrong; the message names the key."""
+
+    template = 'The backend {backend} is misconfigured: {reason}'
+
+
+class ProviderNotFound(DriverError):
+    """An object that must exist on the backend is not there (only verbs that need it raise this)."""
+
+    template = 'The storage backend {backend} has no {object}.'
+
+
+class VolumeIsBusy(DriverError):
+    template = 'Volume {id} is busy on its backend: {reason}'
+
+
+class SnapshotIsBusy(DriverError):
+    template = 'Snapshot {id} is busy on its backend: {reason}'
+
+
+class NotSupported(DriverError):
+    template = 'The storage backend {backend} does not support {operation}: {reason}'
+
+
+class BackupError(CinderlessError):
+    template = 'The backup failed: {reason}'
+
+
+class RepositoryError(BackupError):
+    """The repository (S3, a folder) refused, failed, or lacks an object."""
+
+    template = 'The backup repository failed at {key}: {reason}'
+
+
+class ObjectExists(RepositoryError):
+    """A put that must not overwrite found the key taken: another worker was first."""
+
+    template = 'The backup repository already holds {key}.'
+
+
+class ObjectMissing(RepositoryError):
+    template = 'The backup repository lacks {key}.'
+
+
+class IntegrityError(BackupError):
+    """What was read is not what was written; nothing of it was written to a volume."""
+
+    template = 'The backup is damaged at {key}: {reason}'
+
+
+class BackupCanceled(BackupError):
+    template = 'The backup {id} was cancelled.'
+
+
+class DeviceError(CinderlessError):
+    """The data path to a volume failed."""
+
+    template = 'The device {device} failed: {reason}'
+
+
+class LoginFailed(DeviceError):
+    """The target refused the login: wrong CHAP secret, unknown initiator, no such target."""
+
+
+class DeviceTimeout(DeviceError):
+    template = 'The device {device} did not answer in {seconds} s: {reason}'
+
+
+class ProtocolError(DeviceError):
+    """The target broke the iSCSI protocol; the session is closed."""
+
+
+class CheckCondition(DeviceError):
+    """The device answered a SCSI command with an error; sense data is in the message."""

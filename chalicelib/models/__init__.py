@@ -1,0 +1,25 @@
+"""The records. ``TABLES`` is what the template creates; nothing else describes a table."""
+
+from chalicelib.models.backup import Backup
+from chalicelib.models.message import Message
+from chalicelib.models.pool import Pool, Service
+from chalicelib.models.quota import Quota
+from chalicelib.models.snapshot import Snapshot
+from chalicelib.models.volume import Attachment, Volume
+from chalicelib.models.volume_type import Name, VolumeType
+
+TABLES = (Volume, Attachment, Snapshot, Backup, VolumeType, Name, Pool, Service, Quota, Message)
+
+__all__ = [
+    'TABLES',
+    'Attachment',
+    'Backup',
+    'Message',
+    'Name',
+    'Pool',
+    'Quota',
+    'Service',
+    'Snapshot',
+    'Volume',
+    'VolumeType',
+]

@@ -1,0 +1,45 @@
+"""Backups."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Backup(base.StatefulRecord):
+    """A volume's data as of one moment, in the repository. ``size`` in GiB, that of the volume."""
+
+    Meta = base.meta('backups')
+    resource = 'backup'
+    not_found = errors.BackupNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+    in_flight_index = base.in_flight()
+
+    user_id = UnicodeAttribute()
+    volume_id = UnicodeAttribute()
+    snapshot_id = UnicodeAttribute(null=True)
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
+    metadata = JSONAttribute(default=dict)
+    size = NumberAttribute()
+    container = UnicodeAttribute(null=True)
+    availability_zone = UnicodeAttribute(null=True)
+    host = UnicodeAttribute(null=True)
+    service = UnicodeAttribute(null=True)
+    object_count = NumberAttribute(default=0)
+    fail_reason = UnicodeAttribute(null=True)
+    data_timestamp = UnicodeAttribute(null=True)
+    parent_id = UnicodeAttribute(null=True)
+    num_dependent_backups = NumberAttribute(default=0)
+    encryption_key_id = UnicodeAttribute(null=True)
+    #: Where the manifest lies, the root hash over all its data, and the lineage whose packs it may share.
+    manifest_key = UnicodeAttribute(null=True)
+    root_hash = UnicodeAttribute(null=True)
+    lineage = UnicodeAttribute(null=True)
+    stored_bytes = NumberAttribute(null=True)
+    #: The volume being restored to, while status is ``restoring``.
+    restore_volume_id = UnicodeAttribute(null=True)

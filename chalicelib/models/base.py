@@ -1,0 +1,343 @@
+"""Records in DynamoDB: one item per resource, keyed (project_id, id), and one way to change each.
+
+* A project's show and list are strongly consistent: the table itself, and the local index on ``created_at``.
+* ``by_id`` (keys only, eventually consistent) finds a record without its project: for administrators.
+* ``in_flight`` (keys only, sparse) holds exactly the records in a transitional status, by deadline: for the reconciler.
+* A status changes through ``transition``: ONE conditional write made of one row of ``rules/states.py``.
+* What must change together changes in a ``Transaction``; one that collides with another is repeated with jitter.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Self, TypeVar
+
+from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.connection import Connection
+from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+
+from chalicelib import errors
+from chalicelib.config import settings
+from chalicelib.rules.states import PREVIOUS, Transition
+
+#: Format of the records written by this version; readers accept this one and the one before.
+SCHEMA_VERSION = 1
+
+#: Partition of records that belong to no project (types, pools, services).
+GLOBAL = '-'
+
+R = TypeVar('R', bound='Record')
+
+
+def now() -> str:
+    """UTC with microseconds, as stored and sorted: 2026-11-22T00:40:09.123456."""
+    return datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.%f')
+
+
+def after(seconds: float) -> str:
+    """The moment ``seconds`` from now, in the form of ``now``."""
+    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+    return moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+
+
+def meta(name: str, **facts: Any) -> Any:
+    """The Meta class of a table: its name carries the deployment's prefix."""
+    return type('Meta', (), {'table_name': f'{settings().table_prefix}-{name}', 'region': settings().region, **facts})
+
+
+def by_created_at() -> Any:
+    """A local index that sorts a project's records by age."""
+
+    class ByCreatedAt(LocalSecondaryIndex[Any]):
+        class Meta:
+            index_name = 'by_created_at'
+            projection = AllProjection()
+
+        project_id = UnicodeAttribute(hash_key=True)
+        created_at = UnicodeAttribute(range_key=True)
+
+    return ByCreatedAt()
+
+
+def by_id() -> Any:
+    """A global index that finds a record by its id alone."""
+
+    class ById(GlobalSecondaryIndex[Any]):
+        class Meta:
+            index_name = 'by_id'
+            projection = KeysOnlyProjection()
+
+        id = UnicodeAttribute(hash_key=True)
+
+    return ById()
+
+
+def in_flight() -> Any:
+    """A sparse global index over records in a transitional status, by deadline."""
+
+    class InFlight(GlobalSecondaryIndex[Any]):
+        class Meta:
+            index_name = 'in_flight'
+            projection = KeysOnlyProjection()
+
+        in_flight = UnicodeAttribute(hash_key=True)
+        deadline = UnicodeAttribute(range_key=True)
+
+    return InFlight()
+
+
+class Record(Model):
+    """What every resource's record has. Subclasses declare their Meta, indexes and own attributes."""
+
+    #: Cinder's word for the resource in messages: 'volume', 'snapshot', ...
+    resource: ClassVar[str] = 'resource'
+    not_found: ClassVar[type[errors.NotFound]] = errors.NotFound
+
+    project_id = UnicodeAttribute(hash_key=True)
+    id = UnicodeAttribute(range_key=True)
+    created_at = UnicodeAttribute()
+    updated_at = UnicodeAttribute(null=True)
+    schema_version = NumberAttribute(default=SCHEMA_VERSION)
+    #: Counts every write; a read-modify-write makes it its condition.
+    revision = NumberAttribute(default=0)
+
+    @classmethod
+    def find(cls, project_id: str, id: str) -> Self:
+        """Return the project's record, read consistently; raise the resource's NotFound."""
+        try:
+            return cls.get(project_id, id, consistent_read=True)
+        except DoesNotExist:
+            raise cls.not_found(id=id) from None
+
+    @classmethod
+    def find_anywhere(cls, id: str) -> Self:
+        """Return the record whatever its project: for administrators and tasks that know no project."""
+        for key in cls.query(id, index_name='by_id', limit=1):
+            return cls.find(key.project_id, id)
+        raise cls.not_found(id=id)
+
+    def reload(self) -> Self:
+        """Return the record as it is now, read consistently; raise NotFound when it is gone."""
+        return type(self).find(self.project_id, self.id)
+
+
+class StatefulRecord(Record):
+    """A record with a status, an owner of its transitional status, and a deadline for it."""
+
+    status = UnicodeAttribute()
+    previous_status = UnicodeAttribute(null=True)
+    #: {'action', 'machine', 'attempt', ...facts the workflow needs}: what is under way; none in a final status.
+    operation = JSONAttribute(null=True)
+    #: The request whose operation holds the transitional status.
+    owner = UnicodeAttribute(null=True)
+    in_flight = UnicodeAttribute(null=True)
+    deadline = UnicodeAttribute(null=True)
+
+
+def begin_actions(record: type[StatefulRecord], row: Transition, owner: str, operation: dict[str, Any]) -> list[Action]:
+    """Update actions that enter a row's transitional status and hand it to the request ``owner`` until a deadline."""
+    return [
+        record.previous_status.set(record.status),
+        record.status.set(row.running),
+        record.operation.set(operation),
+        record.owner.set(owner),
+        record.in_flight.set('1'),
+        record.deadline.set(after(row.deadline)),
+        *touched(record),
+    ]
+
+
+def end_actions(record: StatefulRecord, status: str) -> list[Action]:
+    """Update actions that enter a final status and let go of owner and deadline."""
+    kind = type(record)
+    final = record.previous_status if status == PREVIOUS else status
+    return [
+        kind.status.set(final),
+        kind.operation.remove(),
+        kind.owner.remove(),
+        kind.in_flight.remove(),
+        kind.deadline.remove(),
+        *touched(kind),
+    ]
+
+
+def touched(record: type[Record]) -> list[Action]:
+    """Update actions that every write carries."""
+    return [record.updated_at.set(now()), record.revision.add(1)]
+
+
+def is_allowed(record: type[StatefulRecord], row: Transition) -> Condition:
+    """The condition that a record is in one of the statuses a row may start from."""
+    return record.status.is_in(*sorted(row.allowed))
+
+
+def owned_by(record: type[StatefulRecord], row: Transition, request_id: str) -> Condition:
+    """The condition that this request's operation still holds the record's transitional status."""
+    return (record.status == row.running) & (record.owner == request_id)
+
+
+def begin(
+    record: StatefulRecord,
+    row: Transition,
+    owner: str,
+    operation: dict[str, Any],
+    *,
+    also: Iterable[Action] = (),
+    condition: Condition | None = None,
+) -> None:
+    """Enter the row's transitional status in one conditional write; raises StateChanged with the status found."""
+    kind = type(record)
+    allowed = is_allowed(kind, row)
+    actions = [*begin_actions(kind, row, owner, operation), *also]
+    update(record, actions, allowed if condition is None else allowed & condition)
+
+
+def update(record: Record, actions: list[Action], condition: Condition | None = None) -> None:
+    """One conditional write to an existing record. Raises StateChanged, or NotFound when it is gone."""
+    kind = type(record)
+    exists = kind.id.exists()
+    try:
+        record.update(actions=actions, condition=exists if condition is None else exists & condition)
+    except PynamoDBException as error:
+        if error.cause_response_code != 'ConditionalCheckFailedException':
+            raise translated(error) from error
+        raise state_changed(record.reload()) from None
+
+
+def state_changed(record: Record) -> errors.StateChanged:
+    """The error of a lost condition, with what the record holds now."""
+    return errors.StateChanged(
+        resource=record.resource, id=record.id, status=getattr(record, 'status', None), expected='the status required'
+    )
+
+
+def translated(error: PynamoDBException) -> errors.CinderlessError:
+    """PynamoDB's error as ours: what is left after the SDK's own retries is an outage."""
+    return errors.ServiceUnavailable(reason=f'the database answered {error.cause_response_code}; try again')
+
+
+#: A transaction that collides is repeated this often, with full jitter between 0 and the cap (seconds).
+COLLISIONS, JITTER_BASE, JITTER_CAP = 12, 0.01, 0.5
+
+
+class Lost(Exception):
+    """A condition of a transaction did not hold; ``index`` is the operation's position."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class Transaction:
+    """Writes that happen together or not at all.
+
+    Each operation names what to raise when its condition does not hold. At most 100 operations, one per item.
+    """
+
+    def __init__(self) -> None:
+        self._operations: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self._otherwise: list[Callable[[], Exception]] = []
+
+    def put(self, record: Model, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        self._add('save', (record, condition), otherwise)
+
+    def update(
+        self, record: Model, actions: list[Action], condition: Condition, otherwise: Callable[[], Exception]
+    ) -> None:
+        self._add('update', (record, actions, condition), otherwise)
+
+    def delete(self, record: Model, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        self._add('delete', (record, condition), otherwise)
+
+    def check(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        self._add('condition_check', (type(record), record.project_id, record.id, condition), otherwise)
+
+    def _add(self, verb: str, arguments: tuple[Any, ...], otherwise: Callable[[], Exception]) -> None:
+        self._operations.append((verb, arguments, {}))
+        self._otherwise.append(otherwise)
+
+    def commit(self) -> None:
+        """Apply all; raises what the first failed condition's operation named, or ServiceUnavailable."""
+        # Order of PynamoDB's request, hence of the cancellation reasons: checks, deletes, puts, updates.
+        order = {'condition_check': 0, 'delete': 1, 'save': 2, 'update': 3}
+        ranked = sorted(range(len(self._operations)), key=lambda index: order[self._operations[index][0]])
+        for attempt in range(COLLISIONS):
+            try:
+                return self._write()
+            except TransactWriteError as error:
+                self._raise_or_wait(error, ranked, attempt)
+        raise errors.ServiceUnavailable(reason='too many requests change the same records at once; try again')
+
+    def _write(self) -> None:
+        with TransactWrite(connection=connection()) as transaction:
+            for verb, arguments, facts in self._operations:
+                if verb == 'condition_check':
+                    kind, project_id, id, condition = arguments
+                    transaction.condition_check(kind, project_id, id, condition=condition)
+                else:
+                    getattr(transaction, verb)(*arguments, **facts)
+
+    def _raise_or_wait(self, error: TransactWriteError, ranked: list[int], attempt: int) -> None:
+        reasons = [reason.code if reason else None for reason in error.cancellation_reasons]
+        for position, code in enumerate(reasons):
+            if code == 'ConditionalCheckFailed':
+                raise self._otherwise[ranked[position]]() from None
+        if 'TransactionConflict' not in reasons and error.cause_response_code != 'TransactionInProgressException':
+            raise translated(error) from error
+        time.sleep(random.uniform(0, min(JITTER_CAP, JITTER_BASE * 2**attempt)))  # noqa: S311 - jitter, no secret
+
+
+_connection: list[Connection] = []
+
+
+def connection() -> Connection:
+    """The process's DynamoDB connection."""
+    if not _connection:
+        _connection.append(Connection(region=settings().region))
+    return _connection[0]
+
+
+def page(kind: type[R], project_id: str, *, limit: int, newest_first: bool = True, marker: R | None = None) -> list[R]:
+    """One page of a project's records by ``created_at``: reads O(page). ``marker`` is the last record seen."""
+    start = _start_key(marker) if marker is not None else None
+    found = kind.query(
+        project_id,
+        index_name='by_created_at',
+        consistent_read=True,
+        scan_index_forward=not newest_first,
+        limit=limit,
+        last_evaluated_key=start,
+    )
+    return list(found)
+
+
+def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
+    return {
+        'project_id': {'S': marker.project_id},
+        'id': {'S': marker.id},
+        'created_at': {'S': marker.created_at},
+    }
+
+
+def every(kind: type[R], project_id: str | None) -> Iterator[R]:
+    """All records of a project, or of all projects (an administrator's all_tenants), in no order."""
+    if project_id is None:
+        return iter(kind.scan(consistent_read=True))
+    return iter(kind.query(project_id, consistent_read=True))
+
+
+def overdue(kind: type[StatefulRecord], moment: str) -> Iterator[StatefulRecord]:
+    """Records whose transitional status is past its deadline at ``moment``, oldest first, read consistently."""
+    for key in kind.query('1', kind.deadline <= moment, index_name='in_flight'):
+        try:
+            yield kind.find(key.project_id, key.id)
+        except errors.NotFound:
+            continue

@@ -1,0 +1,36 @@
+"""Snapshots."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Snapshot(base.StatefulRecord):
+    """Frozen data of one volume. ``volume_size`` in GiB, that of the volume when it was taken."""
+
+    Meta = base.meta('snapshots')
+    resource = 'snapshot'
+    not_found = errors.SnapshotNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+    in_flight_index = base.in_flight()
+
+    user_id = UnicodeAttribute()
+    volume_id = UnicodeAttribute()
+    volume_size = NumberAttribute()
+    volume_type_id = UnicodeAttribute(null=True)
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
+    metadata = JSONAttribute(default=dict)
+    progress = UnicodeAttribute(null=True)
+    group_snapshot_id = UnicodeAttribute(null=True)
+    encryption_key_id = UnicodeAttribute(null=True)
+    consumes_quota = BooleanAttribute(default=True)
+    host = UnicodeAttribute(null=True)
+    provider_id = UnicodeAttribute(null=True)
+    #: Volumes being made from it and backups reading it right now.
+    reader_count = NumberAttribute(default=0)

@@ -1,0 +1,98 @@
+"""Volumes and the attachments that hang on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Volume(base.StatefulRecord):
+    """One volume. ``size`` in GiB; ``host`` is the pool, ``host@backend#pool``, once it is placed."""
+
+    Meta = base.meta('volumes')
+    resource = 'volume'
+    not_found = errors.VolumeNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+    in_flight_index = base.in_flight()
+
+    user_id = UnicodeAttribute()
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
+    size = NumberAttribute()
+    availability_zone = UnicodeAttribute(null=True)
+    volume_type_id = UnicodeAttribute(null=True)
+    metadata = JSONAttribute(default=dict)
+    admin_metadata = JSONAttribute(default=dict)
+    volume_image_metadata = JSONAttribute(default=dict)
+    snapshot_id = UnicodeAttribute(null=True)
+    source_volid = UnicodeAttribute(null=True)
+    backup_id = UnicodeAttribute(null=True)
+    group_id = UnicodeAttribute(null=True)
+    bootable = BooleanAttribute(default=False)
+    multiattach = BooleanAttribute(default=False)
+    encryption_key_id = UnicodeAttribute(null=True)
+    replication_status = UnicodeAttribute(null=True)
+    migration_status = UnicodeAttribute(null=True)
+    consumes_quota = BooleanAttribute(default=True)
+
+    host = UnicodeAttribute(null=True)
+    #: GiB claimed on the pool named by ``host``; given back exactly once, with this attribute.
+    claimed_gb = NumberAttribute(null=True)
+    service_uuid = UnicodeAttribute(null=True)
+    shared_targets = BooleanAttribute(null=True)
+    name_id = UnicodeAttribute(null=True)
+    provider_id = UnicodeAttribute(null=True)
+    provider_location = UnicodeAttribute(null=True)
+    scheduled_at = UnicodeAttribute(null=True)
+    launched_at = UnicodeAttribute(null=True)
+    terminated_at = UnicodeAttribute(null=True)
+
+    #: 'detached' or the attach_status of the attachment that decides.
+    attach_status = UnicodeAttribute(default='detached')
+    #: {attachment id: what a volume's view shows of it}; written together with the attachment's own record.
+    attachments = JSONAttribute(default=dict)
+    #: Counters, so that one condition tests what depends on the volume.
+    attachment_count = NumberAttribute(default=0)
+    snapshot_count = NumberAttribute(default=0)
+    #: Backups and clones that read it right now.
+    reader_count = NumberAttribute(default=0)
+
+    @property
+    def backend(self) -> str:
+        """``host@backend`` without the pool; '' before it is placed."""
+        return (self.host or '').partition('#')[0]
+
+    def operation_facts(self) -> dict[str, Any]:
+        """What is under way, or {}."""
+        return self.operation or {}
+
+
+class Attachment(base.Record):
+    """One host's claim on a volume. ``connection_info`` is stored without its secrets; those are sealed apart."""
+
+    Meta = base.meta('attachments')
+    resource = 'attachment'
+    not_found = errors.AttachmentNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+
+    user_id = UnicodeAttribute(null=True)
+    volume_id = UnicodeAttribute()
+    instance_id = UnicodeAttribute(null=True)
+    attach_status = UnicodeAttribute()
+    attach_mode = UnicodeAttribute(null=True)
+    mountpoint = UnicodeAttribute(null=True)
+    attached_host = UnicodeAttribute(null=True)
+    attached_at = UnicodeAttribute(null=True)
+    detached_at = UnicodeAttribute(null=True)
+    connector = JSONAttribute(null=True)
+    connection_info = JSONAttribute(null=True)
+    #: Secrets of the connection, sealed by KMS for this attachment (aws.seal).
+    sealed = UnicodeAttribute(null=True)

@@ -1,0 +1,35 @@
+"""Volume types with their extra specs, in the partition of what belongs to no project."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class VolumeType(base.Record):
+    """A named set of wishes; the scheduler matches ``extra_specs`` with what pools report."""
+
+    Meta = base.meta('volume-types')
+    resource = 'volume_type'
+    not_found = errors.VolumeTypeNotFound
+
+    by_created_at = base.by_created_at()
+
+    name = UnicodeAttribute()
+    description = UnicodeAttribute(null=True)
+    is_public = BooleanAttribute(default=True)
+    extra_specs = JSONAttribute(default=dict)
+    qos_specs_id = UnicodeAttribute(null=True)
+    #: Projects that may use a private type.
+    projects = JSONAttribute(default=list)
+
+
+class Name(base.Record):
+    """A name taken: ``id`` is '<kind>:<name>', ``owner`` the id that has it. Written together with the owner."""
+
+    Meta = base.meta('names')
+    resource = 'name'
+
+    owner = UnicodeAttribute()

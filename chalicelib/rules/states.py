@@ -1,0 +1,155 @@
+"""Statuses and what may follow what. Every change of a status in the service is a row of this page.
+
+Source: Cinder 29's fields.py and the compare-and-set calls of its API and managers (measured matrices).
+A row says: the statuses an action may start from, the status while it runs, the status when it is done, the status
+when it failed, seconds until the reconciler takes over, and the state machine that does the work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+#: As ``done`` or ``failed``: back to the status before the action.
+PREVIOUS = '<previous>'
+
+#: As ``done``: the record is removed.
+REMOVED = '<removed>'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transition:
+    """One action on one resource. ``deadline`` in seconds; ``machine`` is a file of stepfunctions/."""
+
+    allowed: frozenset[str]
+    running: str
+    done: str
+    failed: str
+    deadline: int
+    machine: str = ''
+
+
+def row(allowed: str, running: str, done: str, failed: str, deadline: int, machine: str = '') -> Transition:
+    """A row with its statuses written as words in one string."""
+    return Transition(frozenset(allowed.split()), running, done, failed, deadline, machine)
+
+
+VOLUME_STATUSES = {
+    'creating': 'accepted; being scheduled and provisioned',
+    'downloading': 'an image is being written to it',
+    'available': 'exists and is attached to nothing',
+    'reserved': 'an attachment was made without a connector; the volume waits for its host',
+    'attaching': 'a host is about to attach it',
+    'in-use': 'attached to at least one host',
+    'detaching': 'a host is about to let go of it',
+    'maintenance': 'being migrated; nobody may attach it',
+    'deleting': 'being removed',
+    'extending': 'being grown',
+    'backing-up': 'its backup is being started; a backup copies from a snapshot afterwards',
+    'restoring-backup': 'a backup is being written over it',
+    'uploading': 'being copied to an image',
+    'retyping': 'its type is being changed',
+    'reverting': 'being set back to its latest snapshot',
+    'managing': 'an existing backend object is being brought under management (shown as creating)',
+    'unmanaging': 'being let go of; the data stays on the backend',
+    'awaiting-transfer': 'offered to another project',
+    'error': 'could not be created or used; a user message says why; can be deleted',
+    'error_deleting': 'could not be removed; an administrator may force it',
+    'error_extending': 'could not be grown; can be deleted',
+    'error_restoring': 'a restore failed and the data is not usable; can be restored again after a reset, or deleted',
+    'error_backing-up': 'kept as previous_status after a failed backup',
+    'error_managing': 'could not be brought under management (shown as error)',
+    'error_managing_deleting': 'a failed management is being dropped (shown as deleting)',
+    'error_unmanaging': 'could not be let go of',
+}
+
+#: Statuses under which another word is shown to users.
+SHOWN_AS = {'managing': 'creating', 'error_managing': 'error', 'error_managing_deleting': 'deleting'}
+
+VOLUME = {
+    'create': row('', 'creating', 'available', 'error', 900, 'create_volume'),
+    'delete': row(
+        'available error error_restoring error_extending error_managing',
+        'deleting', REMOVED, 'error_deleting', 900, 'delete_volume',
+    ),
+    'force_delete': row(
+        ' '.join(VOLUME_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_volume',
+    ),
+    'extend': row('available', 'extending', 'available', 'error_extending', 600, 'extend_volume'),
+    'extend_attached': row('in-use', 'extending', 'in-use', 'error_extending', 600, 'extend_volume'),
+    'reserve': row('available', 'attaching', 'in-use', 'available', 3600),
+    'reserve_multiattach': row('available in-use', 'attaching', 'in-use', PREVIOUS, 3600),
+    'begin_detaching': row('in-use', 'detaching', 'available', 'in-use', 3600),
+    'backup': row('available', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
+    'backup_attached': row('available in-use', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
+    'restore': row('available', 'restoring-backup', 'available', 'error_restoring', 3600, 'restore_backup'),
+    'revert': row('available', 'reverting', 'available', 'error', 3600, 'revert_to_snapshot'),
+}  # fmt: skip
+
+#: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.
+ATTACHABLE = frozenset({'available', 'downloading'})
+
+SNAPSHOT_STATUSES = {
+    'creating': 'accepted; being taken',
+    'available': 'frozen data that volumes and backups can be made from',
+    'backing-up': 'being read by a backup',
+    'restoring': 'a volume is being set back to it',
+    'updating': 'its volume changes type',
+    'unmanaging': 'being let go of; the data stays on the backend',
+    'deleting': 'being removed',
+    'deleted': 'removed (only ever seen in transit)',
+    'error': 'could not be taken; can be deleted',
+    'error_deleting': 'could not be removed; an administrator may force it',
+}
+
+SNAPSHOT = {
+    'create': row('', 'creating', 'available', 'error', 900, 'create_snapshot'),
+    'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot'),
+    'force_delete': row(
+        ' '.join(SNAPSHOT_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot',
+    ),
+    'backup': row('available', 'backing-up', 'available', 'available', 3600, 'backup_volume'),
+    'restore': row('available', 'restoring', 'available', 'available', 3600, 'revert_to_snapshot'),
+}  # fmt: skip
+
+BACKUP_STATUSES = {
+    'creating': 'accepted; data is being copied to the repository',
+    'available': 'complete and restorable',
+    'restoring': 'being written to a volume',
+    'deleting': 'being removed',
+    'deleted': 'removed (only ever seen in transit)',
+    'error': 'could not be made; fail_reason says why; can be deleted',
+    'error_deleting': 'could not be removed; an administrator may force it',
+}
+
+BACKUP = {
+    'create': row('', 'creating', 'available', 'error', 21600, 'backup_volume'),
+    'restore': row('available', 'restoring', 'available', 'available', 21600, 'restore_backup'),
+    'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
+    'force_delete': row(' '.join(BACKUP_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
+}
+
+ATTACHMENT_STATUSES = {
+    'reserved': 'made without a connector; holds the volume for a host',
+    'attaching': 'has a connector and connection information; the host is connecting',
+    'attached': 'the host said it is connected',
+    'detaching': 'the host is letting go',
+    'detached': 'gone (only ever seen in transit)',
+    'deleted': 'gone (only ever seen in transit)',
+    'error_attaching': 'the host could not connect',
+    'error_detaching': 'the path could not be taken away',
+}
+
+#: What a volume's status becomes by the attachments that are left (Cinder's finish_detach): the alphabetically first
+#: attach_status without an error decides.
+STATUS_BY_ATTACHMENTS = {
+    None: 'available', 'attached': 'in-use', 'attaching': 'attaching', 'detaching': 'detaching', 'reserved': 'reserved',
+}  # fmt: skip
+
+#: Migration statuses of a volume that is not being migrated.
+NOT_MIGRATING = frozenset({None, 'deleting', 'error', 'success'})
+
+
+def status_after_detach(remaining: list[str]) -> str:
+    """The volume's status when attachments with these attach_statuses are left."""
+    live = sorted(status for status in remaining if not status.startswith('error'))
+    return STATUS_BY_ATTACHMENTS[live[0] if live else None]
