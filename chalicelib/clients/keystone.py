@@ -1,0 +1,275 @@
+"""Tokens of an external Keystone: validated over HTTP under a service user's own token, trusted for at most 5 minutes.
+
+Fails closed. Keystone down, slow or unintelligible, and a service user that it refuses, are a 503: no answer is never
+taken for a yes. A token that Keystone does not know is a 401. The URL is the operator's; redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import urllib3
+
+from chalicelib.context import TokenFacts
+from chalicelib.errors import ServiceUnavailable, Unauthorized
+
+#: Seconds that a valid token is taken for valid unasked: a revocation is felt after at most this long.
+TRUST = 300
+
+#: Seconds that an unknown token is refused unasked, so that a client in a loop does not load Keystone.
+DISTRUST = 30
+
+#: Tokens remembered per process, some 400 bytes each.
+REMEMBERED = 2048
+
+#: Seconds for one validation, a new service token included; API Gateway gives a request 29.
+BUDGET = 10.0
+
+#: Seconds to connect, and between two packets.
+CONNECT_TIMEOUT, READ_TIMEOUT = 2.0, 5.0
+
+#: Seconds before its end at which the service token is renewed.
+RENEWAL_MARGIN = 60
+
+#: Bytes; a token with a large catalog is some 50 KB, and the catalog is not asked for.
+MAX_ANSWER = 1 << 20
+
+#: Visible ASCII: anything else is no token, and must not get into a header.
+_TOKEN = re.compile(r'[\x21-\x7e]{1,8192}')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of a token; no facts: Keystone does not know it."""
+
+    facts: TokenFacts | None
+    until: float
+
+
+class _Memory:
+    """The tokens asked about last, by digest: bounded, safe between threads."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: collections.OrderedDict[bytes, _Known] = collections.OrderedDict()
+
+    def get(self, key: bytes) -> _Known | None:
+        with self._lock:
+            known = self._known.get(key)
+        return known if known and known.until > self._clock() else None
+
+    def put(self, key: bytes, facts: TokenFacts | None) -> None:
+        now = self._clock()
+        until = min(now + TRUST, facts.expires_at) if facts else now + DISTRUST
+        with self._lock:
+            self._known[key] = _Known(facts, until)
+            self._known.move_to_end(key)
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _ServiceToken:
+    text: str = dataclasses.field(repr=False)
+    expires_at: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    subject_token: str = dataclasses.field(repr=False)
+    body: bytes = dataclasses.field(repr=False)
+
+
+class KeystoneTokens:
+    """TokenValidator over Keystone's v3 API. Safe to share between threads.
+
+    ``url`` ends in /v3. ``username`` needs the role service or admin on ``project``; both are in ``domain``, by name.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        username: str,
+        password: str,
+        project: str,
+        *,
+        domain: str = 'Default',
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = url.rstrip('/')
+        self._username = username
+        self._credentials = _credentials(username, password, project, domain)
+        self._clock = clock
+        self._memory = _Memory(clock)
+        self._http = urllib3.PoolManager(maxsize=4)
+        self._renewal = threading.Lock()
+        self._own: _ServiceToken | None = None
+
+    def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
+        """Ask Keystone, or remember what it said. Raises Unauthorized or ServiceUnavailable."""
+        if not _TOKEN.fullmatch(token):
+            raise Unauthorized
+        key = hashlib.sha256(f'{allow_expired}:{token}'.encode()).digest()
+        known = self._memory.get(key)
+        facts = known.facts if known else self._fetch(key, token, allow_expired)
+        if facts is None:
+            raise Unauthorized
+        return facts
+
+    def _fetch(self, key: bytes, token: str, allow_expired: bool) -> TokenFacts | None:
+        deadline = _Deadline()
+        facts = self._ask(token, allow_expired, deadline)
+        if facts and facts.expires_at <= self._clock() and not allow_expired:
+            facts = None
+        self._memory.put(key, facts)
+        return facts
+
+    def _ask(self, token: str, allow_expired: bool, deadline: _Deadline) -> TokenFacts | None:
+        """Return what Keystone says of ``token``; None: it does not know it."""
+        path = '/auth/tokens?nocatalog=1' + ('&allow_expired=1' if allow_expired else '')
+        own = self._service_token(deadline)
+        answer = self._call('GET', path, {'X-Auth-Token': own.text, 'X-Subject-Token': token}, None, deadline)
+        if answer.status == 401:
+            own = self._service_token(deadline, refused=own)
+            answer = self._call('GET', path, {'X-Auth-Token': own.text, 'X-Subject-Token': token}, None, deadline)
+        if answer.status in (401, 403):
+            raise self._refused(f'to validate tokens with status {answer.status}: it needs the role service')
+        if answer.status in (400, 404):
+            return None
+        return _facts(_token(answer, 200))
+
+    def _service_token(self, deadline: _Deadline, refused: _ServiceToken | None = None) -> _ServiceToken:
+        """Return our own token, a new one when it is about to end or is the one that was ``refused``."""
+        with self._renewal:
+            own = self._own
+            if own is None or own is refused or own.expires_at - RENEWAL_MARGIN <= self._clock():
+                own = self._own = self._authenticate(deadline)
+            return own
+
+    def _authenticate(self, deadline: _Deadline) -> _ServiceToken:
+        headers = {'Content-Type': 'application/json'}
+        answer = self._call('POST', '/auth/tokens?nocatalog=1', headers, self._credentials, deadline)
+        if answer.status in (401, 403):
+            raise self._refused(f'a token with status {answer.status}: check its password and project')
+        facts = _facts(_token(answer, 201))
+        if not _TOKEN.fullmatch(answer.subject_token):
+            raise ServiceUnavailable(reason='Keystone answered without a token')
+        return _ServiceToken(answer.subject_token, facts.expires_at)
+
+    def _refused(self, what: str) -> ServiceUnavailable:
+        return ServiceUnavailable(reason=f'Keystone refuses the service user {self._username} {what}')
+
+    def _call(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: _Deadline
+    ) -> _Answer:
+        """Send once, and once more when a kept connection turns out to be dead: both calls change nothing."""
+        try:
+            try:
+                return self._send(method, path, headers, body, deadline)
+            except urllib3.exceptions.ProtocolError:  # a frozen Lambda wakes up with connections long closed
+                return self._send(method, path, headers, body, deadline)
+        except urllib3.exceptions.HTTPError as error:
+            raise ServiceUnavailable(reason=f'Keystone gave no answer ({type(error).__name__})') from None
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: _Deadline
+    ) -> _Answer:
+        response = self._http.request(
+            method,
+            self._url + path,
+            headers=headers,
+            body=body,
+            timeout=deadline.timeout(),
+            retries=False,  # and no redirects
+            preload_content=False,
+        )
+        return _Answer(response.status, response.headers.get('X-Subject-Token', ''), _read(response, deadline))
+
+
+class _Deadline:
+    """The end of one validation, over all its calls."""
+
+    def __init__(self) -> None:
+        self._end = time.monotonic() + BUDGET
+
+    def left(self) -> float:
+        """Return the seconds left; raises ServiceUnavailable when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise ServiceUnavailable(reason=f'Keystone did not answer in {BUDGET:g} s')
+        return left
+
+    def timeout(self) -> urllib3.Timeout:
+        left = self.left()
+        return urllib3.Timeout(connect=min(CONNECT_TIMEOUT, left), read=min(READ_TIMEOUT, left))
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: _Deadline) -> bytes:
+    """Return the body; gives up at the deadline even when a byte comes now and then."""
+    body = b''
+    try:
+        while chunk := response.read1(65536):
+            body += chunk
+            deadline.left()
+            if len(body) > MAX_ANSWER:
+                raise ServiceUnavailable(reason=f'Keystone answered with more than {MAX_ANSWER} bytes')
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return body
+
+
+def _credentials(username: str, password: str, project: str, domain: str) -> bytes:
+    user = {'name': username, 'domain': {'name': domain}, 'password': password}
+    identity = {'methods': ['password'], 'password': {'user': user}}
+    scope = {'project': {'name': project, 'domain': {'name': domain}}}
+    return json.dumps({'auth': {'identity': identity, 'scope': scope}}).encode()
+
+
+def _token(answer: _Answer, expected: int) -> Any:
+    if answer.status != expected:
+        raise ServiceUnavailable(reason=f'Keystone answered with status {answer.status}')
+    try:
+        return json.loads(answer.body)['token']
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ServiceUnavailable(reason='Keystone answered what is not a token') from None
+
+
+def _facts(token: Any) -> TokenFacts:
+    """Return what counts of a token's body; raises ServiceUnavailable when a part is missing or of another shape.
+
+    A token that is scoped to a domain or the system has no project, and so counts as not scoped to one.
+    """
+    try:
+        project = token.get('project')
+        return TokenFacts(
+            user_id=_text(token['user']['id']),
+            project_id=None if project is None else _text(project['id']),
+            roles=frozenset(_text(role['name']) for role in token.get('roles', ())),
+            expires_at=_seconds(_text(token['expires_at'])),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ServiceUnavailable(reason='Keystone answered a token without user, project, roles or end') from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(value)
+    return value
+
+
+def _seconds(date: str) -> float:
+    moment = datetime.datetime.fromisoformat(date)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()

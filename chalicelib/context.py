@@ -1,0 +1,77 @@
+"""Who asks: what a validated token says, and the context that a request carries from the front door to the rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterable
+from typing import Protocol
+
+#: Each role implies those after it, as ``keystone-manage bootstrap`` sets them up.
+ROLE_CHAIN = ('admin', 'manager', 'member', 'reader')
+
+#: Held by other OpenStack services (Nova, Glance); outside the chain: it implies nothing and nothing implies it.
+SERVICE_ROLE = 'service'
+
+#: Role -> itself and the roles that it implies.
+IMPLIED_ROLES = {role: frozenset(ROLE_CHAIN[place:]) for place, role in enumerate(ROLE_CHAIN)}
+
+
+def implied_roles(roles: Iterable[str]) -> frozenset[str]:
+    """Return ``roles`` and all that they imply; a role outside the chain implies nothing."""
+    return frozenset(roles).union(*(IMPLIED_ROLES.get(role, frozenset()) for role in roles))
+
+
+def new_request_id() -> str:
+    """Return an id in the form of oslo.middleware: ``req-`` and a random UUID."""
+    return f'req-{uuid.uuid4()}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What a valid token says; never the token itself."""
+
+    user_id: str
+    #: None when the token is not scoped to a project.
+    project_id: str | None
+    roles: frozenset[str]
+    #: Seconds since the epoch.
+    expires_at: float
+
+
+class TokenValidator(Protocol):
+    """The port to whoever issued the token: an external Keystone, or the standalone identity."""
+
+    def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
+        """Return what ``token`` says.
+
+        ``allow_expired`` also takes a token that ran out within the issuer's window (Keystone's
+        ``allow_expired_window``), for a service that finishes what a user began.
+        Raises Unauthorized (unknown, expired, revoked) or ServiceUnavailable (the issuer gave no answer).
+        """
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The caller of one request. Holds no token, so nothing here is secret."""
+
+    user_id: str
+    project_id: str
+    #: In lower case: oslo.policy compares roles without regard to it.
+    roles: frozenset[str]
+    #: Roles of the X-Service-Token that came along, if any.
+    service_roles: frozenset[str] = frozenset()
+    request_id: str = dataclasses.field(default_factory=new_request_id)
+    #: The X-OpenStack-Request-ID that the caller sent: one id through several services.
+    global_request_id: str | None = None
+    microversion: tuple[int, int] = (3, 0)
+
+    @property
+    def is_admin(self) -> bool:
+        """Cinder's ``context_is_admin``: the role admin, on whichever project."""
+        return 'admin' in self.roles
+
+    @property
+    def is_service_request(self) -> bool:
+        """A service vouches for the request with a token of its own (Cinder's ``is_service_request``)."""
+        return SERVICE_ROLE in self.service_roles

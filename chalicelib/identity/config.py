@@ -1,0 +1,56 @@
+"""What the standalone identity runs on."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+from chalicelib.identity.directory import Directory
+from chalicelib.identity.revocation import RevocationStore
+
+#: Seconds; Keystone's default ``[token] expiration``.
+TOKEN_LIFETIME = 3600
+
+#: Seconds after its end in which a service may still use a user's token; Keystone's ``allow_expired_window``.
+EXPIRED_WINDOW = 172800
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """One entry of the catalog: the same URL at every interface."""
+
+    type: str
+    name: str
+    url: str
+
+
+def block_storage_services(volume_url: str, identity_url: str) -> tuple[Service, ...]:
+    """Return the catalog of a cloud of its own. Both URLs end in /v3.
+
+    Old clients ask for ``volumev3``, new ones for ``block-storage``. The volume URL carries no project id: it is
+    optional in Cinder's paths.
+    """
+    return (
+        Service('volumev3', 'cinderv3', volume_url),
+        Service('block-storage', 'cinder', volume_url),
+        Service('identity', 'keystone', identity_url),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class IdentityConfig:
+    """A directory, the key that signs tokens, and what the catalog shows.
+
+    ``dataclasses.replace`` gives the URLs of another front door.
+    """
+
+    directory: Directory
+    signing_key: bytes = dataclasses.field(repr=False)
+    #: Where clients reach this identity; ends in /v3.
+    identity_url: str
+    services: tuple[Service, ...]
+    region: str
+    revocations: RevocationStore
+    token_lifetime: int = TOKEN_LIFETIME
+    clock: Callable[[], float] = time.time

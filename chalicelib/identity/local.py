@@ -1,0 +1,49 @@
+"""The identity of a cloud on one machine: who is in it, and what its clients are told. Its passwords are no secret."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+#: User -> (its project, its role there). The name is the password too.
+USERS = {
+    'admin': ('admin', 'admin'),
+    'demo': ('demo', 'member'),
+    'reader': ('demo', 'reader'),
+    'manager': ('demo', 'manager'),
+    'alt': ('alt_demo', 'member'),
+    'cinder': ('service', 'service'),
+}
+
+#: Users that get an entry in clouds.yaml.
+CLOUDS = ('admin', 'demo', 'reader', 'alt')
+
+
+def local_document() -> dict[str, Any]:
+    """Return an identity document with a new signing key, for ``load``."""
+    return {
+        'signing_key': secrets.token_hex(32),
+        'allow_plain_passwords': True,
+        'projects': [{'name': name} for name in dict.fromkeys(project for project, _ in USERS.values())],
+        'users': [
+            {'name': name, 'password': name, 'default_project': project, 'roles': {project: [role]}}
+            for name, (project, role) in USERS.items()
+        ],
+    }
+
+
+def local_clouds(identity_url: str, region: str) -> dict[str, Any]:
+    """Return the content of the clouds.yaml that goes with ``local_document``. ``identity_url`` ends in /v3."""
+    return {'clouds': {name: _cloud(name, identity_url, region) for name in CLOUDS}}
+
+
+def _cloud(name: str, identity_url: str, region: str) -> dict[str, Any]:
+    auth = {
+        'auth_url': identity_url,
+        'username': name,
+        'password': name,
+        'project_name': USERS[name][0],
+        'user_domain_name': 'Default',
+        'project_domain_name': 'Default',
+    }
+    return {'auth': auth, 'region_name': region, 'identity_api_version': '3', 'volume_api_version': '3'}

@@ -1,0 +1,43 @@
+"""From a token's text to what it still grants."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chalicelib.context import TokenFacts
+from chalicelib.errors import Unauthorized
+from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
+from chalicelib.identity.token import Token, unseal
+
+
+def verify(config: IdentityConfig, text: str, *, allow_expired: bool = False) -> Token:
+    """Return the token with the roles that it still grants: those it names and the directory still gives.
+
+    Raises Unauthorized when it is not ours, has run out, was revoked, or its user, project or application
+    credential is gone, disabled or without a role.
+    """
+    token = unseal(text, config.signing_key)
+    window = EXPIRED_WINDOW if allow_expired else 0
+    if token.expires_at + window <= config.clock() or any(map(config.revocations.contains, token.audit_ids)):
+        raise Unauthorized
+    return dataclasses.replace(token, roles=_roles(config, token))
+
+
+def _roles(config: IdentityConfig, token: Token) -> frozenset[str]:
+    if token.project_id is None and config.directory.user({'id': token.user_id}):
+        return frozenset()
+    granted = config.directory.roles(token.user_id, token.project_id or '', token.application_credential_id)
+    if token.roles.isdisjoint(granted):
+        raise Unauthorized
+    return token.roles & granted
+
+
+class StandaloneTokens:
+    """TokenValidator over the standalone identity."""
+
+    def __init__(self, config: IdentityConfig) -> None:
+        self._config = config
+
+    def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
+        valid = verify(self._config, token, allow_expired=allow_expired)
+        return TokenFacts(valid.user_id, valid.project_id, valid.roles, valid.expires_at)

@@ -1,0 +1,48 @@
+"""The users of the local cloud, and the clouds.yaml that goes with them."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from chalicelib.identity import StandaloneTokens, local_clouds, local_document
+
+from .conftest import IDENTITY_URL, Client, Clock, build
+
+ROLES = {
+    'admin': {'admin', 'manager', 'member', 'reader'},
+    'manager': {'manager', 'member', 'reader'},
+    'demo': {'member', 'reader'},
+    'reader': {'reader'},
+    'alt': {'member', 'reader'},
+    'cinder': {'service'},
+}
+
+PROJECTS = {'admin': 'admin', 'alt': 'alt_demo', 'cinder': 'service'}
+
+
+@pytest.fixture
+def local(clock: Clock) -> Client:
+    return Client(build(clock, local_document() | {'application_credentials': []}))
+
+
+@pytest.mark.parametrize('name', ROLES)
+def test_every_user_gets_in_with_its_role(local: Client, name: str) -> None:
+    facts = StandaloneTokens(local.config).validate(local.token(name, name))
+
+    assert facts.roles == ROLES[name]
+    assert local.config.directory.projects[str(facts.project_id)].name == PROJECTS.get(name, 'demo')
+
+
+def test_clouds_hold_credentials_that_work(local: Client) -> None:
+    clouds = yaml.safe_load(yaml.safe_dump(local_clouds(IDENTITY_URL, 'eu-central-1')))['clouds']
+
+    assert set(clouds) == {'admin', 'demo', 'reader', 'alt'}
+    for cloud in clouds.values():
+        auth = cloud['auth']
+        assert auth['auth_url'] == IDENTITY_URL
+        assert local.token(auth['username'], auth['password'], auth['project_name'])
+
+
+def test_every_cloud_signs_with_a_key_of_its_own() -> None:
+    assert local_document()['signing_key'] != local_document()['signing_key']
