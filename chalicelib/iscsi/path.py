@@ -1,0 +1,195 @@
+"""The path to a LUN: the session in use, and another one when it is lost.
+
+Reads and writes at fixed offsets may be repeated, so commands in flight when a session is lost are sent again on the
+next one, a bounded number of times. It has the ISID of the lost one, by which the target first ends what is left of
+that: no write of old comes after a newer one. What lies under a LUN number can change in the meantime: a new session
+counts only if the LUN still is the same unit. Waiting for one command never takes longer than the timeout, however
+many sessions it takes. This is where the errors of the layers below become those of ``chalicelib.errors``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from chalicelib.errors import CheckCondition, DeviceError, DeviceTimeout, DeviceUnreachable, LoginFailed, ProtocolError
+from chalicelib.iscsi import scsi
+from chalicelib.iscsi.chap import LoginRefused
+from chalicelib.iscsi.connection import Connection
+from chalicelib.iscsi.login import Initiator, login
+from chalicelib.iscsi.lun import Lun, probe
+from chalicelib.iscsi.pdu import Malformed
+from chalicelib.iscsi.portals import ConnectionData, Portal
+from chalicelib.iscsi.scsi import ScsiError
+from chalicelib.iscsi.session import Command, Session
+
+_log = logging.getLogger(__name__)
+
+#: Sessions that may be lost under one command.
+_MOST_RESENDS = 5
+#: Seconds before each attempt to connect again.
+_PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
+_LOGOUT_SECONDS = 2.0
+
+#: Error of the layers below -> error of the device. Of several portals' errors, the one that comes first here counts.
+_ERRORS: Sequence[tuple[type[Exception], type[DeviceError]]] = (
+    (LoginRefused, LoginFailed),
+    (ScsiError, CheckCondition),
+    (Malformed, ProtocolError),
+    (TimeoutError, DeviceTimeout),
+    (OSError, DeviceUnreachable),
+)
+_CAUGHT = tuple(low for low, _ in _ERRORS)
+
+
+class Path:
+    """Commands go in by ``submit`` and are seen through by ``wait``. Any error but CheckCondition ends the path."""
+
+    def __init__(self, data: ConnectionData, initiator: str, timeout: float) -> None:
+        """Connect through the first portal that works. Raises LoginFailed, DeviceTimeout, DeviceUnreachable, ..."""
+        self._data = data
+        self._initiator = Initiator.of_its_own(initiator, data.credentials)
+        self._timeout = timeout
+        self._lun: Lun | None = None
+        self._session: Session | None = None
+        self._connect((), self._deadline())
+
+    @property
+    def device(self) -> str:
+        return self._data.device
+
+    @property
+    def lun(self) -> Lun:
+        """As it was when the path was opened: a device that grows meanwhile keeps its size for this path."""
+        assert self._lun is not None
+        return self._lun
+
+    def attempt(self, command: Command) -> bool:
+        """See one command done; return False when the device does not know the command (ILLEGAL REQUEST)."""
+        try:
+            self.submit(command)
+            self.wait(command)
+        except CheckCondition:
+            sense = scsi.Sense.parse(command.sense)
+            if sense is None or sense.key != scsi.ILLEGAL_REQUEST:
+                raise
+            return False
+        return True
+
+    def submit(self, command: Command) -> None:
+        """Send a command; others may be in flight."""
+        self._submit(command, self._deadline())
+
+    def wait(self, command: Command) -> None:
+        """See a submitted command done, repeated where the device asks for it. Raises CheckCondition, DeviceError."""
+        deadline = self._deadline()
+        while True:
+            while not command.done:
+                self._drive(Session.receive, deadline)
+            pause = self._verdict(command)
+            if pause is None:
+                return
+            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            command.reset()
+            command.repeats += 1
+            self._submit(command, deadline)
+
+    def close(self) -> None:
+        """Log out if no command is in flight, and close; safe to repeat."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        # A target that does not even take a logout will find the connection closed.
+        with contextlib.suppress(OSError, Malformed), contextlib.closing(session):
+            if not session.commands:
+                session.logout(time.monotonic() + min(_LOGOUT_SECONDS, self._timeout))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout
+
+    def _submit(self, command: Command, deadline: float) -> None:
+        while not command.submitted:
+            self._drive(lambda session, deadline: session.submit(command, deadline), deadline)
+
+    def _drive(self, step: Callable[[Session, float], None], deadline: float) -> None:
+        """Take one step on the session; if the link is lost on the way, come back with another session."""
+        if self._session is None:
+            raise DeviceError(device=self.device, reason='it is closed')
+        try:
+            step(self._session, deadline)
+        except (TimeoutError, Malformed) as error:
+            self._drop()
+            raise self._translated([error], str(error)) from error
+        except OSError as error:
+            self._reconnect(error, deadline)
+
+    def _verdict(self, command: Command) -> float | None:
+        try:
+            return scsi.repeat_after(command.status, command.sense, command.repeats)
+        except ScsiError as error:
+            raise self._translated([error], str(error)) from None
+
+    def _drop(self) -> list[Command]:
+        """Close the session without a word; return the commands that were in flight."""
+        session, self._session = self._session, None
+        assert session is not None
+        session.close()
+        return list(session.commands.values())
+
+    def _reconnect(self, cause: OSError, deadline: float) -> None:
+        commands = self._drop()
+        _log.warning('%s: the session was lost (%s), connecting again', self.device, cause)
+        failure = self._translated([cause], f'the session was lost: {cause}')
+        for command in commands:
+            command.resent += 1
+            if command.resent > _MOST_RESENDS:
+                raise failure from cause
+        for pause in _PAUSES:
+            if time.monotonic() + pause >= deadline:
+                break
+            time.sleep(pause)
+            try:
+                return self._connect(commands, deadline)
+            except (DeviceUnreachable, DeviceTimeout) as error:
+                failure = error
+        raise failure from cause
+
+    def _connect(self, commands: Sequence[Command], deadline: float) -> None:
+        """Get a session through the first portal that works, with ``commands`` in flight again."""
+        portals, errors = self._data.portals, []
+        for number, portal in enumerate(portals):
+            now = time.monotonic()
+            try:
+                self._session = self._open(portal, commands, now + (deadline - now) / (len(portals) - number))
+            except _CAUGHT as error:
+                errors.append((portal, error))
+            else:
+                return
+        reason = '; '.join(f'portal {portal}: {error}' for portal, error in errors)
+        raise self._translated([error for _, error in errors], reason)
+
+    def _open(self, portal: Portal, commands: Sequence[Command], deadline: float) -> Session:
+        connection = Connection.open(portal.host, portal.port, deadline)
+        try:
+            logged_in = login(connection, self._initiator, portal.target_iqn, deadline)
+            session = Session(connection, logged_in, portal.lun)
+            self._recognize(probe(session, deadline))
+            for command in commands:
+                command.reset()
+                session.submit(command, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return session
+
+    def _recognize(self, lun: Lun) -> None:
+        if self._lun is None:
+            self._lun = lun
+        elif not lun.stands_for(self._lun):
+            raise LoginRefused('another unit than before, or a smaller one, answers under this LUN')
+
+    def _translated(self, errors: Sequence[Exception], reason: str) -> DeviceError:
+        kind = next(high for low, high in _ERRORS if any(isinstance(error, low) for error in errors))
+        return kind(device=self.device, seconds=self._timeout, reason=reason)
