@@ -15,8 +15,10 @@
     |   |-- BackendUnavailable       down, slow or unintelligible: another candidate may do
     |   |-- BackendFull              no space: another candidate may do
     |   |-- VolumeIsBusy, SnapshotIsBusy, InvalidConnector, ...
-    |-- BackupError              RepositoryError, IntegrityError (a stored byte is wrong), BackupCanceled
-    |-- DeviceError              the data path: LoginFailed, DeviceTimeout, ProtocolError, CheckCondition
+    |-- BackupError              RepositoryError, IntegrityError (a stored byte is wrong), BackupCanceled,
+    |                            KeyUnavailable, LeaseLost
+    |-- DeviceError              the data path: LoginFailed, DeviceUnreachable, DeviceTimeout, ProtocolError,
+    |                            CheckCondition, InvalidRange
 
 A class name is also the error name that a state machine catches, so a name is part of the interface.
 Messages are shown to users: they say what is wrong, with which value, and what to do. They never hold a secret.
@@ -70,6 +72,14 @@ class InvalidVolumeType(Invalid):
     template = 'Invalid volume type: {reason}'
 
 
+class InvalidAPIVersionString(Invalid):
+    template = 'API Version String {version} is of invalid format. Must be of format MajorNum.MinorNum.'
+
+
+class MalformedRequest(Invalid):
+    template = 'The server could not comply with the request since it is either malformed or otherwise incorrect.'
+
+
 class InvalidParameterValue(Invalid):
     template = '{err}'
 
@@ -82,8 +92,26 @@ class InvalidTypeAvailabilityZones(Invalid):
     template = "Volume type is only usable in AZs '{az}'."
 
 
+class InvalidUUID(Invalid):
+    template = 'Expected a uuid but received {uuid}.'
+
+
+class HintNotSupported(Invalid):
+    template = 'Hint "{hint}" not supported: {reason}'
+
+
+class ExpressionError(Invalid):
+    """A filter_function or goodness_function does not parse or cannot be computed."""
+
+    template = 'Invalid expression {reason}'
+
+
 class InvalidConnector(Invalid):
     template = "Connector doesn't have required information: {missing}"
+
+
+class ManageExistingInvalidReference(Invalid):
+    template = 'Manage existing volume failed due to invalid backend reference {existing_ref}: {reason}'
 
 
 class InvalidAttachmentMode(Invalid):
@@ -120,7 +148,7 @@ class BackupNotFound(NotFound):
 
 
 class AttachmentNotFound(NotFound):
-    template = 'Volume attachment could not be found with filter: attachment_id = {id} .'
+    template = 'Volume attachment could not be found with filter: attachment_id = {id}.'
 
 
 class MessageNotFound(NotFound):
@@ -129,6 +157,14 @@ class MessageNotFound(NotFound):
 
 class VolumeTypeNotFound(NotFound):
     template = 'Volume type {id} could not be found.'
+
+
+class VolumeTypeNotFoundByName(VolumeTypeNotFound):
+    template = 'Volume type with name {name} could not be found.'
+
+
+class VolumeTypeAccessNotFound(NotFound):
+    template = 'Volume type access not found for {id} / {project_id} combination.'
 
 
 class VolumeTypeExtraSpecsNotFound(NotFound):
@@ -143,8 +179,16 @@ class SnapshotMetadataNotFound(NotFound):
     template = 'Snapshot {id} has no metadata with key {key}.'
 
 
+class GlanceMetadataNotFound(NotFound):
+    template = 'Glance metadata for volume/snapshot {id} cannot be found.'
+
+
 class ServiceNotFound(NotFound):
     template = 'Service {id} could not be found.'
+
+
+class ServiceNotFoundOnHost(ServiceNotFound):
+    template = 'Service {binary} could not be found on host {host}.'
 
 
 class HostNotFound(NotFound):
@@ -166,8 +210,24 @@ class Conflict(CinderlessError):
     template = 'The request conflicts with the current state of the resource.'
 
 
+class ResourceConflict(Conflict):
+    template = 'Resource conflict: {reason}'
+
+
 class VolumeTypeExists(Conflict):
     template = 'Volume Type {id} already exists.'
+
+
+class VolumeTypeAccessExists(Conflict):
+    template = 'Volume type access for {id} / {project_id} combination already exists.'
+
+
+class VolumeTypeDefaultDeletionError(Invalid):
+    template = 'The volume type {id} is a default volume type and cannot be deleted.'
+
+
+class VolumeTypeDefaultMisconfiguredError(CinderlessError):
+    template = 'The request cannot be fulfilled as the default volume type {name} cannot be found.'
 
 
 class VolumeTypeInUse(Invalid):
@@ -176,6 +236,11 @@ class VolumeTypeInUse(Invalid):
 
 class ConflictNovaUsingAttachment(Conflict):
     template = 'Detach volume from instance {instance_id} using the Compute API'
+
+
+class RequestTooLarge(CinderlessError):
+    code = 413
+    template = 'The request body has {size} bytes: send at most {limit}.'
 
 
 class OverQuota(CinderlessError):
@@ -211,6 +276,17 @@ class VolumeBackupSizeExceedsAvailableQuota(OverQuota):
     )
 
 
+class QuotaUsageOverflow(OverQuota):
+    template = (
+        'Quota usage would overflow for resources: {overs}. '
+        'The requested operation would exceed the maximum allowed value ({max_int}) for quota tracking.'
+    )
+
+
+class GroupLimitExceeded(OverQuota):
+    template = 'Maximum number of groups allowed ({allowed}) exceeded'
+
+
 class VolumeSizeExceedsLimit(OverQuota):
     template = 'Requested volume size {size}G is larger than maximum allowed limit {limit}G.'
 
@@ -223,6 +299,12 @@ class UnsupportedMediaType(CinderlessError):
 class ServiceUnavailable(CinderlessError):
     code = 503
     template = 'The service is unavailable: {reason}'
+
+
+class QuotaChanged(ServiceUnavailable):
+    """A reservation was made on limits that are no longer in force; repeated, it is made on those that are."""
+
+    template = 'The quota of project {project_id} is being changed by other requests; try again.'
 
 
 class StateChanged(CinderlessError):
@@ -308,6 +390,18 @@ class BackupCanceled(BackupError):
     template = 'The backup {id} was cancelled.'
 
 
+class KeyUnavailable(BackupError):
+    """The key that wraps a backup's data key does not open it, or is out of reach."""
+
+    template = 'The data key of backup lineage {lineage} cannot be unwrapped: {reason}'
+
+
+class LeaseLost(BackupError):
+    """Another collector holds the lineage's lease now; nothing more may be deleted under the old one."""
+
+    template = 'The lease on backup lineage {lineage} is lost: another collection is running.'
+
+
 class DeviceError(CinderlessError):
     """The data path to a volume failed."""
 
@@ -316,6 +410,10 @@ class DeviceError(CinderlessError):
 
 class LoginFailed(DeviceError):
     """The target refused the login: wrong CHAP secret, unknown initiator, no such target."""
+
+
+class DeviceUnreachable(DeviceError):
+    """No portal can be reached, or the session was lost and could not be had again."""
 
 
 class DeviceTimeout(DeviceError):
@@ -328,3 +426,7 @@ class ProtocolError(DeviceError):
 
 class CheckCondition(DeviceError):
     """The device answered a SCSI command with an error; sense data is in the message."""
+
+
+class InvalidRange(DeviceError):
+    """The caller asked for bytes beyond the device's end, or not in whole blocks; nothing was sent to the device."""

@@ -1,23 +1,27 @@
 """The records. ``TABLES`` is what the template creates; nothing else describes a table."""
 
 from chalicelib.models.backup import Backup
+from chalicelib.models.lease import Lease
 from chalicelib.models.message import Message
 from chalicelib.models.pool import Pool, Service
 from chalicelib.models.quota import Quota
+from chalicelib.models.revocation import Revocation
 from chalicelib.models.snapshot import Snapshot
 from chalicelib.models.volume import Attachment, Volume
 from chalicelib.models.volume_type import Name, VolumeType
 
-TABLES = (Volume, Attachment, Snapshot, Backup, VolumeType, Name, Pool, Service, Quota, Message)
+TABLES = (Volume, Attachment, Snapshot, Backup, VolumeType, Name, Pool, Service, Quota, Message, Lease, Revocation)
 
 __all__ = [
     'TABLES',
     'Attachment',
     'Backup',
+    'Lease',
     'Message',
     'Name',
     'Pool',
     'Quota',
+    'Revocation',
     'Service',
     'Snapshot',
     'Volume',

@@ -34,6 +34,9 @@ SCHEMA_VERSION = 1
 #: Partition of records that belong to no project (types, pools, services).
 GLOBAL = '-'
 
+#: Seconds that accepted work may wait for its state machine; after them the reconciler looks whether it runs.
+START_DEADLINE = 60
+
 R = TypeVar('R', bound='Record')
 
 
@@ -150,15 +153,20 @@ def begin_actions(record: type[StatefulRecord], row: Transition, owner: str, ope
         record.operation.set(operation),
         record.owner.set(owner),
         record.in_flight.set('1'),
-        record.deadline.set(after(row.deadline)),
+        record.deadline.set(first_deadline(row)),
         *touched(record),
     ]
+
+
+def first_deadline(row: Transition) -> str:
+    """When the reconciler first looks at a record that enters this row's status."""
+    return after(min(row.deadline, START_DEADLINE) if row.machine else row.deadline)
 
 
 def end_actions(record: StatefulRecord, status: str) -> list[Action]:
     """Update actions that enter a final status and let go of owner and deadline."""
     kind = type(record)
-    final = record.previous_status if status == PREVIOUS else status
+    final = kind.previous_status if status == PREVIOUS else status
     return [
         kind.status.set(final),
         kind.operation.remove(),

@@ -1,14 +1,22 @@
 """Pools and services: what backends reported, and what was claimed on them since.
 
-A claim is one conditional write on ``claimable_gb``, so two schedulers cannot over-commit a pool. A report replaces
-``claimable_gb`` only if ``claims`` is what it was before the backend was asked: a late report cannot erase a claim.
-``in_transit_gb`` counts sizes whose creation or removal on the backend is under way, for a report can't tell whether
-it includes them; a report takes them off what it says is free, which errs on the safe side.
+A claim is one conditional write on ``claimable_gb``, so two schedulers cannot over-commit a pool. A size is *in transit*
+while it is created or removed on the backend: a report cannot tell whether it includes it. A report therefore sets
+
+    claimable_gb = what it says is free - what was in transit when the backend was asked - what went into transit since
+
+in one write, which no claim can make fail and no late report can get wrong; it errs on the safe side, until the next.
 """
 
 from __future__ import annotations
 
-from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import (
+    BooleanAttribute,
+    JSONAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+    UnicodeSetAttribute,
+)
 
 from chalicelib import errors
 from chalicelib.models import base
@@ -26,14 +34,16 @@ class Pool(base.Record):
     reported_at = UnicodeAttribute()
     #: Why the report is not trusted; such a pool gets no volume.
     warning = UnicodeAttribute(null=True)
-    #: GiB that may still be claimed; absent for a backend that reports infinite or unknown capacity.
-    claimable_gb = NumberAttribute(null=True)
+    #: GiB that may still be claimed; a number beyond any volume for infinite or unknown capacity.
+    claimable_gb = NumberAttribute(default=0)
     in_transit_gb = NumberAttribute(default=0)
     #: Sum of the sizes of our volumes there, and their number.
     allocated_gb = NumberAttribute(default=0)
     volume_count = NumberAttribute(default=0)
-    #: Counts claims and releases.
-    claims = NumberAttribute(default=0)
+    #: Sum of all that ever went into transit (claims, extensions, removals): only grows.
+    entered_gb = NumberAttribute(default=0)
+    #: '<project id>/<volume id>' whose failed attempt may have left an object here; removed at the next report.
+    leftovers = UnicodeSetAttribute(null=True)
 
 
 class Service(base.Record):

@@ -44,6 +44,12 @@ class Volume(base.StatefulRecord):
     host = UnicodeAttribute(null=True)
     #: GiB claimed on the pool named by ``host``; given back exactly once, with this attribute.
     claimed_gb = NumberAttribute(null=True)
+    #: The part of it that counts in the pool's ``in_transit_gb``; taken off there exactly once, with this attribute.
+    in_transit_gb = NumberAttribute(default=0)
+    #: GiB that an extension under way holds of the project's quota (in ``usage`` and ``reserved``).
+    reserved_gb = NumberAttribute(default=0)
+    #: {'resource', 'project_id', 'id'} of the source whose ``reader_count`` counts this volume while it is made.
+    reading = JSONAttribute(null=True)
     service_uuid = UnicodeAttribute(null=True)
     shared_targets = BooleanAttribute(null=True)
     name_id = UnicodeAttribute(null=True)

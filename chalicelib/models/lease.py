@@ -1,0 +1,51 @@
+"""Leases: the right to do something alone, with a fencing token that grows with every grant."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.exceptions import PynamoDBException
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Lease(base.Record):
+    """``id`` names what is held. A holder asks ``confirm`` before each step that must not be done twice at once."""
+
+    Meta = base.meta('leases')
+    resource = 'lease'
+
+    token = NumberAttribute(default=0)
+    expires_at = UnicodeAttribute()
+
+    @classmethod
+    def acquire(cls, id: str, seconds: float) -> Lease:
+        """Take the lease if nobody holds it. Raises LeaseLost when somebody does."""
+        lease = cls(base.GLOBAL, id)
+        free = cls.id.does_not_exist() | (cls.expires_at < base.now())
+        actions = [
+            cls.token.add(1),
+            cls.expires_at.set(base.after(seconds)),
+            cls.created_at.set(base.now()),
+            cls.schema_version.set(base.SCHEMA_VERSION),
+            *base.touched(cls),
+        ]
+        try:
+            lease.update(actions=actions, condition=free)
+        except PynamoDBException as error:
+            if error.cause_response_code != 'ConditionalCheckFailedException':
+                raise base.translated(error) from error
+            raise errors.LeaseLost(lineage=id) from None
+        return lease
+
+    def confirm(self) -> None:
+        """Raises LeaseLost unless ours is the newest token granted."""
+        if self.reload().token != self.token:
+            raise errors.LeaseLost(lineage=self.id)
+
+    def release(self) -> None:
+        """Let others have it at once; a lease that was lost meanwhile stays with its new holder."""
+        try:
+            base.update(self, [Lease.expires_at.set(base.now()), *base.touched(Lease)], Lease.token == self.token)
+        except errors.StateChanged:
+            return

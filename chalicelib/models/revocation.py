@@ -1,0 +1,61 @@
+"""Tokens of the standalone identity that were given back before they ran out."""
+
+from __future__ import annotations
+
+import time
+
+from pynamodb.attributes import NumberAttribute
+from pynamodb.exceptions import PynamoDBException
+
+from chalicelib.models import base
+
+#: Seconds that "not revoked" is believed, and so the longest that a token given back still works in another process.
+TRUST = 5.0
+
+#: Answers remembered at once.
+REMEMBERED = 4096
+
+
+class Revocation(base.Record):
+    """``id`` is a token's audit id; removed by the table's TTL when the token would have run out."""
+
+    Meta = base.meta('revocations', ttl_attribute='expires')
+    resource = 'revocation'
+
+    #: Seconds since the epoch.
+    expires = NumberAttribute()
+
+
+class Revocations:
+    """The identity's RevocationStore (chalicelib/identity/revocation.py) over all processes."""
+
+    def __init__(self) -> None:
+        self._believed: dict[str, float] = {}
+
+    def add(self, audit_id: str, until: float) -> None:
+        """Revoke; raises ServiceUnavailable."""
+        record = Revocation(base.GLOBAL, audit_id, created_at=base.now(), expires=int(until) + 1)
+        self._believed.pop(audit_id, None)
+        try:
+            record.save()
+        except PynamoDBException as error:
+            raise base.translated(error) from error
+
+    def contains(self, audit_id: str) -> bool:
+        """Whether it was revoked; a "no" may be ``TRUST`` seconds old. Raises ServiceUnavailable."""
+        if self._believed.get(audit_id, 0.0) > time.monotonic():
+            return False
+        if self._is_stored(audit_id):
+            return True
+        if len(self._believed) >= REMEMBERED:
+            self._believed.clear()
+        self._believed[audit_id] = time.monotonic() + TRUST
+        return False
+
+    @staticmethod
+    def _is_stored(audit_id: str) -> bool:
+        try:
+            found = list(Revocation.query(base.GLOBAL, Revocation.id == audit_id, consistent_read=True, limit=1))
+        except PynamoDBException as error:
+            raise base.translated(error) from error
+        return any(record.expires > time.time() for record in found)

@@ -1,0 +1,243 @@
+"""Backups: accept, list, restore, delete. The data is moved by the machines backup_volume and restore_backup."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.operations import common, quotas, snapshots, volumes
+from chalicelib.rules import states
+
+#: The service that a backup names, and the folder of the bucket it goes to when the user names none (Cinder's default).
+SERVICE = 'cinderless.backup.s3'
+DEFAULT_CONTAINER = 'volumebackups'
+
+
+def get(context: Context, id: str) -> Backup:
+    """The backup, of the caller's project or (admins) of any. Raises BackupNotFound."""
+    return common.find(context, Backup, id)
+
+
+def list_(context: Context, query: common.ListQuery) -> tuple[list[Backup], bool]:
+    """One page of backups, newest first unless asked otherwise, and whether more follow."""
+    return common.list_records(context, Backup, query)
+
+
+def create(
+    context: Context,
+    *,
+    volume_id: str,
+    name: str | None,
+    description: str | None,
+    container: str | None,
+    incremental: bool,
+    force: bool,
+    snapshot_id: str | None,
+    metadata: dict[str, str],
+    availability_zone: str | None,
+) -> Backup:
+    """Accept a backup of a volume, or of one of its snapshots: one transaction of record, quota and source status.
+
+    The volume must be available, or in use with ``force``; a snapshot must be available and the volume's. An
+    incremental one builds on the project's newest available backup of the volume (older than the snapshot).
+    """
+    volume = volumes.get(context, volume_id)
+    snapshot = snapshots.get(context, snapshot_id) if snapshot_id else None
+    _check_source(volume, snapshot, force)
+    parent = _parent(context, volume, snapshot) if incremental else None
+    now = base.now()
+    backup = Backup(
+        context.project_id,
+        str(uuid.uuid4()),
+        created_at=now,
+        user_id=context.user_id,
+        volume_id=volume.id,
+        snapshot_id=snapshot_id,
+        name=name,
+        description=description,
+        container=parent.container if parent else container or DEFAULT_CONTAINER,
+        availability_zone=availability_zone or volume.availability_zone,
+        metadata=metadata,
+        size=snapshot.volume_size if snapshot else volume.size,
+        data_timestamp=snapshot.created_at if snapshot else now,
+        parent_id=parent.id if parent else None,
+        encryption_key_id=volume.encryption_key_id,
+        service=SERVICE,
+        lineage=volume.id,
+    )
+    _own(backup, context, volume)
+    quotas.commit(
+        context.project_id,
+        {'backups': 1, 'backup_gigabytes': int(backup.size)},
+        functools.partial(_accept, context, backup, snapshot or volume, force),
+    )
+    common.send(context, 'create', backup)
+    return backup
+
+
+def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> None:
+    if snapshot is not None and snapshot.volume_id != volume.id:
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} does not match with snapshot.volume_id {snapshot.volume_id}.'
+        )
+    if snapshot is not None and snapshot.status not in states.SNAPSHOT['backup'].allowed:
+        raise errors.InvalidSnapshot(
+            reason=f"Snapshot to be backed up must be available, but the current status is '{snapshot.status}'."
+        )
+    if snapshot is None and volume.status not in {'available', 'in-use'}:
+        raise errors.InvalidVolume(
+            reason=f"Volume to be backed up must be available or in-use, but the current status is '{volume.status}'."
+        )
+    if snapshot is None and volume.status == 'in-use' and not force:
+        raise errors.InvalidVolume(reason='Backing up an in-use volume must use the force flag.')
+
+
+def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Backup:
+    """The newest available backup that an incremental one can build on; an imported one has another lineage."""
+    before = snapshot.created_at if snapshot else base.now()
+    candidates = [
+        backup
+        for backup in base.every(Backup, context.project_id)
+        if backup.lineage == volume.id and backup.status == 'available' and (backup.data_timestamp or '') < before
+    ]
+    if not candidates:
+        raise errors.InvalidBackup(
+            reason='No backups available to do an incremental backup; make a full backup of the volume first.'
+        )
+    return max(candidates, key=lambda backup: str(backup.data_timestamp))
+
+
+def _accept(
+    context: Context, backup: Backup, source: Volume | Snapshot, force: bool, transaction: base.Transaction
+) -> None:
+    """Add the record and the source's status to the transaction that takes the quota."""
+    transaction.put(backup, Backup.id.does_not_exist(), functools.partial(base.state_changed, backup))
+    kind = type(source)
+    table = states.SNAPSHOT if isinstance(source, Snapshot) else states.VOLUME
+    row = table['backup_attached' if force and isinstance(source, Volume) else 'backup']
+    operation = common.operation('backup', row, backup_id=backup.id, backup_project_id=backup.project_id)
+    transaction.update(
+        source,
+        base.begin_actions(kind, row, context.request_id, operation),
+        base.is_allowed(kind, row),
+        functools.partial(_source_moved, source),
+    )
+
+
+def _source_moved(source: Volume | Snapshot) -> errors.Invalid:
+    kind = errors.InvalidSnapshot if isinstance(source, Snapshot) else errors.InvalidVolume
+    return kind(reason=f'{source.resource.capitalize()} {source.id} changed while the request was being served; retry.')
+
+
+def update(context: Context, id: str, changes: dict[str, Any]) -> Backup:
+    """Change name, description or metadata."""
+    backup = get(context, id)
+    actions = [common.set_or_remove(getattr(Backup, key), value) for key, value in changes.items()]
+    base.update(backup, [*actions, *base.touched(Backup)])
+    return backup
+
+
+def delete(context: Context, id: str, *, force: bool = False) -> None:
+    """Accept the removal of a backup. Any may go: no other needs it to be restored."""
+    backup = get(context, id)
+    row = states.BACKUP['force_delete' if force else 'delete']
+    try:
+        base.begin(backup, row, context.request_id, common.operation('delete', row))
+    except errors.StateChanged:
+        raise errors.InvalidBackup(reason='Backup status must be available or error') from None
+    common.send(context, 'delete', backup)
+
+
+def restore(context: Context, id: str, *, volume_id: str | None, name: str | None) -> tuple[Backup, Volume]:
+    """Accept a restore to a volume that exists, or to one that is made for it; the client does not wait for either."""
+    backup = get(context, id)
+    _check_restorable(backup)
+    if volume_id is None:
+        return backup, _restore_to_new(context, backup, name)
+    volume = volumes.get(context, volume_id)
+    _check_target(backup, volume)
+    transaction = base.Transaction()
+    _begin_restore(context, backup, volume, transaction)
+    row = states.VOLUME['restore']
+    operation = common.operation('restore', row, backup_id=backup.id, backup_project_id=backup.project_id)
+    transaction.update(
+        volume,
+        base.begin_actions(Volume, row, context.request_id, operation),
+        base.is_allowed(Volume, row),
+        lambda: errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available.'),
+    )
+    transaction.commit()
+    common.send(context, 'restore', backup)
+    return backup, volume
+
+
+def _check_restorable(backup: Backup) -> None:
+    if backup.status != 'available':
+        raise errors.InvalidBackup(reason='Backup status must be available')
+    if not backup.size:
+        raise errors.InvalidBackup(reason='Backup to be restored has invalid size')
+
+
+def _check_target(backup: Backup, volume: Volume) -> None:
+    if volume.status != 'available':
+        raise errors.InvalidVolume(reason='Volume to be restored to must be available')
+    if backup.size > volume.size:
+        raise errors.InvalidVolume(
+            reason=f'volume size {volume.size} is too small to restore backup of size {backup.size}.'
+        )
+
+
+def _begin_restore(context: Context, backup: Backup, volume: Volume, transaction: base.Transaction) -> None:
+    row = states.BACKUP['restore']
+    transaction.update(
+        backup,
+        [
+            *base.begin_actions(Backup, row, context.request_id, common.operation('restore', row)),
+            Backup.restore_volume_id.set(volume.id),
+        ],
+        base.is_allowed(Backup, row),
+        lambda: errors.InvalidBackup(reason='Backup status must be available'),
+    )
+
+
+def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volume:
+    """Make the volume; its creation hands it over to the restore (tasks/provision.py)."""
+    return volumes.create(
+        context,
+        size=int(backup.size),
+        name=name or f'restore_backup_{backup.id}',
+        description='auto-created_from_restore_from_backup',
+        availability_zone=None,
+        volume_type=None,
+        metadata={},
+        snapshot_id=None,
+        source_volid=None,
+        multiattach=False,
+        scheduler_hints={},
+        backup_id=backup.id,
+    )
+
+
+def reset_status(context: Context, id: str, status: str) -> None:
+    """An administrator's word on the status: available or error. What was under way is cancelled."""
+    backup = get(context, id)
+    if status not in {'available', 'error'}:
+        raise errors.InvalidInput(reason=f"Backup status must be 'available' or 'error', not {status!r}.")
+    base.update(backup, base.end_actions(backup, status))
+
+
+def _own(backup: Backup, context: Context, volume: Volume) -> None:
+    """Enter ``creating`` on a record that is not written yet."""
+    row = states.BACKUP['create']
+    backup.status, backup.owner, backup.in_flight = row.running, context.request_id, '1'
+    backup.deadline = base.first_deadline(row)
+    backup.operation = common.operation('create', row, volume_project_id=volume.project_id)
+
+
+def repository_prefix(backup: Backup) -> str:
+    """The folder of the bucket that holds the backup's chain; no two projects share one."""
+    return f'{backup.container or DEFAULT_CONTAINER}/{backup.project_id}/'

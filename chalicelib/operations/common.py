@@ -1,0 +1,235 @@
+"""What every resource's operations share: find, list, change a map, hand accepted work to the queue."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pynamodb.expressions.update import Action
+
+from chalicelib import aws, errors
+from chalicelib.context import Context
+from chalicelib.models import base
+from chalicelib.rules.states import Transition
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar('R', bound=base.Record)
+
+#: Longest id that anything has; DynamoDB refuses keys beyond 1,024 bytes.
+LONGEST_ID = 255
+
+#: A record that others change at the same moment is read again this often before the caller is told to retry.
+CONTENDED = 8
+
+#: Cinder's order of every list, and the only one that a page is read in without reading the rest.
+NEWEST_FIRST = (('created_at', 'desc'), ('id', 'desc'))
+
+#: Decides whether a record matches the value of one filter.
+Matcher = Callable[[Any, Any], bool]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ListQuery:
+    """One page of a list. ``sort``: (attribute, 'asc' or 'desc') pairs; a filter's name may end in ``~`` (contains)."""
+
+    limit: int = 1000
+    marker: str | None = None
+    offset: int = 0
+    sort: tuple[tuple[str, str], ...] = NEWEST_FIRST
+    filters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    all_tenants: bool = False
+
+
+def find(context: Context, kind: type[R], id: str) -> R:
+    """Return the caller's record, read consistently; administrators also find those of other projects.
+
+    Raises the resource's NotFound, for another project's record as well: its existence is no business of the caller's.
+    """
+    if not 0 < len(id) <= LONGEST_ID:
+        raise kind.not_found(id=id)
+    try:
+        return kind.find(context.project_id, id)
+    except errors.NotFound:
+        if not context.is_admin or not hasattr(kind, 'by_id'):
+            raise
+    return kind.find_anywhere(id)
+
+
+def list_records(
+    context: Context, kind: type[R], query: ListQuery, matchers: Mapping[str, Matcher] | None = None
+) -> tuple[list[R], bool]:
+    """Return one page and whether more follow.
+
+    Newest first without filters reads as much as it returns; anything else reads the project's records once.
+    Raises the resource's NotFound for an unknown marker, InvalidInput for a sort key that the resource lacks.
+    """
+    marker = None if query.marker is None else find(context, kind, query.marker)
+    if query.limit == 0:
+        return [], False
+    if query.sort == NEWEST_FIRST and not query.filters and not query.all_tenants:
+        found = base.page(kind, context.project_id, limit=query.offset + query.limit + 1, marker=marker)
+        return _cut(found, query)
+    return paged(_all(context, kind, query), query, marker, matchers)
+
+
+def paged(
+    records: Iterable[R], query: ListQuery, marker: R | None = None, matchers: Mapping[str, Matcher] | None = None
+) -> tuple[list[R], bool]:
+    """Return one page of records that were read already, and whether more follow."""
+    found = [record for record in records if _matches(record, query.filters, matchers or {})]
+    return _cut(_after(marker, found, query.sort), query)
+
+
+def count(
+    context: Context, kind: type[base.Record], query: ListQuery, matchers: Mapping[str, Matcher] | None = None
+) -> int:
+    """Return the number of records that a query matches, whatever its page (Cinder's with_count)."""
+    return sum(_matches(record, query.filters, matchers or {}) for record in _all(context, kind, query))
+
+
+def _all(context: Context, kind: type[R], query: ListQuery) -> Iterable[R]:
+    everywhere = query.all_tenants and context.is_admin
+    return base.every(kind, None if everywhere else context.project_id)
+
+
+def _cut(found: list[R], query: ListQuery) -> tuple[list[R], bool]:
+    end = query.offset + query.limit
+    return found[query.offset : end], len(found) > end
+
+
+def _matches(record: base.Record, filters: Mapping[str, Any], matchers: Mapping[str, Matcher]) -> bool:
+    return all(_matcher(name, matchers)(record, value) for name, value in filters.items())
+
+
+def _matcher(name: str, matchers: Mapping[str, Matcher]) -> Matcher:
+    if name in matchers:
+        return matchers[name]
+    if name.endswith('~'):
+        return lambda record, value: str(value).casefold() in str(getattr(record, name[:-1], None) or '').casefold()
+    if name in {'created_at', 'updated_at'}:
+        return lambda record, value: _in_period(getattr(record, name), str(value))
+    return lambda record, value: equals(getattr(record, name, None), value)
+
+
+def equals(found: Any, wanted: Any) -> bool:
+    """Compare an attribute with a filter's value: maps by the wanted keys, lists by membership, the rest as text."""
+    if isinstance(found, dict) and isinstance(wanted, Mapping):
+        return all(found.get(key) == value for key, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return any(equals(found, one) for one in wanted)
+    if isinstance(found, bool) or isinstance(wanted, bool):
+        return str(found).lower() == str(wanted).lower()
+    return str(found) == str(wanted)
+
+
+#: Comparisons of a time filter (3.60): ``gt:2026-11-01T00:00:00,lt:...``.
+_PERIOD: Mapping[str, Callable[[str, str], bool]] = {
+    'gt': operator.gt, 'gte': operator.ge, 'eq': operator.eq, 'neq': operator.ne, 'lt': operator.lt, 'lte': operator.le,
+}  # fmt: skip
+
+
+def _in_period(moment: str | None, wanted: str) -> bool:
+    if moment is None:
+        return False
+    terms = [
+        term.partition(':') if term.partition(':')[0] in _PERIOD else ('eq', ':', term) for term in wanted.split(',')
+    ]
+    return all(_PERIOD[verb](moment, _with_microseconds(time)) for verb, _, time in terms)
+
+
+def _with_microseconds(time: str) -> str:
+    """A time in the form of the records, so that texts compare as times do."""
+    return time if '.' in time else f'{time.removesuffix("Z")}.000000'
+
+
+def _sorted(records: list[R], sort: tuple[tuple[str, str], ...]) -> list[R]:
+    """Sort by several keys; the id breaks ties, so that pages do not overlap. Nothing comes before something."""
+    keys = [*sort, ('id', sort[-1][1] if sort else 'desc')]
+    for name, direction in reversed(keys):
+        records.sort(key=lambda record: _sort_key(record, name), reverse=direction == 'desc')
+    return records
+
+
+def _sort_key(record: base.Record, name: str) -> tuple[bool, Any]:
+    if name not in record.get_attributes():
+        raise errors.InvalidInput(reason='Invalid sort key')
+    value = getattr(record, name)
+    return value is not None, str(value) if isinstance(value, dict | list) else value
+
+
+def _after(marker: R | None, records: list[R], sort: tuple[tuple[str, str], ...]) -> list[R]:
+    """Return the sorted records that follow the marker, which need not match the filters itself."""
+    if marker is None:
+        return _sorted(records, sort)
+    placed = _sorted([marker, *(record for record in records if record.id != marker.id)], sort)
+    return placed[[record.id for record in placed].index(marker.id) + 1 :]
+
+
+def set_or_remove(attribute: Any, value: Any) -> Action:
+    """Return the update action that stores a value, or removes the attribute for None."""
+    action: Action = attribute.remove() if value is None else attribute.set(value)
+    return action
+
+
+def change_map(
+    record: R, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], check: Callable[[R], None]
+) -> dict[str, Any]:
+    """Rewrite a map of the record under the condition that nobody else wrote since it was read; return the map.
+
+    ``check`` raises when the record, read again, does not allow the change any more.
+    """
+    kind = type(record)
+    for _ in range(CONTENDED):
+        check(record)
+        changed = change(dict(getattr(record, name)))
+        try:
+            base.update(
+                record, [getattr(kind, name).set(changed), *base.touched(kind)], kind.revision == record.revision
+            )
+        except errors.StateChanged:
+            record = record.reload()
+        else:
+            return changed
+    raise errors.ServiceUnavailable(
+        reason=f'{record.resource} {record.id} is being changed by too many requests; try again'
+    )
+
+
+def any_status(_: base.Record) -> None:
+    """The check of a change that every status allows."""
+
+
+def operation(action: str, row: Transition, **facts: Any) -> dict[str, Any]:
+    """Describe the work that a transitional status stands for, as the reconciler reads it."""
+    return {'action': action, 'machine': row.machine, 'attempt': 0, **facts}
+
+
+def send(context: Context, action: str, record: base.Record) -> None:
+    """Hand work that the caller's request asked for to the queue."""
+    enqueue(record, action, context.request_id)
+
+
+def enqueue(record: base.Record, action: str, request_id: str) -> None:
+    """Hand recorded work to the queue; what cannot be sent now, the reconciler starts."""
+    message = {
+        'action': action,
+        'resource': record.resource,
+        'id': record.id,
+        'project_id': record.project_id,
+        'request_id': request_id,
+    }
+    try:
+        aws.enqueue(message)
+    except Exception:  # whatever it is, the request was accepted
+        logger.exception('%s of %s %s is left to the reconciler', action, record.resource, record.id)
+
+
+def without(key: str, missing: errors.NotFound, known: dict[str, Any]) -> dict[str, Any]:
+    """Return a map without one key; raises ``missing`` when it has none."""
+    if key not in known:
+        raise missing
+    return {name: value for name, value in known.items() if name != key}

@@ -1,0 +1,250 @@
+"""What a volume holds of others while work is under way, and how it is given back: exactly once, with the status.
+
+* of its pool: a claim (``claimed_gb``), and the part of it that is in transit (``in_transit_gb``);
+* of its project's quota: its size, and during an extension ``reserved_gb`` more;
+* of the source that it is made from: one of the source's readers (``reading``).
+
+The volume's own attributes say what it holds, so one transaction changes both sides, under the condition that the
+volume still holds what was read. Whoever comes second finds the condition lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from chalicelib import errors
+from chalicelib.models import Pool, Snapshot, Volume, base
+from chalicelib.operations import quotas
+from chalicelib.rules.states import REMOVED
+
+#: Records that a volume may be made from.
+SOURCES: dict[str, type[Volume] | type[Snapshot]] = {'volume': Volume, 'snapshot': Snapshot}
+
+
+class NoRoom(Exception):
+    """The pool has less left than is asked for."""
+
+
+def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition) -> None:
+    """Claim the volume's size on a pool, in one transaction with its host. Raises NoRoom, or StateChanged."""
+    size = int(volume.size)
+    transaction = base.Transaction()
+    actions = [
+        Volume.host.set(pool_id),
+        Volume.claimed_gb.set(size),
+        Volume.in_transit_gb.set(size),
+        Volume.scheduled_at.set(base.now()),
+        *([Volume.availability_zone.set(zone)] if zone else []),
+        *base.touched(Volume),
+    ]
+    _update(transaction, volume, actions, held & Volume.claimed_gb.does_not_exist())
+    _take(transaction, pool_id, size, [Pool.volume_count.add(1)])
+    transaction.commit()
+
+
+def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
+    """Claim what an extension needs on the volume's pool, unless it has it. Raises NoRoom, or StateChanged."""
+    growth = new_size - int(volume.claimed_gb or 0)
+    if growth <= 0:
+        return
+    transaction = base.Transaction()
+    actions = [Volume.claimed_gb.set(new_size), Volume.in_transit_gb.add(growth), *base.touched(Volume)]
+    _update(transaction, volume, actions, held & _unmoved(volume))
+    _take(transaction, volume.host or '', growth, [])
+    transaction.commit()
+
+
+def mark_removal(volume: Volume, held: Condition) -> None:
+    """Count the whole claim as in transit before the backend frees it, so that no report gives it away twice."""
+    missing = int(volume.claimed_gb or 0) - int(volume.in_transit_gb)
+    if missing <= 0:
+        return
+    transaction = base.Transaction()
+    actions = [Volume.in_transit_gb.set(volume.claimed_gb), *base.touched(Volume)]
+    _update(transaction, volume, actions, held & _unmoved(volume))
+    _change_pool(transaction, volume, [Pool.in_transit_gb.add(missing), Pool.entered_gb.add(missing)])
+    transaction.commit()
+
+
+def retreat(volume: Volume, held: Condition, operation: dict[str, Any], *, leftover: bool) -> None:
+    """Give the claim on a pool that failed back and forget the host, in one transaction.
+
+    ``leftover``: the failed attempt may have left an object there. The pool remembers it, and gets no room back until
+    its backend has reported what is really free.
+    """
+    transaction = base.Transaction()
+    actions = [Volume.operation.set(operation), *_without_claim(), *base.touched(Volume)]
+    _update(transaction, volume, actions, held & _unmoved(volume))
+    returned = [] if leftover else [Pool.claimable_gb.add(int(volume.claimed_gb or 0))]
+    remembered = [Pool.leftovers.add({leftover_of(volume.project_id, volume.id)})] if leftover else []
+    _change_pool(transaction, volume, [*returned, *remembered, *_released(volume, 0)])
+    transaction.commit()
+
+
+def end(
+    volume: Volume,
+    held: Condition,
+    status: str,
+    *,
+    actions: Iterable[Action] = (),
+    keep_gb: int | None = None,
+    in_transit: bool = False,
+    grown: bool = False,
+) -> None:
+    """End what is under way: the status, and all that the volume holds for it, in one transaction.
+
+    ``status`` may be REMOVED. ``keep_gb``: what stays claimed (None: all). ``in_transit``: leave the claim in transit,
+    since nobody knows what the backend has. ``grown``: an extension's quota becomes the volume's, instead of being
+    given back. Raises StateChanged when somebody else ended it.
+    """
+    keep = _kept(volume, status, keep_gb)
+    source = _source(volume)
+    usage, reserved = _quota(volume, removed=status == REMOVED, grown=grown)
+
+    def build(transaction: base.Transaction) -> None:
+        if status == REMOVED:
+            transaction.delete(volume, held & _unmoved(volume), lambda: base.state_changed(volume))
+        else:
+            kept = [] if in_transit else _keeping(volume, keep)
+            final = [*base.end_actions(volume, status), *kept, *_let_go(volume), *actions]
+            _update(transaction, volume, final, held & _unmoved(volume))
+        if volume.host and not in_transit:
+            _settle_pool(transaction, volume, keep)
+        if source is not None:
+            _leave(transaction, source)
+
+    quotas.commit(volume.project_id, usage, build, type_id=volume.volume_type_id, reserved=reserved)
+
+
+def pass_on(volume: Volume, held: Condition, actions: list[Action], also: Callable[[base.Transaction], None]) -> None:
+    """Begin what follows on a volume that has just been made: its claim is in transit no longer.
+
+    ``also`` adds the other side of what follows to the transaction.
+    """
+    transaction = base.Transaction()
+    settled = [] if volume.claimed_gb is None else [Volume.in_transit_gb.set(0)]
+    _update(transaction, volume, [*actions, *settled], held & _unmoved(volume))
+    also(transaction)
+    if volume.host:
+        _settle_pool(transaction, volume, int(volume.claimed_gb or 0))
+    transaction.commit()
+
+
+def remember_leftover(pool_id: str, project_id: str, volume_id: str) -> None:
+    """Have the pool's next report remove an object that a failed attempt may have left there."""
+    actions = [Pool.leftovers.add({leftover_of(project_id, volume_id)}), *base.touched(Pool)]
+    base.update(Pool(base.GLOBAL, pool_id), actions)
+
+
+def leftover_of(project_id: str, volume_id: str) -> str:
+    """Return a member of a pool's ``leftovers``."""
+    return f'{project_id}/{volume_id}'
+
+
+def _kept(volume: Volume, status: str, keep_gb: int | None) -> int:
+    if status == REMOVED:
+        return 0
+    return int(volume.claimed_gb or 0) if keep_gb is None else keep_gb
+
+
+def _quota(volume: Volume, *, removed: bool, grown: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """Changes of usage and of its held part."""
+    held = int(volume.reserved_gb)
+    if not volume.consumes_quota:
+        return {}, {}
+    if removed:
+        return {'volumes': -1, 'gigabytes': -int(volume.size) - held}, {'gigabytes': -held}
+    return {'gigabytes': 0 if grown else -held}, {'gigabytes': -held}
+
+
+def _update(transaction: base.Transaction, volume: Volume, actions: list[Action], condition: Condition) -> None:
+    transaction.update(volume, actions, Volume.id.exists() & condition, lambda: base.state_changed(volume))
+
+
+def _unmoved(volume: Volume) -> Condition:
+    """The condition that the volume holds what it held when it was read."""
+    claimed = (
+        Volume.claimed_gb.does_not_exist() if volume.claimed_gb is None else Volume.claimed_gb == volume.claimed_gb
+    )
+    reading = Volume.reading.exists() if volume.reading else Volume.reading.does_not_exist()
+    same = (Volume.in_transit_gb == volume.in_transit_gb) & (Volume.reserved_gb == volume.reserved_gb)
+    condition: Condition = claimed & reading & same
+    return condition
+
+
+def _take(transaction: base.Transaction, pool_id: str, size: int, also: list[Action]) -> None:
+    actions = [
+        Pool.claimable_gb.add(-size),
+        Pool.in_transit_gb.add(size),
+        Pool.allocated_gb.add(size),
+        Pool.entered_gb.add(size),
+        *also,
+        *base.touched(Pool),
+    ]
+    pool = Pool(base.GLOBAL, pool_id)
+    transaction.update(pool, actions, Pool.id.exists() & (Pool.claimable_gb >= size), NoRoom)
+
+
+def _change_pool(transaction: base.Transaction, volume: Volume, actions: list[Action]) -> None:
+    """Change the volume's pool; a pool outlives the volumes on it, so it is there."""
+    pool = Pool(base.GLOBAL, volume.host)
+    missing = errors.ServiceUnavailable(reason=f'the record of pool {volume.host} is missing; wait for its next report')
+    transaction.update(pool, [*actions, *base.touched(Pool)], Pool.id.exists(), lambda: missing)
+
+
+def _settle_pool(transaction: base.Transaction, volume: Volume, keep: int) -> None:
+    freed = int(volume.claimed_gb or 0) - keep
+    if freed or volume.in_transit_gb:
+        _change_pool(transaction, volume, [Pool.claimable_gb.add(freed), *_released(volume, keep)])
+
+
+def _released(volume: Volume, keep: int) -> list[Action]:
+    """What a pool no longer counts when the volume keeps ``keep`` GiB there and nothing is in transit any more."""
+    return [
+        Pool.allocated_gb.add(keep - int(volume.claimed_gb or 0)),
+        Pool.in_transit_gb.add(-int(volume.in_transit_gb)),
+        *([] if keep else [Pool.volume_count.add(-1)]),
+    ]
+
+
+def _keeping(volume: Volume, keep: int) -> list[Action]:
+    if not keep:
+        return _without_claim() if volume.claimed_gb is not None else []
+    return [Volume.claimed_gb.set(keep), Volume.in_transit_gb.set(0)]
+
+
+def _without_claim() -> list[Action]:
+    return [Volume.host.remove(), Volume.claimed_gb.remove(), Volume.in_transit_gb.set(0)]
+
+
+def _let_go(volume: Volume) -> list[Action]:
+    """Actions on the volume for the quota and the source that it holds no longer."""
+    reserved = [Volume.reserved_gb.set(0)] if volume.reserved_gb else []
+    return [*reserved, *([Volume.reading.remove()] if volume.reading else [])]
+
+
+def _source(volume: Volume) -> Volume | Snapshot | None:
+    """The source that counts this volume as a reader; None when there is none any more."""
+    reading = volume.reading
+    if not reading:
+        return None
+    try:
+        source = SOURCES[reading['resource']].find(reading['project_id'], reading['id'])
+    except errors.NotFound:
+        return None
+    return source if source.reader_count > 0 else None
+
+
+def read_by(source: Volume | Snapshot) -> dict[str, str]:
+    """Return what the ``reading`` of a volume says of the source that counts it."""
+    return {'resource': source.resource, 'project_id': source.project_id, 'id': source.id}
+
+
+def _leave(transaction: base.Transaction, source: Volume | Snapshot) -> None:
+    kind = type(source)
+    actions = [kind.reader_count.add(-1), *base.touched(kind)]
+    transaction.update(source, actions, kind.reader_count >= 1, lambda: base.state_changed(source))

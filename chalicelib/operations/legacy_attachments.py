@@ -1,0 +1,184 @@
+"""Attach and detach as Nova did it before the attachments API: reserve, initialize, attach, and back.
+
+    available --os-reserve--> attaching --os-attach--> in-use --os-begin_detaching--> detaching --os-detach--> available
+
+Here the path is made before the attachment exists, so it is named by the volume and the host's initiator.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from pynamodb.expressions.condition import Condition
+
+from chalicelib import aws, errors
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.models import Attachment, Volume, base
+from chalicelib.operations import attachments, volumes
+
+#: Namespace of the names of paths that no attachment names.
+PATHS = uuid.UUID('6f1f5d52-2f0b-5d0e-9d3c-5c1b6b0c7a61')
+
+#: Statuses of a volume that os-attach accepts; a multiattach volume may also be in use.
+OS_ATTACHABLE = frozenset({'available', 'attaching', 'reserved'})
+
+
+def reserve(context: Context, volume_id: str) -> None:
+    """os-reserve: nobody else may attach it now."""
+    volume = volumes.get(context, volume_id)
+    allowed = ['available', 'in-use'] if volume.multiattach else ['available']
+    if not _move(volume, 'attaching', Volume.status.is_in(*allowed)):
+        raise errors.InvalidVolume(
+            reason=f'Volume status must be {" or ".join(allowed)} to reserve, but the status is {volume.status}.'
+        )
+
+
+def unreserve(context: Context, volume_id: str) -> None:
+    """os-unreserve: back to available, or in-use when attachments are left; any other status stays as it is."""
+    _unreserve(volumes.get(context, volume_id))
+
+
+def _unreserve(volume: Volume) -> None:
+    status = 'in-use' if volume.attachments else 'available'
+    same = Volume.attachment_count == volume.attachment_count
+    _move(volume, status, (Volume.status == 'attaching') & same)
+
+
+def begin_detaching(context: Context, volume_id: str) -> None:
+    """os-begin_detaching: a host is about to let go."""
+    volume = volumes.get(context, volume_id)
+    attached = (Volume.status == 'in-use') & (Volume.attach_status == 'attached')
+    if not _move(volume, 'detaching', attached & Volume.migration_status.does_not_exist()):
+        raise errors.InvalidVolume(
+            reason="Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' "
+            'to detach.'
+        )
+
+
+def roll_detaching(context: Context, volume_id: str) -> None:
+    """os-roll_detaching: the host did not let go after all."""
+    _move(volumes.get(context, volume_id), 'in-use', Volume.status == 'detaching')
+
+
+def _move(volume: Volume, status: str, condition: Condition) -> bool:
+    """Set the status under a condition; whether it held."""
+    try:
+        base.update(volume, [Volume.status.set(status), *base.touched(Volume)], condition)
+    except errors.StateChanged:
+        volume.attribute_values.update(volume.reload().attribute_values)
+        return False
+    return True
+
+
+def initialize_connection(context: Context, volume_id: str, connector: dict[str, Any]) -> dict[str, Any]:
+    """os-initialize_connection: prepare the path for this host and say how to reach it. Nothing of it is stored."""
+    volume = volumes.get(context, volume_id)
+    if volume.status == 'maintenance':
+        raise errors.InvalidVolume(
+            reason=f'Unable to initialize the connection for volume {volume.id}, because it is in maintenance.'
+        )
+    payload = {
+        'project_id': volume.project_id,
+        'volume_id': volume.id,
+        'export_id': path_id(volume.id, connector),
+        'connector': connector,
+    }
+    info: dict[str, Any] = aws.invoke(settings().volume_worker, 'initialize_connection', payload)
+    return info
+
+
+def path_id(volume_id: str, connector: dict[str, Any]) -> str:
+    """The name of the path from this host to this volume."""
+    return str(uuid.uuid5(PATHS, f'{volume_id}/{connector.get("initiator") or connector.get("host")}'))
+
+
+def terminate_connection(context: Context, volume_id: str, connector: dict[str, Any] | None) -> None:
+    """os-terminate_connection: take this host's path away (all paths without a connector), and unreserve."""
+    volume = volumes.get(context, volume_id)
+    attachments.close_path(volume, path_id(volume.id, connector) if connector else None)
+    _unreserve(volume)
+
+
+def attach(
+    context: Context,
+    volume_id: str,
+    *,
+    instance_id: str | None,
+    host_name: str | None,
+    mountpoint: str,
+    mode: str | None,
+) -> None:
+    """os-attach: the host says it is connected. The same instance or host again changes nothing."""
+    volume = volumes.get(context, volume_id)
+    if volume.status == 'maintenance':
+        raise errors.InvalidVolume(reason=f'Unable to attach volume {volume.id} because it is in maintenance')
+    if volume.admin_metadata.get('readonly') == 'True' and mode != 'ro':
+        _unreserve(volume)
+        raise errors.InvalidAttachmentMode(mode=mode, volume_id=volume.id)
+    attachment = Attachment(
+        volume.project_id,
+        str(uuid.uuid4()),
+        created_at=base.now(),
+        user_id=context.user_id,
+        volume_id=volume.id,
+        instance_id=instance_id,
+        attach_status='attached',
+        attach_mode=mode or 'rw',
+        attached_host=host_name,
+        mountpoint=mountpoint,
+        attached_at=base.now(),
+    )
+    if not _holds(volume, attachment):
+        attachments.change(volume, lambda current: _attached(current, attachment))
+
+
+def _holds(volume: Volume, attachment: Attachment) -> bool:
+    wanted = (attachment.instance_id, attachment.attached_host)
+    held = {(link['instance_id'], link['host_name']) for link in volume.attachments.values()}
+    return volume.status == 'in-use' and wanted in held
+
+
+def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
+    allowed = OS_ATTACHABLE | {'in-use'} if volume.multiattach else OS_ATTACHABLE
+    if volume.status not in allowed:
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} status must be {" or ".join(sorted(allowed))} to attach, '
+            f'but the status is {volume.status}.'
+        )
+    return attachments.attached(volume, attachment, verb='put')
+
+
+def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
+    """os-detach: forget the attachment; with the last one every path goes. The only one needs no attachment_id."""
+    volume = volumes.get(context, volume_id)
+    if volume.status == 'maintenance':
+        raise errors.InvalidVolume(reason=f'Unable to detach volume {volume.id} because it is in maintenance')
+    attachment = _attachment_of(volume, attachment_id)
+    if attachment is None:
+        _move(volume, 'available', Volume.status.is_in('attaching', 'detaching') & (Volume.attachment_count == 0))
+        return
+    last = len(volume.attachments) == 1
+    attachments.close_path(volume, None if last else attachment.id)
+    attachments.change(volume, lambda current: attachments.removed(current, attachment))
+
+
+def _attachment_of(volume: Volume, attachment_id: str | None) -> Attachment | None:
+    if attachment_id is None and len(volume.attachments) > 1:
+        raise errors.InvalidVolume(
+            reason='Detach volume failed: More than one attachment, but no attachment_id provided.'
+        )
+    wanted = attachment_id or next(iter(volume.attachments), None)
+    if wanted is None:
+        return None
+    if wanted not in volume.attachments:
+        raise errors.AttachmentNotFound(id=wanted)
+    return Attachment.find(volume.project_id, wanted)
+
+
+def force_detach(context: Context, volume_id: str, attachment_id: str | None, connector: dict[str, Any] | None) -> None:
+    """os-force_detach: the path and the attachment go, whatever the host says."""
+    if connector:
+        terminate_connection(context, volume_id, connector)
+    detach(context, volume_id, attachment_id)

@@ -1,0 +1,65 @@
+"""User messages: why something failed, for whoever may see the resource."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Message, base
+from chalicelib.operations import common
+from chalicelib.rules.messages import ACTION_TEXTS, DETAIL_BY_ERROR, DETAIL_TEXTS, RESOURCE_TYPES, TTL, Action, Detail
+
+#: Namespace of message ids: the same failure of the same request is one message, however often it is reported.
+NAMESPACE = uuid.UUID('0f4d3a0e-6b51-5c0c-9a38-2d1f1c6f0a11')
+
+#: Longest cause that is shown.
+LONGEST_CAUSE = 900
+
+
+def create(record: base.Record, request_id: str, action: str, detail: str, *, cause: str = '', error: str = '') -> None:
+    """Tell the record's project what failed. Repeating it changes nothing but the cause.
+
+    ``action`` and ``detail``: codes of rules/messages.py. ``error``: name of the class that was raised; some stand for
+    a detail of their own (Cinder's mapping).
+    """
+    detail = DETAIL_BY_ERROR.get(error, detail)
+    text = f'{ACTION_TEXTS[Action(action)]}:{DETAIL_TEXTS[Detail(detail)]}'
+    message = Message(
+        record.project_id,
+        str(uuid.uuid5(NAMESPACE, f'{request_id}/{action}/{detail}/{record.id}')),
+        created_at=base.now(),
+        request_id=request_id,
+        resource_type=RESOURCE_TYPES.get(record.resource, record.resource.upper()),
+        resource_uuid=record.id,
+        action_id=str(action),
+        detail_id=str(detail),
+        user_message=f'{text} {cause[:LONGEST_CAUSE]}' if cause else text,
+        guaranteed_until=base.after(TTL),
+        expires=int(time.time()) + TTL,
+    )
+    message.save()
+
+
+def event_id(message: Message) -> str:
+    """Return Cinder's name of the event: VOLUME_<resource type>_<action>_<detail>."""
+    return f'VOLUME_{message.resource_type}_{message.action_id}_{message.detail_id}'
+
+
+def get(context: Context, id: str) -> Message:
+    """Return one of the project's messages; raises MessageNotFound."""
+    return common.find(context, Message, id)
+
+
+def list_(context: Context, query: common.ListQuery) -> tuple[list[Message], bool]:
+    """Return one page of the project's messages, and whether more follow."""
+    return common.list_records(context, Message, query, {'event_id': lambda message, value: event_id(message) == value})
+
+
+def delete(context: Context, id: str) -> None:
+    """Forget a message; raises MessageNotFound."""
+    message = get(context, id)
+    transaction = base.Transaction()
+    transaction.delete(message, Message.id.exists(), lambda: errors.MessageNotFound(id=id))
+    transaction.commit()

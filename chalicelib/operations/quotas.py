@@ -1,0 +1,307 @@
+"""Quotas: limits and counters of a project, and reservations inside the transactions that they pay for.
+
+A reservation is an update of the project's one quota record under the condition that every counter stays below its
+limit. The limits are cached; the condition names their version, so the hot path reads nothing. When the condition is
+lost the record is read: either somebody is over and hears so in Cinder's words, or the limits had changed and the
+transaction is made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pynamodb.exceptions import DoesNotExist
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
+from chalicelib import errors
+from chalicelib.models import Quota, base
+from chalicelib.operations import volume_types
+from chalicelib.rules import quotas as rules
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that limits are remembered. A changed limit of the project is noticed at once, one of the class within these.
+LIMITS_TTL = 60
+
+#: A transaction whose view of the limits was old is made again this often.
+ATTEMPTS = 5
+
+#: Id of a project's quota record, and of the class that gives the defaults (Cinder knows this one class only).
+PROJECT, DEFAULT_CLASS = 'quota', 'default'
+
+#: Counters by name, as PynamoDB addresses them.
+_USAGE: Any = Quota.usage
+_RESERVED: Any = Quota.reserved
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class View:
+    """What this process knows of a project's limits. ``expires``: seconds of the monotonic clock."""
+
+    limits: Mapping[str, int]
+    version: int
+    expires: float
+
+    def limit(self, resource: str) -> int:
+        return self.limits.get(resource, rules.default_limit(resource))
+
+
+_views: dict[str, View] = {}
+
+
+def forget(project_id: str | None = None) -> None:
+    """Read the limits of a project (of all) again at their next use."""
+    if project_id is None:
+        _views.clear()
+    _views.pop(project_id or '', None)
+
+
+def commit(
+    project_id: str,
+    deltas: Mapping[str, int],
+    build: Callable[[base.Transaction], None],
+    *,
+    type_id: str | None = None,
+    reserved: Mapping[str, int] | None = None,
+) -> None:
+    """Commit the writes that ``build`` adds, together with the deltas of the project's counters.
+
+    Positive deltas raise OverQuota when a limit is in the way; negative ones are never refused. ``build`` is called
+    again, on a new transaction, when the limits had changed. ``reserved``: changes of the part that is held.
+    """
+    for attempt in range(ATTEMPTS):
+        transaction = base.Transaction()
+        build(transaction)
+        reserve(transaction, project_id, deltas, type_id=type_id, reserved=reserved)
+        try:
+            transaction.commit()
+            return
+        except errors.QuotaChanged:
+            if attempt == ATTEMPTS - 1:
+                raise
+
+
+def reserve(
+    transaction: base.Transaction,
+    project_id: str,
+    deltas: Mapping[str, int],
+    *,
+    type_id: str | None = None,
+    reserved: Mapping[str, int] | None = None,
+) -> None:
+    """Add the deltas to a transaction; it raises OverQuota, or QuotaChanged when it must be made again (``commit``)."""
+    usage = rules.with_type(deltas, type_id)
+    held = rules.with_type(reserved or {}, type_id)
+    if not usage and not held:
+        return
+    view = _view(project_id)
+    transaction.update(
+        Quota(project_id, PROJECT),
+        [*_actions(_USAGE, usage), *_actions(_RESERVED, held), *base.touched(Quota)],
+        _condition(view, usage, held),
+        lambda: _refused(project_id, usage, held),
+    )
+
+
+def release(
+    transaction: base.Transaction, project_id: str, amounts: Mapping[str, int], *, type_id: str | None = None
+) -> None:
+    """Give back what ``reserve`` took; never refused."""
+    reserve(transaction, project_id, {name: -amount for name, amount in amounts.items()}, type_id=type_id)
+
+
+def _actions(counters: Any, deltas: Mapping[str, int]) -> list[Action]:
+    return [counters[name].set((counters[name] | 0) + delta) for name, delta in deltas.items()]
+
+
+def _condition(view: View, usage: Mapping[str, int], held: Mapping[str, int]) -> Condition:
+    condition = Quota.limits_version == view.version
+    for name, delta in usage.items():
+        condition &= _room(view, name, delta) if delta > 0 else _USAGE[name] >= -delta
+    for name, delta in held.items():
+        if delta < 0:
+            condition &= _RESERVED[name] >= -delta
+    return condition
+
+
+def _room(view: View, name: str, delta: int) -> Condition:
+    left = rules.ceiling(view.limit(name)) - delta
+    fits: Condition = _USAGE[name] <= left
+    return fits if left < 0 else fits | _USAGE[name].does_not_exist()
+
+
+def _refused(project_id: str, usage: Mapping[str, int], held: Mapping[str, int]) -> Exception:
+    """Say why a reservation's condition was lost; a counter that would fall below zero is mended first."""
+    forget(project_id)
+    view, record = _read(project_id)
+    used = record.usage.attribute_values
+    if refusal := _refusal(view, used, usage):
+        return refusal
+    _mend(record, _USAGE, used, usage)
+    _mend(record, _RESERVED, record.reserved.attribute_values, held)
+    return errors.QuotaChanged(project_id=project_id)
+
+
+def _refusal(view: View, used: Mapping[str, int], deltas: Mapping[str, int]) -> errors.OverQuota | None:
+    wanted = {name: used.get(name, 0) + delta for name, delta in deltas.items() if delta > 0}
+    overflowing = sorted(name for name, total in wanted.items() if total > rules.MAX_USAGE)
+    if overflowing:
+        return errors.QuotaUsageOverflow(
+            overs=sorted(shown_name(name) for name in overflowing), max_int=rules.MAX_USAGE
+        )
+    over = [name for name, total in wanted.items() if total > rules.ceiling(view.limit(name))]
+    if not over:
+        return None
+    first = rules.search_order(over)[0]
+    return rules.refusal(
+        first, shown=shown_name(first), requested=deltas[first], limit=view.limit(first), used=used.get(first, 0)
+    )
+
+
+def _mend(record: Quota, counters: Any, found: Mapping[str, int], deltas: Mapping[str, int]) -> None:
+    """Lift counters that are lower than what is given back: a count that drifted must not keep a resource alive."""
+    for name, delta in deltas.items():
+        if delta < 0 and found.get(name, 0) < -delta:
+            logger.error(
+                'quota of %s: %s is %s, but %s is given back', record.project_id, name, found.get(name), -delta
+            )
+            known = counters[name] == found[name] if name in found else counters[name].does_not_exist()
+            try:
+                base.update(record, [counters[name].set(-delta)], known)
+            except errors.StateChanged:
+                logger.info('quota of %s: %s has just changed', record.project_id, name)
+
+
+def _view(project_id: str) -> View:
+    known = _views.get(project_id)
+    return known if known is not None and known.expires > time.monotonic() else _read(project_id)[0]
+
+
+def _read(project_id: str) -> tuple[View, Quota]:
+    record = _find(project_id, PROJECT)
+    limits = {**defaults(), **record.limits}
+    _views[project_id] = View(limits, int(record.limits_version), time.monotonic() + LIMITS_TTL)
+    return _views[project_id], record
+
+
+def _find(project_id: str, id: str) -> Quota:
+    """Return a quota record, made on first use: its maps must exist before a counter in them can be written."""
+    try:
+        return Quota.get(project_id, id, consistent_read=True)
+    except DoesNotExist:
+        made = Quota(project_id, id, created_at=base.now())
+    transaction = base.Transaction()
+    transaction.put(made, Quota.id.does_not_exist(), lambda: errors.QuotaChanged(project_id=project_id))
+    try:
+        transaction.commit()
+    except errors.QuotaChanged:
+        return Quota.get(project_id, id, consistent_read=True)
+    return made
+
+
+def check_volume_size(project_id: str, size: int) -> None:
+    """Raise VolumeSizeExceedsLimit for a volume larger than the project's volumes may be."""
+    limit = _view(project_id).limit('per_volume_gigabytes')
+    if limit != rules.UNLIMITED and size > limit:
+        raise errors.VolumeSizeExceedsLimit(size=size, limit=limit)
+
+
+def defaults() -> dict[str, int]:
+    """Return the limits of a project that has none of its own: the class ``default`` over the built-in ones."""
+    return {**rules.DEFAULTS, **_find(base.GLOBAL, DEFAULT_CLASS).limits}
+
+
+def limits(project_id: str) -> dict[str, int]:
+    """Return the limits in force, those of volume types under the types' names."""
+    view, _ = _read(project_id)
+    return {shown_name(name): view.limit(name) for name in _resources()}
+
+
+def usages(project_id: str) -> dict[str, dict[str, int]]:
+    """Return {resource: {limit, in_use, reserved}}, those of volume types under the types' names."""
+    view, record = _read(project_id)
+    used, held = record.usage.attribute_values, record.reserved.attribute_values
+    return {
+        shown_name(name): {
+            'limit': view.limit(name),
+            'in_use': used.get(name, 0) - held.get(name, 0),
+            'reserved': held.get(name, 0),
+        }
+        for name in _resources()
+    }
+
+
+def _resources() -> list[str]:
+    return [*rules.DEFAULTS, *(f'{name}_{id}' for id in volume_types.names() for name in rules.PER_TYPE)]
+
+
+def update(project_id: str, changes: Mapping[str, int]) -> dict[str, int]:
+    """Set limits of a project; return all. Raises Invalid for one below what is in use, InvalidInput for a bad key."""
+    used = usages(project_id)
+    stored = _stored_names(changes)
+    for name, limit in changes.items():
+        in_use = used[name]['in_use'] + used[name]['reserved']
+        if name not in rules.NOT_COUNTED and limit != rules.UNLIMITED and limit < in_use:
+            raise errors.Invalid(
+                f'Quota {name} limit must be equal or greater than existing resources. '
+                f'Current usage is {in_use} and the requested limit is {limit}.'
+            )
+    _change_limits(project_id, PROJECT, lambda known: {**known, **stored})
+    return limits(project_id)
+
+
+def delete(project_id: str) -> None:
+    """Give a project the default limits again; its counters stay."""
+    _change_limits(project_id, PROJECT, lambda _: {})
+
+
+def class_limits(name: str) -> dict[str, int]:
+    """Return the limits of a quota class; only ``default`` has any effect, as in Cinder."""
+    own = _find(base.GLOBAL, name).limits
+    return {shown_name(resource): limit for resource, limit in {**rules.DEFAULTS, **own}.items()}
+
+
+def update_class(name: str, changes: Mapping[str, int]) -> dict[str, int]:
+    """Set limits of a quota class and return all; other processes notice within ``LIMITS_TTL`` seconds."""
+    stored = _stored_names(changes)
+    _change_limits(base.GLOBAL, name, lambda known: {**known, **stored})
+    forget()
+    return class_limits(name)
+
+
+def _change_limits(project_id: str, id: str, change: Callable[[dict[str, int]], dict[str, int]]) -> None:
+    for _ in range(ATTEMPTS):
+        record = _find(project_id, id)
+        actions = [Quota.limits.set(change(dict(record.limits))), Quota.limits_version.add(1), *base.touched(Quota)]
+        try:
+            base.update(record, actions, Quota.limits_version == record.limits_version)
+        except errors.StateChanged:
+            continue
+        return forget(project_id)
+    raise errors.QuotaChanged(project_id=project_id)
+
+
+def shown_name(resource: str) -> str:
+    """Return a resource as users know it: a volume type by its name; a type that is gone by its id."""
+    for prefix in rules.PER_TYPE:
+        id = resource.removeprefix(f'{prefix}_')
+        if id != resource:
+            return f'{prefix}_{volume_types.names().get(id, id)}'
+    return resource
+
+
+def _stored_names(changes: Mapping[str, int]) -> dict[str, int]:
+    """Return changes under the names that are stored; raises InvalidInput for names of nothing."""
+    per_type = {
+        f'{prefix}_{name}': f'{prefix}_{id}' for id, name in volume_types.names().items() for prefix in rules.PER_TYPE
+    }
+    known = {**{name: name for name in rules.DEFAULTS}, **per_type}
+    bad = [name for name in changes if name not in known]
+    if bad:
+        raise errors.InvalidInput(reason=f'Bad key(s) in quota set: {", ".join(sorted(bad))}')
+    return {known[name]: limit for name, limit in changes.items()}

@@ -1,0 +1,118 @@
+"""What an operator sees of the backends: services, pools, availability zones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.models import Service, base
+from chalicelib.operations import pools as pool_states
+from chalicelib.operations import volume_types
+from chalicelib.scheduler import filter_scheduler
+from chalicelib.scheduler.pools import seconds
+from chalicelib.scheduler.request_spec import RequestSpec
+
+#: Seconds that zones are remembered; an unknown zone reads them at once (Cinder's az_cache_duration is an hour).
+ZONES_TTL = 60
+
+VOLUME_BINARY = 'cinder-volume'
+
+_zones: list[tuple[float, dict[str, bool]]] = []
+
+
+def forget() -> None:
+    """Read the zones again at their next use."""
+    _zones.clear()
+
+
+def list_(context: Context, host: str | None = None, binary: str | None = None) -> list[dict[str, Any]]:
+    """Return one row per service, by binary and host; ``host`` may leave the backend out, as in Cinder."""
+    services = sorted(base.every(Service, base.GLOBAL), key=lambda service: (service.binary, service.host))
+    return [
+        _row(service)
+        for service in services
+        if (host is None or host in {service.host, service.host.partition('@')[0]}) and binary in {None, service.binary}
+    ]
+
+
+def _row(service: Service) -> dict[str, Any]:
+    return {
+        'binary': service.binary,
+        'host': service.host,
+        'zone': service.availability_zone,
+        'uuid': service.uuid,
+        'status': 'disabled' if service.disabled else 'enabled',
+        'state': 'up' if is_up(service) else 'down',
+        'updated_at': service.heartbeat_at,
+        'disabled_reason': service.disabled_reason,
+        'frozen': service.frozen,
+        'backend_state': service.backend_state,
+        'replication_status': 'disabled',
+        'active_backend_id': None,
+        'cluster': None,
+    }
+
+
+def is_up(service: Service) -> bool:
+    """A service is up while its backend answered its last report, and that is not too long ago."""
+    heard = seconds(service.heartbeat_at)
+    return service.backend_state != 'down' and heard is not None and time.time() - heard <= settings().report_max_age
+
+
+def set_enabled(context: Context, host: str, binary: str, enabled: bool, reason: str | None = None) -> dict[str, Any]:
+    """Let a service take new volumes, or not; raises ServiceNotFoundOnHost."""
+    service = Service(base.GLOBAL, f'{binary}:{host}')
+    actions = [
+        Service.disabled.set(not enabled),
+        Service.disabled_reason.set(reason) if reason and not enabled else Service.disabled_reason.remove(),
+        *base.touched(Service),
+    ]
+    try:
+        base.update(service, actions)
+    except errors.NotFound:
+        raise errors.ServiceNotFoundOnHost(binary=binary, host=host) from None
+    pool_states.forget()
+    forget()
+    return _row(service)
+
+
+def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[dict[str, Any]]:
+    """Return {name, capabilities} of the pools that work (Cinder's get_pools); without ``detail`` only names.
+
+    ``filters``: ``name``, ``volume_type`` (its extra specs must be met), or any capability.
+    """
+    wanted = dict(filters)
+    type_name = wanted.pop('volume_type', None)
+    volume_type = volume_types.find(context, type_name) if type_name else None
+    spec = RequestSpec(size=None, extra_specs=volume_type.extra_specs) if volume_type else None
+    found = filter_scheduler.get_pools(pool_states.states(fresh=True), pool_states.config(), wanted, spec)
+    return found if detail else [{'name': pool['name']} for pool in found]
+
+
+def availability_zones(context: Context) -> list[tuple[str, bool]]:
+    """Return (zone, whether any of its services is enabled), by name."""
+    return sorted(_read_zones().items())
+
+
+def knows_zone(zone: str) -> bool:
+    """Tell whether there is such a zone; the default zone is always one."""
+    if zone == settings().default_availability_zone or zone in _cached_zones():
+        return True
+    return zone in _read_zones()
+
+
+def _cached_zones() -> dict[str, bool]:
+    return _zones[0][1] if _zones and _zones[0][0] > time.monotonic() else _read_zones()
+
+
+def _read_zones() -> dict[str, bool]:
+    zones: dict[str, bool] = {}
+    for service in base.every(Service, base.GLOBAL):
+        if service.binary == VOLUME_BINARY:
+            zones[service.availability_zone] = zones.get(service.availability_zone, False) or not service.disabled
+    _zones[:] = [(time.monotonic() + ZONES_TTL, zones)]
+    return zones

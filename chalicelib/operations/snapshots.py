@@ -1,0 +1,206 @@
+"""Snapshots: find, list, describe, take, remove."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pynamodb.expressions.condition import Condition
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Snapshot, Volume, base
+from chalicelib.operations import common, quotas, volumes
+from chalicelib.rules import states
+
+#: Since this microversion a snapshot of an attached volume needs no ``force``.
+SNAPSHOT_IN_USE = (3, 66)
+
+#: Status -> what a server's own snapshot agent may make of it (os-update_snapshot_status).
+REPORTABLE: Mapping[str, tuple[str, ...]] = {
+    'creating': ('creating', 'available', 'error'),
+    'deleting': ('deleting', 'error_deleting'),
+}
+
+
+def get(context: Context, id: str) -> Snapshot:
+    """Return the snapshot, of the caller's project or (administrators) of any. Raises SnapshotNotFound."""
+    return common.find(context, Snapshot, id)
+
+
+def list_(context: Context, query: common.ListQuery) -> tuple[list[Snapshot], bool]:
+    """Return one page of snapshots, newest first unless asked otherwise, and whether more follow."""
+    return common.list_records(context, Snapshot, query)
+
+
+def count(context: Context, query: common.ListQuery) -> int:
+    """Return the number of snapshots that the query matches."""
+    return common.count(context, Snapshot, query)
+
+
+def create(
+    context: Context,
+    volume_id: str,
+    *,
+    name: str | None,
+    description: str | None,
+    metadata: Mapping[str, str],
+    force: bool,
+) -> Snapshot:
+    """Accept a snapshot: one transaction of record, quota and the volume's counter.
+
+    The volume must be available; with ``force``, or since 3.66, it may be in use.
+    """
+    volume = volumes.get(context, volume_id)
+    allowed = ('available', 'in-use') if force or context.microversion >= SNAPSHOT_IN_USE else ('available',)
+    _check_volume(volume, allowed)
+    snapshot = _record(context, volume)
+    snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata or {})
+    build = functools.partial(_write, snapshot, volume, allowed)
+    deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
+    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id)
+    common.send(context, 'create', snapshot)
+    return snapshot
+
+
+def _check_volume(volume: Volume, allowed: tuple[str, ...]) -> None:
+    for reason, holds in _OBSTACLES:
+        if holds(volume):
+            raise errors.InvalidVolume(reason=reason)
+    if volume.status not in allowed:
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} status must be {", ".join(allowed)}, but current status is: {volume.status}.'
+        )
+
+
+#: What forbids a snapshot whatever the status, in Cinder's order and words.
+_OBSTACLES: tuple[tuple[str, Any], ...] = (
+    (
+        'The snapshot cannot be created because volume has not been scheduled to any host.',
+        lambda volume: not volume.host,
+    ),
+    (
+        'The snapshot cannot be created when the volume is in maintenance mode.',
+        lambda volume: volume.status == 'maintenance',
+    ),
+    (
+        'Snapshot cannot be created while volume is migrating.',
+        lambda volume: volume.migration_status not in states.NOT_MIGRATING,
+    ),
+    (
+        'The snapshot cannot be created when the volume is in error status.',
+        lambda volume: volume.status == 'error',
+    ),
+)
+
+
+def _record(context: Context, volume: Volume) -> Snapshot:
+    row = states.SNAPSHOT['create']
+    return Snapshot(
+        volume.project_id,
+        str(uuid.uuid4()),
+        created_at=base.now(),
+        user_id=context.user_id,
+        volume_id=volume.id,
+        volume_size=volume.size,
+        volume_type_id=volume.volume_type_id,
+        encryption_key_id=volume.encryption_key_id,
+        host=volume.host,
+        progress='0%',
+        status=row.running,
+        owner=context.request_id,
+        in_flight='1',
+        deadline=base.first_deadline(row),
+        operation=common.operation('create', row),
+    )
+
+
+def _write(snapshot: Snapshot, volume: Volume, allowed: tuple[str, ...], transaction: base.Transaction) -> None:
+    transaction.put(snapshot, Snapshot.id.does_not_exist(), lambda: base.state_changed(snapshot))
+    condition = Volume.status.is_in(*allowed) & volumes.is_not_migrating() & (Volume.size == volume.size)
+    actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]
+    transaction.update(volume, actions, condition, lambda: _volume_changed(volume, allowed))
+
+
+def _volume_changed(volume: Volume, allowed: tuple[str, ...]) -> Exception:
+    try:
+        _check_volume(volume.reload(), allowed)
+    except errors.CinderlessError as error:
+        return error
+    return errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.')
+
+
+def update(context: Context, id: str, changes: Mapping[str, Any]) -> Snapshot:
+    """Change name or description."""
+    snapshot = get(context, id)
+    actions = [common.set_or_remove(getattr(Snapshot, key), value) for key, value in changes.items()]
+    base.update(snapshot, [*actions, *base.touched(Snapshot)])
+    return snapshot
+
+
+def set_metadata(context: Context, id: str, metadata: Mapping[str, str], replace: bool = False) -> dict[str, Any]:
+    """Add or change metadata (``replace``: and forget what is not named); return all."""
+    return common.change_map(
+        get(context, id),
+        'metadata',
+        lambda known: dict(metadata) if replace else {**known, **metadata},
+        common.any_status,
+    )
+
+
+def delete_metadata(context: Context, id: str, key: str) -> None:
+    """Forget one item; raises SnapshotMetadataNotFound."""
+    missing = errors.SnapshotMetadataNotFound(id=id, key=key)
+    common.change_map(get(context, id), 'metadata', functools.partial(common.without, key, missing), common.any_status)
+
+
+def delete(context: Context, id: str, *, force: bool = False) -> None:
+    """Accept the removal of a snapshot that is in no group snapshot and that nobody reads; ``force``: in any status."""
+    snapshot = get(context, id)
+    action = 'force_delete' if force else 'delete'
+    row = states.SNAPSHOT[action]
+    operation = common.operation(action, row)
+    try:
+        base.begin(snapshot, row, context.request_id, operation, condition=is_removable())
+    except errors.StateChanged:
+        raise _not_removable(snapshot, force) from None
+    common.send(context, action, snapshot)
+
+
+def is_removable() -> Condition:
+    """The condition, beside the status, that a snapshot may be removed."""
+    condition: Condition = Snapshot.group_snapshot_id.does_not_exist() & (Snapshot.reader_count == 0)
+    return condition
+
+
+def _not_removable(snapshot: Snapshot, force: bool) -> errors.Invalid:
+    snapshot = snapshot.reload()
+    if snapshot.reader_count:
+        return errors.InvalidSnapshot(
+            reason=f'Snapshot {snapshot.id} is being read by {snapshot.reader_count} volume or backup; '
+            'try again when that is done.'
+        )
+    status = '' if force else 'status must be available or error and '
+    return errors.InvalidSnapshot(reason=f'Snapshot {status}must not be part of a group.')
+
+
+def reset_status(context: Context, id: str, status: str) -> None:
+    """An administrator's word on the status; what was under way has no say any more."""
+    snapshot = get(context, id)
+    base.update(snapshot, base.end_actions(snapshot, status))
+
+
+def update_status(context: Context, id: str, status: str, progress: str | None) -> None:
+    """Take the word of a server's own snapshot agent on a snapshot that is being made or removed (Nova)."""
+    snapshot = get(context, id)
+    if snapshot.status not in REPORTABLE:
+        raise errors.Invalid(f'Snapshot status {snapshot.status} not allowed for update_snapshot_status')
+    if status not in REPORTABLE[snapshot.status]:
+        raise errors.Invalid(
+            f'Provided snapshot status {status} not allowed for snapshot with status {snapshot.status}.'
+        )
+    shown = [Snapshot.progress.set(progress)] if progress else []
+    final = base.touched(Snapshot) if status == snapshot.status else base.end_actions(snapshot, status)
+    base.update(snapshot, [*shown, *final], Snapshot.status == snapshot.status)

@@ -1,0 +1,247 @@
+"""Accept a new volume: empty, or with the data of a snapshot, a volume or a backup (Cinder's create_volume API flow).
+
+One transaction writes the record (``creating``), takes the quota and counts the volume among the source's readers.
+Where the volume goes is decided afterwards, by the machine ``create_volume``; so 202 says nothing about room.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.models import Backup, Snapshot, Volume, VolumeType, base
+from chalicelib.operations import common, holds, quotas, services, volume_types
+from chalicelib.rules import extra_specs, states
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What a volume is made from. ``volume`` is the volume itself, or the snapshot's; a backup has none."""
+
+    record: Volume | Snapshot | Backup
+    size: int
+    volume: Volume | None
+
+    @property
+    def type_id(self) -> str | None:
+        return None if isinstance(self.record, Backup) else self.record.volume_type_id
+
+    @property
+    def host(self) -> str | None:
+        """The pool that must take the new volume too: the data is copied there (Cinder's snapshot_same_host)."""
+        return self.volume.host if self.volume else None
+
+
+#: Resource -> (statuses that it may be made from, what Cinder calls it, the error of another status).
+_ORIGINS: Mapping[str, tuple[tuple[str, ...], str, type[errors.Invalid]]] = {
+    'snapshot': (('available',), 'snapshot', errors.InvalidSnapshot),
+    'volume': (('available', 'in-use'), 'source volume', errors.InvalidVolume),
+    'backup': (('available',), 'backup', errors.InvalidBackup),
+}
+
+_TOO_SMALL: Mapping[str, str] = {
+    'snapshot': "Volume size '{size}'GB cannot be smaller than the snapshot size {least}GB. "
+    'They must be >= original snapshot size.',
+    'volume': "Volume size '{size}'GB cannot be smaller than original volume size  {least}GB. "
+    'They must be >= original volume size.',
+    'backup': 'Volume size {size}GB cannot be smaller than the backup size {least}GB. It must be >= backup size.',
+}
+
+
+def create(
+    context: Context,
+    *,
+    size: int | None,
+    name: str | None,
+    description: str | None,
+    availability_zone: str | None,
+    volume_type: str | None,
+    metadata: Mapping[str, str],
+    snapshot_id: str | None,
+    source_volid: str | None,
+    multiattach: bool,
+    scheduler_hints: Mapping[str, Any],
+    backup_id: str | None = None,
+    image_id: str | None = None,
+    group_id: str | None = None,
+) -> Volume:
+    """Accept a volume of ``size`` GiB (None: the source's) and return its record.
+
+    Raises NotFound for a source or type that is not there, Invalid for one that will not do, OverQuota.
+    """
+    source = _source(
+        context, snapshot_id=snapshot_id, source_volid=source_volid, backup_id=backup_id, image_id=image_id
+    )
+    gigabytes = _size(size, source)
+    kind = _type(context, volume_type, source)
+    extra_specs.check_size(kind.extra_specs, kind.name, gigabytes)
+    zone, zones = _zones(availability_zone, source, kind)
+    quotas.check_volume_size(context.project_id, gigabytes)
+    volume = _record(context, gigabytes, kind, source, zone)
+    volume.name, volume.description, volume.metadata = name, description, dict(metadata or {})
+    volume.multiattach = multiattach or extra_specs.is_multiattach(kind.extra_specs)
+    volume.group_id = group_id
+    volume.operation = common.operation(
+        'create',
+        states.VOLUME['create'],
+        scheduler_hints=dict(scheduler_hints or {}),
+        availability_zones=zones,
+        resource_backend=source.host if source else None,
+        attempted=[],
+    )
+    build = functools.partial(_write, volume, source)
+    quotas.commit(context.project_id, {'volumes': 1, 'gigabytes': gigabytes}, build, type_id=kind.id)
+    common.send(context, 'create', volume)
+    return volume
+
+
+def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Source | None:
+    """Find the one source that is named, and check its status."""
+    if sum(id is not None for id in (image_id, *ids.values())) > 1:
+        raise errors.InvalidInput(reason='May specify only one of backup, imageRef, snapshot, source volume')
+    if image_id is not None:
+        raise errors.InvalidInput(
+            reason=f'Volumes cannot be made from an image (imageRef {image_id}) here: make an empty one, write to it.'
+        )
+    for name, id in ids.items():
+        if id is not None:
+            source = _FINDERS[name](context, id)
+            _check_status(source.record)
+            return source
+    return None
+
+
+def _from_snapshot(context: Context, id: str) -> Source:
+    snapshot = common.find(context, Snapshot, id)
+    return Source(snapshot, int(snapshot.volume_size), Volume.find(snapshot.project_id, snapshot.volume_id))
+
+
+def _from_volume(context: Context, id: str) -> Source:
+    volume = common.find(context, Volume, id)
+    return Source(volume, int(volume.size), volume)
+
+
+def _from_backup(context: Context, id: str) -> Source:
+    backup = common.find(context, Backup, id)
+    return Source(backup, int(backup.size), None)
+
+
+_FINDERS = {'snapshot_id': _from_snapshot, 'source_volid': _from_volume, 'backup_id': _from_backup}
+
+
+def _check_status(record: Volume | Snapshot | Backup) -> None:
+    allowed, _, _ = _ORIGINS[record.resource]
+    if record.status not in allowed:
+        raise _wrong_status(record)
+
+
+def _wrong_status(record: base.StatefulRecord) -> errors.Invalid:
+    allowed, name, kind = _ORIGINS[record.resource]
+    return kind(reason=f"Originating {name} status must be one of '{', '.join(allowed)}' values")
+
+
+def _size(size: int | None, source: Source | None) -> int:
+    wanted = size or (source.size if source else None)
+    if not isinstance(wanted, int) or wanted <= 0:
+        raise errors.InvalidInput(reason=f"Volume size '{wanted}' must be an integer and greater than 0")
+    if source and wanted < source.size:
+        raise errors.InvalidInput(reason=_TOO_SMALL[source.record.resource].format(size=wanted, least=source.size))
+    return wanted
+
+
+def _type(context: Context, id_or_name: str | None, source: Source | None) -> VolumeType:
+    """The type asked for, else the source's, else the default one."""
+    inherited = volume_types.by_id(source.type_id) if source else None
+    if id_or_name is None:
+        return inherited or volume_types.default(context)
+    wanted = volume_types.find(context, id_or_name)
+    if inherited and wanted.id != inherited.id and not _same_backend(inherited, wanted):
+        hint = (
+            'recommend omitting the type argument'
+            if source and isinstance(source.record, Snapshot)
+            else ('either match source volume, or omit type argument')
+        )
+        raise errors.InvalidInput(
+            reason=f'Invalid volume_type provided: {wanted.id} (requested type is not compatible; {hint}).'
+        )
+    return wanted
+
+
+def _same_backend(one: VolumeType, other: VolumeType) -> bool:
+    """A copy is made on its source's backend, so another type must name the same one (Cinder's _retype_is_possible)."""
+    names = {one.extra_specs.get('volume_backend_name'), other.extra_specs.get('volume_backend_name')}
+    return len(names) == 1 and None not in names
+
+
+def _zones(asked: str | None, source: Source | None, kind: VolumeType) -> tuple[str | None, list[str]]:
+    """Return the one zone, or those of the type that the scheduler may choose from."""
+    of_type = extra_specs.availability_zones(kind.extra_specs)
+    usable = None if of_type is None else [zone for zone in of_type if services.knows_zone(zone)]
+    if usable == []:
+        raise errors.InvalidTypeAvailabilityZones(az=of_type)
+    of_source = source.volume.availability_zone if source and source.volume else None
+    zone = asked or of_source or (settings().default_availability_zone if usable is None else None)
+    if zone is None:
+        return None, usable or []
+    if zone not in usable if usable is not None else not services.knows_zone(zone):
+        raise errors.InvalidAvailabilityZone(az=zone)
+    if source and of_source and zone != of_source:
+        _, name, _ = _ORIGINS[source.record.resource]
+        raise errors.InvalidInput(reason=f'Volume must be in the same availability zone as the {name}')
+    return zone, []
+
+
+def _record(context: Context, size: int, kind: VolumeType, source: Source | None, zone: str | None) -> Volume:
+    """The record as it is first written, but for what the request says of it."""
+    row = states.VOLUME['create']
+    volume = Volume(
+        context.project_id,
+        str(uuid.uuid4()),
+        created_at=base.now(),
+        user_id=context.user_id,
+        size=size,
+        availability_zone=zone,
+        volume_type_id=kind.id,
+        replication_status='disabled',
+        status=row.running,
+        owner=context.request_id,
+        in_flight='1',
+        deadline=base.first_deadline(row),
+    )
+    if source:
+        _copy_facts(volume, source)
+    return volume
+
+
+def _copy_facts(volume: Volume, source: Source) -> None:
+    record = source.record
+    if isinstance(record, Backup):
+        volume.backup_id = record.id
+        return
+    if isinstance(record, Snapshot):
+        volume.snapshot_id = record.id
+    else:
+        volume.source_volid = record.id
+    volume.reading = holds.read_by(record)
+    if source.volume:
+        volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
+
+
+def _write(volume: Volume, source: Source | None, transaction: base.Transaction) -> None:
+    transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
+    if source and not isinstance(source.record, Backup):
+        _read(transaction, source.record)
+
+
+def _read(transaction: base.Transaction, record: Volume | Snapshot) -> None:
+    """Count the volume among the source's readers, unless the source's status has changed."""
+    kind = type(record)
+    allowed, _, _ = _ORIGINS[record.resource]
+    actions = [kind.reader_count.add(1), *base.touched(kind)]
+    transaction.update(record, actions, kind.status.is_in(*allowed), lambda: _wrong_status(record))

@@ -1,0 +1,313 @@
+"""Volumes: find, list, describe, remove, extend. How a new one is accepted is in ``volume_creation``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from pynamodb.expressions.condition import Condition
+
+from chalicelib import aws, errors
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.models import Attachment, Snapshot, Volume, base
+from chalicelib.operations import common, holds, quotas, volume_types
+from chalicelib.operations.volume_creation import create
+from chalicelib.rules import extra_specs, states
+
+#: Since this microversion an attached volume may be extended.
+EXTEND_ATTACHED = (3, 42)
+
+#: Statuses in which user metadata must not change.
+FIXED_METADATA = frozenset({'maintenance', 'uploading'})
+
+#: Filters whose name is not an attribute's.
+MATCHERS: Mapping[str, common.Matcher] = {
+    'glance_metadata': lambda volume, value: common.equals(volume.volume_image_metadata, value),
+    'use_quota': lambda volume, value: common.equals(volume.consumes_quota, value),
+    'no_migration_targets': lambda volume, _: not (volume.migration_status or '').startswith('target:'),
+}
+
+
+def get(context: Context, id: str) -> Volume:
+    """Return the volume, of the caller's project or (administrators) of any. Raises VolumeNotFound."""
+    return common.find(context, Volume, id)
+
+
+def list_(context: Context, query: common.ListQuery) -> tuple[list[Volume], bool]:
+    """Return one page of volumes, newest first unless asked otherwise, and whether more follow."""
+    return common.list_records(context, Volume, query, MATCHERS)
+
+
+def count(context: Context, query: common.ListQuery) -> int:
+    """Return the number of volumes that the query matches."""
+    return common.count(context, Volume, query, MATCHERS)
+
+
+def summary(context: Context, all_tenants: bool) -> dict[str, Any]:
+    """Return {count, size (GiB), metadata: {key: values}} over the project's volumes, or all (administrators)."""
+    volumes = list(base.every(Volume, None if all_tenants and context.is_admin else context.project_id))
+    metadata: dict[str, list[str]] = {}
+    for volume in volumes:
+        for key, value in volume.metadata.items():
+            if value not in metadata.setdefault(key, []):
+                metadata[key].append(value)
+    return {'count': len(volumes), 'size': sum(int(volume.size) for volume in volumes), 'metadata': metadata}
+
+
+def update(context: Context, id: str, changes: Mapping[str, Any]) -> Volume:
+    """Change name, description, metadata or bootable."""
+    volume = get(context, id)
+    actions = [common.set_or_remove(getattr(Volume, key), value) for key, value in changes.items()]
+    try:
+        base.update(volume, [*actions, *base.touched(Volume)], Volume.status != 'maintenance')
+    except errors.StateChanged:
+        raise errors.InvalidVolume(reason='The volume cannot be updated during maintenance.') from None
+    return volume
+
+
+def set_bootable(context: Context, id: str, bootable: bool) -> None:
+    """Say whether a server may boot from it."""
+    update(context, id, {'bootable': bootable})
+
+
+def set_readonly(context: Context, id: str, readonly: bool) -> None:
+    """Make later attachments read-only, or no longer; the volume must be available."""
+    common.change_map(
+        get(context, id), 'admin_metadata', lambda known: {**known, 'readonly': str(readonly)}, _check_readonly
+    )
+
+
+def _check_readonly(volume: Volume) -> None:
+    if volume.status != 'available':
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} status must be available to update readonly flag, '
+            f'but current status is: {volume.status}.'
+        )
+
+
+def set_metadata(context: Context, id: str, metadata: Mapping[str, str], replace: bool) -> dict[str, Any]:
+    """Add or change metadata (``replace``: and forget what is not named); return all."""
+    check = functools.partial(_check_metadata, 'Updating')
+    return common.change_map(
+        get(context, id), 'metadata', lambda known: dict(metadata) if replace else {**known, **metadata}, check
+    )
+
+
+def delete_metadata(context: Context, id: str, key: str) -> None:
+    """Forget one item; raises VolumeMetadataNotFound."""
+    missing = errors.VolumeMetadataNotFound(id=id, key=key)
+    check = functools.partial(_check_metadata, 'Deleting')
+    common.change_map(get(context, id), 'metadata', functools.partial(common.without, key, missing), check)
+
+
+def _check_metadata(verb: str, volume: Volume) -> None:
+    if volume.status in FIXED_METADATA:
+        raise errors.InvalidVolume(
+            reason=f'{verb} volume metadata is not allowed for volumes in {volume.status} status.'
+        )
+
+
+def set_image_metadata(context: Context, id: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Add or change what is known of the image on it; return all."""
+    check = functools.partial(_check_metadata, 'Updating')
+    return common.change_map(get(context, id), 'volume_image_metadata', lambda known: {**known, **metadata}, check)
+
+
+def unset_image_metadata(context: Context, id: str, key: str) -> None:
+    """Forget one item of what is known of the image; raises GlanceMetadataNotFound."""
+    missing = errors.GlanceMetadataNotFound(id=id)
+    check = functools.partial(_check_metadata, 'Deleting')
+    common.change_map(get(context, id), 'volume_image_metadata', functools.partial(common.without, key, missing), check)
+
+
+def delete(context: Context, id: str, *, cascade: bool = False, force: bool = False) -> None:
+    """Accept the removal of a volume; one that was never placed is gone at once.
+
+    ``cascade`` removes its snapshots first. ``force`` (administrators) takes it out of any status; everything else must
+    hold all the same: not attached, not migrating, in no group, no snapshots, nobody reading it.
+    """
+    volume = get(context, id)
+    if not volume.host:
+        return _forget(volume)
+    if cascade:
+        _check_snapshots(volume, force)
+    action = 'force_delete' if force else 'delete'
+    row = states.VOLUME[action]
+    operation = common.operation(action, row, cascade=cascade)
+    condition = _is_removable(cascade) & Volume.host.exists()
+    try:
+        base.begin(
+            volume, row, context.request_id, operation, also=[Volume.terminated_at.set(base.now())], condition=condition
+        )
+    except errors.StateChanged:
+        raise _not_removable(volume, force) from None
+    return common.send(context, action, volume)
+
+
+def _forget(volume: Volume) -> None:
+    """Remove a volume that no backend knows; work that is under way for it finds it gone."""
+    try:
+        holds.end(volume, Volume.host.does_not_exist(), states.REMOVED)
+    except errors.StateChanged:
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} is being placed on a backend right now; try again.'
+        ) from None
+
+
+def is_not_migrating() -> Condition:
+    """The condition that a volume is not being migrated."""
+    named = sorted(status for status in states.NOT_MIGRATING if status)
+    condition: Condition = Volume.migration_status.does_not_exist() | Volume.migration_status.is_in(*named)
+    return condition
+
+
+def _is_removable(cascade: bool) -> Condition:
+    condition: Condition = (
+        (Volume.attach_status != 'attached')
+        & is_not_migrating()
+        & Volume.group_id.does_not_exist()
+        & (Volume.reader_count == 0)
+    )
+    return condition if cascade else condition & (Volume.snapshot_count == 0)
+
+
+def _not_removable(volume: Volume, force: bool) -> errors.Invalid:
+    volume = volume.reload()
+    if volume.reader_count:
+        return errors.InvalidVolume(
+            reason=f'Volume {volume.id} is being read by {volume.reader_count} clone or backup; '
+            'try again when that is done.'
+        )
+    status = '' if force else f'status must be {_or(states.VOLUME["delete"].allowed)} and '
+    return errors.InvalidVolume(
+        reason=f'Volume {status}must not be migrating, attached, belong to a group, have snapshots, '
+        'awaiting a transfer, or be disassociated from snapshots after volume transfer.'
+    )
+
+
+#: Cinder's order of the statuses that a volume may be removed from.
+_DELETABLE = ('available', 'error', 'error_restoring', 'error_extending', 'error_managing')
+
+
+def _or(statuses: frozenset[str]) -> str:
+    return ' or '.join(status for status in _DELETABLE if status in statuses)
+
+
+def _check_snapshots(volume: Volume, force: bool) -> None:
+    """Raise InvalidVolume when a snapshot could not be removed along with its volume."""
+    for snapshot in snapshots_of(volume):
+        deletable = force or snapshot.status in states.SNAPSHOT['delete'].allowed
+        if not deletable or snapshot.group_snapshot_id or snapshot.reader_count:
+            raise errors.InvalidVolume(
+                reason=f'Snapshot {snapshot.id} in status {snapshot.status} cannot be removed with its volume.'
+            )
+
+
+def snapshots_of(volume: Volume) -> list[Snapshot]:
+    """Return the volume's snapshots, oldest first."""
+    found = [one for one in base.every(Snapshot, volume.project_id) if one.volume_id == volume.id]
+    return sorted(found, key=lambda snapshot: snapshot.created_at)
+
+
+def extend(context: Context, id: str, new_size: int) -> None:
+    """Accept an extension to ``new_size`` GiB: status and quota in one transaction. An attached volume needs 3.42."""
+    volume = get(context, id)
+    growth = new_size - int(volume.size)
+    if growth <= 0:
+        raise errors.InvalidInput(
+            reason=f'New size for extend must be greater than current size. '
+            f'(current: {volume.size}, extended: {new_size}).'
+        )
+    kind = volume_types.by_id(volume.volume_type_id)
+    if kind:
+        extra_specs.check_size(kind.extra_specs, kind.name, new_size)
+    quotas.check_volume_size(volume.project_id, new_size)
+    attached = volume.status == 'in-use' and context.microversion >= EXTEND_ATTACHED
+    action = 'extend_attached' if attached else 'extend'
+    deltas = {'gigabytes': growth} if volume.consumes_quota else {}
+    build = functools.partial(_begin_extension, context, volume, action, new_size)
+    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas)
+    common.send(context, action, volume)
+
+
+def _begin_extension(
+    context: Context, volume: Volume, action: str, new_size: int, transaction: base.Transaction
+) -> None:
+    row = states.VOLUME[action]
+    operation = common.operation(action, row, new_size=new_size)
+    growth = new_size - int(volume.size) if volume.consumes_quota else 0
+    actions = [*base.begin_actions(Volume, row, context.request_id, operation), Volume.reserved_gb.set(growth)]
+    condition = base.is_allowed(Volume, row) & (Volume.size == volume.size) & (Volume.reserved_gb == 0)
+    transaction.update(volume, actions, condition, lambda: _not_extendable(volume, row))
+
+
+def _not_extendable(volume: Volume, row: states.Transition) -> Exception:
+    status = volume.reload().status
+    expected = {'status': next(iter(row.allowed))}
+    return errors.InvalidVolume(reason=f"Volume {volume.id} status must be '{expected}' to extend, currently {status}.")
+
+
+def reset_status(
+    context: Context, id: str, status: str | None, attach_status: str | None, migration_status: str | None
+) -> None:
+    """An administrator's word on a volume; what was under way for it has no say any more.
+
+    Cinder changes the words only. Here what the interrupted work held (quota, a source, room in transit) is given back
+    with them, and a volume declared detached loses its paths on the backend before it loses its attachments.
+    """
+    volume = get(context, id)
+    _check_reset(volume, status)
+    if attach_status == 'detached' and volume.attachments:
+        _detach_all(volume)
+        volume = volume.reload()
+    migration = None if migration_status == 'none' else migration_status
+    actions = [Volume.attach_status.set(attach_status)] if attach_status else []
+    changes = [*actions, *([common.set_or_remove(Volume.migration_status, migration)] if migration_status else [])]
+    if status:
+        holds.end(volume, Volume.status == volume.status, status, actions=changes)
+    elif changes:
+        base.update(volume, [*changes, *base.touched(Volume)])
+
+
+def _detach_all(volume: Volume) -> None:
+    """Take every path away, then forget the attachments; a backend that fails leaves all as it is."""
+    payload = {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': None}
+    if volume.host:
+        aws.invoke(settings().volume_worker, 'terminate_connection', payload)
+    transaction = base.Transaction()
+    lost = functools.partial(base.state_changed, volume)
+    for id in volume.attachments:
+        transaction.delete(Attachment(volume.project_id, id), Attachment.id.exists(), lost)
+    actions = [Volume.attachments.set({}), Volume.attachment_count.set(0), Volume.attach_status.set('detached')]
+    transaction.update(volume, [*actions, *base.touched(Volume)], Volume.revision == volume.revision, lost)
+    transaction.commit()
+
+
+def _check_reset(volume: Volume, status: str | None) -> None:
+    if status == 'deleting':
+        raise errors.Invalid('Cannot reset-state to deleting')
+    if status == 'in-use' and not volume.attachments:
+        raise errors.Invalid('Cannot reset-state to in-use because volume does not have any attachments.')
+
+
+__all__ = [
+    'count',
+    'create',
+    'delete',
+    'delete_metadata',
+    'extend',
+    'get',
+    'is_not_migrating',
+    'list_',
+    'reset_status',
+    'set_bootable',
+    'set_image_metadata',
+    'set_metadata',
+    'set_readonly',
+    'snapshots_of',
+    'summary',
+    'unset_image_metadata',
+    'update',
+]

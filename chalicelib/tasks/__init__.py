@@ -1,0 +1,58 @@
+"""The work itself: one function per state of a machine, and the synchronous tasks that the API waits for.
+
+A state ``CopyRange`` runs the task ``copy_range``. The event is ``{'task': name, 'input': {...}}``; the input carries
+ids, never records or secrets. Every task may run twice, late, or beside itself: it first looks whether its request
+still owns the record, and its writes are conditions on that.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.tasks import clock
+
+logger = logging.getLogger(__name__)
+
+#: Module -> its tasks.
+_MODULES: Mapping[str, tuple[str, ...]] = {
+    'create_volume': ('schedule', 'provision', 'reschedule', 'complete_create', 'fail_create'),
+    'delete_volume': ('delete_volume', 'cancel_delete', 'fail_delete'),
+    'extend_volume': ('extend_volume', 'cancel_extend', 'fail_extend'),
+    'snapshots': (
+        'create_snapshot',
+        'fail_create_snapshot',
+        'delete_snapshot',
+        'cancel_delete_snapshot',
+        'fail_delete_snapshot',
+    ),
+    'backups': (
+        'open_backup',
+        'copy_range',
+        'complete_backup',
+        'close_backup',
+        'fail_backup',
+        'delete_backup',
+        'fail_delete_backup',
+    ),
+    'restores': ('open_restore', 'restore_range', 'complete_restore', 'close_restore', 'fail_restore'),
+    'connections': ('initialize_attachment', 'initialize_connection', 'terminate_connection'),
+    'report_pools': ('report_backend',),
+}
+
+#: Task -> the module that has it.
+TASKS: Mapping[str, str] = {task: module for module, tasks in _MODULES.items() for task in tasks}
+
+
+def run(event: Mapping[str, Any], context: Any) -> Any:
+    """Run one task in this worker; its error leaves under its own class name, which machines catch."""
+    name, payload = event['task'], event['input']
+    if name not in TASKS:
+        raise errors.CinderlessError(f'There is no task {name!r}; the worker is older than the state machine.')
+    logger.info('%s %s of %s', name, payload.get('id'), payload.get('request_id'))
+    module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
+    with clock.running(context):
+        return getattr(module, name)(payload)

@@ -1,0 +1,75 @@
+"""Backends and what their drivers may know of a record."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from typing import Any
+
+from chalicelib import aws, errors
+from chalicelib.config import settings
+from chalicelib.drivers import registry
+from chalicelib.drivers.base import Driver, SnapshotRef, VolumeRef
+from chalicelib.models import Snapshot, Volume
+from chalicelib.operations import volume_types
+
+
+def configured() -> registry.Backends:
+    """Return the backends of the document in force."""
+    return _load(aws.parameter(settings().backends_parameter))
+
+
+@functools.lru_cache(maxsize=1)
+def _load(document: str) -> registry.Backends:
+    return registry.load(document, aws.secret)
+
+
+def driver(volume: Volume) -> Driver:
+    """Return the driver of the backend that has the volume."""
+    return on(str(volume.host))
+
+
+def on(host: str) -> Driver:
+    """Return the driver of ``host@backend#pool``."""
+    return configured().driver(host)
+
+
+def volume_ref(volume: Volume) -> VolumeRef:
+    kind = volume_types.by_id(volume.volume_type_id)
+    return VolumeRef(
+        id=volume.id,
+        size=int(volume.size),
+        project_id=volume.project_id,
+        host=volume.host or '',
+        name_id=volume.name_id or '',
+        provider_id=volume.provider_id,
+        provider_location=volume.provider_location,
+        availability_zone=volume.availability_zone,
+        multiattach=volume.multiattach,
+        extra_specs=kind.extra_specs if kind else {},
+    )
+
+
+def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
+    return SnapshotRef(snapshot.id, int(snapshot.volume_size), volume_ref(volume), snapshot.provider_id)
+
+
+def front_end_qos(volume: Volume) -> dict[str, Any] | None:
+    """Return the limits that the attaching host enforces: none, since types carry no QoS specs here."""
+    return None
+
+
+def find_volume(project_id: str, id: str) -> Volume:
+    """Return a volume that is most likely the project's; an administrator's work may be on another's."""
+    with contextlib.suppress(errors.VolumeNotFound):
+        return Volume.find(project_id, id)
+    return Volume.find_anywhere(id)
+
+
+def cause_message(cause: str) -> str:
+    """Return the message of an error as a state machine caught it: JSON from Lambda, else text."""
+    try:
+        return str(json.loads(cause)['errorMessage'])
+    except (ValueError, KeyError, TypeError):
+        return cause

@@ -1,0 +1,176 @@
+"""The states of create_volume: place a new volume, provision it, and undo what failed.
+
+Payload of every task: action, resource, project_id, id, request_id; after Schedule also ``placed.host``, the pool that
+the next state is about: a task that comes late finds another one on the record and does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from chalicelib import errors
+from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
+from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.operations import common, holds, messages
+from chalicelib.rules import states
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.tasks import backends, placement
+from chalicelib.tasks.ownership import Payload, failure, ours, owned
+
+logger = logging.getLogger(__name__)
+
+#: What a driver may set on the record.
+MODEL_FIELDS = ('provider_id', 'provider_location')
+
+
+def schedule(payload: Payload) -> dict[str, str]:
+    """Claim room for the volume on a pool; return the one it has, when it has."""
+    volume = owned(Volume, payload)
+    return {'host': volume.host or placement.place(volume, ours(volume))}
+
+
+def provision(payload: Payload) -> None:
+    """Make the volume on its pool and record what the driver says of it."""
+    volume = _placed(payload)
+    update = _create(backends.driver(volume), volume)
+    actions = [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
+    try:
+        base.update(volume, [*actions, *base.touched(Volume)], ours(volume) & (Volume.host == volume.host))
+    except (errors.StateChanged, errors.NotFound):
+        _remove_unwanted(payload)
+        raise
+
+
+def _placed(payload: Payload) -> Volume:
+    """The volume, while it is ours and on the pool that this execution placed it on."""
+    volume = owned(Volume, payload)
+    if volume.host != payload['placed']['host']:
+        raise base.state_changed(volume)
+    return volume
+
+
+def _create(driver: Driver, volume: Volume) -> ModelUpdate:
+    ref = backends.volume_ref(volume)
+    reading = volume.reading
+    if not reading:
+        return driver.create_volume(ref)
+    if reading['resource'] == 'snapshot':
+        snapshot = Snapshot.find(reading['project_id'], reading['id'])
+        source = Volume.find(snapshot.project_id, snapshot.volume_id)
+        return driver.create_volume_from_snapshot(ref, backends.snapshot_ref(snapshot, source))
+    return driver.create_cloned_volume(ref, backends.volume_ref(Volume.find(reading['project_id'], reading['id'])))
+
+
+def complete_create(payload: Payload) -> None:
+    """Make the volume available, or hand it over to the restore that it is made for."""
+    volume = _placed(payload)
+    if volume.backup_id:
+        _hand_over(volume, payload)
+        return
+    launched = [Volume.launched_at.set(base.now())]
+    holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=launched)
+
+
+def _hand_over(volume: Volume, payload: Payload) -> None:
+    """Begin the restore of the backup that the volume is made from; both records change together."""
+    backup = _backup(volume)
+    operation = {'action': 'restore', 'backup_id': backup.id, 'backup_project_id': backup.project_id, 'new': True}
+    volume_row, backup_row = states.VOLUME['restore'], states.BACKUP['restore']
+    volume_actions = [
+        *base.begin_actions(Volume, volume_row, payload['request_id'], operation),
+        Volume.launched_at.set(base.now()),
+    ]
+    backup_actions = [
+        *base.begin_actions(Backup, backup_row, payload['request_id'], {'action': 'restore'}),
+        Backup.restore_volume_id.set(volume.id),
+    ]
+    busy = errors.InvalidBackup(reason=f'Backup {backup.id} is no longer available')
+    holds.pass_on(
+        volume,
+        ours(volume),
+        volume_actions,
+        lambda transaction: transaction.update(
+            backup, backup_actions, base.is_allowed(Backup, backup_row), lambda: busy
+        ),
+    )
+    common.enqueue(backup, 'restore', payload['request_id'])
+
+
+def _backup(volume: Volume) -> Backup:
+    try:
+        return Backup.find(volume.project_id, volume.backup_id)
+    except errors.BackupNotFound:
+        return Backup.find_anywhere(volume.backup_id)
+
+
+def reschedule(payload: Payload) -> dict[str, str]:
+    """Undo the attempt on the pool that failed, give its claim back, and claim the next candidate."""
+    host = payload['placed']['host']
+    try:
+        volume = owned(Volume, payload)
+    except errors.StateChanged:
+        _remove_unwanted(payload)
+        raise
+    if volume.host == host:
+        _retreat(volume, *failure(payload))
+        volume = owned(Volume, payload)
+    return {'host': volume.host or placement.place(volume, ours(volume))}
+
+
+def _retreat(volume: Volume, error: str, reason: str) -> None:
+    """Remove what the attempt may have left, as far as the backend lets us, and give the claim back."""
+    removed = _removed(str(volume.host), backends.volume_ref(volume))
+    leftover = not removed or not _is_answer(error)
+    operation = volume.operation_facts()
+    attempt = {'host': volume.host, 'error': error, 'reason': reason[:300]}
+    attempted = [*operation.get('attempted', []), attempt]
+    holds.retreat(volume, ours(volume), {**operation, 'attempted': attempted}, leftover=leftover)
+
+
+def _is_answer(error: str) -> bool:
+    """Tell whether the backend said that it failed; a worker that was cut off may have left it working."""
+    kind = getattr(errors, error, None)
+    return isinstance(kind, type) and issubclass(kind, errors.CinderlessError) and kind is not errors.BackendUnavailable
+
+
+def _removed(host: str, ref: VolumeRef) -> bool:
+    """Remove the volume's object from a backend; whether nothing of it can be left there."""
+    try:
+        backends.on(host).delete_volume(ref)
+    except errors.CinderlessError as error:
+        logger.warning('volume %s may be left on %s: %s', ref.id, host, error.message)
+        return False
+    return True
+
+
+def _remove_unwanted(payload: Payload) -> None:
+    """Remove an object that was made for a volume which is gone or lives elsewhere by now."""
+    host = payload['placed']['host']
+    ref = VolumeRef(payload['id'], 0, payload['project_id'], host)
+    try:
+        volume = Volume.find(payload['project_id'], payload['id'])
+    except errors.VolumeNotFound:
+        volume = None
+    if volume is not None and volume.host == host:
+        return
+    if not _removed(host, ref):
+        holds.remember_leftover(host, payload['project_id'], payload['id'])
+
+
+def fail_create(payload: Payload) -> None:
+    """Say why there is no volume, and let go of all that it holds but its quota, which its removal gives back."""
+    volume = owned(Volume, payload)
+    error, reason = failure(payload)
+    if volume.host:
+        _retreat(volume, error, reason)
+        volume = owned(Volume, payload)
+    action, detail = _MESSAGES.get(error, _FAILED_TO_CREATE)
+    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
+    holds.end(volume, ours(volume), states.VOLUME['create'].failed)
+
+
+_FAILED_TO_CREATE = (Action.CREATE_VOLUME_FROM_BACKEND, Detail.DRIVER_FAILED_CREATE)
+_MESSAGES: Mapping[str, tuple[Action, Detail]] = {
+    'NoValidBackend': (Action.SCHEDULE_ALLOCATE_VOLUME, Detail.NO_BACKEND_AVAILABLE),
+}

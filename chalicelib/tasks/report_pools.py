@@ -1,0 +1,168 @@
+"""What the backends say of themselves: every backend is asked, and its pools and its service are written down.
+
+How a report and the claims that are made meanwhile do not get in each other's way is told in models/pool.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from pynamodb.expressions.update import Action
+
+from chalicelib import aws, errors
+from chalicelib.config import settings
+from chalicelib.drivers.base import VolumeRef
+from chalicelib.models import Pool, Service, Volume, base
+from chalicelib.operations import pools
+from chalicelib.scheduler import reports
+from chalicelib.scheduler.pools import PoolState
+from chalicelib.tasks import backends
+
+logger = logging.getLogger(__name__)
+
+#: Namespace of the services' uuids: they follow from binary and host.
+SERVICES = uuid.UUID('9b0f6b6e-6a3c-5a0f-8b3d-2d7b1f2c4e55')
+
+#: Services without a backend: they are up while this function runs.
+CONTROL = ('cinder-scheduler', 'cinder-backup')
+
+
+def run(event: Mapping[str, Any]) -> None:
+    """Have a worker ask every backend of the document; one that fails harms no other."""
+    hosts = backends.configured().names()
+    for host in hosts:
+        try:
+            aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
+        except errors.CinderlessError as error:
+            _mark_down(host, error)
+    known = {service.host for service in base.every(Service, base.GLOBAL) if service.binary == 'cinder-volume'}
+    for host in known - set(hosts):
+        _mark_down(host, errors.HostNotFound(id=host))
+    for binary in CONTROL:
+        _write_service(binary, settings().table_prefix, settings().default_availability_zone, 'up')
+
+
+def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
+    """Ask one backend and write down what it says. Payload: backend, as ``host@backend``. Runs in a worker."""
+    host = payload['backend']
+    zone = backends.configured().backend(host).availability_zone or settings().default_availability_zone
+    moment = base.now()
+    before = {pool.id: pool for pool in base.every(Pool, base.GLOBAL) if pools.backend(pool.id) == host}
+    try:
+        report = backends.configured().report(host)
+    except errors.CinderlessError as error:
+        _mark_down(host, error)
+        return {'pools': 0}
+    service = {'host': host, 'availability_zone': zone, 'capabilities': report, 'reported_at': moment}
+    records = {record['name']: record for record in reports.pool_records(service)}
+    for name, record in records.items():
+        _write_pool(record, before.get(name))
+    for name in before.keys() - records.keys():
+        _write_pool(
+            {**service, 'name': name, 'capabilities': before[name].report, 'warning': 'not reported any more'},
+            before[name],
+        )
+    _write_service('cinder-volume', host, zone, 'up')
+    for pool in before.values():
+        _remove_leftovers(pool)
+    return {'pools': len(records)}
+
+
+def _mark_down(host: str, error: errors.CinderlessError) -> None:
+    """The backend gives no answer: its pools get nothing until it does."""
+    logger.warning('backend %s is down: %s', host, error.message)
+    _write_service('cinder-volume', host, None, 'down')
+
+
+def _write_service(binary: str, host: str, zone: str | None, state: str) -> None:
+    """Write what is known of a service now, and leave alone what an administrator said of it."""
+    zone = zone or settings().default_availability_zone
+    actions = [
+        Service.created_at.set(Service.created_at | base.now()),
+        Service.uuid.set(Service.uuid | str(uuid.uuid5(SERVICES, f'{binary}:{host}'))),
+        Service.binary.set(binary),
+        Service.host.set(host),
+        Service.backend_state.set(state),
+        *base.touched(Service),
+        *([Service.heartbeat_at.set(base.now()), Service.availability_zone.set(zone)] if state == 'up' else []),
+        *([Service.availability_zone.set(Service.availability_zone | zone)] if state != 'up' else []),
+    ]
+    Service(base.GLOBAL, f'{binary}:{host}').update(actions=actions)
+
+
+def _write_pool(record: Mapping[str, Any], before: Pool | None) -> None:
+    """Write one pool's report, unless a newer one is there; a report that cannot be believed says so and no more."""
+    state = PoolState.from_record(record)
+    if '#' not in state.name:
+        logger.warning('backend %s: %s', state.name, state.warning)
+        return
+    if before is None:
+        _add_pool(state)
+        return
+    actions = [
+        Pool.report.set(dict(state.capabilities)),
+        Pool.reported_at.set(record['reported_at']),
+        Pool.availability_zone.set(record['availability_zone']),
+        Pool.warning.set(state.warning) if state.warning else Pool.warning.remove(),
+        *([] if state.warning else [_claimable(state, before)]),
+        *base.touched(Pool),
+    ]
+    try:
+        base.update(before, actions, Pool.reported_at < record['reported_at'])
+    except errors.StateChanged:
+        logger.info('pool %s has a newer report', state.name)
+
+
+def _room(state: PoolState) -> float:
+    """GiB that the report lets be promised, in hundredths, rounded down."""
+    room = pools.UNLIMITED_GB if state.warning else pools.room_gb(state)
+    return pools.UNLIMITED_GB if room is None else math.floor(room * 100) / 100
+
+
+def _claimable(state: PoolState, before: Pool) -> Action:
+    """What is free, less what was in transit when the backend was asked, less what went into transit since."""
+    action: Action = Pool.claimable_gb.set(_room(state) - before.in_transit_gb + before.entered_gb - Pool.entered_gb)
+    return action
+
+
+def _add_pool(state: PoolState) -> None:
+    pool = Pool(
+        base.GLOBAL,
+        state.name,
+        created_at=base.now(),
+        availability_zone=state.record['availability_zone'],
+        report=dict(state.capabilities),
+        reported_at=state.record['reported_at'],
+        warning=state.warning or None,
+        claimable_gb=_room(state),
+    )
+    transaction = base.Transaction()
+    transaction.put(pool, Pool.id.does_not_exist(), lambda: base.state_changed(pool))
+    try:
+        transaction.commit()
+    except errors.StateChanged:
+        logger.info('pool %s has just been found by another report', state.name)
+
+
+def _remove_leftovers(pool: Pool) -> None:
+    """Remove what failed attempts may have left on a pool whose backend answers again."""
+    for leftover in sorted(pool.leftovers or ()):
+        project_id, _, id = leftover.partition('/')
+        try:
+            if not _lives_on(pool.id, project_id, id):
+                backends.on(pool.id).delete_volume(VolumeRef(id, 0, project_id, pool.id))
+        except errors.CinderlessError as error:
+            logger.warning('volume %s may still be on %s: %s', id, pool.id, error.message)
+            continue
+        base.update(pool, [Pool.leftovers.delete({leftover}), *base.touched(Pool)])
+
+
+def _lives_on(pool_id: str, project_id: str, id: str) -> bool:
+    try:
+        return Volume.find(project_id, id).host == pool_id
+    except errors.VolumeNotFound:
+        return False

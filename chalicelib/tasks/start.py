@@ -1,0 +1,33 @@
+"""The queue's end: every accepted request becomes one execution of its machine, however often its message comes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.tasks import workflows
+
+logger = logging.getLogger(__name__)
+
+
+def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """Start the machine of each message of a batch; report those that failed, and only those, to be sent again.
+
+    A message that makes no sense fails until the queue hands it to the dead-letter queue; what it was about is brought
+    to an end by the reconciler.
+    """
+    failed = [record['messageId'] for record in event['Records'] if not _is_started(record)]
+    return {'batchItemFailures': [{'itemIdentifier': id} for id in failed]}
+
+
+def _is_started(record: Mapping[str, Any]) -> bool:
+    try:
+        message = json.loads(record['body'])
+        workflows.start(message)
+    except Exception:  # whatever it is, the other messages of the batch must not come again for it
+        logger.exception('message %s was not started', record['messageId'])
+        return False
+    logger.info('%s of %s %s started for %s', *(message[key] for key in ('action', 'resource', 'id', 'request_id')))
+    return True

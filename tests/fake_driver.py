@@ -1,0 +1,205 @@
+"""A strict backend in memory: it keeps the driver contract to the letter, and notes whoever does not.
+
+Pools are thick and finite, so a volume that was placed without room shows as a violation. ``faults`` makes a verb fail;
+``around`` lets a test stand before and after every verb.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from chalicelib import errors
+from chalicelib.device import BlockDevice
+from chalicelib.drivers.base import Capabilities, ConnectionInfo, Connector, Driver, ModelUpdate, SnapshotRef, VolumeRef
+
+
+@dataclasses.dataclass
+class Object:
+    """A volume or snapshot as the backend has it."""
+
+    pool: str
+    size: int
+    origin: str = ''
+
+
+@dataclasses.dataclass
+class Backend:
+    """What a storage system remembers. ``pools``: name -> GiB."""
+
+    host: str
+    pools: dict[str, int]
+    availability_zone: str = 'nova'
+    online_extend: bool = True
+    objects: dict[str, Object] = dataclasses.field(default_factory=dict)
+    paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    faults: dict[str, list[Exception | None]] = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
+    calls: list[str] = dataclasses.field(default_factory=list)
+    violations: list[str] = dataclasses.field(default_factory=list)
+    around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
+
+    def fail(self, verb: str, *errors: Exception | None) -> None:
+        """Let the next calls of a verb raise these; None lets one through."""
+        self.faults[verb] += errors
+
+    def used(self, pool: str) -> int:
+        """GiB of volumes; snapshots share their volume's blocks."""
+        volumes = (found for name, found in self.objects.items() if name.startswith('volume-'))
+        return sum(found.size for found in volumes if found.pool == pool)
+
+    def full(self, size: int) -> errors.BackendFull:
+        return errors.BackendFull(backend=self.host, size=size, reason='the disks are full')
+
+    def unavailable(self) -> errors.BackendUnavailable:
+        return errors.BackendUnavailable(backend=self.host, reason='no route to host')
+
+
+class FakeDriver(Driver):
+    """The contract's verbs on a ``Backend``."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend.host, {})
+        self.store = backend
+        self.capabilities = Capabilities(
+            'iSCSI', snapshot_attached=True, clone=True, online_extend=backend.online_extend, multiattach=True
+        )
+
+    @contextlib.contextmanager
+    def _verb(self, name: str, about: str) -> Iterator[Backend]:
+        self.store.calls.append(f'{name} {about}')
+        with self.store.around(f'{self.backend} {name}'):
+            fault = self.store.faults[name].pop(0) if self.store.faults[name] else None
+            if fault is not None:
+                raise fault
+            yield self.store
+
+    def check_for_setup_error(self) -> None:
+        with self._verb('check_for_setup_error', ''):
+            pass
+
+    def get_volume_stats(self) -> dict[str, Any]:
+        with self._verb('get_volume_stats', '') as store:
+            return {
+                'volume_backend_name': self.backend.partition('@')[2],
+                'vendor_name': 'Test',
+                'driver_version': '1.0',
+                'storage_protocol': 'iSCSI',
+                'pools': [self._pool(store, name, total) for name, total in store.pools.items()],
+            }
+
+    def _pool(self, store: Backend, name: str, total: int) -> dict[str, Any]:
+        used = store.used(name)
+        return {
+            'pool_name': name,
+            'total_capacity_gb': total,
+            'free_capacity_gb': total - used,
+            'provisioned_capacity_gb': used,
+            'reserved_percentage': 0,
+            'thin_provisioning_support': False,
+            'multiattach': True,
+            'online_extend_support': store.online_extend,
+        }
+
+    def create_volume(self, volume: VolumeRef) -> ModelUpdate:
+        with self._verb('create_volume', volume.name) as store:
+            return self._make(store, volume, '')
+
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        with self._verb('create_volume_from_snapshot', volume.name) as store:
+            self._require(store, snapshot.name)
+            return self._make(store, volume, snapshot.name)
+
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
+        with self._verb('create_cloned_volume', volume.name) as store:
+            self._require(store, source.name)
+            return self._make(store, volume, source.name)
+
+    def _make(self, store: Backend, volume: VolumeRef, origin: str) -> ModelUpdate:
+        wanted = Object(volume.pool, volume.size, origin)
+        if volume.pool not in store.pools:
+            raise errors.BackendMisconfigured(backend=self.backend, reason=f'there is no pool {volume.pool}')
+        if store.objects.setdefault(volume.name, wanted) != wanted:
+            store.violations.append(f'{volume.name} is there with other facts: {store.objects[volume.name]}')
+        if store.used(volume.pool) > store.pools[volume.pool]:
+            store.violations.append(f'{self.backend}#{volume.pool} is over-committed by {volume.name}')
+        return {'provider_id': f'lun-{volume.id}', 'provider_location': f'{self.backend} {volume.name}'}
+
+    def _require(self, store: Backend, name: str) -> Object:
+        if name not in store.objects:
+            raise errors.ProviderNotFound(backend=self.backend, object=name)
+        return store.objects[name]
+
+    def delete_volume(self, volume: VolumeRef) -> None:
+        with self._verb('delete_volume', volume.name) as store:
+            if any(name.startswith('snapshot-') and one.origin == volume.name for name, one in store.objects.items()):
+                raise errors.VolumeIsBusy(id=volume.id, reason='it has snapshots')
+            store.objects.pop(volume.name, None)
+            store.paths.pop(volume.name, None)
+
+    def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        with self._verb('extend_volume', volume.name) as store:
+            found = self._require(store, volume.name)
+            if new_size < found.size:
+                store.violations.append(f'{volume.name} would shrink to {new_size}')
+            found.size = new_size
+            if store.used(found.pool) > store.pools[found.pool]:
+                store.violations.append(f'{self.backend}#{found.pool} is over-committed by {volume.name}')
+
+    def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
+        with self._verb('create_snapshot', snapshot.name) as store:
+            source = self._require(store, snapshot.volume.name)
+            store.objects.setdefault(snapshot.name, Object(source.pool, snapshot.size, snapshot.volume.name))
+            return {'provider_id': f'snap-{snapshot.id}'}
+
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        with self._verb('delete_snapshot', snapshot.name) as store:
+            store.objects.pop(snapshot.name, None)
+
+    def initialize_connection(
+        self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
+    ) -> ConnectionInfo:
+        with self._verb('initialize_connection', volume.name) as store:
+            self._require(store, volume.name)
+            store.paths[volume.name].add(export_id)
+            return {'driver_volume_type': 'iscsi', 'data': {'target_lun': 1, 'volume_id': volume.id}}
+
+    def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
+        with self._verb('terminate_connection', volume.name) as store:
+            store.paths[volume.name] = set() if export_id is None else store.paths[volume.name] - {export_id}
+
+    def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
+        raise errors.NotSupported(backend=self.backend, operation='open_volume', reason='this backend holds no data')
+
+    def close_volume(self, volume: VolumeRef, export_id: str) -> None:
+        raise errors.NotSupported(backend=self.backend, operation='close_volume', reason='this backend holds no data')
+
+    def open_snapshot(self, snapshot: SnapshotRef, export_id: str) -> BlockDevice:
+        raise errors.NotSupported(backend=self.backend, operation='open_snapshot', reason='this backend holds no data')
+
+    def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
+        raise errors.NotSupported(backend=self.backend, operation='close_snapshot', reason='this backend holds no data')
+
+
+class FakeBackends:
+    """In the place of the backends document: the same questions, answered from ``Backend`` objects."""
+
+    def __init__(self, backends: Mapping[str, Backend]) -> None:
+        self.known = dict(backends)
+
+    def names(self) -> list[str]:
+        return list(self.known)
+
+    def backend(self, host: str) -> Backend:
+        found = self.known.get(host.partition('#')[0])
+        if found is None:
+            raise errors.HostNotFound(id=host)
+        return found
+
+    def driver(self, host: str) -> FakeDriver:
+        return FakeDriver(self.backend(host))
+
+    def report(self, host: str) -> dict[str, Any]:
+        return self.driver(host).get_volume_stats()

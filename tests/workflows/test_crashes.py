@@ -1,0 +1,81 @@
+"""Every crash point of every workflow: the service recovers by itself, and nothing is lost, doubled or stuck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib.models import Volume
+from chalicelib.operations import snapshots, volumes
+from tests.factories import context, create_snapshot, create_volume
+from tests.workflows.crashes import Crasher, Scenario, play
+from tests.world import World
+
+CALLER = context()
+
+
+def nothing(world: World) -> None:
+    pass
+
+
+def volume(world: World) -> Volume:
+    made = create_volume(CALLER, 5)
+    world.settle()
+    return made
+
+
+def volume_with_snapshot(world: World) -> tuple[Any, Any]:
+    made = volume(world)
+    return made, create_snapshot(CALLER, made)
+
+
+def failing_backend(world: World) -> None:
+    world.big.fail('create_volume', world.big.full(5))
+
+
+def failing_backends(world: World) -> None:
+    failing_backend(world)
+    world.fast.fail('create_volume', world.fast.full(5))
+
+
+def failing_twice(world: World) -> None:
+    """Neither the volume nor its undo works at the first candidate."""
+    failing_backend(world)
+    world.big.fail('delete_volume', world.big.unavailable())
+
+
+SCENARIOS = [
+    Scenario('create', nothing, lambda _, __: create_volume(context(), 5)),
+    Scenario('create, second candidate', failing_backend, lambda _, __: create_volume(context(), 5)),
+    Scenario('create, no candidate', failing_backends, lambda _, __: create_volume(context(), 5)),
+    Scenario('create, undo fails', failing_twice, lambda _, __: create_volume(context(), 5)),
+    Scenario('create, no room', nothing, lambda _, __: create_volume(context(), 500)),
+    Scenario('clone', volume, lambda _, source: create_volume(context(), 6, source_volid=source.id)),
+    Scenario(
+        'from snapshot', volume_with_snapshot, lambda _, made: create_volume(context(), 5, snapshot_id=made[1].id)
+    ),
+    Scenario('delete', volume, lambda _, made: volumes.delete(context(), made.id)),
+    Scenario('cascade', volume_with_snapshot, lambda _, made: volumes.delete(context(), made[0].id, cascade=True)),
+    Scenario('extend', volume, lambda _, made: volumes.extend(context(), made.id, 8)),
+    Scenario('extend, no room', volume, lambda _, made: volumes.extend(context(), made.id, 300)),
+    Scenario('snapshot', volume, lambda _, made: create_snapshot(context(), made)),
+    Scenario('delete snapshot', volume_with_snapshot, lambda _, made: snapshots.delete(context(), made[1].id)),
+]
+
+
+@pytest.mark.parametrize('execution_survives', [False, True], ids=['all dies', 'worker dies'])
+@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.name)
+def test_every_crash_point(
+    scenario: Scenario, execution_survives: bool, tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = Crasher()
+    play(scenario, trace, monkeypatch, execution_survives=execution_survives)
+    assert len(trace.calls) >= 5
+    for index in range(len(trace.calls)):
+        for side in ('before', 'after'):
+            try:
+                play(scenario, Crasher(index, side), monkeypatch, execution_survives=execution_survives)
+            except BaseException as error:
+                error.add_note(f'killed {side} call {index} of {trace.calls}')
+                raise

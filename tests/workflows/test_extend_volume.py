@@ -1,0 +1,139 @@
+"""Every way through extend_volume."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Message, Pool, Volume, base
+from chalicelib.operations import quotas, volumes
+from tests import invariants
+from tests.factories import context, create_volume
+from tests.world import BIG, World
+
+
+@pytest.fixture
+def volume(world: World) -> Volume:
+    made = create_volume(context(), 5)
+    world.settle()
+    world.executions.clear()
+    return made.reload()
+
+
+def usage() -> dict[str, int]:
+    return quotas.usages('project')['gigabytes']
+
+
+def test_happy_path(world: World, volume: Volume) -> None:
+    volumes.extend(context(), volume.id, 8)
+    assert (volume.reload().status, usage()['reserved'], usage()['in_use']) == ('extending', 3, 5)
+    [execution] = world.settle()
+    assert execution.path == ['ExtendVolume']
+    volume = volume.reload()
+    assert (volume.status, volume.size, volume.claimed_gb) == ('available', 8, 8)
+    assert (usage()['reserved'], usage()['in_use']) == (0, 8)
+    assert Pool.get(base.GLOBAL, BIG).claimable_gb == 92
+    invariants.check(world)
+
+
+def test_attached(world: World, volume: Volume) -> None:
+    volume.update(actions=[Volume.status.set('in-use'), Volume.attachments.set({'a': {}})])
+    volumes.extend(context(), volume.id, 8)
+    world.settle()
+    assert (volume.reload().status, volume.reload().size) == ('in-use', 8)
+    invariants.check(world)
+
+
+def test_attached_on_a_backend_that_cannot(world: World, volume: Volume) -> None:
+    world.big.online_extend = False
+    volume.update(actions=[Volume.status.set('in-use'), Volume.attachments.set({'a': {}})])
+    volumes.extend(context(), volume.id, 8)
+    [execution] = world.settle()
+    assert execution.path == ['ExtendVolume', 'CancelExtend']
+    assert (volume.reload().status, volume.reload().size) == ('in-use', 5)
+    invariants.check(world)
+
+
+def test_attached_before_its_microversion(world: World, volume: Volume) -> None:
+    volume.update(actions=[Volume.status.set('in-use')])
+    expected = f"Volume {volume.id} status must be '{{'status': 'available'}}' to extend, currently in-use."
+    with pytest.raises(errors.InvalidVolume) as refused:
+        volumes.extend(context(microversion=(3, 41)), volume.id, 8)
+    assert refused.value.message == f'Invalid volume: {expected}'
+    assert usage() == {'limit': 1000, 'in_use': 5, 'reserved': 0}
+
+
+def test_detached_while_it_grows(world: World, volume: Volume) -> None:
+    """Attachments tell the volume what status to go back to, as long as the extension holds it."""
+    volume.update(actions=[Volume.status.set('in-use')])
+    volumes.extend(context(), volume.id, 8)
+    volume.update(actions=[Volume.previous_status.set('available')])
+    world.settle()
+    assert volume.reload().status == 'available'
+
+
+def test_no_room(world: World, volume: Volume) -> None:
+    volumes.extend(context(), volume.id, 200)
+    [execution] = world.settle()
+    assert execution.path == ['ExtendVolume', 'CancelExtend']
+    assert (volume.reload().status, volume.reload().size) == ('available', 5)
+    [message] = Message.scan()
+    assert (message.action_id, message.detail_id) == ('007', '003')
+    assert '195 GiB more' in message.user_message
+    invariants.check(world)
+
+
+def test_the_driver_fails(world: World, volume: Volume) -> None:
+    world.big.fail('extend_volume', *[world.big.unavailable()] * 3)
+    volumes.extend(context(), volume.id, 8)
+    [execution] = world.settle()
+    assert execution.path == ['ExtendVolume', 'FailExtend']
+    volume = volume.reload()
+    assert (volume.status, volume.size, volume.claimed_gb) == ('error_extending', 5, 5)
+    assert usage() == {'limit': 1000, 'in_use': 5, 'reserved': 0}
+    [message] = Message.scan()
+    assert (message.action_id, message.detail_id) == ('007', '010')
+    invariants.check(world)
+
+
+def test_force_deleted_while_it_grows(world: World, volume: Volume) -> None:
+    volumes.extend(context(), volume.id, 8)
+    volumes.delete(context('admin'), volume.id, force=True)
+    first, _ = world.settle()
+    assert first.path == ['ExtendVolume', 'Superseded']
+    assert usage() == {'limit': 1000, 'in_use': 0, 'reserved': 0}
+    assert Pool.get(base.GLOBAL, BIG).claimable_gb == 100
+    invariants.check(world)
+
+
+def test_reset_while_it_grows(world: World, volume: Volume) -> None:
+    volumes.extend(context(), volume.id, 8)
+    volumes.reset_status(context('admin'), volume.id, 'available', None, None)
+    [execution] = world.settle()
+    assert execution.path == ['ExtendVolume', 'Superseded']
+    assert usage() == {'limit': 1000, 'in_use': 5, 'reserved': 0}
+    invariants.check(world)
+
+
+def test_over_quota(world: World, volume: Volume) -> None:
+    quotas.update('project', {'gigabytes': 6})
+    with pytest.raises(errors.VolumeSizeExceedsAvailableQuota) as refused:
+        volumes.extend(context(), volume.id, 8)
+    assert refused.value.message == (
+        'Requested volume or snapshot exceeds allowed gigabytes quota. '
+        'Requested 3G, quota is 6G and 5G has been consumed.'
+    )
+    assert volume.reload().status == 'available'
+
+
+def test_an_administrator_charges_the_volumes_project(world: World, volume: Volume) -> None:
+    volumes.extend(context('admin', 'ops'), volume.id, 8)
+    world.settle()
+    assert usage()['in_use'] == 8
+    assert quotas.usages('ops')['gigabytes']['in_use'] == 0
+
+
+@pytest.mark.parametrize('size', [5, 4])
+def test_never_shrinks(world: World, volume: Volume, size: int) -> None:
+    with pytest.raises(errors.InvalidInput, match=r'New size for extend must be greater than current size. \(current: 5'):
+        volumes.extend(context(), volume.id, size)

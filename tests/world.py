@@ -1,0 +1,191 @@
+"""The service in one process: tables in moto, two strict backends, a queue, and machines that run when told to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.fake_driver import Backend, FakeBackends
+from tests.machine import Execution
+
+for name, value in (('ACCESS_KEY_ID', 'test'), ('SECRET_ACCESS_KEY', 'test'), ('DEFAULT_REGION', 'us-east-1')):
+    os.environ.setdefault(f'AWS_{name}', value)
+
+FAST, BIG = 'cinderless@fast#pool', 'cinderless@big#pool'
+
+
+class LambdaContext:
+    """A function with time left."""
+
+    milliseconds = 600_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.milliseconds
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it runs may catch this."""
+
+
+class World:
+    """What surrounds the code under test. ``around`` stands before and after each of its calls."""
+
+    def __init__(self) -> None:
+        self.backends = {
+            'cinderless@fast': Backend('cinderless@fast', {'pool': 20}),
+            'cinderless@big': Backend('cinderless@big', {'pool': 100}),
+        }
+        self.queue: list[dict[str, Any]] = []
+        self.executions: dict[str, Execution] = {}
+        self.lambda_context = LambdaContext()
+        self.sending_fails = False
+        self.around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
+        for backend in self.backends.values():
+            backend.around = lambda name: self.around(name)
+
+    @property
+    def fast(self) -> Backend:
+        return self.backends['cinderless@fast']
+
+    @property
+    def big(self) -> Backend:
+        return self.backends['cinderless@big']
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from chalicelib import aws
+        from chalicelib.tasks import backends
+
+        monkeypatch.setattr(aws, 'enqueue', self.enqueue)
+        monkeypatch.setattr(aws, 'start_workflow', self.start_workflow)
+        monkeypatch.setattr(aws, 'execution_status', self.execution_status)
+        monkeypatch.setattr(aws, 'invoke', self.invoke)
+        monkeypatch.setattr(backends, 'configured', lambda: FakeBackends(self.backends))
+
+    def enqueue(self, message: dict[str, Any]) -> None:
+        with self.around('sqs SendMessage'):
+            if self.sending_fails:
+                raise ConnectionError('the queue is out of reach')
+            self.queue.append(message)
+
+    def start_workflow(self, machine: str, name: str, payload: dict[str, Any]) -> str:
+        from chalicelib import aws
+
+        arn = aws.execution_arn(machine, name)
+        with self.around('states StartExecution'):
+            self.executions.setdefault(arn, Execution(machine, payload, self.work))
+        return arn
+
+    def execution_status(self, arn: str) -> str | None:
+        with self.around('states DescribeExecution'):
+            found = self.executions.get(arn)
+            return found.status if found else None
+
+    def invoke(self, function: str, task: str, payload: dict[str, Any]) -> Any:
+        with self.around('lambda Invoke'):
+            return self.work(task, payload)
+
+    def work(self, task: str, payload: Any) -> Any:
+        """Run a task as a worker does."""
+        from chalicelib import tasks
+
+        return tasks.run({'task': task, 'input': payload}, self.lambda_context)
+
+    def deliver(self, times: int = 1) -> dict[str, Any]:
+        """Hand what is queued to start_workflow, so often; a batch whose function dies stays queued."""
+        from chalicelib.tasks import start
+
+        batch, answer = list(self.queue), {}
+        for _ in range(times):
+            answer = start.run(_event(batch))
+        self.queue = self.queue[len(batch) :]
+        return answer
+
+    def run_machines(self) -> list[Execution]:
+        """Run all executions that were started; a worker that is killed takes its execution down with it."""
+        waiting = [execution for execution in self.executions.values() if execution.status == 'RUNNING']
+        for execution in waiting:
+            execution.run()
+        return waiting
+
+    def settle(self) -> list[Execution]:
+        """Deliver and run until nothing is left to do; the executions that ran."""
+        ran: list[Execution] = []
+        while self.queue or any(one.status == 'RUNNING' for one in self.executions.values()):
+            self.deliver()
+            ran += self.run_machines()
+        return ran
+
+    def reconcile(self) -> None:
+        """Call the reconciler when every deadline has passed."""
+        from chalicelib.models import base
+        from chalicelib.tasks import reconcile
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(base, 'now', lambda: base.after(24 * 3600))
+            reconcile.run({})
+
+    def report(self) -> None:
+        """Have every backend report, as the schedule does."""
+        from chalicelib.operations import pools
+        from chalicelib.tasks import report_pools
+
+        report_pools.run({})
+        pools.forget()
+
+
+def _event(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    import json
+
+    return {
+        'Records': [{'messageId': str(number), 'body': json.dumps(message)} for number, message in enumerate(messages)]
+    }
+
+
+def forget() -> None:
+    """Be a new process: forget every cache."""
+    from chalicelib import aws
+    from chalicelib.operations import pools, quotas, services, volume_types
+
+    for module in (pools, quotas, services, volume_types):
+        module.forget()
+    aws.forget_documents()
+
+
+@pytest.fixture
+def tables() -> Iterator[None]:
+    """Empty tables. Another fixture of this process may have made them already."""
+    from moto import mock_aws
+
+    from chalicelib.models import TABLES
+
+    with mock_aws():
+        for table in TABLES:
+            if not table.exists():
+                table.create_table(billing_mode='PAY_PER_REQUEST')
+        clear()
+        forget()
+        yield
+        forget()
+
+
+def clear() -> None:
+    """Empty every table."""
+    from moto.dynamodb.models import dynamodb_backends
+
+    from chalicelib.models import TABLES
+
+    for table in TABLES:
+        dynamodb_backends['123456789012']['us-east-1'].get_table(table.Meta.table_name).items.clear()
+
+
+@pytest.fixture
+def world(tables: None, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The service with both backends reported: fast has 20 GiB, big 100."""
+    made = World()
+    made.install(monkeypatch)
+    made.report()
+    return made
