@@ -1,0 +1,116 @@
+"""Backups: create, list, show, change, restore, delete, and their actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.api import parameters as p
+from chalicelib.api.filters import Filter, Filters, plain
+from chalicelib.api.pagination import page, query
+from chalicelib.api.request import Request
+from chalicelib.api.resource import Resource, Visibility
+from chalicelib.api.schemas import backups as schemas
+from chalicelib.api.view import View
+from chalicelib.api.views import backups as views
+from chalicelib.models import Backup
+from chalicelib.operations import backups as operations
+from chalicelib.operations import common
+from chalicelib.rules.policies import authorize
+
+backups = Resource('backups', not_found=errors.BackupNotFound, find=operations.get)
+
+ADMIN_ACTION = 'volume_extension:backup_admin_actions'
+
+FILTERS = Filters(
+    'backup',
+    early=frozenset(('name', 'status', 'volume_id')),
+    known={'name': Filter(plain), 'display_name': Filter(plain, 'name')},
+    no_boolean="all_tenants must be a boolean, got '{text}'.",
+)
+
+
+@backups.get('', policy='backup:get_all')
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF, 'backups')
+
+
+@backups.get('/detail', policy='backup:get_all')
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, views.DETAIL, 'backups/detail')
+
+
+def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+    wanted = query(request, FILTERS)
+    records, _ = operations.list_(request.context, wanted)
+    return page(
+        request,
+        'backups',
+        view,
+        records,
+        links='backups_links',
+        path=path,
+        count=lambda: common.count(request.context, Backup, wanted),
+    )
+
+
+@backups.get('/{id}', policy='backup:get')
+def show(request: Request, id: str) -> dict[str, Any]:
+    return {'backup': views.DETAIL.of(request)(operations.get(request.context, id))}
+
+
+@backups.post(
+    '',
+    policy='backup:create',
+    schema=schemas.CREATE,
+    status=202,
+    visible=Visibility('volume:get', errors.VolumeNotFound, lambda ids, body: body['backup']['volume_id']),
+)
+def create(request: Request) -> dict[str, Any]:
+    body = request.body['backup']
+    created = operations.create(
+        request.context,
+        volume_id=body['volume_id'],
+        name=p.stripped(body, 'name'),
+        description=p.stripped(body, 'description'),
+        container=body.get('container'),
+        incremental=p.is_yes(body.get('incremental', False)),
+        force=p.is_yes(body.get('force', False)),
+        snapshot_id=body.get('snapshot_id'),
+        metadata=body.get('metadata') or {},
+        availability_zone=body.get('availability_zone'),
+    )
+    return {'backup': views.BRIEF.of(request)(created)}
+
+
+@backups.put('/{id}', policy='backup:update', schema=schemas.UPDATE, since='3.9')
+def update(request: Request, id: str) -> dict[str, Any]:
+    body = request.body['backup'] or {}
+    changes = {**p.texts(body), **({'metadata': body['metadata']} if 'metadata' in body else {})}
+    return {'backup': views.BRIEF.of(request)(operations.update(request.context, id, changes))}
+
+
+@backups.delete('/{id}', policy='backup:delete', status=202)
+def delete(request: Request, id: str) -> None:
+    operations.delete(request.context, id)
+
+
+@backups.post('/{id}/restore', policy='backup:restore', schema=schemas.RESTORE, status=202)
+def restore(request: Request, id: str) -> dict[str, Any]:
+    """To the volume named, or to a new one; Cinder would block until that one exists."""
+    body = request.body['restore'] or {}
+    backup, volume = operations.restore(
+        request.context, id, volume_id=body.get('volume_id'), name=p.stripped(body, 'name')
+    )
+    return {'restore': {'backup_id': backup.id, 'volume_id': volume.id, 'volume_name': volume.name}}
+
+
+@backups.action('os-force_delete', policy=f'{ADMIN_ACTION}:force_delete', schema=p.ANYTHING)
+def force_delete(request: Request, id: str) -> None:
+    authorize(request.context, 'backup:delete')
+    operations.delete(request.context, id, force=True)
+
+
+@backups.action('os-reset_status', policy=f'{ADMIN_ACTION}:reset_status', schema=schemas.RESET_STATUS)
+def reset_status(request: Request, id: str) -> None:
+    operations.reset_status(request.context, id, request.body['status'].lower())

@@ -1,0 +1,62 @@
+"""Extensions: clients ask for their aliases to learn what a service can do. A feature that is here has its row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.api.request import Request
+from chalicelib.api.resource import Resource
+from chalicelib.rules.policies import ANY_AUTHENTICATED
+
+extensions = Resource('extensions')
+
+#: Alias -> (Cinder's name, day that it came, what it is).
+EXTENSIONS = {
+    'OS-SCH-HNT': ('SchedulerHints', '2013-04-18', 'Hints to the scheduler in the create of a volume.'),
+    'backups': ('Backups', '2012-12-12', 'Backups of volumes.'),
+    'os-admin-actions': ('AdminActions', '2012-08-25', 'Actions of administrators: reset status, force delete.'),
+    'os-availability-zone': ('AvailabilityZones', '2013-06-27', 'The availability zones.'),
+    'os-extended-services': ('ExtendedServices', '2014-01-10', 'Why a service is disabled.'),
+    'os-extended-snapshot-attributes': (
+        'ExtendedSnapshotAttributes', '2012-06-19', 'Project and progress of a snapshot.',
+    ),
+    'os-quota-class-sets': ('QuotaClasses', '2012-03-12', 'Default quotas.'),
+    'os-quota-sets': ('Quotas', '2011-08-08', 'Quotas of a project.'),
+    'os-services': ('Services', '2012-10-28', 'The services and their state.'),
+    'os-snapshot-actions': ('SnapshotActions', '2013-07-16', 'Progress of snapshots that servers take themselves.'),
+    'os-types-extra-specs': ('TypesExtraSpecs', '2011-08-24', 'Extra specs of volume types.'),
+    'os-types-manage': ('TypesManage', '2011-08-24', 'Create, change and delete volume types.'),
+    'os-used-limits': ('UsedLimits', '2013-10-03', 'What of the limits is used.'),
+    'os-vol-host-attr': ('VolumeHostAttribute', '2011-11-03', 'The pool of a volume, for administrators.'),
+    'os-vol-image-meta': ('VolumeImageMetadata', '2012-12-07', 'What is known of the image on a volume.'),
+    'os-vol-mig-status-attr': ('VolumeMigStatusAttribute', '2013-08-08', 'The migration of a volume.'),
+    'os-vol-tenant-attr': ('VolumeTenantAttribute', '2011-11-03', 'The project of a volume.'),
+    'os-volume-actions': ('VolumeActions', '2012-05-31', 'Actions on volumes: attach, detach, extend.'),
+    'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', '2013-07-10', 'How a volume is encrypted.'),
+    'os-volume-type-access': ('VolumeTypeAccess', '2014-06-26', 'Projects that may use a private volume type.'),
+    'scheduler-stats': ('Scheduler_stats', '2014-09-07', 'The pools as the scheduler knows them.'),
+}  # fmt: skip
+
+
+def _shown(alias: str) -> dict[str, Any]:
+    name, day, description = EXTENSIONS[alias]
+    return {
+        'name': name,
+        'alias': alias,
+        'description': description,
+        'updated': f'{day}T00:00:00+00:00',
+        'links': [],
+    }
+
+
+@extensions.get('', policy=ANY_AUTHENTICATED)
+def index(request: Request) -> dict[str, Any]:
+    return {'extensions': [_shown(alias) for alias in EXTENSIONS]}
+
+
+@extensions.get('/{id}', policy=ANY_AUTHENTICATED)
+def show(request: Request, id: str) -> dict[str, Any]:
+    if id not in EXTENSIONS:
+        raise errors.NotFound
+    return {'extension': _shown(id)}

@@ -1,0 +1,83 @@
+"""Errors as Cinder writes them: ``{"<fault name>": {"code": ..., "message": ...}}``.
+
+What comes before the API proper has bodies of its own: Keystone's 401, and the router's 404 for a path or a method
+that does not exist (Cinder never answers 405 for those).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from chalice.app import Response
+
+from chalicelib import errors
+from chalicelib.api.reply import reply
+
+LOG = logging.getLogger('cinderless')
+
+#: Status -> name of the fault; any other status is a computeFault.
+NAMES = {
+    400: 'badRequest',
+    401: 'unauthorized',
+    403: 'forbidden',
+    404: 'itemNotFound',
+    405: 'badMethod',
+    409: 'conflictingRequest',
+    413: 'overLimit',
+    415: 'badMediaType',
+    501: 'notImplemented',
+    503: 'serviceUnavailable',
+}
+
+#: Errors that Cinder's outermost filter writes: the class name goes before the message.
+NAMED = (errors.OverQuota, errors.ConflictNovaUsingAttachment)
+
+#: The router's own 404, in the words of the web framework below Cinder.
+NO_ROUTE = {
+    'message': 'The resource could not be found.<br /><br />\n\n\n',
+    'code': '404 Not Found',
+    'title': 'Not Found',
+}
+
+
+def fault(code: int, message: str, **more: Any) -> Response:
+    """One fault in Cinder's shape."""
+    return reply(code, {NAMES.get(code, 'computeFault'): {'code': code, 'message': message, **more}})
+
+
+def refusal(error: errors.CinderlessError) -> Response:
+    """The response to a request that ended in one of our errors."""
+    message = f'{type(error).__name__}: {error.message}' if isinstance(error, NAMED) else error.message
+    if not isinstance(error, errors.OverQuota):
+        return fault(error.code, message)
+    response = fault(error.code, message, retryAfter='0')
+    response.headers['Retry-After'] = '0'
+    return response
+
+
+def hidden() -> Response:
+    """What a user sees of an error that nobody foresaw: nothing."""
+    return fault(500, errors.CinderlessError.template)
+
+
+def no_route() -> Response:
+    """The answer to a path or a method that does not exist."""
+    return reply(404, NO_ROUTE)
+
+
+def log_unexpected(request_id: str, error: Exception) -> None:
+    """Log where an unforeseen error arose: its class and AWS's code, not its text, which may quote the request."""
+    steps = []
+    trace = error.__traceback__
+    while trace is not None:
+        steps.append(f'{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} {trace.tb_frame.f_code.co_name}')
+        trace = trace.tb_next
+    LOG.error('%s failed with %s %s at %s', request_id, type(error).__name__, _aws_code(error), ' > '.join(steps))
+
+
+def _aws_code(error: Exception) -> str:
+    """The code in a ClientError of botocore or an error of PynamoDB; '' in any other."""
+    answer = getattr(error, 'response', None)
+    code = answer.get('Error', {}).get('Code') if isinstance(answer, dict) else None
+    return str(code or getattr(error, 'cause_response_code', None) or '')

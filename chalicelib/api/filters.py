@@ -1,0 +1,146 @@
+"""Filters of lists: which names a caller may use, and what their values mean.
+
+Administrators may name any column (an unknown one matches nothing). Others may use what the operator lists per
+resource; from 3.31 an unknown name is refused, before it is ignored. A name that ends in ``~`` asks for a part of the
+value, from 3.34.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalicelib.api.request import Request
+from chalicelib.errors import Invalid, InvalidInput, InvalidParameterValue
+from chalicelib.rules import microversions
+from chalicelib.rules.microversions import Version
+
+#: What GET /resource_filters shows and others than administrators may use from 3.31: Cinder's own configuration.
+RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
+    'volume': (
+        'name', 'status', 'metadata', 'bootable', 'migration_status', 'availability_zone', 'group_id', 'size',
+        'created_at', 'updated_at', 'consumes_quota',
+    ),
+    'backup': ('name', 'status', 'volume_id'),
+    'snapshot': ('name', 'status', 'volume_id', 'metadata', 'availability_zone', 'consumes_quota'),
+    'group': (),
+    'group_snapshot': ('status', 'group_id'),
+    'attachment': ('volume_id', 'status', 'instance_id', 'attach_status'),
+    'message': ('resource_uuid', 'resource_type', 'event_id', 'request_id', 'message_level'),
+    'pool': ('name', 'volume_type'),
+    'volume_type': ('extra_specs',),
+}  # fmt: skip
+
+CONFIGURABLE: Version = (3, 31)
+LIKE: Version = (3, 34)
+
+TRUE = frozenset(('t', 'true', 'on', 'y', 'yes', '1'))
+FALSE = frozenset(('f', 'false', 'off', 'n', 'no', '0'))
+
+#: Told the filter's name, its text and the version.
+Reader = Callable[[str, str, Version], Any]
+
+
+NO_BOOLEAN = "Value '{text}' for '{name}' is not a boolean."
+
+
+def boolean(name: str, text: str, refusal: str = NO_BOOLEAN) -> bool:
+    """A query parameter that is yes or no. Raises InvalidParameterValue with ``refusal``."""
+    if text.lower() not in TRUE | FALSE:
+        raise InvalidParameterValue(err=refusal.format(text=text, name=name))
+    return text.lower() in TRUE
+
+
+def flag(name: str, text: str, version: Version) -> bool:
+    """A boolean filter under Cinder's own name of the column."""
+    return boolean({'consumes_quota': 'use_quota'}.get(name, name), text)
+
+
+def bootable(name: str, text: str, version: Version) -> bool:
+    """Strict from 3.2; before, everything but ``false`` means yes."""
+    if version < (3, 2):
+        return text not in ('', 'False', 'false', 'FALSE')
+    if text.lower() not in TRUE | FALSE:
+        raise InvalidInput(reason=f"'{name} = {text}'")
+    return text.lower() in TRUE
+
+
+def plain(name: str, text: str, version: Version) -> str:
+    """The text as it is."""
+    return text
+
+
+def literal(name: str, text: str, version: Version) -> Any:
+    """A Python literal, as Cinder reads filters: ``{'key': 'value'}``, ``None``, a list; else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
+
+
+def period(name: str, text: str, version: Version) -> str:
+    """Comparisons of a time: ``gt:2026-11-01T00:00:00,lt:...``. Raises Invalid for what is no time."""
+    for term in text.split(','):
+        verb, colon, moment = term.partition(':')
+        moment = moment if colon and verb in ('gt', 'gte', 'eq', 'neq', 'lt', 'lte') else term
+        try:
+            datetime.datetime.fromisoformat(moment)
+        except ValueError:
+            raise Invalid(f'Invalid {moment} value') from None
+    return text
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filter:
+    """One name. ``attribute`` of the record is ``name`` unless told otherwise; before ``since`` it is ignored."""
+
+    read: Reader = literal
+    attribute: str | None = None
+    since: str = '3.0'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Filters:
+    """The filters of one list. ``early``: what others than administrators may use before 3.31."""
+
+    resource: str
+    early: frozenset[str]
+    known: Mapping[str, Filter]
+    #: Parameters that the list reads itself.
+    apart: tuple[str, ...] = ()
+    #: What an administrator is told whose ``all_tenants`` is not a boolean.
+    no_boolean: str = NO_BOOLEAN
+
+    def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
+        """Return {attribute: value}, an attribute with ``~`` where a part is asked for."""
+        version = request.version
+        kept = {name: text for name, text in sent.items() if name not in self.apart}
+        if version < LIKE:
+            kept = {name: text for name, text in kept.items() if not name.endswith('~')}
+        if version >= CONFIGURABLE:
+            refuse_unknown(request, self.resource, kept)
+        elif not request.context.is_admin:
+            kept = {name: text for name, text in kept.items() if name in self.early}
+        values: dict[str, Any] = {}
+        for name, text in kept.items():
+            like = '~' if name.endswith('~') else ''
+            one = self.known.get(name.rstrip('~'), Filter())
+            if microversions.parse(one.since) <= version:
+                attribute = one.attribute or name.rstrip('~')
+                values[attribute + like] = text if like else one.read(name, text, version)
+        return values
+
+
+def refuse_unknown(request: Request, resource: str, sent: Mapping[str, str], *, admins_too: bool = False) -> None:
+    """Raise Invalid for names that the operator did not list for ``resource``."""
+    if not all(name.isascii() for name in sent):
+        raise Invalid('Filter keys can only contain ASCII characters.')
+    if request.context.is_admin and not admins_too:
+        return
+    listed = RESOURCE_FILTERS[resource]
+    unknown = [name for name in sent if name not in listed and f'{name}~' not in listed]
+    if unknown:
+        raise Invalid(f'Invalid filters {",".join(unknown)} are found in query options.')

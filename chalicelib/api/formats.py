@@ -1,0 +1,104 @@
+"""Named formats of strings in bodies: what fits, and what Cinder says of what does not."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+
+from chalicelib.errors import Invalid, InvalidInput, InvalidParameterValue
+from chalicelib.rules import states
+
+#: Characters of a name or description, and bytes of a value of image metadata (MySQL's TEXT).
+MAX_NAME, MAX_TEXT = 255, 65535
+
+#: What an administrator may set a volume's status to, in Cinder's order.
+VOLUME_STATUSES = (
+    'creating', 'available', 'deleting', 'error', 'error_deleting', 'error_managing', 'managing', 'attaching',
+    'in-use', 'detaching', 'maintenance', 'restoring-backup', 'error_restoring', 'reserved', 'awaiting-transfer',
+    'backing-up', 'error_backing-up', 'error_extending', 'downloading', 'uploading', 'retyping', 'extending',
+)  # fmt: skip
+
+#: Format -> (what it is of, what it may be, in any case); written as Cinder writes them.
+STATUSES: Mapping[str, tuple[str, Sequence[str]]] = {
+    'volume_status': ('Volume', VOLUME_STATUSES),
+    'attach_status': ('Volume attach', tuple(states.ATTACHMENT_STATUSES)),
+    'migration_status': ('Volume migration', ('migrating', 'error', 'success', 'completing', 'none', 'starting')),
+    'snapshot_status': ('Snapshot', tuple(states.SNAPSHOT_STATUSES)),
+    'backup_status': ('Backup', ['available', 'error']),
+}
+
+_PERCENTAGE = re.compile(r'([0-9]{1,2}|100)%')
+
+
+def is_uuid(text: str) -> bool:
+    """A UUID in any of the forms that oslo takes: with or without dashes, braces or ``urn:uuid:``."""
+    try:
+        canonical = str(uuid.UUID(text)).replace('-', '')
+    except ValueError:
+        return False
+    return canonical == text.replace('urn:', '').replace('uuid:', '').strip('{}').replace('-', '').lower()
+
+
+def is_base64(text: str) -> bool:
+    """Base64 of UTF-8 text."""
+    try:
+        base64.b64decode(text.encode(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def is_short(text: str) -> bool:
+    """At most 255 characters without the blanks around them."""
+    return len(text.strip()) <= MAX_NAME
+
+
+def is_text(text: str) -> bool:
+    return len(text.encode()) <= MAX_TEXT
+
+
+def is_percentage(text: str) -> bool:
+    return not text or _PERCENTAGE.fullmatch(text) is not None
+
+
+def _is_status(format: str, text: str) -> bool:
+    return not text or text.lower() in STATUSES[format][1]
+
+
+#: Format -> whether a string fits.
+FORMATS: Mapping[str, Callable[[str], bool]] = {
+    'uuid': is_uuid,
+    'base64': is_base64,
+    'short_name': is_short,
+    'short_description': is_short,
+    'type_name': lambda text: bool(text.strip()),
+    'reason': lambda text: bool(text.strip()),
+    'text': is_text,
+    'percentage': is_percentage,
+    **{format: functools.partial(_is_status, format) for format in STATUSES},
+}
+
+
+def _too_long(member: str, text: str) -> Invalid:
+    return InvalidInput(reason=f'{member} has {len(text.strip())} characters, more than {MAX_NAME}.')
+
+
+def _wrong_status(format: str, text: str) -> Invalid:
+    what, valid = STATUSES[format]
+    return InvalidParameterValue(err=f'{what} status: {text} is invalid, valid statuses are: {valid}.')
+
+
+#: Format -> the error for a string that does not fit, where Cinder has one of its own.
+REFUSALS: Mapping[str, Callable[[str], Invalid]] = {
+    'short_name': functools.partial(_too_long, 'name'),
+    'short_description': functools.partial(_too_long, 'description'),
+    'type_name': lambda _: InvalidInput(reason='name can not be empty or blank: give it at least one character.'),
+    'reason': lambda _: Invalid('Disabled reason contains invalid characters or is too long'),
+    'text': lambda text: InvalidInput(reason=f'Value has {len(text.encode())} bytes, more than {MAX_TEXT}.'),
+    'percentage': lambda _: InvalidInput(reason='progress must be an integer percentage'),
+    **{format: functools.partial(_wrong_status, format) for format in STATUSES},
+}

@@ -1,0 +1,155 @@
+"""The one way that every request takes: who asks, at which version, for which route, and whether they may."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chalice.app import Request as HttpRequest
+from chalice.app import Response
+
+from chalicelib import errors
+from chalicelib.api import auth, faults, negotiation, tokens
+from chalicelib.api import request as requests
+from chalicelib.api.negotiation import Stamp
+from chalicelib.api.reply import reply
+from chalicelib.api.request import MALFORMED, Request
+from chalicelib.context import Context, new_request_id
+from chalicelib.rules.microversions import Version
+from chalicelib.rules.policies import allowed, authorize
+
+if TYPE_CHECKING:
+    from chalicelib.api.resource import Route
+
+#: What Cinder's router takes for a project's id.
+PROJECT_ID = re.compile(r'[0-9a-f-]+')
+
+#: Bytes of an id in a path; no id of ours is longer, and the database refuses keys beyond 1,024.
+MAX_ID = 255
+
+#: Every answer of a view has it.
+STAMPED = 'x-openstack-request-id'
+
+_current: contextvars.ContextVar[HttpRequest] = contextvars.ContextVar('request')
+
+
+def remember(http: HttpRequest, get_response: Callable[[HttpRequest], Response]) -> Response:
+    """Chalice middleware around every view.
+
+    The views find their request in a context variable: ``app.current_request`` is shared between threads. What
+    Chalice answers without asking a view (an unknown path or method) becomes the router's 404.
+    """
+    _current.set(http)
+    response = get_response(http)
+    return response if STAMPED in response.headers else faults.no_route()
+
+
+def serve(routes: Sequence[Route], ids: dict[str, str]) -> Response:
+    """Answer the current request by one of ``routes``, which share its method and path."""
+    return guarded(lambda http, stamp: _answer(http, stamp, routes, ids))
+
+
+def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
+    """The answer to the current request, or the fault that it ended in; either carries the request's id."""
+    http, stamp = _current.get(), Stamp(new_request_id())
+    try:
+        response = answer(http, stamp)
+    except errors.Unauthorized:
+        response = _challenge(http)
+    except errors.CinderlessError as error:
+        response = faults.refusal(error)
+    except Exception as error:
+        faults.log_unexpected(stamp.request_id, error)
+        response = faults.hidden()
+    response.headers.update(stamp.headers())
+    return response
+
+
+def _challenge(http: HttpRequest) -> Response:
+    """Keystone's own 401, with where to get a token."""
+    endpoint = requests.endpoint_of(http, requests.lower_headers(http))
+    headers, body = auth.unauthorized_response(tokens.identity_url(endpoint))
+    return reply(401, body, headers)
+
+
+def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[str, str]) -> Response:
+    headers = requests.lower_headers(http)
+    context = auth.authenticate(headers, tokens.validator())
+    stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
+    negotiation.check(stamp.version)
+    project_id = ids.pop('project_id', None)
+    if project_id is not None and not PROJECT_ID.fullmatch(project_id):
+        return faults.no_route()
+    body = requests.body_of(http, headers) if http.method in ('POST', 'PUT') else None
+    route = _select(routes, stamp.version, body)
+    if project_id not in (None, context.project_id):
+        raise errors.Invalid('Malformed request url')
+    context = dataclasses.replace(context, request_id=stamp.request_id, microversion=stamp.version)
+    return _run(route, _request(http, headers, context, route, body, project_id), ids, body)
+
+
+def _select(routes: Sequence[Route], version: Version, body: Any) -> Route:
+    """The route that serves this version and, where the path is an action's, the action that the body names."""
+    if routes[0].action is not None:
+        routes = _named(routes, body)
+    for route in routes:
+        if route.serves(version):
+            return route
+    raise errors.NotFound
+
+
+def _named(routes: Sequence[Route], body: Any) -> Sequence[Route]:
+    if not isinstance(body, dict) or len(body) != 1:
+        raise errors.Invalid(MALFORMED)
+    name = next(iter(body))
+    named = [route for route in routes if route.action == name]
+    if not named:
+        raise errors.Invalid(f'There is no such action: {name}')
+    return named
+
+
+def _request(
+    http: HttpRequest, headers: Mapping[str, str], context: Context, route: Route, body: Any, project_id: str | None
+) -> Request:
+    return Request(
+        context=context,
+        body=body[route.action] if route.action is not None else body,
+        query=requests.query_of(http),
+        headers=headers,
+        endpoint=requests.endpoint_of(http, headers),
+        project_in_url=project_id,
+    )
+
+
+def _run(route: Route, request: Request, ids: Mapping[str, str], body: Any) -> Response:
+    if route.schema is not None:
+        route.schema.check(body, request.version)
+    _check_ids(route, ids)
+    _check_visible(route, request, ids)
+    _authorize(route, request.context, ids)
+    result = route.handler(request, **ids)
+    return result if isinstance(result, Response) else reply(route.status, result)
+
+
+def _check_ids(route: Route, ids: Mapping[str, str]) -> None:
+    for id in ids.values():
+        if not 0 < len(id.encode(errors='surrogatepass')) <= MAX_ID:
+            raise route.not_found(id=id)
+
+
+def _check_visible(route: Route, request: Request, ids: Mapping[str, str]) -> None:
+    seen = route.visible
+    if seen is not None and not allowed(request.context, seen.rule):
+        raise seen.not_found(id=seen.id_of(ids, request.body))
+
+
+def _authorize(route: Route, context: Context, ids: Mapping[str, str]) -> None:
+    try:
+        authorize(context, route.policy, ids[route.owned_by] if route.owned_by else None)
+    except errors.PolicyNotAuthorized:
+        if route.find is not None:
+            route.find(context, ids['id'])
+        raise

@@ -1,0 +1,57 @@
+"""User messages (3.3): why something failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.api.filters import RESOURCE_FILTERS, Filter, Filters, plain
+from chalicelib.api.pagination import page, query
+from chalicelib.api.request import Request
+from chalicelib.api.resource import Resource
+from chalicelib.api.view import View, attribute, field, links
+from chalicelib.operations import messages as operations
+from chalicelib.operations.common import ListQuery
+from chalicelib.rules.microversions import Version
+
+messages = Resource('messages', not_found=errors.MessageNotFound, find=operations.get)
+
+#: From here on lists can be paged, sorted and filtered.
+PAGED: Version = (3, 5)
+
+#: Cinder writes no other level.
+LEVEL = 'ERROR'
+
+_NAMES = RESOURCE_FILTERS['message']
+
+FILTERS = Filters('message', early=frozenset(_NAMES), known={name: Filter(plain) for name in _NAMES})
+
+VIEW = View(
+    attribute('id'),
+    field('event_id', lambda message, request: operations.event_id(message)),
+    attribute('user_message'),
+    field('message_level', lambda message, request: LEVEL),
+    attribute('created_at'),
+    attribute('guaranteed_until'),
+    attribute('request_id'),
+    links('messages'),
+    attribute('resource_type', when=lambda message: bool(message.resource_type)),
+    attribute('resource_uuid', when=lambda message: bool(message.resource_uuid)),
+)
+
+
+@messages.get('', policy='message:get_all', since='3.3')
+def index(request: Request) -> dict[str, Any]:
+    wanted = query(request, FILTERS) if request.version >= PAGED else ListQuery()
+    records, _ = operations.list_(request.context, wanted)
+    return page(request, 'messages', VIEW, records, links='messages_links', path='messages')
+
+
+@messages.get('/{id}', policy='message:get', since='3.3')
+def show(request: Request, id: str) -> dict[str, Any]:
+    return {'message': VIEW.of(request)(operations.get(request.context, id))}
+
+
+@messages.delete('/{id}', policy='message:delete', since='3.3', status=204)
+def delete(request: Request, id: str) -> None:
+    operations.delete(request.context, id)

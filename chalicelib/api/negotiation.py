@@ -1,0 +1,50 @@
+"""Which microversion a request is served at: the OpenStack-API-Version header, as Cinder reads it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chalicelib.errors import MalformedRequest, VersionNotAcceptable
+from chalicelib.rules import microversions
+from chalicelib.rules.microversions import Version
+
+HEADER = 'OpenStack-API-Version'
+SERVICE = 'volume'
+
+
+def asked(header: str | None) -> Version:
+    """The version that ``header`` asks of the volume service, whether or not we have it; 3.0 without a header.
+
+    The header may name several services: ``compute 2.1,volume 3.50``. Raises InvalidAPIVersionString, and
+    MalformedRequest when the volume service is not among them (Cinder answers 500 where the blank is missing).
+    """
+    if header is None:
+        return microversions.MINIMUM
+    mine = next((part.split() for part in header.split(',') if SERVICE in part), [])
+    if len(mine) != 2:
+        raise MalformedRequest
+    return microversions.MAXIMUM if mine[1] == 'latest' else microversions.parse(mine[1])
+
+
+def check(version: Version) -> None:
+    """Raise VersionNotAcceptable (406) for a version outside ours."""
+    if not microversions.MINIMUM <= version <= microversions.MAXIMUM:
+        raise VersionNotAcceptable(
+            version=microversions.text(version),
+            minimum=microversions.text(microversions.MINIMUM),
+            maximum=microversions.text(microversions.MAXIMUM),
+        )
+
+
+@dataclasses.dataclass(slots=True)
+class Stamp:
+    """What every response carries: the request's id and, once it is known, the version that was asked for."""
+
+    request_id: str
+    version: Version | None = None
+
+    def headers(self) -> dict[str, str]:
+        ids = {'x-openstack-request-id': self.request_id, 'x-compute-request-id': self.request_id}
+        if self.version is None:
+            return ids
+        return {**ids, HEADER: f'{SERVICE} {microversions.text(self.version)}', 'Vary': HEADER}

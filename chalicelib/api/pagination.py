@@ -1,0 +1,141 @@
+"""Lists: the page asked for, and the way to the next one."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from chalicelib.api.filters import NO_BOOLEAN, Filters, boolean
+from chalicelib.api.request import Request
+from chalicelib.api.view import View
+from chalicelib.config import settings
+from chalicelib.errors import Invalid, InvalidInput
+from chalicelib.operations.common import NEWEST_FIRST, ListQuery
+from chalicelib.rules.microversions import Version
+
+#: Query parameters that are about the page.
+PAGING = ('limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir')
+
+#: Names of columns in Cinder's API that records call otherwise.
+ATTRIBUTES = {'display_name': 'name', 'display_description': 'description', 'use_quota': 'consumes_quota'}
+
+WITH_COUNT: Version = (3, 45)
+
+MAX_OFFSET = 0x7FFFFFFF
+
+#: Bytes of a list's items in one response: Lambda returns at most 6 MB.
+MAX_ITEMS = 5 * 1024 * 1024
+
+
+def query(request: Request, filters: Filters) -> ListQuery:
+    """The page, order and filters that the request asks for. Raises Invalid, InvalidInput, InvalidParameterValue."""
+    sent = {name: text for name, text in request.query.items() if name not in PAGING and name != 'all_tenants'}
+    if request.version >= WITH_COUNT:
+        sent.pop('with_count', None)
+    everywhere = all_tenants(request, filters.no_boolean)
+    values = filters.read(request, sent)
+    if not everywhere:
+        # As in Cinder: only with all_tenants may an administrator choose the project.
+        values.pop('project_id', None)
+    return ListQuery(
+        limit=limit(request),
+        marker=request.query.get('marker'),
+        offset=_number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0'),
+        sort=_sort(request.query),
+        filters=values,
+        all_tenants=everywhere,
+    )
+
+
+def limit(request: Request) -> int:
+    """The page's size: what is asked for, at most the operator's maximum."""
+    most = settings().osapi_max_limit
+    sent = request.query.get('limit', str(most))
+    return min(most, _number(sent, 'limit param must be an integer', 'limit param must be positive'))
+
+
+def _number(text: str, no_number: str, negative: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise Invalid(no_number) from None
+    if number < 0:
+        raise Invalid(negative)
+    if number > MAX_OFFSET:
+        raise Invalid(f'{no_number.split()[0]} must be <= {MAX_OFFSET}')
+    return number
+
+
+def all_tenants(request: Request, refusal: str = NO_BOOLEAN) -> bool:
+    """Whether an administrator asks for the records of every project; from others it is not heard."""
+    text = request.query.get('all_tenants')
+    return text is not None and request.context.is_admin and boolean('all_tenants', text, refusal)
+
+
+def with_count(request: Request) -> bool:
+    """Whether the number of all matches is asked for, which is possible from 3.45."""
+    text = request.query.get('with_count')
+    return text is not None and request.version >= WITH_COUNT and boolean('with_count', text)
+
+
+def _sort(sent: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    if 'sort' not in sent:
+        pairs = [(sent.get('sort_key', 'created_at').strip(), sent.get('sort_dir', 'desc').strip())]
+    elif 'sort_key' in sent or 'sort_dir' in sent:
+        raise Invalid(
+            "The 'sort_key' and 'sort_dir' parameters are deprecated and cannot be used with the 'sort' parameter."
+        )
+    else:
+        words = [term.partition(':') for term in sent['sort'].strip().split(',')]
+        pairs = [(key.strip(), direction.strip() or 'desc') for key, _, direction in words]
+    if any(direction not in ('asc', 'desc') for _, direction in pairs):
+        raise InvalidInput(reason="Unknown sort direction, must be 'desc' or 'asc'.")
+    if pairs == [('created_at', 'desc')]:
+        return NEWEST_FIRST
+    return tuple((ATTRIBUTES.get(key, key), direction) for key, direction in pairs)
+
+
+def page(
+    request: Request,
+    name: str,
+    view: View,
+    records: Sequence[Any],
+    *,
+    links: str | None,
+    path: str,
+    count: Callable[[], int] | None = None,
+) -> dict[str, Any]:
+    """A list's body: the items under ``name``, the way to the next page under ``links``, the count if asked for.
+
+    As in Cinder a full page has a next link, though nothing may follow. A page too big for one response is cut short,
+    and always has one.
+    """
+    show = view.of(request)
+    items = [show(record) for record in records]
+    fitting = _fitting(items)
+    body: dict[str, Any] = {name: fitting}
+    if links and fitting and (len(fitting) < len(items) or len(items) >= limit(request)):
+        body[links] = [{'rel': 'next', 'href': _next(request, path, records[len(fitting) - 1].id)}]
+    if count is not None and with_count(request):
+        body['count'] = count()
+    return body
+
+
+def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the items as one response holds; almost always all."""
+    room = MAX_ITEMS
+    for index, item in enumerate(items):
+        text = json.dumps(item)
+        # The response is a string in the JSON that Lambda returns: quotes and backslashes are escaped once more.
+        room -= len(text) + text.count('"') + text.count('\\')
+        if room < 0:
+            return items[: max(1, index)]
+    return items
+
+
+def _next(request: Request, path: str, marker: str) -> str:
+    """The same request from after the last item. Cinder repeats the offset too, and so skips items on every page."""
+    kept = sorted((key, text) for key, text in request.query.items() if key not in ('marker', 'offset'))
+    return f'{request.url(path)}?{urllib.parse.urlencode([*kept, ("marker", marker)])}'

@@ -1,0 +1,15 @@
+"""Responses: JSON, or truly nothing (Chalice would send the word ``null`` for None)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chalice.app import Response
+
+
+def reply(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+    """A response with a JSON body, or an empty one for None."""
+    text = '' if body is None else json.dumps(body)
+    return Response(text, {'Content-Type': 'application/json', **(headers or {})}, status)

@@ -1,0 +1,123 @@
+"""One request, understood: who asks, at which version, with what body, and where links must point."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from chalice.app import Request as HttpRequest
+
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.errors import Invalid, RequestTooLarge, UnsupportedMediaType
+from chalicelib.rules.microversions import Version
+
+#: Bytes of a body; oslo.middleware's ``max_request_body_size``.
+MAX_BODY = 114688
+
+#: What Cinder reads as JSON; a body without a Content-Type is taken for JSON too (Cinder answers 500).
+MEDIA_TYPES = ('application/json', 'application/vnd.openstack.volume+json', '')
+
+#: Cinder's word for a body that is not JSON, or names not exactly one action.
+MALFORMED = 'Malformed request body'
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a handler is given."""
+
+    context: Context
+    #: The JSON sent; for an action, the value under the action's name.
+    body: Any
+    #: The query, each name with its last value.
+    query: Mapping[str, str]
+    #: Names in lower case.
+    headers: Mapping[str, str]
+    #: ``http://host`` and what stands before /v3: a stage, a path of a custom domain.
+    endpoint: str
+    project_in_url: str | None
+
+    @property
+    def version(self) -> Version:
+        return self.context.microversion
+
+    def url(self, *parts: str, version: str = 'v3') -> str:
+        """A URL of this API, with the project's id where the request had it."""
+        return '/'.join(filter(None, (self.endpoint, version, self.project_in_url, *parts)))
+
+    def links(self, collection: str, id: str) -> list[dict[str, str]]:
+        """The ``links`` of a resource."""
+        return [
+            {'rel': 'self', 'href': self.url(collection, id)},
+            {'rel': 'bookmark', 'href': self.url(collection, id, version='')},
+        ]
+
+
+def lower_headers(http: HttpRequest) -> dict[str, str]:
+    """The headers by lower-case name."""
+    return {name.lower(): str(value) for name, value in http.headers.items()}
+
+
+def query_of(http: HttpRequest) -> dict[str, str]:
+    """The query, each name with its last value."""
+    return dict(http.query_params) if http.query_params is not None else {}
+
+
+def raw_body(http: HttpRequest) -> bytes:
+    """The body as it was sent."""
+    raw = http.raw_body
+    return raw.encode() if isinstance(raw, str) else raw
+
+
+def body_of(http: HttpRequest, headers: Mapping[str, str]) -> Any:
+    """The JSON of the body, None without one. Raises RequestTooLarge, UnsupportedMediaType or Invalid (no JSON)."""
+    raw = raw_body(http)
+    if not raw:
+        return None
+    if len(raw) > MAX_BODY:
+        raise RequestTooLarge(size=len(raw), limit=MAX_BODY)
+    if headers.get('content-type', '').partition(';')[0].strip().lower() not in MEDIA_TYPES:
+        raise UnsupportedMediaType('Unsupported Content-Type')
+    try:
+        return _parsed(raw)
+    except (ValueError, RecursionError):
+        raise Invalid(MALFORMED) from None
+
+
+def _parsed(raw: bytes) -> Any:
+    """JSON proper: Python would also read NaN, numbers beyond a float, and halves of surrogate pairs."""
+    body = json.loads(raw, parse_constant=_finite, parse_float=_finite)
+    if b'\\ud' in raw.lower():
+        json.dumps(body, ensure_ascii=False).encode()
+    return body
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def endpoint_of(http: HttpRequest, headers: Mapping[str, str]) -> str:
+    """Where the client reaches this API: the setting, or what the request itself tells."""
+    if settings().public_endpoint:
+        return settings().public_endpoint.rstrip('/')
+    scheme = headers.get('x-forwarded-proto', 'http').partition(',')[0].strip()
+    return f'{scheme}://{headers.get("host", "localhost")}{_split(http)[0]}'
+
+
+def path_of(http: HttpRequest) -> str:
+    """The path as sent, from /v3 or /identity on."""
+    return _split(http)[1]
+
+
+def _split(http: HttpRequest) -> tuple[str, str]:
+    """What stands before the API's own path (a stage, or the base path of a custom domain), and that path."""
+    parts = str(http.context.get('path') or http.path).rstrip('/').split('/')
+    own = len(http.path.strip('/').split('/')) if http.path != '/' else 0
+    cut = len(parts) - own
+    return '/'.join(parts[:cut]), '/'.join(['', *parts[cut:]]) if own else ''

@@ -1,0 +1,168 @@
+"""A resource of the API: a Chalice Blueprint whose routes say who may, at which versions, with what body.
+
+    volumes = Resource('volumes', shown_by='volume:get', not_found=errors.VolumeNotFound)
+
+    @volumes.post('', policy='volume:create', schema=CREATE, status=202)
+    def create(request: Request) -> dict[str, Any]: ...
+
+    @volumes.action('os-extend', policy='volume:extend', schema=EXTEND)
+    def extend(request: Request, id: str) -> None: ...
+
+The routes are a table: the pipeline serves from it, and tests and documents read it. Routes that share a method and a
+path differ by action or by version. Every resource is mounted twice, with and without the project's id in the path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from chalice.app import Blueprint, Response
+
+from chalicelib import errors
+from chalicelib.api import front_door
+from chalicelib.api.parameters import Schema, only
+from chalicelib.api.schema import BodySchema
+from chalicelib.context import Context
+from chalicelib.rules import microversions
+from chalicelib.rules.microversions import Version
+
+Handler = TypeVar('Handler', bound=Callable[..., Any])
+
+#: Both forms of a path; the project's id is optional at any version.
+PREFIXES = ('/v3', '/v3/{project_id}')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Visibility:
+    """A rule that Cinder asks before the route's own, since it looks the resource up first: who fails is told 404."""
+
+    rule: str
+    not_found: type[errors.NotFound]
+    #: The id to tell: of the path's ids and the body.
+    id_of: Callable[[Mapping[str, str], Any], str] = lambda ids, body: ids['id']
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What one method on one path does, at some versions, for one action."""
+
+    method: str
+    #: Below /v3: ``/volumes/{id}``.
+    path: str
+    #: Told the request and the ids of the path; returns the body, a Response, or None for an empty body.
+    handler: Callable[..., Any]
+    #: Rule of rules/policies.py.
+    policy: str
+    status: int = 200
+    schema: BodySchema | None = None
+    since: Version = microversions.MINIMUM
+    until: Version = microversions.MAXIMUM
+    #: Name of the action, for ``POST .../action``.
+    action: str | None = None
+    visible: Visibility | None = None
+    not_found: type[errors.NotFound] = errors.NotFound
+    #: Looks the path's ``id`` up; raises NotFound. Whose record is not the caller's is told 404 before 403.
+    find: Callable[[Context, str], Any] | None = None
+    #: Name of the id in the path that is the owning project itself, for quotas.
+    owned_by: str | None = None
+
+    def serves(self, version: Version) -> bool:
+        return self.since <= version <= self.until
+
+
+class Resource(Blueprint):
+    """One collection below /v3.
+
+    ``shown_by`` is the rule of its show, which callers need for its other verbs too; ``find`` looks one record up.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        *,
+        shown_by: str | None = None,
+        not_found: type[errors.NotFound] = errors.NotFound,
+        find: Callable[[Context, str], Any] | None = None,
+    ) -> None:
+        super().__init__(__name__)
+        self.collection = collection
+        self.routes: list[Route] = []
+        self._visibility = Visibility(shown_by, not_found) if shown_by is not None else None
+        self._not_found, self._find = not_found, find
+
+    def get(self, path: str, **facts: Any) -> Callable[[Handler], Handler]:
+        return self._route('GET', path, **facts)
+
+    def post(self, path: str, **facts: Any) -> Callable[[Handler], Handler]:
+        return self._route('POST', path, **facts)
+
+    def put(self, path: str, **facts: Any) -> Callable[[Handler], Handler]:
+        return self._route('PUT', path, **facts)
+
+    def delete(self, path: str, **facts: Any) -> Callable[[Handler], Handler]:
+        return self._route('DELETE', path, **facts)
+
+    def action(
+        self, name: str, *, schema: Schema | None = None, status: int = 202, **facts: Any
+    ) -> Callable[[Handler], Handler]:
+        """A route of ``POST /<collection>/{id}/action`` with the body ``{name: ...}``; ``schema`` is of the inside."""
+        body = only(name, schema) if schema is not None else None
+        return self._route('POST', '/{id}/action', action=name, schema=body, status=status, **facts)
+
+    def _route(
+        self,
+        method: str,
+        path: str,
+        *,
+        schema: Schema | None = None,
+        since: str = '3.0',
+        until: str = microversions.text(microversions.MAXIMUM),
+        hides: bool = True,
+        visible: Visibility | None = None,
+        **facts: Any,
+    ) -> Callable[[Handler], Handler]:
+        """Declare a route; ``hides=False`` tells callers without the show rule what they lack (403), not 404."""
+        if visible is None and hides and '{' in path:
+            visible = self._visibility
+
+        def declare(handler: Handler) -> Handler:
+            self.routes.append(
+                Route(
+                    method=method,
+                    path=f'/{self.collection}{path}',
+                    handler=handler,
+                    schema=BodySchema(schema) if schema is not None else None,
+                    since=microversions.parse(since),
+                    until=microversions.parse(until),
+                    visible=visible,
+                    not_found=self._not_found,
+                    find=self._find if '{id}' in path else None,
+                    **facts,
+                )
+            )
+            return handler
+
+        return declare
+
+    def by_url(self) -> dict[tuple[str, str], list[Route]]:
+        """The routes by method and path."""
+        table: dict[tuple[str, str], list[Route]] = {}
+        for route in self.routes:
+            table.setdefault((route.method, route.path), []).append(route)
+        return table
+
+    def register_urls(self) -> None:
+        """Tell Chalice every method and path, in both forms: once, before the Blueprint is registered."""
+        for (method, path), routes in self.by_url().items():
+            for prefix in PREFIXES:
+                # Any content type: the pipeline judges it, in Cinder's words.
+                self.route(prefix + path, methods=[method], content_types=['*/*'])(_view(routes))
+
+
+def _view(routes: Sequence[Route]) -> Callable[..., Response]:
+    def view(**ids: str) -> Response:
+        return front_door.serve(routes, ids)
+
+    return view

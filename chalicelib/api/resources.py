@@ -1,0 +1,44 @@
+"""Every resource of the API. Importing a module declares its routes; some add to the resource of another."""
+
+from __future__ import annotations
+
+from chalicelib.api import extra_specs, snapshot_metadata, volume_actions, volume_metadata
+from chalicelib.api.attachments import attachments
+from chalicelib.api.availability_zones import availability_zones
+from chalicelib.api.backups import backups
+from chalicelib.api.extensions import extensions
+from chalicelib.api.limits import limits
+from chalicelib.api.messages import messages
+from chalicelib.api.quota_sets import quota_class_sets, quota_sets
+from chalicelib.api.resource import Resource, Route
+from chalicelib.api.resource_filters import resource_filters
+from chalicelib.api.scheduler_stats import scheduler_stats
+from chalicelib.api.services import services
+from chalicelib.api.snapshots import snapshots
+from chalicelib.api.volume_types import types
+from chalicelib.api.volumes import volumes
+
+#: Modules that add routes to a resource of another module.
+ADDITIONS = (volume_actions, volume_metadata, snapshot_metadata, extra_specs)
+
+RESOURCES: tuple[Resource, ...] = (
+    volumes,
+    attachments,
+    snapshots,
+    types,
+    backups,
+    availability_zones,
+    services,
+    scheduler_stats,
+    limits,
+    quota_sets,
+    quota_class_sets,
+    messages,
+    extensions,
+    resource_filters,
+)
+
+
+def routes() -> list[Route]:
+    """The whole table."""
+    return [route for resource in RESOURCES for route in resource.routes]

@@ -1,0 +1,84 @@
+"""Bodies against JSON schemas: compiled when a route is first used, refused in the words that Cinder's clients know.
+
+A schema may differ by microversion in its members: ``since('3.43', ...)`` marks one that came later.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from chalicelib.api import schema_refusals
+from chalicelib.api.formats import FORMATS
+from chalicelib.rules import microversions
+from chalicelib.rules.microversions import Version
+
+Schema = Mapping[str, Any]
+Validator = Callable[[Any], Any]
+
+#: Marks what holds only from a microversion on, or until one.
+SINCE, UNTIL = 'x-since', 'x-until'
+
+
+def since(version: str, schema: Schema) -> Schema:
+    """A member that a body may have from ``version`` on."""
+    return {**schema, SINCE: microversions.parse(version)}
+
+
+def until(version: str, schema: Schema) -> Schema:
+    """A member that a body may have up to ``version``, that one included."""
+    return {**schema, UNTIL: microversions.parse(version)}
+
+
+class BodySchema:
+    """The schema of one route's body. Compiled per range of versions in which it is the same."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._boundaries = sorted(_boundaries(schema))
+        self._validators: dict[int, Validator] = {}
+
+    def check(self, body: Any, version: Version) -> None:
+        """Raise Invalid (mostly ValidationError), in Cinder's words, unless ``body`` fits at ``version``."""
+        import fastjsonschema
+
+        span = bisect.bisect_right(self._boundaries, version)
+        if span not in self._validators:
+            self._validators[span] = fastjsonschema.compile(
+                at(self.schema, version), formats=FORMATS, use_default=False, fast_fail=False
+            )
+        try:
+            self._validators[span](body)
+        except fastjsonschema.JsonSchemaValuesException as failure:
+            raise schema_refusals.refusal(failure.errors, body) from None
+
+
+def at(schema: Any, version: Version) -> Any:
+    """``schema`` as it is at ``version``: without the members of other versions."""
+    if isinstance(schema, list):
+        return [at(part, version) for part in schema if _holds(part, version)]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {key: at(part, version) for key, part in schema.items() if key not in (SINCE, UNTIL)}
+    return {key: part for key, part in kept.items() if _holds(schema[key], version)}
+
+
+def _holds(part: Any, version: Version) -> bool:
+    if not isinstance(part, Mapping):
+        return True
+    return bool(part.get(SINCE, version) <= version <= part.get(UNTIL, version))
+
+
+def _boundaries(schema: Any) -> Iterator[Version]:
+    """The versions from which on some part of the schema differs."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from _boundaries(part)
+    elif isinstance(schema, Mapping):
+        if SINCE in schema:
+            yield schema[SINCE]
+        if UNTIL in schema:
+            yield (schema[UNTIL][0], schema[UNTIL][1] + 1)
+        for part in schema.values():
+            yield from _boundaries(part)

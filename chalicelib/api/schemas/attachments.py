@@ -1,0 +1,21 @@
+"""Bodies of attachments."""
+
+from __future__ import annotations
+
+from chalicelib.api import parameters as p
+from chalicelib.api.schema import since
+
+CREATE = p.only(
+    'attachment',
+    p.members(
+        {
+            'instance_uuid': p.UUID,
+            'connector': {'type': ['object', 'null']},
+            'volume_uuid': p.UUID,
+            'mode': since('3.54', {'type': 'string', 'enum': ['rw', 'ro']}),
+        },
+        required=('volume_uuid',),
+    ),
+)
+
+UPDATE = p.only('attachment', p.members({'connector': {'type': 'object', 'minProperties': 1}}, required=('connector',)))

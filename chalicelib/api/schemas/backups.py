@@ -1,0 +1,35 @@
+"""Bodies of backups and their actions."""
+
+from __future__ import annotations
+
+from chalicelib.api import parameters as p
+from chalicelib.api.schema import since
+
+CREATE = p.only(
+    'backup',
+    p.members(
+        {
+            'volume_id': p.UUID,
+            'container': p.SHORT_TEXT,
+            'description': p.PRINTABLE_TEXT,
+            'incremental': p.BOOLEAN,
+            'force': p.BOOLEAN,
+            'name': p.SHORT_TEXT,
+            'snapshot_id': p.OPTIONAL_UUID,
+            'metadata': since('3.43', p.nullable(p.metadata())),
+            'availability_zone': since('3.51', p.SHORT_TEXT),
+        },
+        required=('volume_id',),
+    ),
+)
+
+UPDATE = p.only(
+    'backup',
+    p.nullable(
+        p.members({'name': p.SHORT_TEXT, 'description': p.PRINTABLE_TEXT, 'metadata': since('3.43', p.metadata())})
+    ),
+)
+
+RESTORE = p.only('restore', p.nullable(p.members({'name': p.SHORT_TEXT, 'volume_id': p.OPTIONAL_UUID})))
+
+RESET_STATUS = p.members({'status': {'type': 'string', 'format': 'backup_status'}}, required=('status',))

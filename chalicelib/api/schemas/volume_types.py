@@ -1,0 +1,36 @@
+"""Bodies of volume types, their extra specs and their projects."""
+
+from __future__ import annotations
+
+from chalicelib.api import parameters as p
+
+_EXTRA_SPEC = {'type': ['string', 'null'], 'maxLength': 255}
+
+CREATE = p.only(
+    'volume_type',
+    p.members(
+        {
+            'name': {**p.NAME_REQUIRED, 'format': 'type_name'},
+            'description': p.PRINTABLE_TEXT,
+            'extra_specs': p.pairs(p.METADATA_KEY, _EXTRA_SPEC),
+            'os-volume-type-access:is_public': p.BOOLEAN,
+        },
+        required=('name',),
+    ),
+)
+
+UPDATE = p.only(
+    'volume_type',
+    p.members(
+        {
+            'name': {'type': ['string', 'null'], 'minLength': 1, 'maxLength': 255},
+            'description': p.PRINTABLE_TEXT,
+            'is_public': p.BOOLEAN,
+        }
+    ),
+)
+
+EXTRA_SPECS = p.only('extra_specs', p.pairs(p.EXTRA_SPEC_KEY, _EXTRA_SPEC))
+EXTRA_SPEC = p.pairs(p.EXTRA_SPEC_KEY, _EXTRA_SPEC)
+
+PROJECT = p.members({'project': p.NAME_REQUIRED}, required=('project',))

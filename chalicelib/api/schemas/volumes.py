@@ -1,0 +1,90 @@
+"""Bodies of volumes and their actions."""
+
+from __future__ import annotations
+
+from chalicelib.api import parameters as p
+
+_OTHER_VOLUMES = {'oneOf': [p.UUID, {'type': 'array', 'items': p.UUID, 'uniqueItems': True}]}
+
+HINTS = p.nullable(
+    p.members(
+        {
+            'local_to_instance': p.OPTIONAL_UUID,
+            'different_host': _OTHER_VOLUMES,
+            'same_host': _OTHER_VOLUMES,
+            'query': {'type': ['string', 'object']},
+        },
+        strict=False,
+    )
+)
+
+_UPDATE = {
+    'name': p.NAME,
+    'description': p.DESCRIPTION,
+    'display_name': p.NAME,
+    'display_description': p.DESCRIPTION,
+    'metadata': p.metadata(),
+}
+
+_CREATE = {
+    **_UPDATE,
+    'volume_type': p.SHORT_TEXT,
+    'metadata': p.nullable(p.metadata()),
+    'snapshot_id': p.OPTIONAL_UUID,
+    'source_volid': p.OPTIONAL_UUID,
+    'consistencygroup_id': p.OPTIONAL_UUID,
+    'size': {**p.SIZE, 'type': ['integer', 'string', 'null']},
+    'availability_zone': {'type': ['string', 'null'], 'minLength': 1, 'maxLength': 255},
+    'multiattach': {'type': ['boolean', 'string', 'null'], 'enum': [*p.BOOLEAN['enum'], None]},
+    'image_id': p.SHORT_TEXT,
+    'imageRef': p.SHORT_TEXT,
+    # Cinder takes these two at any version, but looks at their form only from 3.13 and 3.47 on.
+    'group_id': p.SHORT_TEXT,
+    'backup_id': p.OPTIONAL_UUID,
+}
+
+
+def create(*, strict: bool) -> p.Schema:
+    """From 3.53 on ``strict``: before, unknown members are ignored."""
+    return p.only('volume', p.members(_CREATE, strict=strict), **{'OS-SCH-HNT:scheduler_hints': HINTS})
+
+
+UPDATE_ANY = p.only('volume', p.members(_UPDATE))
+#: From 3.53 on something must be changed.
+UPDATE = p.only('volume', p.members(_UPDATE, **p.any_of(*_UPDATE)))
+
+METADATA = p.only('metadata', p.metadata())
+META = p.only('meta', p.metadata(minProperties=1, maxProperties=1))
+
+IMAGE_METADATA = p.members(
+    {'metadata': p.pairs(p.METADATA_KEY, {'type': 'string', 'format': 'text'})}, required=('metadata',)
+)
+IMAGE_METADATA_KEY = p.members({'key': p.NAME_REQUIRED}, required=('key',))
+
+_CONNECTOR = {'type': ['object', 'string', 'null']}
+
+ATTACH = p.members(
+    {
+        'instance_uuid': p.UUID,
+        'mountpoint': p.NAME_REQUIRED,
+        'host_name': {'type': 'string', 'maxLength': 255},
+        'mode': {'type': 'string', 'enum': ['rw', 'ro']},
+    },
+    required=('mountpoint',),
+    **p.any_of('instance_uuid', 'host_name'),
+)
+DETACH = p.nullable(p.members({'attachment_id': p.OPTIONAL_UUID}))
+EXTEND = p.members({'new_size': p.SIZE}, required=('new_size',))
+INITIALIZE_CONNECTION = p.members({'connector': {'type': ['object', 'string']}}, required=('connector',))
+TERMINATE_CONNECTION = p.members({'connector': _CONNECTOR}, required=('connector',))
+FORCE_DETACH = p.members({'connector': _CONNECTOR, 'attachment_id': {'type': ['string', 'null']}})
+SET_BOOTABLE = p.members({'bootable': p.BOOLEAN}, required=('bootable',))
+UPDATE_READONLY = p.members({'readonly': p.BOOLEAN}, required=('readonly',))
+
+RESET_STATUS = p.members(
+    {
+        'status': {'type': ['string', 'null'], 'format': 'volume_status'},
+        'attach_status': {'type': ['string', 'null'], 'format': 'attach_status'},
+        'migration_status': {'type': ['string', 'null'], 'format': 'migration_status'},
+    }
+)

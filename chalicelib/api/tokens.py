@@ -1,0 +1,73 @@
+"""Who issues the tokens: an external Keystone when KEYSTONE_URL is set, else the standalone identity.
+
+Either is built once per process, and again when its secret changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from typing import TYPE_CHECKING
+
+from chalicelib import aws
+from chalicelib.config import settings
+from chalicelib.context import TokenValidator
+
+if TYPE_CHECKING:
+    from chalicelib.identity import IdentityConfig, RevocationStore
+
+#: Where the standalone identity is mounted.
+MOUNT = '/identity'
+
+
+def validator() -> TokenValidator:
+    """The port through which every request's token goes."""
+    if settings().keystone_url:
+        return _keystone(aws.secret(settings().keystone_secret))
+    return _standalone(aws.secret(settings().identity_secret))
+
+
+def identity_url(endpoint: str) -> str:
+    """Where clients get a token; ends in /v3. ``endpoint`` is where they reach this API."""
+    return settings().keystone_url or f'{endpoint}{MOUNT}/v3'
+
+
+def identity(endpoint: str) -> IdentityConfig:
+    """The standalone identity as seen from ``endpoint``: its catalog leads back there."""
+    from chalicelib.identity import block_storage_services
+
+    url = identity_url(endpoint)
+    config = _config(aws.secret(settings().identity_secret))
+    return dataclasses.replace(
+        config, identity_url=url, services=block_storage_services(f'{endpoint}/v3', url), region=settings().region
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _keystone(password: str) -> TokenValidator:
+    from chalicelib.clients.keystone import KeystoneTokens
+
+    chosen = settings()
+    return KeystoneTokens(chosen.keystone_url, chosen.keystone_username, password, chosen.keystone_project)
+
+
+@functools.lru_cache(maxsize=1)
+def _standalone(document: str) -> TokenValidator:
+    from chalicelib.identity import StandaloneTokens
+
+    return StandaloneTokens(_config(document))
+
+
+@functools.lru_cache(maxsize=1)
+def _config(document: str) -> IdentityConfig:
+    from chalicelib.identity import load
+
+    return load(json.loads(document), identity_url='', services=(), region='', revocations=_revocations())
+
+
+@functools.cache
+def _revocations() -> RevocationStore:
+    from chalicelib.identity import InMemoryRevocations
+
+    return InMemoryRevocations()

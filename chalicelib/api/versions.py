@@ -1,0 +1,54 @@
+"""Version discovery: ``GET /`` and ``GET /v3``, the one thing that needs no token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalice.app import Blueprint, Response
+from chalice.app import Request as HttpRequest
+
+from chalicelib.api import front_door, negotiation
+from chalicelib.api.negotiation import Stamp
+from chalicelib.api.reply import reply
+from chalicelib.api.request import endpoint_of, lower_headers
+from chalicelib.rules import microversions
+
+DOCUMENTATION = 'https://docs.openstack.org/'
+
+
+def routes() -> Blueprint:
+    """A Blueprint of the two paths; the root answers 300, for there might be a choice."""
+    blueprint = Blueprint(__name__)
+    for path, status in (('/', 300), ('/v3', 200)):
+        blueprint.route(path, methods=['GET'], content_types=['*/*'])(_view(status))
+    return blueprint
+
+
+def _view(status: int) -> Any:
+    def view() -> Response:
+        return front_door.guarded(lambda http, stamp: _answer(http, stamp, status))
+
+    return view
+
+
+def _answer(http: HttpRequest, stamp: Stamp, status: int) -> Response:
+    headers = lower_headers(http)
+    stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
+    negotiation.check(stamp.version)
+    return reply(status, {'versions': [version(endpoint_of(http, headers))]})
+
+
+def version(endpoint: str) -> dict[str, Any]:
+    """The one version there is."""
+    return {
+        'id': 'v3.0',
+        'status': 'CURRENT',
+        'version': microversions.text(microversions.MAXIMUM),
+        'min_version': microversions.text(microversions.MINIMUM),
+        'updated': microversions.UPDATED,
+        'links': [
+            {'rel': 'describedby', 'type': 'text/html', 'href': DOCUMENTATION},
+            {'rel': 'self', 'href': f'{endpoint}/v3/'},
+        ],
+        'media-types': [{'base': 'application/json', 'type': 'application/vnd.openstack.volume+json;version=3'}],
+    }

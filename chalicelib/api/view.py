@@ -1,0 +1,109 @@
+"""What a response shows of a record: a table of fields, each with its version and who may see it.
+
+VOLUME = View(
+    attribute('id'),
+    Field('bootable', lambda volume, request: str(volume.bootable).lower()),
+    attribute('provider_id', since='3.21', admin_only=True),
+    Field('encryption_key_id', ..., since='3.64', when=lambda volume: volume.encryption_key_id is not None),
+)
+show = VOLUME.of(request)   # chooses the fields once per request
+show(record)                # -> dict
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.api.request import Request
+from chalicelib.rules import microversions
+from chalicelib.rules.microversions import Version
+from chalicelib.rules.policies import allowed
+
+Value = Callable[[Any, Request], Any]
+Shown = Callable[[Any], dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """One member of a view."""
+
+    name: str
+    value: Value
+    since: Version
+    until: Version
+    admin_only: bool
+    #: Rule without which the member is left out.
+    policy: str | None
+    #: The member is there only for records that this holds for.
+    when: Callable[[Any], bool] | None
+
+    def shown(self, request: Request) -> bool:
+        if not self.since <= request.version <= self.until:
+            return False
+        if self.admin_only and not request.context.is_admin:
+            return False
+        return self.policy is None or allowed(request.context, self.policy)
+
+
+def field(
+    name: str,
+    value: Value,
+    *,
+    since: str = '3.0',
+    until: str = microversions.text(microversions.MAXIMUM),
+    admin_only: bool = False,
+    policy: str | None = None,
+    when: Callable[[Any], bool] | None = None,
+) -> Field:
+    """A member whose value is computed of the record and the request."""
+    return Field(name, value, microversions.parse(since), microversions.parse(until), admin_only, policy, when)
+
+
+def attribute(name: str, source: str | None = None, **facts: Any) -> Field:
+    """A member that is the record's attribute ``source``, by default of the same name."""
+    key = source or name
+    return field(name, lambda record, request: getattr(record, key), **facts)
+
+
+def item(name: str, source: str | None = None, **facts: Any) -> Field:
+    """A member of a row that is a mapping."""
+    key = source or name
+    return field(name, lambda row, request: row[key], **facts)
+
+
+def nothing(name: str, **facts: Any) -> Field:
+    """A member for what this service does not have: always null."""
+    return field(name, lambda record, request: None, **facts)
+
+
+def links(collection: str) -> Field:
+    """The member ``links``."""
+    return field('links', lambda record, request: request.links(collection, record.id))
+
+
+class View:
+    """Fields in the order in which Cinder writes them."""
+
+    def __init__(self, *fields: Field) -> None:
+        self.fields = fields
+
+    def and_(self, *fields: Field) -> View:
+        """This view and more."""
+        return View(*self.fields, *fields)
+
+    def of(self, request: Request) -> Shown:
+        """The function from a record to what this request may see of it."""
+        chosen = [each for each in self.fields if each.shown(request)]
+        always = [(each.name, each.value) for each in chosen if each.when is None]
+        rest = [(each.name, each.value, each.when) for each in chosen if each.when is not None]
+
+        def show(record: Any) -> dict[str, Any]:
+            shown = {name: value(record, request) for name, value in always}
+            for name, value, when in rest:
+                if when(record):
+                    shown[name] = value(record, request)
+            return shown
+
+        return show

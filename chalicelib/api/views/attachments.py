@@ -1,0 +1,38 @@
+"""What is shown of an attachment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.api.request import Request
+from chalicelib.api.view import View, attribute, field
+from chalicelib.models import Attachment
+from chalicelib.operations import attachments
+
+
+def _connection_info(attachment: Attachment, request: Request) -> dict[str, Any] | None:
+    return None if attachment.connection_info is None else attachments.connection_info(attachment)
+
+
+#: What the short list answers.
+BRIEF = View(
+    attribute('id'),
+    attribute('status', 'attach_status'),
+    attribute('instance', 'instance_id'),
+    attribute('volume_id'),
+)
+
+#: Times that are not known are empty texts here, not null.
+_TIMES = (
+    field('attached_at', lambda attachment, request: attachment.attached_at or ''),
+    field('detached_at', lambda attachment, request: attachment.detached_at or ''),
+    attribute('attach_mode'),
+)
+
+#: What show and the detailed list answer.
+DETAIL = BRIEF.and_(*_TIMES, field('connection_info', _connection_info))
+
+#: What create and update answer: an empty connection until there is a connector.
+CONNECTED = BRIEF.and_(
+    *_TIMES, field('connection_info', lambda attachment, request: attachments.connection_info(attachment))
+)

@@ -1,0 +1,35 @@
+"""What is shown of a backup."""
+
+from __future__ import annotations
+
+from chalicelib.api.view import View, attribute, field, links
+from chalicelib.api.views.volumes import FIXED_KEY
+
+#: What the short list, create and update answer.
+BRIEF = View(attribute('id'), attribute('name'), links('backups'))
+
+DETAIL = View(
+    attribute('id'),
+    attribute('status'),
+    attribute('size'),
+    attribute('object_count'),
+    attribute('availability_zone'),
+    attribute('container'),
+    attribute('created_at'),
+    attribute('updated_at'),
+    attribute('name'),
+    attribute('description'),
+    attribute('fail_reason'),
+    attribute('volume_id'),
+    links('backups'),
+    field('is_incremental', lambda backup, request: backup.parent_id is not None),
+    field('has_dependent_backups', lambda backup, request: backup.num_dependent_backups > 0),
+    attribute('snapshot_id'),
+    attribute('data_timestamp'),
+    attribute('metadata', since='3.43'),
+    attribute('encryption_key_id', since='3.64', when=lambda backup: backup.encryption_key_id not in (None, FIXED_KEY)),
+    attribute(
+        'os-backup-project-attr:project_id', 'project_id', since='3.18', policy='backup:backup_project_attribute'
+    ),
+    attribute('user_id', since='3.56', policy='backup:backup_project_attribute'),
+)

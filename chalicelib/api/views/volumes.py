@@ -1,0 +1,95 @@
+"""What is shown of a volume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.api.request import Request
+from chalicelib.api.view import View, attribute, field, item, links, nothing
+from chalicelib.models import Volume
+from chalicelib.operations import volume_types
+from chalicelib.rules import states
+
+#: The key id of a volume that is encrypted by a fixed key; never shown.
+FIXED_KEY = '00000000-0000-0000-0000-000000000000'
+
+#: Administrative metadata that every user sees among the volume's own.
+VISIBLE_ADMIN_METADATA = ('readonly', 'attached_mode')
+
+
+def _metadata(volume: Volume, request: Request) -> dict[str, str]:
+    admin = volume.admin_metadata
+    return {**volume.metadata, **{key: admin[key] for key in VISIBLE_ADMIN_METADATA if key in admin}}
+
+
+def _attachments(volume: Volume, request: Request) -> list[dict[str, Any]]:
+    """Attachments that are attached; on which host is told to administrators and services only."""
+    told = request.context.is_admin or request.context.is_service_request
+    return [
+        {
+            'id': volume.id,
+            'attachment_id': id,
+            'volume_id': volume.id,
+            'server_id': link['instance_id'],
+            'host_name': link['host_name'] if told else None,
+            'device': link['mountpoint'],
+            'attached_at': link['attached_at'],
+        }
+        for id, link in volume.attachments.items()
+        if link['attach_status'] == 'attached'
+    ]
+
+
+#: What create and update answer.
+VOLUME = View(
+    attribute('id'),
+    field('status', lambda volume, request: states.SHOWN_AS.get(volume.status, volume.status)),
+    attribute('size'),
+    attribute('availability_zone'),
+    attribute('created_at'),
+    attribute('updated_at'),
+    attribute('name'),
+    attribute('description'),
+    field('volume_type', lambda volume, request: volume_types.names().get(volume.volume_type_id)),
+    attribute('snapshot_id'),
+    attribute('source_volid'),
+    field('metadata', _metadata),
+    links('volumes'),
+    attribute('user_id'),
+    field('bootable', lambda volume, request: 'true' if volume.bootable else 'false'),
+    field('encrypted', lambda volume, request: volume.encryption_key_id is not None),
+    attribute('replication_status'),
+    nothing('consistencygroup_id'),
+    attribute('multiattach'),
+    field('attachments', _attachments),
+    attribute('migration_status', admin_only=True),
+    attribute('group_id', since='3.13'),
+    attribute('provider_id', since='3.21', admin_only=True),
+    field('shared_targets', lambda volume, request: volume.shared_targets is not False, since='3.48', until='3.68'),
+    attribute('shared_targets', since='3.69'),
+    attribute('service_uuid', since='3.48'),
+    nothing('cluster_name', since='3.61', admin_only=True),
+    attribute('volume_type_id', since='3.63'),
+    attribute('consumes_quota', since='3.65'),
+)
+
+#: What show and the detailed list answer.
+DETAIL = VOLUME.and_(
+    attribute('encryption_key_id', since='3.64', when=lambda volume: volume.encryption_key_id not in (None, FIXED_KEY)),
+    attribute('os-vol-tenant-attr:tenant_id', 'project_id', policy='volume_extension:volume_tenant_attribute'),
+    attribute(
+        'os-vol-mig-status-attr:migstat', 'migration_status', policy='volume_extension:volume_mig_status_attribute'
+    ),
+    attribute('os-vol-mig-status-attr:name_id', 'name_id', policy='volume_extension:volume_mig_status_attribute'),
+    attribute('os-vol-host-attr:host', 'host', policy='volume_extension:volume_host_attribute'),
+    attribute(
+        'volume_image_metadata',
+        policy='volume_extension:volume_image_metadata:show',
+        when=lambda volume: bool(volume.volume_image_metadata),
+    ),
+)
+
+#: What the short list answers.
+BRIEF = View(attribute('id'), attribute('name'), links('volumes'))
+
+SUMMARY = View(item('total_count', 'count'), item('total_size', 'size'), item('metadata', since='3.36'))

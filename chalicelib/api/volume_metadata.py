@@ -1,0 +1,128 @@
+"""Metadata of volumes: the user's own, what came with an image, and what encryption shows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from chalice.app import Response
+
+from chalicelib import errors
+from chalicelib.api import parameters as p
+from chalicelib.api.reply import reply
+from chalicelib.api.request import Request
+from chalicelib.api.schemas import volumes as schemas
+from chalicelib.api.volumes import volumes
+from chalicelib.models import Volume
+from chalicelib.operations import volumes as operations
+from chalicelib.rules.microversions import Version
+from chalicelib.rules.policies import authorize
+
+#: From here on metadata has an Etag, and PUT heeds If-Match.
+ETAGS: Version = (3, 15)
+
+IMAGE_METADATA = 'volume_extension:volume_image_metadata'
+ENCRYPTION = 'volume_extension:volume_encryption_metadata'
+
+MISMATCH = 'Request body and URI mismatch'
+
+
+def etag(metadata: dict[str, str]) -> str:
+    """Cinder's Etag: MD5 of the body as Python writes it."""
+    return hashlib.md5(json.dumps({'metadata': metadata}).encode(), usedforsecurity=False).hexdigest()
+
+
+def is_current(request: Request, id: str) -> bool:
+    """Whether If-Match, if any, names the metadata as it is."""
+    sent = request.headers.get('if-match', '*').strip()
+    if request.version < ETAGS or sent == '*':
+        return True
+    tags = {tag.strip().removeprefix('W/').strip('"') for tag in sent.split(',')}
+    return etag(operations.get(request.context, id).metadata) in tags
+
+
+@volumes.get('/{id}/metadata', policy='volume:get_volume_metadata')
+def index(request: Request, id: str) -> Response:
+    metadata = operations.get(request.context, id).metadata
+    headers = {'Etag': etag(metadata)} if request.version >= ETAGS else {}
+    return reply(200, {'metadata': metadata}, headers)
+
+
+@volumes.get('/{id}/metadata/{key}', policy='volume:get_volume_metadata')
+def show(request: Request, id: str, key: str) -> dict[str, Any]:
+    metadata = operations.get(request.context, id).metadata
+    if key not in metadata:
+        raise errors.VolumeMetadataNotFound(id=id, key=key)
+    return {'meta': {key: metadata[key]}}
+
+
+@volumes.post('/{id}/metadata', policy='volume:create_volume_metadata', schema=schemas.METADATA)
+def create(request: Request, id: str) -> dict[str, Any]:
+    return {'metadata': operations.set_metadata(request.context, id, request.body['metadata'], False)}
+
+
+@volumes.put('/{id}/metadata', policy='volume:update_volume_metadata', schema=schemas.METADATA)
+def update_all(request: Request, id: str) -> dict[str, Any] | Response:
+    if not is_current(request, id):
+        return reply(412)
+    return {'metadata': operations.set_metadata(request.context, id, request.body['metadata'], True)}
+
+
+@volumes.put('/{id}/metadata/{key}', policy='volume:update_volume_metadata', schema=schemas.META)
+def update(request: Request, id: str, key: str) -> dict[str, Any] | Response:
+    meta = request.body['meta']
+    if key not in meta:
+        raise errors.Invalid(MISMATCH)
+    if not is_current(request, id):
+        return reply(412)
+    operations.set_metadata(request.context, id, meta, False)
+    return {'meta': meta}
+
+
+@volumes.delete('/{id}/metadata/{key}', policy='volume:delete_volume_metadata')
+def delete(request: Request, id: str, key: str) -> None:
+    operations.delete_metadata(request.context, id, key)
+
+
+@volumes.action(
+    'os-set_image_metadata', policy=f'{IMAGE_METADATA}:set', schema=schemas.IMAGE_METADATA, status=200, hides=False
+)
+def set_image_metadata(request: Request, id: str) -> dict[str, Any]:
+    authorize(request.context, 'volume:update_volume_metadata')
+    return {'metadata': operations.set_image_metadata(request.context, id, request.body['metadata'])}
+
+
+@volumes.action(
+    'os-unset_image_metadata',
+    policy=f'{IMAGE_METADATA}:remove',
+    schema=schemas.IMAGE_METADATA_KEY,
+    status=200,
+    hides=False,
+)
+def unset_image_metadata(request: Request, id: str) -> None:
+    authorize(request.context, 'volume:delete_volume_metadata')
+    operations.unset_image_metadata(request.context, id, request.body['key'])
+
+
+@volumes.action('os-show_image_metadata', policy='volume:get_volume_metadata', schema=p.ANYTHING, status=200)
+def show_image_metadata(request: Request, id: str) -> dict[str, Any]:
+    return {'metadata': operations.get(request.context, id).volume_image_metadata}
+
+
+def _encryption(volume: Volume) -> dict[str, str | None]:
+    return {'encryption_key_id': volume.encryption_key_id}
+
+
+@volumes.get('/{id}/encryption', policy=ENCRYPTION, hides=False)
+def encryption(request: Request, id: str) -> dict[str, Any]:
+    return _encryption(operations.get(request.context, id))
+
+
+@volumes.get('/{id}/encryption/{key}', policy=ENCRYPTION, hides=False)
+def encryption_value(request: Request, id: str, key: str) -> Response:
+    """One value as bare text, as Cinder answers it; an unknown key, its 500, is a 404 here."""
+    shown = _encryption(operations.get(request.context, id))
+    if key not in shown:
+        raise errors.NotFound(f'Volume {id} has no encryption metadata with key {key}.')
+    return Response(shown[key] or '', {'Content-Type': 'text/html'}, 200)
