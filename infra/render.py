@@ -1,0 +1,224 @@
+"""What is deployed, made from the source: ``python -m infra.render`` writes ``.build/``.
+
+* ``template.json``: Chalice's own SAM template of ``app.py``, with ``infra/*.yaml``, a table per model and a machine
+  per ``stepfunctions/*.asl.yaml`` merged over it. ``aws cloudformation package`` and ``deploy`` take it.
+* ``plain.json``: the same after the SAM transform, done offline; the local cloud boots from it.
+
+Both carry a digest of everything they were made from, so nothing is rendered twice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BUILD = ROOT / '.build'
+
+#: Files that decide what the templates hold.
+INPUTS = ('app.py', '.chalice/config.json', 'chalicelib/**/*.py', 'infra/*', 'stepfunctions/*.asl.yaml')
+
+#: Region that the offline transform assumes; nothing in the result depends on it.
+REGION = 'us-east-1'
+
+#: Where the artefact stands in the SAM template (beside it), and a stand-in that the transform accepts.
+ARTEFACT, ARTEFACT_IN_S3 = './deployment.zip', 's3://artefacts/deployment.zip'
+
+STAGE = 'prod'
+
+
+def templates() -> Path:
+    """Return the folder of templates that fit the source, rendering them first when they do not.
+
+    Rendering imports ``app.py`` under placeholder settings, hence in a process of its own.
+    """
+    BUILD.mkdir(exist_ok=True)
+    with _locked(BUILD / 'lock'):
+        if not is_current():
+            subprocess.run([sys.executable, '-m', 'infra.render'], cwd=ROOT, check=True)
+    return BUILD
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_current() -> bool:
+    """Whether the templates in ``.build`` were made from the source as it is now."""
+    known = BUILD / 'inputs.sha256'
+    return known.exists() and known.read_text() == digest()
+
+
+def digest() -> str:
+    """SHA-256 over the names and contents of all inputs, in hex."""
+    total = hashlib.sha256()
+    for path in sorted({path for pattern in INPUTS for path in ROOT.glob(pattern) if path.is_file()}):
+        total.update(f'{path.relative_to(ROOT)}\0'.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def main() -> None:
+    """Render both templates; the digest is written last, so a render that died counts for nothing."""
+    BUILD.mkdir(exist_ok=True)
+    made_from = digest()
+    template = sam_template()
+    write(BUILD / 'template.json', template)
+    write(BUILD / 'plain.json', plain_template(template))
+    (BUILD / 'inputs.sha256').write_text(made_from)
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Put a document in place at once: a reader sees the old or the new one."""
+    unfinished = path.with_suffix('.new')
+    unfinished.write_text(json.dumps(document, indent=1, sort_keys=True))
+    unfinished.replace(path)
+
+
+def sam_template() -> dict[str, Any]:
+    """Chalice's template with ours merged over it."""
+    template = chalice_template()
+    for ours in overlays():
+        template = merged(ours, template)
+    return template
+
+
+def merged(ours: Any, theirs: Any) -> Any:
+    """Merge key by key, ours first; an intrinsic (``Ref``, ``Fn::...``) replaces what stood there whole."""
+    if not (isinstance(ours, dict) and isinstance(theirs, dict)) or _is_intrinsic(ours) or _is_intrinsic(theirs):
+        return ours
+    return {**theirs, **{key: merged(value, theirs.get(key)) for key, value in ours.items()}}
+
+
+def _is_intrinsic(value: dict[str, Any]) -> bool:
+    return any(key == 'Ref' or key.startswith('Fn::') for key in value)
+
+
+def chalice_template() -> dict[str, Any]:
+    """What ``chalice package`` makes of ``app.py``, without the artefact: no dependency is installed for it."""
+    from chalice.cli.factory import CLIFactory
+    from chalice.deploy.appgraph import ApplicationGraphBuilder, DependencyBuilder
+    from chalice.deploy.deployer import BuildStage, DeploymentPackager, InjectDefaults, SwaggerBuilder
+    from chalice.deploy.swagger import CFNSwaggerGenerator
+    from chalice.package import ResourceBuilder, SAMTemplateGenerator
+
+    _pretend_deployed()
+    factory = CLIFactory(str(ROOT))
+    config = factory.create_config_obj(chalice_stage_name=STAGE)
+    packager: Any = _Artefact()
+    steps = [InjectDefaults(), DeploymentPackager(packager), SwaggerBuilder(CFNSwaggerGenerator())]
+    builder = ResourceBuilder(ApplicationGraphBuilder(), DependencyBuilder(), BuildStage(steps))
+    resources = builder.construct_resources(config, STAGE)
+    template: dict[str, Any] = SAMTemplateGenerator(config, factory.create_package_options()).generate(resources)
+    for function in _functions(template):
+        del function['Properties']['Runtime']  # that of this interpreter; infra/functions.yaml says what is deployed
+    return template
+
+
+class _Artefact:
+    """Chalice's packager, which here only says where the artefact will be."""
+
+    def create_deployment_package(self, project_dir: str, python_version: str) -> str:
+        return ARTEFACT
+
+
+def _pretend_deployed() -> None:
+    """Settings under which names come out as CloudFormation is to complete them."""
+    from infra import tables
+
+    os.environ.update(TABLE_PREFIX=tables.PREFIX, AWS_DEFAULT_REGION=REGION)
+
+
+def overlays() -> Iterator[dict[str, Any]]:
+    """Our templates, in the order in which they are merged."""
+    for path in sorted((ROOT / 'infra').glob('*.yaml')):
+        yield _load(path)
+    yield {'Resources': _tables()}
+    yield {'Resources': _machines()}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    from chalice.package import YAMLTemplateSerializer
+
+    template: dict[str, Any] = YAMLTemplateSerializer().load_template(path.read_text(encoding='utf-8'), str(path))
+    return template
+
+
+def _tables() -> dict[str, Any]:
+    _pretend_deployed()
+    from chalicelib import models
+    from infra import tables
+
+    described = tables.resources(models.TABLES)
+    arns = [{'Fn::GetAtt': [name, 'Arn']} for name in described]
+    indexes = [{'Fn::Sub': f'${{{name}.Arn}}/index/*'} for name in described]
+    policy = _load(ROOT / 'infra' / 'roles.yaml')['Resources']['RecordsPolicy']
+    policy['Properties']['PolicyDocument']['Statement'][0]['Resource'] = [*arns, *indexes]
+    return {**described, 'RecordsPolicy': policy}
+
+
+#: What a definition may name: the functions that its tasks invoke.
+SUBSTITUTIONS = {
+    'VolumeWorkerArn': {'Fn::GetAtt': ['VolumeWorker', 'Arn']},
+    'BackupWorkerArn': {'Fn::GetAtt': ['BackupWorker', 'Arn']},
+}
+
+
+def _machines() -> dict[str, Any]:
+    from infra import asl
+
+    return {machine_id(name): _machine(name, text) for name, text in asl.machines(ROOT / 'stepfunctions').items()}
+
+
+def machine_id(name: str) -> str:
+    """``create_volume`` becomes CreateVolumeMachine."""
+    return ''.join(word.capitalize() for word in name.split('_')) + 'Machine'
+
+
+def _machine(name: str, definition: str) -> dict[str, Any]:
+    used = {word: value for word, value in SUBSTITUTIONS.items() if f'${{{word}}}' in definition}
+    properties = {
+        'StateMachineName': {'Fn::Sub': f'${{AWS::StackName}}-{name}'},
+        'RoleArn': {'Fn::GetAtt': ['MachinesRole', 'Arn']},
+        'TracingConfiguration': {'Enabled': {'Fn::If': ['Traced', True, False]}},
+        'DefinitionString': {'Fn::Sub': [definition, used]} if used else definition,
+    }
+    return {'Type': 'AWS::StepFunctions::StateMachine', 'Properties': properties}
+
+
+def plain_template(template: dict[str, Any]) -> dict[str, Any]:
+    """The SAM transform as CloudFormation would do it, offline."""
+    from samtranslator.translator.transform import transform
+
+    os.environ['AWS_DEFAULT_REGION'] = REGION
+    copy = json.loads(json.dumps(template))
+    for function in _functions(copy):
+        function['Properties']['CodeUri'] = ARTEFACT_IN_S3
+    plain: dict[str, Any] = transform(copy, {'AWS::Region': REGION}, _NoManagedPolicies())
+    return plain
+
+
+class _NoManagedPolicies:
+    """The transform looks up AWS-managed policies by name; none is used here."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def _functions(template: dict[str, Any]) -> list[dict[str, Any]]:
+    resources: dict[str, Any] = template['Resources']
+    return [resource for resource in resources.values() if resource['Type'] == 'AWS::Serverless::Function']
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,60 @@
+"""``python -m local``: serve in the foreground until Ctrl-C or SIGTERM, then stop everything that was started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import types
+
+from local.settings import Settings
+
+
+class Stop(BaseException):
+    """A signal asked for the end, maybe in the middle of the boot."""
+
+
+def main() -> int:
+    """Return the exit code: 0 after a stop that was asked for, 1 when the boot failed."""
+    logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(name)s %(levelname)s %(message)s')
+    logging.getLogger('moto').setLevel(logging.CRITICAL)  # failed tasks are told by the functions' own log
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    try:
+        serve(settings)
+    except Stop:
+        return 0
+    except Exception as error:
+        logging.getLogger('local').exception('the local cloud did not start: %s', error)
+        return 1
+    return 0
+
+
+def _stop(number: int, frame: types.FrameType | None) -> None:
+    """End the foreground; further signals must not disturb the stopping."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise Stop
+
+
+def serve(settings: Settings) -> None:
+    from local.cloud import running
+    from local.ready import advice
+
+    with running(settings):
+        print(advice(settings), flush=True)
+        threading.Event().wait()
+
+
+if __name__ == '__main__':
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # handlers may still be running in their threads; nobody waits for them

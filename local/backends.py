@@ -1,0 +1,126 @@
+"""moto as this process's AWS: started once, each call guarded by a lock and by the fidelity layer."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local import fidelity, lambda_backend, stepfunctions
+from local.calls import Answer, Call
+from local.settings import ACCESS_KEY, REGION, SECRET_KEY
+
+#: moto's interpreter runs the machines, and functions need no container.
+CONFIG = {'stepfunctions': {'execute_state_machine': True}, 'lambda': {'use_docker': False}}
+
+#: What the SDK is told. Without the last one botocore asks hosts of the account's own, which moto does not know.
+ENVIRONMENT = {
+    'AWS_REGION': REGION,
+    'AWS_DEFAULT_REGION': REGION,
+    'AWS_ACCESS_KEY_ID': ACCESS_KEY,
+    'AWS_SECRET_ACCESS_KEY': SECRET_KEY,
+    'AWS_XRAY_SDK_ENABLED': 'false',
+    'AWS_EC2_METADATA_DISABLED': 'true',
+    'AWS_ACCOUNT_ID_ENDPOINT_MODE': 'disabled',
+}
+
+Observer = Callable[[Call], None]
+
+_observers: list[Observer] = []
+
+#: URL prefixes that are no business of moto's (DynamoDB Local).
+_elsewhere: list[str] = []
+
+
+def start() -> None:
+    """Become AWS: every botocore client of this process is answered by moto from here on."""
+    from moto import mock_aws
+
+    lambda_backend.install()
+    stepfunctions.install()
+    install_guard()
+    mock_aws(config=CONFIG).start()  # type: ignore[call-overload]  # the keys left out keep their defaults
+    os.environ.update(ENVIRONMENT)  # moto puts its own credentials there
+
+
+def pass_by(url: str) -> None:
+    """Let calls to an endpoint go out on the wire."""
+    _elsewhere.append(url)
+
+
+def on_call(observer: Observer) -> None:
+    """Call ``observer`` after each call that was answered, outside its lock."""
+    _observers.append(observer)
+
+
+def process(request: Any) -> Answer | None:
+    """Answer one request (method, url, headers, body) as the SDK in this process would get it answered."""
+    from moto.core.models import botocore_stubber
+
+    answer: Answer | None = botocore_stubber.process_request(request)
+    return answer
+
+
+def install_guard() -> None:
+    """Put the guard around moto's one entry, where both the SDK and the HTTP endpoint come through."""
+    from moto.core.botocore_stubber import BotocoreStubber
+
+    if not hasattr(BotocoreStubber, 'unguarded'):
+        BotocoreStubber.unguarded = BotocoreStubber.process_request  # type: ignore[attr-defined]
+        BotocoreStubber.process_request = _guarded  # type: ignore[method-assign,assignment]
+
+
+def _guarded(stubber: Any, request: Any) -> Answer | None:
+    if any(request.url.startswith(prefix) for prefix in _elsewhere):
+        return None
+    call = Call.of(request)
+    answer = (
+        _long_poll(stubber, request, call) if call.operation == 'ReceiveMessage' else _locked(stubber, request, call)
+    )
+    for observer in _observers:
+        observer(call)
+    return answer
+
+
+_locks: dict[str, Any] = collections.defaultdict(threading.RLock)
+
+
+def _lock(call: Call) -> contextlib.AbstractContextManager[Any]:
+    """One call at a time per service: moto's read-modify-writes race between threads. A handler may take its time."""
+    return (
+        contextlib.nullcontext()
+        if call.service == 'lambda' and call.path.endswith('/invocations')
+        else _locks[call.service]
+    )
+
+
+def _locked(stubber: Any, request: Any, call: Call) -> Answer | None:
+    with _lock(call):
+        refused = fidelity.refusal(call)
+        if refused is not None:
+            return refused
+        answer: Answer | None = stubber.unguarded(request)
+        if answer is not None:
+            fidelity.observe(call, answer)
+    return answer
+
+
+#: Seconds between two looks at a queue that is long-polled.
+POLL = 0.1
+
+
+def _long_poll(stubber: Any, request: Any, call: Call) -> Answer | None:
+    """ReceiveMessage waits outside the lock: moto would hold it, and nobody could send."""
+    parameters = call.json()
+    deadline = time.monotonic() + int(parameters.pop('WaitTimeSeconds', 0) or 0)
+    request.body = json.dumps({**parameters, 'WaitTimeSeconds': 0}).encode()
+    while True:
+        answer = _locked(stubber, request, call)
+        if answer is None or time.monotonic() >= deadline or 'ReceiptHandle' in str(answer[2]):
+            return answer
+        time.sleep(POLL)

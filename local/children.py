@@ -1,0 +1,70 @@
+"""Programs that the local cloud is made of. They die with it, even when it is killed."""
+
+from __future__ import annotations
+
+import select
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.settings import HOST
+
+#: Seconds that a program gets to end by itself.
+GRACE = 3
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+class Child:
+    """One program in a session of its own, so that Ctrl-C reaches the server alone, which then stops it in order.
+
+    Start it from the main thread: the kernel ends it when the thread that started it ends.
+    """
+
+    def __init__(self, command: Sequence[str], *, folder: Path, log: Path) -> None:
+        """What it says on standard error goes to ``log``."""
+        with log.open('wb') as errors:
+            self._process = subprocess.Popen(
+                ['setpriv', '--pdeathsig', 'KILL', '--', *command],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def first_line(self, timeout: float) -> str:
+        """The first line that it prints, or '' when it ends, or keeps silent for ``timeout`` seconds."""
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], timeout)
+        return self._process.stdout.readline().decode() if readable else ''
+
+    def said(self) -> str:
+        """The last that it said on standard error, for a message about its failure."""
+        return self._log.read_text(errors='replace')[-1000:].strip() if self._log.exists() else ''
+
+    def stop(self) -> None:
+        """Ask it to end; kill it when it does not."""
+        self._process.terminate()
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()

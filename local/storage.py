@@ -1,0 +1,122 @@
+"""The storage host of the local cloud: the appliance's agent with a tgtd of its own, over an XFS image with reflinks.
+
+The agent mounts the image in a mount namespace of its own and dies with this process, so the kernel takes mount, loop
+device and tgtd away however this process ends. Only tgtd's two socket files outlive a SIGKILL; the next start of the
+same ``state_dir`` removes them, by the control port that this one wrote down.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from infra.render import ROOT
+from local.children import Child
+from local.settings import HOST, STACK, Settings
+
+#: Pool -> (zone, capacity in GiB). The image is sparse: capacity is claimed, not taken.
+POOLS = {'fast': ('nova', 100), 'slow': ('nova', 100), 'remote': ('az2', 100)}
+
+#: Size of the image: all pools, and what XFS needs for itself.
+IMAGE_SIZE = '310G'
+
+#: Seconds for the agent's first start: format the image, make a certificate, start tgtd.
+START_TIMEOUT = 30
+
+#: Where tgtd puts its control sockets.
+SOCKETS = Path('/var/run/tgtd')
+
+#: The control ports that tgtd takes.
+CONTROL_PORTS = range(1024, 32768)
+
+#: Name of the secret that driver and agent share.
+SECRET_NAME = f'{STACK}/appliance'
+
+
+class Storage:
+    """One agent. What it keeps is in ``state_dir/appliance``, gone at ``stop``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.state_dir / 'appliance'
+        self._child: Child | None = None
+        self.secret = secrets.token_urlsafe(48)
+        #: SHA-256 of the agent's certificate, hex; known once it is up.
+        self.fingerprint = ''
+
+    def start(self) -> None:
+        """Start the agent on an empty store; ``wait`` says when it answers."""
+        self._clean()
+        self._folder.mkdir(mode=0o700, parents=True)
+        (self._folder / 'secret').touch(mode=0o600)
+        (self._folder / 'secret').write_text(self.secret)
+        control_port = _free_control_port()
+        (self._folder / 'control_port').write_text(str(control_port))
+        self._child = Child(self._command(control_port), folder=ROOT, log=self._folder / 'log')
+
+    def _command(self, control_port: int) -> list[str]:
+        pools = ','.join(f'{name}:{capacity}' for name, (_, capacity) in POOLS.items())
+        return [
+            *(sys.executable, '-m', 'appliance'),
+            *('--listen', f'{HOST}:{self._settings.appliance_port}'),
+            *('--portal', f'{HOST}:{self._settings.iscsi_port}'),
+            *('--state-dir', str(self._folder)),
+            *('--secret-file', str(self._folder / 'secret')),
+            *('--store', f'xfs-image:{self._folder / "store.img"}:{IMAGE_SIZE}'),
+            *('--pools', pools),
+            *('--control-port', str(control_port)),
+        ]
+
+    def wait(self) -> None:
+        """Return when the agent answers. Raises RuntimeError with its own words when it does not."""
+        assert self._child is not None
+        line = self._child.first_line(START_TIMEOUT)
+        if not line:
+            said = self._child.said()
+            raise RuntimeError(
+                f'the appliance did not start (it needs root, for mount and tgtd, and free ports): {said}'
+            )
+        self.fingerprint = str(json.loads(line)['fingerprint'])
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.stop()
+        self._clean()
+
+    def _clean(self) -> None:
+        """Remove the store, and the sockets of a tgtd that was killed."""
+        known = self._folder / 'control_port'
+        if known.exists():
+            for name in (f'socket.{known.read_text()}', f'socket.{known.read_text()}.lock'):
+                (SOCKETS / name).unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def backends(self) -> dict[str, Any]:
+        """The backends document for this agent: one backend per zone, each with its pools."""
+        zones = dict.fromkeys(zone for zone, _ in POOLS.values())
+        return {'host': STACK, 'backends': [self._backend(zone) for zone in zones]}
+
+    def _backend(self, zone: str) -> dict[str, Any]:
+        return {
+            'name': f'xfs-{zone}',
+            'driver': 'appliance',
+            'availability_zone': zone,
+            'options': {
+                'url': f'https://{HOST}:{self._settings.appliance_port}',
+                'fingerprint': self.fingerprint,
+                'pools': [name for name, (of, _) in POOLS.items() if of == zone],
+            },
+            'secrets': {'secret': {'secret': SECRET_NAME}},
+        }
+
+
+def _free_control_port() -> int:
+    """A control port of which no tgtd has, or has left, a socket."""
+    while True:
+        port = secrets.choice(CONTROL_PORTS)
+        if not (SOCKETS / f'socket.{port}').exists():
+            return port

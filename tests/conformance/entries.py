@@ -1,0 +1,56 @@
+"""Every entry of the surface is a row of our table."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from tests.conformance.facts import Checks, Entry, entries, version
+
+
+def checks() -> Checks:
+    for id, entry in entries().items():
+        yield f'entry {id}', functools.partial(_wrong, entry)
+
+
+def route(entry: Entry):
+    """Our route of an entry at its newest version, or None."""
+    from chalicelib.api.resources import routes
+
+    found = [
+        one
+        for one in routes()
+        if (one.method, shape(one.path), one.action) == (entry['method'], shape(entry['path']), entry['action'])
+    ]
+    return max(found, key=lambda one: one.until, default=None)
+
+
+def shape(path: str) -> str:
+    """A path with its variables unnamed."""
+    return re.sub(r'{\w+}', '{}', path)
+
+
+def _wrong(entry: Entry) -> str | None:
+    from chalicelib.rules.policies import POLICIES
+
+    if entry['id'] == 'GET /':
+        return None
+    ours = route(entry)
+    if ours is None:
+        return 'no route'
+    since = min(one.since for one in _all(entry))
+    if since != version(entry['min_version']):
+        return f'since {since}, not {entry["min_version"]}'
+    if ours.status not in entry['success_codes']:
+        return f'answers {ours.status}, not {entry["success_codes"]}'
+    rules = {policy['name'] for policy in entry['policies']} or {'any_authenticated'}
+    if ours.policy not in rules and not (ours.policy == 'any_authenticated' and entry['group'] == 'limits'):
+        return f'policy {ours.policy}, not {sorted(rules)}'
+    return None if ours.policy in POLICIES else f'unknown policy {ours.policy}'
+
+
+def _all(entry: Entry):
+    from chalicelib.api.resources import routes
+
+    wanted = (entry['method'], shape(entry['path']), entry['action'])
+    return [one for one in routes() if (one.method, shape(one.path), one.action) == wanted]

@@ -1,0 +1,239 @@
+"""A project of its own per check, what is in it, and valid requests for the entries of the surface."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from tests.api.front_door import Answer, Caller, FrontDoor
+from tests.api.records import Records
+from tests.conformance.facts import Entry, version
+
+CONNECTOR = {'host': 'compute1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip': '10.0.0.2', 'multipath': False}
+
+#: Role of the facts -> role of the token; each on the project but the last two.
+ROLES = {
+    'admin': 'admin',
+    'member': 'member',
+    'reader': 'reader',
+    'member_of_other_project': 'member',
+    'token_without_reader_role': '',
+}
+
+
+class World:
+    """One project, with what a request needs made when it is asked for."""
+
+    def __init__(self, door: FrontDoor) -> None:
+        self.door = door
+        self.project, self.other_project = uuid.uuid4().hex, uuid.uuid4().hex
+        self.make = Records(self.project)
+        self._made: dict[str, Any] = {}
+
+    def caller(self, role: str) -> Caller:
+        """Somebody of the facts: admin, member, reader, ..."""
+        other = role in ('other', 'member_of_other_project')
+        return self.door.caller(ROLES.get(role, 'member'), self.other_project if other else self.project)
+
+    def one(self, kind: str) -> Any:
+        """The one resource of a kind that this check is about."""
+        if kind not in self._made:
+            self._made[kind] = MAKERS[kind](self)
+        return self._made[kind]
+
+    def set(self, kind: str, record: Any) -> Any:
+        self._made[kind] = record
+        return record
+
+
+def _volume(world: World) -> Any:
+    return world.make.volume(
+        name='test_volume', metadata={'k': 'v'}, volume_image_metadata={'k': 'v'},
+        encryption_key_id=str(uuid.uuid4()), description='this is a test volume',
+    )  # fmt: skip
+
+
+#: Kind -> how it is made where nothing special is asked for.
+MAKERS: dict[str, Callable[[World], Any]] = {
+    'volumes': _volume,
+    'snapshots': lambda world: world.make.snapshot(metadata={'k': 'v'}),
+    'backups': lambda world: world.make.backup(encryption_key_id=str(uuid.uuid4())),
+    'attachments': lambda world: world.make.attachment(world.one('volumes')),
+    'messages': lambda world: world.make.message(),
+    'types': lambda world: world.make.type(extra_specs={'k': 'v', 'multiattach': '<is> False'}),
+    'services': lambda world: world.make.service(f'h{uuid.uuid4().hex[:8]}@lvm'),
+}
+
+#: Segment of a path -> what the variable after it stands for; a kind of MAKERS otherwise.
+PATH_VALUES: dict[str, Callable[[World], str]] = {
+    'metadata': lambda world: 'k',
+    'extra_specs': lambda world: 'multiattach',
+    'encryption': lambda world: 'encryption_key_id',
+    'os-quota-sets': lambda world: world.project,
+    'os-quota-class-sets': lambda world: f'class-{world.project}',
+    'extensions': lambda world: 'backups',
+}
+
+
+def path_of(world: World, path: str) -> str:
+    """The path with its variables filled in."""
+    parts = path.split('/')
+    for place, part in enumerate(parts):
+        if part.startswith('{'):
+            parts[place] = path_value(world, parts[place - 1])
+    return '/'.join(parts)
+
+
+def path_value(world: World, before: str) -> str:
+    if before in PATH_VALUES:
+        return PATH_VALUES[before](world)
+    return str(world.one(before).id) if before in MAKERS else str(uuid.uuid4())
+
+
+#: Name of a member of a body -> a value that is valid.
+VALUES: dict[str, Callable[[World], Any]] = {
+    'volume_id': lambda world: world.one('volumes').id,
+    'volume_uuid': lambda world: world.one('volumes').id,
+    'snapshot_id': lambda world: world.one('snapshots').id,
+    'size': lambda world: 1,
+    'new_size': lambda world: 2,
+    'connector': lambda world: CONNECTOR,
+    'mountpoint': lambda world: '/dev/vdb',
+    'instance_uuid': lambda world: str(uuid.uuid4()),
+    'bootable': lambda world: True,
+    'readonly': lambda world: True,
+    'status': lambda world: 'available',
+    'progress': lambda world: '50%',
+    'key': lambda world: 'k',
+    'name': lambda world: f'n-{uuid.uuid4().hex[:8]}',
+    'host': lambda world: world.one('services').host,
+    'binary': lambda world: 'cinder-volume',
+    'disabled_reason': lambda world: 'r',
+    'project': lambda world: uuid.uuid4().hex,
+    'quota_set': lambda world: {'volumes': 20},
+    'quota_class_set': lambda world: {'volumes': 20},
+    'metadata': lambda world: {'k': 'w'},
+    'meta': lambda world: {'k': 'w'},
+    'extra_specs': lambda world: {'multiattach': '<is> False'},
+    '<key>': lambda world: {'multiattach': '<is> False'},
+}
+
+#: Members that are needed though a schema does not say so.
+NEEDED = {
+    'POST /volumes': ('volume.size',),
+    'POST /volumes/{id}/action os-reset_status': ('os-reset_status.status',),
+    'PUT /backups/{id}': ('backup.name',),
+    'PUT /types/{id}': ('volume_type.name',),
+    'PUT /os-services/enable': ('host',),
+    'PUT /os-services/disable': ('host',),
+    'PUT /os-services/disable-log-reason': ('host', 'disabled_reason'),
+    'POST /attachments': ('attachment.connector',),
+    'POST /types': ('volume_type.extra_specs', 'volume_type.description'),
+}
+
+
+def body_of(world: World, entry: Entry, at: str) -> Any:
+    """A valid body: what the entry requires, one way of what it requires one of."""
+    fields = [field for field in entry['request_fields'] if version(field.get('min_version')) <= version(at)]
+    if not fields:
+        return None
+    wanted = {field['name'] for field in fields if field.get('required')} | set(NEEDED.get(entry['id'], ()))
+    for field in fields:
+        choices = [*field.get('any_of_required', ()), *_changed(field, at)]
+        wanted |= {f'{field["name"]}.{name}' for name in (choices[0] if choices else ())}
+    body: dict[str, Any] = {}
+    for field in fields:
+        if field['name'] in wanted or field['name'] == '<key>':
+            _put(body, field, world)
+    return body
+
+
+def _changed(field: dict[str, Any], at: str) -> list[list[str]]:
+    rules = [rule for rule in field.get('changes', ()) if version(rule['from_version']) <= version(at)]
+    return [names for rule in rules for names in rule.get('any_of_required', ())]
+
+
+def _put(body: dict[str, Any], field: dict[str, Any], world: World) -> None:
+    *parents, last = field['name'].split('.')
+    for parent in parents:
+        body = body.setdefault(parent, {})
+        if not isinstance(body, dict):
+            return
+    if last == '<key>':
+        body.update(VALUES[last](world)) if not parents else None
+    elif last in VALUES:
+        body[last] = VALUES[last](world)
+    elif 'object' in str(field.get('type')):
+        body[last] = {}
+    else:
+        body[last] = None if field.get('type') is None else 'x'
+
+
+#: What the facts' request had in its query.
+QUERIES = {'GET /scheduler-stats/get_pools': '?detail=true'}
+
+
+def ready(world: World, entry: Entry) -> None:
+    """Bring the entry's resource into a state in which the request succeeds."""
+    for pattern, prepare in PREPARE:
+        if re.fullmatch(pattern, entry['id']):
+            prepare(world)
+
+
+def _attached(world: World) -> None:
+    volume, attachment = world.make.attached(name='test_volume', metadata={'k': 'v'},
+                                             encryption_key_id=str(uuid.uuid4()),
+                                             volume_image_metadata={'k': 'v'})  # fmt: skip
+    world.set('volumes', volume)
+    world.set('attachments', attachment)
+
+
+#: Pattern of an entry's id -> what must be so before its request.
+PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
+    (r'GET /volumes(/detail|/{id})?', _attached),
+    (r'.* os-(begin_detaching|detach|force_detach)', _attached),
+    (r'.* os-(attach|unreserve)', lambda world: world.set('volumes', world.make.volume(status='attaching'))),
+    (r'.* os-roll_detaching', lambda world: world.set('volumes', world.make.volume(status='detaching'))),
+    (r'.* os-update_snapshot_status', lambda world: world.set('snapshots', world.make.snapshot(status='creating'))),
+    (r'.*(os-volume-type-access|addProjectAccess)', lambda world: world.set('types', _private(world))),
+    (r'.* removeProjectAccess', lambda world: _granted(world)),
+    (r'GET /(snapshots|backups|messages)(/detail)?', lambda world: [world.one(kind) for kind in
+                                                                  ('snapshots', 'backups', 'messages')]),
+    (r'GET /attachments(/detail)?', lambda world: world.one('attachments')),
+    (r'GET /os-services', lambda world: world.one('services')),
+    (r'PUT /os-services.*', lambda world: world.one('services')),
+    (r'GET /attachments/{id}', _attached),
+)  # fmt: skip
+
+
+def _private(world: World) -> Any:
+    private = world.make.type(is_public=False)
+    private.update(actions=[type(private).projects.set([world.other_project])])
+    _forget_types()
+    return private
+
+
+def _granted(world: World) -> None:
+    private = world.set('types', world.make.type(is_public=False))
+    project = uuid.uuid4().hex
+    private.update(actions=[type(private).projects.set([project])])
+    _forget_types()
+    world.set('project', project)
+
+
+def _forget_types() -> None:
+    from chalicelib.operations import volume_types
+
+    volume_types.forget()
+
+
+def send(world: World, entry: Entry, role: str, at: str) -> Answer:
+    """A valid request of this entry."""
+    ready(world, entry)
+    body = body_of(world, entry, at)
+    if entry['id'].endswith('removeProjectAccess'):
+        body = {'removeProjectAccess': {'project': world.one('project')}}
+    path = path_of(world, entry['path']) + QUERIES.get(entry['id'], '')
+    return world.caller(role).request(entry['method'], path, body, at=at)

@@ -1,0 +1,113 @@
+"""An appliance's agent as a subprocess, on loopback: its own ports, state, store and tgtd."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from chalicelib.drivers.appliance import ApplianceDriver
+from chalicelib.drivers.base import VolumeRef
+
+ROOT = Path(__file__).parents[2]
+
+BACKEND = 'appliance'
+HOST = f'cinderless@{BACKEND}'
+
+
+class Agent:
+    """``with Agent(folder) as agent``: it answers when the block begins, and is gone when the block has ended.
+
+    A restart keeps folder, portal and port, as a real host does.
+    """
+
+    def __init__(self, folder: Path, store: str = '', pools: str = 'fast,slow', *options: str) -> None:
+        self.folder = folder
+        self.store = store or f'xfs-image:{folder}/store.img:8G'
+        self.portal = f'127.0.0.1:{free_port()}'
+        self.listen = f'127.0.0.1:{free_port()}'
+        self._options = ['--pools', pools, *options]
+        self.secret = secrets.token_hex(24)
+        (folder / 'secret').touch(mode=0o600)
+        (folder / 'secret').write_text(self.secret)
+        # Not in the folder: the path of a UNIX socket has 107 characters at most.
+        self.sockets = tempfile.TemporaryDirectory(prefix='tgtd-')
+        self.environment = os.environ | {'TGT_IPC_SOCKET': f'{self.sockets.name}/ipc'}
+        self.process: subprocess.Popen[str] | None = None
+        self.ready: dict[str, Any] = {}
+
+    def __enter__(self) -> Agent:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self.sockets.cleanup()
+
+    def start(self) -> None:
+        command = [sys.executable, '-m', 'appliance', '--listen', self.listen, '--portal', self.portal]
+        command += ['--state-dir', f'{self.folder}/state', '--secret-file', f'{self.folder}/secret']
+        command += ['--store', self.store, *self._options]
+        with self.log.open('a') as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f'the agent does not start: {self.log.read_text()}'
+        self.ready = json.loads(line)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it, and return its exit status; one that has ended is fine."""
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.send_signal(how)
+        process.communicate(timeout=20)
+        return process.returncode
+
+    def kill(self) -> None:
+        """What a power cut does to a process, but for the page cache. Its tgtd goes with it."""
+        self.stop(signal.SIGKILL)
+        wait_for_end(self.ready['tgtd_pid'])
+
+    @property
+    def log(self) -> Path:
+        return self.folder / 'log'
+
+    def driver(self, **options: Any) -> ApplianceDriver:
+        known = {'url': f'https://{self.listen}', 'fingerprint': self.ready['fingerprint'], 'secret': self.secret}
+        return ApplianceDriver(BACKEND, known | options)
+
+
+def wait_for_end(pid: int) -> None:
+    """A child of a killed process is killed by the kernel, a moment later."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([handle], [], [], 10)[0], f'process {pid} goes on'
+    finally:
+        os.close(handle)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return int(sock.getsockname()[1])
+
+
+def volume_ref(volume_id: str, size: int = 1, pool: str = 'fast') -> VolumeRef:
+    return VolumeRef(id=volume_id, size=size, project_id='p', host=f'{HOST}#{pool}')

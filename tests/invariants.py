@@ -1,0 +1,107 @@
+"""What must be true of tables and backends whenever nothing is under way."""
+
+from __future__ import annotations
+
+import collections
+
+from chalicelib.models import Backup, Message, Pool, Quota, Snapshot, Volume
+from chalicelib.rules import states
+from tests.world import World
+
+TRANSITIONAL = {row.running for rows in (states.VOLUME, states.SNAPSHOT, states.BACKUP) for row in rows.values()}
+
+
+def check(world: World) -> None:
+    """Every invariant at once; says which do not hold."""
+    volumes, snapshots = list(Volume.scan()), list(Snapshot.scan())
+    broken = [
+        *_at_rest([*volumes, *snapshots, *Backup.scan()]),
+        *_objects(world, volumes, snapshots),
+        *_counters(volumes, snapshots),
+        *_claims(world, volumes),
+        *_quotas(volumes, snapshots),
+        *_errors_explained([*volumes, *snapshots]),
+        *(violation for backend in world.backends.values() for violation in backend.violations),
+    ]
+    assert broken == []
+
+
+def _at_rest(records: list) -> list[str]:
+    return [
+        f'{record.resource} {record.id} is {record.status}, in flight {record.in_flight}, owner {record.owner}'
+        for record in records
+        if record.status in TRANSITIONAL or record.in_flight or record.owner or record.operation
+    ]
+
+
+def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
+    """Backend objects == records, both ways; only what failed to go may differ."""
+    doubtful = {f'{record.resource}-{record.id}' for record in [*volumes, *snapshots] if 'error' in record.status}
+    wanted = {f'volume-{volume.id}': (volume.host, volume.size) for volume in volumes if volume.host}
+    hosts = {volume.id: volume.host for volume in volumes}
+    wanted |= {f'snapshot-{one.id}': (hosts[one.volume_id], one.volume_size) for one in snapshots}
+    found = {
+        name: (f'{backend.host}#{one.pool}', one.size)
+        for backend in world.backends.values()
+        for name, one in backend.objects.items()
+    }
+    placeless = {f'volume-{volume.id}' for volume in volumes if not volume.host}
+    return [
+        f'{name}: the record says {wanted.get(name)}, the backend {found.get(name)}'
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name) and (name not in doubtful or name in placeless)
+    ]
+
+
+def _counters(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
+    taken = collections.Counter(snapshot.volume_id for snapshot in snapshots)
+    held = [f'{record.resource} {record.id} has {record.reader_count} readers' for record in [*volumes, *snapshots] if record.reader_count]
+    return held + [
+        f'volume {volume.id} counts {volume.snapshot_count} snapshots, and has {taken[volume.id]}'
+        for volume in volumes
+        if volume.snapshot_count != taken[volume.id] or volume.reading or volume.reserved_gb
+    ]
+
+
+def _claims(world: World, volumes: list[Volume]) -> list[str]:
+    """Pools' claims == sums; in transit is only what failed to go."""
+    broken = []
+    for pool in Pool.scan():
+        mine = [volume for volume in volumes if volume.host == pool.id]
+        wanted = (sum(volume.claimed_gb for volume in mine), len(mine), sum(volume.in_transit_gb for volume in mine))
+        if (pool.allocated_gb, pool.volume_count, pool.in_transit_gb) != wanted:
+            broken.append(f'pool {pool.id} counts {pool.allocated_gb, pool.volume_count, pool.in_transit_gb}, not {wanted}')
+        total = world.backends[pool.id.partition('#')[0]].pools[pool.id.partition('#')[2]]
+        if pool.claimable_gb > total - pool.allocated_gb:
+            broken.append(f'pool {pool.id} gives {pool.claimable_gb} of {total}, with {pool.allocated_gb} allocated')
+    stray = [volume for volume in volumes if (volume.claimed_gb is None) != (volume.host is None)]
+    moving = [volume for volume in volumes if volume.in_transit_gb and volume.status != 'error_deleting']
+    return broken + [f'volume {volume.id} on {volume.host} claims {volume.claimed_gb}' for volume in [*stray, *moving]]
+
+
+def _quotas(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
+    """Counters == sums over records, per project and per type."""
+    wanted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for record, name, size in [
+        *((volume, 'volumes', int(volume.size)) for volume in volumes),
+        *((snapshot, 'snapshots', int(snapshot.volume_size)) for snapshot in snapshots),
+    ]:
+        for suffix in ('', f'_{record.volume_type_id}'):
+            wanted[record.project_id][f'{name}{suffix}'] += 1
+            wanted[record.project_id][f'gigabytes{suffix}'] += size
+    quotas = {quota.project_id: quota for quota in Quota.scan() if quota.id == 'quota'}
+    return [
+        f'quota of {project}: {dict(found)} is counted, {dict(wanted[project])} is there'
+        for project, quota in quotas.items()
+        if (found := collections.Counter({k: v for k, v in quota.usage.attribute_values.items() if v})) != wanted[project]
+        or any(quota.reserved.attribute_values.values())
+    ]
+
+
+def _errors_explained(records: list) -> list[str]:
+    told = {message.resource_uuid for message in Message.scan()}
+    return [
+        f'{record.resource} {record.id} is in {record.status}, and nobody was told why'
+        for record in records
+        if 'error' in record.status and record.id not in told
+    ]

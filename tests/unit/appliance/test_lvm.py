@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from appliance.errors import Full, NotFound, Unavailable
+from appliance.lvm import LvmStore
+from appliance.names import Key
+from appliance.store import Medium
+from tests.unit.appliance.fakes import FakeLvm
+
+MIB = 1024**2
+GIB = 1024**3
+KEY, COPY = Key('fast', 'volume-1'), Key('slow', 'snapshot-1')
+
+
+@pytest.fixture
+def lvm() -> FakeLvm:
+    return FakeLvm()
+
+
+@pytest.fixture
+def store(lvm: FakeLvm) -> LvmStore:
+    return LvmStore(lvm.group, lvm.pool, lvm)
+
+
+def test_a_volume_is_thin_and_tagged_with_its_pool(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    assert store.size(KEY) == GIB
+    assert store.size(Key('slow', 'volume-1')) is None
+    assert store.objects('fast').keys() == {'volume-1'}
+    assert store.path(KEY) == '/dev/vg/volume-1'
+    assert lvm.volumes['volume-1'].tags == {'cinderless.pool.fast'}
+
+
+def test_a_copy_is_a_thin_snapshot_in_its_own_pool_grown(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    store.copy(KEY, COPY, 2 * GIB)
+    assert store.size(COPY) == 2 * GIB
+    assert lvm.volumes.keys() == {'volume-1', 'snapshot-1'}
+    assert lvm.volumes['snapshot-1'].tags == {'cinderless.pool.slow'}
+
+
+def test_a_copy_replaces_what_had_its_name(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    store.create(COPY, GIB)
+    old = lvm.volumes['snapshot-1']
+    store.copy(KEY, COPY, GIB)
+    assert lvm.volumes['snapshot-1'] is not old
+    assert len(lvm.volumes) == 2
+
+
+def test_grow_rename_delete(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    for size in (2 * GIB, 2 * GIB, GIB):
+        store.grow(KEY, size)
+    assert store.size(KEY) == 2 * GIB
+    store.rename(KEY, 'volume-2')
+    for _ in range(2):
+        store.delete(Key('fast', 'volume-2'))
+    assert lvm.volumes == {}
+
+
+def test_a_full_pool_is_full(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    lvm.full = True
+    with pytest.raises(Full, match='free space'):
+        store.create(Key('fast', 'volume-2'), GIB)
+    with pytest.raises(Full):
+        store.grow(KEY, 2 * GIB)
+    assert store.size(KEY) == GIB
+
+
+def test_other_failures_are_told_apart(store: LvmStore, lvm: FakeLvm) -> None:
+    with pytest.raises(NotFound):
+        store.rename(KEY, 'volume-2')
+    store.create(KEY, GIB)
+    with pytest.raises(Unavailable, match='already exists'):
+        store.create(KEY, GIB)
+
+
+def test_volumes_of_others_are_none_of_ours(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    lvm.volumes['root'] = type(lvm.volumes['volume-1'])(GIB, {'somebody'})
+    assert store.objects('fast').keys() == {'volume-1'}
+    store.recover()
+    assert 'root' in lvm.volumes
+
+
+def test_the_medium_is_the_thin_pool(store: LvmStore) -> None:
+    assert store.medium() == Medium(64 * GIB, 48 * GIB)
+
+
+def commands_of_a_replacement() -> int:
+    lvm = FakeLvm()
+    store = LvmStore(lvm.group, lvm.pool, lvm)
+    store.create(KEY, GIB)
+    store.create(COPY, 2 * GIB)
+    before = len(lvm.commands)
+    store.copy(KEY, COPY, 2 * GIB)
+    return len(lvm.commands) - before
+
+
+@pytest.mark.parametrize('survived', range(commands_of_a_replacement()))
+def test_a_replacement_that_a_crash_cut_off_is_finished_or_undone(store: LvmStore, lvm: FakeLvm, survived: int) -> None:
+    """The volume is there before and after, old or new; nothing half-made stays."""
+    store.create(KEY, GIB)
+    store.create(COPY, 2 * GIB)
+    old = lvm.volumes['snapshot-1']
+    lvm.die_before = iter(range(survived, -1, -1))
+    with pytest.raises(KeyboardInterrupt):
+        store.copy(KEY, COPY, 2 * GIB)
+    lvm.die_before = None
+    store.recover()
+    assert lvm.volumes.keys() == {'volume-1', 'snapshot-1'}
+    assert lvm.volumes['snapshot-1'].size == 2 * GIB
+    store.copy(KEY, COPY, 2 * GIB)
+    assert lvm.volumes['snapshot-1'] is not old

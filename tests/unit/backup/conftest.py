@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from chalicelib.backup.files import FileRepository
+from chalicelib.backup.repository import Repository
+from chalicelib.backup.s3 import S3Repository
+from tests.unit.backup.doubles import MemoryRepository
+
+
+@pytest.fixture
+def memory() -> MemoryRepository:
+    return MemoryRepository()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in (('ACCESS_KEY_ID', 'test'), ('SECRET_ACCESS_KEY', 'test'), ('DEFAULT_REGION', 'us-east-1')):
+        monkeypatch.setenv(f'AWS_{name}', value)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def s3(aws: None) -> Any:
+    import boto3
+
+    client = boto3.client('s3')
+    client.create_bucket(Bucket='backups')
+    return client
+
+
+@pytest.fixture(params=['memory', 'files', 's3', 's3-below-a-prefix'])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
+    """Every repository there is: the same suite runs on each."""
+    if request.param == 'memory':
+        return MemoryRepository()
+    if request.param == 'files':
+        return FileRepository(tmp_path / 'repository')
+    prefix = 'some/prefix/' if request.param == 's3-below-a-prefix' else ''
+    return S3Repository(request.getfixturevalue('s3'), 'backups', prefix)

@@ -1,0 +1,50 @@
+"""Machines as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra import asl
+
+MACHINE = """
+# A comment stays in the file.
+StartAt: Only
+States:
+  Only:
+    Type: Task
+    Resource: ${VolumeWorkerArn}
+    End: true
+"""
+
+
+def test_a_file_becomes_compact_json_and_keeps_what_the_template_fills_in(tmp_path: Path) -> None:
+    path = tmp_path / 'only.asl.yaml'
+    path.write_text(MACHINE)
+    text = asl.render(path)
+    assert json.loads(text)['States']['Only'] == {'Type': 'Task', 'Resource': '${VolumeWorkerArn}', 'End': True}
+    assert 'comment' not in text
+    assert ': ' not in text
+
+
+def test_machines_are_named_by_their_files(tmp_path: Path) -> None:
+    for name in ('delete_volume', 'create_volume'):
+        (tmp_path / f'{name}.asl.yaml').write_text(MACHINE)
+    (tmp_path / 'README.md').write_text('not a machine')
+    assert list(asl.machines(tmp_path)) == ['create_volume', 'delete_volume']
+
+
+def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / 'list.asl.yaml'
+    path.write_text('- StartAt\n')
+    with pytest.raises(ValueError, match=r'list\.asl\.yaml'):
+        asl.render(path)
+
+
+def test_a_definition_above_the_limit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'large.asl.yaml'
+    path.write_text(f'Comment: {"x" * asl.MAX_DEFINITION}\n')
+    with pytest.raises(ValueError, match='1048576'):
+        asl.render(path)

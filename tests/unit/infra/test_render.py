@@ -1,0 +1,69 @@
+"""Merging, and what makes templates stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import render
+
+
+@pytest.mark.parametrize(
+    ('ours', 'theirs', 'expected'),
+    [
+        ({'a': {'b': 1}}, {'a': {'c': 2}, 'd': 3}, {'a': {'b': 1, 'c': 2}, 'd': 3}),
+        ({'a': [1]}, {'a': [2, 3]}, {'a': [1]}),
+        ({'a': 1}, {'a': {'b': 2}}, {'a': 1}),
+        ({'a': {'Ref': 'X'}}, {'a': {'Fn::Sub': 'y'}}, {'a': {'Ref': 'X'}}),
+        ({'a': {'b': 1}}, {'a': {'Fn::GetAtt': ['X', 'Arn']}}, {'a': {'b': 1}}),
+    ],
+)
+def test_ours_is_laid_over_theirs(ours: Any, theirs: Any, expected: Any) -> None:
+    assert render.merged(ours, theirs) == expected
+
+
+def test_machine_ids_are_words() -> None:
+    assert render.machine_id('create_volume') == 'CreateVolumeMachine'
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(render, 'ROOT', tmp_path)
+    monkeypatch.setattr(render, 'BUILD', tmp_path / '.build')
+    (tmp_path / '.build').mkdir()
+    (tmp_path / 'app.py').write_text('one')
+    (tmp_path / 'README.md').write_text('one')
+    return tmp_path
+
+
+def test_templates_are_current_until_an_input_changes(tree: Path) -> None:
+    assert not render.is_current()
+    (tree / '.build' / 'inputs.sha256').write_text(render.digest())
+    assert render.is_current()
+    (tree / 'README.md').write_text('two')
+    assert render.is_current()
+    (tree / 'app.py').write_text('two')
+    assert not render.is_current()
+
+
+def test_a_renamed_input_makes_templates_stale(tree: Path) -> None:
+    (tree / 'infra').mkdir()
+    (tree / 'infra' / 'a.yaml').write_text('same')
+    before = render.digest()
+    (tree / 'infra' / 'a.yaml').rename(tree / 'infra' / 'b.yaml')
+    assert render.digest() != before
+
+
+def test_a_document_is_put_in_place_whole(tmp_path: Path) -> None:
+    render.write(tmp_path / 'plain.json', {'b': 1, 'a': 2})
+    assert (tmp_path / 'plain.json').read_text().index('"a"') < (tmp_path / 'plain.json').read_text().index('"b"')
+    assert [path.name for path in tmp_path.iterdir()] == ['plain.json']
+
+
+def test_a_machine_names_only_the_functions_it_uses() -> None:
+    machine = render._machine('nap', '{"Resource":"${VolumeWorkerArn}"}')['Properties']
+    assert machine['StateMachineName'] == {'Fn::Sub': '${AWS::StackName}-nap'}
+    assert list(machine['DefinitionString']['Fn::Sub'][1]) == ['VolumeWorkerArn']
+    assert render._machine('still', '{}')['Properties']['DefinitionString'] == '{}'

@@ -1,0 +1,221 @@
+"""What is deployed, read as data: limits of AWS, least privilege, encryption, and what the local cloud relies on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import asl, render
+
+#: Quotas of AWS that a deployment meets without asking for more.
+MAX_RESOURCES_PER_API, MAX_TEMPLATE, MAX_TEMPLATE_RESOURCES, MAX_ENVIRONMENT = 300, 1024 * 1024, 500, 4096
+
+
+@pytest.fixture(scope='module')
+def build() -> Path:
+    return render.templates()
+
+
+@pytest.fixture(scope='module')
+def plain(build: Path) -> dict[str, Any]:
+    return dict(json.loads((build / 'plain.json').read_text()))
+
+
+def of_type(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    return {name: body['Properties'] for name, body in template['Resources'].items() if body['Type'] == kind}
+
+
+@pytest.mark.parametrize('name', ['template.json', 'plain.json'])
+def test_cfn_lint_finds_nothing(build: Path, name: str) -> None:
+    from cfnlint.api import lint_all
+
+    found = [f'{match.rule.id} {match.message}' for match in lint_all((build / name).read_text())]
+    assert [line for line in found if not line.startswith('I')] == []  # I: advice, not a finding
+
+
+def test_the_template_fits(build: Path, plain: dict[str, Any]) -> None:
+    assert len(json.dumps(json.loads((build / 'template.json').read_text()))) < MAX_TEMPLATE
+    assert len(json.dumps(plain)) < MAX_TEMPLATE
+    assert len(plain['Resources']) < MAX_TEMPLATE_RESOURCES
+
+
+def test_the_api_fits_the_default_quota_of_resources(plain: dict[str, Any]) -> None:
+    paths = of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['Body']['paths']
+    nodes = {
+        '/'.join(parts[:length]) for parts in (path.split('/') for path in paths) for length in range(1, len(parts) + 1)
+    }
+    assert len(nodes) < MAX_RESOURCES_PER_API
+
+
+def test_siblings_never_name_a_variable_differently(plain: dict[str, Any]) -> None:
+    """API Gateway takes one variable per level, and Chalice does not look."""
+    names: dict[str, set[str]] = {}
+    for path in of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['Body']['paths']:
+        parts = path.split('/')
+        for place, part in enumerate(parts):
+            if part.startswith('{'):
+                names.setdefault('/'.join(parts[:place]), set()).add(part)
+    assert {prefix: found for prefix, found in names.items() if len(found) > 1} == {}
+
+
+def test_the_api_is_regional(plain: dict[str, Any]) -> None:
+    assert of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['EndpointConfiguration'] == {'Types': ['REGIONAL']}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'status', 'fault'),
+    [
+        ('THROTTLED', 413, 'overLimit'),
+        ('REQUEST_TOO_LARGE', 413, 'overLimit'),
+        ('DEFAULT_4XX', 400, 'badRequest'),
+        ('INTEGRATION_TIMEOUT', 504, 'computeFault'),
+        ('DEFAULT_5XX', None, 'computeFault'),
+    ],
+)
+def test_the_gateway_answers_like_cinder(plain: dict[str, Any], kind: str, status: int | None, fault: str) -> None:
+    told = of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['Body']['x-amazon-apigateway-gateway-responses'][kind]
+    body = json.loads(told['responseTemplates']['application/json'].replace('$context.error.messageString', '"text"'))
+    assert list(body) == [fault]
+    assert set(body[fault]) >= {'code', 'message'}
+    assert told.get('statusCode') == (str(status) if status else None)
+
+
+@pytest.mark.parametrize('kind', ['MISSING_AUTHENTICATION_TOKEN', 'RESOURCE_NOT_FOUND'])
+def test_an_unknown_path_gets_cinders_404(plain: dict[str, Any], kind: str) -> None:
+    told = of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['Body']['x-amazon-apigateway-gateway-responses'][kind]
+    assert told['statusCode'] == '404'
+    assert json.loads(told['responseTemplates']['application/json']) == {
+        'message': 'The resource could not be found.<br /><br />\n\n\n',
+        'code': '404 Not Found',
+        'title': 'Not Found',
+    }
+
+
+def test_functions_have_their_own_role_and_the_runtime_of_the_release(plain: dict[str, Any]) -> None:
+    functions = of_type(plain, 'AWS::Lambda::Function')
+    roles = [json.dumps(body['Role']) for body in functions.values()]
+    assert len(set(roles)) == len(functions) == 6
+    assert {body['Runtime'] for body in functions.values()} == {'python3.13'}
+    assert {tuple(body['Architectures']) for body in functions.values()} == {('x86_64',)}
+
+
+def test_functions_are_told_everything_that_settings_read(plain: dict[str, Any]) -> None:
+    from chalicelib.config import DEFAULTS, Settings
+
+    needed = {name.upper() for name in Settings.__dataclass_fields__ if name not in DEFAULTS}
+    for body in of_type(plain, 'AWS::Lambda::Function').values():
+        told = body['Environment']['Variables']
+        assert needed <= set(told)
+        assert len(json.dumps(told)) < MAX_ENVIRONMENT
+
+
+def test_the_api_ends_with_the_gateways_patience_and_workers_outlive_their_callers(plain: dict[str, Any]) -> None:
+    from chalicelib.aws import INVOKE_TIMEOUT
+
+    timeouts = {name: body['Timeout'] for name, body in of_type(plain, 'AWS::Lambda::Function').items()}
+    assert INVOKE_TIMEOUT < timeouts['APIHandler'] <= 29
+    assert timeouts['VolumeWorker'] >= 120
+    assert timeouts['BackupWorker'] == 900
+
+
+def test_a_message_stays_hidden_for_six_tries_and_is_given_up_in_the_end(plain: dict[str, Any]) -> None:
+    queue = of_type(plain, 'AWS::SQS::Queue')['WorkQueue']
+    timeout = of_type(plain, 'AWS::Lambda::Function')['StartWorkflow']['Timeout']
+    assert queue['VisibilityTimeout'] >= 6 * timeout
+    assert queue['RedrivePolicy']['deadLetterTargetArn'] == {'Fn::GetAtt': ['DeadLetterQueue', 'Arn']}
+    (mapping,) = of_type(plain, 'AWS::Lambda::EventSourceMapping').values()
+    assert mapping['FunctionResponseTypes'] == ['ReportBatchItemFailures']
+    assert mapping['EventSourceArn'] == {'Fn::GetAtt': ['WorkQueue', 'Arn']}
+    assert mapping['ScalingConfig']['MaximumConcurrency'] >= 2
+
+
+def test_every_machine_file_is_a_machine(plain: dict[str, Any]) -> None:
+    machines = of_type(plain, 'AWS::StepFunctions::StateMachine').values()
+    names = {body['StateMachineName']['Fn::Sub'] for body in machines}
+    assert names == {f'${{AWS::StackName}}-{name}' for name in asl.machines(render.ROOT / 'stepfunctions')}
+
+
+def test_every_model_is_a_table_that_the_functions_may_use(plain: dict[str, Any]) -> None:
+    from chalicelib import models
+
+    tables = of_type(plain, 'AWS::DynamoDB::Table')
+    assert len(tables) == len(models.TABLES)
+    allowed = json.dumps(of_type(plain, 'AWS::IAM::ManagedPolicy')['RecordsPolicy'])
+    for name in tables:
+        assert f'"Fn::GetAtt": ["{name}", "Arn"]' in allowed
+        assert f'${{{name}.Arn}}/index/*' in allowed
+
+
+def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, body in of_type(template, 'AWS::IAM::ManagedPolicy').items():
+        yield from ((name, statement) for statement in body['PolicyDocument']['Statement'])
+    for name, body in of_type(template, 'AWS::IAM::Role').items():
+        for policy in body.get('Policies', ()):
+            yield from ((name, statement) for statement in policy['PolicyDocument']['Statement'])
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_no_statement_names_every_resource_but_to_describe(plain: dict[str, Any]) -> None:
+    wide = [(name, each) for name, each in statements(plain) if '*' in as_list(each['Resource'])]
+    assert wide
+    for name, statement in wide:
+        assert all(action.split(':')[1].startswith('Describe') for action in as_list(statement['Action'])), name
+
+
+def test_no_statement_allows_every_action(plain: dict[str, Any]) -> None:
+    for name, statement in statements(plain):
+        assert all(not action.endswith('*') for action in as_list(statement['Action'])), name
+
+
+def test_only_the_backup_worker_touches_backups(plain: dict[str, Any]) -> None:
+    holders = {name for name, each in statements(plain) if any('s3:' in action for action in as_list(each['Action']))}
+    assert holders == {'BackupWorkerRole'}
+
+
+def test_stores_are_encrypted_and_closed(plain: dict[str, Any]) -> None:
+    bucket = of_type(plain, 'AWS::S3::Bucket')['BackupBucket']
+    assert all(bucket['PublicAccessBlockConfiguration'].values())
+    (rule,) = bucket['BucketEncryption']['ServerSideEncryptionConfiguration']
+    assert rule['ServerSideEncryptionByDefault']['SSEAlgorithm'] == 'aws:kms'
+    assert all(queue['SqsManagedSseEnabled'] for queue in of_type(plain, 'AWS::SQS::Queue').values())
+    assert all('KmsKeyId' in secret for secret in of_type(plain, 'AWS::SecretsManager::Secret').values())
+    for policies in ('AWS::S3::BucketPolicy', 'AWS::SQS::QueuePolicy'):
+        assert all('aws:SecureTransport' in json.dumps(body) for body in of_type(plain, policies).values())
+
+
+def test_one_policy_per_queue(plain: dict[str, Any]) -> None:
+    """A second AWS::SQS::QueuePolicy on a queue replaces the first."""
+    queues = [
+        json.dumps(queue) for body in of_type(plain, 'AWS::SQS::QueuePolicy').values() for queue in body['Queues']
+    ]
+    assert len(queues) == len(set(queues))
+
+
+def test_every_function_has_a_log_group_with_an_end(plain: dict[str, Any]) -> None:
+    names = {body['FunctionName']['Fn::Sub'] for body in of_type(plain, 'AWS::Lambda::Function').values()}
+    groups = of_type(plain, 'AWS::Logs::LogGroup').values()
+    assert {body['LogGroupName']['Fn::Sub'].removeprefix('/aws/lambda/') for body in groups} == names
+    assert all('RetentionInDays' in body for body in groups)
+
+
+def test_bad_ends_wake_the_reconciler(plain: dict[str, Any]) -> None:
+    rule = of_type(plain, 'AWS::Events::Rule')['MachineFailed']
+    assert rule['EventPattern']['detail']['status'] == ['FAILED', 'TIMED_OUT', 'ABORTED']
+    assert rule['Targets'][0]['Arn'] == {'Fn::GetAtt': ['Reconcile', 'Arn']}
+
+
+def test_dead_letters_and_bad_ends_raise_alarms(plain: dict[str, Any]) -> None:
+    metrics = {body['MetricName'] for body in of_type(plain, 'AWS::CloudWatch::Alarm').values()}
+    assert {'ApproximateNumberOfMessagesVisible', 'MatchedEvents', '5XXError'} <= metrics
+
+
+def test_the_dashboard_is_json(plain: dict[str, Any]) -> None:
+    body = of_type(plain, 'AWS::CloudWatch::Dashboard')['Dashboard']['DashboardBody']['Fn::Sub']
+    assert len(json.loads(body)['widgets']) == 6

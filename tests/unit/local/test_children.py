@@ -1,0 +1,77 @@
+"""Programs that die with the local cloud."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from local import children
+from local.children import Child, free_port
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / 'log'
+
+
+def python(code: str, log: Path) -> Child:
+    return Child([sys.executable, '-u', '-c', code], folder=log.parent, log=log)
+
+
+def test_the_first_line_is_awaited(log: Path) -> None:
+    child = python('print("up"); import time; time.sleep(60)', log)
+    assert child.first_line(20) == 'up\n'
+    assert not child.ended()
+    child.stop()
+    assert child.ended()
+
+
+def test_a_program_that_ends_says_nothing_and_its_complaint_is_kept(log: Path) -> None:
+    child = python('import sys; sys.exit("no room")', log)
+    assert child.first_line(20) == ''
+    child.kill()
+    assert child.said() == 'no room'
+
+
+def test_a_program_that_keeps_silent_is_given_up(log: Path) -> None:
+    child = python('import time; time.sleep(60)', log)
+    assert child.first_line(0.01) == ''
+    child.kill()
+
+
+def test_a_program_that_does_not_listen_is_killed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, 'GRACE', 0.05)
+    child = python('import signal, time; signal.signal(15, signal.SIG_IGN); print("deaf"); time.sleep(60)', log)
+    assert child.first_line(20) == 'deaf\n'
+    child.stop()
+    assert child.ended()
+
+
+def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    code = """
+import pathlib, sys
+from local.children import Child
+child = Child(['sleep', '600'], folder=pathlib.Path('/'), log=pathlib.Path(sys.argv[1]))
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, '-c', code, str(tmp_path / 'log')]
+    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    while 'sleep' not in Path(f'/proc/{pid}/cmdline').read_text():
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait(10)
+    deadline = time.monotonic() + 10
+    while Path(f'/proc/{pid}').exists() and 'Z' not in Path(f'/proc/{pid}/stat').read_text().split(') ')[-1][:1]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_free_port_is_free() -> None:
+    assert 1024 < free_port() < 65536

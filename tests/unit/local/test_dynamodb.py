@@ -1,0 +1,186 @@
+"""Both stores under the same checks: AWS's engine, and moto behind its lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from infra.render import ROOT
+from local import backends, dynamodb
+from local.settings import REGION
+from tests.unit.local.conftest import Clients
+
+THREADS, ROUNDS = 8, 10
+
+DEFINITION: dict[str, Any] = {
+    'TableName': 'records',
+    'BillingMode': 'PAY_PER_REQUEST',
+    'KeySchema': [
+        {'AttributeName': 'project_id', 'KeyType': 'HASH'},
+        {'AttributeName': 'id', 'KeyType': 'RANGE'},
+    ],
+    'AttributeDefinitions': [
+        {'AttributeName': name, 'AttributeType': 'S'} for name in ('project_id', 'id', 'created_at')
+    ],
+    'LocalSecondaryIndexes': [
+        {
+            'IndexName': 'by_created_at',
+            'KeySchema': [
+                {'AttributeName': 'project_id', 'KeyType': 'HASH'},
+                {'AttributeName': 'created_at', 'KeyType': 'RANGE'},
+            ],
+            'Projection': {'ProjectionType': 'ALL'},
+        }
+    ],
+    'GlobalSecondaryIndexes': [
+        {
+            'IndexName': 'by_id',
+            'KeySchema': [{'AttributeName': 'id', 'KeyType': 'HASH'}],
+            'Projection': {'ProjectionType': 'KEYS_ONLY'},
+        }
+    ],
+}
+
+
+@pytest.fixture(scope='module')
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dynamodb.Engine]:
+    engine = dynamodb.engine(ROOT, '', tmp_path_factory.mktemp('engine') / 'log')
+    assert engine is not None, 'make setup fetches DynamoDB Local and Java'
+    engine.start()
+    engine.wait()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture(params=['engine', 'moto'])
+def store(request: pytest.FixtureRequest, aws: Clients, engine: dynamodb.Engine) -> Iterator[Any]:
+    """A client of a store that has the table, made in moto first as the stack makes it."""
+    aws('dynamodb').create_table(**DEFINITION)
+    if request.param == 'moto':
+        yield aws('dynamodb')
+        return
+    backends.pass_by(engine.url)
+    client = dynamodb.client(engine.url)
+    dynamodb.copy_tables(aws('dynamodb'), client)
+    yield client
+    client.delete_table(TableName='records')
+
+
+def key(id: str) -> dict[str, Any]:
+    return {'project_id': {'S': 'p'}, 'id': {'S': id}}
+
+
+def at_once(work: Callable[[int], None]) -> None:
+    barrier = threading.Barrier(THREADS)
+
+    def run(number: int) -> None:
+        barrier.wait(20)
+        work(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_new_record_has_one_writer(store: Any) -> None:
+    def race(id: str) -> int:
+        won: list[int] = []
+
+        def put(number: int) -> None:
+            try:
+                store.put_item(TableName='records', Item=key(id), ConditionExpression='attribute_not_exists(id)')
+                won.append(number)
+            except store.exceptions.ConditionalCheckFailedException:
+                pass
+
+        at_once(put)
+        return len(won)
+
+    assert [race(f'record{number}') for number in range(ROUNDS)] == [1] * ROUNDS
+
+
+def test_no_addition_is_lost(store: Any) -> None:
+    def add(number: int) -> None:
+        for _ in range(ROUNDS):
+            store.update_item(
+                TableName='records',
+                Key=key('counter'),
+                UpdateExpression='ADD n :one',
+                ExpressionAttributeValues={':one': {'N': '1'}},
+            )
+
+    at_once(add)
+    assert store.get_item(TableName='records', Key=key('counter'))['Item']['n']['N'] == str(THREADS * ROUNDS)
+
+
+def transaction(*ids: str, token: str) -> dict[str, Any]:
+    condition = 'attribute_not_exists(id)'
+    puts = [{'Put': {'TableName': 'records', 'Item': key(id), 'ConditionExpression': condition}} for id in ids]
+    return {'TransactItems': puts, 'ClientRequestToken': token}
+
+
+def test_a_transaction_is_all_or_nothing_and_tells_what_failed(store: Any) -> None:
+    store.put_item(TableName='records', Item=key('taken'))
+    with pytest.raises(store.exceptions.TransactionCanceledException) as error:
+        store.transact_write_items(**transaction('free', 'taken', token='refused'))
+    reasons = error.value.response['CancellationReasons']
+    assert [reason['Code'] for reason in reasons] == ['None', 'ConditionalCheckFailed']
+    assert 'Item' not in store.get_item(TableName='records', Key=key('free'))
+
+
+def test_a_repeated_token_changes_nothing_and_succeeds(store: Any) -> None:
+    store.transact_write_items(**transaction('once', token='repeated'))
+    store.transact_write_items(**transaction('once', token='repeated'))
+
+
+def test_indexes_find_what_the_table_holds(store: Any) -> None:
+    store.put_item(TableName='records', Item={**key('dated'), 'created_at': {'S': '2026'}, 'name': {'S': 'n'}})
+    local = store.query(
+        TableName='records',
+        IndexName='by_created_at',
+        ConsistentRead=True,
+        KeyConditionExpression='project_id = :p',
+        ExpressionAttributeValues={':p': {'S': 'p'}},
+    )
+    assert [item['name']['S'] for item in local['Items'] if 'name' in item] == ['n']
+    across = store.query(
+        TableName='records',
+        IndexName='by_id',
+        KeyConditionExpression='id = :id',
+        ExpressionAttributeValues={':id': {'S': 'dated'}},
+    )
+    assert across['Items'] == [key('dated')]
+
+
+def test_moto_is_forced_by_name(tmp_path: Path) -> None:
+    assert dynamodb.engine(ROOT, 'moto', tmp_path / 'log') is None
+
+
+def test_without_the_engine_moto_it_is(tmp_path: Path) -> None:
+    assert dynamodb.engine(tmp_path, '', tmp_path / 'log') is None
+
+
+def test_an_engine_that_does_not_start_is_told(tmp_path: Path) -> None:
+    engine = dynamodb.Engine(tmp_path, tmp_path / 'log')
+    engine.start()
+    with pytest.raises(RuntimeError, match='DYNAMODB=moto'):
+        engine.wait()
+    engine.stop()
+    assert not (tmp_path / 'log').exists()
+
+
+def test_later_clients_go_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('AWS_ENDPOINT_URL_DYNAMODB', '')
+    monkeypatch.setenv('AWS_ENDPOINT_URL_DYNAMODB_STREAMS', '')
+    dynamodb.redirect('http://127.0.0.1:1')
+    made = boto3.session.Session().client(
+        'dynamodb', region_name=REGION, aws_access_key_id='x', aws_secret_access_key='x'
+    )
+    assert made.meta.endpoint_url == 'http://127.0.0.1:1'

@@ -1,0 +1,47 @@
+"""The environment of ``make run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from local.settings import PACK_SIZE, Settings
+
+
+def test_defaults_are_those_of_the_readme() -> None:
+    settings = Settings.from_environment({})
+    assert (settings.port, settings.aws_port, settings.iscsi_port, settings.appliance_port) == (8776, 4566, 3260, 18700)
+    assert settings.state_dir == Path('.local').absolute()
+    assert settings.identity_url == 'http://127.0.0.1:8776/identity/v3'
+    assert settings.keystone_username == 'cinder'
+    assert settings.keystone_project == 'service'
+
+
+def test_an_external_keystone_is_the_identity() -> None:
+    settings = Settings.from_environment({'KEYSTONE_URL': 'http://keystone:5000/v3', 'KEYSTONE_PASSWORD': 'secret'})
+    assert settings.identity_url == 'http://keystone:5000/v3'
+    parameters = settings.parameters({}, {})
+    assert parameters['KeystoneUrl'] == 'http://keystone:5000/v3'
+    assert parameters['KeystonePassword'] == 'secret'
+
+
+@pytest.mark.parametrize('text', ['http', '-1', '0', '65536'])
+def test_a_wrong_port_is_refused_with_its_name_and_value(text: str) -> None:
+    with pytest.raises(ValueError, match=f"AWS_PORT='{text}'"):
+        Settings.from_environment({'AWS_PORT': text})
+
+
+def test_backends_are_given_or_the_default_ones() -> None:
+    default = {'lvm': {}}
+    assert Settings.from_environment({}).parameters(default, {})['Backends'] == '{"lvm": {}}'
+    assert Settings.from_environment({'BACKENDS': '{"a":1}'}).parameters(default, {})['Backends'] == '{"a":1}'
+
+
+def test_backends_that_are_no_json_are_refused() -> None:
+    with pytest.raises(ValueError, match='BACKENDS'):
+        Settings.from_environment({'BACKENDS': '{'})
+
+
+def test_packs_are_small_for_moto() -> None:
+    assert Settings.from_environment({}).parameters({}, {})['PackSize'] == str(PACK_SIZE) == '8388608'
