@@ -1,0 +1,103 @@
+"""How much of a pool may still be promised: thin and thick, reserve, over-subscription.
+
+Sizes are GiB. Source: Cinder's ``calculate_capacity_factors`` and ``calculate_max_over_subscription_ratio``.
+A pool that cannot tell a size says ``infinite`` or ``unknown``; callers ask ``is_limited`` first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+UNLIMITED = ('infinite', 'unknown')
+
+#: Ratio of a pool on ``auto`` that has provisioned nothing yet.
+INITIAL_AUTO_RATIO = 20
+
+
+def max_over_subscription_ratio(capabilities: Mapping[str, Any], default: str) -> float:
+    """Return the ratio in force for a pool: its own, or the scheduler's ``default``; ``auto`` derives it from use.
+
+    1.0 where it plays no part: without thin provisioning, or with an unlimited capacity.
+    Raises ValueError or TypeError for a ratio that is neither a number nor ``auto``.
+    """
+    total = capabilities.get('total_capacity_gb', 0)
+    free = capabilities.get('free_capacity_gb', 0)
+    if not capabilities.get('thin_provisioning_support') or total in UNLIMITED or free in UNLIMITED:
+        return 1.0
+    return ratio_of_limited(capabilities, default)
+
+
+def ratio_of_limited(capabilities: Mapping[str, Any], default: str) -> float:
+    """Return the same for a pool that is known to be thin and to have a limited capacity."""
+    ratio = capabilities.get('max_over_subscription_ratio') or default
+    if ratio != 'auto':
+        return float(ratio)
+    total, free = capabilities.get('total_capacity_gb', 0), capabilities.get('free_capacity_gb', 0)
+    provisioned = capabilities.get('provisioned_capacity_gb', capabilities.get('allocated_capacity_gb', 0))
+    if provisioned == 0:
+        return INITIAL_AUTO_RATIO
+    return 1 + float(provisioned) / float(total - free + 1)
+
+
+def to_cents(size: float) -> float:
+    """Round to two decimals, as Cinder does before it compares. (Whole numbers skip the slow ``round``.)"""
+    return size if size % 1 == 0 else round(size, 2)
+
+
+def space(
+    total: float, free: float, provisioned: float, reserved_percentage: float, ratio: float | None
+) -> tuple[int, float, float]:
+    """Return (reserve, total available, virtual free), unrounded; ``ratio`` is None for thick provisioning.
+
+    The reserve is whole GiB, rounded down, and taken off before the ratio multiplies. Thin: what the pool reports as
+    free plays no part. Thick: the smaller of the computed and the reported free space; the latter keeps its reserve.
+    """
+    reserve = math.floor(total * (reserved_percentage / 100)) if reserved_percentage else 0
+    if ratio is not None:
+        total_available = (total - reserve) * ratio
+        return reserve, total_available, total_available - provisioned
+    total_available = total - reserve
+    computed = total_available - provisioned
+    return reserve, total_available, free if free < computed else computed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CapacityFactors:
+    """Every number that a decision about capacity rests on, rounded to two decimals."""
+
+    total_capacity: float
+    free_capacity: float
+    reserved_capacity: int
+    total_reserved_available_capacity: float
+    max_over_subscription_ratio: float | None
+    total_available_capacity: float
+    provisioned_capacity: float
+    calculated_free_capacity: float
+    virtual_free_capacity: float
+    free_percent: float
+    provisioned_ratio: float
+    provisioned_type: str
+
+
+def capacity_factors(
+    total: float, free: float, provisioned: float, reserved_percentage: float, ratio: float | None
+) -> CapacityFactors:
+    """Return all factors of a pool with limited capacity; ``ratio`` is None for thick provisioning."""
+    reserve, total_available, virtual_free = space(total, free, provisioned, reserved_percentage, ratio)
+    return CapacityFactors(
+        total_capacity=float(total),
+        free_capacity=free,
+        reserved_capacity=reserve,
+        total_reserved_available_capacity=to_cents(float(total) - reserve),
+        max_over_subscription_ratio=ratio,
+        total_available_capacity=to_cents(total_available),
+        provisioned_capacity=provisioned,
+        calculated_free_capacity=to_cents(total_available - provisioned),
+        virtual_free_capacity=to_cents(virtual_free),
+        free_percent=to_cents(virtual_free / total_available * 100) if total_available else 0,
+        provisioned_ratio=to_cents(provisioned / total_available) if total_available else 0,
+        provisioned_type='thick' if ratio is None else 'thin',
+    )

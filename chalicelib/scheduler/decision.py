@@ -1,0 +1,86 @@
+"""The outcome of scheduling: the candidates, and why every other pool is not among them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chalicelib import errors
+from chalicelib.scheduler.request_spec import Retry
+
+#: A pool that may take the volume, and how much it is wanted: the sum of its weights.
+Candidate = tuple[str, float]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Removal:
+    """Pools that ``filter`` took out for one and the same reason.
+
+    ``filter`` is the name of a filter, or a step before the filters (``scheduler_max_attempts``, ``ServiceState``,
+    ``PoolReport``) or after them (``resource_backend``, ``check_host``, ``migration_policy``).
+    """
+
+    filter: str
+    pools: tuple[str, ...]
+    #: Fit for users: it names no host, extra spec or setting.
+    reason: str
+    #: For operators.
+    detail: str = ''
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Weighing:
+    """What one weigher said: raw weights by pool, before they were normalised and multiplied."""
+
+    weigher: str
+    multiplier: float
+    raw: dict[str, float]
+    #: Pools that could not be weighed and weigh 0, and why.
+    faults: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    """Best candidate first. Nobody is a candidate: ``summary`` tells users why, ``explain`` operators."""
+
+    candidates: list[Candidate]
+    removed: list[Removal]
+    #: The pools that the filters saw, in the order in which ties rank.
+    considered: list[str] = dataclasses.field(default_factory=list)
+    weighings: list[Weighing] = dataclasses.field(default_factory=list)
+    #: What to remember, should the request come back: ``retry.tried(winner)``. None when rescheduling is off.
+    retry: Retry | None = None
+
+    @property
+    def winner(self) -> str | None:
+        return self.candidates[0][0] if self.candidates else None
+
+    def require(self) -> str:
+        """Return the winner's name; raises NoValidBackend with the summary when there is none."""
+        if self.winner is None:
+            raise errors.NoValidBackend(reason=self.summary())
+        return self.winner
+
+    def summary(self) -> str:
+        """Return one text for users: per filter, how many pools it removed and the reason that met most of them."""
+        by_filter: dict[str, list[Removal]] = {}
+        for removal in self.removed:
+            by_filter.setdefault(removal.filter, []).append(removal)
+        return '; '.join(_clause(name, removals) for name, removals in by_filter.items()) or 'There are no pools.'
+
+    def explain(self) -> list[str]:
+        """Return the whole story for operators, a line per reason, with the names of the pools."""
+        lines = [f'considered {len(self.considered)}: {", ".join(self.considered)}']
+        for removal in self.removed:
+            detail = f' ({removal.detail})' if removal.detail else ''
+            lines.append(f'{removal.filter} removed {", ".join(removal.pools)}: {removal.reason}{detail}')
+        for weighing in self.weighings:
+            lines += [f'{weighing.weigher} weighs {pool} as 0: {why}' for pool, why in weighing.faults.items()]
+        return [*lines, *(f'candidate {name} weighs {weight:.6g}' for name, weight in self.candidates)]
+
+
+def _clause(name: str, removals: list[Removal]) -> str:
+    count = sum(len(removal.pools) for removal in removals)
+    reasons: dict[str, int] = {}
+    for removal in removals:
+        reasons[removal.reason] = reasons.get(removal.reason, 0) + len(removal.pools)
+    return f'{name} removed {count} {"pool" if count == 1 else "pools"}: {max(reasons, key=lambda key: reasons[key])}'

@@ -1,0 +1,213 @@
+"""Cinder's FilterScheduler as pure functions: a request and the pools in, a decision out.
+
+``schedule`` places a new volume; ``check_host``, ``retype`` and ``schedule_group`` are the other questions that
+Cinder asks of its scheduler. No function here fails for lack of a pool: the decision has no candidates then, and
+tells why. They raise Invalid for a hint that makes no sense at all (InstanceLocalityFilter).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from chalicelib.scheduler.config import SchedulerConfig
+from chalicelib.scheduler.decision import Candidate, Decision, Removal
+from chalicelib.scheduler.extra_specs import bool_from_string
+from chalicelib.scheduler.filters import FILTERS
+from chalicelib.scheduler.hosts import extract_host, in_backend
+from chalicelib.scheduler.pools import Obstacle, PoolState
+from chalicelib.scheduler.request import Request
+from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
+from chalicelib.scheduler.weighers import weigh_pools
+
+_NO_FACTS = Facts()
+_CHANCE = random.SystemRandom()
+
+
+def schedule(
+    spec: RequestSpec,
+    pools: Iterable[PoolState],
+    config: SchedulerConfig,
+    *,
+    facts: Facts = _NO_FACTS,
+    rng: random.Random = _CHANCE,
+    now: float | None = None,
+) -> Decision:
+    """Decide where a volume may go.
+
+    ``rng`` serves ChanceWeigher and the stochastic handler; ``now``, in seconds since the epoch, takes out pools with
+    stale reports (None: age does not matter). The caller claims the room on the winner, or on the next candidate if
+    the claim fails, and gives back what an earlier attempt had claimed.
+    """
+    states = list(pools)
+    spec, retry = _next_attempt(spec, config)
+    if retry and retry.num_attempts > config.scheduler_max_attempts:
+        reason = f'the request was tried {config.scheduler_max_attempts} times, and failed each time'
+        return Decision([], [_removal(states, 'scheduler_max_attempts', reason)])
+    considered, removed = _believable(states, config, now)
+    passed = considered
+    request = Request(spec, config, facts, rng)
+    for name in config.scheduler_default_filters:
+        if not passed:
+            break
+        passed, refused = FILTERS[name](request).run(passed)
+        removed += refused
+    candidates, weighings = weigh_pools(request, passed) if passed else ([], [])
+    decision = Decision(candidates, removed, [pool.name for pool in considered], weighings, retry)
+    if not spec.resource_backend:
+        return decision
+    return _only(decision, spec.resource_backend, 'resource_backend', 'the volume must be where its group or source is')
+
+
+def check_host(
+    spec: RequestSpec, pools: Iterable[PoolState], config: SchedulerConfig, backend: str, **options: Any
+) -> Decision:
+    """Decide whether ``backend`` may take the volume (migrate, manage, extend, create_snapshot).
+
+    A backend without '#pool' stands for its best pool. The options are those of ``schedule``.
+    """
+    decision = schedule(dataclasses.replace(spec, resource_backend=None), pools, config, **options)
+    return _only(decision, backend, 'check_host', 'another backend was asked for')
+
+
+def retype(
+    spec: RequestSpec,
+    pools: Iterable[PoolState],
+    config: SchedulerConfig,
+    current: str,
+    migration_policy: str,
+    **options: Any,
+) -> Decision:
+    """Decide where a volume with a new type may be; ``current`` is its ``cluster_name`` or ``host`` now.
+
+    It stays where it is, if that will do. A volume without '#pool' in its host may go to any pool of its backend.
+    Otherwise policy ``on-demand`` lets it go anywhere, ``never`` nowhere. The options are those of ``schedule``.
+    """
+    spec = dataclasses.replace(spec, vol_exists_on=current, resource_backend=None)
+    decision = schedule(spec, pools, config, **options)
+    stays = [candidate for candidate in decision.candidates if in_backend(candidate[0], current)]
+    if stays:
+        return dataclasses.replace(decision, candidates=stays)
+    if migration_policy == 'on-demand':
+        return decision
+    return _only(decision, current, 'migration_policy', 'the volume would have to move, and the policy is never')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GroupDecision:
+    """Where a group may live: candidates for the first volume's pool, best first, and the decisions behind them.
+
+    ``parts`` are about the group type first, then about each volume, up to the first that nobody can take.
+    """
+
+    candidates: list[Candidate]
+    parts: list[Decision]
+
+    @property
+    def winner(self) -> str | None:
+        """A pool; the group gets its backend, and its volumes any pools there."""
+        return self.candidates[0][0] if self.candidates else None
+
+    def summary(self) -> str:
+        """Return one text for users, of the part that failed or of the lack of a common backend."""
+        failed = next((part for part in self.parts if not part.candidates), None)
+        return failed.summary() if failed else 'No backend can take the group and all of its volumes.'
+
+
+def schedule_group(
+    group_spec: RequestSpec,
+    specs: Sequence[RequestSpec],
+    pools: Iterable[PoolState],
+    config: SchedulerConfig,
+    **options: Any,
+) -> GroupDecision:
+    """Decide which backend takes a group: one where every volume finds some pool, and that suits the group type.
+
+    ``group_spec`` has size 0 and ``group_specs``. The options are those of ``schedule``.
+    """
+    states = list(pools)
+    parts = [schedule(group_spec, states, config, **options)]
+    for spec in specs:
+        parts.append(schedule(spec, states, config, **options))
+        if not parts[-1].candidates:
+            return GroupDecision([], parts)
+    common = [{extract_host(name) for name, _ in part.candidates} for part in parts]
+    first = parts[1].candidates if specs else []
+    candidates = [found for found in first if all(extract_host(found[0]) in backends for backends in common)]
+    return GroupDecision(candidates, parts)
+
+
+def get_pools(
+    pools: Iterable[PoolState],
+    config: SchedulerConfig,
+    filters: Mapping[str, Any] | None = None,
+    volume_type: RequestSpec | None = None,
+) -> list[dict[str, Any]]:
+    """Return ``{name, capabilities}`` of pools whose service works, as ``GET /scheduler-stats/get_pools`` lists them.
+
+    ``filters``: ``name`` is compared exactly, every other key with the capability of that name. ``volume_type``: a
+    request without a size, of which only the extra specs count; the enabled filters run on it.
+    """
+    wanted = dict(filters or {})
+    name = wanted.pop('name', None)
+    found = [
+        pool
+        for pool in pools
+        if (pool.obstacle is None or pool.warning)
+        and (not name or pool.name == name)
+        and all(_equal(pool.capabilities.get(key), value) for key, value in wanted.items())
+    ]
+    if volume_type is not None:
+        fit = {name for name, _ in schedule(volume_type, found, config).candidates}
+        found = [pool for pool in found if pool.name in fit]
+    return [{'name': pool.name, 'capabilities': dict(pool.capabilities)} for pool in found]
+
+
+def _equal(capability: Any, value: Any) -> bool:
+    """Compare a capability with the text of a query string, as far as types allow."""
+    if capability is None or isinstance(value, type(capability)):
+        return bool(value == capability)
+    if isinstance(capability, bool):
+        return capability == bool_from_string(value)
+    return str(value) == str(capability)
+
+
+def _next_attempt(spec: RequestSpec, config: SchedulerConfig) -> tuple[RequestSpec, Retry | None]:
+    """Count this attempt; with a maximum of one there are no second attempts, and nothing is remembered."""
+    if config.scheduler_max_attempts == 1:
+        return dataclasses.replace(spec, retry=None), None
+    before = spec.retry or Retry()
+    retry = Retry(before.num_attempts + 1, before.backends)
+    return spec, retry
+
+
+def _believable(
+    pools: Iterable[PoolState], config: SchedulerConfig, now: float | None
+) -> tuple[list[PoolState], list[Removal]]:
+    """Take out the pools whose service takes no work, and those whose report is bad or stale."""
+    stale = Obstacle('PoolReport', f'the report is older than {config.report_max_age:g} s')
+    believable: list[PoolState] = []
+    others: dict[Obstacle, list[PoolState]] = {}
+    for pool in pools:
+        obstacle = pool.obstacle
+        if obstacle is None and now is not None and now - (pool.reported_at or now) > config.report_max_age:
+            obstacle = stale
+        if obstacle is None:
+            believable.append(pool)
+        else:
+            others.setdefault(obstacle, []).append(pool)
+    return believable, [_removal(group, *obstacle) for obstacle, group in others.items()]
+
+
+def _only(decision: Decision, backend: str, step: str, reason: str) -> Decision:
+    """Keep the candidates on ``backend``, and record the others as removed by ``step``."""
+    kept = [candidate for candidate in decision.candidates if in_backend(candidate[0], backend)]
+    others = tuple(name for name, _ in decision.candidates if not in_backend(name, backend))
+    removed = [*decision.removed, Removal(step, others, reason, f'only {backend}')] if others else decision.removed
+    return dataclasses.replace(decision, candidates=kept, removed=removed)
+
+
+def _removal(pools: Sequence[PoolState], step: str, reason: str, detail: str = '') -> Removal:
+    return Removal(step, tuple(pool.name for pool in pools), reason, detail)

@@ -1,0 +1,61 @@
+"""What a filter is: a test of one pool that says why the pool does not pass."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Hashable, Sequence
+
+from chalicelib.scheduler.decision import Removal
+from chalicelib.scheduler.pools import PoolState
+from chalicelib.scheduler.request import NONSENSE, Request
+
+_BROKEN = 'the report cannot be compared with what was asked for'
+
+
+class Filter(abc.ABC):
+    """Made anew for every request. Raises Invalid, when made, for a hint that makes no sense at all."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the request asks for nothing that this filter looks at: every pool passes."""
+        return False
+
+    @abc.abstractmethod
+    def refuse(self, pool: PoolState) -> Hashable:
+        """Return None if the pool passes, else why not: a key that pools refused for the same reason share.
+
+        May raise NONSENSE: the pool does not pass.
+        """
+
+    def explain(self, key: Hashable, pools: Sequence[PoolState]) -> tuple[str, str]:
+        """Return (reason, detail) for pools that were refused with ``key``.
+
+        The reason is shown to users: no names of hosts, no extra specs, no settings. The detail is for operators.
+        """
+        return str(key), ''
+
+    def run(self, pools: list[PoolState]) -> tuple[list[PoolState], list[Removal]]:
+        """Return the pools that pass, in their order, and the others by reason."""
+        if self.is_idle:
+            return pools, []
+        passed: list[PoolState] = []
+        refused: dict[Hashable, list[PoolState]] = {}
+        broken: dict[str, list[PoolState]] = {}
+        for pool in pools:
+            try:
+                key = self.refuse(pool)
+            except NONSENSE as error:
+                broken.setdefault(f'{type(error).__name__}: {error}', []).append(pool)
+                continue
+            if key is None:
+                passed.append(pool)
+            else:
+                refused.setdefault(key, []).append(pool)
+        removed = [self._removal(group, *self.explain(key, group)) for key, group in refused.items()]
+        return passed, removed + [self._removal(group, _BROKEN, text) for text, group in broken.items()]
+
+    def _removal(self, pools: Sequence[PoolState], reason: str, detail: str) -> Removal:
+        return Removal(type(self).__name__, tuple(pool.name for pool in pools), reason, detail)

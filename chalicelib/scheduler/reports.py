@@ -1,0 +1,112 @@
+"""From what services report to pools: Cinder's form of a capability report, taken apart.
+
+A report is ``{volume_backend_name, vendor_name, driver_version, storage_protocol, ..., pools: [{pool_name, ...}]}``;
+without the key ``pools`` it describes the backend's only pool. A bad report costs its own pools, never others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from chalicelib.scheduler.hosts import pool_or_default
+from chalicelib.scheduler.pools import PROTOCOL_VARIANTS, PoolState, seconds
+
+#: Keys that a pool takes from its backend when it has no value for them; nothing else is inherited.
+_FILLED = ('volume_backend_name', 'storage_protocol', 'vendor_name', 'driver_version', 'timestamp')
+#: Keys that it takes when it does not have them at all: a pool may switch a function off with null.
+_INHERITED = ('filter_function', 'goodness_function')
+
+#: Keys of a service that its pools' records repeat.
+_OF_SERVICE = ('availability_zone', 'disabled', 'frozen', 'up', 'reported_at')
+
+
+def pool_states(services: Iterable[Mapping[str, Any]]) -> list[PoolState]:
+    """Return the pools of all services, in the order of the services and of their reports.
+
+    A service: ``host``, ``availability_zone``, ``capabilities`` (its report, None: silent), and perhaps
+    ``cluster_name``, ``disabled``, ``frozen``, ``up``, ``reported_at``. Of a cluster the first service that takes work
+    stands for all. A report that cannot be read gives one pool, named as the backend, with a ``warning``.
+    """
+    return [PoolState.from_record(record) for service in _representatives(services) for record in pool_records(service)]
+
+
+def pool_records(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Take a service with its report apart into pool records, the form that ``PoolState.from_record`` reads.
+
+    Of two pools of one name the later counts.
+    """
+    of_service = {key: service[key] for key in _OF_SERVICE if key in service}
+    records = [
+        _record(service, of_service, pool, capabilities, warning) for pool, capabilities, warning in _pools(service)
+    ]
+    return list({record['name']: record for record in records}.values())
+
+
+def _representatives(services: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one service per backend, with the backend's newest report; in Cinder too a report is the cluster's."""
+    chosen: dict[str, Mapping[str, Any]] = {}
+    newest: dict[str, Mapping[str, Any]] = {}
+    for service in services:
+        backend = service.get('cluster_name') or service['host']
+        if backend not in chosen or (_takes_work(service) and not _takes_work(chosen[backend])):
+            chosen.pop(backend, None)  # pools rank by the place of the service that stands for them
+            chosen[backend] = service
+        if service.get('capabilities') is not None and _age_key(service) >= _age_key(newest.get(backend, {})):
+            newest[backend] = {key: service[key] for key in ('capabilities', 'reported_at') if key in service}
+    return [{**service, **newest.get(backend, {})} for backend, service in chosen.items()]
+
+
+def _age_key(service: Mapping[str, Any]) -> float:
+    return seconds(service.get('reported_at')) or 0
+
+
+def _takes_work(service: Mapping[str, Any]) -> bool:
+    return not service.get('disabled') and not service.get('frozen') and bool(service.get('up', True))
+
+
+def _pools(service: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield (name, capabilities, warning); without a name it stands for the whole backend."""
+    report = service.get('capabilities')
+    if not isinstance(report, dict):
+        yield '', report, ''
+        return
+    inherited = {key: report.get(key) for key in _FILLED}
+    inherited['timestamp'] = inherited['timestamp'] or service.get('reported_at')
+    inherited['storage_protocol'] = _variants(inherited['storage_protocol'])
+    inherited |= {key: report[key] for key in _INHERITED if key in report}
+    pools = report.get('pools')
+    if pools is None:
+        name = report.get('volume_backend_name') or pool_or_default(service['host'])
+        yield str(name), _merged(report, inherited), ''
+    elif not isinstance(pools, list):
+        yield '', report, 'pools is not a list'
+    else:
+        for pool in pools:
+            name = pool.get('pool_name') if isinstance(pool, dict) else None
+            if isinstance(name, str):
+                yield name, _merged(pool, inherited), ''
+            else:
+                yield '', report, 'a pool has no pool_name'
+
+
+def _record(
+    service: Mapping[str, Any], of_service: Mapping[str, Any], pool: str, capabilities: Any, warning: str
+) -> dict[str, Any]:
+    suffix = f'#{pool}' if pool else ''
+    host, cluster = service['host'] + suffix, service.get('cluster_name')
+    names = {'name': cluster + suffix, 'host': host, 'cluster_name': cluster + suffix} if cluster else {'name': host}
+    return {**of_service, **names, 'capabilities': capabilities, 'warning': warning}
+
+
+def _merged(pool: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**inherited, **pool}
+    for key in _FILLED:
+        if not merged[key]:
+            merged[key] = inherited[key]
+    merged['storage_protocol'] = _variants(merged['storage_protocol'])
+    return merged
+
+
+def _variants(protocol: Any) -> Any:
+    return PROTOCOL_VARIANTS.get(protocol, protocol) if isinstance(protocol, str) else protocol

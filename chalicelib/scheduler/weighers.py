@@ -1,0 +1,189 @@
+"""The weighers, which say how much each pool is wanted, and the handlers, which make an order of it."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+from chalicelib.errors import ExpressionError
+from chalicelib.scheduler.decision import Candidate, Weighing
+from chalicelib.scheduler.functions import evaluate_each, goodness_stats
+from chalicelib.scheduler.pools import PoolState
+from chalicelib.scheduler.request import NONSENSE, Request
+
+#: How far beyond the largest weight an infinite one counts: this many times the spread, or so much without a spread.
+_INFINITE_SPREADS = 100
+_INFINITE_OFFSET = 10000
+
+
+class Weigher(abc.ABC):
+    """Made anew for every request. Higher weights win, unless the multiplier is negative."""
+
+    multiplier = 1.0
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    @abc.abstractmethod
+    def weigh(self, pool: PoolState) -> float:
+        """Return the raw weight. May raise NONSENSE or ExpressionError: the pool weighs 0."""
+
+    def settle(self, weights: list[float]) -> list[float]:
+        """Replace weights that only the whole list can tell."""
+        return weights
+
+    def run(self, pools: Sequence[PoolState]) -> tuple[list[float], Weighing]:
+        """Return the raw weights in the order of the pools, and the same for the record."""
+        faults: dict[str, str] = {}
+        try:
+            weights = [self.weigh(pool) for pool in pools]
+        except (ExpressionError, *NONSENSE):
+            weights = [self._weigh_or_0(pool, faults) for pool in pools]
+        weights = self.settle(weights)
+        raw = dict(zip([pool.name for pool in pools], weights, strict=True))
+        return weights, Weighing(type(self).__name__, self.multiplier, raw, faults)
+
+    def _weigh_or_0(self, pool: PoolState, faults: dict[str, str]) -> float:
+        try:
+            return self.weigh(pool)
+        except (ExpressionError, *NONSENSE) as error:
+            faults[pool.name] = str(error)
+            return 0
+
+
+class CapacityWeigher(Weigher):
+    """Most room first. A pool that does not know its room is always wanted least, whatever the sign."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.multiplier = request.config.capacity_weight_multiplier
+        self.unlimited = -1 if self.multiplier > 0 else math.inf
+        self.known = request.free
+        self.default_ratio = request.config.max_over_subscription_ratio
+        self.thick = request.thick
+
+    def weigh(self, pool: PoolState) -> float:
+        if pool.name in self.known:
+            return self.known[pool.name]
+        free = pool.virtual_free_gb(self.default_ratio, self.thick)
+        return self.unlimited if free is None else free
+
+    def settle(self, weights: list[float]) -> list[float]:
+        """Put the infinite ones far beyond the others; with nothing to compare them to, all weigh 0."""
+        if math.inf not in weights:
+            return weights
+        finite = [weight for weight in weights if weight != math.inf]
+        if not finite:
+            return [0.0] * len(weights)
+        largest = max(finite)
+        far = largest + ((largest - min(finite)) * _INFINITE_SPREADS or _INFINITE_OFFSET)
+        return [far if weight == math.inf else weight for weight in weights]
+
+
+class AllocatedCapacityWeigher(Weigher):
+    """By the GiB of volumes there; by default the least first."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.multiplier = request.config.allocated_capacity_weight_multiplier
+
+    def weigh(self, pool: PoolState) -> float:
+        allocated: float = pool.allocated_capacity_gb
+        return allocated
+
+
+class VolumeNumberWeigher(Weigher):
+    """By the number of volumes there; by default the fewest first."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.multiplier = request.config.volume_number_multiplier
+
+    def weigh(self, pool: PoolState) -> float:
+        return self.request.facts.volume_counts.get(pool.host, 0)
+
+
+class GoodnessWeigher(Weigher):
+    """By the backend's own ``goodness_function``, 0 to 100; what is none of these numbers weighs 0."""
+
+    def weigh(self, pool: PoolState) -> float:
+        function = pool.capabilities.get('goodness_function')
+        if function is None:
+            return 0
+        values = list(evaluate_each(str(function), goodness_stats(pool), pool, self.request.spec))
+        ratings = [_rating(value) for value in values if not isinstance(value, ExpressionError)]
+        if not ratings:
+            raise next(value for value in values if isinstance(value, ExpressionError))
+        return max(ratings)
+
+
+def _rating(value: float) -> float:
+    if isinstance(value, bool):
+        return 100 if value else 0
+    return value if 0 <= value <= 100 else 0
+
+
+class ChanceWeigher(Weigher):
+    """At random."""
+
+    def weigh(self, pool: PoolState) -> float:
+        return self.request.rng.random()
+
+
+WEIGHERS: dict[str, type[Weigher]] = {
+    weigher.__name__: weigher
+    for weigher in (AllocatedCapacityWeigher, CapacityWeigher, ChanceWeigher, GoodnessWeigher, VolumeNumberWeigher)
+}
+
+
+def weigh_pools(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
+    """Return the candidates, best first, and what every weigher said about them."""
+    return HANDLERS[request.config.scheduler_weight_handler](request, pools)
+
+
+def ordered(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
+    """Sort by the sum of normalised weights (OrderedHostWeightHandler); ties keep the order of the pools."""
+    totals, weighings = _totals(request, pools, normalise)
+    best_first = sorted(range(len(pools)), key=totals.__getitem__, reverse=True)
+    return [(pools[index].name, totals[index]) for index in best_first], weighings
+
+
+def stochastic(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
+    """Draw the winner, with chances by the sum of raw weights (StochasticHostWeightHandler).
+
+    The others follow in the order of the pools, from the winner on and round: they are not sorted.
+    """
+    totals, weighings = _totals(request, pools, lambda weights: weights)
+    reached = list(itertools.accumulate(totals))
+    point = request.rng.random() * reached[-1]
+    winner = next((index for index, bound in enumerate(reached) if bound > point), 0)
+    candidates = [(pool.name, weight) for pool, weight in zip(pools, totals, strict=True)]
+    return candidates[winner:] + candidates[:winner], weighings
+
+
+def _totals(
+    request: Request, pools: list[PoolState], scale: Callable[[list[float]], list[float]]
+) -> tuple[list[float], list[Weighing]]:
+    totals = [0.0] * len(pools)
+    weighings = []
+    for name in request.config.scheduler_default_weighers:
+        weights, weighing = WEIGHERS[name](request).run(pools)
+        multiplier = weighing.multiplier
+        totals = [total + multiplier * weight for total, weight in zip(totals, scale(weights), strict=True)]
+        weighings.append(weighing)
+    return totals, weighings
+
+
+def normalise(weights: list[float]) -> list[float]:
+    """Map the smallest weight to 0 and the largest to 1; all to 0 if they are equal. One pool alone weighs 0."""
+    smallest, largest = min(weights), max(weights)
+    if smallest == largest:
+        return [0.0] * len(weights)
+    spread = float(largest) - float(smallest)
+    return [(weight - smallest) / spread for weight in weights]
+
+
+Handler = Callable[[Request, list[PoolState]], tuple[list[Candidate], list[Weighing]]]
+HANDLERS: dict[str, Handler] = {'OrderedHostWeightHandler': ordered, 'StochasticHostWeightHandler': stochastic}
