@@ -1,0 +1,184 @@
+"""The life of a backup: begin, copy its shards, commit, delete. Every step may be repeated, by anyone, at any time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chalicelib.backup import layout, shards
+from chalicelib.backup.crypto import DataKey
+from chalicelib.backup.keys import KeyWrapper
+from chalicelib.backup.layout import Geometry
+from chalicelib.backup.limits import Limits, Pool
+from chalicelib.backup.listing import ShardRef
+from chalicelib.backup.manifests import Backup, Manifest, load_backup, open_backup
+from chalicelib.backup.repository import Repository, exists
+from chalicelib.errors import BackupCanceled, IntegrityError, InvalidBackup, ObjectExists
+
+#: What a commit needs of a shard's manifest: its header, and the listing that holds for the shard.
+_Look = tuple[shards.Header, ShardRef]
+
+
+def begin_backup(
+    repository: Repository,
+    wrapper: KeyWrapper,
+    *,
+    lineage: str,
+    backup_id: str,
+    size: int,
+    parent: str | None = None,
+    geometry: Geometry | None = None,
+) -> Backup:
+    """Store the intent: from here on the collector spares what this backup may come to refer to.
+
+    ``size`` in bytes. Without ``parent`` (a backup's id in this lineage) the backup is full and has a data key of
+    its own; an incremental has its parent's key and geometry. A repeated call returns what the first one settled.
+    Raises InvalidBackup for a parent that is not there or does not fit, BackupCanceled once the backup is deleted.
+    """
+    running = layout.running_key(layout.check_id(lineage), layout.check_id(backup_id))
+    _refuse_deleted(repository, lineage, backup_id)
+    if exists(repository, layout.backup_key(lineage, backup_id)):
+        return open_backup(repository, wrapper, lineage, backup_id)
+    if not exists(repository, running):
+        older = _load_parent(repository, wrapper, lineage, parent)
+        backup = _incremental(older, backup_id, size) if older else _full(wrapper, lineage, backup_id, size, geometry)
+        _store_intent(repository, backup)
+    backup = open_backup(repository, wrapper, lineage, backup_id)
+    if (backup.size, backup.parent) != (size, parent):
+        raise InvalidBackup(reason=f'{backup_id} began with {backup.size} bytes and parent {backup.parent}')
+    _check_parent(repository, lineage, parent)
+    return backup
+
+
+def _full(wrapper: KeyWrapper, lineage: str, backup_id: str, size: int, geometry: Geometry | None) -> Backup:
+    geometry = geometry or Geometry()
+    layout.check_size(size, geometry)
+    plaintext, wrapped = wrapper.generate(lineage)
+    return Backup(lineage, backup_id, size, geometry, None, 0, wrapped, DataKey(plaintext, lineage))
+
+
+def _incremental(older: Manifest, backup_id: str, size: int) -> Backup:
+    layout.check_size(size, older.geometry)
+    shard_count = len(older.shards)
+    return Backup(older.lineage, backup_id, size, older.geometry, older.backup_id, shard_count, older.keys, older.key)
+
+
+def _load_parent(repository: Repository, wrapper: KeyWrapper, lineage: str, parent: str | None) -> Manifest | None:
+    if parent is None:
+        return None
+    _check_parent(repository, lineage, parent)
+    return load_backup(repository, wrapper, layout.backup_key(lineage, parent))
+
+
+def _store_intent(repository: Repository, backup: Backup) -> None:
+    try:
+        key = layout.running_key(backup.lineage, backup.backup_id)
+        repository.put(key, backup.encode(), if_none_match=True)
+    except ObjectExists:
+        return  # another attempt was first: what it settled holds
+
+
+def _check_parent(repository: Repository, lineage: str, parent: str | None) -> None:
+    """Also asked after the intent is stored: the data of a parent that is there then cannot be swept from under us."""
+    if parent is None:
+        return
+    deleted = exists(repository, layout.deleted_key(lineage, parent))
+    if deleted or not exists(repository, layout.backup_key(lineage, parent)):
+        raise InvalidBackup(reason=f'the parent {parent} is not there any more: do a full backup')
+
+
+def _refuse_deleted(repository: Repository, lineage: str, backup_id: str) -> None:
+    if exists(repository, layout.deleted_key(lineage, backup_id)):
+        raise BackupCanceled(id=backup_id)
+
+
+def commit_backup(
+    repository: Repository,
+    wrapper: KeyWrapper,
+    backup: Backup,
+    *,
+    created_at: str,
+    metadata: Mapping[str, Any],
+    limits: Limits | None = None,
+) -> Manifest:
+    """Make the backup be there: write its manifest, once all its shards are done.
+
+    ``metadata`` is any JSON, stored readable and authenticated. A repeated call returns the first one's manifest.
+    Raises ObjectMissing for a shard that is not done, BackupCanceled once the backup is deleted.
+    """
+    key = layout.backup_key(backup.lineage, backup.backup_id)
+    if not exists(repository, key):
+        looks = _look_at_shards(repository, backup, limits or Limits())
+        manifest = _assemble(backup, looks, created_at, metadata)
+        _check_running(repository, backup)
+        _store_manifest(repository, manifest)
+    _take_back_if_deleted(repository, backup)
+    return load_backup(repository, wrapper, key)
+
+
+def _assemble(backup: Backup, looks: Sequence[_Look], created_at: str, metadata: Mapping[str, Any]) -> Manifest:
+    headers = [header for header, _ in looks]
+    return Manifest(
+        lineage=backup.lineage,
+        backup_id=backup.backup_id,
+        size=backup.size,
+        geometry=backup.geometry,
+        parent=backup.parent,
+        keys=backup.keys,
+        key=backup.key,
+        shards=[ref for _, ref in looks],
+        object_count=sum(header.counts.packs for header in headers) + len(headers) + 1,
+        stored_bytes=sum(header.counts.stored + header.size for header in headers),
+        created_at=created_at,
+        metadata=dict(metadata),
+    )
+
+
+def _look_at_shards(repository: Repository, backup: Backup, limits: Limits) -> list[_Look]:
+    count = backup.geometry.shard_count(backup.size)
+    with Pool(limits.lookups) as pool:
+        looks = (functools.partial(_look_at_shard, repository, backup, index) for index in range(count))
+        return [future.result() for future in pool.ordered(looks)]
+
+
+def _look_at_shard(repository: Repository, backup: Backup, index: int) -> _Look:
+    object_key = layout.shard_key(backup.lineage, index, backup.backup_id)
+    header, references = shards.peek(repository, object_key, backup.key)
+    if header.counts.blocks != backup.geometry.blocks(backup.geometry.shard(backup.size, index)):
+        raise IntegrityError(key=object_key, reason=f'it lists {header.counts.blocks} blocks')
+    own = ShardRef(backup.backup_id, header.mac)
+    return header, references if isinstance(references, ShardRef) else own
+
+
+def _check_running(repository: Repository, backup: Backup) -> None:
+    """An intent that is gone was collected together with the tombstone of its backup."""
+    _refuse_deleted(repository, backup.lineage, backup.backup_id)
+    if not exists(repository, layout.running_key(backup.lineage, backup.backup_id)):
+        raise BackupCanceled(id=backup.backup_id)
+
+
+def _store_manifest(repository: Repository, manifest: Manifest) -> None:
+    try:
+        repository.put(manifest.object_key, manifest.encode(), if_none_match=True)
+    except ObjectExists:
+        return  # another attempt was first: it lists the same shards
+
+
+def _take_back_if_deleted(repository: Repository, backup: Backup) -> None:
+    """A delete that came between check and put found no manifest to delete: do it in its place."""
+    try:
+        _refuse_deleted(repository, backup.lineage, backup.backup_id)
+    except BackupCanceled:
+        repository.delete([layout.backup_key(backup.lineage, backup.backup_id)])
+        raise
+
+
+def delete_backup(repository: Repository, lineage: str, backup_id: str) -> None:
+    """Delete a backup, finished or not: one that runs is cancelled by it. Safe for any, whatever descends from it.
+
+    The data goes with the next ``gc.collect``, unless other backups refer to it.
+    """
+    layout.check_id(lineage)
+    repository.put(layout.deleted_key(lineage, layout.check_id(backup_id)), b'')
+    repository.delete([layout.backup_key(lineage, backup_id)])

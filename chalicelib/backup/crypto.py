@@ -1,0 +1,84 @@
+"""The data key of a chain of backups, and what it seals.
+
+A chain (a full backup and the incrementals that descend from it) has one data key of 256 bits. Its parts are derived
+from it, so block identities agree along the chain, and a key that names blocks never enciphers any.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+
+from blake3 import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from chalicelib.backup.layout import FORMAT
+from chalicelib.backup.repository import Data
+from chalicelib.errors import IntegrityError
+
+KEY_SIZE = 32
+HASH_SIZE = 32
+NONCE_SIZE = 12
+TAG_SIZE = 16
+
+#: What sealing adds to a block.
+SEAL_SIZE = NONCE_SIZE + TAG_SIZE
+
+
+class DataKey:
+    """A chain's data key at work. Thread-safe."""
+
+    def __init__(self, plaintext: bytes, lineage: str) -> None:
+        self._identity_key = derive('identity', plaintext)
+        self._mac_key = derive('mac', plaintext)
+        self._blocks = AESGCM(derive('blocks', plaintext))
+        self._tables = AESGCM(derive('tables', plaintext))
+        self._context = f'{FORMAT}|{lineage}|'.encode()
+
+    def identity(self, data: Data) -> bytes:
+        """The keyed hash that names a block within its chain: it tells an outsider nothing about the content."""
+        return blake3(data, key=self._identity_key).digest()
+
+    def mac(self, object_key: str, data: Data) -> bytes:
+        """Binds bytes to the key of the object they stand in, so none passes for another."""
+        return blake3(object_key.encode() + b'\0' + data, key=self._mac_key).digest()
+
+    def check_mac(self, object_key: str, data: Data, mac: bytes) -> None:
+        """Raises IntegrityError."""
+        if not hmac.compare_digest(self.mac(object_key, data), mac):
+            raise IntegrityError(key=object_key, reason='its authentication code is wrong')
+
+    def seal_block(self, identity: bytes, data: Data, into: memoryview) -> None:
+        """Encrypt a block's payload into exactly ``len(data) + SEAL_SIZE`` bytes: nonce, ciphertext, tag.
+
+        Nonces are random: 2**32 blocks (2 PiB of changes) under one key keep a collision below 2**-32.
+        """
+        nonce = os.urandom(NONCE_SIZE)
+        into[:NONCE_SIZE] = nonce
+        self._blocks.encrypt_into(nonce, data, self._context + identity, into[NONCE_SIZE:])
+
+    def open_block(self, identity: bytes, frame: Data, into: memoryview) -> None:
+        """Decrypt a frame into exactly ``len(frame) - SEAL_SIZE`` bytes. Raises InvalidTag."""
+        view = memoryview(frame)
+        self._blocks.decrypt_into(view[:NONCE_SIZE], view[NONCE_SIZE:], self._context + identity, into)
+
+    def seal_table(self, object_key: str, data: Data) -> bytes:
+        nonce = os.urandom(NONCE_SIZE)
+        return nonce + self._tables.encrypt(nonce, data, self._context + object_key.encode())
+
+    def open_table(self, object_key: str, sealed: bytes) -> bytes:
+        """Raises IntegrityError."""
+        try:
+            return self._tables.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], self._context + object_key.encode())
+        except (InvalidTag, ValueError) as error:
+            raise IntegrityError(key=object_key, reason='its entries do not decrypt') from error
+
+
+def digest(data: Data) -> bytes:
+    """Unkeyed: lets the collector notice damage without any key."""
+    return blake3(data).digest()
+
+
+def derive(purpose: str, *secrets: bytes) -> bytes:
+    return blake3(b''.join(secrets), derive_key_context=f'{FORMAT} {purpose}').digest()

@@ -1,0 +1,45 @@
+"""The backup engine, as tasks see it.
+
+A backup:  ``begin_backup`` -> ``backup_shard`` for each shard of ``plan`` -> ``commit_backup``
+A worker:  ``open_backup`` -> ``backup_shard``, again with its cursor until it is done
+A restore: ``load_backup`` -> ``restore_shard`` for each of its shards, in any order
+The rest:  ``delete_backup``, ``collect``, ``verify_backup``, ``list_backups``
+
+All of it is idempotent: repeated, doubled or killed anywhere, a backup is either not there or there and whole.
+"""
+
+from __future__ import annotations
+
+from chalicelib.backup.backup import begin_backup, commit_backup, delete_backup
+from chalicelib.backup.copier import ShardResult, backup_shard
+from chalicelib.backup.gc import Collected, Lease, collect
+from chalicelib.backup.layout import Geometry, Shard, plan
+from chalicelib.backup.limits import Limits
+from chalicelib.backup.manifests import Backup, Manifest, list_backups, load_backup, open_backup, peek_backup
+from chalicelib.backup.restore import RestoreResult, restore_shard
+from chalicelib.backup.verify import VerifyResult, verify_backup
+
+__all__ = [
+    'Backup',
+    'Collected',
+    'Geometry',
+    'Lease',
+    'Limits',
+    'Manifest',
+    'RestoreResult',
+    'Shard',
+    'ShardResult',
+    'VerifyResult',
+    'backup_shard',
+    'begin_backup',
+    'collect',
+    'commit_backup',
+    'delete_backup',
+    'list_backups',
+    'load_backup',
+    'open_backup',
+    'peek_backup',
+    'plan',
+    'restore_shard',
+    'verify_backup',
+]

@@ -1,0 +1,199 @@
+"""The collector: what no backup of a lineage can refer to any more is deleted. It marks and sweeps; nothing is counted.
+
+Packs belong to one shard, and only manifests of that shard refer to them: each shard is marked and swept by itself,
+in bounded memory and time. The order of looking is what makes it safe beside running backups and deletes:
+
+1. the objects of the shard;  2. tombstones;  3. manifests;  4. intents;  then references are read, and last of all
+5. the lease is confirmed, and what was seen in 1 and is referred to by nothing is deleted.
+
+Whoever can come to refer to a pack later is either in 4, and then all it wrote and all its parent refers to is live;
+or it began after 4, and then its parent was there after 4 and is in 3 or 4 itself. Only the collector removes intents,
+those of backups long finished or deleted, so none can vanish between 3 and 4 unless the lease was lost.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from chalicelib.backup import documents, layout, shards
+from chalicelib.backup.limits import Cursor, Deadline
+from chalicelib.backup.listing import ShardRef
+from chalicelib.backup.repository import ObjectInfo, Repository
+from chalicelib.errors import IntegrityError, ObjectMissing
+
+#: Seconds: an object younger than this is left alone, a tombstone and an intent stay that long. Longer than any
+#: execution may still run after its backup was deleted.
+GRACE = 7 * 24 * 3600.0
+
+#: Objects of one shard, by the first segment of their keys.
+_KINDS = ('packs', 'partial', 'shards')
+
+
+class Lease(Protocol):
+    """The right to collect a lineage, granted to one collector at a time with a fencing token."""
+
+    def confirm(self) -> None:
+        """Ask whether ours is still the newest token granted. Raises LeaseLost."""
+
+
+class Collected(NamedTuple):
+    """Objects and bytes deleted by this call. ``cursor`` goes into the next one unless ``done``."""
+
+    done: bool
+    cursor: Cursor | None
+    objects: int
+    bytes: int
+
+
+class _Census(NamedTuple):
+    """The backups that are not deleted: finished, or running (and the parent's id)."""
+
+    finished: set[str]
+    running: dict[str, str | None]
+
+
+def collect(
+    repository: Repository,
+    lineage: str,
+    *,
+    lease: Lease,
+    grace: float = GRACE,
+    clock: Callable[[], float] = time.time,
+    deadline: Deadline = lambda: math.inf,
+    reserve: float = 20.0,
+    cursor: Cursor | None = None,
+) -> Collected:
+    """Delete what no backup of the lineage needs. Needs no key. May be stopped anywhere and repeated.
+
+    Looks at the time between shards. Raises LeaseLost; IntegrityError when a manifest that must be marked from is
+    damaged or gone: then nothing of its shard is deleted, until that backup is.
+    """
+    sweep = _Sweep(repository, layout.check_id(lineage), lease, clock() - grace)
+    if cursor is None:
+        sweep.tidy()
+    index = sweep.next_shard(int(cursor['after']) if cursor else -1)
+    while index is not None:
+        sweep.shard(index)
+        following = sweep.next_shard(index)
+        if following is not None and deadline() < reserve:
+            return Collected(False, {'after': index}, sweep.objects, sweep.bytes)
+        index = following
+    return Collected(True, None, sweep.objects, sweep.bytes)
+
+
+class _Sweep:
+    """One call's work. ``before`` is the time up to which an object is old enough to be deleted."""
+
+    def __init__(self, repository: Repository, lineage: str, lease: Lease, before: float) -> None:
+        self.objects = 0
+        self.bytes = 0
+        self._repository = repository
+        self._lineage = lineage
+        self._lease = lease
+        self._before = before
+
+    def tidy(self) -> None:
+        """Remove what stands for backups that are over: then their data is nobody's, and the shards are swept of it.
+
+        An intent goes before its tombstone, or a late commit would find the one and miss the other.
+        """
+        deleted = self._list('deleted')
+        finished = [info for info in self._list('backups') if info.modified <= self._before]
+        over = [info for info in deleted if info.modified <= self._before]
+        self._delete([*self._beside(over + finished, 'running'), *self._beside(deleted, 'backups')])
+        self._delete(over)
+
+    def next_shard(self, after: int) -> int | None:
+        """The next shard of which there is any object."""
+        found = (self._first(f'{kind}/{self._lineage}/', after) for kind in _KINDS)
+        return min((index for index in found if index is not None), default=None)
+
+    def _first(self, prefix: str, after: int) -> int | None:
+        start = f'{prefix}{after:05d}/~' if after >= 0 else ''
+        info = next(iter(self._repository.list(prefix, start)), None)
+        return _shard_of(info.key) if info else None
+
+    def shard(self, index: int) -> None:
+        """Mark and sweep one shard."""
+        seen = self._objects(index)
+        census = self._take_census()
+        live = self._mark(index, census, seen)
+        dead = (info for info in seen if not (info.key in live or _backup_of(info.key) in census.running))
+        self._delete([info for info in dead if info.modified <= self._before])
+
+    def _list(self, kind: str) -> list[ObjectInfo]:
+        return list(self._repository.list(f'{kind}/{self._lineage}/'))
+
+    def _beside(self, infos: Iterable[ObjectInfo], kind: str) -> Iterator[ObjectInfo]:
+        """The objects of the same backups that are of another kind."""
+        backups = {_name_of(info.key) for info in infos}
+        return (info for info in self._list(kind) if _name_of(info.key) in backups)
+
+    def _objects(self, index: int) -> list[ObjectInfo]:
+        prefixes = (f'{kind}/{self._lineage}/{index:05d}/' for kind in _KINDS)
+        return [info for prefix in prefixes for info in self._repository.list(prefix)]
+
+    def _take_census(self) -> _Census:
+        """In this order: see the module's docstring."""
+        deleted, finished, running = (self._names(kind) for kind in ('deleted', 'backups', 'running'))
+        parents = {backup: self._parent_of(backup) for backup in running - deleted}
+        return _Census(finished - deleted, parents)
+
+    def _names(self, kind: str) -> set[str]:
+        return {_name_of(info.key) for info in self._list(kind)}
+
+    def _parent_of(self, backup: str) -> str | None:
+        key = layout.running_key(self._lineage, backup)
+        parent: str | None = documents.peek(key, self._repository.get(key).data)['parent']
+        return parent
+
+    def _mark(self, index: int, census: _Census, seen: Iterable[ObjectInfo]) -> set[str]:
+        """Keys of all that is referred to in this shard by a finished backup, a running one, or its parent."""
+        parents = {parent for parent in census.running.values() if parent}
+        live: set[str] = set()
+        for backup in census.finished | census.running.keys() | parents:
+            try:
+                live.update(self._references(index, backup))
+            except ObjectMissing as error:
+                if backup in census.finished:
+                    _check_never_there(backup, seen, error)
+        return live
+
+    def _references(self, index: int, backup: str) -> Iterator[str]:
+        key = layout.shard_key(self._lineage, index, backup)
+        _, named = shards.peek(self._repository, key)
+        yield key
+        if isinstance(named, ShardRef):
+            yield from self._references(index, named.backup)
+        else:
+            yield from (pack.key for pack in named)
+
+    def _delete(self, infos: Sequence[ObjectInfo]) -> None:
+        if not infos:
+            return
+        self._lease.confirm()
+        self._repository.delete([info.key for info in infos])
+        self.objects += len(infos)
+        self.bytes += sum(info.size for info in infos)
+
+
+def _check_never_there(backup: str, seen: Iterable[ObjectInfo], error: ObjectMissing) -> None:
+    """A backup of a smaller volume has no object in this shard. One that has, and no manifest, is damaged."""
+    if any(_backup_of(info.key) == backup for info in seen):
+        key = str(error.facts['key'])
+        raise IntegrityError(key=key, reason='it is gone; nothing is swept beside it') from error
+
+
+def _name_of(key: str) -> str:
+    return key.rpartition('/')[2]
+
+
+def _shard_of(key: str) -> int:
+    return int(key.split('/')[2])
+
+
+def _backup_of(key: str) -> str:
+    return key.split('/')[3]

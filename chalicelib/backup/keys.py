@@ -1,0 +1,126 @@
+"""How a chain's data key is wrapped, so that it may lie beside the data: by KMS (see ``s3``), or to a recovery key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from chalicelib.backup.crypto import KEY_SIZE, NONCE_SIZE, derive
+from chalicelib.errors import KeyUnavailable
+
+#: One data key, wrapped in one or more ways: name of the way -> base64. It is stored in manifests in clear.
+WrappedKeys = Mapping[str, str]
+
+KMS = 'kms'
+RECOVERY = 'recovery'
+
+
+class KeyWrapper(Protocol):
+    """Makes data keys and opens wrapped ones. Raises KeyUnavailable."""
+
+    def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
+        """A new data key of 32 bytes, in clear and wrapped; wrapped, it opens for this lineage only."""
+
+    def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes: ...
+
+
+def decode_wrapped(lineage: str, wrapped: WrappedKeys, way: str) -> bytes:
+    """The data key as wrapped in one ``way``. Raises KeyUnavailable when it was not wrapped so."""
+    try:
+        return base64.b64decode(wrapped[way], validate=True)
+    except KeyError as error:
+        reason = f'it is wrapped by {", ".join(sorted(wrapped)) or "nothing"}, not by {way}'
+        raise KeyUnavailable(lineage=lineage, reason=reason) from error
+    except (binascii.Error, TypeError, ValueError) as error:
+        raise KeyUnavailable(lineage=lineage, reason=f'what {way} wrapped is not base64') from error
+
+
+class RecoveryKeyWrapper:
+    """Data keys wrapped to an X25519 key pair. Wrapping needs the public half only, so the service holds no more.
+
+    A wrapped key is an ephemeral public key (32 bytes), then the AES-256-GCM sealed data key. Its key is used once,
+    which is why its nonce may be zero.
+    """
+
+    def __init__(self, public: bytes, private: bytes | None = None) -> None:
+        self._public = X25519PublicKey.from_public_bytes(public)
+        self._private = X25519PrivateKey.from_private_bytes(private) if private else None
+
+    @classmethod
+    def from_private(cls, private: bytes) -> RecoveryKeyWrapper:
+        return cls(public_half(private), private)
+
+    def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
+        plaintext = os.urandom(KEY_SIZE)
+        return plaintext, self.wrap(lineage, plaintext)
+
+    def wrap(self, lineage: str, plaintext: bytes) -> WrappedKeys:
+        ephemeral = X25519PrivateKey.generate()
+        sender = _raw(ephemeral.public_key())
+        cipher = AESGCM(derive('recovery', ephemeral.exchange(self._public), sender, _raw(self._public)))
+        sealed = sender + cipher.encrypt(bytes(NONCE_SIZE), plaintext, lineage.encode())
+        return {RECOVERY: base64.b64encode(sealed).decode()}
+
+    def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes:
+        sealed = decode_wrapped(lineage, wrapped, RECOVERY)
+        if self._private is None:
+            raise KeyUnavailable(lineage=lineage, reason='only the public half of the recovery key is here')
+        sender = sealed[:KEY_SIZE]
+        try:
+            shared = self._private.exchange(X25519PublicKey.from_public_bytes(sender))
+            cipher = AESGCM(derive('recovery', shared, sender, _raw(self._public)))
+            return cipher.decrypt(bytes(NONCE_SIZE), sealed[KEY_SIZE:], lineage.encode())
+        except (InvalidTag, ValueError) as error:
+            raise KeyUnavailable(lineage=lineage, reason='the recovery key is another one, or it is damaged') from error
+
+
+class RecoverableKeyWrapper:
+    """Wraps a data key twice: as ``primary`` does, and to a recovery key for the day when that is lost."""
+
+    def __init__(self, primary: KeyWrapper, recovery: RecoveryKeyWrapper) -> None:
+        self._primary = primary
+        self._recovery = recovery
+
+    def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
+        plaintext, wrapped = self._primary.generate(lineage)
+        return plaintext, {**wrapped, **self._recovery.wrap(lineage, plaintext)}
+
+    def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes:
+        return self._primary.unwrap(lineage, wrapped)
+
+
+def write_recovery_key(path: Path) -> bytes:
+    """Make a key pair, store the private half in a new file that only its owner reads, return the public half."""
+    private = os.urandom(KEY_SIZE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, 'w') as file:
+        file.write(private.hex() + '\n')
+    return public_half(private)
+
+
+def read_recovery_key(path: Path) -> RecoveryKeyWrapper:
+    """Raises KeyUnavailable when the file is not one that ``write_recovery_key`` wrote."""
+    try:
+        private = bytes.fromhex(path.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise KeyUnavailable(f'{path} is not a recovery key: {error}') from error
+    if len(private) != KEY_SIZE:
+        raise KeyUnavailable(f'{path} is not a recovery key: it has {len(private)} bytes, not {KEY_SIZE}')
+    return RecoveryKeyWrapper.from_private(private)
+
+
+def public_half(private: bytes) -> bytes:
+    return _raw(X25519PrivateKey.from_private_bytes(private).public_key())
+
+
+def _raw(public: X25519PublicKey) -> bytes:
+    return public.public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -1,0 +1,150 @@
+"""The intent, with which a backup begins, and the manifest, with which it is there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from chalicelib.backup import documents, layout, shards
+from chalicelib.backup.crypto import DataKey, digest
+from chalicelib.backup.keys import KeyWrapper, WrappedKeys
+from chalicelib.backup.layout import Geometry
+from chalicelib.backup.listing import Listing, ShardRef
+from chalicelib.backup.repository import Repository
+from chalicelib.errors import IntegrityError, ObjectMissing
+
+#: Named in manifests for readers of another day; another choice would be another format.
+ALGORITHMS = {
+    'identity': 'blake3-256-keyed',
+    'compression': 'zstd',
+    'cipher': 'aes-256-gcm',
+    'mac': 'blake3-256-keyed',
+    'key_derivation': 'blake3-derive-key',
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backup:
+    """What is settled when a backup begins. ``size`` in bytes; ``parent`` is a backup's id, with that many shards."""
+
+    lineage: str
+    backup_id: str
+    size: int
+    geometry: Geometry
+    parent: str | None
+    parent_shards: int
+    keys: WrappedKeys
+    key: DataKey = dataclasses.field(repr=False)
+
+    def encode(self) -> bytes:
+        body = _common(self) | {'parent_shards': self.parent_shards}
+        return documents.encode(self.key, layout.running_key(self.lineage, self.backup_id), body)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifest:
+    """A finished backup, as its manifest tells. ``created_at`` and ``metadata`` are the caller's own.
+
+    ``object_count`` and ``stored_bytes`` are of this backup alone: what it shares with older ones is not in them.
+    """
+
+    lineage: str
+    backup_id: str
+    size: int
+    geometry: Geometry
+    parent: str | None
+    keys: WrappedKeys
+    key: DataKey = dataclasses.field(repr=False)
+    shards: list[ShardRef] = dataclasses.field(repr=False)
+    object_count: int
+    stored_bytes: int
+    created_at: str
+    metadata: dict[str, Any]
+
+    @property
+    def object_key(self) -> str:
+        return layout.backup_key(self.lineage, self.backup_id)
+
+    @property
+    def root_hash(self) -> str:
+        """Hex; stands for every byte of the volume."""
+        return digest(b''.join(bytes.fromhex(shard.mac) for shard in self.shards)).hex()
+
+    def encode(self) -> bytes:
+        own = ('object_count', 'stored_bytes', 'created_at', 'metadata', 'root_hash', 'shards')
+        body = _common(self) | {'algorithms': ALGORITHMS} | {name: getattr(self, name) for name in own}
+        return documents.encode(self.key, self.object_key, body)
+
+
+def _common(backup: Backup | Manifest) -> documents.Body:
+    return {
+        'lineage': backup.lineage,
+        'backup': backup.backup_id,
+        'parent': backup.parent,
+        'size': backup.size,
+        'block_size': backup.geometry.block_size,
+        'shard_size': backup.geometry.shard_size,
+        'keys': dict(backup.keys),
+    }
+
+
+def _fields(body: documents.Body, key: DataKey) -> dict[str, Any]:
+    """The arguments that both classes share."""
+    geometry = Geometry(body['block_size'], body['shard_size'])
+    named = {name: body[name] for name in ('lineage', 'size', 'parent', 'keys')}
+    return {**named, 'backup_id': body['backup'], 'geometry': geometry, 'key': key}
+
+
+def open_backup(repository: Repository, wrapper: KeyWrapper, lineage: str, backup_id: str) -> Backup:
+    """Take up a backup that ``begin_backup`` began; one that is finished may be taken up too, to find that out.
+
+    Raises ObjectMissing when it was never begun, or was deleted; IntegrityError; KeyUnavailable.
+    """
+    object_key = layout.running_key(lineage, backup_id)
+    try:
+        data = repository.get(object_key).data
+    except ObjectMissing:  # the collector removes the intents of finished backups
+        object_key = layout.backup_key(lineage, backup_id)
+        data = repository.get(object_key).data
+    body, key = documents.decode(object_key, lineage, data, wrapper)
+    return Backup(**_fields(body, key), parent_shards=body.get('parent_shards', 0))
+
+
+def load_backup(
+    repository: Repository, wrapper: KeyWrapper, manifest_key: str, *, root_hash: str | None = None
+) -> Manifest:
+    """Read a backup manifest and verify it: its own code, its root hash, and that this is ``root_hash`` if given.
+
+    Raises ObjectMissing when there is no such backup; IntegrityError; KeyUnavailable.
+    """
+    lineage, _ = layout.parse_backup_key(manifest_key)
+    body, key = documents.decode(manifest_key, lineage, repository.get(manifest_key).data, wrapper)
+    own = {name: body[name] for name in ('object_count', 'stored_bytes', 'created_at', 'metadata')}
+    manifest = Manifest(**_fields(body, key), **own, shards=[ShardRef(*shard) for shard in body['shards']])
+    if manifest.root_hash != body['root_hash'] or root_hash not in (None, manifest.root_hash):
+        raise IntegrityError(key=manifest_key, reason='its root hash is not that of this backup')
+    return manifest
+
+
+def load_shard(repository: Repository, backup: Backup | Manifest, index: int, ref: ShardRef) -> Listing:
+    """The listing that ``ref`` names. Raises ObjectMissing, IntegrityError: also for another listing in its place."""
+    object_key = layout.shard_key(backup.lineage, index, ref.backup)
+    header, listing = shards.load(repository, backup.key, object_key)
+    if header.mac != ref.mac:
+        raise IntegrityError(key=object_key, reason='it is not the shard manifest that the backup names')
+    return listing
+
+
+def list_backups(repository: Repository, lineage: str = '') -> Iterator[str]:
+    """Yield the keys of the manifests of one lineage, or of all; not of deleted backups."""
+    prefix = f'{layout.check_id(lineage)}/' if lineage else ''
+    deleted = {info.key.partition('/')[2] for info in repository.list(f'deleted/{prefix}')}
+    for info in repository.list(f'backups/{prefix}'):
+        if info.key.partition('/')[2] not in deleted:
+            yield info.key
+
+
+def peek_backup(repository: Repository, manifest_key: str) -> documents.Body:
+    """What a manifest says, unverified: no key is needed. Raises ObjectMissing; IntegrityError for what cannot be."""
+    return documents.peek(manifest_key, repository.get(manifest_key).data)

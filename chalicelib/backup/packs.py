@@ -1,0 +1,136 @@
+"""Packs: blocks of one shard stored together, so that a GiB costs some thirty requests, not two thousand."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from chalicelib.backup.crypto import SEAL_SIZE, DataKey
+from chalicelib.backup.limits import Limits, Pool
+from chalicelib.backup.listing import Entry, Pack
+from chalicelib.backup.repository import Data, Repository
+from chalicelib.errors import IntegrityError
+
+
+class PackWriter:
+    """Fills packs, and puts full ones while the next one fills.
+
+    ``first`` is the number of the first pack, ``prefix`` begins every key. ``packs`` are those filled so far; they
+    are stored once ``finish`` has returned.
+    """
+
+    def __init__(
+        self, repository: Repository, key: DataKey, prefix: str, first: int, capacity: int, pool: Pool
+    ) -> None:
+        self.packs: list[Pack] = []
+        self._repository = repository
+        self._key = key
+        self._prefix = prefix
+        self._first = first
+        self._capacity = capacity
+        self._pool = pool
+        self._buffer: memoryview | None = None
+        self._used = 0
+        self._under_way: collections.deque[tuple[Future[None], memoryview]] = collections.deque()
+
+    def add(self, identity: bytes, payload: Data, flags: int) -> Entry:
+        """Seal a payload into the current pack; return where it lies."""
+        length = len(payload) + SEAL_SIZE
+        if self._used + length > self._capacity:
+            self._send()
+        buffer = self._buffer = self._buffer or self._take_buffer()
+        self._key.seal_block(identity, payload, buffer[self._used : self._used + length])
+        entry = Entry(identity, self._first + len(self.packs), self._used, length, flags)
+        self._used += length
+        return entry
+
+    def finish(self) -> None:
+        """Store what is left and wait for all of it. Raises what any put raised."""
+        self._send()
+        while self._under_way:
+            self._reclaim()
+
+    def _send(self) -> None:
+        if self._buffer is None:
+            return
+        pack = Pack(f'{self._prefix}{len(self.packs):04d}', self._used)
+        put = functools.partial(self._repository.put, pack.key, self._buffer[: self._used])
+        self._under_way.append((self._pool.submit(put), self._buffer))
+        self.packs.append(pack)
+        self._buffer, self._used = None, 0
+
+    def _take_buffer(self) -> memoryview:
+        """One buffer fills while those of the puts under way empty; then they are used again."""
+        if len(self._under_way) > self._pool.width:
+            return self._reclaim()
+        return memoryview(bytearray(self._capacity))
+
+    def _reclaim(self) -> memoryview:
+        future, buffer = self._under_way.popleft()
+        future.result()
+        return buffer
+
+
+class Frame(NamedTuple):
+    """One stored block, and the blocks of the shard that it is the content of."""
+
+    entry: Entry
+    blocks: list[int]
+
+
+class Run(NamedTuple):
+    """Frames of one pack that one range read fetches: bytes ``start`` to ``stop``."""
+
+    pack: Pack
+    start: int
+    stop: int
+    frames: list[Frame]
+
+    def fetch(self, repository: Repository) -> memoryview:
+        """Raises IntegrityError when the pack has not exactly the size it was stored with."""
+        content = repository.get(self.pack.key, self.start, self.stop - self.start)
+        if content.size != self.pack.size or len(content.data) != self.stop - self.start:
+            reason = f'it has {content.size} bytes, {self.pack.size} were stored'
+            raise IntegrityError(key=self.pack.key, reason=reason)
+        return memoryview(content.data)
+
+    def cut(self, data: memoryview, frame: Frame) -> memoryview:
+        """A frame out of what ``fetch`` returned."""
+        start = frame.entry.offset - self.start
+        return data[start : start + frame.entry.length]
+
+
+def gather(stored: Iterable[tuple[int, Entry]]) -> list[Frame]:
+    """Each stored block once, in the order of packs."""
+    frames: dict[tuple[int, int], Frame] = {}
+    for block, entry in stored:
+        frames.setdefault((entry.pack, entry.offset), Frame(entry, [])).blocks.append(block)
+    return [frames[place] for place in sorted(frames)]
+
+
+def runs(frames: Iterable[Frame], packs: Sequence[Pack], limits: Limits) -> Iterator[Run]:
+    """Join neighbouring frames into range reads."""
+    run: Run | None = None
+    for frame in frames:
+        if run is None or not _joins(run, packs, frame.entry, limits):
+            if run:
+                yield run
+            run = Run(packs[frame.entry.pack], frame.entry.offset, 0, [])
+        run.frames.append(frame)
+        run = run._replace(stop=frame.entry.offset + frame.entry.length)
+    if run:
+        yield run
+
+
+def _joins(run: Run, packs: Sequence[Pack], entry: Entry, limits: Limits) -> bool:
+    near = entry.offset - run.stop <= limits.gap_size
+    small = entry.offset + entry.length - run.start <= limits.run_size
+    return near and small and packs[entry.pack] is run.pack
+
+
+def fetch_all(repository: Repository, pool: Pool, wanted: Sequence[Run]) -> Iterator[tuple[Run, Future[memoryview]]]:
+    """Fetch runs, several at once, and give them in order."""
+    return zip(wanted, pool.ordered(functools.partial(run.fetch, repository) for run in wanted), strict=True)

@@ -1,0 +1,203 @@
+"""A repository in an S3 bucket, and data keys wrapped by KMS: all that the engine knows of AWS."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.backup.keys import KMS, WrappedKeys, decode_wrapped
+from chalicelib.backup.repository import Content, Data, ObjectInfo
+from chalicelib.errors import BackupError, KeyUnavailable, ObjectExists, ObjectMissing, RepositoryError
+
+#: S3 error code -> what it means here.
+_MEANINGS: Mapping[str, type[RepositoryError]] = {
+    'NoSuchKey': ObjectMissing,
+    'NotFound': ObjectMissing,
+    '404': ObjectMissing,
+    'PreconditionFailed': ObjectExists,
+    '412': ObjectExists,
+}
+
+#: The answer to a range that starts at or beyond the object's end.
+_BEYOND_END = 'InvalidRange'
+
+#: Of several conditional puts at once S3 may refuse some with 409 and asks to try again.
+_CONFLICT = 'ConditionalRequestConflict'
+
+#: Tries of what botocore does not retry: conflicting puts, and bodies that break off.
+_ATTEMPTS = 4
+
+#: Most keys one DeleteObjects takes.
+_DELETE_BATCH = 1000
+
+
+class S3Repository:
+    """Objects in ``bucket`` below ``prefix`` (empty, or ending in '/').
+
+    ``client`` is a boto3 S3 client; its configuration sets time-outs and the retry of throttling. A general purpose
+    bucket: directory buckets do not list in order. CRC32 travels with every put, S3 stores and checks it; the
+    strong hashes are the format's own.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str = '') -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+
+    def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
+        body = bytes(data) if isinstance(data, memoryview) else data
+        condition = {'IfNoneMatch': '*'} if if_none_match else {}
+        with _translated(key):
+            self._put(ChecksumAlgorithm='CRC32', Body=body, **self._at(key), **condition)
+
+    def _put(self, **arguments: Any) -> None:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                self._client.put_object(**arguments)
+            except ClientError as error:
+                if _code(error) != _CONFLICT:
+                    raise
+            else:
+                return
+        self._client.put_object(**arguments)
+
+    def get(self, key: str, start: int = 0, length: int | None = None) -> Content:
+        if length == 0:
+            return Content(b'', self.head(key).size)
+        wanted = {} if not start and length is None else {'Range': _range(start, length)}
+        try:
+            with _translated(key):
+                return self._get(**self._at(key), **wanted)
+        except RepositoryError as error:
+            if error.facts.get('code') != _BEYOND_END:
+                raise
+        return Content(b'', self.head(key).size)
+
+    def _get(self, **arguments: Any) -> Content:
+        """Read to the end of the body, again from the start when the connection breaks."""
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(BotoCoreError):
+                return _content(self._client.get_object(**arguments))
+        return _content(self._client.get_object(**arguments))
+
+    def head(self, key: str) -> ObjectInfo:
+        with _translated(key):
+            answer = self._client.head_object(**self._at(key))
+        return ObjectInfo(key, answer['ContentLength'], answer['LastModified'].timestamp())
+
+    def list(self, prefix: str, start_after: str = '') -> Iterator[ObjectInfo]:
+        arguments = {'Bucket': self._bucket, 'Prefix': self._prefix + prefix}
+        if start_after:
+            arguments['StartAfter'] = self._prefix + start_after
+        pages = self._client.get_paginator('list_objects_v2').paginate(**arguments)
+        with _translated(prefix):
+            for page in pages:
+                yield from map(self._info, page.get('Contents', ()))
+
+    def _info(self, entry: Mapping[str, Any]) -> ObjectInfo:
+        key = entry['Key'].removeprefix(self._prefix)
+        return ObjectInfo(key, entry['Size'], entry['LastModified'].timestamp())
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), _DELETE_BATCH):
+            self._delete(keys[start : start + _DELETE_BATCH])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        objects = [{'Key': self._prefix + key} for key in keys]
+        with _translated(keys[0]):
+            answer = self._client.delete_objects(Bucket=self._bucket, Delete={'Objects': objects, 'Quiet': True})
+        for failure in answer.get('Errors', ()):
+            raise RepositoryError(key=failure['Key'], reason=f'{failure["Code"]}: {failure["Message"]}')
+
+    def _at(self, key: str) -> dict[str, str]:
+        return {'Bucket': self._bucket, 'Key': self._prefix + key}
+
+
+class KmsKeyWrapper:
+    """Data keys generated and wrapped by KMS, bound to their lineage by the encryption context.
+
+    ``client`` is a boto3 KMS client. ``key_id`` (id, ARN or alias) generates; unwrapping needs none, since the
+    wrapped key names the KMS key itself.
+    """
+
+    def __init__(self, client: Any, key_id: str = '') -> None:
+        self._client = client
+        self._key_id = key_id
+
+    def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
+        with _unwrapping(lineage):
+            answer = self._client.generate_data_key(
+                KeyId=self._key_id, KeySpec='AES_256', EncryptionContext={'lineage': lineage}
+            )
+        return answer['Plaintext'], {KMS: base64.b64encode(answer['CiphertextBlob']).decode()}
+
+    def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes:
+        blob = decode_wrapped(lineage, wrapped, KMS)
+        with _unwrapping(lineage):
+            answer = self._client.decrypt(CiphertextBlob=blob, EncryptionContext={'lineage': lineage})
+        plaintext: bytes = answer['Plaintext']
+        return plaintext
+
+
+def repository_at(url: str) -> S3Repository:
+    """The repository at ``s3://bucket`` or ``s3://bucket/prefix``, reached as the AWS command line would."""
+    import boto3
+
+    bucket, _, prefix = url.removeprefix('s3://').partition('/')
+    prefix = prefix.strip('/')
+    with _reaching(url):
+        return S3Repository(boto3.client('s3'), bucket, f'{prefix}/' if prefix else '')
+
+
+def key_wrapper() -> KmsKeyWrapper:
+    """Unwraps with KMS, reached as the AWS command line would."""
+    import boto3
+
+    with _reaching('KMS'):
+        return KmsKeyWrapper(boto3.client('kms'))
+
+
+def _range(start: int, length: int | None) -> str:
+    return f'bytes={start}-' if length is None else f'bytes={start}-{start + length - 1}'
+
+
+def _content(answer: Mapping[str, Any]) -> Content:
+    """A whole object's size is its length; a range's answer tells it after the slash of Content-Range."""
+    data = answer['Body'].read()
+    total = answer.get('ContentRange', '').rpartition('/')[2]
+    return Content(data, int(total) if total else len(data))
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get('Error', {}).get('Code', ''))
+
+
+@contextlib.contextmanager
+def _translated(key: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        meaning = _MEANINGS.get(_code(error), RepositoryError)
+        raise meaning(key=key, code=_code(error), reason=str(error)) from error
+    except BotoCoreError as error:
+        raise RepositoryError(key=key, reason=str(error)) from error
+
+
+@contextlib.contextmanager
+def _unwrapping(lineage: str) -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise KeyUnavailable(lineage=lineage, reason=str(error)) from error
+
+
+@contextlib.contextmanager
+def _reaching(what: str) -> Iterator[None]:
+    try:
+        yield
+    except BotoCoreError as error:
+        raise BackupError(reason=f'{what} cannot be reached: {error}') from error

@@ -1,0 +1,127 @@
+"""The scrub: read and prove every block of a backup, and tell what is damaged instead of stopping at it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from chalicelib.backup.blocks import Opener
+from chalicelib.backup.layout import Shard
+from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
+from chalicelib.backup.listing import Listing
+from chalicelib.backup.manifests import Manifest, load_shard
+from chalicelib.backup.packs import Frame, Run, fetch_all, gather, runs
+from chalicelib.backup.repository import Repository
+from chalicelib.errors import BackupError, IntegrityError, ObjectMissing
+
+#: Messages kept of one call: damage beyond is counted only.
+_REPORTED = 20
+
+
+class VerifyResult(NamedTuple):
+    """Blocks checked and damaged by this call, and what is wrong. ``cursor`` goes into the next one unless ``done``."""
+
+    done: bool
+    cursor: Cursor | None
+    checked: int
+    damaged: int
+    damage: list[str]
+
+
+def verify_backup(
+    repository: Repository,
+    manifest: Manifest,
+    *,
+    deadline: Deadline = lambda: math.inf,
+    cursor: Cursor | None = None,
+    progress: Progress = silent,
+    limits: Limits | None = None,
+) -> VerifyResult:
+    """Check shard manifests, packs and blocks as a restore would. ``progress`` counts bytes of the volume.
+
+    Damage is in the result; raises RepositoryError only when the repository cannot be asked.
+    """
+    limits = limits or Limits()
+    with Pool(limits.downloads) as pool:
+        scrub = _Scrub(repository, manifest, limits, pool)
+        for count, (index, block) in enumerate(_steps(manifest, cursor, limits.step_blocks)):
+            if count and deadline() < limits.reserve:
+                return scrub.result({'shard': index, 'next': block})
+            progress(scrub.check(index, block))
+    return scrub.result(None)
+
+
+def _steps(manifest: Manifest, cursor: Cursor | None, step: int) -> Iterator[tuple[int, int]]:
+    """(shard, first block) of what is checked between two looks at the time."""
+    shard, block = (int(cursor['shard']), int(cursor['next'])) if cursor else (0, 0)
+    for index in range(shard, len(manifest.shards)):
+        blocks = manifest.geometry.blocks(manifest.geometry.shard(manifest.size, index))
+        yield from ((index, start) for start in range(block, blocks, step))
+        block = 0
+
+
+class _Scrub:
+    """One call's findings, and the shard that it is at."""
+
+    def __init__(self, repository: Repository, manifest: Manifest, limits: Limits, pool: Pool) -> None:
+        self._repository = repository
+        self._manifest = manifest
+        self._limits = limits
+        self._pool = pool
+        self._opener = Opener(manifest.key, manifest.geometry.block_size)
+        self._index = -1
+        self._shard = Shard(0, 0, 0)
+        self._listing: Listing | None = None
+        self._checked = 0
+        self._damaged = 0
+        self._damage: list[str] = []
+
+    def result(self, cursor: Cursor | None) -> VerifyResult:
+        return VerifyResult(cursor is None, cursor, self._checked, self._damaged, self._damage)
+
+    def check(self, index: int, first: int) -> int:
+        """Check a step's blocks; return the bytes of the volume up to there."""
+        if index != self._index:
+            self._enter(index)
+        stop = min(first + self._limits.step_blocks, self._manifest.geometry.blocks(self._shard))
+        self._checked += stop - first
+        if self._listing is None:
+            self._damaged += stop - first
+        else:
+            self._check_stored(self._listing, first, stop)
+        return sum(self._manifest.geometry.extent(self._shard, stop - 1))
+
+    def _enter(self, index: int) -> None:
+        self._index, self._listing = index, None
+        self._shard = self._manifest.geometry.shard(self._manifest.size, index)
+        try:
+            self._listing = load_shard(self._repository, self._manifest, index, self._manifest.shards[index])
+        except (IntegrityError, ObjectMissing) as error:
+            self._report(error)
+
+    def _check_stored(self, listing: Listing, first: int, stop: int) -> None:
+        wanted = list(runs(gather(listing.stored(first, stop)), listing.packs, self._limits))
+        for run, data in fetch_all(self._repository, self._pool, wanted):
+            try:
+                fetched = data.result()
+            except (IntegrityError, ObjectMissing) as error:
+                self._note(error, run.frames)
+            else:
+                self._check_run(run, fetched)
+
+    def _check_run(self, run: Run, fetched: memoryview) -> None:
+        for frame in run.frames:
+            _, length = self._manifest.geometry.extent(self._shard, frame.blocks[0])
+            try:
+                self._opener.open(run.pack.key, frame.entry, run.cut(fetched, frame), length)
+            except IntegrityError as error:
+                self._note(error, [frame])
+
+    def _note(self, error: BackupError, frames: Sequence[Frame]) -> None:
+        self._damaged += sum(len(frame.blocks) for frame in frames)
+        self._report(error)
+
+    def _report(self, error: BackupError) -> None:
+        if len(self._damage) < _REPORTED and error.message not in self._damage:
+            self._damage.append(error.message)
