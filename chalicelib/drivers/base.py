@@ -22,7 +22,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from chalicelib.device import BlockDevice
 from chalicelib.errors import NotSupported
@@ -98,8 +98,21 @@ class Capabilities:
     zeroed_volumes: bool = False
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a driver in the backends document. ``secret``: its value comes from Secrets Manager only."""
+
+    kind: type[str | int | float | bool | list | dict]  # type: ignore[type-arg]  # JSON's own types
+    required: bool = False
+    default: Any = None
+    secret: bool = False
+
+
 class Driver(abc.ABC):
     """One configured backend. Instances are cheap, hold no state but clients, and serve one thread at a time."""
+
+    #: What ``options`` may hold, by name; the registry refuses anything else before the driver is made.
+    OPTIONS: ClassVar[Mapping[str, Option]] = {}
 
     capabilities: Capabilities
 
@@ -159,8 +172,11 @@ class Driver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def terminate_connection(self, volume: VolumeRef, export_id: str) -> None:
-        """Take away the one path that ``export_id`` names, sessions included; a missing one is success."""
+    def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
+        """Take away the one path that ``export_id`` names, sessions included; a missing one is success.
+
+        None takes every path of the volume away (Cinder: connector=None).
+        """
 
     @abc.abstractmethod
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:

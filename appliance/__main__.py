@@ -1,0 +1,134 @@
+"""``python3 -m appliance``: serve until SIGTERM or SIGINT, or install a unit that does."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from appliance import certificate
+from appliance.daemon import Daemon, choose_control_port
+from appliance.errors import ApplianceError
+from appliance.exports import Exports
+from appliance.files import FileStore
+from appliance.image import ImageStore
+from appliance.install import install
+from appliance.journal import Journal
+from appliance.keys import Keys
+from appliance.lvm import LvmStore
+from appliance.options import StoreOption, parser
+from appliance.pools import Pools
+from appliance.server import Server, tls_context
+from appliance.service import Appliance
+from appliance.signing import Verifier
+from appliance.store import Store
+from appliance.targets import Targets
+from appliance.tgt import Tgt
+
+_STOP = (signal.SIGTERM, signal.SIGINT)
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    if arguments.command == 'install':
+        print(install(sys.argv[1:], arguments))
+        return 0
+    try:
+        return serve(arguments)
+    except (OSError, ValueError, ApplianceError) as error:
+        print(f'appliance: {error}', file=sys.stderr)
+        return 1
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Return 0 after a signal, 1 if tgtd ended by itself. What was started is stopped, in reverse order."""
+    os.umask(0o077)
+    keys = Keys(read_secret(options.secret_file))
+    options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD))
+    with contextlib.ExitStack() as started:
+        store = open_store(options.store, options.state_dir, list(options.pools), options.existing_tgtd)
+        started.callback(store.close)
+        portals = options.portal or ['127.0.0.1:3260']
+        daemon = None if options.existing_tgtd else start_tgtd(options, portals)
+        if daemon:
+            started.callback(daemon.stop)
+        tgt = daemon.tgt if daemon else Tgt(options.control_port)
+        appliance = build(store, options, keys, tgt, portals)
+        server = listen(options, appliance, keys)
+        started.callback(server.shutdown)
+        announce(server, options, daemon)
+        return wait(daemon)
+
+
+def read_secret(path: Path) -> bytes:
+    """Raises ValueError if others can read it too, or it is too short."""
+    if path.stat().st_mode & 0o077:
+        raise ValueError(f'{path} can be read by others: chmod 600 {path}')
+    return path.read_bytes().strip()
+
+
+def open_store(option: StoreOption, state: Path, pools: list[str], existing_tgtd: bool) -> Store:
+    if option.kind == 'lvm':
+        group, _, thin_pool = option.place.partition('/')
+        return LvmStore(group, thin_pool)
+    if option.kind == 'dir':
+        return FileStore(Path(option.place), pools)
+    if existing_tgtd:
+        raise ValueError("an xfs-image is mounted for the agent's own tgtd only: mount it yourself and use dir:")
+    return ImageStore(Path(option.place), option.size, state / 'mount', pools)
+
+
+def start_tgtd(options: argparse.Namespace, portals: list[str]) -> Daemon:
+    return Daemon(options.control_port or choose_control_port(options.state_dir / 'control-port'), portals)
+
+
+def build(store: Store, options: argparse.Namespace, keys: Keys, tgt: Tgt, portals: list[str]) -> Appliance:
+    """The service, with every export of the journal served."""
+    tgt.check_protocol()
+    pools = Pools(store, options.pools, options.max_over_subscription)
+    journal = Journal(options.state_dir / 'journal', list(options.pools))
+    appliance = Appliance(store, pools, journal, Exports(store, journal, Targets(tgt), keys), portals)
+    appliance.recover(adopt=options.existing_tgtd)
+    return appliance
+
+
+def listen(options: argparse.Namespace, appliance: Appliance, keys: Keys) -> Server:
+    tls = tls_context(*certificate.ensure(options.state_dir))
+    server = Server(options.listen, tls, appliance, Verifier(keys.requests))
+    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+    return server
+
+
+def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None) -> None:
+    """One line of JSON on standard output: requests are answered from now on."""
+    path = options.state_dir / 'certificate.pem'
+    facts = {
+        'ready': True,
+        'listen': '{}:{}'.format(*server.server_address[:2]),
+        'port': server.server_address[1],
+        'certificate': str(path),
+        'fingerprint': certificate.fingerprint(path),
+        'pools': list(options.pools),
+        'pid': os.getpid(),
+        'tgtd_pid': daemon.process.pid if daemon else None,
+    }
+    print(json.dumps(facts), flush=True)
+
+
+def wait(daemon: Daemon | None) -> int:
+    while True:
+        if signal.sigwait((*_STOP, signal.SIGCHLD)) in _STOP:
+            return 0
+        if daemon and daemon.process.poll() is not None:
+            print('appliance: tgtd ended; the next start serves all exports again', file=sys.stderr)
+            return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

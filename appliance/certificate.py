@@ -1,0 +1,36 @@
+"""The agent's self-signed certificate, made by openssl at the first start. The driver pins it; no name is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+from pathlib import Path
+
+from appliance import commands
+
+_DAYS = '3650'
+
+
+def ensure(folder: Path) -> tuple[Path, Path]:
+    """Return (certificate, private key), made unless they exist. Raises OSError with what openssl says."""
+    certificate, key = folder / 'certificate.pem', folder / 'key.pem'
+    if not certificate.exists():
+        _make(certificate, key)
+    return certificate, key
+
+
+def fingerprint(certificate: Path) -> str:
+    """SHA-256 of the certificate, in hexadecimal digits."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
+
+
+def _make(certificate: Path, key: Path) -> None:
+    """The certificate gets its name last: while it is missing, both are made anew."""
+    new = certificate.with_suffix('.new')
+    os.close(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600))
+    commands.run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
+                 '-sha256', '-days', _DAYS, '-subj', '/CN=cinderless-appliance',
+                 '-keyout', str(key), '-out', str(new))  # fmt: skip
+    key.chmod(0o600)
+    new.replace(certificate)

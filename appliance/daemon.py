@@ -1,0 +1,104 @@
+"""tgtd as a child of the agent: it is up when ``start`` returns, and dies with the agent, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from appliance import kernel
+from appliance.errors import ApplianceError, Unavailable
+from appliance.tgt import Mode, Op, Tgt
+
+#: Seconds until tgtd is up, and until it has ended.
+PATIENCE = 5.0
+
+#: tgtd's own default is 16 threads for each LUN.
+THREADS_PER_LUN = 4
+
+#: tgtd keeps its control port in a signed short.
+_CONTROL_PORTS = range(1024, 32768)
+
+
+class Daemon:
+    def __init__(self, control_port: int, portals: list[str]) -> None:
+        """Start tgtd. Raises Unavailable, or OSError for a portal that is taken."""
+        for portal in portals:
+            _check_free(portal)
+        self.tgt = Tgt(control_port)
+        command = ['tgtd', '-f', '-C', str(control_port), '-t', str(THREADS_PER_LUN)]
+        command += ['--iscsi', ','.join(f'portal={portal}' for portal in portals)]
+        parent = os.getpid()
+        self.process = subprocess.Popen(  # noqa: S603  # no shell; the portals are checked
+            command, stdout=sys.stderr, stdin=subprocess.DEVNULL, preexec_fn=lambda: kernel.die_with(parent)
+        )
+        try:
+            self._wait_until_up(portals)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_up(self, portals: list[str]) -> None:
+        """tgtd that cannot listen where it is told to listens everywhere at port 3260: refuse that."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(Unavailable):
+                listening = self.tgt.portals()
+                break
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise Unavailable(f'tgtd does not start (exit status {self.process.poll()}): see its messages')
+            time.sleep(0.01)
+        if listening != set(portals):
+            raise Unavailable(f'tgtd listens at {sorted(listening)} instead of {sorted(portals)}: is a port taken?')
+        self.tgt.check_protocol()
+
+    def stop(self) -> None:
+        """End all sessions, remove all targets, end tgtd, and remove the sockets that it leaves behind."""
+        with contextlib.suppress(ApplianceError):
+            for target in self.tgt.targets():
+                self.tgt.call('delete a target', Mode.TARGET, Op.DELETE, tid=target.tid, force=True)
+            self.tgt.call('end tgtd', Mode.SYSTEM, Op.DELETE)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        for path in (self.tgt.socket, self.tgt.socket + '.lock'):
+            Path(path).unlink(missing_ok=True)
+
+
+def address(portal: str) -> tuple[str, int]:
+    """Split ``ip:port``, the ip in [] if it is IPv6. Raises ValueError."""
+    host, _, port = portal.rpartition(':')
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'{portal!r} is no ip:port')
+    return host.strip('[]'), int(port)
+
+
+def _check_free(portal: str) -> None:
+    """Raises OSError that names the portal."""
+    host, port = address(portal)
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(error.errno, f'the portal {portal} cannot be used: {error.strerror}') from error
+
+
+def choose_control_port(memory: Path) -> int:
+    """The control port of the last start, else one that no tgtd has. What a killed tgtd left behind is used again."""
+    try:
+        return int(memory.read_text())
+    except (OSError, ValueError):
+        ports = random.sample(_CONTROL_PORTS, 100)
+        free = next(port for port in ports if not Path(Tgt(port).socket).exists())
+        memory.write_text(f'{free}\n')
+        return free

@@ -1,0 +1,170 @@
+"""Volumes as sparse files, a folder per pool.
+
+On a file system with reflinks (XFS made with ``-m reflink=1``, btrfs) a copy is one FICLONE: the kernel writes back
+and locks the source for the moment of the copy, so a snapshot of an attached volume is of one moment. Without reflinks
+a copy takes time, and one of an attached volume would be torn: the service refuses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.names import Key
+from appliance.store import NEW, TRASH, Medium, Object, translated
+
+#: ``ioctl(target, FICLONE, source)``: _IOW(0x94, 9, int) of linux/fs.h.
+FICLONE = 0x40049409
+
+_COPY_STEP = 64 * 1024**2
+
+
+class FileStore:
+    flags = ''
+
+    def __init__(self, root: Path, pools: list[str]) -> None:
+        """Use, and if need be make, a folder per pool in ``root``."""
+        self._root = root
+        for pool in pools:
+            (root / pool).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.copies_attached = _has_reflinks(root)
+
+    def path(self, key: Key) -> str:
+        return str(self._file(key))
+
+    def objects(self, pool: str) -> dict[str, Object]:
+        with os.scandir(self._root / pool) as entries:
+            files = [entry for entry in entries if '.' not in entry.name and entry.is_file(follow_symlinks=False)]
+            stats = ((file.name, file.stat()) for file in files)
+            return {name: Object(stat.st_size, stat.st_blocks * 512) for name, stat in stats}
+
+    def size(self, key: Key) -> int | None:
+        try:
+            return self._file(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def create(self, key: Key, size: int) -> None:
+        with self._new_file(key) as new:
+            os.ftruncate(new, size)
+
+    def copy(self, source: Key, target: Key, size: int) -> None:
+        with self._file(source).open('rb') as old, self._new_file(target) as new:
+            if self.copies_attached:
+                fcntl.ioctl(new, FICLONE, old.fileno())
+            else:
+                _copy_data(old.fileno(), new)
+            os.ftruncate(new, max(size, os.fstat(new).st_size))
+
+    def grow(self, key: Key, size: int) -> None:
+        with translated(f'{key} cannot grow'), self._file(key).open('r+b') as file:
+            os.ftruncate(file.fileno(), max(size, os.fstat(file.fileno()).st_size))
+            os.fsync(file.fileno())
+
+    def rename(self, key: Key, name: str) -> None:
+        with translated(f'{key} cannot be renamed'):
+            self._file(key).rename(self._file(Key(key.pool, name)))
+            self._sync_folder(key.pool)
+
+    def delete(self, key: Key) -> None:
+        """Freeing a large file takes time, so it is out of sight first."""
+        trash = self._file(key, TRASH)
+        with translated(f'{key} cannot be deleted'):
+            with contextlib.suppress(FileNotFoundError):
+                self._file(key).rename(trash)
+                self._sync_folder(key.pool)
+            trash.unlink(missing_ok=True)
+
+    def recover(self) -> None:
+        """A new file was not complete, or not yet told about; trash was deleted."""
+        for suffix in (NEW, TRASH):
+            for path in self._root.glob(f'*/*{suffix}'):
+                path.unlink()
+
+    def medium(self) -> Medium:
+        stat = os.statvfs(self._root)
+        return Medium(stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @contextlib.contextmanager
+    def _new_file(self, key: Key) -> Iterator[int]:
+        """A file to fill, which takes the name when it is complete and durable; on an error it is removed."""
+        path, new = self._file(key), self._file(key, NEW)
+        with translated(f'{key} cannot be written'):
+            file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                yield file
+                os.fsync(file)
+                new.rename(path)
+                self._sync_folder(key.pool)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+            finally:
+                os.close(file)
+
+    def _file(self, key: Key, suffix: str = '') -> Path:
+        return self._root / key.pool / (key.name + suffix)
+
+    def _sync_folder(self, pool: str) -> None:
+        sync_folder(self._root / pool)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames and removals in a folder durable."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _has_reflinks(root: Path) -> bool:
+    """Try one reflink."""
+    old, new = root / f'probe{TRASH}', root / f'probe{NEW}'
+    try:
+        old.write_bytes(bytes(4096))
+        with old.open('rb') as source, new.open('wb') as target:
+            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+        return True
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.EXDEV, errno.ENOSYS):
+            return False
+        raise
+    finally:
+        for path in (old, new):
+            path.unlink(missing_ok=True)
+
+
+def _copy_data(old: int, new: int) -> None:
+    """Copy what is allocated; holes stay holes. The source is written by nobody meanwhile."""
+    end = os.fstat(old).st_size
+    for offset, length in _data_ranges(old, end):
+        done = 0
+        while done < length:
+            step = min(_COPY_STEP, length - done)
+            done += os.copy_file_range(old, new, step, offset + done, offset + done) or _truncated(offset)
+    os.ftruncate(new, end)
+
+
+def _truncated(offset: int) -> int:
+    raise OSError(errno.EIO, f'the source ended while it was copied, after byte {offset}')
+
+
+def _data_ranges(file: int, end: int) -> Iterator[tuple[int, int]]:
+    offset = 0
+    while offset < end:
+        try:
+            start = os.lseek(file, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                return
+            raise
+        offset = os.lseek(file, start, os.SEEK_HOLE)
+        yield start, offset - start

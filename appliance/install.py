@@ -1,0 +1,63 @@
+"""``python3 -m appliance install``: package, options, secret and systemd unit, each in its place."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shutil
+from pathlib import Path
+
+from appliance import certificate
+
+UNIT = 'cinderless-appliance.service'
+PACKAGE = 'opt/cinderless/appliance'
+ENVIRONMENT = 'etc/cinderless-appliance/environment'
+UNITS = 'etc/systemd/system'
+
+_NEXT = """\
+installed. Now:
+  systemctl daemon-reload && systemctl enable --now {unit}
+and describe this host in the backends document:
+  "driver": "appliance",
+  "options": {{"url": "https://{listen}", "fingerprint": "{fingerprint}"}},
+  "secrets": {{"secret": {{"secret": "<name of a secret that holds the text of {secret}>"}}}}"""
+
+
+def install(given: list[str], options: argparse.Namespace) -> str:
+    """Write everything below ``options.root``; return what to do next. A secret that exists is kept."""
+    root = options.root
+    _copy_package(root / PACKAGE)
+    words = [word for word in _without_root(given) if word != 'install']
+    _write(root / ENVIRONMENT, f'OPTIONS={" ".join(words)}\n', 0o644)
+    _write(root / UNITS / UNIT, (Path(__file__).parent / UNIT).read_text(), 0o644)
+    secret = root / options.secret_file.relative_to('/')
+    if not secret.exists():
+        _write(secret, secrets.token_urlsafe(48) + '\n', 0o600)
+    state = root / options.state_dir.relative_to('/')
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fingerprint = certificate.fingerprint(certificate.ensure(state)[0])
+    listen = '{}:{}'.format(*options.listen)
+    return _NEXT.format(unit=UNIT, listen=listen, fingerprint=fingerprint, secret=options.secret_file)
+
+
+def _copy_package(to: Path) -> None:
+    source = Path(__file__).parent
+    if source.resolve() != to.resolve():
+        shutil.copytree(source, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns('__pycache__'))
+
+
+def _without_root(words: list[str]) -> list[str]:
+    """The options of the service: ``--root`` is for this command alone."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and not word.startswith('--root'):
+            kept.append(word)
+        skip = word == '--root'
+    return kept
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=mode)
+    path.chmod(mode)
+    path.write_text(text)

@@ -1,0 +1,106 @@
+"""What a store cannot hold: the exports of each object, and which volume a snapshot is of.
+
+One JSON file per object, replaced atomically and durable before a verb answers. An export is written before tgtd hears
+of it and removed after tgtd has forgotten it, so tgtd never knows more than the journal, and a start rebuilds
+all of it. A record without its object is left from a crash: the start drops it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from appliance.files import sync_folder
+from appliance.names import Key
+
+_RECORD = '.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """One path of one initiator. ``mode`` is 'rw' or 'ro'; ``iqn`` names the target that carries it."""
+
+    initiator: str
+    mode: str
+    iqn: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """``source`` is the name of the volume a snapshot is of, or of what a volume was made from."""
+
+    source: str = ''
+    exports: dict[str, Export] = dataclasses.field(default_factory=dict)
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """The object's targets by name, each with the mode of its exports."""
+        return {export.iqn: export.mode for export in self.exports.values()}
+
+    def with_export(self, export_id: str, export: Export) -> Record:
+        return dataclasses.replace(self, exports={**self.exports, export_id: export})
+
+    def without_export(self, export_id: str) -> Record:
+        kept = {other: export for other, export in self.exports.items() if other != export_id}
+        return dataclasses.replace(self, exports=kept)
+
+
+class Journal:
+    """Writers of one object hold its lock; readers of all see some recent state."""
+
+    def __init__(self, folder: Path, pools: list[str]) -> None:
+        self._folder = folder
+        self._records: dict[Key, Record] = {}
+        for pool in pools:
+            (folder / pool).mkdir(mode=0o700, parents=True, exist_ok=True)
+            for path in sorted((folder / pool).iterdir()):
+                self._load(pool, path)
+
+    def get(self, key: Key) -> Record:
+        """The object's record; an object that is not in the journal has an empty one."""
+        return self._records.get(key, Record())
+
+    def items(self) -> list[tuple[Key, Record]]:
+        return list(self._records.items())
+
+    def put(self, key: Key, record: Record) -> None:
+        path = self._path(key)
+        new = path.with_name(path.name + '.new')
+        with new.open('w') as file:
+            json.dump(dataclasses.asdict(record), file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        sync_folder(path.parent)
+        self._records[key] = record
+
+    def remove(self, key: Key) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._path(key).unlink()
+            sync_folder(self._path(key).parent)
+        self._records.pop(key, None)
+
+    def _path(self, key: Key) -> Path:
+        return self._folder / key.pool / (key.name + _RECORD)
+
+    def _load(self, pool: str, path: Path) -> None:
+        """A file that was not complete is removed; one that cannot be read is set aside, so that the others serve."""
+        if path.suffix != _RECORD:
+            if path.suffix == '.new':
+                path.unlink()
+            return
+        try:
+            self._records[Key(pool, path.name[: -len(_RECORD)])] = _parse(json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError) as error:
+            print(f'{path} is damaged ({error}): set aside; its exports are lost', file=sys.stderr)
+            path.rename(path.with_suffix('.damaged'))
+
+
+def _parse(document: dict[str, Any]) -> Record:
+    exports = {export_id: Export(**export) for export_id, export in document['exports'].items()}
+    return Record(document['source'], exports)

@@ -1,0 +1,139 @@
+"""Volumes as thin logical volumes. A copy is a thin snapshot: a volume like any other, independent of its source.
+
+A pool of the agent is a tag, so that several pools may share one thin pool. tgtd opens the devices with O_DIRECT:
+what a host was told is written has left the page cache, so a thin snapshot holds it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+from appliance import commands
+from appliance.errors import Full, NotFound, Unavailable
+from appliance.names import Key
+from appliance.store import NEW, TRASH, Medium, Object
+
+#: Runs a command and returns (exit status, output, error output).
+Run = Callable[[tuple[str, ...]], tuple[int, str, str]]
+
+_TAG = 'cinderless.pool.'
+
+#: What lvm2 says when the volume group or the thin pool has no room.
+_NO_ROOM = ('insufficient free space', 'insufficient suitable allocatable extents', 'out of space')
+
+
+class _Volume(NamedTuple):
+    pool: str
+    object: Object
+
+
+class LvmStore:
+    copies_attached = True
+    flags = 'direct'
+
+    def __init__(self, group: str, thin_pool: str, run: Run = commands.outcome) -> None:
+        self._group = group
+        self._thin_pool = thin_pool
+        self._run = run
+
+    def path(self, key: Key) -> str:
+        return f'/dev/{self._group}/{key.name}'
+
+    def objects(self, pool: str) -> dict[str, Object]:
+        volumes = self._volumes().items()
+        return {name: volume.object for name, volume in volumes if volume.pool == pool and '.' not in name}
+
+    def size(self, key: Key) -> int | None:
+        found = self.objects(key.pool).get(key.name)
+        return found.size if found else None
+
+    def create(self, key: Key, size: int) -> None:
+        self._lvm('lvcreate', '--virtualsize', f'{size}b', '--thinpool', f'{self._group}/{self._thin_pool}',
+                  '--name', key.name, '--addtag', _TAG + key.pool)  # fmt: skip
+
+    def copy(self, source: Key, target: Key, size: int) -> None:
+        """A snapshot cannot be made at another size or over another volume, so there are steps; see ``recover``."""
+        self._remove(target.name + NEW)
+        self._lvm('lvcreate', '--snapshot', '--setactivationskip', 'n', '--name', target.name + NEW,
+                  '--addtag', _TAG + target.pool, f'{self._group}/{source.name}')  # fmt: skip
+        self._extend(target.name + NEW, size)
+        self._replace(target.name)
+
+    def grow(self, key: Key, size: int) -> None:
+        self._extend(key.name, size)
+
+    def rename(self, key: Key, name: str) -> None:
+        self._lvm('lvrename', self._group, key.name, name)
+
+    def delete(self, key: Key) -> None:
+        self._remove(key.name)
+
+    def recover(self) -> None:
+        """Finish a replacement whose old volume is out of the way; undo all others."""
+        volumes = self._volumes()
+        for name in [name for name in volumes if name.endswith(NEW)]:
+            final = name[: -len(NEW)]
+            if final + TRASH in volumes and final not in volumes:
+                self._lvm('lvrename', self._group, name, final)
+        for name in self._volumes():
+            if name.endswith((NEW, TRASH)):
+                self._remove(name)
+
+    def medium(self) -> Medium:
+        row = self._report('lv_size,data_percent', f'{self._group}/{self._thin_pool}')[0]
+        total = int(row['lv_size'])
+        return Medium(total, total - int(total * float(row['data_percent'] or 0) / 100))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _replace(self, name: str) -> None:
+        """Put ``<name>.new`` in the place of ``<name>``, if there is one."""
+        replaced = name in self._volumes()
+        if replaced:
+            self._lvm('lvrename', self._group, name, name + TRASH)
+        self._lvm('lvrename', self._group, name + NEW, name)
+        if replaced:
+            self._remove(name + TRASH)
+
+    def _extend(self, name: str, size: int) -> None:
+        if self._volumes()[name].object.size < size:
+            self._lvm('lvextend', '--size', f'{size}b', f'{self._group}/{name}')
+
+    def _remove(self, name: str) -> None:
+        if name in self._volumes():
+            self._lvm('lvremove', '--force', f'{self._group}/{name}')
+
+    def _volumes(self) -> dict[str, _Volume]:
+        """All volumes of the thin pool that carry a tag of ours, half-made ones included."""
+        rows = self._report('lv_name,lv_size,pool_lv,data_percent,lv_tags', self._group)
+        return {row['lv_name']: _volume(row) for row in rows if row['pool_lv'] == self._thin_pool and _pool(row)}
+
+    def _report(self, fields: str, what: str) -> list[dict[str, str]]:
+        output = self._lvm('lvs', '--reportformat', 'json', '--units', 'b', '--nosuffix', '--options', fields, what)
+        rows: list[dict[str, str]] = json.loads(output)['report'][0]['lv']
+        return rows
+
+    def _lvm(self, command: str, *arguments: str) -> str:
+        """Raises Full, NotFound or Unavailable."""
+        confirmed = () if command == 'lvs' else ('--yes',)
+        status, output, said = self._run((command, *confirmed, *arguments))
+        if status == 0:
+            return output
+        if any(text in said.lower() for text in _NO_ROOM):
+            raise Full(f'{command}: {said.strip()}')
+        if 'failed to find logical volume' in said.lower():
+            raise NotFound(f'{command}: {said.strip()}')
+        raise Unavailable(f'{command} failed: {said.strip()}')
+
+
+def _pool(row: dict[str, str]) -> str:
+    tags = [tag for tag in row['lv_tags'].split(',') if tag.startswith(_TAG)]
+    return tags[0][len(_TAG) :] if tags else ''
+
+
+def _volume(row: dict[str, str]) -> _Volume:
+    size = int(row['lv_size'])
+    return _Volume(_pool(row), Object(size, int(size * float(row['data_percent'] or 0) / 100)))

@@ -1,0 +1,113 @@
+"""The command line, read into values that were checked."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from appliance.daemon import address
+from appliance.names import GRAMMAR
+
+GIB = 1024**3
+
+_UNITS = {'': 1, 'M': 1024**2, 'G': GIB, 'T': 1024**4}
+
+#: Paths reach tgtd within a list of parameters.
+_PATH = re.compile(r'[A-Za-z0-9/._-]+')
+
+
+class StoreOption(NamedTuple):
+    """``kind`` is dir, xfs-image or lvm; ``place`` a path or group/pool; ``size`` in bytes, of an image."""
+
+    kind: str
+    place: str
+    size: int = 0
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(
+        prog='python3 -m appliance', description='Volumes of this host over iSCSI, for Cinderless.'
+    )
+    add = options.add_argument
+    add('command', nargs='?', choices=('serve', 'install'), default='serve',
+        help='serve (the default), or install: write a systemd unit that serves with these options')  # fmt: skip
+    add('--listen', type=_checked(address), default='127.0.0.1:18700', metavar='IP:PORT',
+        help='where the driver reaches the agent (default %(default)s; port 0: a free one)')  # fmt: skip
+    add('--portal', type=_checked(_portal), action='append', metavar='IP:PORT',
+        help='where initiators reach tgtd; may be repeated (default 127.0.0.1:3260)')  # fmt: skip
+    add('--state-dir', type=_checked(_absolute), default='/var/lib/cinderless-appliance', metavar='FOLDER',
+        help='journal and certificate (default %(default)s)')  # fmt: skip
+    add('--store', type=_checked(store), default='dir:/srv/cinderless', metavar='KIND:PLACE',
+        help='dir:<folder>, xfs-image:<file>:<size>, or lvm:<group>/<thin pool> (default %(default)s)')  # fmt: skip
+    add('--pools', type=_checked(pools), default='default', metavar='NAME[:GIB],...',
+        help='pools and their capacity (default %(default)s: one, with all that the store has)')  # fmt: skip
+    add('--secret-file', type=_checked(_absolute), default='/etc/cinderless-appliance/secret', metavar='FILE',
+        help='the secret shared with the driver, 32 bytes or more (default %(default)s)')  # fmt: skip
+    add('--max-over-subscription', type=float, default=20.0, metavar='RATIO',
+        help="how often a pool's capacity may be promised (default %(default)s)")  # fmt: skip
+    add('--control-port', type=int, default=0, metavar='N',
+        help="tgtd's control port (default: a free one, or 0 with --existing-tgtd)")  # fmt: skip
+    add('--existing-tgtd', action='store_true',
+        help='use the tgtd that is running, and leave it and its sessions alone at stop')  # fmt: skip
+    add('--root', type=Path, default='/', help='install: the file system to write to (default %(default)s)')
+    return options
+
+
+def store(text: str) -> StoreOption:
+    kind, _, place = text.partition(':')
+    if kind == 'dir':
+        return StoreOption(kind, str(_absolute(place)))
+    if kind == 'xfs-image':
+        path, _, given = place.rpartition(':')
+        return StoreOption(kind, str(_absolute(path)), size(given))
+    if kind == 'lvm' and re.fullmatch(r'[A-Za-z0-9_+][A-Za-z0-9_.+-]*/[A-Za-z0-9_+][A-Za-z0-9_.+-]*', place):
+        return StoreOption(kind, place)
+    raise ValueError(f'{text!r} is no store')
+
+
+def pools(text: str) -> dict[str, int]:
+    """Capacity in bytes by pool; 0 is all that the store has."""
+    found = [part.partition(':') for part in text.split(',')]
+    for name, _, _ in found:
+        if not GRAMMAR['pool'].fullmatch(name):
+            raise ValueError(f'{name!r} is no pool name')
+    return {name: int(gib) * GIB if gib else 0 for name, _, gib in found}
+
+
+def size(text: str) -> int:
+    """Bytes of a number with M, G, T, or without a unit."""
+    match = re.fullmatch(r'([0-9]+)([MGT]?)', text)
+    if not match:
+        raise ValueError(f'{text!r} is no size: give a number with M, G or T')
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _portal(text: str) -> str:
+    host, port = address(text)
+    if host in ('0.0.0.0', '::'):  # noqa: S104  # refused, not used
+        raise ValueError('initiators are told this address: give one that they can reach')
+    if port == 0:
+        raise ValueError('initiators are told this port: give one')
+    return text
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text).absolute()
+    if not _PATH.fullmatch(str(path)):
+        raise ValueError(f'{str(path)!r} may hold letters, digits, and / . _ - only')
+    return path
+
+
+def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type for argparse whose ValueError reaches the user with its text."""
+
+    def checked(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked

@@ -1,0 +1,76 @@
+"""How much fits: each pool's configured capacity, within what the store has."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from appliance.errors import Full, NoPool
+from appliance.names import Key
+from appliance.store import Store
+
+#: Bytes kept free, so that metadata of the store has room.
+RESERVE = 16 * 1024**2
+
+
+class Usage(NamedTuple):
+    """``provisioned`` is the sum of all sizes promised, ``free`` what can be written still."""
+
+    total_bytes: int
+    free_bytes: int
+    provisioned_bytes: int
+    objects: int
+
+
+class Pools:
+    """``capacities`` in bytes, 0 for all that the store has. ``ratio``: how often space may be promised (Cinder's
+    max_over_subscription_ratio). A single object is never larger than its pool."""
+
+    def __init__(self, store: Store, capacities: Mapping[str, int], ratio: float) -> None:
+        self._store = store
+        self._capacities = capacities
+        self._ratio = ratio
+        self._lock = threading.Lock()
+        self._claimed = dict.fromkeys(capacities, 0)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._capacities)
+
+    def check(self, pool: str) -> None:
+        """Raises NoPool."""
+        if pool not in self._capacities:
+            raise NoPool(f'there is no pool {pool}; this agent has {", ".join(self._capacities)}')
+
+    def usage(self, pool: str) -> Usage:
+        medium = self._store.medium()
+        objects = self._store.objects(pool).values()
+        total = min(self._capacities[pool] or medium.total, medium.total)
+        free = min(total - sum(found.used for found in objects), medium.free - RESERVE)
+        return Usage(total, max(free, 0), sum(found.size for found in objects), len(objects))
+
+    @contextlib.contextmanager
+    def claim(self, key: Key, size: int, growth: int, written: int = 0) -> Iterator[None]:
+        """Hold room for an object that is to have ``size`` bytes, ``growth`` more than now, ``written`` at once.
+
+        Raises Full.
+        """
+        with self._lock:
+            self._refuse(key, size, growth, written)
+            self._claimed[key.pool] += growth
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._claimed[key.pool] -= growth
+
+    def _refuse(self, key: Key, size: int, growth: int, written: int) -> None:
+        usage = self.usage(key.pool)
+        promised = usage.provisioned_bytes + self._claimed[key.pool] + growth
+        if size > usage.total_bytes:
+            raise Full(f'{size} bytes are more than pool {key.pool} has: {usage.total_bytes}')
+        if promised > usage.total_bytes * self._ratio:
+            raise Full(f'pool {key.pool} of {usage.total_bytes} bytes cannot promise {promised} (ratio {self._ratio})')
+        if usage.free_bytes <= written:
+            raise Full(f'pool {key.pool} has {usage.free_bytes} bytes left to write')

@@ -1,0 +1,126 @@
+"""The table of requests: method, path, verb, body. What a request may say is here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from re import Pattern
+from typing import Any, NamedTuple
+
+from appliance import names
+from appliance.errors import Invalid, NoRoute
+from appliance.names import Key
+from appliance.service import Answer, Appliance
+
+Check = Callable[[Any], Any]
+
+#: Bytes of one disk block; sizes are whole blocks.
+_BLOCK = 512
+
+#: tgt counts blocks in 64 bits; no store holds more than this.
+_MAX_SIZE = 2**53
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or not 0 < value <= _MAX_SIZE or value % _BLOCK:
+        raise Invalid(f'size_bytes is {value!r:.40}: give a positive multiple of {_BLOCK}')
+    return value
+
+
+def _mode(value: Any) -> str:
+    if value not in ('rw', 'ro'):
+        raise Invalid(f'mode is {value!r:.40}: give rw or ro')
+    return str(value)
+
+
+def _source(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise Invalid('source is no object of names')
+    return value
+
+
+def _name(kind: str) -> Check:
+    return lambda value: names.check(kind, value)
+
+
+class Field(NamedTuple):
+    check: Check
+    required: bool = True
+
+
+class Route(NamedTuple):
+    """``path`` holds names of ``names.GRAMMAR`` in braces; a pool and an object together make a Key."""
+
+    method: str
+    path: str
+    verb: Callable[..., Answer]
+    body: Mapping[str, Field] = {}
+
+    @property
+    def pattern(self) -> Pattern[str]:
+        return re.compile(re.sub(r'{(\w+)}', r'(?P<\1>[^/]+)', self.path))
+
+
+_VOLUME = '/v1/pools/{pool}/volumes/{volume}'
+_SNAPSHOT = '/v1/pools/{pool}/snapshots/{snapshot}'
+_EXPORT = '/v1/pools/{pool}/exports/{object}/{export_id}'
+
+ROUTES = [
+    Route('GET', '/v1/health', Appliance.health),
+    Route('GET', '/v1/capacity', Appliance.capacity),
+    Route('GET', '/v1/sessions', Appliance.list_sessions),
+    Route('GET', '/v1/pools/{pool}/objects', Appliance.list_objects),
+    Route('GET', '/v1/pools/{pool}/objects/{any}', Appliance.show),
+    Route('GET', _VOLUME, Appliance.show),
+    Route('PUT', _VOLUME, Appliance.create_volume, {'size_bytes': Field(_size), 'source': Field(_source, False)}),
+    Route('DELETE', _VOLUME, Appliance.delete),
+    Route('PUT', _VOLUME + '/size', Appliance.extend_volume, {'size_bytes': Field(_size)}),
+    Route('PUT', _VOLUME + '/data', Appliance.revert_volume, {'snapshot': Field(_name('snapshot'))}),
+    Route('GET', _SNAPSHOT, Appliance.show),
+    Route('PUT', _SNAPSHOT, Appliance.create_snapshot, {'volume': Field(_name('volume'))}),
+    Route('DELETE', _SNAPSHOT, Appliance.delete),
+    Route('GET', '/v1/pools/{pool}/exports', Appliance.list_exports),
+    Route('PUT', _EXPORT, Appliance.create_export,
+          {'initiator': Field(_name('initiator')), 'mode': Field(_mode)}),
+    Route('DELETE', _EXPORT, Appliance.delete_export),
+    Route('DELETE', '/v1/pools/{pool}/exports/{object}', Appliance.delete_exports),
+]  # fmt: skip
+
+_PATTERNS = [(route, route.pattern) for route in ROUTES]
+
+
+def answer(appliance: Appliance, method: str, path: str, body: bytes) -> Answer:
+    """Do what a request asks for. Raises an ApplianceError."""
+    for route, pattern in _PATTERNS:
+        match = pattern.fullmatch(path)
+        if match and route.method == method:
+            return route.verb(appliance, **_arguments(match.groupdict()), **_body(route, body))
+    raise NoRoute(f'there is no {method} {path!r:.200}')
+
+
+def _arguments(found: dict[str, str]) -> dict[str, Any]:
+    """Check every name of the path; pool and object become a Key."""
+    checked = {kind: names.check(kind, name) for kind, name in found.items()}
+    objects = [checked.pop(kind) for kind in ('volume', 'snapshot', 'object', 'any') if kind in checked]
+    return {'key': Key(checked.pop('pool'), objects[0]), **checked} if objects else checked
+
+
+def _body(route: Route, body: bytes) -> dict[str, Any]:
+    document = _parse(body)
+    unknown = set(document) - set(route.body)
+    missing = {name for name, field in route.body.items() if field.required} - set(document)
+    if unknown or missing:
+        raise Invalid(f'the body lacks {sorted(missing)} and has unknown {sorted(unknown)!r:.200}')
+    return {name: route.body[name].check(value) for name, value in document.items()}
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """Raises Invalid for anything but a JSON object; no body is an empty one."""
+    try:
+        document = json.loads(body or b'{}')
+    except (ValueError, RecursionError) as error:
+        raise Invalid('the body is no JSON') from error
+    if not isinstance(document, dict):
+        raise Invalid('the body is no JSON object')
+    return document

@@ -1,0 +1,157 @@
+"""HTTPS: one thread per connection, signed requests only, small bodies, bounded waits."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import sys
+import threading
+import time
+import traceback
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from appliance import routes
+from appliance.errors import ApplianceError, Invalid, NoRoute, TooLarge
+from appliance.service import Answer, Appliance
+from appliance.signing import Verifier
+
+#: Bytes of the largest body that any request needs, with room to spare.
+MAX_BODY = 16 * 1024
+
+#: Connections at a time; more are closed at once.
+MAX_CONNECTIONS = 64
+
+#: Seconds for a handshake, for the next bytes of a request, and for the first request of a connection.
+TIMEOUT = 10.0
+
+#: Seconds that a connection which has shown a good signature may be idle.
+KEEP_ALIVE = 120.0
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, appliance: Appliance, verifier: Verifier) -> None:
+        self.address_family = socket.AF_INET6 if ':' in address[0] else socket.AF_INET
+        super().__init__(address, Handler)
+        self.tls = tls
+        self.appliance = appliance
+        self.verifier = verifier
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._slots.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that breaks is no news; anything else is a fault of ours."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            traceback.print_exc()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = 'HTTP/1.1'
+    server_version = 'cinderless-appliance'
+    sys_version = ''
+    timeout = TIMEOUT
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """The handshake is done here, in the connection's own thread: a slow one keeps nobody waiting."""
+        self.request.settimeout(TIMEOUT)
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.request.close()
+
+    def do_GET(self) -> None:
+        started = time.monotonic()
+        status, document = self._outcome()
+        self._send(status, document)
+        took = (time.monotonic() - started) * 1000
+        print(f'{self.command} {self.path[:200]!r} {status} {took:.1f} ms', file=sys.stderr)
+
+    do_PUT = do_GET  # noqa: N815  # the base class calls a method by the request's
+    do_DELETE = do_GET  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """For what is no HTTP: the base class finds that."""
+        self.close_connection = True
+        self._send(code, _problem(NoRoute.code, message or 'this is no request'))
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are logged with their outcome instead."""
+
+    def _outcome(self) -> tuple[int, Answer]:
+        try:
+            body = self._read_body()
+            self.server.verifier.check(self.command, self.path, body, self.headers.get('Authorization'))
+            self.connection.settimeout(KEEP_ALIVE)
+            return 200, routes.answer(self.server.appliance, self.command, self.path, body)
+        except ApplianceError as error:
+            return error.status, _problem(error.code, str(error))
+        except OSError:
+            if self.close_connection:  # the request never came in whole: nobody waits for an answer
+                raise
+            return self._failed()
+        except Exception:
+            return self._failed()
+
+    def _failed(self) -> tuple[int, Answer]:
+        traceback.print_exc()
+        return ApplianceError.status, _problem(ApplianceError.code, "the agent failed: see the storage host's journal")
+
+    def _read_body(self) -> bytes:
+        """Whatever is wrong with a body, the connection cannot be used after it."""
+        keep, self.close_connection = self.close_connection, True
+        length = self.headers.get('Content-Length', '0')
+        if 'Transfer-Encoding' in self.headers or not (length.isascii() and length.isdigit()):
+            raise Invalid('send a body with a Content-Length')
+        if int(length) > MAX_BODY:
+            raise TooLarge(f'the body has {length} bytes: {MAX_BODY} are enough for any request')
+        body = self.rfile.read(int(length))
+        if len(body) != int(length):
+            raise ConnectionError('the request ended early')
+        self.close_connection = keep
+        return body
+
+    def _send(self, status: int, document: Answer) -> None:
+        """Headers and body leave in one piece: two would wait for each other's acknowledgement."""
+        body = json.dumps(document).encode()
+        head = [
+            f'HTTP/1.1 {status} {HTTPStatus(status).phrase}',
+            'Content-Type: application/json',
+            f'Content-Length: {len(body)}',
+            *(['Connection: close'] if self.close_connection else []),
+        ]
+        self.wfile.write('\r\n'.join([*head, '', '']).encode() + body)
+
+
+def _problem(code: str, message: str) -> Answer:
+    return {'error': {'code': code, 'message': message}}
+
+
+def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    return context

@@ -1,0 +1,209 @@
+"""The agent's verbs. Each may be repeated, by anybody, after a crash at any point, and then gives the same result.
+
+A verb holds the locks of the objects it touches. The store says what exists; the journal says who may reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from appliance import __version__, names
+from appliance.errors import ApplianceError, Busy, Conflict, Invalid, NotFound
+from appliance.exports import Exports, view
+from appliance.journal import Journal, Record
+from appliance.locks import KeyedLocks
+from appliance.names import Key
+from appliance.pools import Pools
+from appliance.store import Store
+
+Answer = dict[str, Any]
+
+#: Key in a volume's source -> the kind of name it holds.
+_SOURCES = {'volume': 'volume', 'snapshot': 'snapshot', 'existing': 'any'}
+
+
+class Appliance:
+    def __init__(self, store: Store, pools: Pools, journal: Journal, exports: Exports, portals: list[str]) -> None:
+        """``portals`` are ``ip:port`` as initiators reach them."""
+        self._store = store
+        self._pools = pools
+        self._journal = journal
+        self._exports = exports
+        self._portals = portals
+        self._locks = KeyedLocks()
+
+    def recover(self, adopt: bool) -> None:
+        """After a start: finish what a crash interrupted and serve every export again, before any request."""
+        self._store.recover()
+        for key, _ in self._journal.items():
+            if self._store.size(key) is None:
+                self._journal.remove(key)
+        self._exports.restore(adopt)
+
+    # What there is
+
+    def health(self) -> Answer:
+        return {'status': 'ok', 'version': __version__}
+
+    def capacity(self) -> Answer:
+        """What Cinder's report of a backend needs."""
+        pools = [{'name': pool, **self._pools.usage(pool)._asdict()} for pool in self._pools]
+        return {'pools': pools, 'copies_attached': self._store.copies_attached, 'portals': self._portals}
+
+    def list_sessions(self) -> Answer:
+        return {'sessions': self._exports.sessions()}
+
+    def list_objects(self, pool: str) -> Answer:
+        """Names of all objects of the pool, those that are not Cinder's included."""
+        self._pools.check(pool)
+        return {'objects': sorted(self._store.objects(pool))}
+
+    def list_exports(self, pool: str) -> Answer:
+        self._pools.check(pool)
+        records = [(key, record.exports) for key, record in self._journal.items() if key.pool == pool]
+        return {'exports': [view(key, id_, export) for key, exports in records for id_, export in exports.items()]}
+
+    def show(self, key: Key) -> Answer:
+        size, record = self._existing(key), self._journal.get(key)
+        return {'name': key.name, 'size_bytes': size, 'source': record.source, 'exports': sorted(record.exports)}
+
+    # Volumes and snapshots
+
+    def create_volume(self, key: Key, size_bytes: int, source: Mapping[str, str] | None = None) -> Answer:
+        """``source`` is {'volume' | 'snapshot' | 'existing': name, 'pool': of the source, if another one}."""
+        kind, origin = _source(key, source or {})
+        with self._locks.holding(*filter(None, (key, origin))):
+            self._pools.check(key.pool)
+            size = self._store.size(key)
+            if size is None:
+                self._create(key, size_bytes, kind, origin)
+            elif size != size_bytes:
+                raise Conflict(f'{key} exists with {size} bytes, not {size_bytes}')
+            return self.show(key)
+
+    def create_snapshot(self, key: Key, volume: str) -> Answer:
+        origin = Key(key.pool, volume)
+        with self._locks.holding(key, origin):
+            self._pools.check(key.pool)
+            if self._store.size(key) is None:
+                self._copy(key, self._existing(origin), origin)
+            elif self._journal.get(key).source != volume:
+                raise Conflict(f'{key} exists and is no snapshot of {volume}')
+            return self.show(key)
+
+    def extend_volume(self, key: Key, size_bytes: int) -> Answer:
+        """A volume that is as large, or larger, is the result. Open sessions see a short loss of the connection."""
+        with self._locks.holding(key):
+            size = self._existing(key)
+            if size < size_bytes:
+                with self._pools.claim(key, size_bytes, size_bytes - size):
+                    self._store.grow(key, size_bytes)
+            self._exports.refresh(key)
+            return self.show(key)
+
+    def revert_volume(self, key: Key, snapshot: str) -> Answer:
+        """Bring back the snapshot's data; the volume keeps its size. Not while a session is open."""
+        origin = Key(key.pool, snapshot)
+        with self._locks.holding(key, origin):
+            size = self._existing(key)
+            self._existing(origin)
+            if self._journal.get(origin).source != key.name:
+                raise Invalid(f'{origin} is no snapshot of {key}')
+            self._exports.hold(key)
+            try:
+                with self._pools.claim(key, size, 0, self._written(origin)):
+                    self._store.copy(origin, key, size)
+            finally:
+                self._exports.refresh(key, replaced=True)
+            return self.show(key)
+
+    def delete(self, key: Key) -> Answer:
+        """Remove a volume or snapshot, its exports first. Not while a session is open."""
+        with self._locks.holding(key):
+            self._pools.check(key.pool)
+            self._exports.hold(key)
+            self._exports.remove_all(key)
+            self._store.delete(key)
+            self._journal.remove(key)
+            return {}
+
+    # Exports
+
+    def create_export(self, key: Key, export_id: str, initiator: str, mode: str) -> Answer:
+        """Let one initiator reach an object. A snapshot is read-only."""
+        if key.is_snapshot and mode != 'ro':
+            raise Invalid(f'{key} is a snapshot: export it with mode ro')
+        with self._locks.holding(key):
+            self._existing(key)
+            export = self._exports.put(key, export_id, initiator, mode)
+            return {**view(key, export_id, export), 'portals': self._portals}
+
+    def delete_export(self, key: Key, export_id: str) -> Answer:
+        with self._locks.holding(key):
+            self._pools.check(key.pool)
+            self._exports.remove(key, export_id)
+            return {}
+
+    def delete_exports(self, key: Key) -> Answer:
+        with self._locks.holding(key):
+            self._pools.check(key.pool)
+            self._exports.remove_all(key)
+            return {}
+
+    # Steps; the caller holds the locks
+
+    def _existing(self, key: Key) -> int:
+        self._pools.check(key.pool)
+        size = self._store.size(key)
+        if size is None:
+            raise NotFound(f'there is no {key}')
+        return size
+
+    def _create(self, key: Key, size: int, kind: str, origin: Key | None) -> None:
+        if origin is None:
+            with self._pools.claim(key, size, size):
+                self._store.create(key, size)
+        elif kind == 'existing':
+            self._manage(key, size, origin)
+        else:
+            self._copy(key, size, origin)
+
+    def _manage(self, key: Key, size: int, origin: Key) -> None:
+        """Bring an object that is not Cinder's under a volume's name, at that volume's size."""
+        current = self._existing(origin)
+        if origin.pool != key.pool or current > size:
+            raise Invalid(f'{origin} of {current} bytes cannot become {key} of {size} bytes')
+        if self._journal.get(origin).exports:
+            raise Busy(f"{origin} is exported: it is somebody's volume already")
+        with self._pools.claim(key, size, size - current):
+            self._store.grow(origin, size)
+            self._store.rename(origin, key.name)
+
+    def _copy(self, key: Key, size: int, origin: Key) -> None:
+        if size < self._existing(origin):
+            raise Invalid(f'{size} bytes are less than {origin} has')
+        if not self._store.copies_attached and self._exports.is_writable(origin):
+            raise Busy(f'{origin} is attached, and this store cannot copy it as of one moment: detach it first')
+        with self._pools.claim(key, size, size, self._written(origin)):
+            self._journal.put(key, Record(origin.name))
+            try:
+                self._store.copy(origin, key, size)
+            except ApplianceError:
+                self._journal.remove(key)
+                raise
+
+    def _written(self, origin: Key) -> int:
+        """Bytes that a copy writes at once."""
+        return 0 if self._store.copies_attached else self._store.objects(origin.pool)[origin.name].used
+
+
+def _source(key: Key, source: Mapping[str, str]) -> tuple[str, Key | None]:
+    """What a volume is made from. Raises Invalid."""
+    if not source:
+        return '', None
+    kinds = [kind for kind in _SOURCES if kind in source]
+    if len(kinds) != 1 or not set(source) <= {*_SOURCES, 'pool'}:
+        raise Invalid(f'a source has one of {", ".join(_SOURCES)}, and may have pool; got {sorted(source)}')
+    pool = names.check('pool', source.get('pool', key.pool))
+    return kinds[0], Key(pool, names.check(_SOURCES[kinds[0]], source[kinds[0]]))

@@ -1,0 +1,172 @@
+"""tgtd's control protocol, as tgtadm speaks it: one request and one answer per connection to a UNIX socket.
+
+Spoken here and not through tgtadm because tgtadm takes a CHAP secret as an argument, for every local user to read in
+/proc, and costs a process per step: an export is thirteen steps. ``check_protocol`` compares the two at start.
+Numbers are struct tgtadm_req and the enums of tgt's usr/tgtadm.h (tgt 1.0.30 and later).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+from appliance import commands
+from appliance.errors import Unavailable
+
+#: mode, op, driver, length, tid, sid, lun, cid, host_no, device_type, ac_dir, pack, force.
+_REQUEST = struct.Struct('@II64sIiQQIIIIII')
+_ANSWER = struct.Struct('@II')
+_DRIVER = b'iscsi'
+_NO_TID = -1
+_NO_LUN = 2**64 - 1
+
+#: Seconds; tgtd answers from one loop, which a large "show" holds for a quarter of a second per 3,000 targets.
+TIMEOUT = 10.0
+
+#: Prefix of tgtd's control sockets; tgtd and tgtadm heed the same variable.
+_SOCKET = os.environ.get('TGT_IPC_SOCKET', '/var/run/tgtd/socket')
+
+
+class Mode(IntEnum):
+    SYSTEM = 0
+    TARGET = 1
+    LOGICALUNIT = 2
+    PORTAL = 3
+    CONNECTION = 6
+    ACCOUNT = 7
+
+
+class Op(IntEnum):
+    NEW = 0
+    DELETE = 1
+    SHOW = 2
+    BIND = 3
+    UNBIND = 4
+    UPDATE = 5
+
+
+class Status(IntEnum):
+    """The answers that callers tell apart."""
+
+    NO_TARGET = 4
+    NO_LUN = 5
+    NO_SESSION = 6
+    NO_CONNECTION = 7
+    TARGET_EXISTS = 9
+    ACL_EXISTS = 12
+    NO_ACL = 13
+    ACCOUNT_EXISTS = 14
+    NO_ACCOUNT = 15
+
+
+class TgtError(Unavailable):
+    """tgtd refused a step. The message never holds a parameter, since one of them is a CHAP secret."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(f'tgtd refused to {what} (status {status})')
+        self.tgt_status = status
+
+
+class Session(NamedTuple):
+    """One connection of one initiator (a session has one connection)."""
+
+    sid: int
+    cid: int
+    initiator: str
+    address: str
+
+
+class TargetInfo(NamedTuple):
+    tid: int
+    iqn: str
+    users: frozenset[str]
+    initiators: frozenset[str]
+
+
+def pack(mode: Mode, op: Op, tid: int, sid: int, lun: int, cid: int, force: bool, parameters: str) -> bytes:
+    """One request as bytes; parameters end with a zero byte."""
+    text = parameters.encode() + b'\0' if parameters else b''
+    header = _REQUEST.pack(mode, op, _DRIVER, _REQUEST.size + len(text), tid, sid, lun, cid, 0, 0, 0, 0, force)
+    return header + text
+
+
+class Tgt:
+    """A tgtd, by its control port. Thread-safe: every request has its own connection, and tgtd answers in turn."""
+
+    def __init__(self, control_port: int) -> None:
+        self.control_port = control_port
+        self.socket = f'{_SOCKET}.{control_port}'
+
+    def call(
+        self, what: str, mode: Mode, op: Op, parameters: str = '', *, tid: int = _NO_TID, sid: int = 0,
+        lun: int = _NO_LUN, cid: int = 0, force: bool = False, allow: tuple[Status, ...] = (),
+    ) -> str:  # fmt: skip
+        """Do one step and return what tgtd shows. ``allow`` names refusals that mean it is done already.
+
+        Raises TgtError, or Unavailable if tgtd does not answer.
+        """
+        status, text = self._exchange(pack(mode, op, tid, sid, lun, cid, force, parameters))
+        if status != 0 and status not in allow:
+            raise TgtError(what, status)
+        return text
+
+    def _exchange(self, request: bytes) -> tuple[int, str]:
+        try:
+            with socket.socket(socket.AF_UNIX) as control:
+                control.settimeout(TIMEOUT)
+                control.connect(self.socket)
+                control.sendall(request)
+                answer = b''.join(iter(lambda: control.recv(65536), b''))
+        except OSError as error:
+            raise Unavailable(f'tgtd does not answer on control port {self.control_port}: {error}') from error
+        if len(answer) < _ANSWER.size:
+            raise Unavailable('tgtd closed the control connection without an answer')
+        status, _ = _ANSWER.unpack_from(answer)
+        return status, answer[_ANSWER.size :].decode(errors='replace').strip('\0')
+
+    def system(self) -> str:
+        return self.call('show its state', Mode.SYSTEM, Op.SHOW)
+
+    def portals(self) -> set[str]:
+        """``ip:port`` of every address that tgtd listens on."""
+        return set(re.findall(r'^Portal: (\S+),\d+$', self.call('show portals', Mode.PORTAL, Op.SHOW), re.MULTILINE))
+
+    def targets(self) -> list[TargetInfo]:
+        text = self.call('show targets', Mode.TARGET, Op.SHOW)
+        return [_target(part) for part in re.split(r'^(?=Target \d+: )', text, flags=re.MULTILINE) if part.strip()]
+
+    def sessions(self, tid: int) -> list[Session]:
+        """The target's sessions; none if there is no such target."""
+        allow = (Status.NO_TARGET,)
+        text = self.call('show connections', Mode.CONNECTION, Op.SHOW, tid=tid, allow=allow)
+        return [Session(int(sid), int(cid), name, address) for sid, cid, name, address in _SESSION.findall(text)]
+
+    def check_protocol(self) -> None:
+        """Raises Unavailable unless tgtadm, which belongs to this tgtd, is told the same as we are."""
+        port = str(self.control_port)
+        shown = commands.run('tgtadm', '-C', port, '--lld', 'iscsi', '--mode', 'system', '--op', 'show')
+        if shown.strip('\0\n') != self.system().strip('\n'):
+            raise Unavailable('this tgtd speaks another control protocol: use tgt 1.0.30 or later')
+
+
+_SESSION = re.compile(r'Session: (\d+)\s+Connection: (\d+)\s+Initiator: (\S+)[^\n]*\s+IP Address: (\S+)')
+_HEADING = re.compile(r'Target (\d+): (\S+)')
+_LIST = r' information:\n((?:        \S+\n?)*)'
+_ACCOUNTS = re.compile('Account' + _LIST)
+_ACL = re.compile('ACL' + _LIST)
+
+
+def _target(text: str) -> TargetInfo:
+    """One target of "show target". Addresses in its access list are names, too, that no export will ever have."""
+    heading = _HEADING.match(text)
+    assert heading is not None
+    return TargetInfo(int(heading[1]), heading[2], _words(_ACCOUNTS, text), _words(_ACL, text))
+
+
+def _words(part: re.Pattern[str], text: str) -> frozenset[str]:
+    found = part.search(text)
+    return frozenset(found[1].split()) if found else frozenset()

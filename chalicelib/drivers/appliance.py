@@ -1,0 +1,253 @@
+"""The reference driver: an appliance, that is a storage host with the agent in ``appliance/``.
+
+Names on the backend are the contract's own. What a connector needs beyond the agent's answer, its CHAP account, both
+ends derive from their shared secret, so an export id gives the same connection data each time and none is stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from chalicelib import errors, iscsi
+from chalicelib.device import BlockDevice
+from chalicelib.drivers.appliance_client import Client, Refused, fingerprint
+from chalicelib.drivers.base import (
+    GIB,
+    Capabilities,
+    ConnectionInfo,
+    Connector,
+    Driver,
+    ModelUpdate,
+    Option,
+    SnapshotRef,
+    VolumeRef,
+)
+
+#: The agent's error codes as the contract's errors. 'busy' depends on the object; all others are BackendUnavailable.
+_FAILURES: Mapping[str, type[errors.CinderlessError]] = {
+    'initiator': errors.InvalidConnector,
+    'signature': errors.BackendMisconfigured,
+    'pool': errors.BackendMisconfigured,
+    'not_found': errors.ProviderNotFound,
+    'full': errors.BackendFull,
+    'invalid': errors.DriverError,
+    'conflict': errors.DriverError,
+}
+
+#: What each pool can do, in the words of Cinder's capability report.
+_POOL: Mapping[str, Any] = {
+    'thin_provisioning_support': True,
+    'thick_provisioning_support': False,
+    'multiattach': True,
+    'online_extend_support': True,
+    'QoS_support': False,
+    'sparse_copy_volume': True,
+    'clone_across_pools': True,
+    'reserved_percentage': 0,
+    'max_over_subscription_ratio': 20.0,
+}
+
+
+class ApplianceDriver(Driver):
+    """Serves any number of threads."""
+
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        'url': Option(str, required=True),
+        'fingerprint': Option(str),
+        'certificate': Option(str),
+        'secret': Option(str, required=True, secret=True),
+        #: The agent's pools that this backend has; all, unless given: pools of one agent may lie in two zones.
+        'pools': Option(list),
+    }
+
+    capabilities = Capabilities(
+        storage_protocol='iSCSI',
+        snapshot_attached=True,
+        clone=True,
+        revert=True,
+        online_extend=True,
+        multiattach=True,
+        manage=True,
+        zeroed_volumes=True,
+    )
+
+    def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
+        super().__init__(backend, options)
+        pinned = _pin(backend, options)
+        self._client = Client(backend, options['url'], pinned, options['secret'])
+
+    def check_for_setup_error(self) -> None:
+        self._request('GET', '/v1/health')
+
+    def get_volume_stats(self) -> dict[str, Any]:
+        wanted = self.options.get('pools')
+        found = self._request('GET', '/v1/capacity')['pools']
+        pools = [pool for pool in found if wanted is None or pool['name'] in wanted]
+        return {
+            'volume_backend_name': self.backend,
+            'vendor_name': 'Cinderless',
+            'driver_version': '1.0',
+            'storage_protocol': self.capabilities.storage_protocol,
+            'shared_targets': False,
+            'pools': [{**_POOL, **_capacity(pool)} for pool in pools],
+        }
+
+    def create_volume(self, volume: VolumeRef) -> ModelUpdate:
+        return self._create(volume, {})
+
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        return self._create(volume, {'snapshot': snapshot.name, 'pool': self._pool(snapshot.volume)})
+
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
+        return self._create(volume, {'volume': source.name, 'pool': self._pool(source)})
+
+    def delete_volume(self, volume: VolumeRef) -> None:
+        self._request('DELETE', self._volume(volume), volume)
+
+    def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        self._request('PUT', self._volume(volume) + '/size', volume, {'size_bytes': new_size * GIB}, new_size)
+
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+        self._request('PUT', self._volume(volume) + '/data', volume, {'snapshot': snapshot.name})
+
+    def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
+        self._request('PUT', self._snapshot(snapshot), snapshot, {'volume': snapshot.volume.name})
+        return {}
+
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        self._request('DELETE', self._snapshot(snapshot), snapshot)
+
+    def initialize_connection(
+        self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
+    ) -> ConnectionInfo:
+        if not connector.get('initiator'):
+            raise errors.InvalidConnector(missing='initiator')
+        data = self._export(volume, volume, export_id, str(connector['initiator']), mode)
+        return {'driver_volume_type': 'iscsi', 'data': {**data, 'volume_id': volume.id}}
+
+    def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
+        one = f'/{export_id}' if export_id is not None else ''
+        self._request('DELETE', self._exports(volume, volume.name) + one, volume)
+
+    def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
+        return self._open(volume, volume, export_id, mode)
+
+    def close_volume(self, volume: VolumeRef, export_id: str) -> None:
+        self.terminate_connection(volume, export_id)
+
+    def open_snapshot(self, snapshot: SnapshotRef, export_id: str) -> BlockDevice:
+        return self._open(snapshot, snapshot.volume, export_id, 'ro')
+
+    def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
+        self._request('DELETE', f'{self._exports(snapshot.volume, snapshot.name)}/{export_id}', snapshot)
+
+    def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
+        found = self._request('GET', f'/v1/pools/{self._pool(volume)}/objects/{_source_name(existing_ref)}', volume)
+        return -(-int(found['size_bytes']) // GIB)
+
+    def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        """An object that is no whole number of GiB grows to the next."""
+        return self._create(volume, {'existing': _source_name(existing_ref)})
+
+    def list_objects(self) -> list[str]:
+        pools = [pool['name'] for pool in self._request('GET', '/v1/capacity')['pools']]
+        found = [name for pool in pools for name in self._request('GET', f'/v1/pools/{pool}/objects')['objects']]
+        return [name for name in found if name.startswith(('volume-', 'snapshot-'))]
+
+    def _create(self, volume: VolumeRef, source: Mapping[str, str]) -> ModelUpdate:
+        body = {'size_bytes': volume.size * GIB, **({'source': source} if source else {})}
+        self._request('PUT', self._volume(volume), volume, body, volume.size)
+        return {}
+
+    def _open(
+        self, ref: VolumeRef | SnapshotRef, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']
+    ) -> BlockDevice:
+        """The service's own initiator has a name per path, so a path's sessions are told apart from all others."""
+        initiator = f'iqn.2010-10.org.openstack:cinderless-{export_id}'
+        return iscsi.open_device(self._export(ref, volume, export_id, initiator, mode), initiator=initiator)
+
+    def _export(
+        self, ref: VolumeRef | SnapshotRef, volume: VolumeRef, export_id: str, initiator: str, mode: str
+    ) -> dict[str, Any]:
+        """Make a path; return what an initiator needs, as os-brick reads it."""
+        path = f'{self._exports(volume, ref.name)}/{export_id}'
+        found = self._request('PUT', path, ref, {'initiator': initiator, 'mode': mode})
+        user, secret = self._client.account(ref.name, export_id)
+        return {
+            'target_discovered': False,
+            **_portals(found),
+            'auth_method': 'CHAP',
+            'auth_username': user,
+            'auth_password': secret,
+            'access_mode': mode,
+            'discard': True,
+        }
+
+    def _volume(self, volume: VolumeRef) -> str:
+        return f'/v1/pools/{self._pool(volume)}/volumes/{volume.name}'
+
+    def _snapshot(self, snapshot: SnapshotRef) -> str:
+        return f'/v1/pools/{self._pool(snapshot.volume)}/snapshots/{snapshot.name}'
+
+    def _exports(self, volume: VolumeRef, name: str) -> str:
+        return f'/v1/pools/{self._pool(volume)}/exports/{name}'
+
+    def _pool(self, volume: VolumeRef) -> str:
+        if not volume.pool:
+            raise errors.BackendMisconfigured(backend=self.backend, reason=f'host {volume.host!r} names no pool')
+        return volume.pool
+
+    def _request(
+        self, method: str, path: str, ref: VolumeRef | SnapshotRef | None = None,
+        body: dict[str, Any] | None = None, size: int = 0,
+    ) -> dict[str, Any]:  # fmt: skip
+        try:
+            return self._client.request(method, path, body)
+        except Refused as refused:
+            raise self._failure(refused, ref, size) from refused
+
+    def _failure(self, refused: Refused, ref: VolumeRef | SnapshotRef | None, size: int) -> errors.CinderlessError:
+        kind = _FAILURES.get(refused.code, errors.BackendUnavailable)
+        if refused.code == 'busy':
+            kind = errors.SnapshotIsBusy if isinstance(ref, SnapshotRef) else errors.VolumeIsBusy
+        facts = {'id': ref.id, 'object': ref.name} if ref else {}
+        return kind(backend=self.backend, reason=str(refused), missing=str(refused), size=size, **facts)
+
+
+def _pin(backend: str, options: Mapping[str, Any]) -> str:
+    """The certificate's fingerprint, from either option. Raises BackendMisconfigured."""
+    try:
+        given = options.get('fingerprint') or fingerprint(options.get('certificate') or '')
+    except ValueError as error:
+        reason = "give the agent's certificate, in PEM, as option certificate, or its SHA-256 as option fingerprint"
+        raise errors.BackendMisconfigured(backend=backend, reason=reason) from error
+    pinned = str(given).replace(':', '').lower()
+    if not re.fullmatch('[0-9a-f]{64}', pinned):
+        raise errors.BackendMisconfigured(backend=backend, reason=f'fingerprint {given!r} is no SHA-256')
+    return pinned
+
+
+def _capacity(pool: Mapping[str, Any]) -> dict[str, Any]:
+    sizes = {'total': 'total_capacity_gb', 'free': 'free_capacity_gb', 'provisioned': 'provisioned_capacity_gb'}
+    return {'pool_name': pool['name'], **{name: round(pool[f'{key}_bytes'] / GIB, 2) for key, name in sizes.items()}}
+
+
+def _portals(found: Mapping[str, Any]) -> dict[str, Any]:
+    """One portal, and with several the lists that os-brick zips."""
+    portals, iqn, lun = found['portals'], found['iqn'], found['lun']
+    one = {'target_portal': portals[0], 'target_iqn': iqn, 'target_lun': lun}
+    if len(portals) == 1:
+        return one
+    count = len(portals)
+    return {**one, 'target_portals': portals, 'target_iqns': [iqn] * count, 'target_luns': [lun] * count}
+
+
+def _source_name(existing_ref: Mapping[str, str]) -> str:
+    """Cinder's LVM reference. Raises ManageExistingInvalidReference."""
+    name = str(existing_ref.get('source-name', ''))
+    if not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,99}', name):
+        reason = 'it needs source-name: the name of an object in the pool'
+        raise errors.ManageExistingInvalidReference(existing_ref=dict(existing_ref), reason=reason)
+    return name

@@ -1,0 +1,143 @@
+"""Signed HTTPS requests to an appliance's agent, and what both ends derive from their shared secret.
+
+The agent serves a request once, so every attempt is signed anew. All its requests are idempotent: one that got no
+answer is sent once more, as long as the time that a worker has allows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import json
+import secrets
+import ssl
+import string
+import time
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from chalicelib.errors import BackendMisconfigured, BackendUnavailable
+
+_SCHEME = 'Cinderless-HMAC-SHA256'
+_LETTERS = string.ascii_letters + string.digits
+
+#: Seconds: for a connection, for one attempt (the agent itself waits 15 for an object), and for all of them.
+CONNECT = 3.0
+ATTEMPT = 18.0
+BUDGET = 24.0
+
+#: Seconds that an attempt needs at least to be worth it.
+_WORTHWHILE = 2.0
+
+
+class Refused(Exception):
+    """The agent answered, and it is no."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Client:
+    """Thread-safe. ``fingerprint`` is the SHA-256 of the agent's certificate in hexadecimal digits."""
+
+    def __init__(self, backend: str, url: str, fingerprint: str, secret: str) -> None:
+        """Raises BackendMisconfigured. Nothing is sent yet."""
+        self._backend = backend
+        self._pool = _connections(*_split(backend, url), fingerprint)
+        shared = secret.strip().encode()
+        self._request_key = _hmac(shared, 'cinderless appliance: requests')
+        self._chap_key = _hmac(shared, 'cinderless appliance: CHAP')
+
+    def account(self, object_name: str, export_id: str) -> tuple[str, str]:
+        """The CHAP user (20 characters) and secret (16) of an export; the agent derives the same."""
+        path = f'{object_name}\n{export_id}'
+        user = _letters(_hmac(self._chap_key, f'user\n{path}'), 20)
+        return user, _letters(_hmac(self._chap_key, f'secret\n{path}'), 16)
+
+    def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the answer. Raises Refused, BackendUnavailable, or BackendMisconfigured for another certificate."""
+        data = json.dumps(body).encode() if body else b''
+        deadline = time.monotonic() + BUDGET
+        try:
+            return self._attempt(method, path, data, ATTEMPT)
+        except BackendUnavailable:
+            left = deadline - time.monotonic()
+            if left < _WORTHWHILE:
+                raise
+            return self._attempt(method, path, data, left)
+
+    def _attempt(self, method: str, path: str, body: bytes, seconds: float) -> dict[str, Any]:
+        headers = {'Authorization': self._authorization(method, path, body), 'Content-Type': 'application/json'}
+        timeout = urllib3.Timeout(connect=min(CONNECT, seconds), read=seconds)
+        try:
+            response = self._pool.request(method, path, body=body, headers=headers, timeout=timeout, retries=False)
+        except SSLError as error:
+            raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
+        except HTTPError as error:
+            raise self._unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
+        return self._document(response.status, response.data)
+
+    def _document(self, status: int, data: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(data)
+            if status == 200 and isinstance(document, dict):
+                return document
+            problem = document['error']
+            refused = Refused(status, str(problem['code']), str(problem['message']))
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._unavailable(f'{self._address} answers status {status} with no JSON of ours') from error
+        raise refused
+
+    def _authorization(self, method: str, path: str, body: bytes) -> str:
+        timestamp, nonce = int(time.time()), secrets.token_hex(16)
+        text = '\n'.join((method, path, hashlib.sha256(body).hexdigest(), str(timestamp), nonce))
+        signature = _hmac(self._request_key, text).hex()
+        return f'{_SCHEME} timestamp={timestamp}, nonce={nonce}, signature={signature}'
+
+    @property
+    def _address(self) -> str:
+        return f'the agent at {self._pool.host}:{self._pool.port}'
+
+    def _unavailable(self, reason: str) -> BackendUnavailable:
+        return BackendUnavailable(backend=self._backend, reason=reason)
+
+    def _misconfigured(self, reason: str) -> BackendMisconfigured:
+        return BackendMisconfigured(backend=self._backend, reason=reason)
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of a certificate in hexadecimal digits. Raises ValueError."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+@functools.lru_cache(maxsize=32)
+def _connections(host: str, port: int, pinned: str) -> urllib3.HTTPSConnectionPool:
+    """Kept alive across drivers and invocations. The pin is all that counts: names and dates are not checked."""
+    return urllib3.HTTPSConnectionPool(
+        host, port, maxsize=8, block=False, cert_reqs='CERT_NONE', assert_fingerprint=pinned, assert_hostname=False
+    )
+
+
+def _split(backend: str, url: str) -> tuple[str, int]:
+    parts = urllib3.util.parse_url(url)
+    if parts.scheme != 'https' or not parts.host or not parts.port or parts.path not in (None, '', '/'):
+        raise BackendMisconfigured(backend=backend, reason=f'url {url!r} is not of the form https://host:port')
+    return parts.host, parts.port
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def _letters(digest: bytes, length: int) -> str:
+    """``length`` characters of the digest, as a number written in letters and digits, lowest digit first."""
+    number, characters = int.from_bytes(digest, 'big'), []
+    for _ in range(length):
+        number, digit = divmod(number, len(_LETTERS))
+        characters.append(_LETTERS[digit])
+    return ''.join(characters)
