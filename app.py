@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from chalice import Chalice, Rate
-from chalice.app import CloudWatchEvent, SQSEvent
+from chalice import Chalice
+from chalice.app import SQSEvent
 
 from chalicelib.api import mount
 
@@ -32,15 +32,17 @@ def backup_worker(event: dict[str, Any], context: Any) -> Any:
     return tasks.run(event, context)
 
 
-@app.schedule(Rate(1, unit=Rate.MINUTES), name='reconcile')
-def reconcile(event: CloudWatchEvent) -> Any:
+@app.lambda_function(name='reconcile')
+def reconcile(event: dict[str, Any], context: Any) -> Any:
+    """Invoked each minute, with each execution that failed, and by hand; its schedule is in infra/functions.yaml."""
     from chalicelib.tasks import reconcile
 
-    return reconcile.run(event.to_dict())
+    return reconcile.run(event)
 
 
-@app.schedule(Rate(5, unit=Rate.MINUTES), name='report_pools')
-def report_pools(event: CloudWatchEvent) -> Any:
+@app.lambda_function(name='report_pools')
+def report_pools(event: dict[str, Any], context: Any) -> Any:
+    """Invoked every five minutes, and by hand."""
     from chalicelib.tasks import report_pools
 
-    return report_pools.run(event.to_dict())
+    return report_pools.run(event)

@@ -159,6 +159,12 @@ def test_maps_and_branches_share_a_machine_safely(machines: Machines) -> None:
         assert json.loads(machines.end(execution)['output']) == [{'said': str(number)} for number in range(6)]
 
 
+def test_a_function_may_be_the_resource_itself(machines: Machines) -> None:
+    form = {'Resource': WORKER, 'Parameters': {'verb': 'say', 'text.$': '$.text'}, 'ResultSelector': {'said.$': '$'}}
+    ended = machines.run(machine(Only=task('say') | form))
+    assert json.loads(ended['output'])['result'] == {'said': 'hello'}
+
+
 CATCH_ALL = [{'ErrorEquals': ['States.ALL'], 'ResultPath': '$.error', 'Next': 'Caught'}]
 CAUGHT = {'Type': 'Pass', 'End': True}
 
@@ -171,8 +177,11 @@ def test_an_error_is_caught_by_its_class(machines: Machines) -> None:
     assert json.loads(error['Cause'])['errorMessage'] == 'none is left'
 
 
-def test_a_result_above_the_limit_fails_and_all_does_not_catch_it(machines: Machines) -> None:
-    ended = machines.run(machine(Only=task('large', Catch=CATCH_ALL), Caught=CAUGHT))
+@pytest.mark.parametrize(
+    'form', [{}, {'Resource': WORKER, 'Parameters': {'verb': 'large'}, 'ResultSelector': {'said.$': '$'}}]
+)
+def test_a_result_above_the_limit_fails_and_all_does_not_catch_it(machines: Machines, form: Json) -> None:
+    ended = machines.run(machine(Only=task('large', Catch=CATCH_ALL) | form, Caught=CAUGHT))
     assert (ended['status'], ended['error']) == ('FAILED', 'States.DataLimitExceeded')
 
 
