@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.connection import Connection
+from pynamodb.connection.table import TableConnection
 from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -26,6 +26,7 @@ from pynamodb.transactions import TransactWrite
 
 from chalicelib import errors
 from chalicelib.config import settings
+from chalicelib.models.connection import connection
 from chalicelib.rules.states import PREVIOUS, Transition
 
 #: Format of the records written by this version; readers accept this one and the one before.
@@ -111,6 +112,16 @@ class Record(Model):
     schema_version = NumberAttribute(default=SCHEMA_VERSION)
     #: Counts every write; a read-modify-write makes it its condition.
     revision = NumberAttribute(default=0)
+
+    @classmethod
+    def _get_connection(cls) -> TableConnection:
+        """PynamoDB's own for the table, made to use the connection that all tables share."""
+        table = super()._get_connection()
+        shared = connection()
+        if table.connection is not shared:
+            shared.add_meta_table(table.connection.get_meta_table(table.table_name))
+            table.connection = shared
+        return table
 
     @classmethod
     def find(cls, project_id: str, id: str) -> Self:
@@ -301,16 +312,6 @@ class Transaction:
         if 'TransactionConflict' not in reasons and error.cause_response_code != 'TransactionInProgressException':
             raise translated(error) from error
         time.sleep(random.uniform(0, min(JITTER_CAP, JITTER_BASE * 2**attempt)))  # noqa: S311 - jitter, no secret
-
-
-_connection: list[Connection] = []
-
-
-def connection() -> Connection:
-    """The process's DynamoDB connection."""
-    if not _connection:
-        _connection.append(Connection(region=settings().region))
-    return _connection[0]
 
 
 def page(kind: type[R], project_id: str, *, limit: int, newest_first: bool = True, marker: R | None = None) -> list[R]:
