@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance import certificate
@@ -51,7 +53,7 @@ def serve(options: argparse.Namespace) -> int:
     keys = Keys(read_secret(options.secret_file))
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD))
-    with contextlib.ExitStack() as started:
+    with contextlib.ExitStack() as started, claimed(options.state_dir / 'lock'):
         store = open_store(options.store, options.state_dir, list(options.pools), options.existing_tgtd)
         started.callback(store.close)
         portals = options.portal or ['127.0.0.1:3260']
@@ -64,6 +66,17 @@ def serve(options: argparse.Namespace) -> int:
         started.callback(server.shutdown)
         announce(server, options, daemon)
         return wait(daemon)
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold the state folder: two agents over one journal would undo each other's work. Raises ValueError."""
+    with path.open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f'another agent uses {path.parent}: give this one a --state-dir of its own') from error
+        yield
 
 
 def read_secret(path: Path) -> bytes:

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         help='pools and their capacity (default %(default)s: one, with all that the store has)')  # fmt: skip
     add('--secret-file', type=_checked(_absolute), default='/etc/cinderless-appliance/secret', metavar='FILE',
         help='the secret shared with the driver, 32 bytes or more (default %(default)s)')  # fmt: skip
-    add('--max-over-subscription', type=float, default=20.0, metavar='RATIO',
+    add('--max-over-subscription', type=_checked(_ratio), default=20.0, metavar='RATIO',
         help="how often a pool's capacity may be promised (default %(default)s)")  # fmt: skip
     add('--control-port', type=int, default=0, metavar='N',
         help="tgtd's control port (default: a free one, or 0 with --existing-tgtd)")  # fmt: skip
@@ -71,9 +71,12 @@ def store(text: str) -> StoreOption:
 def pools(text: str) -> dict[str, int]:
     """Capacity in bytes by pool; 0 is all that the store has."""
     found = [part.partition(':') for part in text.split(',')]
-    for name, _, _ in found:
+    names = [name for name, _, _ in found]
+    for name in names:
         if not GRAMMAR['pool'].fullmatch(name):
             raise ValueError(f'{name!r} is no pool name')
+        if names.count(name) > 1:
+            raise ValueError(f'pool {name} is there twice')
     return {name: int(gib) * GIB if gib else 0 for name, _, gib in found}
 
 
@@ -83,6 +86,12 @@ def size(text: str) -> int:
     if not match:
         raise ValueError(f'{text!r} is no size: give a number with M, G or T')
     return int(match[1]) * _UNITS[match[2]]
+
+
+def _ratio(text: str) -> float:
+    if float(text) < 1:
+        raise ValueError(f'{text} is no ratio: give 1 or more')
+    return float(text)
 
 
 def _portal(text: str) -> str:

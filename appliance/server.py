@@ -109,16 +109,12 @@ class Handler(BaseHTTPRequestHandler):
             return 200, routes.answer(self.server.appliance, self.command, self.path, body)
         except ApplianceError as error:
             return error.status, _problem(error.code, str(error))
-        except OSError:
-            if self.close_connection:  # the request never came in whole: nobody waits for an answer
-                raise
-            return self._failed()
+        except _Gone:
+            raise
         except Exception:
-            return self._failed()
-
-    def _failed(self) -> tuple[int, Answer]:
-        traceback.print_exc()
-        return ApplianceError.status, _problem(ApplianceError.code, "the agent failed: see the storage host's journal")
+            traceback.print_exc()
+            problem = _problem(ApplianceError.code, "the agent failed: see the storage host's journal")
+            return ApplianceError.status, problem
 
     def _read_body(self) -> bytes:
         """Whatever is wrong with a body, the connection cannot be used after it."""
@@ -128,9 +124,12 @@ class Handler(BaseHTTPRequestHandler):
             raise Invalid('send a body with a Content-Length')
         if int(length) > MAX_BODY:
             raise TooLarge(f'the body has {length} bytes: {MAX_BODY} are enough for any request')
-        body = self.rfile.read(int(length))
+        try:
+            body = self.rfile.read(int(length))
+        except OSError as error:
+            raise _Gone from error
         if len(body) != int(length):
-            raise ConnectionError('the request ended early')
+            raise _Gone
         self.close_connection = keep
         return body
 
@@ -144,6 +143,10 @@ class Handler(BaseHTTPRequestHandler):
             *(['Connection: close'] if self.close_connection else []),
         ]
         self.wfile.write('\r\n'.join([*head, '', '']).encode() + body)
+
+
+class _Gone(ConnectionError):
+    """The request did not come in whole: nobody waits for an answer."""
 
 
 def _problem(code: str, message: str) -> Answer:

@@ -55,7 +55,11 @@ def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> 
 
 def _counters(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
     taken = collections.Counter(snapshot.volume_id for snapshot in snapshots)
-    held = [f'{record.resource} {record.id} has {record.reader_count} readers' for record in [*volumes, *snapshots] if record.reader_count]
+    held = [
+        f'{record.resource} {record.id} has {record.reader_count} readers'
+        for record in [*volumes, *snapshots]
+        if record.reader_count
+    ]
     return held + [
         f'volume {volume.id} counts {volume.snapshot_count} snapshots, and has {taken[volume.id]}'
         for volume in volumes
@@ -70,7 +74,9 @@ def _claims(world: World, volumes: list[Volume]) -> list[str]:
         mine = [volume for volume in volumes if volume.host == pool.id]
         wanted = (sum(volume.claimed_gb for volume in mine), len(mine), sum(volume.in_transit_gb for volume in mine))
         if (pool.allocated_gb, pool.volume_count, pool.in_transit_gb) != wanted:
-            broken.append(f'pool {pool.id} counts {pool.allocated_gb, pool.volume_count, pool.in_transit_gb}, not {wanted}')
+            broken.append(
+                f'pool {pool.id} counts {pool.allocated_gb, pool.volume_count, pool.in_transit_gb}, not {wanted}'
+            )
         total = world.backends[pool.id.partition('#')[0]].pools[pool.id.partition('#')[2]]
         if pool.claimable_gb > total - pool.allocated_gb:
             broken.append(f'pool {pool.id} gives {pool.claimable_gb} of {total}, with {pool.allocated_gb} allocated')
@@ -89,11 +95,14 @@ def _quotas(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
         for suffix in ('', f'_{record.volume_type_id}'):
             wanted[record.project_id][f'{name}{suffix}'] += 1
             wanted[record.project_id][f'gigabytes{suffix}'] += size
+    for backup in Backup.scan():
+        wanted[backup.project_id].update(backups=1, backup_gigabytes=int(backup.size))
     quotas = {quota.project_id: quota for quota in Quota.scan() if quota.id == 'quota'}
     return [
         f'quota of {project}: {dict(found)} is counted, {dict(wanted[project])} is there'
         for project, quota in quotas.items()
-        if (found := collections.Counter({k: v for k, v in quota.usage.attribute_values.items() if v})) != wanted[project]
+        if (found := collections.Counter({k: v for k, v in quota.usage.attribute_values.items() if v}))
+        != wanted[project]
         or any(quota.reserved.attribute_values.values())
     ]
 

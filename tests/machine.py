@@ -150,7 +150,9 @@ def _filled(template: Any, data: Any, context: Any = None) -> Any:
     """Fill in a payload template: ``key.$: path``."""
     if isinstance(template, dict):
         return {
-            key.removesuffix('.$'): copy.deepcopy(_at(value, data, context)) if key.endswith('.$') else _filled(value, data)
+            key.removesuffix('.$'): copy.deepcopy(_at(value, data, context))
+            if key.endswith('.$')
+            else _filled(value, data)
             for key, value in template.items()
         }
     return template

@@ -232,7 +232,8 @@ def group(case: Case) -> Iterator[Check]:
     if 'error' in case['expect'] or error:
         yield error_check(case['expect'].get('error'), error, winner)
     yield 'chosen', case['expect'].get('chosen'), winner
-    for trace, part in zip(case['expect'].get('traces', ()), decision.parts if decision else (), strict=True):
+    parts = [part for part in decision.parts if part.considered] if decision else []  # Cinder filters no empty list
+    for trace, part in zip(case['expect'].get('traces', ()), parts, strict=True):
         yield from trace_checks(trace, part, config)
 
 

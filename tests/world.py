@@ -172,14 +172,19 @@ def tables() -> Iterator[None]:
         forget()
 
 
-def clear() -> None:
-    """Empty every table."""
+def stored_items(table: Any) -> Any:
+    """What moto holds of a table: {hash key: {range key: item}}."""
     from moto.dynamodb.models import dynamodb_backends
 
+    return dynamodb_backends['123456789012']['us-east-1'].get_table(table.Meta.table_name).items
+
+
+def clear() -> None:
+    """Empty every table."""
     from chalicelib.models import TABLES
 
     for table in TABLES:
-        dynamodb_backends['123456789012']['us-east-1'].get_table(table.Meta.table_name).items.clear()
+        stored_items(table).clear()
 
 
 @pytest.fixture

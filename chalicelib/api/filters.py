@@ -81,16 +81,28 @@ def literal(name: str, text: str, version: Version) -> Any:
         return text
 
 
+#: Comparisons of a time.
+_VERBS = ('gt', 'gte', 'eq', 'neq', 'lt', 'lte')
+
+
 def period(name: str, text: str, version: Version) -> str:
-    """Comparisons of a time: ``gt:2026-11-01T00:00:00,lt:...``. Raises Invalid for what is no time."""
+    """Comparisons of a time, ``gt:2026-11-01T00:00:00,lt:...``, in the form of the records. Raises Invalid."""
+    terms = []
     for term in text.split(','):
-        verb, colon, moment = term.partition(':')
-        moment = moment if colon and verb in ('gt', 'gte', 'eq', 'neq', 'lt', 'lte') else term
-        try:
-            datetime.datetime.fromisoformat(moment)
-        except ValueError:
-            raise Invalid(f'Invalid {moment} value') from None
-    return text
+        verb, colon, rest = term.partition(':')
+        verb, moment = (verb, rest) if colon and verb in _VERBS else ('eq', term)
+        terms.append(f'{verb}:{_moment(moment)}')
+    return ','.join(terms)
+
+
+def _moment(text: str) -> str:
+    """A time in UTC with microseconds, as records have it; one without a zone is UTC."""
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        moment = moment.astimezone(datetime.UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        raise Invalid(f'Invalid {text} value') from None
+    return moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import re
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,8 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     context = auth.authenticate(headers, tokens.validator())
     stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
+    # API Gateway leaves variables of a path as they were written; nothing here has a percent sign in its name.
+    ids = {name: urllib.parse.unquote(value) for name, value in ids.items()}
     project_id = ids.pop('project_id', None)
     if project_id is not None and not PROJECT_ID.fullmatch(project_id):
         return faults.no_route()

@@ -42,9 +42,10 @@ VIEW = View(
 
 @messages.get('', policy='message:get_all', since='3.3')
 def index(request: Request) -> dict[str, Any]:
-    wanted = query(request, FILTERS) if request.version >= PAGED else ListQuery()
-    records, _ = operations.list_(request.context, wanted)
-    return page(request, 'messages', VIEW, records, links='messages_links', path='messages')
+    paged = request.version >= PAGED
+    records, _ = operations.list_(request.context, query(request, FILTERS) if paged else ListQuery())
+    links_name = 'messages_links' if paged else None
+    return page(request, 'messages', VIEW, records, links=links_name, path='messages')
 
 
 @messages.get('/{id}', policy='message:get', since='3.3')

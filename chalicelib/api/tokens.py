@@ -15,7 +15,7 @@ from chalicelib.config import settings
 from chalicelib.context import TokenValidator
 
 if TYPE_CHECKING:
-    from chalicelib.identity import IdentityConfig, RevocationStore
+    from chalicelib.identity import IdentityConfig
 
 #: Where the standalone identity is mounted.
 MOUNT = '/identity'
@@ -62,12 +62,6 @@ def _standalone(document: str) -> TokenValidator:
 @functools.lru_cache(maxsize=1)
 def _config(document: str) -> IdentityConfig:
     from chalicelib.identity import load
+    from chalicelib.models.revocation import Revocations
 
-    return load(json.loads(document), identity_url='', services=(), region='', revocations=_revocations())
-
-
-@functools.cache
-def _revocations() -> RevocationStore:
-    from chalicelib.identity import InMemoryRevocations
-
-    return InMemoryRevocations()
+    return load(json.loads(document), identity_url='', services=(), region='', revocations=Revocations())

@@ -14,7 +14,7 @@ from chalicelib.backup.limits import Limits, Pool
 from chalicelib.backup.listing import ShardRef
 from chalicelib.backup.manifests import Backup, Manifest, load_backup, open_backup
 from chalicelib.backup.repository import Repository, exists
-from chalicelib.errors import BackupCanceled, IntegrityError, InvalidBackup, ObjectExists
+from chalicelib.errors import BackupCanceled, IntegrityError, InvalidBackup, ObjectExists, ObjectMissing
 
 #: What a commit needs of a shard's manifest: its header, and the listing that holds for the shard.
 _Look = tuple[shards.Header, ShardRef]
@@ -38,9 +38,9 @@ def begin_backup(
     """
     running = layout.running_key(layout.check_id(lineage), layout.check_id(backup_id))
     _refuse_deleted(repository, lineage, backup_id)
-    if exists(repository, layout.backup_key(lineage, backup_id)):
-        return open_backup(repository, wrapper, lineage, backup_id)
     if not exists(repository, running):
+        if exists(repository, layout.backup_key(lineage, backup_id)):  # finished, and its intent was collected
+            return open_backup(repository, wrapper, lineage, backup_id)
         older = _load_parent(repository, wrapper, lineage, parent)
         backup = _incremental(older, backup_id, size) if older else _full(wrapper, lineage, backup_id, size, geometry)
         _store_intent(repository, backup)
@@ -67,8 +67,10 @@ def _incremental(older: Manifest, backup_id: str, size: int) -> Backup:
 def _load_parent(repository: Repository, wrapper: KeyWrapper, lineage: str, parent: str | None) -> Manifest | None:
     if parent is None:
         return None
-    _check_parent(repository, lineage, parent)
-    return load_backup(repository, wrapper, layout.backup_key(lineage, parent))
+    try:
+        return load_backup(repository, wrapper, layout.backup_key(lineage, parent))
+    except ObjectMissing as error:
+        raise _parent_is_gone(parent) from error
 
 
 def _store_intent(repository: Repository, backup: Backup) -> None:
@@ -80,12 +82,16 @@ def _store_intent(repository: Repository, backup: Backup) -> None:
 
 
 def _check_parent(repository: Repository, lineage: str, parent: str | None) -> None:
-    """Also asked after the intent is stored: the data of a parent that is there then cannot be swept from under us."""
+    """Asked after the intent is stored: the data of a parent that is there then cannot be swept from under us."""
     if parent is None:
         return
     deleted = exists(repository, layout.deleted_key(lineage, parent))
     if deleted or not exists(repository, layout.backup_key(lineage, parent)):
-        raise InvalidBackup(reason=f'the parent {parent} is not there any more: do a full backup')
+        raise _parent_is_gone(parent)
+
+
+def _parent_is_gone(parent: str) -> InvalidBackup:
+    return InvalidBackup(reason=f'the parent {parent} is not there any more: do a full backup')
 
 
 def _refuse_deleted(repository: Repository, lineage: str, backup_id: str) -> None:
@@ -152,9 +158,10 @@ def _look_at_shard(repository: Repository, backup: Backup, index: int) -> _Look:
 
 
 def _check_running(repository: Repository, backup: Backup) -> None:
-    """An intent that is gone was collected together with the tombstone of its backup."""
+    """An intent is collected when its backup is long finished, or together with its tombstone."""
     _refuse_deleted(repository, backup.lineage, backup.backup_id)
-    if not exists(repository, layout.running_key(backup.lineage, backup.backup_id)):
+    keys = (layout.running_key, layout.backup_key)
+    if not any(exists(repository, key(backup.lineage, backup.backup_id)) for key in keys):
         raise BackupCanceled(id=backup.backup_id)
 
 

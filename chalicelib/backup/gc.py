@@ -119,8 +119,12 @@ class _Sweep:
     def shard(self, index: int) -> None:
         """Mark and sweep one shard."""
         seen = self._objects(index)
-        census = self._take_census()
-        live = self._mark(index, census, seen)
+        try:
+            census = self._take_census()
+            live = self._mark(index, census, seen)
+        except (IntegrityError, ObjectMissing):
+            self._lease.confirm()  # without it, another collector may have swept what is missing
+            raise
         dead = (info for info in seen if not (info.key in live or _backup_of(info.key) in census.running))
         self._delete([info for info in dead if info.modified <= self._before])
 

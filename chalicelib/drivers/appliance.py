@@ -79,19 +79,16 @@ class ApplianceDriver(Driver):
         self._client = Client(backend, options['url'], pinned, options['secret'])
 
     def check_for_setup_error(self) -> None:
-        self._request('GET', '/v1/health')
+        self._pools()
 
     def get_volume_stats(self) -> dict[str, Any]:
-        wanted = self.options.get('pools')
-        found = self._request('GET', '/v1/capacity')['pools']
-        pools = [pool for pool in found if wanted is None or pool['name'] in wanted]
         return {
             'volume_backend_name': self.backend,
             'vendor_name': 'Cinderless',
             'driver_version': '1.0',
             'storage_protocol': self.capabilities.storage_protocol,
             'shared_targets': False,
-            'pools': [{**_POOL, **_capacity(pool)} for pool in pools],
+            'pools': [{**_POOL, **_capacity(pool)} for pool in self._pools()],
         }
 
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
@@ -113,7 +110,7 @@ class ApplianceDriver(Driver):
         self._request('PUT', self._volume(volume) + '/data', volume, {'snapshot': snapshot.name})
 
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
-        self._request('PUT', self._snapshot(snapshot), snapshot, {'volume': snapshot.volume.name})
+        self._request('PUT', self._snapshot(snapshot), snapshot.volume, {'volume': snapshot.volume.name})
         return {}
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -152,9 +149,19 @@ class ApplianceDriver(Driver):
         return self._create(volume, {'existing': _source_name(existing_ref)})
 
     def list_objects(self) -> list[str]:
-        pools = [pool['name'] for pool in self._request('GET', '/v1/capacity')['pools']]
-        found = [name for pool in pools for name in self._request('GET', f'/v1/pools/{pool}/objects')['objects']]
+        answers = [self._request('GET', f'/v1/pools/{pool["name"]}/objects') for pool in self._pools()]
+        found = [name for answer in answers for name in answer['objects']]
         return [name for name in found if name.startswith(('volume-', 'snapshot-'))]
+
+    def _pools(self) -> list[dict[str, Any]]:
+        """What the agent says of this backend's pools. Raises BackendMisconfigured if it lacks one."""
+        served = {pool['name']: pool for pool in self._request('GET', '/v1/capacity')['pools']}
+        ours = self.options.get('pools') or list(served)
+        for name in ours:
+            if name not in served:
+                reason = f'option pools names {name!r}; the agent has {", ".join(served)}'
+                raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
+        return [served[name] for name in ours]
 
     def _create(self, volume: VolumeRef, source: Mapping[str, str]) -> ModelUpdate:
         body = {'size_bytes': volume.size * GIB, **({'source': source} if source else {})}
@@ -195,8 +202,10 @@ class ApplianceDriver(Driver):
         return f'/v1/pools/{self._pool(volume)}/exports/{name}'
 
     def _pool(self, volume: VolumeRef) -> str:
-        if not volume.pool:
-            raise errors.BackendMisconfigured(backend=self.backend, reason=f'host {volume.host!r} names no pool')
+        ours = self.options.get('pools') or [volume.pool]
+        if not volume.pool or volume.pool not in ours:
+            reason = f'host {volume.host!r} names no pool of this backend'
+            raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
         return volume.pool
 
     def _request(

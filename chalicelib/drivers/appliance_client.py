@@ -76,9 +76,9 @@ class Client:
         timeout = urllib3.Timeout(connect=min(CONNECT, seconds), read=seconds)
         try:
             response = self._pool.request(method, path, body=body, headers=headers, timeout=timeout, retries=False)
-        except SSLError as error:
-            raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
         except HTTPError as error:
+            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # all that urllib3 tells them apart by
+                raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
             raise self._unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
         return self._document(response.status, response.data)
 

@@ -97,14 +97,13 @@ class Path:
             self._submit(command, deadline)
 
     def close(self) -> None:
-        """Log out if no command is in flight, and close; safe to repeat."""
+        """Log out and close; safe to repeat."""
         session, self._session = self._session, None
         if session is None:
             return
         # A target that does not even take a logout will find the connection closed.
         with contextlib.suppress(OSError, Malformed), contextlib.closing(session):
-            if not session.commands:
-                session.logout(time.monotonic() + min(_LOGOUT_SECONDS, self._timeout))
+            session.logout(time.monotonic() + min(_LOGOUT_SECONDS, self._timeout))
 
     def _deadline(self) -> float:
         return time.monotonic() + self._timeout

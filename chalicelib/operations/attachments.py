@@ -9,9 +9,11 @@ attachment's id: the same update again gives the same answer.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
+import logging
 import uuid
 from collections.abc import Callable
 from typing import Any, Literal
@@ -22,14 +24,21 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import common, volumes
+from chalicelib.operations import common, messages, volumes
+from chalicelib.rules.messages import Action as Tried
+from chalicelib.rules.messages import Detail
 from chalicelib.rules.states import ATTACHABLE, status_after_detach
 
-#: A volume that others change at the same moment is read again this often before the caller is told to retry.
-CONTENDED = 8
+logger = logging.getLogger(__name__)
 
-#: Keys of ``connection_info['data']`` that are sealed, never stored in clear.
+#: Keys of ``connection_info`` that are sealed, never stored in clear.
 SECRET_KEYS = ('auth_password', 'discovery_auth_password')
+
+#: Statuses of a multiattach volume that another attachment may be made of, in Cinder's order; others: ATTACHABLE.
+RESERVABLE = ('available', 'in-use', 'downloading')
+
+#: Statuses in which an instance may get a second attachment of a volume that it has (Nova moves it to another host).
+MIGRATABLE = frozenset({'in-use', 'reserved'})
 
 
 def get(context: Context, id: str) -> Attachment:
@@ -53,7 +62,8 @@ def create(
     """Reserve the volume for a host; with a connector, also prepare the path.
 
     The volume must be available or downloading; a multiattach volume may be in use, and so may any volume for an
-    instance that already has an attachment (how Nova migrates).
+    instance that already has an attachment. A path that cannot be made leaves no attachment behind: nobody would know
+    its id (Cinder leaves the volume reserved).
     """
     volume = volumes.get(context, volume_id)
     attachment = Attachment(
@@ -68,42 +78,87 @@ def create(
     )
     if connector is not None:
         _connect(attachment, connector)
-    change(volume, lambda current: _reserve(current, attachment))
-    return attachment if connector is None else _open_path(attachment)
+    volume, attachment = change(volume, attachment, _reserve)
+    if connector is None:
+        return attachment
+    try:
+        return _open_path(attachment)
+    except errors.CinderlessError as error:
+        _withdraw(volume, attachment)
+        _tell(context, volume, error)
+        raise
 
 
 def _reserve(volume: Volume, attachment: Attachment) -> Change:
-    if 'error' in volume.status:
-        raise errors.InvalidVolume(
-            reason=f'Volume attachments can not be created if the volume is in an error state. '
-            f'The Volume {volume.id} currently has a status of: {volume.status} '
-        )
-    _check_reservable(volume, attachment)
-    return Change('put', attachment, [], _linked(volume, attachment))
-
-
-def _check_reservable(volume: Volume, attachment: Attachment) -> None:
-    allowed = ATTACHABLE | {'in-use'} if volume.multiattach else ATTACHABLE
-    if volume.status in allowed or (volume.status in {'in-use', 'reserved'} and _migrates(volume, attachment)):
-        return
-    expected = ' or '.join(sorted(allowed))
+    _check_no_error(volume, 'created', errors.InvalidVolume)
+    allowed = [status for status in RESERVABLE if volume.multiattach or status in ATTACHABLE]
+    if volume.status in allowed:
+        return Change('put', [], _linked(volume, attachment, _status_of(attachment)))
+    if volume.status in MIGRATABLE and _has_another(volume, attachment.instance_id):
+        status = volume.status if attachment.attach_status == 'reserved' else _status_of(attachment)
+        return Change('put', [], _linked(volume, attachment, status))
     raise errors.InvalidVolume(
-        reason=f'Volume {volume.id} status must be {expected} to reserve, but the current status is {volume.status}.'
+        reason=f'Volume {volume.id} status must be {" or ".join(allowed)} to reserve, '
+        f'but the current status is {volume.status}.'
     )
 
 
-def _migrates(volume: Volume, attachment: Attachment) -> bool:
-    """An instance may hold a second attachment of its volume: Nova makes one for the host it moves to."""
-    holders = {link['instance_id'] for link in volume.attachments.values()}
-    return attachment.instance_id is not None and attachment.instance_id in holders
+def _check_no_error(volume: Volume, verb: str, refusal: type[errors.InvalidVolume | errors.ResourceConflict]) -> None:
+    if 'error' in volume.status:
+        raise refusal(
+            reason=f'Volume attachments can not be {verb} if the volume is in an error state. '
+            f'The Volume {volume.id} currently has a status of: {volume.status} '
+        )
+
+
+def _has_another(volume: Volume, instance_id: str | None) -> bool:
+    """Whether the instance has an attachment of the volume."""
+    return instance_id is not None and instance_id in {link['instance_id'] for link in volume.attachments.values()}
+
+
+def _withdraw(volume: Volume, attachment: Attachment) -> None:
+    """Forget an attachment whose creation failed, at once, so that the request can be repeated.
+
+    The host was never told how to connect. A worker that is still at it finds the attachment gone, and takes the path
+    away itself; one that was late, but done, has left a path.
+    """
+    try:
+        change(volume.reload(), attachment.reload(), _withdrawn)
+    except errors.CinderlessError as error:
+        logger.warning('attachment %s is left: %s', attachment.id, error.message)
+
+
+def _withdrawn(volume: Volume, attachment: Attachment) -> Change:
+    if attachment.connection_info is not None:
+        close_path(volume, attachment.id)
+    return removed(volume, attachment)
 
 
 def update(context: Context, id: str, connector: dict[str, Any]) -> Attachment:
-    """Give the attachment its connector and prepare the path; the same connector again gives the same answer."""
+    """Give the attachment its connector and prepare the path; the same connector again gives the same answer.
+
+    When the path cannot be made the attachment is what it was before, so it still holds the volume (as in Cinder).
+    """
     attachment = get(context, id)
     volume = Volume.find(attachment.project_id, attachment.volume_id)
-    change(volume, lambda current: _attaching(current, attachment, connector))
-    return _open_path(attachment)
+    before = attachment.attach_status
+    volume, attachment = change(volume, attachment, functools.partial(_attaching, connector=connector))
+    try:
+        return _open_path(attachment)
+    except errors.CinderlessError as error:
+        with contextlib.suppress(errors.CinderlessError):
+            change(volume.reload(), attachment.reload(), functools.partial(_back_to, status=before))
+        _tell(context, volume, error)
+        raise
+
+
+def _tell(context: Context, volume: Volume, error: errors.CinderlessError) -> None:
+    """Leave a user message of a path that could not be made, unless the request itself was at fault."""
+    if not isinstance(error, errors.Invalid | errors.NotFound):
+        name = type(error).__name__
+        messages.create(
+            volume, context.request_id, Tried.UPDATE_ATTACHMENT, Detail.ATTACH_ERROR, cause=error.message, error=name
+        )
 
 
 def _connect(attachment: Attachment, connector: dict[str, Any]) -> list[Action]:
@@ -114,27 +169,27 @@ def _connect(attachment: Attachment, connector: dict[str, Any]) -> list[Action]:
         Attachment.attach_status.set('attaching'),
         Attachment.connector.set(connector),
         Attachment.mountpoint.set(attachment.mountpoint),
-        _set_or_remove(Attachment.attached_host, attachment.attached_host),
+        common.set_or_remove(Attachment.attached_host, attachment.attached_host),
     ]
 
 
 def _attaching(volume: Volume, attachment: Attachment, connector: dict[str, Any]) -> Change:
-    _check_connectable(volume, attachment, connector)
-    actions = _connect(attachment, connector)
-    return Change('update', attachment, actions, _linked(volume, attachment))
-
-
-def _check_connectable(volume: Volume, attachment: Attachment, connector: dict[str, Any]) -> None:
-    if 'error' in volume.status:
-        raise errors.ResourceConflict(
-            reason=f'Volume attachments can not be updated if the volume is in an error state. '
-            f'The Volume {volume.id} currently has a status of: {volume.status} '
-        )
-    if attachment.id not in volume.attachments:
-        raise errors.AttachmentNotFound(id=attachment.id)
+    _check_no_error(volume, 'updated', errors.ResourceConflict)
     hosts = {link['host_name'] for key, link in volume.attachments.items() if key != attachment.id}
     if not volume.multiattach and connector.get('host') is not None and connector['host'] in hosts:
         raise errors.ResourceConflict(reason=f'duplicate connectors detected on volume {volume.id}')
+    actions = _connect(attachment, connector)
+    return Change('update', actions, _linked(volume, attachment, 'attaching'))
+
+
+def _back_to(volume: Volume, attachment: Attachment, status: str) -> Change:
+    """Undo ``attaching``, unless somebody completed it meanwhile; the connector stays, for the path's removal."""
+    if attachment.attach_status == 'attaching':
+        attachment.attach_status = status
+    actions: list[Action] = [Attachment.attach_status.set(attachment.attach_status)]
+    statuses = [link['attach_status'] for key, link in volume.attachments.items() if key != attachment.id]
+    following = status_after_detach([*statuses, attachment.attach_status])
+    return Change('update', actions, _linked(volume, attachment, following))
 
 
 def _open_path(attachment: Attachment) -> Attachment:
@@ -149,8 +204,8 @@ def _open_path(attachment: Attachment) -> Attachment:
 def complete(context: Context, id: str) -> None:
     """The host says it is connected: attachment attached, volume in-use. Repeating it changes nothing."""
     attachment = get(context, id)
-    volume = Volume.find(attachment.project_id, attachment.volume_id)
-    change(volume, lambda current: attached(current, attachment))
+    if attachment.attach_status != 'attached':
+        change(Volume.find(attachment.project_id, attachment.volume_id), attachment, attached)
 
 
 def attached(volume: Volume, attachment: Attachment, verb: Literal['put', 'update'] = 'update') -> Change:
@@ -161,20 +216,37 @@ def attached(volume: Volume, attachment: Attachment, verb: Literal['put', 'updat
         Attachment.attach_status.set('attached'),
         Attachment.attached_at.set(attachment.attached_at),
     ]
-    return Change(verb, attachment, actions, _linked(volume, attachment))
+    return Change(verb, actions, _linked(volume, attachment, 'in-use'))
 
 
 def delete(context: Context, id: str) -> list[Attachment]:
     """Take the path away, then the attachment; return those the volume has left.
 
-    A reservation without a connector has no path. A failing backend leaves the attachment, to be deleted again.
+    A reservation without a connector has no path. A failing backend leaves the attachment, to be deleted again. An
+    attachment of a volume that was removed by force is all that is left of it.
     """
     attachment = get(context, id)
-    volume = Volume.find(attachment.project_id, attachment.volume_id)
+    try:
+        volume = Volume.find(attachment.project_id, attachment.volume_id)
+    except errors.VolumeNotFound:
+        _forget(attachment)
+        return []
+    volume, _ = change(volume, attachment, _disconnected)
+    left = [(volume.project_id, key) for key in volume.attachments if key != id]
+    return sorted(Attachment.batch_get(left, consistent_read=True), key=lambda found: str(found.created_at))
+
+
+def _forget(attachment: Attachment) -> None:
+    transaction = base.Transaction()
+    gone = functools.partial(errors.AttachmentNotFound, id=attachment.id)
+    transaction.delete(attachment, Attachment.id.exists(), gone)
+    transaction.commit()
+
+
+def _disconnected(volume: Volume, attachment: Attachment) -> Change:
     if attachment.connector is not None:
         close_path(volume, attachment.id)
-    change(volume, lambda current: removed(current, attachment))
-    return [Attachment.find(volume.project_id, key) for key in sorted(volume.attachments) if key != id]
+    return removed(volume, attachment)
 
 
 def close_path(volume: Volume, export_id: str | None) -> None:
@@ -187,9 +259,8 @@ def close_path(volume: Volume, export_id: str | None) -> None:
 def removed(volume: Volume, attachment: Attachment) -> Change:
     """The change that removes the attachment; what is left decides the volume's status (Cinder's finish_detach)."""
     links = {key: link for key, link in volume.attachments.items() if key != attachment.id}
-    left = sorted(link['attach_status'] for link in links.values())
-    actions = [_status(volume, status_after_detach(left)), *_links(links, left[0] if left else 'detached')]
-    return Change('delete', attachment, [], actions)
+    status = status_after_detach([link['attach_status'] for link in links.values()])
+    return Change('delete', [], [_status(volume, status), *_links(links)])
 
 
 def connection_info(attachment: Attachment) -> dict[str, Any]:
@@ -209,45 +280,57 @@ def seal_connection_info(attachment_id: str, info: dict[str, Any]) -> tuple[dict
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """One attachment and its volume, changed together."""
+    """What happens to an attachment and to its volume, together."""
 
     verb: Literal['put', 'update', 'delete']
-    attachment: Attachment
     actions: list[Action]
     volume_actions: list[Action]
 
 
-def change(volume: Volume, build: Callable[[Volume], Change]) -> None:
-    """Apply what ``build`` makes of the volume as it is now; begin again when somebody else was faster."""
-    for _ in range(CONTENDED):
+def change(
+    volume: Volume, attachment: Attachment, build: Callable[[Volume, Attachment], Change]
+) -> tuple[Volume, Attachment]:
+    """Apply what ``build`` makes of both records, read again when somebody else was faster; return them.
+
+    ``build`` may be called often. Raises AttachmentNotFound when the attachment is gone, VolumeNotFound likewise, and
+    ServiceUnavailable when others are faster every time.
+    """
+    for _ in range(common.CONTENDED):
+        made = build(volume, attachment)
         try:
-            return _commit(volume, build(volume))
+            _commit(volume, attachment, made)
         except errors.StateChanged:
-            volume.attribute_values.update(volume.reload().attribute_values)
+            volume = volume.reload()
+            attachment = attachment if made.verb == 'put' else attachment.reload()
+        else:
+            return volume, attachment
     raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being changed by too many requests; try again')
 
 
-def _commit(volume: Volume, change: Change) -> None:
-    attachment = change.attachment
+def _commit(volume: Volume, attachment: Attachment, made: Change) -> None:
     transaction = base.Transaction()
-    gone = functools.partial(errors.AttachmentNotFound, id=attachment.id)
-    if change.verb == 'put':
-        transaction.put(attachment, Attachment.id.does_not_exist(), gone)
-    elif change.verb == 'delete':
-        transaction.delete(attachment, Attachment.id.exists(), gone)
-    else:
-        transaction.update(attachment, [*change.actions, *base.touched(Attachment)], Attachment.id.exists(), gone)
-    unmoved = Volume.revision == volume.revision
     moved = functools.partial(base.state_changed, volume)
-    transaction.update(volume, [*change.volume_actions, *base.touched(Volume)], unmoved, moved)
+    same = Attachment.revision == attachment.revision
+    if made.verb == 'put':
+        transaction.put(attachment, Attachment.id.does_not_exist(), moved)
+    elif made.verb == 'delete':
+        transaction.delete(attachment, same, moved)
+    else:
+        transaction.update(attachment, [*made.actions, *base.touched(Attachment)], same, moved)
+    unmoved = Volume.revision == volume.revision
+    transaction.update(volume, [*made.volume_actions, *base.touched(Volume)], unmoved, moved)
     transaction.commit()
 
 
-def _linked(volume: Volume, attachment: Attachment) -> list[Action]:
+def _status_of(attachment: Attachment) -> str:
+    """The volume's status while this attachment is made."""
+    return {'attached': 'in-use'}.get(attachment.attach_status, attachment.attach_status)
+
+
+def _linked(volume: Volume, attachment: Attachment, status: str) -> list[Action]:
     """Actions on the volume for an attachment made or changed: its summary, and the status that follows from it."""
     links = {**volume.attachments, attachment.id: _summary(attachment)}
-    status = {'attached': 'in-use'}.get(attachment.attach_status, attachment.attach_status)
-    return [_status(volume, status), *_links(links, attachment.attach_status)]
+    return [_status(volume, status), *_links(links)]
 
 
 def _status(volume: Volume, status: str) -> Action:
@@ -255,11 +338,13 @@ def _status(volume: Volume, status: str) -> Action:
     return Volume.previous_status.set(status) if volume.in_flight else Volume.status.set(status)
 
 
-def _links(links: dict[str, Any], attach_status: str) -> list[Action]:
+def _links(links: dict[str, Any]) -> list[Action]:
+    """Actions for the volume's attachments; its attach_status says attached while any of them is."""
+    statuses = sorted(link['attach_status'] for link in links.values())
     return [
         Volume.attachments.set(links),
         Volume.attachment_count.set(len(links)),
-        Volume.attach_status.set(attach_status),
+        Volume.attach_status.set(statuses[0] if statuses else 'detached'),
     ]
 
 
@@ -272,7 +357,3 @@ def _summary(attachment: Attachment) -> dict[str, Any]:
         'mountpoint': attachment.mountpoint,
         'attached_at': attachment.attached_at,
     }
-
-
-def _set_or_remove(attribute: Any, value: Any) -> Action:
-    return attribute.remove() if value is None else attribute.set(value)  # type: ignore[no-any-return]

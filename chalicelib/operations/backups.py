@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, quotas, snapshots, volumes
+from chalicelib.operations import common, holds, quotas, snapshots, volumes
 from chalicelib.rules import states
 
 #: The service that a backup names, and the folder of the bucket it goes to when the user names none (Cinder's default).
@@ -68,8 +68,9 @@ def create(
         encryption_key_id=volume.encryption_key_id,
         service=SERVICE,
         lineage=volume.id,
+        reading={**holds.read_by(snapshot or volume), 'request_id': context.request_id},
     )
-    _own(backup, context, volume)
+    _own(backup, context)
     quotas.commit(
         context.project_id,
         {'backups': 1, 'backup_gigabytes': int(backup.size)},
@@ -77,6 +78,14 @@ def create(
     )
     common.send(context, 'create', backup)
     return backup
+
+
+def _own(backup: Backup, context: Context) -> None:
+    """Enter ``creating`` on a record that is not written yet."""
+    row = states.BACKUP['create']
+    backup.status, backup.owner, backup.in_flight = row.running, context.request_id, '1'
+    backup.deadline = base.first_deadline(row)
+    backup.operation = common.operation('create', row)
 
 
 def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> None:
@@ -114,7 +123,7 @@ def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Back
 def _accept(
     context: Context, backup: Backup, source: Volume | Snapshot, force: bool, transaction: base.Transaction
 ) -> None:
-    """Add the record and the source's status to the transaction that takes the quota."""
+    """Add the record, and the source's status and readers, to the transaction that takes the quota."""
     transaction.put(backup, Backup.id.does_not_exist(), functools.partial(base.state_changed, backup))
     kind = type(source)
     table = states.SNAPSHOT if isinstance(source, Snapshot) else states.VOLUME
@@ -122,7 +131,7 @@ def _accept(
     operation = common.operation('backup', row, backup_id=backup.id, backup_project_id=backup.project_id)
     transaction.update(
         source,
-        base.begin_actions(kind, row, context.request_id, operation),
+        [*base.begin_actions(kind, row, context.request_id, operation), kind.reader_count.add(1)],
         base.is_allowed(kind, row),
         functools.partial(_source_moved, source),
     )
@@ -227,15 +236,7 @@ def reset_status(context: Context, id: str, status: str) -> None:
     backup = get(context, id)
     if status not in {'available', 'error'}:
         raise errors.InvalidInput(reason=f"Backup status must be 'available' or 'error', not {status!r}.")
-    base.update(backup, base.end_actions(backup, status))
-
-
-def _own(backup: Backup, context: Context, volume: Volume) -> None:
-    """Enter ``creating`` on a record that is not written yet."""
-    row = states.BACKUP['create']
-    backup.status, backup.owner, backup.in_flight = row.running, context.request_id, '1'
-    backup.deadline = base.first_deadline(row)
-    backup.operation = common.operation('create', row, volume_project_id=volume.project_id)
+    base.update(backup, [*base.end_actions(backup, status), Backup.restore_volume_id.remove()])
 
 
 def repository_prefix(backup: Backup) -> str:

@@ -16,7 +16,9 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import attachments, volumes
+from chalicelib.operations import attachments, messages, volumes
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.rules.states import status_after_detach
 
 #: Namespace of the names of paths that no attachment names.
 PATHS = uuid.UUID('6f1f5d52-2f0b-5d0e-9d3c-5c1b6b0c7a61')
@@ -31,7 +33,8 @@ def reserve(context: Context, volume_id: str) -> None:
     allowed = ['available', 'in-use'] if volume.multiattach else ['available']
     if not _move(volume, 'attaching', Volume.status.is_in(*allowed)):
         raise errors.InvalidVolume(
-            reason=f'Volume status must be {" or ".join(allowed)} to reserve, but the status is {volume.status}.'
+            reason=f'Volume status must be {" or ".join(allowed)} to reserve, '
+            f'but the current status is {volume.reload().status}.'
         )
 
 
@@ -50,7 +53,7 @@ def begin_detaching(context: Context, volume_id: str) -> None:
     """os-begin_detaching: a host is about to let go."""
     volume = volumes.get(context, volume_id)
     attached = (Volume.status == 'in-use') & (Volume.attach_status == 'attached')
-    if not _move(volume, 'detaching', attached & Volume.migration_status.does_not_exist()):
+    if not _move(volume, 'detaching', attached & volumes.is_not_migrating()):
         raise errors.InvalidVolume(
             reason="Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' "
             'to detach.'
@@ -67,7 +70,6 @@ def _move(volume: Volume, status: str, condition: Condition) -> bool:
     try:
         base.update(volume, [Volume.status.set(status), *base.touched(Volume)], condition)
     except errors.StateChanged:
-        volume.attribute_values.update(volume.reload().attribute_values)
         return False
     return True
 
@@ -114,9 +116,7 @@ def attach(
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
         raise errors.InvalidVolume(reason=f'Unable to attach volume {volume.id} because it is in maintenance')
-    if volume.admin_metadata.get('readonly') == 'True' and mode != 'ro':
-        _unreserve(volume)
-        raise errors.InvalidAttachmentMode(mode=mode, volume_id=volume.id)
+    _check_mode(context, volume, mode)
     attachment = Attachment(
         volume.project_id,
         str(uuid.uuid4()),
@@ -124,17 +124,26 @@ def attach(
         user_id=context.user_id,
         volume_id=volume.id,
         instance_id=instance_id,
-        attach_status='attached',
         attach_mode=mode or 'rw',
         attached_host=host_name,
         mountpoint=mountpoint,
-        attached_at=base.now(),
     )
     if not _holds(volume, attachment):
-        attachments.change(volume, lambda current: _attached(current, attachment))
+        attachments.change(volume, attachment, _attached)
+
+
+def _check_mode(context: Context, volume: Volume, mode: str | None) -> None:
+    """Refuse to attach a volume for writing that is read-only, and let go of it."""
+    if volume.admin_metadata.get('readonly') == 'True' and mode != 'ro':
+        error = errors.InvalidAttachmentMode(mode=mode, volume_id=volume.id)
+        detail = Detail.VOLUME_ATTACH_MODE_INVALID
+        messages.create(volume, context.request_id, Action.ATTACH_VOLUME, detail, cause=error.message)
+        _unreserve(volume)
+        raise error
 
 
 def _holds(volume: Volume, attachment: Attachment) -> bool:
+    """Whether the instance or host is attached already."""
     wanted = (attachment.instance_id, attachment.attached_host)
     held = {(link['instance_id'], link['host_name']) for link in volume.attachments.values()}
     return volume.status == 'in-use' and wanted in held
@@ -145,36 +154,39 @@ def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
     if volume.status not in allowed:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} status must be {" or ".join(sorted(allowed))} to attach, '
-            f'but the status is {volume.status}.'
+            f'but the current status is {volume.status}.'
         )
     return attachments.attached(volume, attachment, verb='put')
 
 
 def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
-    """os-detach: forget the attachment; with the last one every path goes. The only one needs no attachment_id."""
+    """os-detach: forget the attachment. The only one needs no attachment_id; one that is gone already is no error."""
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
         raise errors.InvalidVolume(reason=f'Unable to detach volume {volume.id} because it is in maintenance')
-    attachment = _attachment_of(volume, attachment_id)
-    if attachment is None:
-        _move(volume, 'available', Volume.status.is_in('attaching', 'detaching') & (Volume.attachment_count == 0))
-        return
-    last = len(volume.attachments) == 1
-    attachments.close_path(volume, None if last else attachment.id)
-    attachments.change(volume, lambda current: attachments.removed(current, attachment))
-
-
-def _attachment_of(volume: Volume, attachment_id: str | None) -> Attachment | None:
     if attachment_id is None and len(volume.attachments) > 1:
         raise errors.InvalidVolume(
             reason='Detach volume failed: More than one attachment, but no attachment_id provided.'
         )
     wanted = attachment_id or next(iter(volume.attachments), None)
-    if wanted is None:
-        return None
-    if wanted not in volume.attachments:
-        raise errors.AttachmentNotFound(id=wanted)
-    return Attachment.find(volume.project_id, wanted)
+    if wanted is not None and wanted in volume.attachments:
+        attachments.change(volume, Attachment.find(volume.project_id, wanted), _detached)
+    else:
+        _settle(volume)
+
+
+def _settle(volume: Volume) -> None:
+    """Bring a volume that waits for a host to what its attachments say."""
+    status = status_after_detach([link['attach_status'] for link in volume.attachments.values()])
+    same = Volume.attachment_count == volume.attachment_count
+    _move(volume, status, Volume.status.is_in('attaching', 'detaching') & same)
+
+
+def _detached(volume: Volume, attachment: Attachment) -> attachments.Change:
+    """With the only attachment of a volume that nobody else may attach go all paths: legacy ones bear no one's name."""
+    alone = len(volume.attachments) == 1 and not volume.multiattach
+    attachments.close_path(volume, None if alone else attachment.id)
+    return attachments.removed(volume, attachment)
 
 
 def force_detach(context: Context, volume_id: str, attachment_id: str | None, connector: dict[str, Any] | None) -> None:

@@ -21,7 +21,7 @@ class Removal:
 
     filter: str
     pools: tuple[str, ...]
-    #: Fit for users: it names no host, extra spec or setting.
+    #: Fit for users: it names no host, extra spec or function of a backend.
     reason: str
     #: For operators.
     detail: str = ''
@@ -29,13 +29,18 @@ class Removal:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Weighing:
-    """What one weigher said: raw weights by pool, before they were normalised and multiplied."""
+    """What one weigher said of ``pools``: raw ``weights``, before they were normalised and multiplied."""
 
     weigher: str
     multiplier: float
-    raw: dict[str, float]
+    pools: list[str]
+    weights: list[float]
     #: Pools that could not be weighed and weigh 0, and why.
     faults: dict[str, str]
+
+    @property
+    def raw(self) -> dict[str, float]:
+        return dict(zip(self.pools, self.weights, strict=True))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ Operator = Callable[[Any, Any], Any]
 #: An expression is an operator's setting, but a bad one must not take the scheduler's time or memory with it.
 MAX_LENGTH = 8192
 MAX_DEPTH = 50
-MAX_POWER_BITS = 4096
+MAX_POWER_BITS = 65536
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {'abs': abs, 'max': max, 'min': min}
 
@@ -122,7 +122,8 @@ def _variable(name: str) -> Node:
 
 
 def _power(base: Any, exponent: Any) -> Any:
-    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > MAX_POWER_BITS:
+    whole = isinstance(base, int) and isinstance(exponent, int) and abs(base) > 1
+    if whole and base.bit_length() * exponent > MAX_POWER_BITS:
         raise ExpressionError(reason=f'{base} ^ {exponent} is too large')
     return pow(base, exponent)
 

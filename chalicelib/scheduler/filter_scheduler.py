@@ -99,7 +99,7 @@ def retype(
 class GroupDecision:
     """Where a group may live: candidates for the first volume's pool, best first, and the decisions behind them.
 
-    ``parts`` are about the group type first, then about each volume, up to the first that nobody can take.
+    ``parts`` are about the group type first, then about each volume, up to the first that leaves no common backend.
     """
 
     candidates: list[Candidate]
@@ -129,14 +129,19 @@ def schedule_group(
     """
     states = list(pools)
     parts = [schedule(group_spec, states, config, **options)]
+    candidates: list[Candidate] = []
     for spec in specs:
-        parts.append(schedule(spec, states, config, **options))
-        if not parts[-1].candidates:
-            return GroupDecision([], parts)
-    common = [{extract_host(name) for name, _ in part.candidates} for part in parts]
-    first = parts[1].candidates if specs else []
-    candidates = [found for found in first if all(extract_host(found[0]) in backends for backends in common)]
-    return GroupDecision(candidates, parts)
+        part = schedule(dataclasses.replace(spec, resource_backend=None), states, config, **options)
+        candidates = _on_backends_of(candidates, part) if len(parts) > 1 else part.candidates
+        parts.append(part)
+        if not candidates:
+            break
+    return GroupDecision(_on_backends_of(candidates, parts[0]), parts)
+
+
+def _on_backends_of(candidates: list[Candidate], decision: Decision) -> list[Candidate]:
+    backends = {extract_host(name) for name, _ in decision.candidates}
+    return [candidate for candidate in candidates if extract_host(candidate[0]) in backends]
 
 
 def get_pools(

@@ -49,6 +49,8 @@ class PoolState(NamedTuple):
     provisioned_capacity_gb: Any
     reserved_percentage: Any
     thin_provisioning_support: Any
+    #: Seconds since the epoch; None: of unknown age.
+    reported_at: float | None
     obstacle: Obstacle | None
 
     @classmethod
@@ -63,7 +65,7 @@ class PoolState(NamedTuple):
         read = record.get
         capabilities = read('capabilities')
         if capabilities.__class__ is not dict:
-            return cls(record['name'], record, {}, 0, None, 0, 0, 0, False, _without_report(record))
+            return cls(record['name'], record, {}, 0, None, 0, 0, 0, False, None, _without_report(record))
         get = capabilities.get
         total, free = get('total_capacity_gb', 0), get('free_capacity_gb', 0)
         allocated = get('allocated_capacity_gb', 0)
@@ -72,22 +74,31 @@ class PoolState(NamedTuple):
         is_plain = _are_plain(total, free, allocated, provisioned, reserved) or _are_plain(
             _finite(total), 0 if free is None else _finite(free), allocated, provisioned, reserved
         )
+        reported_at = read('reported_at')
+        if reported_at.__class__ is not float:
+            reported_at = seconds(reported_at)
         if get('storage_protocol').__class__ is str:
             capabilities = _with_variants(capabilities)
         state: PoolState = _tuple(
             cls,
-            (record['name'], record, capabilities, total, free, allocated, provisioned, reserved, thin, None),
+            (
+                record['name'],
+                record,
+                capabilities,
+                total,
+                free,
+                allocated,
+                provisioned,
+                reserved,
+                thin,
+                reported_at,
+                None,
+            ),
         )
-        if (
-            not is_plain
-            or (thin and not _is_ratio(get('max_over_subscription_ratio')))
-            or read('disabled')
-            or read('frozen')
-            or not read('up', True)
-            or read('warning')
-        ):
-            return state._judged()
-        return state
+        takes_work = read('up', True) and not (read('disabled') or read('frozen') or read('warning'))
+        if is_plain and takes_work and (not thin or _is_ratio(get('max_over_subscription_ratio'))):
+            return state
+        return state._judged()
 
     @property
     def warning(self) -> str:
@@ -112,11 +123,6 @@ class PoolState(NamedTuple):
     @property
     def availability_zone(self) -> str | None:
         return self.record.get('availability_zone')
-
-    @property
-    def reported_at(self) -> float | None:
-        """Seconds since the epoch."""
-        return seconds(self.record.get('reported_at'))
 
     def ratio(self, default: str) -> float:
         """Return the over-subscription ratio; it follows the report, not what was promised since."""
@@ -252,7 +258,10 @@ def _number(value: Any) -> Any:
 
 
 def _is_ratio(value: Any) -> bool:
-    return not value or value == 'auto' or _is_number(_number(value))
+    try:
+        return not value or value == 'auto' or -ABSURD_GB < float(value) < ABSURD_GB
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 #: What each number of a report may be.

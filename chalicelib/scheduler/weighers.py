@@ -38,12 +38,11 @@ class Weigher(abc.ABC):
         """Return the raw weights in the order of the pools, and the same for the record."""
         faults: dict[str, str] = {}
         try:
-            weights = [self.weigh(pool) for pool in pools]
+            weights = list(map(self.weigh, pools))
         except (ExpressionError, *NONSENSE):
             weights = [self._weigh_or_0(pool, faults) for pool in pools]
         weights = self.settle(weights)
-        raw = dict(zip([pool.name for pool in pools], weights, strict=True))
-        return weights, Weighing(type(self).__name__, self.multiplier, raw, faults)
+        return weights, Weighing(type(self).__name__, self.multiplier, [pool.name for pool in pools], weights, faults)
 
     def _weigh_or_0(self, pool: PoolState, faults: dict[str, str]) -> float:
         try:
@@ -65,9 +64,9 @@ class CapacityWeigher(Weigher):
         self.thick = request.thick
 
     def weigh(self, pool: PoolState) -> float:
-        if pool.name in self.known:
-            return self.known[pool.name]
-        free = pool.virtual_free_gb(self.default_ratio, self.thick)
+        free = self.known.get(pool.name)
+        if free is None:
+            free = pool.virtual_free_gb(self.default_ratio, self.thick)
         return self.unlimited if free is None else free
 
     def settle(self, weights: list[float]) -> list[float]:

@@ -7,37 +7,54 @@ volume, so that cleaning up needs no backup record.
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from chalicelib import aws, errors
 from chalicelib.backup import engine
 from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
-from chalicelib.device import BlockDevice
-from chalicelib.drivers.base import GIB, Driver, SnapshotRef
-from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.drivers.base import GIB
+from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
-from chalicelib.operations import backups, messages, quotas
+from chalicelib.operations import backup_holds, backups, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock
+from chalicelib.tasks import backup_sources, clock
 from chalicelib.tasks.ownership import failure
+
+logger = logging.getLogger(__name__)
 
 #: Ranges of shards that are copied side by side: an inline Map's own limit.
 MAX_RANGES = 40
+
+#: Seconds that a collector holds its lease beyond its function's own time.
+LEASE_MARGIN = 60
 
 Payload = dict[str, Any]
 
 
 def open_backup(payload: Payload) -> dict[str, Any]:
-    """Freeze the source, store the intent, give the volume its status back, and cut the work into ranges."""
+    """Freeze the source, store the intent, give the volume its status back, and cut the work into ranges.
+
+    A delete stores its tombstone before it looks for a temporary snapshot, and this looks for a tombstone after it has
+    made one: so whoever comes second removes the snapshot.
+    """
     backup = owned(payload)
-    volume, snapshot = _source(backup)
-    driver = backends.driver(volume)
-    if snapshot is None:
-        driver.create_snapshot(_frozen(payload['id'], volume))
+    source = backup_sources.of(backup)
+    source.freeze()
+    try:
+        _begin(backup)
+    except errors.BackupCanceled:
+        source.clean()
+        raise
+    if source.temporary:
+        backup_holds.give_back(backup)
+    return {'ranges': ranges(int(backup.size) * GIB), **source.plan}
+
+
+def _begin(backup: Backup) -> None:
     engine.begin_backup(
         repository(backup),
         wrapper(),
@@ -46,64 +63,69 @@ def open_backup(payload: Payload) -> dict[str, Any]:
         size=int(backup.size) * GIB,
         parent=backup.parent_id,
     )
-    _give_back(volume, states.VOLUME['backup'], payload['request_id'])
-    facts = {'volume_id': volume.id, 'volume_project_id': volume.project_id, 'snapshot_id': backup.snapshot_id}
-    return {'ranges': ranges(int(backup.size) * GIB), **facts}
 
 
-def ranges(size: int) -> list[dict[str, int]]:
-    """Cut a volume of ``size`` bytes into at most MAX_RANGES ranges of shards: {'first', 'last'}, both included."""
+def ranges(size: int) -> list[dict[str, Any]]:
+    """Cut a volume of ``size`` bytes into at most MAX_RANGES ranges of shards, each with the progress it begins with."""
     count = len(engine.plan(size))
     step = -(-count // MAX_RANGES)
-    return [{'first': first, 'last': min(first + step, count) - 1} for first in range(0, count, step)]
+    return [
+        {'last': min(first + step, count) - 1, 'progress': {'done': False, 'shard': first, 'cursor': None}}
+        for first in range(0, count, step)
+    ]
 
 
 def copy_range(payload: Payload) -> dict[str, Any]:
     """Copy shards from the cursor on, until the range is done or time runs short."""
     backup = owned(payload)
-    volume, snapshot = _source(backup)
     store = repository(backup)
     opened = engine.open_backup(store, wrapper(), str(backup.lineage), backup.id)
-    progress, last = payload['progress'], payload['last']
-    with _opened(backends.driver(volume), snapshot_ref(volume, snapshot, backup.id), backup.id) as device:
-        shard, cursor = progress['shard'], progress['cursor']
-        while shard <= last and clock.has_time():
-            result = engine.backup_shard(
+    with backup_sources.of(backup).open() as device:
+
+        def copy(shard: int, cursor: Any) -> engine.ShardResult:
+            return engine.backup_shard(
                 device, store, opened, shard, deadline=clock.seconds_left, cursor=cursor, limits=limits()
             )
-            cursor = result.cursor
-            shard += 1 if result.done else 0
+
+        return shard_by_shard(payload, copy)
+
+
+def shard_by_shard(payload: Payload, work: Callable[[int, Any], Any]) -> dict[str, Any]:
+    """Call ``work(shard, cursor)`` for each shard of a range until time runs short; return the range's progress."""
+    shard, cursor, last = payload['progress']['shard'], payload['progress']['cursor'], payload['last']
+    while shard <= last and clock.has_time():
+        result = work(shard, cursor)
+        cursor = result.cursor
+        shard += 1 if result.done else 0
     return {'done': shard > last, 'shard': shard, 'cursor': cursor}
-
-
-@contextlib.contextmanager
-def _opened(driver: Driver, snapshot: SnapshotRef, export_id: str) -> Iterator[BlockDevice]:
-    device = driver.open_snapshot(snapshot, export_id)
-    try:
-        yield device
-    finally:
-        device.close()
 
 
 def complete_backup(payload: Payload) -> None:
     """Write the manifest: the commit. Then remove what was temporary, and make the record available."""
-    try:
-        backup = owned(payload)
-    except errors.BackupCanceled:
-        return _close(payload)
+    backup = owned(payload)
+    manifest = _commit(backup)
+    backup_sources.clean(backup)
+    actions = [
+        Backup.object_count.set(manifest.object_count),
+        Backup.stored_bytes.set(manifest.stored_bytes),
+        Backup.manifest_key.set(manifest.object_key),
+        Backup.root_hash.set(manifest.root_hash),
+    ]
+    backup_holds.end(backup, states.BACKUP['create'], 'available', actions=actions, dependents=1)
+
+
+def _commit(backup: Backup) -> engine.Manifest:
     store = repository(backup)
     opened = engine.open_backup(store, wrapper(), str(backup.lineage), backup.id)
-    volume, _ = _source(backup)
-    manifest = engine.commit_backup(
-        store, wrapper(), opened, created_at=str(backup.created_at), metadata=_metadata(backup, volume)
+    created_at = str(backup.created_at)
+    return engine.commit_backup(
+        store, wrapper(), opened, created_at=created_at, metadata=_metadata(backup), limits=limits()
     )
-    _close(payload)
-    _beside_parent(functools.partial(_record, backup, manifest, payload['request_id']))
-    return None
 
 
-def _metadata(backup: Backup, volume: Volume) -> dict[str, Any]:
+def _metadata(backup: Backup) -> dict[str, Any]:
     """What of the volume is kept with its data (Cinder's volume-base-metadata and its companions)."""
+    volume = backup_sources.of(backup).volume
     return {
         'volume': {
             'id': volume.id,
@@ -119,110 +141,63 @@ def _metadata(backup: Backup, volume: Volume) -> dict[str, Any]:
     }
 
 
-def _record(backup: Backup, manifest: engine.Manifest, request_id: str) -> None:
-    ours = base.owned_by(Backup, states.BACKUP['create'], request_id)
-    actions = [
-        *base.end_actions(backup, 'available'),
-        Backup.object_count.set(manifest.object_count),
-        Backup.stored_bytes.set(manifest.stored_bytes),
-        Backup.manifest_key.set(manifest.object_key),
-        Backup.root_hash.set(manifest.root_hash),
-    ]
-    transaction = base.Transaction()
-    transaction.update(backup, actions, ours, functools.partial(errors.BackupCanceled, id=backup.id))
-    _count_dependent(transaction, backup, 1)
-    transaction.commit()
-
-
-def _count_dependent(transaction: base.Transaction, backup: Backup, change: int) -> None:
-    """Keep the parent's number of dependents (Cinder's has_dependent_backups); a parent that is gone needs none."""
-    if backup.parent_id is None:
-        return
-    with contextlib.suppress(errors.BackupNotFound):
-        parent = Backup.find(backup.project_id, backup.parent_id)
-        actions = [Backup.num_dependent_backups.add(change), *base.touched(Backup)]
-        gone = functools.partial(errors.BackupNotFound, id=parent.id)
-        transaction.update(parent, actions, Backup.id.exists(), gone)
-
-
-def _beside_parent(write: Callable[[], None]) -> None:
-    """Commit a write that also counts on the parent; again without it when it was deleted at this very moment."""
-    try:
-        write()
-    except errors.BackupNotFound:
-        write()
-
-
 def close_backup(payload: Payload) -> None:
-    """Cancelled: remove what was temporary; the record belongs to whoever cancelled."""
-    _close(payload)
+    """Cancelled: remove what was temporary; the record belongs to whoever cancelled, or is gone."""
+    with contextlib.suppress(errors.BackupNotFound):
+        backup = Backup.find(payload['project_id'], payload['id'])
+        backup_sources.clean(backup)
+        backup_holds.let_go(backup)
+    if 'plan' in payload:
+        with contextlib.suppress(errors.VolumeNotFound, errors.SnapshotNotFound):
+            backup_sources.planned(payload['id'], payload['plan']).clean()
 
 
 def fail_backup(payload: Payload) -> None:
-    """Remove what was temporary, give the source its status back, and say why on the record and in a message."""
-    _close(payload)
-    with contextlib.suppress(errors.BackupNotFound, errors.StateChanged):
-        backup = Backup.find(payload['project_id'], payload['id'])
-        reason = reason_of(payload)
-        ours = base.owned_by(Backup, states.BACKUP['create'], payload['request_id'])
-        base.update(backup, [*base.end_actions(backup, 'error'), Backup.fail_reason.set(reason)], ours)
+    """Remove what was temporary, give the source its status back, and say why on the record and in a message.
+
+    A backend that does not let us clean up keeps the source held: deleting the backup tries again.
+    """
+    try:
+        backup = owned(payload)
+    except errors.BackupCanceled:
+        return close_backup(payload)
+    cleaned = _try_clean(backup, payload)
+    backup_holds.give_back(backup)
+    _tell(backup, payload, Action.BACKUP_CREATE, _detail(payload))
+    reason = Backup.fail_reason.set(reason_of(payload))
+    backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[reason], keeps_source=not cleaned)
+    engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
+    return None
+
+
+def _try_clean(backup: Backup, payload: Payload) -> bool:
+    try:
+        backup_sources.clean(backup)
+    except errors.DriverError as error:
+        hint = f'Delete the backup to try again: {error.message}'
         messages.create(
-            backup, payload['request_id'], Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR, cause=reason
+            backup, payload['request_id'], Action.BACKUP_CREATE, Detail.BACKUP_CREATE_CLEANUP_ERROR, cause=hint
         )
-        engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
+        return False
+    return True
+
+
+def _detail(payload: Payload) -> Detail:
+    """Which side failed: the volume's (its backend, the path to it), or the repository."""
+    kind = getattr(errors, failure(payload)[0], errors.BackupError)
+    if issubclass(kind, errors.DriverError | errors.DeviceError):
+        return Detail.BACKUP_CREATE_DEVICE_ERROR
+    return Detail.BACKUP_CREATE_DRIVER_ERROR
+
+
+def _tell(backup: Backup, payload: Payload, action: Action, detail: Detail) -> None:
+    messages.create(backup, payload['request_id'], action, detail, cause=reason_of(payload))
 
 
 def reason_of(payload: Payload) -> str:
     """The message of the error that a state machine caught, for users: the task's own words, without its trace."""
     error, message = failure(payload)
     return (message or error)[:255]
-
-
-def _close(payload: Payload) -> None:
-    """Remove paths and the temporary snapshot; give volume and snapshot their status back. May be repeated."""
-    with contextlib.suppress(errors.VolumeNotFound, errors.BackupNotFound):
-        volume, snapshot = _named(payload)
-        driver = backends.driver(volume)
-        frozen = snapshot_ref(volume, snapshot, payload['id'])
-        driver.close_snapshot(frozen, payload['id'])
-        if snapshot is None:
-            driver.delete_snapshot(frozen)
-        _give_back(volume, states.VOLUME['backup'], payload['request_id'])
-        if snapshot is not None:
-            _give_back(snapshot, states.SNAPSHOT['backup'], payload['request_id'])
-
-
-def _give_back(source: Volume | Snapshot, row: states.Transition, request_id: str) -> None:
-    """Leave ``backing-up``; a source that is not ours any more stays as it is."""
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
-        base.update(source, base.end_actions(source, row.done), base.owned_by(type(source), row, request_id))
-
-
-def _named(payload: Payload) -> tuple[Volume, Snapshot | None]:
-    """Volume and snapshot as the plan names them, or (no plan yet) as the backup's record does."""
-    plan = payload.get('plan')
-    if plan is None:
-        return _source(Backup.find(payload['project_id'], payload['id']))
-    volume = Volume.find(plan['volume_project_id'], plan['volume_id'])
-    return volume, _snapshot(volume, plan['snapshot_id'])
-
-
-def _source(backup: Backup) -> tuple[Volume, Snapshot | None]:
-    volume = backends.find_volume(backup.project_id, backup.volume_id)
-    return volume, _snapshot(volume, backup.snapshot_id)
-
-
-def _snapshot(volume: Volume, id: str | None) -> Snapshot | None:
-    return Snapshot.find(volume.project_id, id) if id else None
-
-
-def snapshot_ref(volume: Volume, snapshot: Snapshot | None, backup_id: str) -> SnapshotRef:
-    """The frozen data that is read: the user's snapshot, or the temporary one that bears the backup's id."""
-    return backends.snapshot_ref(snapshot, volume) if snapshot else _frozen(backup_id, volume)
-
-
-def _frozen(backup_id: str, volume: Volume) -> SnapshotRef:
-    return SnapshotRef(backup_id, int(volume.size), backends.volume_ref(volume))
 
 
 def owned(payload: Payload, action: str = 'create') -> Backup:
@@ -251,49 +226,40 @@ def limits() -> engine.Limits:
 
 
 def delete_backup(payload: Payload) -> None:
-    """Remove the manifest, then record and quota together, then what nothing refers to any more."""
+    """Cancel it if it is still made, remove its manifest, then record and quota together, then what nobody needs."""
     try:
         backup = owned(payload, 'delete')
     except errors.BackupCanceled:
         return
     store = repository(backup)
     engine.delete_backup(store, str(backup.lineage), backup.id)
-    ours = base.owned_by(Backup, states.BACKUP['delete'], payload['request_id'])
-    deltas = {'backups': -1, 'backup_gigabytes': -int(backup.size)}
-    _beside_parent(
-        functools.partial(quotas.commit, backup.project_id, deltas, functools.partial(_forget, backup, ours))
-    )
+    backup_sources.clean(backup)
+    counted = backup.manifest_key is not None
+    with contextlib.suppress(errors.BackupCanceled):
+        backup_holds.end(backup, states.BACKUP['delete'], states.REMOVED, dependents=-1 if counted else 0)
     sweep(store, str(backup.lineage))
-
-
-def _forget(backup: Backup, ours: Any, transaction: base.Transaction) -> None:
-    transaction.delete(backup, ours, functools.partial(base.state_changed, backup))
-    _count_dependent(transaction, backup, -1)
 
 
 def sweep(store: S3Repository, lineage: str) -> None:
     """Collect what no backup of the lineage needs and is past the grace time; somebody else at it will do."""
     try:
-        lease = Lease.acquire(f'collect:{lineage}', clock.seconds_left() + 60)
+        lease = Lease.acquire(f'collect:{lineage}', clock.seconds_left() + LEASE_MARGIN)
     except errors.LeaseLost:
         return
     try:
         engine.collect(store, lineage, lease=lease, deadline=clock.seconds_left)
+    except errors.BackupError as error:
+        logger.warning('lineage %s was not collected: %s', lineage, error.message)
     finally:
         lease.release()
 
 
 def fail_delete_backup(payload: Payload) -> None:
     """Say why the backup is still there."""
-    with contextlib.suppress(errors.BackupNotFound, errors.StateChanged):
-        backup = Backup.find(payload['project_id'], payload['id'])
-        ours = base.owned_by(Backup, states.BACKUP['delete'], payload['request_id'])
-        actions = [*base.end_actions(backup, 'error_deleting'), Backup.fail_reason.set(reason_of(payload))]
-        base.update(backup, actions, ours)
-        messages.create(
-            backup,
-            payload['request_id'],
-            Action.BACKUP_DELETE,
-            Detail.BACKUP_DELETE_DRIVER_ERROR,
-            cause=reason_of(payload),
-        )
+    try:
+        backup = owned(payload, 'delete')
+    except errors.BackupCanceled:
+        return
+    _tell(backup, payload, Action.BACKUP_DELETE, Detail.BACKUP_DELETE_DRIVER_ERROR)
+    reason = Backup.fail_reason.set(reason_of(payload))
+    backup_holds.end(backup, states.BACKUP['delete'], 'error_deleting', actions=[reason], keeps_source=True)

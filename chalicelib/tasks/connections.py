@@ -5,6 +5,7 @@ Called by the API through an invoke with a budget below API Gateway's; every tas
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Literal
 
 from chalicelib import errors
@@ -21,7 +22,7 @@ def initialize_attachment(payload: dict[str, Any]) -> dict[str, Any]:
     """
     attachment = Attachment.find(payload['project_id'], payload['attachment_id'])
     volume = Volume.find(attachment.project_id, attachment.volume_id)
-    found = _connect(volume, attachment.connector, attachment.id, attachment.attach_mode)
+    found = _open_path(volume, attachment)
     info = {
         'driver_volume_type': found['driver_volume_type'],
         **found['data'],
@@ -31,9 +32,20 @@ def initialize_attachment(payload: dict[str, Any]) -> dict[str, Any]:
     try:
         _record(attachment, info)
     except errors.AttachmentNotFound:
-        backends.driver(volume).terminate_connection(backends.volume_ref(volume), attachment.id)
+        _disconnect(volume, attachment.id)
         raise
     return info
+
+
+def _open_path(volume: Volume, attachment: Attachment) -> ConnectionInfo:
+    """Make the path, or take away what a first attempt that failed may have left of it: nobody can be using that."""
+    try:
+        return _connect(volume, attachment.connector, attachment.id, attachment.attach_mode)
+    except errors.DriverError:
+        if attachment.connection_info is None:
+            with contextlib.suppress(errors.CinderlessError):
+                _disconnect(volume, attachment.id)
+        raise
 
 
 def _record(attachment: Attachment, info: dict[str, Any]) -> None:
@@ -57,8 +69,11 @@ def initialize_connection(payload: dict[str, Any]) -> ConnectionInfo:
 
 def terminate_connection(payload: dict[str, Any]) -> None:
     """Take one path away, or all of a volume's. Payload: project_id, volume_id, export_id (null: all)."""
-    volume = Volume.find(payload['project_id'], payload['volume_id'])
-    backends.driver(volume).terminate_connection(backends.volume_ref(volume), payload['export_id'])
+    _disconnect(Volume.find(payload['project_id'], payload['volume_id']), payload['export_id'])
+
+
+def _disconnect(volume: Volume, export_id: str | None) -> None:
+    backends.driver(volume).terminate_connection(backends.volume_ref(volume), export_id)
 
 
 def _connect(volume: Volume, connector: Connector, export_id: str, mode: str | None) -> ConnectionInfo:

@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
+import uuid
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
-from chalicelib.operations import messages
+from chalicelib.operations import common, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock
-from chalicelib.tasks.backups import limits, owned, ranges, reason_of, repository, wrapper
+from chalicelib.tasks.backups import Payload, limits, owned, ranges, reason_of, repository, shard_by_shard, wrapper
 
-Payload = dict[str, Any]
+logger = logging.getLogger(__name__)
 
-ROW = states.VOLUME['restore']
+VOLUME_ROW, BACKUP_ROW = states.VOLUME['restore'], states.BACKUP['restore']
+
+#: How a volume is named until the restore that it was made for is done (Cinder's, too).
+AUTOMATIC_NAME = 'restore_backup_'
 
 
 def open_restore(payload: Payload) -> dict[str, Any]:
     """Verify the backup as a whole, see that the target is ours, and cut the work into ranges."""
     backup = owned(payload, 'restore')
-    volume = _target(backup, payload['request_id'])
+    volume = _target(backup, payload)
     manifest = _manifest(backup)
     if manifest.size > int(volume.size) * GIB:
         raise errors.InvalidVolume(
@@ -37,28 +42,46 @@ def open_restore(payload: Payload) -> dict[str, Any]:
 
 
 def _manifest(backup: Backup) -> engine.Manifest:
-    return engine.load_backup(repository(backup), wrapper(), str(backup.manifest_key))
+    return engine.load_backup(repository(backup), wrapper(), str(backup.manifest_key), root_hash=backup.root_hash)
 
 
-def _target(backup: Backup, request_id: str) -> Volume:
+def _target(backup: Backup, payload: Payload) -> Volume:
     """The volume being restored to, if this request still holds it. Raises BackupCanceled."""
-    volume = backends.find_volume(backup.project_id, str(backup.restore_volume_id))
-    if volume.status != ROW.running or volume.owner != request_id:
+    try:
+        volume = _named(backup, payload)
+    except errors.VolumeNotFound:
+        raise errors.BackupCanceled(id=backup.id) from None
+    if volume.status != VOLUME_ROW.running or volume.owner != payload['request_id']:
         raise errors.BackupCanceled(id=backup.id)
     return volume
+
+
+def _named(backup: Backup | None, payload: Payload) -> Volume:
+    """The volume that the plan names, or (no plan yet) the backup's record. Raises VolumeNotFound."""
+    plan = payload.get('plan')
+    if plan is not None:
+        return Volume.find(plan['volume_project_id'], plan['volume_id'])
+    if backup is None or backup.restore_volume_id is None:
+        raise errors.VolumeNotFound(id='-')
+    return backends.find_volume(backup.project_id, backup.restore_volume_id)
+
+
+def _path_id(payload: Payload) -> str:
+    """The name of this restore's path: a late task of another one of the same backup must not take it away."""
+    return str(uuid.uuid5(uuid.UUID(payload['id']), payload['request_id']))
 
 
 def restore_range(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until the range is done or time runs short."""
     backup = owned(payload, 'restore')
-    volume = _target(backup, payload['request_id'])
+    volume = _target(backup, payload)
     manifest, store = _manifest(backup), repository(backup)
     driver = backends.driver(volume)
-    zeroed = bool(volume.operation.get('new')) and driver.capabilities.zeroed_volumes
-    shard, cursor, last = payload['progress']['shard'], payload['progress']['cursor'], payload['last']
-    with driver.open_volume(backends.volume_ref(volume), backup.id, 'rw') as device:
-        while shard <= last and clock.has_time():
-            result = engine.restore_shard(
+    zeroed = bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes
+    with driver.open_volume(backends.volume_ref(volume), _path_id(payload), 'rw') as device:
+
+        def restore(shard: int, cursor: Any) -> engine.RestoreResult:
+            return engine.restore_shard(
                 device,
                 store,
                 manifest,
@@ -68,72 +91,93 @@ def restore_range(payload: Payload) -> dict[str, Any]:
                 cursor=cursor,
                 limits=limits(),
             )
-            cursor = result.cursor
-            shard += 1 if result.done else 0
-    return {'done': shard > last, 'shard': shard, 'cursor': cursor}
+
+        return shard_by_shard(payload, restore)
 
 
 def complete_restore(payload: Payload) -> None:
     """Take the path away; volume and backup are available, together."""
-    try:
-        backup = owned(payload, 'restore')
-        volume = _target(backup, payload['request_id'])
-    except errors.BackupCanceled:
-        return _close(payload)
-    _close(payload)
+    backup = owned(payload, 'restore')
+    volume = _target(backup, payload)
+    _close(volume, payload)
     transaction = base.Transaction()
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
-    ours = base.owned_by(Volume, ROW, payload['request_id'])
-    transaction.update(volume, _restored(backup, volume), ours, lost)
-    actions = [*base.end_actions(backup, 'available'), Backup.restore_volume_id.remove()]
-    transaction.update(backup, actions, base.owned_by(Backup, states.BACKUP['restore'], payload['request_id']), lost)
+    described = _description(volume, backup, _manifest(backup).metadata)
+    ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
+    transaction.update(volume, [*base.end_actions(volume, VOLUME_ROW.done), *described], ours, lost)
+    transaction.update(backup, _backup_actions(backup), base.owned_by(Backup, BACKUP_ROW, payload['request_id']), lost)
     transaction.commit()
-    return None
 
 
-def _restored(backup: Backup, volume: Volume) -> list[Any]:
-    """The volume is available; one that did not make the backup says where its data came from (src_backup_id)."""
-    actions = base.end_actions(volume, ROW.done)
+def _backup_actions(backup: Backup) -> list[Any]:
+    return [*base.end_actions(backup, BACKUP_ROW.done), Backup.restore_volume_id.remove()]
+
+
+def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> list[Any]:
+    """What comes back with the data, as in Cinder: metadata, what is known of the image, and the name of a volume that
+    bears an automatic one. A volume that did not make the backup says where its data is from (src_backup_id).
+    """
+    metadata = dict(kept['metadata'])
     if volume.id != backup.volume_id:
-        actions.append(Volume.metadata.set({**volume.metadata, 'src_backup_id': backup.id}))
+        metadata['src_backup_id'] = backup.id
+    actions: list[Any] = [Volume.metadata.set(metadata), Volume.volume_image_metadata.set(kept['image_metadata'])]
+    of_volume = kept['volume']
+    if of_volume['bootable']:
+        actions.append(Volume.bootable.set(True))
+    if of_volume['name'] and (volume.name or '').startswith(AUTOMATIC_NAME):
+        actions.append(Volume.name.set(of_volume['name']))
+        actions.append(common.set_or_remove(Volume.description, of_volume['description']))
     return actions
 
 
 def close_restore(payload: Payload) -> None:
-    """Cancelled: take the path away, and leave the volume unusable if it is still ours; its data is half written."""
-    fail_restore(payload)
+    """Cancelled: take the path away; a volume that is still ours is half written: error, as in Cinder."""
+    _end_failed(payload, 'error')
 
 
 def fail_restore(payload: Payload) -> None:
     """The volume's data is not usable: say so; the backup is available again, untouched."""
-    _close(payload)
-    with contextlib.suppress(errors.NotFound, errors.StateChanged):
-        _fail_volume(payload)
-    with contextlib.suppress(errors.NotFound, errors.StateChanged):
-        backup = Backup.find(payload['project_id'], payload['id'])
-        ours = base.owned_by(Backup, states.BACKUP['restore'], payload['request_id'])
-        actions = [*base.end_actions(backup, 'available'), Backup.restore_volume_id.remove()]
-        base.update(backup, [*actions, Backup.fail_reason.set(reason_of(payload))], ours)
+    _end_failed(payload, VOLUME_ROW.failed)
 
 
-def _fail_volume(payload: Payload) -> None:
-    volume = _named(payload)
-    status = 'error' if volume.operation_facts().get('new') else ROW.failed
-    ours = base.owned_by(Volume, ROW, payload['request_id'])
-    base.update(volume, base.end_actions(volume, status), ours)
+def _end_failed(payload: Payload, status: str) -> None:
+    backup = _find(payload)
+    with contextlib.suppress(errors.NotFound):
+        volume = _named(backup, payload)
+        _try_close(volume, payload)
+        _fail_volume(volume, payload, status)
+    if backup is not None:
+        ours = base.owned_by(Backup, BACKUP_ROW, payload['request_id'])
+        with contextlib.suppress(errors.StateChanged, errors.NotFound):
+            base.update(backup, _backup_actions(backup), ours)
+
+
+def _find(payload: Payload) -> Backup | None:
+    try:
+        return Backup.find(payload['project_id'], payload['id'])
+    except errors.BackupNotFound:
+        return None
+
+
+def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
+    """A volume made for the restore has never been usable: it is in error."""
+    if volume.status != VOLUME_ROW.running or volume.owner != payload['request_id']:
+        return
     cause = reason_of(payload)
     messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, Detail.BACKUP_RESTORE_ERROR, cause=cause)
+    final = 'error' if volume.operation_facts().get('new') else status
+    with contextlib.suppress(errors.StateChanged):
+        ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
+        base.update(volume, base.end_actions(volume, final), ours)
 
 
-def _close(payload: Payload) -> None:
-    with contextlib.suppress(errors.NotFound):
-        volume = _named(payload)
-        backends.driver(volume).close_volume(backends.volume_ref(volume), payload['id'])
+def _close(volume: Volume, payload: Payload) -> None:
+    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
 
 
-def _named(payload: Payload) -> Volume:
-    plan = payload.get('plan')
-    if plan is not None:
-        return Volume.find(plan['volume_project_id'], plan['volume_id'])
-    backup = Backup.find(payload['project_id'], payload['id'])
-    return backends.find_volume(backup.project_id, str(backup.restore_volume_id))
+def _try_close(volume: Volume, payload: Payload) -> None:
+    """A path that only we know the secret of must not keep a failure from being told; it goes with the volume."""
+    try:
+        _close(volume, payload)
+    except errors.DriverError as error:
+        logger.warning('a path to volume %s is left: %s', volume.id, error.message)

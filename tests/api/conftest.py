@@ -12,9 +12,9 @@ from tests.api.front_door import Caller, FrontDoor, Worker
 from tests.api.memory import cloud_in_memory
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='package')
 def tables() -> Iterator[None]:
-    """Every table, for all tests of this process."""
+    """Every table, for all tests of this folder: each has projects of its own."""
     with cloud_in_memory():
         yield
 

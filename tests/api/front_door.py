@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib.context import TokenFacts
+from tests.api.memory import forget
 
 HOST = 'volume.example'
 
@@ -77,10 +78,8 @@ class FrontDoor:
     @classmethod
     def open(cls, monkeypatch: pytest.MonkeyPatch) -> FrontDoor:
         from chalicelib.api import tokens
-        from chalicelib.operations import pools, quotas, services, volume_types
 
-        for cache in (volume_types, quotas, services, pools):
-            cache.forget()
+        forget()
         monkeypatch.setattr(tokens, 'validator', Tokens)
         from app import app
 
@@ -92,7 +91,7 @@ class FrontDoor:
     def send(self, method: str, path: str, headers: dict[str, str], body: str | bytes | None) -> Answer:
         """Answer one request; a path or method that no route has never reaches the app."""
         path, _, query = path.partition('?')
-        found = match(tuple(sorted(self.app.routes)), urllib.parse.unquote(path))
+        found = match(tuple(sorted(self.app.routes)), path)
         if found is None or method not in self.app.routes[found[0]]:
             from chalicelib.api import faults
 
@@ -146,6 +145,16 @@ def event(
         'body': base64.b64encode(body).decode() if isinstance(body, bytes) else body,
         'isBase64Encoded': binary,
     }
+
+
+def serve(route: Any, headers: dict[str, str], ids: dict[str, str], body: str | None) -> Answer:
+    """Answer one request by one route, without Chalice's table."""
+    from chalice.app import Request
+
+    from chalicelib.api import front_door
+
+    request = Request(event(route.method, f'/v3{route.path}', f'/v3{route.path}', ids, '', headers, body))
+    return _answer(front_door.remember(request, lambda _: front_door.serve([route], dict(ids))).to_dict())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

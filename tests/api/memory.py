@@ -15,6 +15,14 @@ ENVIRONMENT = {
 }
 
 
+def forget() -> None:
+    """Forget what a process remembers of the tables."""
+    from chalicelib.operations import pools, quotas, services, volume_types
+
+    for cache in (volume_types, quotas, services, pools):
+        cache.forget()
+
+
 @contextlib.contextmanager
 def cloud_in_memory(**settings: str) -> Iterator[None]:
     """Tables, queue and key until the context ends; ``settings`` by their upper-case names."""
@@ -37,6 +45,7 @@ def cloud_in_memory(**settings: str) -> Iterator[None]:
         try:
             yield
         finally:
+            forget()
             for name in ('WORK_QUEUE_URL', 'KMS_KEY_ID', *settings):
                 del os.environ[name]
             config.settings.cache_clear()

@@ -55,10 +55,8 @@ class Records:
             'mountpoint': '/dev/vdb',
             'attached_at': base.now(),
         }
-        volume = self.volume(
-            id=volume_id, status=facts.pop('status', 'in-use'), attach_status='attached', attachments={attachment_id: link},
-            attachment_count=1, **facts,
-        )  # fmt: skip
+        usual = {'status': 'in-use', 'attach_status': 'attached', 'attachment_count': 1}
+        volume = self.volume(id=volume_id, attachments={attachment_id: link}, **(usual | facts))
         attachment = self._saved(
             Attachment,
             {

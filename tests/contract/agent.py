@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from chalicelib.drivers.appliance import ApplianceDriver
-from chalicelib.drivers.base import VolumeRef
+from tests.contract.driver_suite import Backend
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +56,14 @@ class Agent:
         self.sockets.cleanup()
 
     def start(self) -> None:
+        process = self.launch()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f'the agent does not start: {self.log.read_text()}'
+        self.ready = json.loads(line)
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Start it without waiting for it."""
         command = [sys.executable, '-m', 'appliance', '--listen', self.listen, '--portal', self.portal]
         command += ['--state-dir', f'{self.folder}/state', '--secret-file', f'{self.folder}/secret']
         command += ['--store', self.store, *self._options]
@@ -63,10 +71,7 @@ class Agent:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f'the agent does not start: {self.log.read_text()}'
-        self.ready = json.loads(line)
+        return self.process
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End it, and return its exit status; one that has ended is fine."""
@@ -90,6 +95,9 @@ class Agent:
         known = {'url': f'https://{self.listen}', 'fingerprint': self.ready['fingerprint'], 'secret': self.secret}
         return ApplianceDriver(BACKEND, known | options)
 
+    def backend(self) -> Backend:
+        return Backend(self.driver(), f'{HOST}#fast', f'{HOST}#slow', too_large=1000)
+
 
 def wait_for_end(pid: int) -> None:
     """A child of a killed process is killed by the kernel, a moment later."""
@@ -107,7 +115,3 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return int(sock.getsockname()[1])
-
-
-def volume_ref(volume_id: str, size: int = 1, pool: str = 'fast') -> VolumeRef:
-    return VolumeRef(id=volume_id, size=size, project_id='p', host=f'{HOST}#{pool}')

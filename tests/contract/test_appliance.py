@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.agent import HOST, Agent
+from tests.contract import driver_model
+from tests.contract.agent import Agent
 from tests.contract.driver_suite import AttachedContract, Backend, DriverContract, IscsiContract
 
 
@@ -18,7 +19,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
 
 @pytest.fixture
 def backend(agent: Agent) -> Backend:
-    return Backend(agent.driver(), f'{HOST}#fast', f'{HOST}#slow', too_large=1000)
+    return agent.backend()
 
 
 class TestDriver(DriverContract):
@@ -31,3 +32,13 @@ class TestPaths(IscsiContract):
 
 class TestAttached(AttachedContract):
     pass
+
+
+def test_model(agent: Agent, backend: Backend) -> None:
+    """The agent is killed now and then: between verbs nothing it has answered is ever lost."""
+
+    def restart() -> None:
+        agent.kill()
+        agent.start()
+
+    driver_model.check(backend, restart)

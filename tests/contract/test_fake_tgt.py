@@ -42,6 +42,7 @@ def requests(mode: Mode, op: Op, *parameters: str, **where: Any) -> st.SearchStr
 def anything(image: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Requests about two targets, three accounts and two initiators. No "show": what it meets may end tgtd."""
     users, names = [f'user={user}' for user in USERS], [f'initiator-name={name}' for name in NAMES]
+    paths = [f'path={image}', f'path={image},bsoflags=direct', 'path=/nowhere']
     iqns = [f'targetname=iqn.2026-01.t:{tid}' for tid in TIDS]
     return st.lists(
         st.one_of(
@@ -54,9 +55,7 @@ def anything(image: str) -> st.SearchStrategy[list[dict[str, Any]]]:
             requests(Mode.ACCOUNT, Op.DELETE, *users, target=False),
             requests(Mode.ACCOUNT, Op.BIND, *users),
             requests(Mode.ACCOUNT, Op.UNBIND, *users),
-            requests(
-                Mode.LOGICALUNIT, Op.NEW, f'path={image}', 'path=/nowhere', f'path={image},bsoflags=direct', lun=1
-            ),
+            requests(Mode.LOGICALUNIT, Op.NEW, *paths, lun=1),
             requests(Mode.LOGICALUNIT, Op.UPDATE, 'targetOps scsi_sn=a,readonly=1,', lun=1),
             requests(Mode.LOGICALUNIT, Op.DELETE, lun=1),
             requests(Mode.CONNECTION, Op.SHOW),

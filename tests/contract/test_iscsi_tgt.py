@@ -305,7 +305,7 @@ class TestFailures:
 
     def test_a_target_that_is_gone(self, image: Path) -> None:
         with Tgtd() as daemon:
-            device = open_device(daemon.add_target(image).connection_data(), initiator=INITIATOR, timeout=1)
+            device = open_device(daemon.add_target(image).connection_data(), initiator=INITIATOR, timeout=3)
         with pytest.raises(DeviceUnreachable, match='refused'):
             device.read(0, 512)
         device.close()

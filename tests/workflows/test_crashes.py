@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ import pytest
 from chalicelib.models import Volume
 from chalicelib.operations import snapshots, volumes
 from tests.factories import context, create_snapshot, create_volume
-from tests.workflows.crashes import Crasher, Scenario, play
+from tests.workflows.crashes import Crasher, Scenario, Stage
 from tests.world import World
 
 CALLER = context()
@@ -69,13 +72,28 @@ SCENARIOS = [
 def test_every_crash_point(
     scenario: Scenario, execution_survives: bool, tables: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace = Crasher()
-    play(scenario, trace, monkeypatch, execution_survives=execution_survives)
-    assert len(trace.calls) >= 5
-    for index in range(len(trace.calls)):
-        for side in ('before', 'after'):
-            try:
-                play(scenario, Crasher(index, side), monkeypatch, execution_survives=execution_survives)
-            except BaseException as error:
-                error.add_note(f'killed {side} call {index} of {trace.calls}')
-                raise
+    stage, trace = Stage(scenario, monkeypatch), Crasher()
+    stage.play(trace, execution_survives=execution_survives)
+    assert len(trace.calls) >= 4
+    for index in range(len(trace.calls) + 1):
+        with noting(trace, index):
+            stage.play(Crasher(index), execution_survives=execution_survives)
+
+
+@pytest.mark.parametrize('seed', range(26))
+def test_a_second_crash_during_recovery(seed: int, tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(seed)
+    stage, trace = Stage(SCENARIOS[seed % len(SCENARIOS)], monkeypatch), Crasher()
+    stage.play(trace)
+    first, second, third = chance.randrange(len(trace.calls)), chance.randrange(12), chance.randrange(12)
+    with noting(trace, (first, second, third)):
+        stage.play(Crasher(first), Crasher(second), Crasher(third))
+
+
+@contextlib.contextmanager
+def noting(trace: Crasher, where: object) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f'killed before call {where} of {trace.calls}')
+        raise

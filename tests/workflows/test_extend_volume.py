@@ -135,5 +135,7 @@ def test_an_administrator_charges_the_volumes_project(world: World, volume: Volu
 
 @pytest.mark.parametrize('size', [5, 4])
 def test_never_shrinks(world: World, volume: Volume, size: int) -> None:
-    with pytest.raises(errors.InvalidInput, match=r'New size for extend must be greater than current size. \(current: 5'):
+    with pytest.raises(
+        errors.InvalidInput, match=r'New size for extend must be greater than current size. \(current: 5'
+    ):
         volumes.extend(context(), volume.id, size)

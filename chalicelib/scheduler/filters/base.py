@@ -33,7 +33,8 @@ class Filter(abc.ABC):
     def explain(self, key: Hashable, pools: Sequence[PoolState]) -> tuple[str, str]:
         """Return (reason, detail) for pools that were refused with ``key``.
 
-        The reason is shown to users: no names of hosts, no extra specs, no settings. The detail is for operators.
+        The reason is shown to users: no names of hosts, no extra specs, no functions of backends. The
+        detail is for operators.
         """
         return str(key), ''
 
@@ -44,9 +45,10 @@ class Filter(abc.ABC):
         passed: list[PoolState] = []
         refused: dict[Hashable, list[PoolState]] = {}
         broken: dict[str, list[PoolState]] = {}
+        refuse = self.refuse
         for pool in pools:
             try:
-                key = self.refuse(pool)
+                key = refuse(pool)
             except NONSENSE as error:
                 broken.setdefault(f'{type(error).__name__}: {error}', []).append(pool)
                 continue

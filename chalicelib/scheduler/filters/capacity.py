@@ -42,7 +42,7 @@ class CapacityFilter(Filter):
         return self.requested == 0
 
     def refuse(self, pool: PoolState) -> Refusal | None:
-        name, _, capabilities, total, free, _, provisioned, reserved, thin, _ = pool
+        name, _, capabilities, total, free, _, provisioned, reserved, thin, _, _ = pool
         if name == self.exists_on:
             return None
         if free is None:

@@ -117,4 +117,4 @@ class AccountsMachine(RuleBasedStateMachine):
 
 
 TestAccountsMachine = AccountsMachine.TestCase
-TestAccountsMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAccountsMachine.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from appliance import files
 from appliance.errors import Full, Unavailable
 from appliance.files import FICLONE, FileStore
 from appliance.names import Key
@@ -142,8 +141,8 @@ def test_a_file_system_without_reflinks_is_recognized(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(files.fcntl, 'ioctl', refuse)
+        patch.setattr(fcntl, 'ioctl', refuse)
         assert FileStore(tmp_path, ['fast']).copies_attached is False
-        patch.setattr(files.fcntl, 'ioctl', lambda *_: 0)
+        patch.setattr(fcntl, 'ioctl', lambda *_: 0)
         assert FileStore(tmp_path, ['fast']).copies_attached is True
     assert [path.name for path in tmp_path.iterdir()] == ['fast']

@@ -12,12 +12,13 @@ from appliance.store import Medium, Object
 
 GIB = 1024**3
 KEY = Key('fast', 'volume-1')
+MEDIUM = Medium(100 * GIB, 100 * GIB)
 
 
 class Shelf:
     """A store as far as pools ask it."""
 
-    def __init__(self, *objects: Object, medium: Medium = Medium(100 * GIB, 100 * GIB)) -> None:
+    def __init__(self, *objects: Object, medium: Medium = MEDIUM) -> None:
         self.contents = {'fast': {f'volume-{n}': found for n, found in enumerate(objects)}, 'slow': {}}
         self._medium = medium
 

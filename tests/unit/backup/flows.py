@@ -29,8 +29,10 @@ def begin(
     return engine.begin_backup(repository, WRAPPER, size=size, backup_id=backup_id, parent=parent, **options)
 
 
-def copy_shard(repository: Repository, device: MemoryDevice, backup: engine.Backup, index: int) -> engine.ShardResult:
-    return engine.backup_shard(device, repository, backup, index, limits=LIMITS)
+def copy_shard(
+    repository: Repository, device: MemoryDevice, backup: engine.Backup, index: int, limits: engine.Limits = LIMITS
+) -> engine.ShardResult:
+    return engine.backup_shard(device, repository, backup, index, limits=limits)
 
 
 def commit(repository: Repository, backup: engine.Backup) -> engine.Manifest:
@@ -44,12 +46,13 @@ def back_up(
     data: bytes | bytearray | MemoryDevice,
     backup_id: str,
     parent: str | None = None,
+    limits: engine.Limits = LIMITS,
     **options: Any,
 ) -> engine.Manifest:
     device = data if isinstance(data, MemoryDevice) else MemoryDevice(data)
     backup = begin(repository, device.size, backup_id, parent, **options)
     for shard in engine.plan(device.size, backup.geometry):
-        copy_shard(repository, device, backup, shard.index)
+        copy_shard(repository, device, backup, shard.index, limits)
     return commit(repository, backup)
 
 

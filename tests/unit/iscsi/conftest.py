@@ -19,5 +19,11 @@ def double() -> Iterator[Double]:
     assert target.violations == []
 
 
-def connect(target: Double, *, timeout: float = 5.0, queue_depth: int = 4, **more: Any) -> IscsiDevice:
+def connect(target: Double, *, timeout: float = 20.0, queue_depth: int = 4, **more: Any) -> IscsiDevice:
     return open_device(target.connection_data(**more), initiator=INITIATOR, timeout=timeout, queue_depth=queue_depth)
+
+
+def impatient(device: IscsiDevice, timeout: float = 0.2) -> IscsiDevice:
+    """Once it is open: a login under the load of other tests may take longer than a test of silence should."""
+    device._path._timeout = timeout
+    return device

@@ -60,6 +60,7 @@ class Disk:
     blocks: int = 1024
     serial: str = 'double-1'
     thin: bool = True
+    reads_zeroes: bool = True
     write_same: bool = True
     unmap: bool = True
     lba_status: bool = True
@@ -119,6 +120,7 @@ class Double:
     pongs: list[int] = field(default_factory=list)
     isids: list[bytes] = field(default_factory=list)
     logins: int = 0
+    logouts: int = 0
     sent: int = 0
 
     def __enter__(self) -> Double:
@@ -317,6 +319,7 @@ class _Conversation:
         elif kind == 0x05:
             self._data_out(header, tag, data)
         elif kind == 0x06:
+            self.double.logouts += 1
             self._send(reply(0x26, tag=tag, words=(self._advance(), *self._window(), 0, 0, 0)))
             raise HangUp
         elif kind == 0x00:
@@ -388,6 +391,8 @@ class _Conversation:
                 answer = self._scsi(cdb, data)[:expected]
             except LookupError:
                 outcome = sense(5, 0x2000)
+            except OverflowError:
+                outcome = sense(5, 0x2100)
         self.outbox.append(deque(self._answers(tag, outcome, answer)))
 
     def _answers(self, tag: int, outcome: Outcome, data: bytes) -> Iterator[Callable[[], bytes]]:
@@ -419,7 +424,7 @@ class _Conversation:
     # The disk.
 
     def _scsi(self, cdb: bytes, data: bytes) -> bytes:
-        """Raises LookupError for what the disk does not know."""
+        """Raises LookupError for what the disk does not know, OverflowError for what lies beyond its end."""
         disk, operation = self.disk, cdb[0]
         block, count = struct.unpack_from('>QI', cdb, 2)
         span = slice(block * BLOCK, (block + count) * BLOCK)
@@ -428,10 +433,12 @@ class _Conversation:
         if operation == 0x12:
             return self._inquiry(cdb[2] if cdb[1] & 1 else None)
         if operation == 0x9E and cdb[1] == 0x10:
-            flags = 0xC0 if disk.thin else 0
+            flags = disk.thin << 7 | (disk.thin and disk.reads_zeroes) << 6
             return struct.pack('>QIBBB17x', disk.blocks - 1, BLOCK, 0, 0, flags)
         if operation == 0x9E and cdb[1] == 0x12 and disk.lba_status:
             return self._lba_status(block)
+        if operation in (0x88, 0x8A, 0x93) and (block >= disk.blocks or block + count > disk.blocks):
+            raise OverflowError
         if operation == 0x88:
             return bytes(disk.data[span])
         if operation == 0x8A:
@@ -459,6 +466,10 @@ class _Conversation:
         first, last = -(-block // grain), (block + count) // grain
         if last > first:
             self._free(first * grain, (last - first) * grain)
+            if not self.disk.reads_zeroes:
+                self.disk.data[first * grain * BLOCK : last * grain * BLOCK] = b'\xee' * (
+                    (last - first) * grain * BLOCK
+                )
 
     def _inquiry(self, page: int | None) -> bytes:
         disk = self.disk

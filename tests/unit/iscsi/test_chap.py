@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.iscsi import chap
@@ -38,6 +38,7 @@ def test_all_algorithms_are_offered_and_sha256_after_md5() -> None:
     assert offered.index('5') < offered.index('7')
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=1024))
 def test_binary_values_in_both_forms(value: bytes) -> None:
     assert chap.decode(chap.encode(value)) == value
@@ -45,6 +46,7 @@ def test_binary_values_in_both_forms(value: bytes) -> None:
     assert chap.decode('0b' + base64.b64encode(value).decode()) == value
 
 
+@settings(deadline=None)
 @given(st.text(max_size=50) | st.text(max_size=50).map('0x'.__add__) | st.text(max_size=50).map('0b'.__add__))
 def test_any_value_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(Malformed):

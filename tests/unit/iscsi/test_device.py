@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chalicelib.device import BlockDevice, Extent
 from chalicelib.errors import CheckCondition, DeviceError, InvalidRange
 from chalicelib.iscsi import IscsiDevice
+from chalicelib.iscsi.transfers import Buffers
 from tests.unit.iscsi.conftest import connect
 from tests.unit.iscsi.double import BLOCK, Disk, Double, sense
 
@@ -46,6 +47,7 @@ disks = st.builds(
     Disk,
     blocks=st.just(BLOCKS),
     thin=st.booleans(),
+    reads_zeroes=st.booleans(),
     write_same=st.booleans(),
     unmap=st.booleans(),
     lba_status=st.booleans(),
@@ -71,7 +73,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(parameters=targets, disk=disks, queue_depth=st.integers(1, 9), steps=operations, seed=st.integers(0, 99))
 def test_a_device_is_an_array_of_bytes(
     parameters: dict[str, Any], disk: Disk, queue_depth: int, steps: list[tuple[str, Any]], seed: int
@@ -201,6 +203,21 @@ def test_memory_is_bounded_by_the_queue(double: Double) -> None:
     device.close()
 
 
+def test_so_it_is_for_writes(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[object] = []
+
+    def take(self: Buffers, length: int, real: Callable[[Buffers, int], memoryview] = Buffers.take) -> memoryview:
+        view = real(self, length)
+        taken.append(view.obj)
+        return view
+
+    monkeypatch.setattr(Buffers, 'take', take)
+    with connect(double, queue_depth=3) as device:
+        device.write_many((0, memoryview(bytearray(65536))) for _ in range(40))
+    assert len(taken) == 40
+    assert len({id(memory) for memory in taken}) <= 4
+
+
 def test_a_reader_may_stop_early(double: Double) -> None:
     """What is in flight by then is taken in and thrown away."""
     device = connect(double, queue_depth=8)
@@ -239,6 +256,18 @@ def test_a_failing_transfer_leaves_none_behind(double: Double) -> None:
     data[:] = bytes(512)
     assert device.read(0, 8 * 512) == bytes(512) + bytes([1]) * 512 * 7
     device.close()
+
+
+def test_closing_logs_out_once(double: Double) -> None:
+    """Whatever is in flight, so that the target forgets the session at once."""
+    for unfinished in (False, True):
+        device = connect(double)
+        reader = device.read_many([(0, 512)] * 20)
+        if unfinished:
+            next(reader)
+        device.close()
+        device.close()
+    assert double.logouts == 2
 
 
 def test_a_closed_device_says_so(double: Double) -> None:

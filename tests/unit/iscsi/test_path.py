@@ -18,7 +18,7 @@ from chalicelib.errors import (
     ProtocolError,
 )
 from chalicelib.iscsi import path
-from tests.unit.iscsi.conftest import connect
+from tests.unit.iscsi.conftest import connect, impatient
 from tests.unit.iscsi.double import Disk, Double, hang_up, once, sense
 
 SCSI_RESPONSE, DATA_IN, R2T = 0x21, 0x25, 0x31
@@ -110,6 +110,7 @@ class TestLostSessions:
         double.hang_up()
         with pytest.raises(LoginFailed, match='0x0202'):
             device.read(0, 512)
+        assert len(double.isids) == 2
 
     def test_a_target_that_is_gone(self) -> None:
         with Double() as target:
@@ -119,7 +120,7 @@ class TestLostSessions:
 
     def test_silence_is_not_a_lost_session(self, double: Double) -> None:
         """A write that may still be under way must not be raced by its repetition on another session."""
-        device = connect(double, timeout=0.2)
+        device = impatient(connect(double))
         double.tamper = lambda number, pdu: []
         with pytest.raises(DeviceTimeout, match=r'did not answer in 0\.2 s: the target is silent'):
             device.write(0, PATTERN)
@@ -141,7 +142,7 @@ class TestPortals:
         assert double.logins == 1
 
     def test_a_silent_one_leaves_time_for_the_others(self, double: Double, silent: str) -> None:
-        connect(double, timeout=0.8, target_portals=[silent, double.portal]).close()
+        connect(double, timeout=3, target_portals=[silent, double.portal]).close()
         with pytest.raises(DeviceTimeout, match=r'did not answer in 0\.3 s'):
             connect(double, timeout=0.3, target_portals=[silent, silent.replace('127.0.0.1', 'localhost')])
 
@@ -187,7 +188,7 @@ class TestPatience:
         device.close()
 
     def test_within_the_timeout(self, double: Double) -> None:
-        device = connect(double, timeout=0.2)
+        device = impatient(connect(double))
         double.outcomes.extend([(0x08, b'')] * 20)
         with pytest.raises(DeviceTimeout):
             device.write(0, PATTERN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.iscsi import pdu
@@ -65,6 +65,7 @@ def test_newer_wraps_around() -> None:
     assert not pdu.newer(0x80000000, 0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_a_data_segment_is_padded_to_four_bytes(text: bytes) -> None:
     padded = pdu.padded(text)
@@ -77,6 +78,7 @@ names = st.text(st.characters(exclude_characters='=\0', exclude_categories=['Cs'
 values = st.text(st.characters(exclude_characters='\0', exclude_categories=['Cs']))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, values))
 def test_keys_survive_the_wire(keys: dict[str, str]) -> None:
     assert pdu.decode_keys(pdu.padded(pdu.encode_keys(keys))) == keys
@@ -89,6 +91,7 @@ def test_bad_text_is_refused_without_quoting_it(text: bytes) -> None:
     assert 'secret' not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_text_is_read_or_refused(text: bytes) -> None:
     try:

@@ -6,7 +6,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.iscsi import scsi
@@ -81,6 +81,7 @@ class TestVerdicts:
         with pytest.raises(ScsiError, match=message):
             scsi.repeat_after(status, sense, 0)
 
+    @settings(deadline=None)
     @given(st.integers(1, 255), st.binary(max_size=40), st.integers(0, 20))
     def test_any_answer_has_a_verdict(self, status: int, sense: bytes, repeats: int) -> None:
         with contextlib.suppress(ScsiError):
@@ -169,6 +170,7 @@ class TestLbaStatus:
     def test_a_cut_off_descriptor_does_not_count(self) -> None:
         assert list(scsi.lba_statuses(descriptors((100, 5, 1), (105, 5, 1))[:-1], 100)) == [(5, True)]
 
+    @settings(deadline=None)
     @given(st.binary(max_size=100), st.integers(0, 2**64))
     def test_any_answer_goes_forward_or_is_refused(self, answer: bytes, block: int) -> None:
         try:

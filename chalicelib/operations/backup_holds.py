@@ -1,0 +1,154 @@
+"""What a backup holds of others while it is made, and how it is given back: exactly once, with its status.
+
+* of its source: the status ``backing-up``, for as long as the source is not frozen; and one of its readers
+  (``reading``), for as long as anything temporary may be left on the backend, so that the source cannot be removed;
+* of its parent: one of its dependents (Cinder's has_dependent_backups), from when it is available until it is removed;
+* of its project's quota: one backup, and its size.
+
+Whoever comes second finds the condition of the transaction lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from pynamodb.expressions.update import Action
+
+from chalicelib import errors
+from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.operations import common, quotas
+from chalicelib.operations.holds import SOURCES
+from chalicelib.rules import states
+from chalicelib.rules.states import REMOVED, Transition
+
+Source = Volume | Snapshot
+
+_ROWS = {'volume': states.VOLUME['backup'], 'snapshot': states.SNAPSHOT['backup']}
+
+
+def source(backup: Backup) -> Source | None:
+    """Return what the backup reads; None when it reads nothing any more, or the source is gone."""
+    reading = backup.reading
+    if not reading:
+        return None
+    try:
+        return SOURCES[reading['resource']].find(reading['project_id'], reading['id'])
+    except errors.NotFound:
+        return None
+
+
+def give_back(backup: Backup) -> None:
+    """Give the source its status back; one that is not the backup's any more stays as it is."""
+    found = source(backup)
+    if found is not None and _is_held(found, backup):
+        row, kind = _ROWS[found.resource], type(found)
+        with contextlib.suppress(errors.StateChanged, errors.NotFound):
+            base.update(found, base.end_actions(found, row.done), base.owned_by(kind, row, _holder(backup)))
+
+
+def _holder(backup: Backup) -> str:
+    """The request that put the source in ``backing-up``."""
+    return str(backup.reading['request_id'])
+
+
+def _is_held(found: Source, backup: Backup) -> bool:
+    return found.status == _ROWS[found.resource].running and found.owner == _holder(backup)
+
+
+def let_go(backup: Backup) -> None:
+    """Give the source back whatever becomes of the backup; nothing temporary is left on the backend."""
+    for _ in range(common.CONTENDED):
+        if not backup.reading:
+            return
+        with contextlib.suppress(errors.StateChanged):
+            _let_go(backup)
+        backup = backup.reload()
+    raise _contended(backup)
+
+
+def _let_go(backup: Backup) -> None:
+    transaction = base.Transaction()
+    actions = [Backup.reading.remove(), *base.touched(Backup)]
+    transaction.update(backup, actions, Backup.reading.exists(), lambda: base.state_changed(backup))
+    _leave(transaction, backup)
+    transaction.commit()
+
+
+def end(
+    backup: Backup,
+    row: Transition,
+    status: str,
+    *,
+    actions: Iterable[Action] = (),
+    keeps_source: bool = False,
+    dependents: int = 0,
+) -> None:
+    """End what is under way: the status (it may be REMOVED), and all that the backup holds for it, in one transaction.
+
+    ``keeps_source``: something temporary may be left on the backend. ``dependents`` is added to the parent's number.
+    Raises BackupCanceled when the request that owned the backup has lost it.
+    """
+    owner = backup.owner
+    for _ in range(common.CONTENDED):
+        if backup.status != row.running or backup.owner != owner:
+            raise errors.BackupCanceled(id=backup.id)
+        try:
+            return _end(backup, status, list(actions), keeps_source, dependents)
+        except errors.StateChanged:
+            backup = _reloaded(backup)
+    raise _contended(backup)
+
+
+def _reloaded(backup: Backup) -> Backup:
+    try:
+        return backup.reload()
+    except errors.BackupNotFound:
+        raise errors.BackupCanceled(id=backup.id) from None
+
+
+def _contended(backup: Backup) -> errors.ServiceUnavailable:
+    return errors.ServiceUnavailable(reason=f'backup {backup.id} is being changed by too many requests; try again')
+
+
+def _end(backup: Backup, status: str, actions: list[Action], keeps_source: bool, dependents: int) -> None:
+    ours = (Backup.status == backup.status) & (Backup.owner == backup.owner) & (Backup.revision == backup.revision)
+
+    def build(transaction: base.Transaction) -> None:
+        if status == REMOVED:
+            transaction.delete(backup, ours, lambda: base.state_changed(backup))
+        else:
+            read = [] if keeps_source or not backup.reading else [Backup.reading.remove()]
+            final = [*base.end_actions(backup, status), *read, *actions]
+            transaction.update(backup, final, ours, lambda: base.state_changed(backup))
+        if not keeps_source:
+            _leave(transaction, backup)
+        _count(transaction, backup, dependents)
+
+    removed = {'backups': -1, 'backup_gigabytes': -int(backup.size)}
+    quotas.commit(backup.project_id, removed if status == REMOVED else {}, build)
+
+
+def _leave(transaction: base.Transaction, backup: Backup) -> None:
+    """Take the backup off its source's readers, and with the last of it the source's status."""
+    found = source(backup)
+    if found is None or not found.reader_count:
+        return
+    row, kind = _ROWS[found.resource], type(found)
+    condition = kind.reader_count >= 1
+    if _is_held(found, backup):
+        condition &= base.owned_by(kind, row, _holder(backup))
+        actions = base.end_actions(found, row.done)
+    else:
+        actions = base.touched(kind)
+    transaction.update(found, [kind.reader_count.add(-1), *actions], condition, lambda: base.state_changed(found))
+
+
+def _count(transaction: base.Transaction, backup: Backup, change: int) -> None:
+    """Change the parent's number of dependents; a parent that is gone needs none."""
+    if not change or backup.parent_id is None:
+        return
+    with contextlib.suppress(errors.BackupNotFound):
+        parent = Backup.find(backup.project_id, backup.parent_id)
+        actions = [Backup.num_dependent_backups.add(change), *base.touched(Backup)]
+        transaction.update(parent, actions, Backup.id.exists(), lambda: base.state_changed(parent))

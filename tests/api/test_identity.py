@@ -1,0 +1,119 @@
+"""Where tokens come from: the standalone identity behind the same door, or an external Keystone."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib import aws, config
+from chalicelib.api import tokens
+from chalicelib.identity import local_document
+from tests.api.front_door import HOST, Answer, Caller, FrontDoor
+
+ENDPOINT = f'https://{HOST}/stage'
+
+
+@pytest.fixture
+def standalone(tables: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
+    """The door with its own identity, whose document is a secret; a caller without a token."""
+    import boto3
+
+    name = f'identity-{uuid.uuid4().hex}'
+    boto3.client('secretsmanager').create_secret(Name=name, SecretString=json.dumps(local_document()))
+    monkeypatch.setenv('IDENTITY_SECRET', name)
+    config.settings.cache_clear()
+    aws.forget_documents()
+    from app import app
+
+    yield Caller(FrontDoor(app), '', {})
+    monkeypatch.undo()
+    config.settings.cache_clear()
+    aws.forget_documents()
+
+
+def log_in(caller: Caller, user: str, project: str | None) -> Answer:
+    domain = {'name': 'Default'}
+    credentials = {'user': {'name': user, 'domain': domain, 'password': user}}
+    auth: dict[str, Any] = {'identity': {'methods': ['password'], 'password': credentials}}
+    if project:
+        auth['scope'] = {'project': {'name': project, 'domain': domain}}
+    return caller.post('/auth/tokens', {'auth': auth}, prefix='/identity/v3')
+
+
+def test_from_a_password_to_a_volume_list(standalone: Caller) -> None:
+    answer = log_in(standalone, 'demo', 'demo')
+    assert answer.status == 201
+    headers = {'X-Auth-Token': answer.headers['x-subject-token']}
+    assert standalone.get('/volumes', headers=headers).body == {'volumes': []}
+    project = answer.body['token']['project']['id']
+    assert standalone.get('/volumes', headers=headers, prefix=f'/v3/{project}').status == 200
+    assert standalone.get('/os-services', headers=headers).status == 403
+
+
+def test_the_catalog_leads_back_to_this_door(standalone: Caller) -> None:
+    catalog = log_in(standalone, 'demo', 'demo').body['token']['catalog']
+    urls = {service['type']: service['endpoints'][0]['url'] for service in catalog}
+    assert urls == {
+        'volumev3': f'{ENDPOINT}/v3',
+        'block-storage': f'{ENDPOINT}/v3',
+        'identity': f'{ENDPOINT}/identity/v3',
+    }
+
+
+def test_discovery_and_its_challenge(standalone: Caller) -> None:
+    assert standalone.get('', prefix='/identity').status == 300
+    version = standalone.get('/v3/', prefix='/identity').body['version']
+    assert version['links'][0]['href'] == f'{ENDPOINT}/identity/v3/'
+    assert standalone.get('/volumes').headers['www-authenticate'] == f'Keystone uri="{ENDPOINT}/identity/v3"'
+
+
+def test_a_token_of_nothing(standalone: Caller) -> None:
+    wrong = log_in(standalone, 'demo', 'admin')
+    assert (wrong.status, wrong.body['error']['code']) == (401, 401)
+    assert standalone.get('/volumes', headers={'X-Auth-Token': 'x'}).status == 401
+
+
+def test_a_revoked_token(standalone: Caller) -> None:
+    token = log_in(standalone, 'demo', 'demo').headers['x-subject-token']
+    headers = {'X-Auth-Token': token, 'X-Subject-Token': token}
+    assert standalone.delete('/auth/tokens', headers=headers, prefix='/identity/v3').status == 204
+    assert standalone.get('/volumes', headers=headers).status == 401
+
+
+def test_collections_and_single_entries(standalone: Caller) -> None:
+    answer = log_in(standalone, 'admin', 'admin')
+    headers = {'X-Auth-Token': answer.headers['x-subject-token']}
+    listed = standalone.get('/projects', headers=headers, prefix='/identity/v3').body['projects']
+    assert {'admin', 'demo', 'alt_demo', 'service'} == {project['name'] for project in listed}
+    one = standalone.get(f'/projects/{listed[0]["id"]}', headers=headers, prefix='/identity/v3')
+    assert one.body['project']['id'] == listed[0]['id']
+    head = standalone.request('HEAD', '/auth/tokens', headers={**headers, 'X-Subject-Token': headers['X-Auth-Token']},
+                              prefix='/identity/v3')  # fmt: skip
+    assert (head.status, head.text) == (200, '')
+
+
+def test_with_an_external_keystone(standalone: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    import boto3
+
+    secret = f'keystone-{uuid.uuid4().hex}'
+    boto3.client('secretsmanager').create_secret(Name=secret, SecretString='service-password')
+    monkeypatch.setenv('KEYSTONE_URL', 'http://127.0.0.1:9/v3')
+    monkeypatch.setenv('KEYSTONE_SECRET', secret)
+    config.settings.cache_clear()
+    assert standalone.get('/v3', prefix='/identity').body['title'] == 'Not Found'
+    assert standalone.get('/volumes').headers['www-authenticate'] == 'Keystone uri="http://127.0.0.1:9/v3"'
+    refused = standalone.get('/volumes', headers={'X-Auth-Token': 't'})
+    assert refused.fault[:2] == ('serviceUnavailable', 503)
+    assert 'service-password' not in refused.text
+    assert tokens.validator() is tokens.validator()
+
+
+def test_links_of_a_public_endpoint(standalone: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('PUBLIC_ENDPOINT', 'https://block.example/')
+    config.settings.cache_clear()
+    versions = standalone.get('', prefix='/v3').body['versions']
+    assert versions[0]['links'][1]['href'] == 'https://block.example/v3/'

@@ -1,0 +1,128 @@
+"""The table of routes as a whole: every row names its rule, refuses a stranger, and fits API Gateway."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from chalicelib.api.resource import PREFIXES, Route
+from chalicelib.api.resources import RESOURCES, routes
+from chalicelib.rules.policies import ANY_AUTHENTICATED, POLICIES
+from tests.api.front_door import Answer, Caller, FrontDoor, match, serve
+
+#: API Gateway's default quota of resources in one API.
+MAX_RESOURCES = 300
+
+TABLE = routes()
+
+
+def name(route: Route) -> str:
+    return ' '.join(filter(None, (route.method, route.path, route.action, f'{route.since[0]}.{route.since[1]}')))
+
+
+def call(route: Route, token: str) -> tuple[Answer, list[str]]:
+    """A request by this route whose handler only notes that it was reached; nothing but the rules stands before it."""
+    reached: list[str] = []
+
+    def handler(request: Any, **ids: str) -> None:
+        reached.append(name(route))
+
+    bare = dataclasses.replace(route, handler=handler, schema=None, find=None)
+    ids = {key: uuid.uuid4().hex for key in re.findall(r'{(\w+)}', route.path)}
+    inner = {'snapshot': {'volume_id': 'v'}, 'backup': {'volume_id': 'v'}}
+    headers = {
+        'X-Auth-Token': token,
+        'Content-Type': 'application/json',
+        'OpenStack-API-Version': f'volume {route.until[0]}.{route.until[1]}',
+    }
+    return serve(bare, headers, ids, json.dumps({route.action: None} if route.action else inner)), reached
+
+
+@pytest.mark.parametrize('route', TABLE, ids=name)
+def test_names_a_rule_that_exists(route: Route) -> None:
+    assert route.policy in POLICIES
+
+
+@pytest.mark.parametrize('route', TABLE, ids=name)
+def test_without_a_role_no_handler_is_reached(route: Route, door: FrontDoor) -> None:
+    answer, reached = call(route, f'@{uuid.uuid4().hex}')
+    if route.policy == ANY_AUTHENTICATED:
+        assert reached
+    else:
+        assert not reached
+        assert answer.status in {403, 404}
+
+
+@pytest.mark.parametrize('route', TABLE, ids=name)
+def test_without_a_token_nothing_is_reached(route: Route, door: FrontDoor) -> None:
+    answer, reached = call(route, 'stale')
+    assert not reached
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize('route', TABLE, ids=name)
+def test_an_administrator_reaches_everything(route: Route, door: FrontDoor) -> None:
+    answer, reached = call(route, f'admin@{uuid.uuid4().hex}')
+    assert reached
+    assert answer.status == route.status
+
+
+def test_both_forms_of_every_path_are_routed(door: FrontDoor) -> None:
+    for route in TABLE:
+        for prefix in PREFIXES:
+            assert route.method in door.app.routes[prefix + route.path]
+
+
+def test_fits_the_quota_of_api_gateway(door: FrontDoor) -> None:
+    assert len(_nodes(door)) < MAX_RESOURCES
+
+
+def test_one_variable_name_per_level(door: FrontDoor) -> None:
+    """API Gateway refuses sibling variables of different names; Chalice does not notice."""
+    variables: dict[str, set[str]] = {}
+    for node in _nodes(door):
+        parent, _, leaf = node.rpartition('/')
+        if leaf.startswith('{'):
+            variables.setdefault(parent, set()).add(leaf)
+    assert {parent: names for parent, names in variables.items() if len(names) > 1} == {}
+
+
+def _nodes(door: FrontDoor) -> set[str]:
+    """Every resource that API Gateway makes of the paths."""
+    nodes = set()
+    for path in door.app.routes:
+        parts = path.strip('/').split('/')
+        nodes |= {'/'.join(parts[: end + 1]) for end in range(len(parts))}
+    return nodes
+
+
+def test_routes_that_share_a_path_differ_by_action_or_version() -> None:
+    for resource in RESOURCES:
+        for shared in resource.by_url().values():
+            actions = {route.action for route in shared}
+            assert None not in actions or actions == {None}
+            for action in actions:
+                spans = sorted((route.since, route.until) for route in shared if route.action == action)
+                assert all(left[1] < right[0] for left, right in itertools.pairwise(spans))
+
+
+def test_any_content_type_reaches_the_front_door(door: FrontDoor) -> None:
+    """Chalice would answer 415 in its own words."""
+    for methods in door.app.routes.values():
+        assert all(entry.content_types == ['*/*'] for entry in methods.values())
+
+
+def test_what_is_refused_by_chalice_becomes_cinders_404(member: Caller) -> None:
+    found = match(tuple(sorted(member.door.app.routes)), '/v3/volumes')
+    assert found is not None
+    from tests.api.front_door import event
+
+    answer = member.door.app(event('PATCH', '/v3/volumes', found[0], {}, '', member.headers, None), None)
+    assert answer['statusCode'] == 404
+    assert json.loads(answer['body'])['title'] == 'Not Found'

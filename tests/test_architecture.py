@@ -1,0 +1,107 @@
+"""Who may import whom. A layer knows what is below it, and nothing beside or above."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / 'chalicelib'
+
+#: Modules directly in chalicelib: the base that everybody may use.
+BASE = {path.stem for path in PACKAGE.glob('*.py') if path.stem != '__init__'}
+
+#: Room -> rooms that it may import, beside itself and the base.
+MAY_IMPORT = {
+    'api': {'operations', 'models', 'rules', 'identity', 'clients'},
+    'operations': {'models', 'rules', 'scheduler', 'clients'},
+    'rules': set(),
+    'models': {'rules'},
+    'scheduler': set(),
+    'tasks': {'operations', 'models', 'rules', 'scheduler', 'drivers', 'backup', 'clients'},
+    'drivers': {'iscsi'},
+    'iscsi': set(),
+    'backup': set(),
+    'identity': set(),
+    'clients': set(),
+}
+
+#: Packages that reach the network or AWS, and who may import them.
+OUTSIDE = {
+    'boto3': {'aws.py', 'models', 'drivers/ebs.py', 'backup/s3.py'},
+    'botocore': {'aws.py', 'models', 'drivers/ebs.py', 'backup/s3.py'},
+    'chalice': {'api'},
+}
+
+#: PynamoDB speaks for the models; operations and tasks build conditions with it.
+PYNAMODB = {'models', 'operations', 'tasks'}
+
+#: Rooms that do no I/O at all.
+PURE = {'rules', 'scheduler'}
+FORBIDDEN_IN_PURE = {'boto3', 'botocore', 'pynamodb', 'urllib3', 'socket', 'http', 'requests', 'subprocess'}
+
+FILES = sorted(path for path in PACKAGE.rglob('*.py') if '__pycache__' not in path.parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names that a file imports, those inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f'{node.module}.{alias.name}' for alias in node.names}
+    return found
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else ''
+
+
+def rooms_imported(path: Path) -> set[str]:
+    parts = [name.split('.') for name in imports(path) if name.startswith('chalicelib.')]
+    return {part[1] for part in parts if len(part) > 1} - BASE
+
+
+def is_allowed(path: Path, allowed: set[str]) -> bool:
+    relative = path.relative_to(PACKAGE).as_posix()
+    return any(relative == one or relative.startswith(f'{one}/') for one in allowed)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_layers(path: Path) -> None:
+    room = room_of(path)
+    if not room:
+        assert not rooms_imported(path), 'the base knows no room'
+        return
+    beyond = rooms_imported(path) - MAY_IMPORT[room] - {room}
+    assert not beyond, f'{room} must not know {sorted(beyond)}'
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_who_touches_aws(path: Path) -> None:
+    packages = {name.split('.')[0] for name in imports(path)}
+    for package, allowed in OUTSIDE.items():
+        assert package not in packages or is_allowed(path, allowed), f'only {sorted(allowed)} import {package}'
+    assert 'pynamodb' not in packages or room_of(path) in PYNAMODB
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in FILES if room_of(path) in PURE], ids=lambda path: path.relative_to(PACKAGE).as_posix()
+)
+def test_rules_and_scheduler_do_no_io(path: Path) -> None:
+    assert not {name.split('.')[0] for name in imports(path)} & FORBIDDEN_IN_PURE
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == 'open']
+
+
+def test_app_only_hands_on() -> None:
+    text = (ROOT / 'app.py').read_text(encoding='utf-8')
+    assert len(text.splitlines()) <= 80
+
+
+def test_every_room_is_known() -> None:
+    assert {room_of(path) for path in FILES} - {''} == set(MAY_IMPORT)

@@ -1,0 +1,165 @@
+"""python -m chalicelib.backup: what an operator has left when the service is gone."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.backup.__main__ import ProgressBar, main
+from chalicelib.backup.files import FileRepository
+from chalicelib.backup.keys import read_recovery_key, write_recovery_key
+from chalicelib.backup.layout import MIB, backup_key
+from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
+from tests.unit.backup import flows
+from tests.unit.backup.doubles import MemoryDevice, image
+
+DATA = image(2 * MIB, 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with a chain of two, and beside it the recovery key."""
+    write_recovery_key(tmp_path / 'key')
+    monkeypatch.setattr(flows, 'WRAPPER', read_recovery_key(tmp_path / 'key'))
+    repository = FileRepository(tmp_path / 'repository')
+    flows.back_up(repository, DATA, 'one')
+    flows.back_up(repository, DATA[:-512] + b'x' * 512, 'two', 'one')
+    return tmp_path / 'repository'
+
+
+def options(folder: Path) -> list[str]:
+    return ['--recovery-key', str(folder.parent / 'key')]
+
+
+def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['list', str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ['BACKUP', 'one', 'two']
+    assert lines[2].split() == ['two', flows.LINEAGE, '0.00195312', '2026-11-22T00:00:00Z', 'one']
+
+
+def test_list_goes_on_beside_damage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / backup_key(flows.LINEAGE, 'one')).write_text('{"format": "cinderless-backup-1"}\n{}')
+    assert main(['list', str(folder)]) == 1
+    output = capsys.readouterr()
+    assert 'two' in output.out
+    assert f'backups/{flows.LINEAGE}/one' in output.err
+
+
+def test_restore(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / 'volume.img'
+    assert main(['restore', str(folder), 'one', str(target), *options(folder)]) == 0
+    assert target.read_bytes() == DATA
+    assert '100 %' in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['key', 'repository', 'volume.img']
+
+
+def test_restore_writes_over_no_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / 'volume.img'
+    target.write_text('precious')
+    assert main(['restore', str(folder), 'one', str(target), *options(folder)]) == 1
+    assert target.read_text() == 'precious'
+    assert 'volume.img' in capsys.readouterr().err
+    assert not (tmp_path / 'volume.img.partial').exists()
+
+
+def test_a_failed_restore_leaves_no_file(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pack = next((folder / 'packs' / flows.LINEAGE / '00003' / 'one').iterdir())
+    pack.unlink()
+    assert main(['restore', str(folder), 'one', str(tmp_path / 'volume.img'), *options(folder)]) == 1
+    assert pack.name in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['key', 'repository']
+
+
+def test_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['verify', str(folder), 'two', *options(folder)]) == 0
+    assert capsys.readouterr().out == '512 blocks checked, 0 damaged\n'
+    pack = next((folder / 'packs' / flows.LINEAGE / '00003' / 'one').iterdir())
+    pack.write_bytes(pack.read_bytes()[:-1])
+    assert main(['verify', str(folder), 'two', *options(folder)]) == 1
+    output = capsys.readouterr().out
+    assert pack.name in output
+    assert ' 0 damaged' not in output
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['verify', '{folder}', 'none', '--recovery-key', '{key}'], 'there is no backup none'),
+        (['verify', '{folder}', 'one', '--recovery-key', '{folder}/none'], 'is not a recovery key'),
+        (['list', '{folder}/none'], 'neither a folder nor s3://bucket/prefix'),
+        (['keygen', '{key}'], 'File exists'),
+    ],
+)
+def test_failures_say_what_is_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main([text.format(folder=folder, key=folder.parent / 'key') for text in arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_usage_is_status_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(['restore'])
+    assert caught.value.code == 2
+
+
+def test_keygen_prints_the_public_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['keygen', str(tmp_path / 'key')]) == 0
+    public = capsys.readouterr().out.strip()
+    assert len(bytes.fromhex(public)) == 32
+    assert public not in (tmp_path / 'key').read_text()
+
+
+def test_from_a_bucket_with_kms(
+    s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import boto3
+
+    kms = boto3.client('kms')
+    monkeypatch.setattr(flows, 'WRAPPER', KmsKeyWrapper(kms, kms.create_key()['KeyMetadata']['KeyId']))
+    flows.back_up(S3Repository(s3, 'backups', 'cinder/'), MemoryDevice(DATA[: MIB // 4]), 'one')
+    assert main(['list', 's3://backups/cinder']) == 0
+    assert main(['verify', 's3://backups/cinder', 'one']) == 0
+    assert main(['restore', 's3://backups/cinder', 'one', str(tmp_path / 'volume.img')]) == 0
+    assert (tmp_path / 'volume.img').read_bytes() == DATA[: MIB // 4]
+    assert main(['list', 's3://none']) == 1
+    assert 'NoSuchBucket' in capsys.readouterr().err
+
+
+def test_the_bar_is_drawn_over_on_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    bar = ProgressBar(stream, 1000)
+    for done in range(0, 1001, 5):
+        bar.show(done)
+    bar.close()
+    assert stream.getvalue().count('\r') == 101
+    assert stream.getvalue().endswith('\r\n')
+
+
+def test_the_bar_is_ten_lines_elsewhere() -> None:
+    stream = io.StringIO()
+    bar = ProgressBar(stream, 1000)
+    for done in range(1, 1001):
+        bar.show(done)
+    bar.close()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[-1].startswith('[' + '#' * 40 + '] 100 %')
+
+
+def test_a_block_special_file_is_written_over(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file stands in for it, so that no loop device is needed: it keeps its size and is zeroed around the data."""
+    target = tmp_path / 'device'
+    target.write_bytes(b'\xaa' * (len(DATA) + MIB))
+    monkeypatch.setattr('stat.S_ISBLK', lambda mode: True)
+    assert main(['restore', str(folder), 'one', os.fspath(target), *options(folder)]) == 0
+    assert target.read_bytes() == DATA + bytes(MIB)

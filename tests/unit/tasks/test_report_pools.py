@@ -1,0 +1,244 @@
+"""Reports: what they make of pools and services, and what they must not take away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Pool, Service, base
+from chalicelib.operations import holds, pools, services
+from chalicelib.tasks import report_pools
+from tests import invariants
+from tests.factories import context, create_volume, stored_volume
+from tests.fake_driver import FakeDriver, Object
+from tests.world import BIG, FAST, World
+
+
+def pool(name: str = BIG) -> Pool:
+    return Pool.get(base.GLOBAL, name, consistent_read=True)
+
+
+def service(host: str = 'cinderless@big') -> Service:
+    return Service.get(base.GLOBAL, f'cinder-volume:{host}', consistent_read=True)
+
+
+def reporting(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change what the fake drivers report."""
+    stats = FakeDriver.get_volume_stats
+    monkeypatch.setattr(FakeDriver, 'get_volume_stats', lambda driver: change(stats(driver)))
+
+
+def test_a_first_report_makes_pools_and_services(world: World) -> None:
+    assert (pool().claimable_gb, pool(FAST).claimable_gb) == (100, 20)
+    assert pool().report['volume_backend_name'] == 'big'
+    assert pool().availability_zone == 'nova'
+    assert (service().binary, service().host, service().backend_state) == ('cinder-volume', 'cinderless@big', 'up')
+    assert {one.binary for one in Service.scan()} == {'cinder-volume', 'cinder-scheduler', 'cinder-backup'}
+
+
+def test_uuid_and_age_of_a_service_stay(world: World) -> None:
+    before = service()
+    world.report()
+    assert (service().uuid, service().created_at) == (before.uuid, before.created_at)
+    assert service().heartbeat_at > before.heartbeat_at
+
+
+def test_a_report_does_not_enable_what_was_disabled(world: World) -> None:
+    services.set_enabled(context('admin'), 'cinderless@big', 'cinder-volume', False, 'maintenance')
+    world.report()
+    assert (service().disabled, service().disabled_reason) == (True, 'maintenance')
+
+
+def test_a_backend_that_fails_is_down_and_harms_no_other(world: World) -> None:
+    world.big.fail('get_volume_stats', world.big.unavailable())
+    before = pool(FAST).reported_at
+    world.report()
+    assert service().backend_state == 'down'
+    assert pool(FAST).reported_at > before
+    volume = create_volume(context(), 5)
+    world.settle()
+    assert volume.reload().host == FAST
+
+
+def test_a_backend_that_comes_back_is_up(world: World) -> None:
+    world.big.fail('get_volume_stats', world.big.unavailable())
+    world.report()
+    world.report()
+    assert service().backend_state == 'up'
+
+
+def test_a_worker_that_dies_marks_its_backend_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chalicelib import aws
+
+    def invoke(function: str, task: str, payload: dict[str, Any]) -> Any:
+        if payload['backend'] == 'cinderless@big':
+            raise errors.BackendUnavailable(backend='report_backend', reason='no answer within 27 s')
+        return world.invoke(function, task, payload)
+
+    monkeypatch.setattr(aws, 'invoke', invoke)
+    world.report()
+    assert (service().backend_state, service('cinderless@fast').backend_state) == ('down', 'up')
+
+
+def test_a_backend_that_left_the_document_is_down(world: World) -> None:
+    del world.backends['cinderless@big']
+    world.report()
+    assert service().backend_state == 'down'
+
+
+def test_a_pool_that_is_not_reported_any_more_gets_nothing(world: World) -> None:
+    del world.big.pools['pool']
+    world.big.pools['other'] = 50
+    world.report()
+    assert pool().warning == 'not reported any more'
+    assert pool('cinderless@big#other').claimable_gb == 50
+    volume = create_volume(context(), 5)
+    world.settle()
+    assert volume.reload().host == 'cinderless@big#other'
+
+
+@pytest.mark.parametrize('total', [None, 'much', float('nan'), {}])
+def test_an_absurd_report_takes_its_pool_out_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, total: Any
+) -> None:
+    def change(stats: dict[str, Any]) -> dict[str, Any]:
+        return stats | {'pools': [{**one, 'total_capacity_gb': total if stats['volume_backend_name'] == 'big' else 20} for one in stats['pools']]}  # fmt: skip
+
+    reporting(monkeypatch, change)
+    world.report()
+    assert 'total_capacity_gb' in pool().warning
+    assert pool().claimable_gb == 100
+    assert pool(FAST).warning is None
+
+
+def test_a_pool_recovers_from_an_absurd_report(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        reporting(
+            patch, lambda stats: stats | {'pools': [{**one, 'free_capacity_gb': 'much'} for one in stats['pools']]}
+        )
+        world.report()
+    assert pool().warning
+    world.report()
+    assert pool().warning is None
+
+
+@pytest.mark.parametrize('unlimited', ['infinite', 'unknown'])
+def test_a_pool_without_limits_takes_any_size(world: World, monkeypatch: pytest.MonkeyPatch, unlimited: str) -> None:
+    reporting(
+        monkeypatch, lambda stats: stats | {'pools': [{**one, 'free_capacity_gb': unlimited} for one in stats['pools']]}
+    )
+    world.report()
+    assert pool().claimable_gb == pools.UNLIMITED_GB
+    world.big.pools['pool'] = 10**6
+    volume = create_volume(context(), 900)
+    world.settle()
+    assert volume.reload().status == 'available'
+
+
+def test_fractions_of_a_gigabyte_are_rounded_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    reporting(
+        monkeypatch,
+        lambda stats: (
+            stats
+            | {'pools': [{**one, 'total_capacity_gb': 10.999, 'free_capacity_gb': 10.999} for one in stats['pools']]}
+        ),
+    )
+    world.report()
+    assert 10.98 < pool().claimable_gb <= 11
+
+
+def test_an_older_report_does_not_replace_a_newer_one(world: World) -> None:
+    before = pool()
+    state = {'name': BIG, 'capabilities': before.report, 'reported_at': base.after(-3600), 'availability_zone': 'mars'}
+    report_pools._write_pool(state, before)
+    assert pool().availability_zone == 'nova'
+
+
+@contextlib.contextmanager
+def while_asked(world: World, deed: Callable[[], object]) -> Iterator[None]:
+    """Do something after the pool's record was read and before the backend has answered."""
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == 'cinderless@big get_volume_stats':
+            world.around = lambda _: contextlib.nullcontext()
+            deed()
+        return contextlib.nullcontext()
+
+    world.around = around
+    yield
+    world.around = lambda _: contextlib.nullcontext()
+
+
+def test_a_claim_made_while_the_backend_is_asked_stays(world: World) -> None:
+    volume = create_volume(context(), 5)
+    with while_asked(world, lambda: holds.claim(volume, BIG, 'nova', base.owned_by(type(volume), *_owner(volume)))):
+        world.report()
+    assert (pool().claimable_gb, pool().in_transit_gb) == (95, 5)
+
+
+def _owner(volume: Any) -> tuple[Any, str]:
+    from chalicelib.rules import states
+
+    return states.VOLUME['create'], volume.owner
+
+
+def test_a_volume_made_and_finished_while_the_backend_is_asked_stays_claimed(world: World) -> None:
+    """The report may or may not include it: it counts once too often rather than not at all."""
+    create_volume(context(), 5)
+    with while_asked(world, world.settle):
+        world.report()
+    assert pool().claimable_gb == 90
+    world.report()
+    assert pool().claimable_gb == 95
+    invariants.check(world)
+
+
+def test_what_is_in_transit_when_the_backend_is_asked_is_not_given_away(world: World) -> None:
+    create_volume(context(), 5)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('schedule', execution.payload)
+    world.report()
+    assert pool().claimable_gb == 95
+    world.settle()
+    world.report()
+    assert pool().claimable_gb == 95
+
+
+def test_leftovers_are_removed_when_the_backend_answers(world: World) -> None:
+    world.big.objects['volume-gone'] = Object('pool', 3)
+    holds.remember_leftover(BIG, 'project', 'gone')
+    world.report()
+    assert world.big.objects == {}
+    assert not pool().leftovers
+
+
+def test_a_leftover_that_cannot_be_removed_is_tried_again(world: World) -> None:
+    world.big.objects['volume-gone'] = Object('pool', 3)
+    holds.remember_leftover(BIG, 'project', 'gone')
+    world.big.fail('delete_volume', world.big.unavailable())
+    world.report()
+    assert pool().leftovers == {'project/gone'}
+    world.report()
+    assert world.big.objects == {}
+
+
+def test_a_volume_that_lives_there_is_no_leftover(world: World) -> None:
+    volume = stored_volume(host=BIG, claimed_gb=1)
+    world.big.objects[f'volume-{volume.id}'] = Object('pool', 1)
+    holds.remember_leftover(BIG, 'project', volume.id)
+    world.report()
+    assert f'volume-{volume.id}' in world.big.objects
+    assert not pool().leftovers
+
+
+def test_stale_reports_leave_the_choice(world: World) -> None:
+    pool().update(actions=[Pool.reported_at.set(base.after(-3600))])
+    pools.forget()
+    volume = create_volume(context(), 5)
+    world.settle()
+    assert volume.reload().host == FAST

@@ -1,0 +1,95 @@
+"""The queue's end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from chalicelib import aws, tasks
+from chalicelib.errors import CinderlessError
+from chalicelib.rules import states
+from chalicelib.tasks import start, workflows
+from tests.world import World
+
+MESSAGE = {
+    'action': 'create',
+    'resource': 'volume',
+    'project_id': 'project',
+    'id': '0f0e0d0c-0b0a-4908-8706-050403020100',
+    'request_id': 'req-00010203-0405-4607-8809-0a0b0c0d0e0f',
+}
+
+
+def batch(*bodies: str) -> dict[str, Any]:
+    return {'Records': [{'messageId': f'm{number}', 'body': body} for number, body in enumerate(bodies)]}
+
+
+def test_name_tells_action_record_and_request(world: World) -> None:
+    start.run(batch(json.dumps(MESSAGE)))
+    [arn] = world.executions
+    assert arn.endswith('create_volume:create-0f0e0d0c0b0a49088706050403020100-00010203040546078809' + '0a0b0c0d0e0f')
+    assert len(arn.rpartition(':')[2]) <= 80
+
+
+def test_later_attempts_have_names_of_their_own() -> None:
+    names = {workflows.name(MESSAGE, attempt) for attempt in range(4)}
+    assert len(names) == 4
+    assert all(len(name) <= 80 for name in names)
+
+
+@pytest.mark.parametrize('resource', workflows.ROWS)
+def test_every_row_with_a_machine_can_be_started(world: World, resource: str) -> None:
+    rows = {action: row for action, row in workflows.ROWS[resource].items() if row.machine}
+    for action, row in rows.items():
+        answer = start.run(batch(json.dumps({**MESSAGE, 'resource': resource, 'action': action})))
+        assert answer == {'batchItemFailures': []}
+        assert list(world.executions.values())[-1].machine == row.machine
+
+
+@pytest.mark.parametrize(
+    'poison',
+    [
+        'no JSON',
+        '[]',
+        '{}',
+        json.dumps({**MESSAGE, 'action': 'explode'}),
+        json.dumps({**MESSAGE, 'resource': 'planet'}),
+        json.dumps({**MESSAGE, 'action': 'reserve'}),
+        json.dumps({key: value for key, value in MESSAGE.items() if key != 'id'}),
+    ],
+)
+def test_poison_comes_again_alone(world: World, poison: str) -> None:
+    answer = start.run(batch(json.dumps(MESSAGE), poison))
+    assert answer == {'batchItemFailures': [{'itemIdentifier': 'm1'}]}
+    assert len(world.executions) == 1
+
+
+def test_throttling_fails_only_what_it_met(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def throttled(machine: str, name: str, payload: dict[str, Any]) -> str:
+        calls.append(name)
+        if len(calls) == 2:
+            raise ConnectionError('ThrottlingException')
+        return name
+
+    monkeypatch.setattr(aws, 'start_workflow', throttled)
+    assert start.run(batch(*[json.dumps(MESSAGE)] * 3)) == {'batchItemFailures': [{'itemIdentifier': 'm1'}]}
+
+
+def test_payload_holds_ids_and_no_more(world: World) -> None:
+    start.run(batch(json.dumps({**MESSAGE, 'token': 'secret'})))
+    [execution] = world.executions.values()
+    assert execution.payload == MESSAGE
+
+
+def test_a_task_that_does_not_exist(world: World) -> None:
+    with pytest.raises(CinderlessError, match='no task'):
+        tasks.run({'task': 'explode', 'input': {}}, world.lambda_context)
+
+
+def test_machines_of_the_rows_are_known_to_the_reconciler() -> None:
+    machines = {row.machine for row in [*states.VOLUME.values(), *states.SNAPSHOT.values(), *states.BACKUP.values()]}
+    assert machines - {'', 'revert_to_snapshot'} == set(workflows.FAILURES)

@@ -1,0 +1,171 @@
+"""House rules of the state machines: what moto and Step Functions both run, and what keeps a record from getting stuck."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chalicelib import errors, tasks
+from chalicelib.rules import states
+from chalicelib.tasks import workflows
+
+FOLDER = Path(__file__).parents[2] / 'stepfunctions'
+FILES = sorted(FOLDER.glob('*.asl.yaml'))
+
+TYPES = {'Task', 'Choice', 'Pass', 'Wait', 'Succeed', 'Fail', 'Map', 'Parallel'}
+
+#: Keys of the language that moto does not run rightly, or that hide data in the definition.
+FORBIDDEN = {'Assign', 'QueryLanguage', 'Arguments', 'Output', 'ItemBatcher', 'ItemReader', 'ResultWriter', 'Iterator'}
+
+#: Lambda's own errors, which every task retries.
+SERVICE_ERRORS = {
+    'Lambda.ServiceException',
+    'Lambda.AWSLambdaException',
+    'Lambda.SdkClientException',
+    'Lambda.TooManyRequestsException',
+}
+
+#: Names of errors that are no class of ours.
+RESERVED = re.compile(r'States\.(ALL|Timeout|TaskFailed)|Lambda\.\w+|Sandbox\.Timedout|Runtime\.ExitError')
+
+WORKERS = {'${VolumeWorkerArn}', '${BackupWorkerArn}'}
+
+
+def load(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding='utf-8'))
+
+
+def machine_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All states, those of inline Maps too."""
+    for name, state in machine['States'].items():
+        yield name, state
+        if 'ItemProcessor' in state:
+            yield from machine_states(state['ItemProcessor'])
+
+
+CASES = [(path.name, name, state) for path in FILES for name, state in machine_states(load(path))]
+TASKS = [case for case in CASES if case[2]['Type'] == 'Task']
+
+
+def named(cases: list[tuple[str, str, dict[str, Any]]]) -> Any:
+    return pytest.mark.parametrize(
+        ('file', 'name', 'state'), cases, ids=[f'{file.partition(".")[0]}.{name}' for file, name, _ in cases]
+    )
+
+
+def snake(name: str) -> str:
+    return re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()
+
+
+def test_every_machine_of_the_states_has_a_file_and_the_other_way_round() -> None:
+    wanted = {row.machine for rows in workflows.ROWS.values() for row in rows.values() if row.machine}
+    assert {path.name.removesuffix('.asl.yaml') for path in FILES} <= wanted
+    assert wanted - {'revert_to_snapshot'} <= {path.name.removesuffix('.asl.yaml') for path in FILES}
+
+
+def test_every_machine_can_be_given_up() -> None:
+    for path in FILES:
+        failure = workflows.FAILURES[path.name.removesuffix('.asl.yaml')]
+        assert failure.task in {
+            state['Parameters']['task'] for _, state in machine_states(load(path)) if state['Type'] == 'Task'
+        }
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_header_says_what_is_guaranteed_and_how_long_it_takes(path: Path) -> None:
+    header = [line for line in path.read_text(encoding='utf-8').splitlines() if line.startswith('#')]
+    for word in ('Input:', 'Guarantee:', 'Time budget:'):
+        assert any(word in line for line in header), f'{path.name} has no {word}'
+    assert 'Comment' in load(path)
+
+
+@named(CASES)
+def test_state_is_of_the_common_subset(file: str, name: str, state: dict[str, Any]) -> None:
+    assert state['Type'] in TYPES
+    assert state.get('Comment'), 'every state says what it does'
+    assert not FORBIDDEN & set(state)
+    if state['Type'] == 'Map':
+        assert state['ItemProcessor'].get('ProcessorConfig', {}).get('Mode', 'INLINE') == 'INLINE'
+        assert 1 <= state['MaxConcurrency'] <= 40
+    if state['Type'] == 'Wait':
+        assert 'SecondsPath' in state, 'seconds come from the input, so that tests need not wait'
+
+
+@named(CASES)
+def test_no_query_language_but_jsonpath(file: str, name: str, state: dict[str, Any]) -> None:
+    assert '{%' not in str(state), 'JSONata'
+    for path in paths(state):
+        assert re.fullmatch(r'\$\$?(\.[A-Za-z_]\w*)*', path), f'{path} is more than a plain path'
+
+
+def paths(node: Any) -> Iterator[str]:
+    """Every path of a state: values of ``x.$`` and of ``xPath``."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, str) and (key.endswith(('.$', 'Path')) or key == 'Variable'):
+                yield value
+            yield from paths(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from paths(value)
+
+
+@named(TASKS)
+def test_task_runs_the_function_of_its_name(file: str, name: str, state: dict[str, Any]) -> None:
+    task = state['Parameters']['task']
+    assert task == snake(name)
+    assert task in tasks.TASKS
+    assert state['Resource'] in WORKERS
+    assert state['Parameters'] == {'task': task, 'input.$': '$'}
+
+
+@named(TASKS)
+def test_task_is_bounded_and_every_error_of_it_leads_somewhere(file: str, name: str, state: dict[str, Any]) -> None:
+    assert 0 < state['TimeoutSeconds'] <= 930
+    assert {error for rule in state['Retry'] for error in rule['ErrorEquals']} >= SERVICE_ERRORS
+    assert state['Catch'][-1]['ErrorEquals'] == ['States.ALL']
+    assert all('ResultPath' in rule for rule in state['Catch']), 'an error must not replace the ids'
+
+
+@named(TASKS)
+def test_errors_have_names_that_exist(file: str, name: str, state: dict[str, Any]) -> None:
+    for rule in [*state['Retry'], *state['Catch']]:
+        for error in rule['ErrorEquals']:
+            assert RESERVED.fullmatch(error) or issubclass(getattr(errors, error), errors.CinderlessError)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_every_state_can_be_reached_and_every_target_exists(path: Path) -> None:
+    def check(machine: dict[str, Any]) -> None:
+        targets = {machine['StartAt']}
+        for state in machine['States'].values():
+            targets |= {rule['Next'] for rule in [*state.get('Catch', []), *state.get('Choices', [])]}
+            targets |= {state[key] for key in ('Next', 'Default') if key in state}
+            if 'ItemProcessor' in state:
+                check(state['ItemProcessor'])
+        assert targets == set(machine['States'])
+
+    check(load(path))
+
+
+def test_tasks_exist() -> None:
+    import importlib
+
+    for task, module in tasks.TASKS.items():
+        assert callable(getattr(importlib.import_module(f'chalicelib.tasks.{module}'), task))
+
+
+def test_states_only_name_statuses_that_are_documented() -> None:
+    documented = {
+        'volume': states.VOLUME_STATUSES,
+        'snapshot': states.SNAPSHOT_STATUSES,
+        'backup': states.BACKUP_STATUSES,
+    }
+    for resource, rows in workflows.ROWS.items():
+        for row in rows.values():
+            assert {row.running, *row.allowed} <= set(documented[resource])

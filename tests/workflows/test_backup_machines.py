@@ -1,0 +1,706 @@
+"""Every way through backup_volume, restore_backup and delete_backup, with real bytes: what is left, and of what."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Backup, Message, Snapshot, Volume
+from chalicelib.operations import backups, volumes
+from tests import invariants
+from tests.backup_factories import create_backup
+from tests.disks import Data, Disk
+from tests.factories import context, create_snapshot, create_volume
+from tests.machine import Execution
+from tests.world import World
+
+#: GiB: three shards, so three ranges.
+SIZE = 9
+
+BACKED_UP = ['OpenBackup', 'CopyRanges', *['CopyRange', 'IsRangeDone', 'RangeDone'] * 3, 'CompleteBackup']
+RESTORED = ['OpenRestore', 'RestoreRanges', *['RestoreRange', 'IsRangeDone', 'RangeDone'] * 3, 'CompleteRestore']
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    """An available volume with data."""
+    made = create_volume(context(), SIZE)
+    world.settle()
+    data.of(made).fill(seed=1)
+    return made.reload()
+
+
+def backed_up(world: World, volume: Volume, **facts: Any) -> Backup:
+    backup = create_backup(context(), volume, **facts)
+    world.settle()
+    backup = backup.reload()
+    assert backup.status == 'available', backup.fail_reason
+    return backup
+
+
+def restored(world: World, backup: Backup, volume: Volume | None = None) -> Volume:
+    """The volume that the backup was restored to."""
+    _, target = backups.restore(context(), backup.id, volume_id=volume.id if volume else None, name=None)
+    world.settle()
+    return target.reload()
+
+
+def check(world: World, data: Data) -> None:
+    """Nothing in flight, nothing temporary, no path; quota and counters right."""
+    invariants.check(world)
+    assert data.paths() == []
+    made = list(Backup.scan())
+    assert [one.id for one in made if one.reading or one.restore_volume_id] == []
+    finished = [one for one in made if one.manifest_key]
+    children = {one.id: sum(other.parent_id == one.id for other in finished) for one in made}
+    assert {one.id: one.num_dependent_backups for one in made} == children
+
+
+def messages_of(record: Any) -> list[tuple[str, str]]:
+    return sorted((one.action_id, one.detail_id) for one in Message.scan() if one.resource_uuid == record.id)
+
+
+def one_run(world: World) -> Execution:
+    """The execution that has run last."""
+    return list(world.executions.values())[-1]
+
+
+def test_full(world: World, data: Data, volume: Volume) -> None:
+    original = data.of(volume).copy(data.of(volume).size)
+    backup = create_backup(context(), volume)
+    assert (backup.status, volume.reload().status) == ('creating', 'backing-up')
+    [execution] = world.settle()
+    assert execution.path == BACKED_UP
+    backup = backup.reload()
+    assert (backup.status, backup.size, volume.reload().status) == ('available', SIZE, 'available')
+    assert backup.object_count == len(
+        [key for key in data.objects() if key.split('/')[0] in {'packs', 'shards', 'backups'}]
+    )
+    assert f'deleted/{volume.id}/{backup.id}' not in data.objects()
+    data.of(volume).fill(seed=2)
+    assert data.of(restored(world, backup)).same(original)
+    check(world, data)
+
+
+def test_payload_carries_ids_only(world: World, data: Data, volume: Volume) -> None:
+    create_backup(context(), volume, name='secret name', description='secret', metadata={'a': 'secret'})
+    [execution] = world.settle()
+    assert 'secret' not in str(execution.payload)
+    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id'}
+
+
+def test_the_volume_has_its_status_back_while_it_is_copied(world: World, data: Data, volume: Volume) -> None:
+    """And may be written, extended, snapshotted, but not removed; the backup has what was there when it began."""
+    original = data.of(volume).copy(data.of(volume).size)
+    seen = []
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == 'cinderless@big open_snapshot' and not seen:
+            seen.append(volume.reload().status)
+            data.of(volume).fill(seed=5)
+            with pytest.raises(errors.InvalidVolume, match='is being read by 1 clone or backup'):
+                volumes.delete(context(), volume.id)
+            volumes.extend(context(), volume.id, SIZE + 1)
+        return contextlib.nullcontext()
+
+    backup = create_backup(context(), volume)
+    world.around = around
+    world.settle()
+    assert seen == ['available']
+    assert (backup.reload().status, volume.reload().size) == ('available', SIZE + 1)
+    assert data.of(restored(world, backup)).same(original)
+    check(world, data)
+
+
+def test_in_use_needs_force_and_stays_in_use(world: World, data: Data, volume: Volume) -> None:
+    volume.update(actions=[Volume.status.set('in-use')])
+    with pytest.raises(errors.InvalidVolume, match='must use the force flag'):
+        create_backup(context(), volume)
+    backup = create_backup(context(), volume, force=True)
+    assert volume.reload().status == 'backing-up'
+    world.settle()
+    assert (backup.reload().status, volume.reload().status) == ('available', 'in-use')
+    check(world, data)
+
+
+def test_incremental_stores_what_changed_and_restores_in_one_pass(world: World, data: Data, volume: Volume) -> None:
+    full = backed_up(world, volume)
+    first = data.of(volume).copy(data.of(volume).size)
+    stored = set(data.objects())
+    data.of(volume).write(5 * 1024**3, b'changed' * 10_000)
+    child = backed_up(world, volume, incremental=True)
+    packs = [key for key in data.objects() if key.startswith('packs/') and key not in stored]
+    assert len(packs) == 1
+    assert (child.parent_id, full.reload().num_dependent_backups) == (full.id, 1)
+    second = data.of(volume).copy(data.of(volume).size)
+    data.of(volume).fill(seed=3)
+    assert data.of(restored(world, child)).same(second)
+    assert data.of(restored(world, full, volume)).same(first)
+    check(world, data)
+
+
+def test_a_parent_may_go_before_its_children(world: World, data: Data, volume: Volume) -> None:
+    full = backed_up(world, volume)
+    data.of(volume).write(0, b'x' * 100)
+    child = backed_up(world, volume, incremental=True)
+    backups.delete(context(), full.id)
+    world.settle()
+    assert data.of(restored(world, child)).same(data.of(volume))
+    backups.delete(context(), child.id)
+    world.settle()
+    assert list(Backup.scan()) == []
+    check(world, data)
+
+
+def test_a_parent_that_vanishes_before_the_copy_begins_says_do_a_full_one(
+    world: World, data: Data, volume: Volume
+) -> None:
+    full = backed_up(world, volume)
+    child = create_backup(context(), volume, incremental=True)
+    waiting, world.queue = world.queue, []
+    backups.delete(context(), full.id)
+    world.settle()
+    world.queue = waiting
+    world.settle()
+    assert child.reload().status == 'error'
+    assert 'do a full backup' in child.reload().fail_reason
+    check(world, data)
+
+
+def test_from_a_snapshot(world: World, data: Data, volume: Volume) -> None:
+    snapshot = create_snapshot(context(), volume)
+    world.settle()
+    original = data.of(volume).copy(data.of(volume).size)
+    data.of(volume).fill(seed=4)
+    backup = create_backup(context(), volume, snapshot_id=snapshot.id)
+    assert (snapshot.reload().status, volume.reload().status) == ('backing-up', 'available')
+    world.settle()
+    backup = backup.reload()
+    assert (backup.status, backup.snapshot_id, snapshot.reload().status) == ('available', snapshot.id, 'available')
+    assert backup.data_timestamp == snapshot.created_at
+    assert data.of(restored(world, backup)).same(original)
+    check(world, data)
+
+
+def test_an_incremental_of_a_snapshot_builds_on_what_is_older_than_it(world: World, data: Data, volume: Volume) -> None:
+    old = backed_up(world, volume)
+    snapshot = create_snapshot(context(), volume)
+    world.settle()
+    backed_up(world, volume)
+    child = backed_up(world, volume, incremental=True, snapshot_id=snapshot.id)
+    assert child.parent_id == old.id
+
+
+def test_an_administrator_backs_up_for_another_project(world: World, data: Data, volume: Volume) -> None:
+    caller = context('admin', 'operations')
+    backup = create_backup(caller, volume)
+    world.settle()
+    assert (backup.reload().status, backup.project_id) == ('available', 'operations')
+    assert all(key.startswith('volumebackups/operations/') for key in data.repositories)
+    _, target = backups.restore(caller, backup.id, volume_id=volume.id, name=None)
+    world.settle()
+    assert (target.reload().status, target.project_id) == ('available', 'project')
+    invariants.check(world)
+
+
+def test_restore_to_the_volume_itself_zeroes_what_was_zero(world: World, data: Data, volume: Volume) -> None:
+    original = data.of(volume).copy(data.of(volume).size)
+    backup = backed_up(world, volume)
+    data.of(volume).fill(seed=9)
+    _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+    assert (target.reload().status, backup.reload().status) == ('restoring-backup', 'restoring')
+    [execution] = world.settle()
+    assert execution.path == RESTORED
+    assert (volume.reload().status, backup.reload().status) == ('available', 'available')
+    assert data.of(volume).same(original)
+    assert 'src_backup_id' not in volume.reload().metadata
+    check(world, data)
+
+
+def test_restore_to_a_larger_volume_zeroes_the_rest(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+    larger = create_volume(context(), SIZE + 4)
+    world.settle()
+    data.of(larger).fill(seed=7)
+    restored(world, backup, larger)
+    assert data.of(larger).same(data.of(volume))
+    assert larger.reload().metadata == {'src_backup_id': backup.id}
+    check(world, data)
+
+
+def test_restore_to_a_new_volume_brings_back_what_described_it(world: World, data: Data, volume: Volume) -> None:
+    volumes.set_metadata(context(), volume.id, {'rack': '7'}, replace=False)
+    volumes.set_bootable(context(), volume.id, True)
+    backup = backed_up(world, volume)
+    _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+    assert (target.status, target.name) == ('creating', f'restore_backup_{backup.id}')
+    created, done = world.settle()
+    assert (created.path[-1], done.path) == ('CompleteCreate', RESTORED)
+    target = target.reload()
+    assert (target.status, target.name, target.description) == ('available', 'data', None)
+    assert target.metadata == {'rack': '7', 'src_backup_id': backup.id}
+    assert target.bootable
+    check(world, data)
+
+
+def test_a_name_that_was_asked_for_stays(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+    _, target = backups.restore(context(), backup.id, volume_id=None, name='mine')
+    world.settle()
+    assert target.reload().name == 'mine'
+
+
+def test_a_new_volume_that_is_not_zeroed_leaks_nothing(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+    data.zeroed = False
+    target = restored(world, backup)
+    assert data.of(target).same(data.of(volume))
+
+
+def test_work_goes_on_from_its_cursor_when_time_runs_short(
+    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call gets a little further than the one before, and no further than it has time for."""
+    from chalicelib.tasks import clock
+
+    looks = iter(range(10**6))
+    monkeypatch.setattr(clock, 'seconds_left', lambda: 100.0 if next(looks) % 3 else 0.0)
+    backup = create_backup(context(), volume)
+    world.settle()
+    assert one_run(world).path.count('CopyRange') > 3
+    assert backup.reload().status == 'available'
+    monkeypatch.setattr(clock, 'seconds_left', lambda: 100.0)
+    assert data.of(restored(world, backup)).same(data.of(volume))
+    check(world, data)
+
+
+def test_a_function_without_time_does_nothing_and_is_called_again(
+    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chalicelib.tasks import clock
+
+    answers = iter([False, True, *[True] * 100])
+    monkeypatch.setattr(clock, 'has_time', lambda: next(answers))
+    backup = create_backup(context(), volume)
+    world.settle()
+    assert one_run(world).path.count('CopyRange') == 4
+    assert backup.reload().status == 'available'
+
+
+FAULTS = [
+    ('create_snapshot', RuntimeError('a bug'), '020'),
+    ('create_snapshot', errors.BackendMisconfigured(backend='big', reason='no key'), '019'),
+    ('open_snapshot', errors.NotSupported(backend='big', operation='open_snapshot', reason='never'), '019'),
+    ('read', errors.InvalidRange(device='d', reason='beyond the end'), '019'),
+    ('allocated', errors.LoginFailed(device='d', reason='wrong secret'), '019'),
+    ('close_snapshot', errors.DriverError(backend='big', reason='a refusal'), '019'),
+    ('delete_snapshot', errors.DriverError(backend='big', reason='a refusal'), '019'),
+]
+
+
+@pytest.mark.parametrize(('verb', 'fault', 'detail'), FAULTS, ids=lambda value: getattr(value, 'message', str(value)))
+def test_a_failure_leaves_the_volume_as_it_was_and_says_why(
+    world: World, data: Data, volume: Volume, verb: str, fault: Exception, detail: str
+) -> None:
+    original = data.of(volume).copy(data.of(volume).size)
+    world.big.fail(verb, fault)
+    backup = create_backup(context(), volume)
+    world.settle()
+    backup = backup.reload()
+    assert (backup.status, volume.reload().status) == ('error', 'available')
+    assert str(fault) in backup.fail_reason
+    assert messages_of(backup) == [('013', detail)]
+    assert data.of(volume).same(original)
+    check(world, data)
+    with pytest.raises(errors.InvalidBackup):
+        backups.restore(context(), backup.id, volume_id=None, name=None)
+    backups.delete(context(), backup.id)
+    world.settle()
+    check(world, data)
+
+
+@pytest.mark.parametrize('method', ['put', 'get', 'head'])
+def test_a_repository_that_fails_for_good_fails_the_backup(
+    world: World, data: Data, volume: Volume, method: str
+) -> None:
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == f's3 {method}' and 'FailBackup' not in one_run(world).path:
+            raise errors.RepositoryError(key='k', reason='access denied')
+        return contextlib.nullcontext()
+
+    backup = create_backup(context(), volume)
+    world.deliver()
+    world.around = around
+    world.settle()
+    backup = backup.reload()
+    assert (backup.status, volume.reload().status) == ('error', 'available')
+    assert 'access denied' in backup.fail_reason
+    assert messages_of(backup) == [('013', '020')]
+    check(world, data)
+
+
+TRANSIENT = [
+    ('create_snapshot', errors.BackendUnavailable(backend='big', reason='no route to host')),
+    ('open_snapshot', errors.BackendUnavailable(backend='big', reason='no route to host')),
+    ('read', errors.DeviceUnreachable(device='d', reason='no route to host')),
+    ('allocated', errors.DeviceTimeout(device='d', seconds=30, reason='nothing came')),
+    ('read', errors.CheckCondition(device='d', reason='medium error')),
+    ('close_snapshot', errors.BackendUnavailable(backend='big', reason='no route to host')),
+    ('delete_snapshot', errors.SnapshotIsBusy(id='s', reason='a session')),
+]
+
+
+@pytest.mark.parametrize(('verb', 'fault'), TRANSIENT, ids=lambda value: type(value).__name__)
+def test_what_passes_is_retried(world: World, data: Data, volume: Volume, verb: str, fault: Exception) -> None:
+    world.big.fail(verb, fault, fault)
+    backup = backed_up(world, volume)
+    assert data.of(restored(world, backup)).same(data.of(volume))
+    check(world, data)
+
+
+def test_a_backend_that_stays_away_does_not_keep_the_failure_from_being_told(
+    world: World, data: Data, volume: Volume
+) -> None:
+    """The temporary snapshot stays, and with it the hold on the volume; deleting the backup takes both away."""
+    world.big.fail('allocated', errors.LoginFailed(device='d', reason='wrong secret'))
+    world.big.fail('close_snapshot', *[world.big.unavailable()] * 20)
+    backup = create_backup(context(), volume)
+    world.settle()
+    assert (backup.reload().status, volume.reload().status) == ('error', 'available')
+    assert messages_of(backup) == [('013', '019'), ('013', '023')]
+    with pytest.raises(errors.InvalidVolume, match='is being read by'):
+        volumes.delete(context(), volume.id)
+    world.big.faults.clear()
+    backups.delete(context(), backup.id)
+    world.settle()
+    check(world, data)
+    volumes.delete(context(), volume.id)
+    world.settle()
+    assert list(Volume.scan()) == []
+
+
+RESTORE_FAULTS = [
+    ('open_volume', errors.NotSupported(backend='big', operation='open_volume', reason='never')),
+    ('write', errors.InvalidRange(device='d', reason='beyond the end')),
+    ('flush', RuntimeError('a bug')),
+    ('close_volume', errors.DriverError(backend='big', reason='a refusal')),
+]
+
+
+@pytest.mark.parametrize('new', [False, True], ids=['existing', 'new'])
+@pytest.mark.parametrize(('verb', 'fault'), RESTORE_FAULTS, ids=lambda value: str(value))
+def test_a_failed_restore_is_the_volumes_loss_alone(
+    world: World, data: Data, volume: Volume, verb: str, fault: Exception, new: bool
+) -> None:
+    original = data.of(volume).copy(data.of(volume).size)
+    backup = backed_up(world, volume)
+    world.big.fail(verb, fault)
+    target = restored(world, backup, None if new else volume)
+    assert (target.status, backup.reload().status) == ('error' if new else 'error_restoring', 'available')
+    assert messages_of(target) == [('015', '026')]
+    assert backup.reload().fail_reason is None
+    check(world, data)
+    assert data.of(restored(world, backup)).same(original)
+
+
+def test_a_damaged_byte_fails_the_restore_loudly(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+    [repository] = data.repositories.values()
+    pack = next(key for key in sorted(repository.objects) if key.startswith('packs/'))
+    repository.objects[pack] = repository.objects[pack][:-1] + bytes([repository.objects[pack][-1] ^ 1])
+    target = restored(world, backup, volume)
+    assert (target.status, backup.reload().status) == ('error_restoring', 'available')
+    [message] = [one for one in Message.scan() if one.resource_uuid == volume.id]
+    assert 'is damaged' in message.user_message
+
+
+def test_a_manifest_of_another_moment_in_its_place_is_noticed(world: World, data: Data, volume: Volume) -> None:
+    """The record knows the root hash of its data."""
+    backup = backed_up(world, volume)
+    backup.update(actions=[Backup.root_hash.set('0' * 64)])
+    assert restored(world, backup, volume).status == 'error_restoring'
+
+
+def test_delete_sweeps_nothing_young_and_gives_the_quota_back(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+    backups.delete(context(), backup.id)
+    assert backup.reload().status == 'deleting'
+    [execution] = world.settle()
+    assert execution.path == ['DeleteBackup']
+    assert list(Backup.scan()) == []
+    assert not any(key.startswith('backups/') for key in data.objects())
+    check(world, data)
+
+
+def test_delete_that_fails_says_so_and_may_be_forced(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == 's3 put':
+            raise errors.RepositoryError(key='k', reason='access denied')
+        return contextlib.nullcontext()
+
+    backups.delete(context(), backup.id)
+    world.around = around
+    [execution] = world.settle()
+    assert execution.path == ['DeleteBackup', 'FailDelete']
+    assert backup.reload().status == 'error_deleting'
+    assert messages_of(backup) == [('014', '025')]
+    world.around = lambda _: contextlib.nullcontext()
+    with pytest.raises(errors.InvalidBackup):
+        backups.delete(context(), backup.id)
+    backups.delete(context('admin'), backup.id, force=True)
+    world.settle()
+    assert list(Backup.scan()) == []
+    check(world, data)
+
+
+def interrupted(world: World, name: str, action: Any) -> None:
+    """Do something once, at the first call of that name."""
+    done: list[str] = []
+
+    def around(called: str) -> contextlib.AbstractContextManager[None]:
+        if called == name and not done:
+            done.append(called)
+            action()
+        return contextlib.nullcontext()
+
+    world.around = around
+
+
+CANCEL_AT = [
+    'cinderless@big create_snapshot',
+    's3 put',
+    'cinderless@big open_snapshot',
+    'cinderless@big read',
+    'cinderless@big close_snapshot',
+    'cinderless@big delete_snapshot',
+]
+
+
+@pytest.mark.parametrize('deleted_first', [True, False], ids=['delete runs at once', 'delete runs later'])
+@pytest.mark.parametrize('moment', CANCEL_AT)
+def test_a_forced_delete_cancels_a_backup_wherever_it_is(
+    world: World, data: Data, volume: Volume, moment: str, deleted_first: bool
+) -> None:
+    backup = create_backup(context(), volume)
+    world.deliver()
+    execution = one_run(world)
+
+    def cancel() -> None:
+        backups.delete(context('admin'), backup.id, force=True)
+        if deleted_first:
+            world.deliver()
+            for other in [one for one in world.executions.values() if one is not execution]:
+                other.run()
+
+    interrupted(world, moment, cancel)
+    world.settle()
+    assert execution.status == 'SUCCEEDED'
+    assert list(Backup.scan()) == []
+    assert volume.reload().status == 'available'
+    check(world, data)
+    volumes.delete(context(), volume.id)
+    world.settle()
+    assert data.disks == {}
+
+
+def test_a_forced_delete_before_anything_began(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    backups.delete(context('admin'), backup.id, force=True)
+    world.settle()
+    assert (list(Backup.scan()), volume.reload().status) == ([], 'available')
+    check(world, data)
+
+
+def test_a_reset_while_it_is_copied_cancels_it(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    interrupted(world, 'cinderless@big read', lambda: backups.reset_status(context('admin'), backup.id, 'error'))
+    world.settle()
+    assert (backup.reload().status, volume.reload().status) == ('error', 'available')
+    check(world, data)
+
+
+@pytest.mark.parametrize('new', [False, True], ids=['existing', 'new'])
+def test_a_restore_whose_backup_is_taken_away_leaves_an_error(
+    world: World, data: Data, volume: Volume, new: bool
+) -> None:
+    backup = backed_up(world, volume)
+    _, target = backups.restore(context(), backup.id, volume_id=None if new else volume.id, name=None)
+    interrupted(world, 'cinderless@big write', lambda: backups.delete(context('admin'), backup.id, force=True))
+    world.settle()
+    assert target.reload().status == 'error'
+    assert messages_of(target) == [('015', '026')]
+    check(world, data)
+
+
+def test_a_late_task_of_an_old_restore_leaves_the_new_one_alone(world: World, data: Data, volume: Volume) -> None:
+    """An administrator reset both records; the execution of the first restore comes back in the middle of the second."""
+    backup = backed_up(world, volume)
+    backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+    world.deliver()
+    old = one_run(world)
+    late = {**old.payload, 'plan': world.work('open_restore', old.payload)}
+    backups.reset_status(context('admin'), backup.id, 'available')
+    volumes.reset_status(context('admin'), volume.id, 'available', None, None)
+    _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+
+    def come_back() -> None:
+        for task in ('close_restore', 'fail_restore'):
+            world.work(task, late)
+
+    interrupted(world, 'cinderless@big write', come_back)
+    world.settle()
+    assert (target.reload().status, backup.reload().status) == ('available', 'available')
+    assert messages_of(volume) == []
+    check(world, data)
+
+
+def late_tasks(payload: dict[str, Any], plan: Any) -> list[tuple[str, dict[str, Any]]]:
+    planned = {**payload, 'plan': plan}
+    progress = {'last': 0, 'progress': {'done': False, 'shard': 0, 'cursor': None}}
+    error = {'error': {'Error': 'States.Timeout', 'Cause': ''}}
+    return [
+        ('open_backup', payload),
+        ('copy_range', {**planned, **progress}),
+        ('complete_backup', planned),
+        ('close_backup', payload),
+        ('close_backup', planned),
+        ('fail_backup', {**payload, **error}),
+        ('fail_backup', {**planned, **error}),
+    ]
+
+
+def test_a_stale_execution_never_harms_a_finished_backup(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    world.deliver()
+    execution = one_run(world)
+    plan = world.work('open_backup', execution.payload)
+    world.settle()
+    before, objects, calls = backup.reload(), data.objects(), len(world.big.objects)
+    assert before.status == 'available'
+    for task, payload in late_tasks(execution.payload, plan):
+        with contextlib.suppress(errors.BackupCanceled):
+            world.work(task, payload)
+    after = backup.reload()
+    assert (after.revision, data.objects(), len(world.big.objects)) == (before.revision, objects, calls)
+    assert messages_of(backup) == []
+    assert data.of(restored(world, backup)).same(data.of(volume))
+    check(world, data)
+
+
+@pytest.mark.parametrize('kind', ['volume', 'snapshot'])
+def test_a_stale_execution_of_a_removed_backup_leaves_nothing(
+    world: World, data: Data, volume: Volume, kind: str
+) -> None:
+    snapshot = create_snapshot(context(), volume)
+    world.settle()
+    backup = create_backup(context(), volume, snapshot_id=snapshot.id if kind == 'snapshot' else None)
+    world.deliver()
+    execution = one_run(world)
+    plan = world.work('open_backup', execution.payload)
+    backups.delete(context('admin'), backup.id, force=True)
+    world.settle()
+    for task, payload in late_tasks(execution.payload, plan):
+        with contextlib.suppress(errors.BackupCanceled):
+            world.work(task, payload)
+    assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
+    check(world, data)
+
+
+def test_messages_delivered_twice_start_one_execution_each(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    world.deliver(times=3)
+    world.run_machines()
+    _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+    while world.queue:
+        world.deliver(times=2)
+        world.run_machines()
+    backups.delete(context(), backup.id)
+    world.deliver(times=2)
+    world.run_machines()
+    machines = sorted(execution.machine for execution in world.executions.values())
+    assert machines == ['backup_volume', 'create_volume', 'create_volume', 'delete_backup', 'restore_backup']
+    assert data.of(target).same(data.of(volume))
+    check(world, data)
+
+
+def test_two_executions_of_one_request_make_one_backup(world: World, data: Data, volume: Volume) -> None:
+    """The reconciler started a second one while the first was merely slow; each does every step."""
+    backup = create_backup(context(), volume)
+    world.deliver()
+    first = one_run(world)
+    plan = world.work('open_backup', first.payload)
+    for task, payload in late_tasks(first.payload, plan)[:2]:
+        world.work(task, payload)
+    assert first.run() == 'SUCCEEDED'
+    with pytest.raises(errors.BackupCanceled):
+        world.work('complete_backup', {**first.payload, 'plan': plan})
+    assert backup.reload().status == 'available'
+    assert data.of(restored(world, backup)).same(data.of(volume))
+    check(world, data)
+
+
+def test_a_request_whose_message_was_lost_is_started_by_the_reconciler(
+    world: World, data: Data, volume: Volume
+) -> None:
+    world.sending_fails = True
+    backup = create_backup(context(), volume)
+    world.sending_fails = False
+    world.reconcile()
+    world.settle()
+    assert backup.reload().status == 'available'
+    check(world, data)
+
+
+def test_a_backup_that_dies_each_time_is_given_up(world: World, data: Data, volume: Volume) -> None:
+    from chalicelib.tasks.reconcile import ATTEMPTS
+    from tests.world import Killed
+
+    backup = create_backup(context(), volume)
+    world.deliver()
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == 'cinderless@big read':
+            raise Killed(name)
+        return contextlib.nullcontext()
+
+    world.around = around
+    for _ in range(ATTEMPTS + 2):
+        with contextlib.suppress(Killed):
+            world.settle()
+        world.reconcile()
+    backup = backup.reload()
+    assert (backup.status, volume.reload().status) == ('error', 'available')
+    assert 'was given up' in backup.fail_reason
+    check(world, data)
+
+
+def test_a_volume_left_behind_by_its_backup_is_brought_back(world: World, data: Data, volume: Volume) -> None:
+    """The process died between the reset of the backup's record and anything else."""
+    backup = create_backup(context(), volume)
+    world.queue.clear()
+    backups.reset_status(context('admin'), backup.id, 'error')
+    world.reconcile()
+    assert volume.reload().status == 'available'
+    backups.delete(context(), backup.id)
+    world.settle()
+    check(world, data)
+
+
+def test_a_disk_keeps_what_is_written_to_it() -> None:
+    """The double itself: unaligned writes, holes, zeroes."""
+    disk = Disk(1 << 20)
+    disk.write(65_000, b'abc' * 1000)
+    assert disk.read(64_998, 3006) == bytes(2) + b'abc' * 1000 + bytes(4)
+    assert disk.same(disk.copy(1 << 20))
+    assert not disk.same(Disk(1 << 20))
+    assert Snapshot.resource == 'snapshot'
