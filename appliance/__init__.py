@@ -7,15 +7,20 @@ the store chosen mkfs.xfs and mount, or lvm2. See README.md for how to start it 
     keys         what is derived from the shared secret: the request key, and each export's CHAP account
     signing      signed requests: verified once, never twice
     names        the grammar of every name that reaches a file system or tgtd
+    locks        one lock per object
     store        what the agent asks of a store; files, image and lvm are the stores
+    pools        how much fits
     journal      what a store cannot hold: exports, and which volume a snapshot is of
     tgt          tgtd's control protocol
-    targets      one iSCSI target per volume: accounts, access lists, sessions
-    daemon       tgtd as a child that dies with the agent
+    accounts     CHAP accounts of a target, around two faults of tgt
+    targets      one iSCSI target per volume: its LUN, access lists, sessions
+    exports      who may reach an object: the journal's exports, served by targets
     service      the verbs: volumes, snapshots, exports; idempotent and safe against a crash between any two steps
     routes       the table of paths and bodies
     server       HTTPS
-    __main__     the command line
+    daemon       tgtd as a child that dies with the agent
+    kernel       the system calls that Python lacks; commands: other programs; certificate: TLS without a package
+    options      the command line; install: a unit that starts with it; __main__: serve until a signal
 """
 
 __version__ = '1.0'

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from appliance import certificate
-from appliance.daemon import Daemon, choose_control_port
+from appliance.daemon import Daemon, choose_control_port, join
 from appliance.errors import ApplianceError
 from appliance.exports import Exports
 from appliance.files import FileStore
@@ -53,7 +53,7 @@ def serve(options: argparse.Namespace) -> int:
     keys = Keys(read_secret(options.secret_file))
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD))
-    with contextlib.ExitStack() as started, claimed(options.state_dir / 'lock'):
+    with claimed(options.state_dir / 'lock'), contextlib.ExitStack() as started:
         store = open_store(options.store, options.state_dir, list(options.pools), options.existing_tgtd)
         started.callback(store.close)
         portals = options.portal or ['127.0.0.1:3260']
@@ -123,7 +123,7 @@ def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None)
     path = options.state_dir / 'certificate.pem'
     facts = {
         'ready': True,
-        'listen': '{}:{}'.format(*server.server_address[:2]),
+        'listen': join(options.listen[0], server.server_address[1]),
         'port': server.server_address[1],
         'certificate': str(path),
         'fingerprint': certificate.fingerprint(path),

@@ -81,6 +81,11 @@ def address(portal: str) -> tuple[str, int]:
     return host.strip('[]'), int(port)
 
 
+def join(host: str, port: int) -> str:
+    """The reverse of ``address``."""
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
 def _check_free(portal: str) -> None:
     """Raises OSError that names the portal."""
     host, port = address(portal)

@@ -28,13 +28,18 @@ class Exports:
         self._keys = keys
 
     def put(self, key: Key, export_id: str, initiator: str, mode: str) -> Export:
-        """Let an initiator in. An export that was promised before stays promised, even if it cannot be served now."""
-        record = self._journal.get(key)
-        export = record.exports.get(export_id)
-        if export:
-            self._compare(key, export_id, export, initiator, mode)
+        """Let an initiator in. An export that was promised before stays promised, even if it cannot be served now.
+
+        One for another initiator or mode is replaced. Raises Conflict if it is in use.
+        """
+        export = self._journal.get(key).exports.get(export_id)
+        if export and (export.initiator, export.mode) == (initiator, mode):
             self._serve(key, export_id, export)
             return export
+        if export:
+            self._refuse_used(key, export_id, export)
+            self.remove(key, export_id)
+        record = self._journal.get(key)
         export = Export(initiator, mode, _target(key, record, initiator, mode))
         self._journal.put(key, record.with_export(export_id, export))
         try:
@@ -113,10 +118,9 @@ class Exports:
         serial = key.name.partition('-')[2]
         return Lun(self._store.path(key), self._store.size(key) or 0, serial, mode == 'ro', self._store.flags)
 
-    @staticmethod
-    def _compare(key: Key, export_id: str, export: Export, initiator: str, mode: str) -> None:
-        if (export.initiator, export.mode) != (initiator, mode):
-            raise Conflict(f'export {export_id} of {key} is for {export.initiator} with mode {export.mode}')
+    def _refuse_used(self, key: Key, export_id: str, export: Export) -> None:
+        if any(session.initiator == export.initiator for session in self._targets.sessions(export.iqn)):
+            raise Conflict(f'export {export_id} of {key} is in use by {export.initiator} with mode {export.mode}')
 
 
 def view(key: Key, export_id: str, export: Export) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from appliance import certificate
+from appliance.daemon import join
 
 UNIT = 'cinderless-appliance.service'
 PACKAGE = 'opt/cinderless/appliance'
@@ -36,8 +37,7 @@ def install(given: list[str], options: argparse.Namespace) -> str:
     state = root / options.state_dir.relative_to('/')
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     fingerprint = certificate.fingerprint(certificate.ensure(state)[0])
-    listen = '{}:{}'.format(*options.listen)
-    return _NEXT.format(unit=UNIT, listen=listen, fingerprint=fingerprint, secret=options.secret_file)
+    return _NEXT.format(unit=UNIT, listen=join(*options.listen), fingerprint=fingerprint, secret=options.secret_file)
 
 
 def _copy_package(to: Path) -> None:

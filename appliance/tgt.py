@@ -2,7 +2,7 @@
 
 Spoken here and not through tgtadm because tgtadm takes a CHAP secret as an argument, for every local user to read in
 /proc, and costs a process per step: an export is thirteen steps. ``check_protocol`` compares the two at start.
-Numbers are struct tgtadm_req and the enums of tgt's usr/tgtadm.h (tgt 1.0.30 and later).
+Numbers are struct tgtadm_req and the enums of tgt's usr/tgtadm.h (1.0.85).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Tgt:
         port = str(self.control_port)
         shown = commands.run('tgtadm', '-C', port, '--lld', 'iscsi', '--mode', 'system', '--op', 'show')
         if shown.strip('\0\n') != self.system().strip('\n'):
-            raise Unavailable('this tgtd speaks another control protocol: use tgt 1.0.30 or later')
+            raise Unavailable('this tgtd speaks another control protocol than 1.0.85')
 
 
 _SESSION = re.compile(r'Session: (\d+)\s+Connection: (\d+)\s+Initiator: (\S+)[^\n]*\s+IP Address: (\S+)')

@@ -166,9 +166,9 @@ class Driver(abc.ABC):
     ) -> ConnectionInfo:
         """Let this connector, and no other, reach the volume; return how.
 
-        ``export_id`` names this path (the attachment's id). The same export_id again gives the same answer, secret
-        included. ``data`` follows os-brick: for iSCSI target_portal, target_iqn, target_lun, target_discovered,
-        auth_method, auth_username, auth_password, volume_id. Raises InvalidConnector.
+        ``export_id`` names this path: the attachment's id, or another UUID. The same export_id again gives the same
+        answer, secret included. ``data`` follows os-brick: for iSCSI target_portal, target_iqn, target_lun,
+        target_discovered, auth_method, auth_username, auth_password, volume_id. Raises InvalidConnector.
         """
 
     @abc.abstractmethod

@@ -8,7 +8,7 @@ import pytest
 
 import appliance
 from appliance.__main__ import open_store, read_secret
-from appliance.daemon import address
+from appliance.daemon import address, join
 from appliance.install import install
 from appliance.keys import Keys
 from appliance.options import GIB, StoreOption, parser, pools, size, store
@@ -72,6 +72,18 @@ def test_small_parsers() -> None:
     assert address('192.0.2.1:0') == ('192.0.2.1', 0)
     assert store('lvm:vg0/thin-pool') == StoreOption('lvm', 'vg0/thin-pool')
     assert pools('a:1,b') == {'a': GIB, 'b': 0}
+
+
+def test_addresses_are_read_as_they_are_written() -> None:
+    for text in ('192.0.2.1:3260', '[2001:db8::1]:3260'):
+        assert join(*address(text)) == text
+
+
+def test_every_option_is_documented() -> None:
+    readme = (PACKAGE / 'README.md').read_text()
+    for action in parser()._actions:
+        for option in set(action.option_strings) - {'-h', '--help', '--root'}:
+            assert f'`{option}' in readme, option
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:

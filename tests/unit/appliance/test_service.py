@@ -227,12 +227,23 @@ class TestExports:
         assert secret not in (rig.folder / 'journal/fast/volume-1.json').read_text()
         assert secret in rig.tgt.passwords.values()
 
-    def test_an_export_is_one_initiator_s(self, rig: Rig) -> None:
+    def test_an_export_in_use_is_one_initiator_s(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
         export(rig)
+        sid = rig.login('e1')
         for initiator, mode in ((OTHER, 'rw'), (HOST, 'ro')):
             with pytest.raises(Conflict, match=HOST):
                 export(rig, 'e1', initiator, mode)
+        assert rig.target().sessions == {sid: HOST}
+
+    def test_an_export_that_nobody_uses_is_replaced(self, rig: Rig) -> None:
+        rig.appliance.create_volume(VOLUME, GIB)
+        export(rig)
+        export(rig, 'e1', OTHER, 'ro')
+        assert [target.iqn for target in rig.tgt.live.values()] == [f'{IQN}.ro']
+        with pytest.raises(PermissionError):
+            rig.login('e1', HOST, f'{IQN}.ro')
+        rig.login('e1', OTHER, f'{IQN}.ro')
 
     def test_hosts_share_a_target_and_one_host_s_paths_do_not(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
