@@ -8,8 +8,8 @@ fsync. Every step is a process of its own; its figure is the best of a few, for 
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -32,17 +32,19 @@ CHANGED = 2
 LINEAGE = 'bench'
 WRAPPER = RecoveryKeyWrapper.from_private(b'not a secret but thirty-two long')
 
-WORDS = """volume attach detach snapshot backup restore iscsi target lun portal request error warning info debug retry
-    completed failed pending queue worker block pack manifest digest bucket object key policy quota limit""".split()
+WORDS = [
+    *('volume', 'attach', 'detach', 'snapshot', 'backup', 'restore', 'iscsi', 'target', 'lun', 'portal', 'request'),
+    *('error', 'warning', 'info', 'completed', 'failed', 'pending', 'retry', 'queue', 'worker', 'block', 'pack'),
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one process: CPU seconds, peak memory in MiB, and what it printed."""
+    """Of one process: CPU seconds, peak memory in MiB, and the numbers it printed."""
 
     cpu: float
     memory: float
-    output: str
+    numbers: list[int]
 
 
 class Counted(FileRepository):
@@ -69,7 +71,7 @@ def _one_gib(folder: Path) -> list[tuple[str, str]]:
     incremental = _chain(folder)
     last = [_process(folder, 'restore', f'b{CHAIN}') for _ in range(ROUNDS)]
     everything = [*full, *restore, *verify, *incremental, *last]
-    puts, stored = map(int, full[0].output.split())
+    puts, stored = full[0].numbers
     return [
         ('backup, full', _rate(full)),
         (f'backup, incremental, {CHANGED} % changed', _rate(incremental)),
@@ -94,13 +96,14 @@ def _chain(folder: Path) -> list[Cost]:
 
 def _one_tib(folder: Path) -> list[tuple[str, str]]:
     """1 TiB with 100 MiB of data in 100 places."""
+    (folder / 'volume').unlink()
     with FileDevice(folder / 'volume', 1024 * GIB) as device:
         device.write_many(
             (number * 10 * GIB, memoryview(random.Random(number).randbytes(MIB))) for number in range(100)
         )
     backup = _process(folder, 'back_up', 'sparse')
     restore = _process(folder, 'restore', 'sparse')
-    puts, _ = backup.output.split()
+    puts, _ = backup.numbers
     return [
         ('backup of 1 TiB with 100 MiB in it', f'{backup.cpu:.1f} CPU s, {puts} PUTs, {backup.memory:.0f} MiB'),
         ('restore of it', f'{restore.cpu:.1f} CPU s, {restore.memory:.0f} MiB'),
@@ -117,14 +120,11 @@ def _cpu(costs: Iterable[Cost]) -> float:
 
 def _process(folder: Path, *arguments: str) -> Cost:
     command = [sys.executable, '-m', 'bench.backup', str(folder), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f'{" ".join(arguments)} failed')
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(cpu, int(output[-1]) / 1024, [int(number) for number in output[:-1]])
 
 
 def _make_image(path: Path) -> None:
@@ -187,10 +187,16 @@ def _load(repository: FileRepository, backup_id: str) -> Manifest:
     return engine.load_backup(repository, WRAPPER, backup_key(LINEAGE, backup_id))
 
 
+def _peak_memory() -> int:
+    """KiB since the program was loaded; what getrusage tells includes the parent that it was forked from."""
+    return int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])
+
+
 def main(arguments: list[str]) -> None:
     if arguments:
         folder, step, *rest = arguments
         {'back_up': back_up, 'restore': restore, 'verify': verify}[step](Path(folder), *rest)
+        print(_peak_memory())
         return
     for name, figure in run():
         print(f'{name}: {figure}')

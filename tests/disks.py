@@ -204,17 +204,18 @@ class DiskBackends(FakeBackends):
         self._data = data
 
     def driver(self, host: str) -> DiskDriver:
-        return DiskDriver(self.backend(host), self._data.disks, zeroed=self._data.zeroed)
+        backend = self.backend(host)
+        return DiskDriver(backend, self._data.disks[backend.host], zeroed=self._data.zeroed)
 
 
 class Data:
-    """Disks by name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
+    """Disks by backend and name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         from chalicelib.tasks import backends, backups, restores
 
         self.world = world
-        self.disks: dict[str, Disk] = {}
+        self.disks: dict[str, dict[str, Disk]] = {host: {} for host in world.backends}
         self.zeroed = True
         self.repositories: dict[str, MemoryRepository] = {}
         monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(world.backends, self))
@@ -234,7 +235,8 @@ class Data:
 
     def of(self, record: Any) -> Disk:
         """The disk behind a volume's or snapshot's record."""
-        return self.disks[f'{record.resource}-{record.id}']
+        host = str(record.reload().host)
+        return self.disks[host.partition('#')[0]][f'{record.resource}-{record.id}']
 
     def objects(self) -> list[str]:
         """Keys of all that is stored, whatever the prefix."""

@@ -1,7 +1,7 @@
 """The part of the Amazon States Language that the machines use, run in this thread without waiting.
 
-Retries and Wait states take no time; everything else is as in Step Functions: parameters, result paths, retry counts per
-state, catches in order, inline Map.
+Retries and Wait states take no time; everything else is as in Step Functions: parameters, result paths, retry counts
+per state, catches in order, inline Map.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import attachments as schemas
 from chalicelib.api.view import View
 from chalicelib.api.views import attachments as views
+from chalicelib.models import Attachment
 from chalicelib.operations import attachments as operations
 from chalicelib.rules.policies import ANY_AUTHENTICATED
 
@@ -22,6 +23,7 @@ _NAMES = ('volume_id', 'status', 'instance_id', 'attach_status')
 
 FILTERS = Filters(
     'attachment',
+    Attachment,
     early=frozenset(_NAMES),
     known={**{name: Filter(plain) for name in _NAMES}, 'status': Filter(plain, 'attach_status')},
 )

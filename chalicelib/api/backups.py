@@ -24,6 +24,7 @@ ADMIN_ACTION = 'volume_extension:backup_admin_actions'
 
 FILTERS = Filters(
     'backup',
+    Backup,
     early=frozenset(('name', 'status', 'volume_id')),
     known={'name': Filter(plain), 'display_name': Filter(plain, 'name')},
     no_boolean="all_tenants must be a boolean, got '{text}'.",

@@ -9,7 +9,7 @@ from chalicelib.api.request import Request
 from chalicelib.api.schemas import volume_types as schemas
 from chalicelib.api.views.volume_types import visible
 from chalicelib.api.volume_metadata import MISMATCH
-from chalicelib.api.volume_types import types
+from chalicelib.api.volume_types import volume_types
 from chalicelib.operations import volume_types as operations
 
 POLICY = 'volume_extension:types_extra_specs'
@@ -19,12 +19,12 @@ def _visible(request: Request, id: str) -> dict[str, str]:
     return visible(operations.get(request.context, id).extra_specs, request)
 
 
-@types.get('/{id}/extra_specs', policy=f'{POLICY}:index')
+@volume_types.get('/{id}/extra_specs', policy=f'{POLICY}:index')
 def index(request: Request, id: str) -> dict[str, Any]:
     return {'extra_specs': _visible(request, id)}
 
 
-@types.get('/{id}/extra_specs/{key}', policy=f'{POLICY}:show')
+@volume_types.get('/{id}/extra_specs/{key}', policy=f'{POLICY}:show')
 def show(request: Request, id: str, key: str) -> dict[str, Any]:
     """The bare pair."""
     specs = _visible(request, id)
@@ -33,13 +33,13 @@ def show(request: Request, id: str, key: str) -> dict[str, Any]:
     return {key: specs[key]}
 
 
-@types.post('/{id}/extra_specs', policy=f'{POLICY}:create', schema=schemas.EXTRA_SPECS)
+@volume_types.post('/{id}/extra_specs', policy=f'{POLICY}:create', schema=schemas.EXTRA_SPECS)
 def create(request: Request, id: str) -> dict[str, Any]:
     operations.set_extra_specs(request.context, id, request.body['extra_specs'])
     return dict(request.body)
 
 
-@types.put('/{id}/extra_specs/{key}', policy=f'{POLICY}:update', schema=schemas.EXTRA_SPEC)
+@volume_types.put('/{id}/extra_specs/{key}', policy=f'{POLICY}:update', schema=schemas.EXTRA_SPEC)
 def update(request: Request, id: str, key: str) -> dict[str, Any]:
     """The bare pair, both ways."""
     if key not in request.body:
@@ -50,6 +50,6 @@ def update(request: Request, id: str, key: str) -> dict[str, Any]:
     return dict(request.body)
 
 
-@types.delete('/{id}/extra_specs/{key}', policy=f'{POLICY}:delete', status=202)
+@volume_types.delete('/{id}/extra_specs/{key}', policy=f'{POLICY}:delete', status=202)
 def delete(request: Request, id: str, key: str) -> None:
     operations.delete_extra_spec(request.context, id, key)

@@ -15,6 +15,7 @@ from typing import Any
 
 from chalicelib.api.request import Request
 from chalicelib.errors import Invalid, InvalidInput, InvalidParameterValue
+from chalicelib.models.base import Record
 from chalicelib.rules import microversions
 from chalicelib.rules.microversions import Version
 
@@ -119,6 +120,8 @@ class Filters:
     """The filters of one list. ``early``: what others than administrators may use before 3.31."""
 
     resource: str
+    #: What is listed: its attributes are what can be sorted by.
+    kind: type[Record]
     early: frozenset[str]
     known: Mapping[str, Filter]
     #: Parameters that the list reads itself.

@@ -10,6 +10,7 @@ from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.view import View, attribute, field, links
+from chalicelib.models import Message
 from chalicelib.operations import messages as operations
 from chalicelib.operations.common import ListQuery
 from chalicelib.rules.microversions import Version
@@ -24,7 +25,7 @@ LEVEL = 'ERROR'
 
 _NAMES = RESOURCE_FILTERS['message']
 
-FILTERS = Filters('message', early=frozenset(_NAMES), known={name: Filter(plain) for name in _NAMES})
+FILTERS = Filters('message', Message, early=frozenset(_NAMES), known={name: Filter(plain) for name in _NAMES})
 
 VIEW = View(
     attribute('id'),

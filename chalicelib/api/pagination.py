@@ -12,6 +12,7 @@ from chalicelib.api.request import Request
 from chalicelib.api.view import View
 from chalicelib.config import settings
 from chalicelib.errors import Invalid, InvalidInput
+from chalicelib.models.base import Record
 from chalicelib.operations.common import NEWEST_FIRST, ListQuery
 from chalicelib.rules.microversions import Version
 
@@ -43,7 +44,7 @@ def query(request: Request, filters: Filters) -> ListQuery:
         limit=limit(request),
         marker=request.query.get('marker'),
         offset=_number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0'),
-        sort=_sort(request.query),
+        sort=_sort(request.query, filters.kind),
         filters=values,
         all_tenants=everywhere,
     )
@@ -80,7 +81,7 @@ def with_count(request: Request) -> bool:
     return text is not None and request.version >= WITH_COUNT and boolean('with_count', text)
 
 
-def _sort(sent: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _sort(sent: Mapping[str, str], kind: type[Record]) -> tuple[tuple[str, str], ...]:
     if 'sort' not in sent:
         pairs = [(sent.get('sort_key', 'created_at').strip(), sent.get('sort_dir', 'desc').strip())]
     elif 'sort_key' in sent or 'sort_dir' in sent:
@@ -94,7 +95,10 @@ def _sort(sent: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         raise InvalidInput(reason="Unknown sort direction, must be 'desc' or 'asc'.")
     if pairs == [('created_at', 'desc')]:
         return NEWEST_FIRST
-    return tuple((ATTRIBUTES.get(key, key), direction) for key, direction in pairs)
+    chosen = tuple((ATTRIBUTES.get(key, key), direction) for key, direction in pairs)
+    if any(attribute not in kind.get_attributes() for attribute, _ in chosen):
+        raise InvalidInput(reason='Invalid sort key')
+    return chosen
 
 
 def page(
@@ -110,13 +114,16 @@ def page(
     """A list's body: the items under ``name``, the way to the next page under ``links``, the count if asked for.
 
     As in Cinder a full page has a next link, though nothing may follow. A page too big for one response is cut short,
-    and always has one.
+    and always has one; raises Invalid where lists of this kind have none.
     """
     show = view.of(request)
     items = [show(record) for record in records]
     fitting = _fitting(items)
+    cut = len(fitting) < len(items)
+    if cut and links is None:
+        raise Invalid(f'{len(items)} {name} are too many for one response: ask for {len(fitting)} or less with limit.')
     body: dict[str, Any] = {name: fitting}
-    if links and fitting and (len(fitting) < len(items) or len(items) >= limit(request)):
+    if links and fitting and (cut or len(items) >= limit(request)):
         body[links] = [{'rel': 'next', 'href': _next(request, path, records[len(fitting) - 1].id)}]
     if count is not None and with_count(request):
         body['count'] = count()

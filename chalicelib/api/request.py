@@ -106,7 +106,7 @@ def endpoint_of(http: HttpRequest, headers: Mapping[str, str]) -> str:
     """Where the client reaches this API: the setting, or what the request itself tells."""
     if settings().public_endpoint:
         return settings().public_endpoint.rstrip('/')
-    scheme = headers.get('x-forwarded-proto', 'http').partition(',')[0].strip()
+    scheme = 'https' if headers.get('x-forwarded-proto', '').startswith('https') else 'http'
     return f'{scheme}://{headers.get("host", "localhost")}{_split(http)[0]}'
 
 

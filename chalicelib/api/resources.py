@@ -15,7 +15,7 @@ from chalicelib.api.resource_filters import resource_filters
 from chalicelib.api.scheduler_stats import scheduler_stats
 from chalicelib.api.services import services
 from chalicelib.api.snapshots import snapshots
-from chalicelib.api.volume_types import types
+from chalicelib.api.volume_types import volume_types
 from chalicelib.api.volumes import volumes
 
 #: Modules that add routes to a resource of another module.
@@ -25,7 +25,7 @@ RESOURCES: tuple[Resource, ...] = (
     volumes,
     attachments,
     snapshots,
-    types,
+    volume_types,
     backups,
     availability_zones,
     services,

@@ -6,6 +6,7 @@ A schema may differ by microversion in its members: ``since('3.43', ...)`` marks
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -36,8 +37,11 @@ class BodySchema:
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self._boundaries = sorted(_boundaries(schema))
         self._validators: dict[int, Validator] = {}
+
+    @functools.cached_property
+    def _boundaries(self) -> list[Version]:
+        return sorted(_boundaries(self.schema))
 
     def check(self, body: Any, version: Version) -> None:
         """Raise Invalid (mostly ValidationError), in Cinder's words, unless ``body`` fits at ``version``."""

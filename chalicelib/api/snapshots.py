@@ -13,6 +13,7 @@ from chalicelib.api.resource import Resource, Visibility
 from chalicelib.api.schemas import snapshots as schemas
 from chalicelib.api.view import View
 from chalicelib.api.views import snapshots as views
+from chalicelib.models import Snapshot
 from chalicelib.operations import snapshots as operations
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import authorize
@@ -31,6 +32,7 @@ ADMIN_ACTION = 'volume_extension:snapshot_admin_actions'
 
 FILTERS = Filters(
     'snapshot',
+    Snapshot,
     early=frozenset(('name', 'status', 'volume_id', 'metadata')),
     known={
         'name': Filter(plain),

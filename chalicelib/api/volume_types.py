@@ -12,10 +12,11 @@ from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import volume_types as schemas
 from chalicelib.api.views import volume_types as views
+from chalicelib.models import VolumeType
 from chalicelib.operations import volume_types as operations
 from chalicelib.rules.microversions import Version
 
-types = Resource('types', not_found=errors.VolumeTypeNotFound)
+volume_types = Resource('types', not_found=errors.VolumeTypeNotFound)
 
 ACCESS = 'volume_extension:volume_type_access'
 
@@ -33,13 +34,14 @@ def _specs(name: str, text: str, version: Version) -> dict[str, Any]:
 
 FILTERS = Filters(
     'volume_type',
+    VolumeType,
     early=frozenset(),
     known={'name': Filter(plain), 'extra_specs': Filter(_specs, since='3.52')},
     apart=('is_public',),
 )
 
 
-@types.get('', policy='volume_extension:type_get_all')
+@volume_types.get('', policy='volume_extension:type_get_all')
 def index(request: Request) -> dict[str, Any]:
     wanted = query(request, FILTERS)
     records, _ = operations.list_(request.context, wanted, _is_public(request))
@@ -56,13 +58,13 @@ def _is_public(request: Request) -> bool | None:
     return None if text == 'none' else text in TRUE
 
 
-@types.get('/{id}', policy='volume_extension:type_get')
+@volume_types.get('/{id}', policy='volume_extension:type_get')
 def show(request: Request, id: str) -> dict[str, Any]:
     found = operations.default(request.context) if id == DEFAULT else operations.get(request.context, id)
     return {'volume_type': views.DETAIL.of(request)(found)}
 
 
-@types.post('', policy='volume_extension:type_create', schema=schemas.CREATE)
+@volume_types.post('', policy='volume_extension:type_create', schema=schemas.CREATE)
 def create(request: Request) -> dict[str, Any]:
     body = request.body['volume_type']
     created = operations.create(
@@ -75,7 +77,7 @@ def create(request: Request) -> dict[str, Any]:
     return {'volume_type': views.CREATED.of(request)(created)}
 
 
-@types.put('/{id}', policy='volume_extension:type_update', schema=schemas.UPDATE)
+@volume_types.put('/{id}', policy='volume_extension:type_update', schema=schemas.UPDATE)
 def update(request: Request, id: str) -> dict[str, Any]:
     changes = {name: value for name, value in request.body['volume_type'].items() if value is not None}
     if not changes:
@@ -93,22 +95,22 @@ def _name(text: str) -> str:
     return text.strip()
 
 
-@types.delete('/{id}', policy='volume_extension:type_delete', status=202)
+@volume_types.delete('/{id}', policy='volume_extension:type_delete', status=202)
 def delete(request: Request, id: str) -> None:
     operations.delete(request.context, id)
 
 
-@types.get('/{id}/os-volume-type-access', policy=f'{ACCESS}:get_all_for_type')
+@volume_types.get('/{id}/os-volume-type-access', policy=f'{ACCESS}:get_all_for_type')
 def access(request: Request, id: str) -> dict[str, Any]:
     projects = operations.project_access(request.context, id)
     return {'volume_type_access': [{'volume_type_id': id, 'project_id': project} for project in projects]}
 
 
-@types.action('addProjectAccess', policy=f'{ACCESS}:addProjectAccess', schema=schemas.PROJECT)
+@volume_types.action('addProjectAccess', policy=f'{ACCESS}:addProjectAccess', schema=schemas.PROJECT)
 def add_project_access(request: Request, id: str) -> None:
     operations.add_project_access(request.context, id, request.body['project'])
 
 
-@types.action('removeProjectAccess', policy=f'{ACCESS}:removeProjectAccess', schema=schemas.PROJECT)
+@volume_types.action('removeProjectAccess', policy=f'{ACCESS}:removeProjectAccess', schema=schemas.PROJECT)
 def remove_project_access(request: Request, id: str) -> None:
     operations.remove_project_access(request.context, id, request.body['project'])

@@ -14,6 +14,7 @@ from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import volumes as schemas
 from chalicelib.api.view import View
 from chalicelib.api.views import volumes as views
+from chalicelib.models import Volume
 from chalicelib.operations import volumes as operations
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import authorize
@@ -35,6 +36,7 @@ BAD_SIZE = (
 
 FILTERS = Filters(
     'volume',
+    Volume,
     early=frozenset(('name', 'status', 'metadata', 'availability_zone', 'bootable', 'group_id')),
     known={
         'name': Filter(plain),

@@ -13,6 +13,10 @@ from chalicelib.backup.crypto import HASH_SIZE
 _ENTRY = struct.Struct('<32s4I')
 ENTRY_SIZE = _ENTRY.size
 
+#: Entries that are looked at together: where all of them are zero, as in a hole, one look is enough.
+_STRIDE = 64
+_ZEROES = bytes(_STRIDE * ENTRY_SIZE)
+
 #: Flags of an entry.
 STORED, COMPRESSED = 1, 2
 
@@ -74,12 +78,13 @@ class Listing:
 
     def stored(self, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
         """Yield (block, entry) of the blocks in [start, stop) that are not zero."""
-        part = memoryview(self.entries)[start * ENTRY_SIZE : stop * ENTRY_SIZE]
-        if bytes(part) == bytes(len(part)):
-            return
-        for block, fields in enumerate(_ENTRY.iter_unpack(part), start):
-            if fields[4]:
-                yield block, Entry(*fields)
+        for first in range(start, stop, _STRIDE):
+            part = self.entries[first * ENTRY_SIZE : min(first + _STRIDE, stop) * ENTRY_SIZE]
+            if part == _ZEROES[: len(part)]:
+                continue
+            for block, fields in enumerate(_ENTRY.iter_unpack(part), first):
+                if fields[4]:
+                    yield block, Entry(*fields)
 
     def compact(self) -> Listing:
         """The same without packs that no entry refers to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
@@ -66,7 +67,7 @@ class PackWriter:
         """One buffer fills while those of the puts under way empty; then they are used again."""
         if len(self._under_way) > self._pool.width:
             return self._reclaim()
-        return memoryview(bytearray(self._capacity))
+        return memoryview(mmap.mmap(-1, self._capacity))  # touched only as far as it fills
 
     def _reclaim(self) -> memoryview:
         future, buffer = self._under_way.popleft()

@@ -240,5 +240,5 @@ def reset_status(context: Context, id: str, status: str) -> None:
 
 
 def repository_prefix(backup: Backup) -> str:
-    """The folder of the bucket that holds the backup's chain; no two projects share one."""
-    return f'{backup.container or DEFAULT_CONTAINER}/{backup.project_id}/'
+    """The folder of the bucket that holds the backup's chain: the project first, for users name the container."""
+    return f'{backup.project_id}/{backup.container or DEFAULT_CONTAINER}/'

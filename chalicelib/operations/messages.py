@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 
 from chalicelib import errors
 from chalicelib.context import Context
@@ -47,6 +48,13 @@ def event_id(message: Message) -> str:
     return f'VOLUME_{message.resource_type}_{message.action_id}_{message.detail_id}'
 
 
+#: Filters that are no attributes: every message is an error, as in Cinder.
+MATCHERS: Mapping[str, common.Matcher] = {
+    'event_id': lambda message, value: event_id(message) == value,
+    'message_level': lambda message, value: str(value).upper() == 'ERROR',
+}
+
+
 def get(context: Context, id: str) -> Message:
     """Return one of the project's messages; raises MessageNotFound."""
     return common.find(context, Message, id)
@@ -54,7 +62,7 @@ def get(context: Context, id: str) -> Message:
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Message], bool]:
     """Return one page of the project's messages, and whether more follow."""
-    return common.list_records(context, Message, query, {'event_id': lambda message, value: event_id(message) == value})
+    return common.list_records(context, Message, query, MATCHERS)
 
 
 def delete(context: Context, id: str) -> None:

@@ -28,6 +28,8 @@ def owned(kind: type[R], payload: Payload) -> R:
         raise gone(kind, payload['id']) from None
     if record.owner != payload['request_id'] or record.status != row_of(record).running:
         raise base.state_changed(record)
+    if (record.operation or {})['action'] != payload['action']:  # the request went on to its next machine
+        raise base.state_changed(record)
     return record
 
 

@@ -107,6 +107,11 @@ def test_what_is_refused(member: Caller, five: list[str], query: str, message: s
     assert member.get(f'/volumes?{query}', at='3.71').fault == (*BAD, message)
 
 
+def test_a_sort_key_is_judged_where_there_is_nothing_to_sort(member: Caller) -> None:
+    for kind in 'volumes', 'snapshots', 'backups', 'types':
+        assert member.get(f'/{kind}?sort=nope').fault == (*BAD, 'Invalid input received: Invalid sort key')
+
+
 def test_an_unknown_marker(member: Caller) -> None:
     assert member.get('/volumes?marker=zzz').fault == ('itemNotFound', 404, 'Volume zzz could not be found.')
 
@@ -214,6 +219,15 @@ def test_the_other_lists_page_alike(member: Caller, make: Any, kind: str) -> Non
     assert f'/v3/{kind}/detail?' in href
     second = member.get(href.partition('/v3')[2], at='3.71').body
     assert {item['id'] for item in first[kind] + second[kind]} == made
+
+
+def test_a_list_without_links_is_never_cut(member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        make.attachment(make.volume())
+    monkeypatch.setattr(pagination, 'MAX_ITEMS', 400)
+    message = '3 attachments are too many for one response: ask for 2 or less with limit.'
+    assert member.get('/attachments', at='3.27').fault == (*BAD, message)
+    assert len(member.get('/attachments?limit=2', at='3.27').body['attachments']) == 2
 
 
 def test_a_page_too_large_for_one_response_is_cut(

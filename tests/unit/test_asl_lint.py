@@ -1,4 +1,4 @@
-"""House rules of the state machines: what moto and Step Functions both run, and what keeps a record from getting stuck."""
+"""House rules of the state machines: what moto and AWS both run, and what keeps a record from getting stuck."""
 
 from __future__ import annotations
 

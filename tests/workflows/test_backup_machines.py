@@ -204,7 +204,7 @@ def test_an_administrator_backs_up_for_another_project(world: World, data: Data,
     backup = create_backup(caller, volume)
     world.settle()
     assert (backup.reload().status, backup.project_id) == ('available', 'operations')
-    assert all(key.startswith('volumebackups/operations/') for key in data.repositories)
+    assert all(key.startswith('operations/volumebackups/') for key in data.repositories)
     _, target = backups.restore(caller, backup.id, volume_id=volume.id, name=None)
     world.settle()
     assert (target.reload().status, target.project_id) == ('available', 'project')
@@ -510,7 +510,7 @@ def test_a_forced_delete_cancels_a_backup_wherever_it_is(
     check(world, data)
     volumes.delete(context(), volume.id)
     world.settle()
-    assert data.disks == {}
+    assert not any(data.disks.values())
 
 
 def test_a_forced_delete_before_anything_began(world: World, data: Data, volume: Volume) -> None:

@@ -22,6 +22,11 @@ def _metadata(volume: Volume, request: Request) -> dict[str, str]:
     return {**volume.metadata, **{key: admin[key] for key in VISIBLE_ADMIN_METADATA if key in admin}}
 
 
+def _type_name(volume: Volume, request: Request) -> str | None:
+    kind = volume_types.by_id(volume.volume_type_id)
+    return kind.name if kind else None
+
+
 def _attachments(volume: Volume, request: Request) -> list[dict[str, Any]]:
     """Attachments that are attached; on which host is told to administrators and services only."""
     told = request.context.is_admin or request.context.is_service_request
@@ -50,7 +55,7 @@ VOLUME = View(
     attribute('updated_at'),
     attribute('name'),
     attribute('description'),
-    field('volume_type', lambda volume, request: volume_types.names().get(volume.volume_type_id)),
+    field('volume_type', _type_name),
     attribute('snapshot_id'),
     attribute('source_volid'),
     field('metadata', _metadata),

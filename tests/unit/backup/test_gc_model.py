@@ -116,6 +116,7 @@ class Simulation:
     WEIGHTS: ClassVar = {
         'run': 60,
         'begin': 8,
+        'orphan': 6,
         'collect': 7,
         'delete': 7,
         'write': 5,
@@ -160,12 +161,23 @@ class Simulation:
         block = self._draw.randrange(BLOCKS)
         self._volume[block * 512 : (block + 1) * 512] = bytes([self._draw.randrange(256)]) * 512
 
-    def begin(self) -> None:
+    def begin(self, parent_chance: float = 0.7) -> None:
         standing = self._standing()
-        parent = self._draw.choice(standing) if standing and self._draw.random() < 0.7 else None
+        parent = self._draw.choice(standing) if standing and self._draw.random() < parent_chance else None
         backup_id = f'b{len(self._backups)}'
         self._backups[backup_id] = Model(parent, bytes(self._volume))
         self._work_on(backup_id)
+
+    def orphan(self) -> None:
+        """A child begins and gets on, and its parent is deleted: all between two calls of everybody else."""
+        running = {process.backup_id for process in self._processes if process.kind == 'backup'}
+        self.begin(parent_chance=1.0)
+        child = self._processes[-1]
+        self._run(child, self._draw.randrange(30))
+        parent = self._backups[child.backup_id or ''].parent
+        if parent and (self._cancels or parent not in running):
+            self._delete(parent)
+            self._run(self._processes[-1], ALL)
 
     def redeliver(self) -> None:
         """A retry of one that died, or a second worker beside one that lives."""
@@ -193,10 +205,12 @@ class Simulation:
         if parents and self._draw.random() < 0.5:
             choice = parents
         if choice:
-            backup_id = self._draw.choice(choice)
-            self._backups[backup_id].deleted = True
-            work = functools.partial(engine.delete_backup, lineage=flows.LINEAGE, backup_id=backup_id)
-            self._start(work, backup_id, 'delete')
+            self._delete(self._draw.choice(choice))
+
+    def _delete(self, backup_id: str) -> None:
+        self._backups[backup_id].deleted = True
+        work = functools.partial(engine.delete_backup, lineage=flows.LINEAGE, backup_id=backup_id)
+        self._start(work, backup_id, 'delete')
 
     def collect(self) -> None:
         """Takes the lease, also from a collector that is still at it."""

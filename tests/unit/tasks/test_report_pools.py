@@ -26,10 +26,16 @@ def service(host: str = 'cinderless@big') -> Service:
     return Service.get(base.GLOBAL, f'cinder-volume:{host}', consistent_read=True)
 
 
-def reporting(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change what the fake drivers report."""
+def reporting(monkeypatch: pytest.MonkeyPatch, backend: str = '', **facts: Any) -> None:
+    """Let the pools of a backend (of all) report these facts instead of their own."""
     stats = FakeDriver.get_volume_stats
-    monkeypatch.setattr(FakeDriver, 'get_volume_stats', lambda driver: change(stats(driver)))
+
+    def changed(driver: FakeDriver) -> dict[str, Any]:
+        found = stats(driver)
+        wanted = facts if backend in found['volume_backend_name'] else {}
+        return found | {'pools': [{**one, **wanted} for one in found['pools']]}
+
+    monkeypatch.setattr(FakeDriver, 'get_volume_stats', changed)
 
 
 def test_a_first_report_makes_pools_and_services(world: World) -> None:
@@ -105,10 +111,7 @@ def test_a_pool_that_is_not_reported_any_more_gets_nothing(world: World) -> None
 def test_an_absurd_report_takes_its_pool_out_and_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch, total: Any
 ) -> None:
-    def change(stats: dict[str, Any]) -> dict[str, Any]:
-        return stats | {'pools': [{**one, 'total_capacity_gb': total if stats['volume_backend_name'] == 'big' else 20} for one in stats['pools']]}  # fmt: skip
-
-    reporting(monkeypatch, change)
+    reporting(monkeypatch, 'big', total_capacity_gb=total)
     world.report()
     assert 'total_capacity_gb' in pool().warning
     assert pool().claimable_gb == 100
@@ -117,9 +120,7 @@ def test_an_absurd_report_takes_its_pool_out_and_no_other(
 
 def test_a_pool_recovers_from_an_absurd_report(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        reporting(
-            patch, lambda stats: stats | {'pools': [{**one, 'free_capacity_gb': 'much'} for one in stats['pools']]}
-        )
+        reporting(patch, free_capacity_gb='much')
         world.report()
     assert pool().warning
     world.report()
@@ -128,9 +129,7 @@ def test_a_pool_recovers_from_an_absurd_report(world: World, monkeypatch: pytest
 
 @pytest.mark.parametrize('unlimited', ['infinite', 'unknown'])
 def test_a_pool_without_limits_takes_any_size(world: World, monkeypatch: pytest.MonkeyPatch, unlimited: str) -> None:
-    reporting(
-        monkeypatch, lambda stats: stats | {'pools': [{**one, 'free_capacity_gb': unlimited} for one in stats['pools']]}
-    )
+    reporting(monkeypatch, free_capacity_gb=unlimited)
     world.report()
     assert pool().claimable_gb == pools.UNLIMITED_GB
     world.big.pools['pool'] = 10**6
@@ -140,13 +139,7 @@ def test_a_pool_without_limits_takes_any_size(world: World, monkeypatch: pytest.
 
 
 def test_fractions_of_a_gigabyte_are_rounded_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    reporting(
-        monkeypatch,
-        lambda stats: (
-            stats
-            | {'pools': [{**one, 'total_capacity_gb': 10.999, 'free_capacity_gb': 10.999} for one in stats['pools']]}
-        ),
-    )
+    reporting(monkeypatch, total_capacity_gb=10.999, free_capacity_gb=10.999)
     world.report()
     assert 10.98 < pool().claimable_gb <= 11
 
