@@ -40,11 +40,12 @@ class Hypervisor:
             command = ['qemu-img', 'compare', *secret, '--image-opts', f'driver=raw,file.filename={image}']
             return self._run([*command, self.drive(info)], also=(1,)).returncode == 0
 
-    def io(self, info: Mapping[str, Any], *commands: str) -> str:
+    def io(self, info: Mapping[str, Any], *commands: str, read_only: bool = False) -> str:
         """Run qemu-io commands ('write -P 0xab 0 1M', 'read -P ...') on the volume; return what it printed."""
         arguments = [word for command in commands for word in ('-c', command)]
+        mode = ['-r'] if read_only else []
         with self._secret(info) as secret:
-            answer = self._run(['qemu-io', *secret, '--image-opts', *arguments, self.drive(info)])
+            answer = self._run(['qemu-io', *secret, *mode, '--image-opts', *arguments, self.drive(info)])
         if 'verification failed' in answer.stdout:
             raise RuntimeError(f'qemu-io: {answer.stdout.strip()}')
         return answer.stdout

@@ -96,7 +96,7 @@ class DiskDevice(BlockDevice):
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self._check('write')
         assert self._writable, 'a path for reading was written to'
-        assert 0 <= offset and offset + len(data) <= self.size
+        assert offset + len(data) <= self.size
         self.disk.write(offset, data)
 
     def write_many(self, extents: Iterable[Extent]) -> None:

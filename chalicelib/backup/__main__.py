@@ -140,13 +140,15 @@ def keygen(options: argparse.Namespace) -> int:
 
 
 def _restore_file(repository: Repository, manifest: Manifest, target: Path) -> None:
-    """The file gets its name when it is whole; an existing one is never written over."""
+    """The file gets its name when it is whole; one that exists is not written over."""
+    if target.exists():
+        raise InvalidBackup(reason=f'{target} exists: name a new file, or remove it')
     partial = target.with_name(target.name + '.partial')
     partial.unlink(missing_ok=True)
     try:
         with FileDevice(partial, manifest.size) as device:
             _restore(repository, manifest, device, zeroed=True)
-        target.hardlink_to(partial)
+        partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -47,6 +47,7 @@ def begin_backup(
     backup = open_backup(repository, wrapper, lineage, backup_id)
     if (backup.size, backup.parent) != (size, parent):
         raise InvalidBackup(reason=f'{backup_id} began with {backup.size} bytes and parent {backup.parent}')
+    _refuse_deleted(repository, lineage, backup_id)
     _check_parent(repository, lineage, parent)
     return backup
 

@@ -212,13 +212,13 @@ class _Reader:
             yield self._geometry.extent(self._shard, block)
 
     def _blocks(self) -> Iterator[int]:
-        """Blocks that the device's allocated extents touch, each once."""
-        size, base = self._geometry.block_size, self._shard.offset
+        """Blocks of the shard that the device's allocated extents touch, each once."""
+        size, base, count = self._geometry.block_size, self._shard.offset, self.stop
         following = self._start
         skipped = self._start * size
         for offset, length in self._device.allocated(base + skipped, self._shard.length - skipped):
             first = max(following, (offset - base) // size)
-            following = max(following, -(-(offset + length - base) // size))
+            following = max(following, min(count, -(-(offset + length - base) // size)))
             yield from range(first, following)
 
 

@@ -24,9 +24,9 @@ from chalicelib.backup.listing import ShardRef
 from chalicelib.backup.repository import ObjectInfo, Repository
 from chalicelib.errors import IntegrityError, ObjectMissing
 
-#: Seconds: an object younger than this is left alone, a tombstone and an intent stay that long. Longer than any
-#: execution may still run after its backup was deleted.
-GRACE = 7 * 24 * 3600.0
+#: Seconds: an object younger than this is left alone, and a tombstone stays that long. Longer than any worker lives on
+#: after its backup was deleted; how long a backup runs does not matter.
+GRACE = 48 * 3600.0
 
 #: Objects of one shard, by the first segment of their keys.
 _KINDS = ('packs', 'partial', 'shards')
@@ -171,9 +171,12 @@ class _Sweep:
         _, named = shards.peek(self._repository, key)
         yield key
         if isinstance(named, ShardRef):
-            yield from self._references(index, named.backup)
-        else:
-            yield from (pack.key for pack in named)
+            key = layout.shard_key(self._lineage, index, layout.check_id(named.backup))
+            _, named = shards.peek(self._repository, key)
+            yield key
+        if isinstance(named, ShardRef):
+            raise IntegrityError(key=key, reason='a pointer refers to it, and it is one itself')
+        yield from (pack.key for pack in named)
 
     def _delete(self, infos: Sequence[ObjectInfo]) -> None:
         if not infos:

@@ -36,8 +36,8 @@ class Backup(base.StatefulRecord):
     parent_id = UnicodeAttribute(null=True)
     num_dependent_backups = NumberAttribute(default=0)
     encryption_key_id = UnicodeAttribute(null=True)
-    #: {'resource', 'project_id', 'id', 'request_id'} of the volume or snapshot whose ``reader_count`` counts this backup,
-    #: and of the request that put it in ``backing-up``; gone once nothing temporary is left on the backend.
+    #: {'resource', 'project_id', 'id', 'request_id'} of the volume or snapshot whose ``reader_count`` counts this
+    #: backup, and of the request that put it in ``backing-up``; gone once nothing temporary is left on the backend.
     reading = JSONAttribute(null=True)
     #: Where the manifest lies, the root hash over all its data, and the lineage whose packs it may share.
     manifest_key = UnicodeAttribute(null=True)

@@ -40,12 +40,16 @@ class Lease(base.Record):
 
     def confirm(self) -> None:
         """Raises LeaseLost unless ours is the newest token granted."""
-        if self.reload().token != self.token:
+        try:
+            newest = self.reload().token
+        except errors.NotFound:
+            newest = None
+        if newest != self.token:
             raise errors.LeaseLost(lineage=self.id)
 
     def release(self) -> None:
         """Let others have it at once; a lease that was lost meanwhile stays with its new holder."""
         try:
             base.update(self, [Lease.expires_at.set(base.now()), *base.touched(Lease)], Lease.token == self.token)
-        except errors.StateChanged:
+        except (errors.StateChanged, errors.NotFound):
             return

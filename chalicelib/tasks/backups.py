@@ -66,8 +66,8 @@ def _begin(backup: Backup) -> None:
 
 
 def ranges(size: int) -> list[dict[str, Any]]:
-    """Cut a volume of ``size`` bytes into at most MAX_RANGES ranges of shards, each with the progress it begins with."""
-    count = len(engine.plan(size))
+    """Cut ``size`` bytes into at most MAX_RANGES ranges of shards, each with the progress it begins with."""
+    count = engine.Geometry().shard_count(size)
     step = -(-count // MAX_RANGES)
     return [
         {'last': min(first + step, count) - 1, 'progress': {'done': False, 'shard': first, 'cursor': None}}

@@ -89,8 +89,10 @@ def _leave_alone(record: base.StatefulRecord) -> None:
 def _unmoved(record: base.StatefulRecord) -> Condition:
     """The condition that nobody has touched the record's work since it was read."""
     kind = type(record)
-    unmoved: Condition = (kind.status == record.status) & (kind.deadline == record.deadline)
-    return unmoved if record.owner is None else unmoved & (kind.owner == record.owner)
+    condition: Condition = (kind.status == record.status) & (kind.deadline == record.deadline)
+    if record.owner is not None:
+        condition &= kind.owner == record.owner
+    return condition
 
 
 def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:

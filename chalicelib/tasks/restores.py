@@ -103,8 +103,9 @@ def complete_restore(payload: Payload) -> None:
     transaction = base.Transaction()
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
     described = _description(volume, backup, _manifest(backup).metadata)
+    actions = [common.set_or_remove(getattr(Volume, name), value) for name, value in described.items()]
     ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
-    transaction.update(volume, [*base.end_actions(volume, VOLUME_ROW.done), *described], ours, lost)
+    transaction.update(volume, [*base.end_actions(volume, VOLUME_ROW.done), *actions], ours, lost)
     transaction.update(backup, _backup_actions(backup), base.owned_by(Backup, BACKUP_ROW, payload['request_id']), lost)
     transaction.commit()
 
@@ -113,21 +114,18 @@ def _backup_actions(backup: Backup) -> list[Any]:
     return [*base.end_actions(backup, BACKUP_ROW.done), Backup.restore_volume_id.remove()]
 
 
-def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> list[Any]:
-    """What comes back with the data, as in Cinder: metadata, what is known of the image, and the name of a volume that
-    bears an automatic one. A volume that did not make the backup says where its data is from (src_backup_id).
+def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> dict[str, Any]:
+    """What of the record comes back with the data, as in Cinder: metadata, what is known of the image, and the name of
+    a volume that bears an automatic one. A volume that did not make the backup says where its data is from.
     """
-    metadata = dict(kept['metadata'])
-    if volume.id != backup.volume_id:
-        metadata['src_backup_id'] = backup.id
-    actions: list[Any] = [Volume.metadata.set(metadata), Volume.volume_image_metadata.set(kept['image_metadata'])]
-    of_volume = kept['volume']
-    if of_volume['bootable']:
-        actions.append(Volume.bootable.set(True))
-    if of_volume['name'] and (volume.name or '').startswith(AUTOMATIC_NAME):
-        actions.append(Volume.name.set(of_volume['name']))
-        actions.append(common.set_or_remove(Volume.description, of_volume['description']))
-    return actions
+    of_source = kept['volume']
+    origin = {'src_backup_id': backup.id} if volume.id != backup.volume_id else {}
+    described = {'metadata': {**kept['metadata'], **origin}, 'volume_image_metadata': kept['image_metadata']}
+    if of_source['bootable']:
+        described['bootable'] = True
+    if of_source['name'] and (volume.name or '').startswith(AUTOMATIC_NAME):
+        described |= {'name': of_source['name'], 'description': of_source['description']}
+    return described
 
 
 def close_restore(payload: Payload) -> None:

@@ -451,7 +451,7 @@ def test_delete_that_fails_says_so_and_may_be_forced(world: World, data: Data, v
     backups.delete(context(), backup.id)
     world.around = around
     [execution] = world.settle()
-    assert execution.path == ['DeleteBackup', 'FailDelete']
+    assert execution.path == ['DeleteBackup', 'FailDeleteBackup']
     assert backup.reload().status == 'error_deleting'
     assert messages_of(backup) == [('014', '025')]
     world.around = lambda _: contextlib.nullcontext()
@@ -543,7 +543,7 @@ def test_a_restore_whose_backup_is_taken_away_leaves_an_error(
 
 
 def test_a_late_task_of_an_old_restore_leaves_the_new_one_alone(world: World, data: Data, volume: Volume) -> None:
-    """An administrator reset both records; the execution of the first restore comes back in the middle of the second."""
+    """An administrator reset both records; the first execution comes back in the middle of the second restore."""
     backup = backed_up(world, volume)
     backups.restore(context(), backup.id, volume_id=volume.id, name=None)
     world.deliver()

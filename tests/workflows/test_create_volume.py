@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chalicelib import errors
-from chalicelib.models import Message, Pool, Snapshot, Volume, base
+from chalicelib.models import Backup, Message, Pool, Snapshot, Volume, base
 from chalicelib.operations import volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
@@ -314,3 +314,37 @@ def test_affinity_hints(world: World) -> None:
     world.settle()
     assert first.host == BIG
     assert (volume.reload().host, other.reload().host) == (FAST, BIG)
+
+
+def stored_backup(**facts: object) -> Backup:
+    usual = {'created_at': base.now(), 'user_id': 'u', 'volume_id': 'v', 'size': 2, 'status': 'available'}
+    backup = Backup('project', 'b', **{**usual, **facts})
+    backup.save()
+    return backup
+
+
+def test_a_volume_for_a_restore_is_handed_over_to_it(world: World) -> None:
+    backup = stored_backup()
+    volume = create_volume(CALLER, 2, backup_id=backup.id)
+    world.deliver()
+    [execution] = world.run_machines()
+    assert execution.path == HAPPY
+    volume, backup = volume.reload(), backup.reload()
+    assert (volume.status, volume.in_transit_gb) == ('restoring-backup', 0)
+    assert volume.operation == {'action': 'restore', 'backup_id': 'b', 'backup_project_id': 'project', 'new': True}
+    assert (backup.status, backup.restore_volume_id, backup.owner) == ('restoring', volume.id, volume.owner)
+    assert world.queue == [
+        {'action': 'restore', 'resource': 'backup', 'id': 'b', 'project_id': 'project', 'request_id': volume.owner}
+    ]
+
+
+def test_a_backup_that_is_busy_by_then_fails_the_volume(world: World) -> None:
+    backup = stored_backup()
+    volume = create_volume(CALLER, 2, backup_id=backup.id)
+    backup.update(actions=[Backup.status.set('deleting')])
+    world.deliver()
+    [execution] = world.run_machines()
+    assert execution.path == [*HAPPY, 'FailCreate']
+    assert volume.reload().status == 'error'
+    assert 'no longer available' in message_of(volume).user_message
+    assert world.big.objects == {}

@@ -196,6 +196,15 @@ def test_a_shard_with_a_damaged_manifest_is_not_swept(memory: MemoryRepository, 
     assert flows.collect(memory).done
 
 
+def test_a_pointer_to_a_pointer_is_damage(memory: MemoryRepository) -> None:
+    """The collector has no key, so it may be shown what no writer wrote: it must come to an end."""
+    chain(memory, 2)
+    pointer = memory.objects[f'shards/{flows.LINEAGE}/00002/b1']
+    memory.put(f'shards/{flows.LINEAGE}/00002/b0', pointer)
+    with pytest.raises(IntegrityError, match='is one itself'):
+        flows.collect(memory)
+
+
 def test_a_volume_that_grew_has_shards_its_older_backups_lack(memory: MemoryRepository) -> None:
     small, large = image(SHARD, 1), image(3 * SHARD, 1)
     flows.back_up(memory, small, 'one')

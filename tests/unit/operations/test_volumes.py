@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,15 +200,9 @@ def test_summary(world: World) -> None:
     placed(size=3, metadata={'k': 'w'})
     placed(size=4, metadata={'k': 'v'})
     stored_volume('other', size=9)
-    assert (
-        volumes.summary(CALLER, all_tenants=True)
-        == {
-            'count': 3,
-            'size': 9,
-            'metadata': {'k': ['v', 'w'], 'l': ['m']},
-        }
-        or volumes.summary(CALLER, all_tenants=True)['count'] == 3
-    )
+    found = volumes.summary(CALLER, all_tenants=True)
+    assert (found['count'], found['size']) == (3, 9)
+    assert {key: sorted(values) for key, values in found['metadata'].items()} == {'k': ['v', 'w'], 'l': ['m']}
     assert volumes.summary(ADMIN, all_tenants=True)['size'] == 18
 
 
@@ -301,35 +292,3 @@ def test_a_worker_is_asked_for_paths_only_of_a_volume_that_has_some(
     volume = placed()
     volumes.reset_status(ADMIN, volume.id, 'available', 'detached', None)
     assert volume.reload().status == 'available'
-
-
-def measured() -> dict[str, Any]:
-    """Status by status, what Cinder's own API answered, from the folder named by API_FACTS; {} without one."""
-    folder = os.environ.get('API_FACTS')
-    if not folder:
-        return {}
-    found: dict[str, Any] = json.loads((Path(folder) / 'states.json').read_text())['volume']['operations']
-    return found
-
-
-@pytest.mark.parametrize('operation', ['delete', 'os-extend', 'clone (source_volid)', 'os-update_readonly_flag'])
-def test_measured_matrix(world: World, operation: str) -> None:
-    requests = {
-        'delete': lambda volume: volumes.delete(CALLER, volume.id),
-        'os-extend': lambda volume: volumes.extend(CALLER, volume.id, 5),
-        'clone (source_volid)': lambda volume: create_volume(CALLER, 1, source_volid=volume.id),
-        'os-update_readonly_flag': lambda volume: volumes.set_readonly(CALLER, volume.id, True),
-    }
-    quotas.update('project', {'volumes': -1})
-    facts = measured().get(operation, {'allowed': {'available': 'unchanged'}, 'refused': {'400': ['creating']}})
-    for status in facts['allowed']:
-        requests[operation](placed(status=status))
-    for code, statuses in facts['refused'].items():
-        for status in statuses:
-            with pytest.raises(errors.CinderlessError) as refused:
-                requests[operation](placed(status=status))
-            assert refused.value.code == int(code), (status, refused.value)
-
-
-def test_volume_kinds_have_all_attributes_the_view_needs() -> None:
-    assert {'size', 'status', 'name', 'metadata', 'host', 'bootable'} <= set(Volume.get_attributes())
