@@ -1,7 +1,8 @@
 """Pools and services: what backends reported, and what was claimed on them since.
 
 A claim is one conditional write on ``claimable_gb``, so two schedulers cannot over-commit a pool. A size is *in
-transit* while it is created or removed on the backend: a report cannot tell whether it includes it. A report therefore sets
+transit* while it is created or removed on the backend: a report cannot tell whether it includes it. A report
+therefore sets
 
     claimable_gb = what it says is free - what was in transit when the backend was asked - what went into transit since
 
