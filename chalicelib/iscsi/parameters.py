@@ -23,11 +23,11 @@ class Number(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """A Yes/No key; the result is Yes if both sides say so (``both``), else if either does."""
+    """A Yes/No key. Each offer is the one that leaves the result to the target (No to an OR, Yes to an AND), or asks
+    for the order that we insist on anyhow."""
 
     offer: bool
     default: bool
-    both: bool
 
 
 def _theirs(offer: int, answer: int) -> int:
@@ -50,10 +50,10 @@ NUMBERS: Mapping[str, Number] = {
 }
 
 FLAGS: Mapping[str, Flag] = {
-    'InitialR2T': Flag(offer=False, default=True, both=False),
-    'ImmediateData': Flag(offer=True, default=True, both=True),
-    'DataPDUInOrder': Flag(offer=True, default=True, both=False),
-    'DataSequenceInOrder': Flag(offer=True, default=True, both=False),
+    'InitialR2T': Flag(offer=False, default=True),
+    'ImmediateData': Flag(offer=True, default=True),
+    'DataPDUInOrder': Flag(offer=True, default=True),
+    'DataSequenceInOrder': Flag(offer=True, default=True),
 }
 
 #: Keys that a target states and nobody answers.
@@ -123,9 +123,8 @@ def _number(key: str, answers: Mapping[str, str]) -> int:
 
 
 def _flag(key: str, answers: Mapping[str, str]) -> bool:
-    flag, answer = FLAGS[key], answers.get(key)
-    theirs = flag.default if answer is None or answer in _NO_ANSWER else _parse_yes_no(key, answer)
-    return flag.offer and theirs if flag.both else flag.offer or theirs
+    answer = answers.get(key)
+    return FLAGS[key].default if answer is None or answer in _NO_ANSWER else _parse_yes_no(key, answer)
 
 
 def _header_digest(answers: Mapping[str, str]) -> bool:

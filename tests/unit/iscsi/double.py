@@ -18,23 +18,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-BLOCK = 512
+from tests.unit.iscsi.disk import Disk, Outcome
+
 NONE = 0xFFFFFFFF
 
 #: Gets the number of the PDU (from 0, over all connections) and its bytes; returns what to send instead.
 Tamper = Callable[[int, bytes], list[bytes]]
 
-#: (SCSI status, sense data)
-Outcome = tuple[int, bytes]
-GOOD: Outcome = (0, b'')
-
 
 class HangUp(Exception):
     """Raised by ``tamper`` to close the connection, or when the initiator did."""
-
-
-def sense(key: int, code: int) -> Outcome:
-    return 2, bytes([0x70, 0, key, 0, 0, 0, 0, 10, 0, 0, 0, 0, *code.to_bytes(2, 'big'), 0, 0, 0, 0])
 
 
 def reply(
@@ -51,31 +44,6 @@ def reply(
     """Any PDU of a target; ``words`` are the last six of the header, StatSN first."""
     header = struct.pack('>BBBBI8sII6I', opcode, flags, byte2, byte3, len(data), bytes(8), tag, transfer_tag, *words)
     return header + data + bytes(-len(data) % 4)
-
-
-@dataclass
-class Disk:
-    """What several targets may share. ``mapped`` says of each block whether it is allocated."""
-
-    blocks: int = 1024
-    serial: str = 'double-1'
-    thin: bool = True
-    reads_zeroes: bool = True
-    write_same: bool = True
-    unmap: bool = True
-    lba_status: bool = True
-    most_transfer: int = 0
-    most_write_same: int = 0
-    most_unmap: int = 0
-    granularity: int = 0
-    vital_data: bool = True
-    kind: int = 0
-    data: bytearray = field(default_factory=bytearray, repr=False)
-    mapped: bytearray = field(default_factory=bytearray, repr=False)
-
-    def __post_init__(self) -> None:
-        self.data = self.data or bytearray(self.blocks * BLOCK)
-        self.mapped = self.mapped or bytearray(self.blocks)
 
 
 @dataclass
@@ -167,7 +135,7 @@ class _Conversation:
     """One connection."""
 
     def __init__(self, double: Double, connection: socket.socket) -> None:
-        self.double, self.disk, self.connection = double, double.disk, connection
+        self.double, self.connection = double, connection
         self.stat_sn = 1000
         self.cmd_sn = -1
         self.max_cmd_sn = 0
@@ -382,18 +350,12 @@ class _Conversation:
             self.outbox.append(deque([ask]))
 
     def _carry_out(self, tag: int, cdb: bytes, data: bytes, expected: int) -> None:
-        outcome, answer = GOOD, b''
         outcomes = self.double.outcomes_of_probe if cdb[0] == 0x00 else self.double.outcomes
         if outcomes and cdb[0] not in (0x12, 0x9E):
-            outcome = outcomes.popleft()
+            outcome, answer = outcomes.popleft(), b''
         else:
-            try:
-                answer = self._scsi(cdb, data)[:expected]
-            except LookupError:
-                outcome = sense(5, 0x2000)
-            except OverflowError:
-                outcome = sense(5, 0x2100)
-        self.outbox.append(deque(self._answers(tag, outcome, answer)))
+            outcome, answer = self.double.disk.carry_out(cdb, data)
+        self.outbox.append(deque(self._answers(tag, outcome, answer[:expected])))
 
     def _answers(self, tag: int, outcome: Outcome, data: bytes) -> Iterator[Callable[[], bytes]]:
         """Made when sent, so that their numbers are in order on the wire."""
@@ -420,98 +382,6 @@ class _Conversation:
         status, sense_data = outcome
         data = len(sense_data).to_bytes(2, 'big') + sense_data if sense_data else b''
         return reply(0x21, byte3=status, tag=tag, words=(self._advance(), *self._window(), 0, 0, 0), data=data)
-
-    # The disk.
-
-    def _scsi(self, cdb: bytes, data: bytes) -> bytes:
-        """Raises LookupError for what the disk does not know, OverflowError for what lies beyond its end."""
-        disk, operation = self.disk, cdb[0]
-        block, count = struct.unpack_from('>QI', cdb, 2)
-        span = slice(block * BLOCK, (block + count) * BLOCK)
-        if operation in (0x00, 0x91):
-            return b''
-        if operation == 0x12:
-            return self._inquiry(cdb[2] if cdb[1] & 1 else None)
-        if operation == 0x9E and cdb[1] == 0x10:
-            flags = disk.thin << 7 | (disk.thin and disk.reads_zeroes) << 6
-            return struct.pack('>QIBBB17x', disk.blocks - 1, BLOCK, 0, 0, flags)
-        if operation == 0x9E and cdb[1] == 0x12 and disk.lba_status:
-            return self._lba_status(block)
-        if operation in (0x88, 0x8A, 0x93) and (block >= disk.blocks or block + count > disk.blocks):
-            raise OverflowError
-        if operation == 0x88:
-            return bytes(disk.data[span])
-        if operation == 0x8A:
-            disk.data[span] = data
-            disk.mapped[block : block + count] = b'\1' * count
-            return b''
-        if operation == 0x93 and disk.write_same and (not disk.most_write_same or count <= disk.most_write_same):
-            self._free(block, count)
-            return b''
-        if operation == 0x42 and disk.unmap:
-            self._unmap(data)
-            return b''
-        raise LookupError
-
-    def _free(self, block: int, count: int) -> None:
-        self.disk.data[block * BLOCK : (block + count) * BLOCK] = bytes(count * BLOCK)
-        self.disk.mapped[block : block + count] = bytes(count)
-
-    def _unmap(self, data: bytes) -> None:
-        """Frees whole granules and ignores the rest, as a device may."""
-        block, count = struct.unpack_from('>QI', data, 8)
-        if self.disk.most_unmap and count > self.disk.most_unmap:
-            raise LookupError
-        grain = self.disk.granularity or 1
-        first, last = -(-block // grain), (block + count) // grain
-        if last > first:
-            self._free(first * grain, (last - first) * grain)
-            if not self.disk.reads_zeroes:
-                self.disk.data[first * grain * BLOCK : last * grain * BLOCK] = b'\xee' * (
-                    (last - first) * grain * BLOCK
-                )
-
-    def _inquiry(self, page: int | None) -> bytes:
-        disk = self.disk
-        if page is None:
-            return bytes([disk.kind, 0, 5, 2, 31]) + bytes(31)
-        limits = struct.pack(
-            '>BBHIIIIIIIQ',
-            0,
-            0,
-            0,
-            disk.most_transfer,
-            0,
-            0,
-            disk.most_unmap,
-            1,
-            disk.granularity,
-            0,
-            disk.most_write_same,
-        )
-        pages = {
-            0x00: bytes([0x00, 0x80, 0xB0, 0xB2]),
-            0x80: disk.serial.encode().rjust(12),
-            0xB0: limits,
-            0xB2: bytes([0, disk.unmap << 7 | disk.write_same << 6, 2, 0]),
-        }
-        if not disk.vital_data:
-            raise LookupError
-        body = pages[page]
-        return bytes([0, page]) + len(body).to_bytes(2, 'big') + body
-
-    def _lba_status(self, block: int) -> bytes:
-        """At most three descriptors an answer."""
-        descriptors = b''
-        for _ in range(3):
-            if block >= self.disk.blocks:
-                break
-            state = self.disk.mapped[block]
-            end = self.disk.mapped.find(1 - state, block)
-            end = self.disk.blocks if end < 0 else end
-            descriptors += struct.pack('>QIB3x', block, end - block, 1 - state)
-            block = end
-        return struct.pack('>I4x', 4 + len(descriptors)) + descriptors
 
 
 def once(opcode: int, change: Callable[[bytes], list[bytes]]) -> Tamper:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import path
 from tests.unit.iscsi.conftest import connect
-from tests.unit.iscsi.double import BLOCK, Disk, Double, HangUp, Tamper, reply
+from tests.unit.iscsi.disk import BLOCK, Disk
+from tests.unit.iscsi.double import Double, HangUp, Tamper, reply
 
 PATTERN = bytes(range(256)) * 64  # 16 KiB
 SECRET = 'a-secret-of-ours'
