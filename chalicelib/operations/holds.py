@@ -166,14 +166,12 @@ def _update(transaction: base.Transaction, volume: Volume, actions: list[Action]
 
 
 def _unmoved(volume: Volume) -> Condition:
-    """The condition that the volume holds what it held when it was read."""
-    claimed = (
-        Volume.claimed_gb.does_not_exist() if volume.claimed_gb is None else Volume.claimed_gb == volume.claimed_gb
-    )
-    reading = Volume.reading.exists() if volume.reading else Volume.reading.does_not_exist()
-    same = (Volume.in_transit_gb == volume.in_transit_gb) & (Volume.reserved_gb == volume.reserved_gb)
-    condition: Condition = claimed & reading & same
-    return condition
+    """The condition that the volume holds what it held when it was read, and on the same pool."""
+    same: Condition = (Volume.in_transit_gb == volume.in_transit_gb) & (Volume.reserved_gb == volume.reserved_gb)
+    for attribute, value in ((Volume.host, volume.host), (Volume.claimed_gb, volume.claimed_gb)):
+        same &= attribute.does_not_exist() if value is None else attribute == value
+    same &= Volume.reading.exists() if volume.reading else Volume.reading.does_not_exist()
+    return same
 
 
 def _take(transaction: base.Transaction, pool_id: str, size: int, also: list[Action]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from chalicelib import errors
@@ -135,6 +137,19 @@ def test_stale_view_of_a_pool_loses_its_claim_to_the_record(world: World) -> Non
     assert volume.reload().host == FAST
 
 
+def test_room_that_this_process_has_not_heard_of_yet(world: World) -> None:
+    """Another process removed volumes; before a volume is refused, the records themselves are asked."""
+    from chalicelib.operations import pools
+
+    for name in (BIG, FAST):
+        Pool(base.GLOBAL, name).update(actions=[Pool.claimable_gb.set(0)])
+    pools.states(fresh=True)
+    Pool(base.GLOBAL, FAST).update(actions=[Pool.claimable_gb.set(20)])
+    volume = create_volume(CALLER, 5)
+    world.settle()
+    assert volume.reload().host == FAST
+
+
 @pytest.mark.parametrize('verb', ['delete_volume'])
 def test_what_cannot_be_undone_is_removed_when_the_backend_answers_again(world: World, verb: str) -> None:
     """The driver made the volume, lost its connection, and cannot be reached for the undo either."""
@@ -244,9 +259,8 @@ def test_a_late_provision_of_a_volume_that_moved_on_undoes_itself(world: World) 
     world.work('schedule', execution.payload)
     late = {**execution.payload, 'placed': {'host': BIG}}
 
-    def move(name: str):  # the volume is placed elsewhere while the driver works
-        import contextlib
-
+    def move(name: str) -> contextlib.AbstractContextManager[None]:
+        """The volume is placed elsewhere while the driver works."""
         if name == 'cinderless@big create_volume':
             Volume('project', volume.id).update(actions=[Volume.host.set(FAST)])
         return contextlib.nullcontext()
@@ -348,3 +362,32 @@ def test_a_backup_that_is_busy_by_then_fails_the_volume(world: World) -> None:
     assert volume.reload().status == 'error'
     assert 'no longer available' in message_of(volume).user_message
     assert world.big.objects == {}
+
+
+def test_a_reschedule_that_is_repeated_keeps_its_candidate(world: World) -> None:
+    """Its answer was lost, so Step Functions runs it again."""
+    volume = create_volume(CALLER, 5)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('schedule', execution.payload)
+    failed = {**execution.payload, 'placed': {'host': BIG}, 'error': {'Error': 'BackendFull', 'Cause': 'full'}}
+    assert [world.work('reschedule', failed) for _ in range(3)] == [{'host': FAST}] * 3
+    assert [attempt['host'] for attempt in volume.reload().operation['attempted']] == [BIG]
+
+
+def test_a_volume_that_was_placed_elsewhere_is_not_completed_by_whoever_made_it_before(world: World) -> None:
+    volume = create_volume(CALLER, 5)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('schedule', execution.payload)
+    before = {**execution.payload, 'placed': {'host': BIG}}
+    world.work('provision', before)
+    world.work('reschedule', {**before, 'error': {'Error': 'States.Timeout', 'Cause': ''}})
+    for task in ('provision', 'complete_create'):
+        with pytest.raises(errors.StateChanged):
+            world.work(task, before)
+    assert volume.reload().status == 'creating'
+    assert world.fast.objects == {}
+    world.settle()
+    world.report()
+    invariants.check(world)

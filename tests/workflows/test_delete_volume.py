@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 
 from chalicelib import errors
@@ -94,10 +97,9 @@ def test_error_deleting_can_be_forced_and_gives_everything_back_once(world: Worl
 
 def test_a_report_between_backend_and_record_gives_nothing_away_twice(world: World, volume: Volume) -> None:
     """The backend has freed the space and says so before the record is gone."""
-    import contextlib
 
     @contextlib.contextmanager
-    def around(name: str):
+    def around(name: str) -> Iterator[None]:
         yield
         if name == 'cinderless@big delete_volume':
             world.around = lambda _: contextlib.nullcontext()
@@ -191,6 +193,42 @@ def test_snapshot_blocks_until_it_is_deleted(world: World, volume: Volume) -> No
     world.settle()
     snapshots.delete(context(), snapshot.id)
     world.settle()
+    volumes.delete(context(), volume.id)
+    world.settle()
+    assert gone(volume)
+    invariants.check(world)
+
+
+@pytest.mark.parametrize('force', [False, True])
+def test_a_second_delete_takes_over_from_the_first(world: World, volume: Volume, force: bool) -> None:
+    """Same status, another owner: the first request's execution has no say any more."""
+    volumes.delete(context('admin'), volume.id, force=force)
+    world.deliver()
+    [first] = world.executions.values()
+    volumes.delete(context('admin'), volume.id, force=True)
+    assert first.run() == 'SUCCEEDED'
+    assert first.path == ['DeleteVolume', 'Superseded']
+    assert f'volume-{volume.id}' in world.big.objects
+    world.settle()
+    assert gone(volume)
+    invariants.check(world)
+
+
+def test_reset_while_the_backend_removes_it(world: World, volume: Volume) -> None:
+    """An administrator's word counts: the record stays, with what it claims, and can be deleted again."""
+
+    @contextlib.contextmanager
+    def around(name: str) -> Iterator[None]:
+        yield
+        if name == 'cinderless@big delete_volume':
+            volumes.reset_status(context('admin'), volume.id, 'error', None, None)
+
+    world.around = around
+    volumes.delete(context(), volume.id)
+    [execution] = world.settle()
+    world.around = lambda _: contextlib.nullcontext()
+    assert execution.path == ['DeleteVolume', 'Superseded']
+    assert (volume.reload().status, volume.reload().claimed_gb) == ('error', 5)
     volumes.delete(context(), volume.id)
     world.settle()
     assert gone(volume)

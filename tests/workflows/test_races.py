@@ -18,10 +18,14 @@ from chalicelib.operations import quotas, snapshots, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import Execution
-from tests.workflows.crashes import Scenario, Stage
-from tests.world import BIG, World
+from tests.workflows.crashes import Crasher, Scenario, Stage, recover
+from tests.workflows.test_crashes import SCENARIOS
+from tests.world import BIG, Killed, World
 
 Request = Callable[[Volume, Snapshot], object]
+
+#: As the number of a call: no intrusion.
+NEVER = -1
 
 #: Requests on a volume and its one snapshot.
 REQUESTS: dict[str, Request] = {
@@ -56,6 +60,20 @@ def outcome(request: Request, volume: Volume, snapshot: Snapshot, codes: list[in
 
 
 @contextlib.contextmanager
+def crashing(crasher: Crasher) -> Iterator[None]:
+    """Let the crasher see the DynamoDB calls as well."""
+    call = Connection._make_api_call
+
+    def around(connection: Connection, operation: str, *arguments: Any, **facts: Any) -> Any:
+        with crasher.around(f'dynamodb {operation}'):
+            return call(connection, operation, *arguments, **facts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, '_make_api_call', around)
+        yield
+
+
+@contextlib.contextmanager
 def intruding(at: int, intruder: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Run the intruder to its end just before the DynamoDB call with this number."""
     call, seen, inside = Connection._make_api_call, [], []
@@ -80,20 +98,22 @@ def test_any_two_requests_in_every_interleaving(
     first: str, second: str, tables: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = Stage(Scenario('pair', prepare, lambda world, made: None), monkeypatch)
+    for at in range(meet(stage, first, second, NEVER, monkeypatch)):
+        meet(stage, first, second, at, monkeypatch)
+
+
+def meet(stage: Stage, first: str, second: str, at: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Serve the second request inside the first, at the call with this number; the number of calls there were."""
+    world = stage.world_again()
     volume, snapshot = stage.prepared
-    calls = 1
-    at = 0
-    while at < calls:
-        world = stage.world_again()
-        codes: list[int] = []
-        intruder = functools.partial(outcome, REQUESTS[second], volume, snapshot, codes)
-        with intruding(at, intruder, monkeypatch) as seen:
-            outcome(REQUESTS[first], volume, snapshot, codes)
-        calls = len(seen)
-        world.settle()
-        assert all(code == 200 or 400 <= code < 500 for code in codes), (at, seen, codes)
-        invariants.check(world)
-        at += 1
+    codes: list[int] = []
+    intruder = functools.partial(outcome, REQUESTS[second], volume, snapshot, codes)
+    with intruding(at, intruder, monkeypatch) as seen:
+        outcome(REQUESTS[first], volume, snapshot, codes)
+    world.settle()
+    assert all(code == 200 or 400 <= code < 500 for code in codes), (at, seen, codes)
+    invariants.check(world)
+    return len(seen)
 
 
 def test_two_executions_of_one_request_in_every_interleaving(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,18 +121,102 @@ def test_two_executions_of_one_request_in_every_interleaving(tables: None, monke
     scenario = Scenario('twice', lambda world: create_volume(context(), 5).reload(), lambda world, _: None)
     stage = Stage(scenario, monkeypatch)
     [done] = stage.world.executions.values()
-    calls, at = 1, 0
-    while at < calls:
-        world = stage.world_again()
-        create_volume(context(), 5)
-        world.deliver()
-        [execution] = world.executions.values()
-        twin = Execution(execution.machine, execution.payload, world.work)
-        with intruding(at, twin.run, monkeypatch) as seen:
-            assert execution.run() == 'SUCCEEDED'
-        assert twin.path == done.path
-        invariants.check(world)
-        calls, at = len(seen), at + 1
+    for at in range(run_with_twin(stage, NEVER, [], monkeypatch)):
+        run_with_twin(stage, at, done.path, monkeypatch)
+
+
+def run_with_twin(stage: Stage, at: int, path: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a second execution of a request inside the first; the second takes this path."""
+    world = stage.world_again()
+    create_volume(context(), 5)
+    world.deliver()
+    [execution] = world.executions.values()
+    twin = Execution(execution.machine, execution.payload, world.work)
+    with intruding(at, twin.run, monkeypatch) as seen:
+        assert execution.run() == 'SUCCEEDED'
+    assert twin.path == path
+    invariants.check(world)
+    return len(seen)
+
+
+class Twice:
+    """Runs a task a second time, with the same input, inside the first, and may kill it at one of its calls."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.work = world, world.work
+        self.task: tuple[str, Any] | None = None
+
+    def run(self, task: str, payload: Any) -> Any:
+        self.task = (task, payload)
+        return self.work(task, payload)
+
+    def again(self, crasher: Crasher) -> None:
+        if self.task is None:
+            return
+        before, self.world.around = self.world.around, crasher.around
+        with contextlib.suppress(errors.CinderlessError, Killed), crashing(crasher):
+            self.work(*self.task)
+        self.world.around = before
+
+
+def interleave(stage: Stage, at: int, crasher: Crasher, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Play a scenario whose tasks are run twice at the call with this number; the number of calls there were."""
+    world = stage.world_again()
+    twice = Twice(world)
+    monkeypatch.setattr(world, 'work', twice.run)
+    stage.scenario.request(world, stage.prepared)
+    world.deliver()
+    with intruding(at, lambda: twice.again(crasher), monkeypatch) as seen:
+        world.run_machines()
+    recover(world)
+    invariants.check(world)
+    return len(seen)
+
+
+@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.name)
+def test_every_task_beside_itself_in_every_interleaving(
+    scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(scenario, monkeypatch)
+    for at in range(interleave(stage, NEVER, Crasher(), monkeypatch)):
+        interleave(stage, at, Crasher(), monkeypatch)
+
+
+@pytest.mark.parametrize('killed_at', range(1, 4))
+@pytest.mark.parametrize('name', ['create', 'clone', 'delete', 'extend'])
+def test_every_task_beside_one_that_dies_halfway(
+    name: str, killed_at: int, tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the second has done stays, and it is never heard of again."""
+    [scenario] = [one for one in SCENARIOS if one.name == name]
+    stage = Stage(scenario, monkeypatch)
+    for at in range(interleave(stage, NEVER, Crasher(), monkeypatch)):
+        interleave(stage, at, Crasher(killed_at), monkeypatch)
+
+
+@pytest.mark.parametrize('name', ['create', 'delete', 'extend'])
+def test_an_administrators_reset_in_the_middle_of_the_work_is_the_last_word(
+    name: str, tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [scenario] = [one for one in SCENARIOS if one.name == name]
+    stage = Stage(scenario, monkeypatch)
+    for at in range(reset_during(stage, NEVER, monkeypatch)):
+        reset_during(stage, at, monkeypatch)
+
+
+def reset_during(stage: Stage, at: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Reset the volume at the call with this number; its record stays, and what it holds is right."""
+    world = stage.world_again()
+    made = stage.scenario.request(world, stage.prepared) or stage.prepared
+    world.deliver()
+    reset = functools.partial(volumes.reset_status, context('admin'), made.id, 'error', None, None)
+    with intruding(at, reset, monkeypatch) as seen:
+        world.run_machines()
+    if at != NEVER:
+        assert made.reload().status == 'error'
+        recover(world)
+        assert invariants.miscounted(world) == []
+    return len(seen)
 
 
 @pytest.fixture
