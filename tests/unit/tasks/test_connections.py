@@ -1,0 +1,131 @@
+"""The synchronous tasks of attach and detach, as the volume worker runs them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Attachment, Volume, base
+from chalicelib.tasks import connections
+from tests.chap import CANARY, chap, paths
+from tests.factories import stored_volume
+from tests.unit.operations.test_attachments import HOST, make_volume
+from tests.world import World
+
+__all__ = ['chap']
+
+
+@pytest.fixture
+def volume(chap: World) -> Volume:
+    return make_volume(chap)
+
+
+def stored_attachment(volume: Volume, **facts: Any) -> Attachment:
+    usual = {'created_at': base.now(), 'volume_id': volume.id, 'attach_status': 'attaching', 'connector': HOST}
+    attachment = Attachment(volume.project_id, 'a77ac4ed-0000-4000-8000-000000000000', **{**usual, **facts})
+    attachment.save()
+    return attachment
+
+
+def initialize(attachment: Attachment) -> dict[str, Any]:
+    payload = {'project_id': attachment.project_id, 'attachment_id': attachment.id}
+    return connections.initialize_attachment(payload)
+
+
+def test_the_answer_is_whole_and_the_record_is_sealed(chap: World, volume: Volume) -> None:
+    attachment = stored_attachment(volume)
+    info = initialize(attachment)
+    assert info['auth_password'] == f'{CANARY}-{attachment.id}'
+    stored = attachment.reload()
+    secret = {'auth_password', 'discovery_auth_password'}
+    assert stored.connection_info == {key: value for key, value in info.items() if key not in secret}
+    assert stored.sealed
+    assert stored.attach_mode == 'rw'
+    assert initialize(attachment) == info
+
+
+def test_a_driver_without_secrets_seals_nothing(world: World) -> None:
+    attachment = stored_attachment(make_volume(world))
+    initialize(attachment)
+    assert attachment.reload().sealed is None
+
+
+def test_a_first_attempt_that_fails_half_way_is_undone(
+    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend made the path, and the answer was lost."""
+    from tests.chap import ChapDriver
+
+    make = ChapDriver.initialize_connection
+
+    def lost(*arguments: Any) -> Any:
+        make(*arguments)
+        raise errors.BackendUnavailable(backend='big', reason='the connection broke')
+
+    monkeypatch.setattr(ChapDriver, 'initialize_connection', lost)
+    with pytest.raises(errors.BackendUnavailable):
+        initialize(stored_attachment(volume))
+    assert paths(chap) == []
+
+
+def test_an_undo_that_fails_too_does_not_hide_the_error(chap: World, volume: Volume) -> None:
+    chap.big.fail('initialize_connection', errors.DriverError(backend='big', reason='no more LUNs'))
+    chap.big.fail('terminate_connection', chap.big.unavailable())
+    with pytest.raises(errors.DriverError, match='no more LUNs'):
+        initialize(stored_attachment(volume))
+
+
+def test_a_volume_that_is_nowhere_has_no_path(chap: World) -> None:
+    volume = stored_volume(host=None)
+    with pytest.raises(errors.InvalidVolume, match='has no backend yet'):
+        connections.initialize_connection(
+            {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': 'e', 'connector': HOST}
+        )
+
+
+@pytest.mark.parametrize(
+    ('mode', 'flag', 'expected'),
+    [
+        ('rw', None, 'rw'),
+        ('null', None, 'rw'),
+        (None, None, 'rw'),
+        ('ro', None, 'ro'),
+        ('rw', 'True', 'ro'),
+        ('rw', 'False', 'rw'),
+    ],
+)
+def test_access_mode(mode: str | None, flag: str | None, expected: str) -> None:
+    volume = Volume('p', 'v', admin_metadata={} if flag is None else {'readonly': flag})
+    assert connections.access_mode(volume, mode) == expected
+
+
+def test_what_the_manager_adds() -> None:
+    found = {'driver_volume_type': 'iscsi', 'data': {'target_lun': 1, 'access_mode': 'rw', 'discard': True}}
+    plain = connections.decorated(Volume('p', 'v'), found, 'ro', enforce_multipath=True)
+    assert plain == {
+        'driver_volume_type': 'iscsi',
+        'data': {
+            'target_lun': 1,
+            'discard': True,
+            'qos_specs': None,
+            'encrypted': False,
+            'cacheable': False,
+            'access_mode': 'ro',
+        },
+        'enforce_multipath': True,
+    }
+    encrypted = connections.decorated(Volume('p', 'v', encryption_key_id='k'), found, 'rw', enforce_multipath=False)
+    assert encrypted['data']['encrypted'] is True
+
+
+def test_one_path_or_all_are_taken_away(chap: World, volume: Volume) -> None:
+    key = {'project_id': volume.project_id, 'volume_id': volume.id}
+    for export in ('one', 'two', 'three'):
+        connections.initialize_connection({**key, 'export_id': export, 'connector': HOST})
+    connections.terminate_connection({**key, 'export_id': 'two'})
+    assert [export for _, export in paths(chap)] == ['one', 'three']
+    connections.terminate_connection({**key, 'export_id': None})
+    connections.terminate_connection({**key, 'export_id': None})
+    assert paths(chap) == []
