@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import subprocess
@@ -12,6 +13,10 @@ from local.settings import HOST
 
 #: Seconds that a program gets to end by itself.
 GRACE = 3
+
+#: Runs a program that the kernel kills when its parent dies, and that never starts when the parent died before this was
+#: arranged. The id of the parent comes first.
+BOUND = ('setpriv', '--pdeathsig', 'KILL', '--', 'sh', '-c', '[ "$PPID" = "$0" ] && exec "$@"')
 
 
 def free_port() -> int:
@@ -31,7 +36,7 @@ class Child:
         """What it says on standard error goes to ``log``."""
         with log.open('wb') as errors:
             self._process = subprocess.Popen(
-                ['setpriv', '--pdeathsig', 'KILL', '--', *command],
+                [*BOUND, str(os.getpid()), *command],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
