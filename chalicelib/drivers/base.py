@@ -81,6 +81,25 @@ class SnapshotRef:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ManageableObject:
+    """An object of a backend that may be brought under management. ``size`` in GiB, rounded up.
+
+    Whether its name is that of a record already is found out above the driver.
+    """
+
+    #: What manage_existing takes: {'source-name': ...} or {'source-id': ...}.
+    reference: Mapping[str, str]
+    size: int
+    #: Why it cannot be taken as it is; None when it can.
+    reason_not_safe: str | None = None
+    extra_info: str | None = None
+    #: A snapshot's: the reference of the volume that it is of.
+    source_reference: Mapping[str, str] | None = None
+    #: What our record of it would hold as provider_id, where names on the backend are not ours.
+    provider_id: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a driver can do beyond the required verbs; docs and fallbacks read it."""
 
@@ -92,7 +111,10 @@ class Capabilities:
     revert: bool = False
     online_extend: bool = False
     multiattach: bool = False
+    #: manage_existing, manage_existing_get_size, get_manageable_volumes, and the same of snapshots.
     manage: bool = False
+    manage_snapshots: bool = False
+    #: retype: some changes of a type are done in place.
     retype: bool = False
     #: A new volume surely reads as zeroes.
     zeroed_volumes: bool = False
@@ -199,16 +221,54 @@ class Driver(abc.ABC):
         """Take away the path that ``open_snapshot`` made; a missing one is success."""
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
-        """Bring the volume back to the snapshot's data, in place. Only with ``capabilities.revert``."""
+        """Bring the volume back to the snapshot's data, in place; its size stays. Only with ``capabilities.revert``.
+
+        Raises VolumeIsBusy while a session uses it, ProviderNotFound.
+        """
         raise self._unsupported('revert_to_snapshot')
 
+    def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
+        """Change a volume in place to what ``wanted`` (its extra_specs, qos_specs, multiattach) says.
+
+        None: only a move of the data can do that, and nothing was changed. May meet an attached volume.
+        Only with ``capabilities.retype``.
+        """
+        raise self._unsupported('retype')
+
     def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
-        """Return the size in GiB, rounded up, of an object that is to come under management."""
+        """Return the size in GiB, rounded up, of an object that is to come under management in the volume's pool.
+
+        Changes nothing. Raises ManageExistingInvalidReference, also for an object that is ours already.
+        """
         raise self._unsupported('manage_existing')
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        """Bring an existing object under the volume's name."""
+        """Bring an existing object under the volume's name; one that was brought there already is the result."""
         raise self._unsupported('manage_existing')
+
+    def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
+        """Return the volumes of one pool, ours included, in no order. Only with ``capabilities.manage``."""
+        raise self._unsupported('get_manageable_volumes')
+
+    def unmanage(self, volume: VolumeRef) -> None:  # noqa: B027 - most backends need nothing
+        """Let go of a volume: its data and size stay, but ``list_objects`` no longer tells it (its name
+        or mark changes); a missing one is success. The default suits a driver without ``list_objects``.
+        """
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> int:
+        """As ``manage_existing_get_size``, of an object that is a snapshot of ``snapshot.volume``."""
+        raise self._unsupported('manage_existing_snapshot')
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        """As ``manage_existing``."""
+        raise self._unsupported('manage_existing_snapshot')
+
+    def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
+        """Return the snapshots of one pool, ours included. Only with ``capabilities.manage_snapshots``."""
+        raise self._unsupported('get_manageable_snapshots')
+
+    def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:  # noqa: B027 - as above
+        """As ``unmanage``."""
 
     def list_objects(self) -> list[str]:
         """Return the names of all volumes and snapshots on the backend that carry our name templates.
