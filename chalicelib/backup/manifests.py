@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chalicelib.backup import documents, layout, shards
@@ -99,16 +100,22 @@ def _fields(body: documents.Body, key: DataKey) -> dict[str, Any]:
 def open_backup(repository: Repository, wrapper: KeyWrapper, lineage: str, backup_id: str) -> Backup:
     """Take up a backup that ``begin_backup`` began; one that is finished may be taken up too, to find that out.
 
-    Raises ObjectMissing when it was never begun, or was deleted; IntegrityError; KeyUnavailable.
+    A manifest comes before an intent: one that a worker left lying for longer than the grace time stores beside it
+    has a data key of its own. Raises ObjectMissing when it was never begun, or was deleted; IntegrityError;
+    KeyUnavailable.
     """
-    object_key = layout.running_key(lineage, backup_id)
-    try:
-        data = repository.get(object_key).data
-    except ObjectMissing:  # the collector removes the intents of finished backups
-        object_key = layout.backup_key(lineage, backup_id)
-        data = repository.get(object_key).data
+    finished = layout.backup_key(lineage, backup_id)
+    object_key, data = _first(repository, (finished, layout.running_key(lineage, backup_id), finished))
     body, key = documents.decode(object_key, lineage, data, wrapper)
     return Backup(**_fields(body, key), parent_shards=body.get('parent_shards', 0))
+
+
+def _first(repository: Repository, keys: Sequence[str]) -> tuple[str, bytes]:
+    """The first object that is there. Raises ObjectMissing for the last."""
+    for key in keys[:-1]:
+        with contextlib.suppress(ObjectMissing):
+            return key, repository.get(key).data
+    return keys[-1], repository.get(keys[-1]).data
 
 
 def load_backup(

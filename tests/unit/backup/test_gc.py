@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from chalicelib.backup import engine
@@ -162,6 +165,24 @@ def test_intents_of_finished_backups_are_removed(memory: MemoryRepository) -> No
     manifest = flows.back_up(memory, data, 'one')
     assert running_key(flows.LINEAGE, 'one') not in memory.objects, 'a redelivered begin writes none'
     assert manifest.backup_id == 'one'
+
+
+def test_a_worker_that_slept_over_the_grace_time_shares_the_finished_backup(memory: MemoryRepository) -> None:
+    """It saw neither intent nor manifest; then another made the backup, and the intent was collected."""
+    data, began = image(SIZE, 1), []
+
+    def around(method: str, call: Callable[[], Any]) -> Any:
+        if method == 'put' and not began:
+            began.append(method)
+            flows.back_up(memory, data, 'one')
+            flows.collect(memory)
+            assert running_key(flows.LINEAGE, 'one') not in memory.objects
+        return call()
+
+    late = flows.back_up(Wrapped(memory, around), data, 'one')
+    assert began
+    assert late.root_hash == flows.load(memory, 'one').root_hash
+    assert flows.restored(memory, 'one') == data
 
 
 def test_without_the_lease_nothing_is_deleted(memory: MemoryRepository) -> None:
