@@ -1,4 +1,4 @@
-"""The states of backup_volume and delete_backup: from a volume's data to the repository, and out of it again.
+"""The states of backup_volume: from a volume's data to the repository.
 
 Payload of every task: project_id, id (of the backup), request_id; after the first also ``plan``, which names the
 volume, so that cleaning up needs no backup record.
@@ -7,7 +7,6 @@ volume, so that cleaning up needs no backup record.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,20 +16,14 @@ from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup
-from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_holds, backups, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_sources, clock
 from chalicelib.tasks.ownership import failure
 
-logger = logging.getLogger(__name__)
-
 #: Ranges of shards that are copied side by side: an inline Map's own limit.
 MAX_RANGES = 40
-
-#: Seconds that a collector holds its lease beyond its function's own time.
-LEASE_MARGIN = 60
 
 Payload = dict[str, Any]
 
@@ -163,9 +156,10 @@ def fail_backup(payload: Payload) -> None:
         return close_backup(payload)
     cleaned = _try_clean(backup, payload)
     backup_holds.give_back(backup)
-    _tell(backup, payload, Action.BACKUP_CREATE, _detail(payload))
-    reason = Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[reason], keeps_source=not cleaned)
+    cause, detail = reason_of(payload), _detail(payload)
+    messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause)
+    told = Backup.fail_reason.set(cause)
+    backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[told], keeps_source=not cleaned)
     engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
     return None
 
@@ -188,10 +182,6 @@ def _detail(payload: Payload) -> Detail:
     if issubclass(kind, errors.DriverError | errors.DeviceError):
         return Detail.BACKUP_CREATE_DEVICE_ERROR
     return Detail.BACKUP_CREATE_DRIVER_ERROR
-
-
-def _tell(backup: Backup, payload: Payload, action: Action, detail: Detail) -> None:
-    messages.create(backup, payload['request_id'], action, detail, cause=reason_of(payload))
 
 
 def reason_of(payload: Payload) -> str:
@@ -223,43 +213,3 @@ def wrapper() -> KmsKeyWrapper:
 
 def limits() -> engine.Limits:
     return engine.Limits(pack_size=settings().pack_size)
-
-
-def delete_backup(payload: Payload) -> None:
-    """Cancel it if it is still made, remove its manifest, then record and quota together, then what nobody needs."""
-    try:
-        backup = owned(payload, 'delete')
-    except errors.BackupCanceled:
-        return
-    store = repository(backup)
-    engine.delete_backup(store, str(backup.lineage), backup.id)
-    backup_sources.clean(backup)
-    counted = backup.manifest_key is not None
-    with contextlib.suppress(errors.BackupCanceled):
-        backup_holds.end(backup, states.BACKUP['delete'], states.REMOVED, dependents=-1 if counted else 0)
-    sweep(store, str(backup.lineage))
-
-
-def sweep(store: S3Repository, lineage: str) -> None:
-    """Collect what no backup of the lineage needs and is past the grace time; somebody else at it will do."""
-    try:
-        lease = Lease.acquire(f'collect:{lineage}', clock.seconds_left() + LEASE_MARGIN)
-    except errors.LeaseLost:
-        return
-    try:
-        engine.collect(store, lineage, lease=lease, deadline=clock.seconds_left)
-    except errors.BackupError as error:
-        logger.warning('lineage %s was not collected: %s', lineage, error.message)
-    finally:
-        lease.release()
-
-
-def fail_delete_backup(payload: Payload) -> None:
-    """Say why the backup is still there."""
-    try:
-        backup = owned(payload, 'delete')
-    except errors.BackupCanceled:
-        return
-    _tell(backup, payload, Action.BACKUP_DELETE, Detail.BACKUP_DELETE_DRIVER_ERROR)
-    reason = Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, states.BACKUP['delete'], 'error_deleting', actions=[reason], keeps_source=True)

@@ -21,6 +21,7 @@ from tests.world import World
 SIZE = 9
 
 BACKED_UP = ['OpenBackup', 'CopyRanges', *['CopyRange', 'IsRangeDone', 'RangeDone'] * 3, 'CompleteBackup']
+REMOVED = ['DeleteManifest', 'DeleteBackup', 'WaitForGrace', 'CollectBackup', 'IsCollected', 'Collected']
 RESTORED = ['OpenRestore', 'RestoreRanges', *['RestoreRange', 'IsRangeDone', 'RangeDone'] * 3, 'CompleteRestore']
 
 
@@ -429,14 +430,14 @@ def test_a_manifest_of_another_moment_in_its_place_is_noticed(world: World, data
     assert restored(world, backup, volume).status == 'error_restoring'
 
 
-def test_delete_sweeps_nothing_young_and_gives_the_quota_back(world: World, data: Data, volume: Volume) -> None:
+def test_delete_gives_the_quota_back_and_sweeps_after_the_grace_time(world: World, data: Data, volume: Volume) -> None:
     backup = backed_up(world, volume)
     backups.delete(context(), backup.id)
     assert backup.reload().status == 'deleting'
     [execution] = world.settle()
-    assert execution.path == ['DeleteBackup']
+    assert execution.path == REMOVED
     assert list(Backup.scan()) == []
-    assert not any(key.startswith('backups/') for key in data.objects())
+    assert data.objects() == []
     check(world, data)
 
 
@@ -451,7 +452,7 @@ def test_delete_that_fails_says_so_and_may_be_forced(world: World, data: Data, v
     backups.delete(context(), backup.id)
     world.around = around
     [execution] = world.settle()
-    assert execution.path == ['DeleteBackup', 'FailDeleteBackup']
+    assert execution.path == ['DeleteManifest', 'FailDeleteBackup']
     assert backup.reload().status == 'error_deleting'
     assert messages_of(backup) == [('014', '025')]
     world.around = lambda _: contextlib.nullcontext()

@@ -1,0 +1,69 @@
+"""The states of delete_backup: out of reach at once, out of the tables, and out of the repository after a grace time.
+
+Payload of every task: project_id, id (of the backup), request_id; after the first also ``left``: where its data lies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.backup import engine
+from chalicelib.backup.gc import GRACE
+from chalicelib.models import Backup
+from chalicelib.models.lease import Lease
+from chalicelib.operations import backup_holds, messages
+from chalicelib.rules import states
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.tasks import backup_sources, clock
+from chalicelib.tasks.backups import Payload, owned, reason_of, repository
+
+ROW = states.BACKUP['delete']
+
+#: Seconds that the machine waits beyond the collector's grace time: clocks differ.
+WAIT_MARGIN = 3600
+
+#: Seconds that a collector holds its lease beyond its function's own time.
+LEASE_MARGIN = 60
+
+
+def delete_manifest(payload: Payload) -> dict[str, Any]:
+    """Put the backup out of reach, which cancels one that is still made, and clean up what it left on its backend."""
+    backup = owned(payload, 'delete')
+    engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
+    backup_sources.clean(backup)
+    return {'seconds': int(GRACE) + WAIT_MARGIN, 'lineage': backup.lineage, 'container': backup.container}
+
+
+def delete_backup(payload: Payload) -> None:
+    """Remove record and quota, and the parent's count of it, together. A record that is gone already is no error."""
+    with contextlib.suppress(errors.BackupCanceled):
+        backup = owned(payload, 'delete')
+        counted = backup.manifest_key is not None
+        backup_holds.end(backup, ROW, states.REMOVED, dependents=-1 if counted else 0)
+
+
+def collect_backup(payload: Payload) -> dict[str, Any]:
+    """Sweep what no backup of the lineage needs, shard by shard, from the cursor on. Raises LeaseLost."""
+    left = payload['left']
+    lease = Lease.acquire(f'collect:{left["lineage"]}', clock.seconds_left() + LEASE_MARGIN)
+    try:
+        found = engine.collect(
+            repository(Backup(payload['project_id'], payload['id'], container=left['container'])),
+            left['lineage'],
+            lease=lease,
+            deadline=clock.seconds_left,
+            cursor=left.get('cursor'),
+        )
+    finally:
+        lease.release()
+    return {**left, 'done': found.done, 'cursor': found.cursor}
+
+
+def fail_delete_backup(payload: Payload) -> None:
+    """Say why the backup is still there."""
+    backup = owned(payload, 'delete')
+    reason, detail = reason_of(payload), Detail.BACKUP_DELETE_DRIVER_ERROR
+    messages.create(backup, payload['request_id'], Action.BACKUP_DELETE, detail, cause=reason)
+    backup_holds.end(backup, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason)], keeps_source=True)
