@@ -183,6 +183,10 @@ class GlanceMetadataNotFound(NotFound):
     template = 'Glance metadata for volume/snapshot {id} cannot be found.'
 
 
+class VolumeTypeEncryptionNotFound(NotFound):
+    template = 'Volume type encryption for type {type_id} does not exist.'
+
+
 class ServiceNotFound(NotFound):
     template = 'Service {id} could not be found.'
 
@@ -232,6 +236,10 @@ class VolumeTypeDefaultMisconfiguredError(CinderlessError):
 
 class VolumeTypeInUse(Invalid):
     template = 'Volume Type {id} deletion is not allowed with volumes present with the type.'
+
+
+class VolumeTypeEncryptionExists(Invalid):
+    template = 'Volume type encryption for type {type_id} already exists.'
 
 
 class ConflictNovaUsingAttachment(Conflict):

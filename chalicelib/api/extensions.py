@@ -34,6 +34,7 @@ EXTENSIONS = {
     'os-vol-tenant-attr': ('VolumeTenantAttribute', '2011-11-03', 'The project of a volume.'),
     'os-volume-actions': ('VolumeActions', '2012-05-31', 'Actions on volumes: attach, detach, extend.'),
     'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', '2013-07-10', 'How a volume is encrypted.'),
+    'encryption': ('VolumeTypeEncryption', '2013-07-01', 'How the volumes of a type are encrypted.'),
     'os-volume-type-access': ('VolumeTypeAccess', '2014-06-26', 'Projects that may use a private volume type.'),
     'scheduler-stats': ('Scheduler_stats', '2014-09-07', 'The pools as the scheduler knows them.'),
 }  # fmt: skip

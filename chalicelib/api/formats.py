@@ -65,6 +65,11 @@ def is_percentage(text: str) -> bool:
     return not text or _PERCENTAGE.fullmatch(text) is not None
 
 
+def is_key_size(text: str) -> bool:
+    """Digits that the database's integer holds."""
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0x7FFFFFFF
+
+
 def _is_status(format: str, text: str) -> bool:
     return not text or text.lower() in STATUSES[format][1]
 
@@ -79,6 +84,7 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     'reason': lambda text: bool(text.strip()),
     'text': is_text,
     'percentage': is_percentage,
+    'key_size': is_key_size,
     **{format: functools.partial(_is_status, format) for format in STATUSES},
 }
 
@@ -100,5 +106,6 @@ REFUSALS: Mapping[str, Callable[[str], Invalid]] = {
     'reason': lambda _: Invalid('Disabled reason contains invalid characters or is too long'),
     'text': lambda text: InvalidInput(reason=f'Value has {len(text.encode())} bytes, more than {MAX_TEXT}.'),
     'percentage': lambda _: InvalidInput(reason='progress must be an integer percentage'),
+    'key_size': lambda _: InvalidInput(reason='key_size must be an integer of bits, such as 256'),
     **{format: functools.partial(_wrong_status, format) for format in STATUSES},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.api import extra_specs, snapshot_metadata, volume_actions, volume_metadata
+from chalicelib.api import extra_specs, snapshot_metadata, type_encryption, volume_actions, volume_metadata
 from chalicelib.api.attachments import attachments
 from chalicelib.api.availability_zones import availability_zones
 from chalicelib.api.backups import backups
@@ -19,7 +19,7 @@ from chalicelib.api.volume_types import volume_types
 from chalicelib.api.volumes import volumes
 
 #: Modules that add routes to a resource of another module.
-ADDITIONS = (volume_actions, volume_metadata, snapshot_metadata, extra_specs)
+ADDITIONS = (volume_actions, volume_metadata, snapshot_metadata, extra_specs, type_encryption)
 
 RESOURCES: tuple[Resource, ...] = (
     volumes,

@@ -15,6 +15,7 @@ from chalicelib.api.request import Request
 from chalicelib.api.schemas import volumes as schemas
 from chalicelib.api.volumes import volumes
 from chalicelib.models import Volume
+from chalicelib.operations import type_encryption
 from chalicelib.operations import volumes as operations
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import authorize
@@ -110,8 +111,11 @@ def show_image_metadata(request: Request, id: str) -> dict[str, Any]:
     return {'metadata': operations.get(request.context, id).volume_image_metadata}
 
 
-def _encryption(volume: Volume) -> dict[str, str | None]:
-    return {'encryption_key_id': volume.encryption_key_id}
+def _encryption(volume: Volume) -> dict[str, Any]:
+    """The key's id and, for an encrypted volume, what its type says of the encryption: what Nova opens it with."""
+    shown: dict[str, Any] = {'encryption_key_id': volume.encryption_key_id}
+    facts = type_encryption.of(volume.volume_type_id) if volume.encryption_key_id is not None else None
+    return shown | {name: facts[name] for name in type_encryption.FACTS} if facts else shown
 
 
 @volumes.get('/{id}/encryption', policy=ENCRYPTION, hides=False)
@@ -125,4 +129,4 @@ def encryption_value(request: Request, id: str, key: str) -> Response:
     shown = _encryption(operations.get(request.context, id))
     if key not in shown:
         raise errors.NotFound(f'Volume {id} has no encryption metadata with key {key}.')
-    return Response(shown[key] or '', {'Content-Type': 'text/html'}, 200)
+    return Response('' if shown[key] is None else str(shown[key]), {'Content-Type': 'text/html'}, 200)

@@ -24,6 +24,9 @@ class VolumeType(base.Record):
     qos_specs_id = UnicodeAttribute(null=True)
     #: Projects that may use a private type.
     projects = JSONAttribute(default=list)
+    #: {'encryption_id', 'provider', 'cipher', 'key_size' (bits), 'control_location', 'created_at', 'updated_at'} of a
+    #: type whose volumes are encrypted.
+    encryption = JSONAttribute(null=True)
 
 
 class Name(base.Record):

@@ -173,11 +173,12 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType:
         _give_name(transaction, volume_type.name)
         _take_name(transaction, changes['name'], id)
     actions = [common.set_or_remove(getattr(VolumeType, key), value) for key, value in changes.items()]
-    _write(transaction, volume_type, actions)
+    write(transaction, volume_type, actions)
     return volume_type.reload()
 
 
-def _write(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
+def write(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
+    """Change a type as it was read, together with the rest of the transaction; raises Conflict when it has changed."""
     transaction.update(
         volume_type,
         [*actions, *base.touched(VolumeType)],
@@ -257,7 +258,7 @@ def add_project_access(context: Context, type_id: str, project_id: str) -> None:
     volume_type = _private(context, type_id)
     if project_id in volume_type.projects:
         raise errors.VolumeTypeAccessExists(id=type_id, project_id=project_id)
-    _write(base.Transaction(), volume_type, [VolumeType.projects.set([*volume_type.projects, project_id])])
+    write(base.Transaction(), volume_type, [VolumeType.projects.set([*volume_type.projects, project_id])])
 
 
 def remove_project_access(context: Context, type_id: str, project_id: str) -> None:
@@ -266,7 +267,7 @@ def remove_project_access(context: Context, type_id: str, project_id: str) -> No
     if project_id not in volume_type.projects:
         raise errors.VolumeTypeAccessNotFound(id=type_id, project_id=project_id)
     left = [project for project in volume_type.projects if project != project_id]
-    _write(base.Transaction(), volume_type, [VolumeType.projects.set(left)])
+    write(base.Transaction(), volume_type, [VolumeType.projects.set(left)])
 
 
 def _private(context: Context, type_id: str) -> VolumeType:

@@ -77,12 +77,20 @@ PATH_VALUES: dict[str, Callable[[World], str]] = {
 }
 
 
+#: A path that starts so -> variables of it that stand for something else.
+UNDER: tuple[tuple[str, dict[str, Callable[[World], str]]], ...] = (
+    ('/types/', {'encryption': lambda world: 'cipher'}),
+)  # fmt: skip
+
+
 def path_of(world: World, path: str) -> str:
     """The path with its variables filled in."""
     parts = path.split('/')
     for place, part in enumerate(parts):
         if part.startswith('{'):
-            parts[place] = path_value(world, parts[place - 1])
+            special = next((values for start, values in UNDER if path.startswith(start)), {})
+            before = parts[place - 1]
+            parts[place] = special[before](world) if before in special else path_value(world, before)
     return '/'.join(parts)
 
 
@@ -111,6 +119,10 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'host': lambda world: world.one('services').host,
     'binary': lambda world: 'cinder-volume',
     'disabled_reason': lambda world: 'r',
+    'provider': lambda world: 'luks',
+    'cipher': lambda world: 'aes-xts-plain64',
+    'key_size': lambda world: 256,
+    'control_location': lambda world: 'front-end',
     'project': lambda world: uuid.uuid4().hex,
     'quota_set': lambda world: {'volumes': 20},
     'quota_class_set': lambda world: {'volumes': 20},
@@ -130,6 +142,12 @@ NEEDED = {
     'PUT /os-services/disable': ('host',),
     'PUT /os-services/disable-log-reason': ('host', 'disabled_reason'),
     'POST /attachments': ('attachment.connector',),
+    'POST /types/{type_id}/encryption': ('encryption.cipher', 'encryption.key_size'),
+    'PUT /types/{type_id}/encryption/{id}': (
+        'encryption.provider',
+        'encryption.key_size',
+        'encryption.control_location',
+    ),
     'POST /types': ('volume_type.extra_specs', 'volume_type.description'),
 }
 
@@ -205,7 +223,13 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /os-services', lambda world: world.one('services')),
     (r'PUT /os-services.*', lambda world: world.one('services')),
     (r'GET /attachments/{id}', _attached),
+    (r'(GET|PUT|DELETE) /types/{type_id}/encryption.*', lambda world: _encrypted(world)),
 )  # fmt: skip
+
+
+def _encrypted(world: World) -> None:
+    facts = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
+    world.caller('admin').post(f'/types/{world.one("types").id}/encryption', {'encryption': facts})
 
 
 def _private(world: World) -> Any:

@@ -34,3 +34,15 @@ EXTRA_SPECS = p.only('extra_specs', p.pairs(p.EXTRA_SPEC_KEY, _EXTRA_SPEC))
 EXTRA_SPEC = p.pairs(p.EXTRA_SPEC_KEY, _EXTRA_SPEC)
 
 PROJECT = p.members({'project': p.NAME_REQUIRED}, required=('project',))
+
+_ENCRYPTION = {
+    'key_size': {'type': ['string', 'integer', 'null'], 'minimum': 0, 'maximum': p.MAX_INT, 'format': 'key_size'},
+    'provider': {'type': 'string', 'minLength': 0, 'maxLength': 255},
+    'control_location': {'enum': ['front-end', 'back-end']},
+    'cipher': p.SHORT_TEXT,
+}
+
+CREATE_ENCRYPTION = p.only(
+    'encryption', p.members(_ENCRYPTION, required=('provider', 'control_location'), strict=False)
+)
+UPDATE_ENCRYPTION = p.only('encryption', p.members(_ENCRYPTION, strict=False))
