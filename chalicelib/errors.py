@@ -187,6 +187,18 @@ class VolumeTypeEncryptionNotFound(NotFound):
     template = 'Volume type encryption for type {type_id} does not exist.'
 
 
+class VolumeTypeProjectDefaultNotFound(NotFound):
+    template = 'Default type for project {id} not found.'
+
+
+class QoSSpecsNotFound(NotFound):
+    template = 'No such QoS spec {id}.'
+
+
+class QoSSpecsKeyNotFound(NotFound):
+    template = 'QoS spec {id} has no spec with key {key}.'
+
+
 class ServiceNotFound(NotFound):
     template = 'Service {id} could not be found.'
 
@@ -222,6 +234,10 @@ class VolumeTypeExists(Conflict):
     template = 'Volume Type {id} already exists.'
 
 
+class QoSSpecsExists(Conflict):
+    template = 'QoS Specs {id} already exists.'
+
+
 class VolumeTypeAccessExists(Conflict):
     template = 'Volume type access for {id} / {project_id} combination already exists.'
 
@@ -236,6 +252,14 @@ class VolumeTypeDefaultMisconfiguredError(CinderlessError):
 
 class VolumeTypeInUse(Invalid):
     template = 'Volume Type {id} deletion is not allowed with volumes present with the type.'
+
+
+class QoSSpecsInUse(Invalid):
+    template = 'Qos specs still in use.'
+
+
+class InvalidQoSSpecs(Invalid):
+    template = 'Invalid qos specs: {reason}'
 
 
 class VolumeTypeEncryptionExists(Invalid):

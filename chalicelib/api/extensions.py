@@ -36,6 +36,7 @@ EXTENSIONS = {
     'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', '2013-07-10', 'How a volume is encrypted.'),
     'encryption': ('VolumeTypeEncryption', '2013-07-01', 'How the volumes of a type are encrypted.'),
     'os-volume-type-access': ('VolumeTypeAccess', '2014-06-26', 'Projects that may use a private volume type.'),
+    'qos-specs': ('Qos_specs_manage', '2013-08-02', 'QoS specs of volume types.'),
     'scheduler-stats': ('Scheduler_stats', '2014-09-07', 'The pools as the scheduler knows them.'),
 }  # fmt: skip
 

@@ -6,9 +6,11 @@ from chalicelib.api import extra_specs, snapshot_metadata, type_encryption, volu
 from chalicelib.api.attachments import attachments
 from chalicelib.api.availability_zones import availability_zones
 from chalicelib.api.backups import backups
+from chalicelib.api.default_types import default_types
 from chalicelib.api.extensions import extensions
 from chalicelib.api.limits import limits
 from chalicelib.api.messages import messages
+from chalicelib.api.qos_specs import qos_specs
 from chalicelib.api.quota_sets import quota_class_sets, quota_sets
 from chalicelib.api.resource import Resource, Route
 from chalicelib.api.resource_filters import resource_filters
@@ -26,6 +28,8 @@ RESOURCES: tuple[Resource, ...] = (
     attachments,
     snapshots,
     volume_types,
+    qos_specs,
+    default_types,
     backups,
     availability_zones,
     services,

@@ -4,22 +4,40 @@ from chalicelib.models.backup import Backup
 from chalicelib.models.lease import Lease
 from chalicelib.models.message import Message
 from chalicelib.models.pool import Pool, Service
+from chalicelib.models.qos_specs import DefaultType, QosSpecs
 from chalicelib.models.quota import Quota
 from chalicelib.models.revocation import Revocation
 from chalicelib.models.snapshot import Snapshot
 from chalicelib.models.volume import Attachment, Volume
 from chalicelib.models.volume_type import Name, VolumeType
 
-TABLES = (Volume, Attachment, Snapshot, Backup, VolumeType, Name, Pool, Service, Quota, Message, Lease, Revocation)
+TABLES = (
+    Volume,
+    Attachment,
+    Snapshot,
+    Backup,
+    VolumeType,
+    Name,
+    QosSpecs,
+    DefaultType,
+    Pool,
+    Service,
+    Quota,
+    Message,
+    Lease,
+    Revocation,
+)
 
 __all__ = [
     'TABLES',
     'Attachment',
     'Backup',
+    'DefaultType',
     'Lease',
     'Message',
     'Name',
     'Pool',
+    'QosSpecs',
     'Quota',
     'Revocation',
     'Service',

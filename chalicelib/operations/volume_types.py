@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Name, Quota, VolumeType, base
+from chalicelib.models import DefaultType, Name, QosSpecs, Quota, VolumeType, base
 from chalicelib.operations import common
 from chalicelib.rules import extra_specs as rules
 
@@ -28,11 +28,13 @@ DEFAULT = '__DEFAULT__'
 NAMESPACE = uuid.UUID('5d2f3b3e-38e7-5b3a-9c55-0d6b0c3d9a70')
 
 _known: list[tuple[float, dict[str, VolumeType]]] = []
+_defaults: dict[str, tuple[float, str | None]] = {}
 
 
 def forget() -> None:
     """Read the types again at their next use."""
     _known.clear()
+    _defaults.clear()
 
 
 def _types() -> dict[str, VolumeType]:
@@ -84,7 +86,26 @@ def _is_uuid(text: str) -> bool:
 
 
 def default(context: Context) -> VolumeType:
-    """Return the type of a volume that names none; raises VolumeTypeDefaultMisconfiguredError."""
+    """Return the type of a volume of the caller's that names none: the project's own default, else that of all.
+
+    Raises VolumeTypeDefaultMisconfiguredError.
+    """
+    of_project = by_id(_chosen(context.project_id))
+    return of_project if of_project and _is_visible(context, of_project) else common_default()
+
+
+def _chosen(project_id: str) -> str | None:
+    """The id of the type that an administrator chose for a project; remembered as types are."""
+    known = _defaults.get(project_id)
+    if known is None or known[0] < time.monotonic():
+        found = DefaultType.query(base.GLOBAL, DefaultType.id == project_id, consistent_read=True)
+        known = (time.monotonic() + TTL, next((default.volume_type_id for default in found), None))
+        _defaults[project_id] = known
+    return known[1]
+
+
+def common_default() -> VolumeType:
+    """Return the default type of projects that have none of their own; raises VolumeTypeDefaultMisconfiguredError."""
     name = settings().default_volume_type
     for volume_type in _types().values():
         if volume_type.name == name:
@@ -115,7 +136,7 @@ def list_(context: Context, query: common.ListQuery, is_public: bool | None = Tr
     ``is_public``: for administrators only public (True), only private (False) or all (None); others see the public
     ones and the private ones of their project.
     """
-    default(context)
+    common_default()
     types = _types()
     if query.marker is not None and query.marker not in types:
         raise errors.VolumeTypeNotFound(id=query.marker)
@@ -179,28 +200,50 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType:
 
 def write(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
     """Change a type as it was read, together with the rest of the transaction; raises Conflict when it has changed."""
+    stage(transaction, volume_type, actions)
+    transaction.commit()
+    forget()
+
+
+def stage(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
+    """Add the change of a type to a transaction."""
     transaction.update(
         volume_type,
         [*actions, *base.touched(VolumeType)],
         VolumeType.revision == volume_type.revision,
         lambda: errors.Conflict(f'Volume Type {volume_type.id} is being changed by another request; try again.'),
     )
-    transaction.commit()
-    forget()
 
 
 def delete(context: Context, id: str) -> None:
-    """Remove a type that is neither the default nor in use."""
-    volume_type = get(context, id)
-    if volume_type.id == default(context).id:
+    """Remove a type that is neither a default nor in use."""
+    volume_type = get(context, id).reload()
+    if volume_type.id == common_default().id or _is_default_of_a_project(id):
         raise errors.VolumeTypeDefaultDeletionError(id=id)
     if is_in_use(id):
         raise errors.VolumeTypeInUse('Target volume type is still in use.')
     transaction = base.Transaction()
     _give_name(transaction, volume_type.name)
-    transaction.delete(volume_type, VolumeType.id.exists(), lambda: errors.VolumeTypeNotFound(id=id))
+    transaction.delete(
+        volume_type, VolumeType.revision == volume_type.revision, lambda: errors.VolumeTypeNotFound(id=id)
+    )
+    _leave_qos_specs(transaction, volume_type)
     transaction.commit()
     forget()
+
+
+def _is_default_of_a_project(id: str) -> bool:
+    return any(default.volume_type_id == id for default in base.every(DefaultType, base.GLOBAL))
+
+
+def _leave_qos_specs(transaction: base.Transaction, volume_type: VolumeType) -> None:
+    """Have the specs that the type names count it no more."""
+    id = volume_type.qos_specs_id
+    if id is not None:
+        actions = [QosSpecs.association_count.add(-1), *base.touched(QosSpecs)]
+        transaction.update(
+            QosSpecs(base.GLOBAL, id), actions, QosSpecs.id.exists(), lambda: errors.QoSSpecsNotFound(id=id)
+        )
 
 
 def is_in_use(id: str) -> bool:

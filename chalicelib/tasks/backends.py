@@ -12,7 +12,7 @@ from chalicelib.config import settings
 from chalicelib.drivers import registry
 from chalicelib.drivers.base import Driver, SnapshotRef, VolumeRef
 from chalicelib.models import Snapshot, Volume
-from chalicelib.operations import volume_types
+from chalicelib.operations import qos_specs, volume_types
 
 
 def configured() -> registry.Backends:
@@ -56,8 +56,8 @@ def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
 
 
 def front_end_qos(volume: Volume) -> dict[str, Any] | None:
-    """Return the limits that the attaching host enforces: none, since types carry no QoS specs here."""
-    return None
+    """Return the limits that the attaching host enforces; None where the volume's type names none for it."""
+    return qos_specs.front_end(volume.volume_type_id, int(volume.size))
 
 
 def find_volume(project_id: str, id: str) -> Volume:

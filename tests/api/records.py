@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from chalicelib.models import Attachment, Backup, Message, Service, Snapshot, Volume, VolumeType, base
+from chalicelib.models import Attachment, Backup, Message, QosSpecs, Service, Snapshot, Volume, VolumeType, base
 
 HOST = 'host@lvm#pool'
 
@@ -24,6 +24,15 @@ class Records:
         admin = Context(user_id='admin', project_id=self.project, roles=frozenset(('admin',)))
         usual = {'name': f't-{uuid.uuid4().hex}', 'description': None, 'is_public': True, 'extra_specs': {}}
         return volume_types.create(admin, **(usual | facts))
+
+    def qos_specs(self, **facts: Any) -> QosSpecs:
+        """QoS specs, by way of their operation."""
+        from chalicelib.context import Context
+        from chalicelib.operations import qos_specs
+
+        admin = Context(user_id='admin', project_id=self.project, roles=frozenset(('admin',)))
+        usual = {'name': f'q-{uuid.uuid4().hex}', 'consumer': 'back-end', 'specs': {}}
+        return qos_specs.create(admin, **(usual | facts))
 
     def default_type(self) -> VolumeType:
         from chalicelib.context import Context

@@ -83,13 +83,19 @@ def _filled(found: dict[str, Any], holder: str) -> bool:
 
 
 def _surplus(fields: list[dict[str, Any]], found: dict[str, Any]) -> Iterator[str]:
-    known = [re.compile(re.sub(r'<[^>]*>', '[^.]+', re.escape(field['name']).replace(r'\<', '<').replace(r'\>', '>')))
-             for field in fields]  # fmt: skip
+    known = [re.compile(re.sub(r'<[^>]*>', '[^.]+', re.escape(name).replace(r'\<', '<').replace(r'\>', '>')))
+             for name in {holder for field in fields for holder in _holders(field['name'])}]  # fmt: skip
     for name in found:
         if name.endswith('[]') or FREE.search(name):
             continue
         if not any(pattern.fullmatch(name) for pattern in known):
             yield f'has {name}'
+
+
+def _holders(name: str) -> Iterator[str]:
+    """The name, and those of all that it is in."""
+    parts = name.split('.')
+    return ('.'.join(parts[: place + 1]) for place in range(len(parts)))
 
 
 def _mistyped(fields: list[dict[str, Any]], found: dict[str, Any]) -> Iterator[str]:

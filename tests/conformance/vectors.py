@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.api.front_door import Answer, FrontDoor
 from tests.conformance.facts import Checks, vectors
-from tests.conformance.world import World, path_value
+from tests.conformance.world import World, associated, path_value
 
 UUID = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}')
 
@@ -198,6 +198,14 @@ def _duplicate(world: World) -> None:
         world.make.type(name=name)
 
 
+def _duplicate_qos(world: World) -> None:
+    from chalicelib.models import Name
+
+    name = next(v['request']['qos_specs']['name'] for v in vectors() if v['name'] == 'duplicate qos')
+    if Name.count('-', Name.id == f'qos_specs:{name}') == 0:
+        world.make.qos_specs(name=name)
+
+
 def _service(world: World, binary: str) -> None:
     service = world.make.service('h1', id=f'{binary}:h1', binary=binary)
     world.set('services', service)
@@ -255,6 +263,8 @@ SITUATIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
         actions=[type(world.one('volumes')).status.set('error')])]),
     (r'duplicate type', _duplicate),
     (r'delete type in use|extra spec on used type', _used_type),
+    (r'duplicate qos', lambda world: _duplicate_qos(world)),
+    (r'delete qos in use.*', lambda world: associated(world)),
     (r'quota below used', _usage),
     (r'service missing host|disable service', lambda world: _service(world, 'cinder-scheduler')),
     (r'get_pools name filter', _pool),

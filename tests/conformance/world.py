@@ -63,6 +63,7 @@ MAKERS: dict[str, Callable[[World], Any]] = {
     'attachments': lambda world: world.make.attachment(world.one('volumes')),
     'messages': lambda world: world.make.message(),
     'types': lambda world: world.make.type(extra_specs={'k': 'v', 'multiattach': '<is> False'}),
+    'qos-specs': lambda world: world.make.qos_specs(specs={'k': 'v'}),
     'services': lambda world: world.make.service(f'h{uuid.uuid4().hex[:8]}@lvm'),
 }
 
@@ -72,6 +73,7 @@ PATH_VALUES: dict[str, Callable[[World], str]] = {
     'extra_specs': lambda world: 'multiattach',
     'encryption': lambda world: 'encryption_key_id',
     'os-quota-sets': lambda world: world.project,
+    'default-types': lambda world: world.project,
     'os-quota-class-sets': lambda world: f'class-{world.project}',
     'extensions': lambda world: 'backups',
 }
@@ -123,6 +125,10 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'cipher': lambda world: 'aes-xts-plain64',
     'key_size': lambda world: 256,
     'control_location': lambda world: 'front-end',
+    'volume_type': lambda world: world.one('types').id,
+    'keys': lambda world: ['k'],
+    'qos_specs': lambda world: {'k': 'w'},
+    '<other key>': lambda world: {'k': 'v'},
     'project': lambda world: uuid.uuid4().hex,
     'quota_set': lambda world: {'volumes': 20},
     'quota_class_set': lambda world: {'volumes': 20},
@@ -148,6 +154,8 @@ NEEDED = {
         'encryption.key_size',
         'encryption.control_location',
     ),
+    'PUT /default-types/{id}': ('default_type',),
+    'POST /qos-specs': ('qos_specs.name', 'qos_specs.<other key>'),
     'POST /types': ('volume_type.extra_specs', 'volume_type.description'),
 }
 
@@ -179,7 +187,9 @@ def _put(body: dict[str, Any], field: dict[str, Any], world: World) -> None:
         body = body.setdefault(parent, {})
         if not isinstance(body, dict):
             return
-    if last == '<key>':
+    if last == '<other key>':
+        body.update(VALUES[last](world))
+    elif last == '<key>':
         body.update(VALUES[last](world)) if not parents else None
     elif last in VALUES:
         body[last] = VALUES[last](world)
@@ -190,7 +200,11 @@ def _put(body: dict[str, Any], field: dict[str, Any], world: World) -> None:
 
 
 #: What the facts' request had in its query.
-QUERIES = {'GET /scheduler-stats/get_pools': '?detail=true'}
+QUERIES: dict[str, Callable[[World], str]] = {
+    'GET /scheduler-stats/get_pools': lambda world: '?detail=true',
+    'GET /qos-specs/{id}/associate': lambda world: f'?vol_type_id={world.one("types").id}',
+    'GET /qos-specs/{id}/disassociate': lambda world: f'?vol_type_id={world.one("types").id}',
+}
 
 
 def ready(world: World, entry: Entry) -> None:
@@ -223,6 +237,9 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /os-services', lambda world: world.one('services')),
     (r'PUT /os-services.*', lambda world: world.one('services')),
     (r'GET /attachments/{id}', _attached),
+    (r'GET /qos-specs(/{id}/(dis)?associat.*)?', lambda world: associated(world)),
+    (r'(GET|DELETE) /default-types.*', lambda world: world.caller('admin').put(
+        f'/default-types/{world.project}', {'default_type': {'volume_type': world.one('types').id}}, at='3.62')),
     (r'(GET|PUT|DELETE) /types/{type_id}/encryption.*', lambda world: _encrypted(world)),
 )  # fmt: skip
 
@@ -230,6 +247,12 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
 def _encrypted(world: World) -> None:
     facts = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
     world.caller('admin').post(f'/types/{world.one("types").id}/encryption', {'encryption': facts})
+
+
+def associated(world: World) -> None:
+    """QoS specs that the type names."""
+    path = f'/qos-specs/{world.one("qos-specs").id}/associate?vol_type_id={world.one("types").id}'
+    world.caller('admin').get(path)
 
 
 def _private(world: World) -> Any:
@@ -259,5 +282,5 @@ def send(world: World, entry: Entry, role: str, at: str) -> Answer:
     body = body_of(world, entry, at)
     if entry['id'].endswith('removeProjectAccess'):
         body = {'removeProjectAccess': {'project': world.one('project')}}
-    path = path_of(world, entry['path']) + QUERIES.get(entry['id'], '')
+    path = path_of(world, entry['path']) + QUERIES.get(entry['id'], lambda _: '')(world)
     return world.caller(role).request(entry['method'], path, body, at=at)

@@ -1,0 +1,43 @@
+"""Default types of projects: the type of a volume that names none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.api import parameters as p
+from chalicelib.api.request import Request
+from chalicelib.api.resource import Resource
+from chalicelib.api.view import View, attribute
+from chalicelib.operations import default_types as operations
+
+default_types = Resource('default-types', not_found=errors.VolumeTypeProjectDefaultNotFound)
+
+POLICY = 'volume_extension:default'
+
+SINCE = '3.62'
+
+SET = p.only('default_type', p.members({'volume_type': p.NAME_REQUIRED}, required=('volume_type',)))
+
+VIEW = View(attribute('project_id', 'id'), attribute('volume_type_id'))
+
+
+@default_types.get('', policy=f'{POLICY}_get_all', since=SINCE)
+def index(request: Request) -> dict[str, Any]:
+    return {'default_types': [VIEW.of(request)(each) for each in operations.list_(request.context)]}
+
+
+@default_types.get('/{id}', policy=f'{POLICY}_get', since=SINCE)
+def show(request: Request, id: str) -> dict[str, Any]:
+    return {'default_type': VIEW.of(request)(operations.get(request.context, id))}
+
+
+@default_types.put('/{id}', policy=f'{POLICY}_set_or_update', schema=SET, since=SINCE)
+def set_(request: Request, id: str) -> dict[str, Any]:
+    chosen = operations.set_(request.context, id, request.body['default_type']['volume_type'])
+    return {'default_type': VIEW.of(request)(chosen)}
+
+
+@default_types.delete('/{id}', policy=f'{POLICY}_unset', status=204, since=SINCE)
+def unset(request: Request, id: str) -> None:
+    operations.unset(request.context, id)
