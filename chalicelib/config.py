@@ -44,6 +44,8 @@ class Settings:
     default_volume_type: str
     #: Attempts to place and provision one volume (Cinder's scheduler_max_attempts).
     scheduler_max_attempts: int
+    #: JSON object of the scheduler's options under their names in cinder.conf (scheduler/config.py); empty: Cinder's.
+    scheduler_options: str
     #: Seconds after which a backend's report is stale (Cinder's service_down_time is 60, its polling 60).
     report_max_age: int
     #: Bytes of one object of a backup.

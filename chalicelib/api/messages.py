@@ -30,7 +30,7 @@ FILTERS = Filters('message', Message, early=frozenset(_NAMES), known={name: Filt
 VIEW = View(
     attribute('id'),
     field('event_id', lambda message, request: operations.event_id(message)),
-    attribute('user_message'),
+    field('user_message', lambda message, request: operations.text_for(request.context, message)),
     field('message_level', lambda message, request: LEVEL),
     attribute('created_at'),
     attribute('guaranteed_until'),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, boolean, bootable, flag, period, plain
 from chalicelib.api.formats import is_uuid
 from chalicelib.api.pagination import all_tenants, page, query
+from chalicelib.api.reply import reply
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import volumes as schemas
@@ -88,29 +91,33 @@ def show(request: Request, id: str) -> dict[str, Any]:
 
 @volumes.post('', policy='volume:create', schema=schemas.create(strict=False), status=202, until='3.52')
 @volumes.post('', policy='volume:create', schema=schemas.create(strict=True), status=202, since='3.53')
-def create(request: Request) -> dict[str, Any]:
-    """A volume that is empty, or made from a snapshot, a volume, an image or a backup."""
+def create(request: Request) -> dict[str, Any] | Response:
+    """A volume that is empty, or made from a snapshot, a volume, an image or a backup.
+
+    ``?dry_run=1`` only says where it would go (200).
+    """
     volume = request.body['volume']
     if p.is_yes(volume.get('multiattach') or False):
         raise errors.Invalid(MULTIATTACH_REMOVED)
     if group_id := volume.get('group_id') or volume.get('consistencygroup_id'):
         raise errors.NotFound(f'Group {group_id} could not be found.')
-    created = operations.create(
-        request.context,
-        size=_size(volume),
-        name=p.stripped(volume, 'name'),
-        description=p.stripped(volume, 'description'),
-        availability_zone=volume.get('availability_zone'),
-        volume_type=volume.get('volume_type') or None,
-        metadata=volume.get('metadata') or {},
-        snapshot_id=volume.get('snapshot_id'),
-        source_volid=volume.get('source_volid'),
-        multiattach=False,
-        scheduler_hints=request.body.get('OS-SCH-HNT:scheduler_hints') or {},
-        backup_id=volume.get('backup_id'),
-        image_id=_image_id(request, volume),
-    )
-    return {'volume': views.VOLUME.of(request)(created)}
+    wanted = {
+        'size': _size(volume),
+        'name': p.stripped(volume, 'name'),
+        'description': p.stripped(volume, 'description'),
+        'availability_zone': volume.get('availability_zone'),
+        'volume_type': volume.get('volume_type') or None,
+        'metadata': volume.get('metadata') or {},
+        'snapshot_id': volume.get('snapshot_id'),
+        'source_volid': volume.get('source_volid'),
+        'multiattach': False,
+        'scheduler_hints': request.body.get('OS-SCH-HNT:scheduler_hints') or {},
+        'backup_id': volume.get('backup_id'),
+        'image_id': _image_id(request, volume),
+    }
+    if boolean('dry_run', request.query.get('dry_run', 'false')):
+        return reply(200, {'placement': operations.dry_run(request.context, **wanted)})
+    return {'volume': views.VOLUME.of(request)(operations.create(request.context, **wanted))}
 
 
 def _size(volume: dict[str, Any]) -> int | None:

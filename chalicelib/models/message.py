@@ -24,6 +24,8 @@ class Message(base.Record):
     action_id = UnicodeAttribute()
     detail_id = UnicodeAttribute()
     user_message = UnicodeAttribute()
+    #: The scheduler's whole story, with the names of pools: shown to administrators only.
+    explanation = UnicodeAttribute(null=True)
     guaranteed_until = UnicodeAttribute()
     #: Seconds since the epoch.
     expires = NumberAttribute()

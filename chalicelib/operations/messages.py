@@ -37,10 +37,17 @@ def create(record: base.Record, request_id: str, action: str, detail: str, *, ca
         action_id=str(action),
         detail_id=str(detail),
         user_message=f'{text} {cause[:LONGEST_CAUSE]}' if cause else text,
+        explanation=(getattr(record, 'operation', None) or {}).get('explanation'),
         guaranteed_until=base.after(TTL),
         expires=int(time.time()) + TTL,
     )
     message.save()
+
+
+def text_for(context: Context, message: Message) -> str:
+    """Return the text that the caller may see: administrators also learn what the scheduler said of each pool."""
+    told = message.explanation if context.is_admin else None
+    return f'{message.user_message}\n{told}' if told else message.user_message
 
 
 def event_id(message: Message) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
 
 from chalicelib.config import settings
@@ -21,12 +22,16 @@ _known: list[tuple[float, list[PoolState]]] = []
 
 @functools.cache
 def config() -> SchedulerConfig:
-    """Return the scheduler's settings. The affinity filters decide nothing unless a request has their hint."""
-    return SchedulerConfig(
-        scheduler_default_filters=(*DEFAULT_FILTERS, 'DifferentBackendFilter', 'SameBackendFilter'),
-        scheduler_max_attempts=settings().scheduler_max_attempts,
-        report_max_age=settings().report_max_age,
-    )
+    """Return the scheduler's settings: Cinder's, unless ``SCHEDULER_OPTIONS`` names others.
+
+    The affinity filters are on: they decide nothing unless a request has their hint.
+    """
+    usual = {
+        'scheduler_default_filters': (*DEFAULT_FILTERS, 'DifferentBackendFilter', 'SameBackendFilter'),
+        'scheduler_max_attempts': settings().scheduler_max_attempts,
+        'report_max_age': settings().report_max_age,
+    }
+    return SchedulerConfig.from_options({**usual, **json.loads(settings().scheduler_options or '{}')})
 
 
 def forget() -> None:
@@ -39,6 +44,11 @@ def states(*, fresh: bool = False) -> list[PoolState]:
     if fresh or not _known or _known[0][0] < time.monotonic():
         _known[:] = [(time.monotonic() + TTL, _read())]
     return _known[0][1]
+
+
+def volume_counts() -> dict[str, int]:
+    """Return the number of volumes on each pool, as last read."""
+    return {state.host: state.record['volume_count'] for state in states()}
 
 
 def _read() -> list[PoolState]:
@@ -59,6 +69,7 @@ def _state(pool: Pool, service: Service | None) -> PoolState:
         'capabilities': {**pool.report, 'allocated_capacity_gb': pool.allocated_gb},
         'reported_at': pool.reported_at,
         'warning': pool.warning,
+        'volume_count': int(pool.volume_count),
         'disabled': service is not None and service.disabled,
         'frozen': service is not None and service.frozen,
         'up': service is None or service.backend_state != 'down',

@@ -16,7 +16,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, VolumeType, base
-from chalicelib.operations import common, holds, quotas, services, volume_types
+from chalicelib.operations import common, holds, quotas, scheduling, services, volume_types
 from chalicelib.rules import extra_specs, states
 
 
@@ -54,7 +54,22 @@ _TOO_SMALL: Mapping[str, str] = {
 }
 
 
-def create(
+def create(context: Context, **wanted: Any) -> Volume:
+    """Accept a volume and return its record; ``wanted`` and errors are those of ``prepare``, and OverQuota."""
+    volume, source = prepare(context, **wanted)
+    deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
+    quotas.commit(context.project_id, deltas, functools.partial(_write, volume, source), type_id=volume.volume_type_id)
+    common.send(context, 'create', volume)
+    return volume
+
+
+def dry_run(context: Context, **wanted: Any) -> dict[str, Any]:
+    """Say where the volume would go if it were asked for now; nothing is recorded, reserved or claimed."""
+    volume, _ = prepare(context, **wanted)
+    return scheduling.shown(context, scheduling.decide(volume, fresh=True))
+
+
+def prepare(
     context: Context,
     *,
     size: int | None,
@@ -70,10 +85,10 @@ def create(
     backup_id: str | None = None,
     image_id: str | None = None,
     group_id: str | None = None,
-) -> Volume:
-    """Accept a volume of ``size`` GiB (None: the source's) and return its record.
+) -> tuple[Volume, Source | None]:
+    """Return the record of a volume of ``size`` GiB (None: the source's), not written yet, and its source.
 
-    Raises NotFound for a source or type that is not there, Invalid for one that will not do, OverQuota.
+    Raises NotFound for a source or type that is not there, Invalid for one that will not do.
     """
     source = _source(
         context, snapshot_id=snapshot_id, source_volid=source_volid, backup_id=backup_id, image_id=image_id
@@ -95,10 +110,7 @@ def create(
         resource_backend=source.host if source else None,
         attempted=[],
     )
-    build = functools.partial(_write, volume, source)
-    quotas.commit(context.project_id, {'volumes': 1, 'gigabytes': gigabytes}, build, type_id=kind.id)
-    common.send(context, 'create', volume)
-    return volume
+    return volume, source
 
 
 def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Source | None:

@@ -13,7 +13,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
 from chalicelib.operations import common, holds, quotas, volume_types
-from chalicelib.operations.volume_creation import create
+from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states
 
 #: Since this microversion an attached volume may be extended.
@@ -297,6 +297,7 @@ __all__ = [
     'create',
     'delete',
     'delete_metadata',
+    'dry_run',
     'extend',
     'get',
     'is_not_migrating',

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from chalicelib import errors
 from chalicelib.models import Volume
-from chalicelib.operations import holds, messages
+from chalicelib.operations import holds, messages, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends
+from chalicelib.tasks import backends, placement
 from chalicelib.tasks.ownership import Payload, failure, ours, owned, row_of
 
 
@@ -21,15 +21,23 @@ def extend_volume(payload: Payload) -> None:
     driver = backends.driver(volume)
     if volume.attachments and not driver.capabilities.online_extend:
         raise errors.NoValidBackend(reason='The backend cannot extend a volume while it is attached: detach it first.')
+    _claim(volume, new_size)
+    driver.extend_volume(backends.volume_ref(volume), new_size)
+    volume = owned(Volume, payload)
+    holds.end(volume, ours(volume), states.PREVIOUS, actions=[Volume.size.set(new_size)], grown=True)
+
+
+def _claim(volume: Volume, new_size: int) -> None:
+    """Have the scheduler agree, and claim the growth, unless an earlier run has. Raises NoValidBackend."""
+    if new_size <= int(volume.claimed_gb or 0):
+        return
+    placement.check(volume, scheduling.spec_of(volume, 'extend_volume', new_size=new_size), str(volume.host))
     try:
         holds.claim_growth(volume, new_size, ours(volume))
     except holds.NoRoom:
         raise errors.NoValidBackend(
             reason=f'There is no room for {new_size - int(volume.size)} GiB more where the volume is.'
         ) from None
-    driver.extend_volume(backends.volume_ref(volume), new_size)
-    volume = owned(Volume, payload)
-    holds.end(volume, ours(volume), states.PREVIOUS, actions=[Volume.size.set(new_size)], grown=True)
 
 
 def cancel_extend(payload: Payload) -> None:

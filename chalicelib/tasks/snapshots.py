@@ -6,10 +6,10 @@ Payload of every task: action, resource, project_id, id, request_id.
 from __future__ import annotations
 
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import messages, quotas
+from chalicelib.operations import messages, quotas, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends
+from chalicelib.tasks import backends, placement
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 
@@ -17,6 +17,8 @@ def create_snapshot(payload: Payload) -> None:
     """Freeze the volume's data under the snapshot's name and make the record available, in one write."""
     snapshot = owned(Snapshot, payload)
     volume = Volume.find(snapshot.project_id, snapshot.volume_id)
+    # As in Cinder, the scheduler must find room for the volume's size; unlike a claim, that ends with the question.
+    placement.check(snapshot, scheduling.spec_of(volume, 'create_snapshot'), str(volume.host))
     update = backends.driver(volume).create_snapshot(backends.snapshot_ref(snapshot, volume))
     made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
     final = [*base.end_actions(snapshot, states.SNAPSHOT['create'].done), Snapshot.progress.set('100%')]

@@ -1,0 +1,113 @@
+"""Ask the scheduler: what a volume needs, what the filters must know of the world, and why nobody will take it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Volume, base
+from chalicelib.operations import pools, volume_types
+from chalicelib.scheduler import filter_scheduler
+from chalicelib.scheduler.decision import Decision, Removal
+from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
+
+#: Hints that name volumes, whose pools the affinity filters must know.
+AFFINITY_HINTS = ('different_host', 'same_host')
+
+#: Characters of an explanation that are kept: a record must not outgrow DynamoDB for a cloud of many pools.
+LONGEST_EXPLANATION = 30_000
+
+
+def decide(volume: Volume, *, fresh: bool) -> Decision:
+    """Decide where a new volume may go; nothing is claimed. ``fresh`` reads the pools, consistently."""
+    spec, states = new_volume(volume), pools.states(fresh=fresh)
+    return filter_scheduler.schedule(spec, states, pools.config(), facts=facts(volume), now=time.time())
+
+
+def new_volume(volume: Volume) -> RequestSpec:
+    """Return what the scheduler is asked for a volume that has no place yet."""
+    operation = volume.operation_facts()
+    attempted = tuple(attempt['host'] for attempt in operation.get('attempted', []))
+    zones = tuple(operation.get('availability_zones') or ())
+    return spec_of(
+        volume,
+        'create_volume',
+        availability_zone=None if zones else volume.availability_zone,
+        availability_zones=zones,
+        resource_backend=operation.get('resource_backend'),
+        scheduler_hints=operation.get('scheduler_hints') or {},
+        retry=Retry(len(attempted), attempted),
+    )
+
+
+def spec_of(volume: Volume, operation: str, type_id: str | None = None, **wanted: Any) -> RequestSpec:
+    """Return a request about a volume under the name of the scheduler's method; ``type_id``: another type's specs."""
+    kind = volume_types.by_id(type_id or volume.volume_type_id)
+    usual = {'size': int(volume.size), 'extra_specs': kind.extra_specs if kind else {}}
+    return RequestSpec(**{**usual, **wanted}, volume_properties=_properties(volume), operation=operation)
+
+
+def _properties(volume: Volume) -> dict[str, object]:
+    """What filter and goodness functions may read as ``volume.*``."""
+    names = ('size', 'availability_zone', 'user_id', 'project_id', 'metadata', 'volume_type_id', 'attach_status')
+    return {name: getattr(volume, name) for name in names}
+
+
+def facts(volume: Volume) -> Facts:
+    """Look up what filters and weighers ask for; other projects' volumes are invisible to hints."""
+    return Facts(volume_backends=_named_volumes(volume), volume_counts=pools.volume_counts())
+
+
+def _named_volumes(volume: Volume) -> Mapping[str, str]:
+    hints = volume.operation_facts().get('scheduler_hints') or {}
+    named = [id for hint in AFFINITY_HINTS for id in _listed(hints.get(hint))]
+    if not named:
+        return {}
+    found = Volume.batch_get([(volume.project_id, id) for id in dict.fromkeys(named)], consistent_read=True)
+    return {one.id: one.host for one in found if one.host}
+
+
+def _listed(hint: object) -> list[str]:
+    return [str(id) for id in hint] if isinstance(hint, list | tuple) else [str(hint)] if hint else []
+
+
+def shown(context: Context, decision: Decision) -> dict[str, Any]:
+    """Return {candidates, removed} as the caller may see them: names of pools are for administrators.
+
+    Others learn how good each candidate is and how many pools each filter removed for which reason.
+    """
+    if not context.is_admin:
+        return {
+            'candidates': [{'weight': weight} for _, weight in decision.candidates],
+            'removed': [
+                {'filter': one.filter, 'pools': len(one.pools), 'reason': one.reason} for one in decision.removed
+            ],
+        }
+    return {
+        'candidates': [{'host': name, 'weight': weight} for name, weight in decision.candidates],
+        'removed': [
+            {'filter': one.filter, 'pools': list(one.pools), 'reason': _in_full(one)} for one in decision.removed
+        ],
+    }
+
+
+def _in_full(removal: Removal) -> str:
+    return f'{removal.reason} ({removal.detail})' if removal.detail else removal.reason
+
+
+def refusal(record: base.StatefulRecord, decision: Decision, reason: str = '') -> errors.NoValidBackend:
+    """Return the error that tells users why, and note the whole story on the work under way, for its message.
+
+    ``reason`` replaces the decision's summary. A record that somebody else owns by now is left alone: its message is
+    not written either.
+    """
+    kind = type(record)
+    operation = {**(record.operation or {}), 'explanation': '\n'.join(decision.explain())[:LONGEST_EXPLANATION]}
+    try:
+        base.update(record, [kind.operation.set(operation), *base.touched(kind)], kind.owner == record.owner)
+    except (errors.StateChanged, errors.NotFound) as lost:
+        raise base.state_changed(record) from lost
+    return errors.NoValidBackend(reason=reason or decision.summary())

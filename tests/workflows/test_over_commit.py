@@ -1,0 +1,168 @@
+"""No over-commit: whatever the order in which creates reach the store, a pool promises no more than it has.
+
+Every create runs in a thread of its own and stops at each call to DynamoDB; a seeded hand says who goes on. So one
+seed replays one interleaving, and no two threads ever run at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pynamodb.connection import Connection
+
+from chalicelib import errors
+from chalicelib.models import Message, Pool, Volume
+from chalicelib.operations import pools
+from tests import invariants
+from tests.factories import context, create_volume
+from tests.workflows.crashes import Scenario, Stage
+from tests.world import World
+
+CREATES = 12
+
+#: Interleavings: SEEDS tests of ROUNDS each.
+SEEDS, ROUNDS = 4, 10
+
+
+class Turns:
+    """Lets one of several threads run at a time, and has another one drawn at each call to DynamoDB."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._gates: dict[int, threading.Semaphore] = {}
+        self._back = threading.Semaphore(0)
+
+    def run(self, works: list[Callable[[], None]]) -> None:
+        """Run all works to their end."""
+        threads = {index: threading.Thread(target=self._work, args=(index, work)) for index, work in enumerate(works)}
+        self._gates = {index: threading.Semaphore(0) for index in threads}
+        for thread in threads.values():
+            thread.start()
+        while threads:
+            drawn = self._chance.choice(list(threads))
+            self._gates[drawn].release()
+            self._back.acquire()
+            if not self._gates.get(drawn):
+                threads.pop(drawn).join()
+
+    def _work(self, index: int, work: Callable[[], None]) -> None:
+        threading.current_thread().name = str(index)
+        self._gates[index].acquire()
+        try:
+            work()
+        finally:
+            del self._gates[index]
+            self._back.release()
+
+    def give_way(self) -> None:
+        name = threading.current_thread().name
+        if name.isdigit():
+            self._back.release()
+            self._gates[int(name)].acquire()
+
+
+class OfThisProcess(threading.local):
+    """The pools that each thread remembers, as each Lambda function's process does."""
+
+    def __init__(self) -> None:
+        self._found: list[Any] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._found[index]
+
+    def __setitem__(self, index: slice, value: list[Any]) -> None:
+        self._found[index] = value
+
+    def clear(self) -> None:
+        self._found.clear()
+
+
+@contextlib.contextmanager
+def taking_turns(chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> Iterator[Turns]:
+    turns, call = Turns(chance), Connection._make_api_call
+
+    def stopping(connection: Connection, operation: str, *arguments: Any, **facts: Any) -> Any:
+        turns.give_way()
+        return call(connection, operation, *arguments, **facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, '_make_api_call', stopping)
+        patch.setattr(pools, '_known', OfThisProcess())
+        yield turns
+
+
+def waiting(world: World) -> list[dict[str, Any]]:
+    """Twelve volumes that wait for a place; the payloads of their executions."""
+    for number in range(CREATES):
+        create_volume(context(project_id=f'p{number}'), 1)
+    world.deliver()
+    payloads = [execution.payload for execution in world.executions.values()]
+    world.executions.clear()
+    return payloads
+
+
+def scheduling(world: World, payload: dict[str, Any], refused: list[str]) -> Callable[[], None]:
+    def work() -> None:
+        try:
+            world.work('schedule', payload)
+        except errors.NoValidBackend as error:
+            refused.append(error.message)
+
+    return work
+
+
+def resized(chance: random.Random, count: int) -> None:
+    """Give the volumes sizes that fit together about as often as not: there are pools of 20 and 100 GiB."""
+    for volume in Volume.scan():
+        volume.update(actions=[Volume.size.set(chance.choice((1, 5, 10, 20, 25, 50, 240 // count)))])
+
+
+@pytest.mark.parametrize('seed', range(SEEDS))
+def test_creates_in_any_order(seed: int, tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(Scenario('twelve', waiting, lambda world, made: None), monkeypatch)
+    for turn in range(ROUNDS):
+        chance = random.Random(f'{seed}/{turn}')
+        world, refused = stage.world_again(), []
+        count = chance.randint(2, CREATES)
+        payloads = chance.sample(stage.prepared, count)
+        resized(chance, count)
+        with taking_turns(chance, monkeypatch) as turns:
+            turns.run([scheduling(world, payload, refused) for payload in payloads])
+        judge([payload['id'] for payload in payloads], refused, f'seed {seed}, turn {turn}')
+
+
+def judge(asked: list[str], refused: list[str], where: str) -> None:
+    """Every pool promised what it had and no more; who was refused fits nowhere, and was told why."""
+    volumes = [volume for volume in Volume.scan() if volume.id in asked]
+    free = {}
+    for pool in Pool.scan():
+        mine = sum(volume.size for volume in volumes if volume.host == pool.id)
+        total = pool.report['total_capacity_gb']
+        assert mine <= total, where
+        assert (pool.allocated_gb, pool.claimable_gb, pool.in_transit_gb) == (mine, total - mine, mine), where
+        free[pool.id] = total - mine
+    homeless = [volume for volume in volumes if volume.host is None]
+    assert len(homeless) == len(refused), where
+    for volume in homeless:
+        assert volume.size > max(free.values()), where
+        assert volume.operation['explanation'], where
+    assert all('CapacityFilter removed 2 pools' in one or 'filled by other volumes' in one for one in refused), where
+
+
+def test_a_refusal_is_explained_in_full_to_administrators(world: World) -> None:
+    volume = create_volume(context(), 500)
+    world.settle()
+    invariants.check(world)
+    [message] = Message.scan()
+    assert message.resource_uuid == volume.id
+    assert 'cinderless@' not in message.user_message
+    assert 'CapacityFilter removed 2 pools: requested 500 GiB, at most 100 GiB free' in message.user_message
+    assert 'CapacityFilter removed cinderless@big#pool, cinderless@fast#pool' in message.explanation
