@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors conformance package lint docs clean
+.PHONY: help setup run test demo bench vectors conformance package lock lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,11 @@ vectors: setup  ## the scheduler against recorded answers (folder: SCHEDULER_VEC
 conformance: setup  ## the API against recorded facts (folders: API_FACTS, EDGE_VECTORS)
 	@$(PYTHON) -m tests.conformance
 
-package: setup  ## .build/template.json and .build/deployment.zip, ready to deploy
+package: setup  ## .build/template.json and its three archives, ready to deploy
 	@$(PYTHON) -m infra.package
+
+lock: setup  ## infra/layers/*.txt: the wheels of the layers, from requirements.txt
+	@$(PYTHON) -m infra.lock
 
 lint: setup  ## style and types
 	@$(VENV)/bin/ruff check .

@@ -1,15 +1,17 @@
-"""The deployable artefact: ``python -m infra.package`` writes ``.build/deployment.zip`` beside the templates.
+"""The deployable artefacts: ``python -m infra.package`` writes three archives beside ``.build/template.json``.
 
-It holds ``app.py``, ``chalicelib``, the two files of Chalice that run in Lambda, and the wheels of requirements.txt for
-the runtime that the template names, whatever interpreter this is. Two runs give the same bytes. Where that runtime's
-interpreter is installed, everything is compiled ahead: Lambda cannot write .pyc files, and would compile at each cold
-start. Deploy with ``aws cloudformation package`` and ``deploy`` (docs/operations.md).
+* ``functions.zip``: ``app.py`` and ``chalicelib``, compiled, the same for every function.
+* ``common.zip``: the layer of all functions: SDK, PynamoDB, the two files of Chalice that run in Lambda.
+* ``data.zip``: the layer of the workers: what is compiled and slow to load.
+
+Layers hold exactly the wheels of ``infra/layers/*.txt``, for the runtime that the template names, whatever interpreter
+this is. Two runs give the same bytes. Where that runtime's interpreter is installed, everything is compiled ahead:
+Lambda cannot write .pyc files, and would compile at each cold start.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,10 +19,9 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from infra import interpreter, smoke
+from infra.layers import LAYERS, fetch, unpack
 from infra.render import BUILD, ROOT, templates
-
-#: Lambda's platform; the second tag is for wheels that name a newer libc.
-PLATFORMS = ('manylinux2014_x86_64', 'manylinux_2_28_x86_64')
 
 #: Services whose descriptions botocore keeps in the artefact; all 400 of them would weigh 19 MB.
 SERVICES = (
@@ -38,56 +39,59 @@ SERVICES = (
     'xray',
 )
 
-#: Lambda's limit for an artefact, unzipped.
+#: What Lambda runs of Chalice; the rest is its command line.
+CHALICE = ('__init__.py', 'app.py')
+
+#: Our own code is small: a deploy that changes it alone uploads no more than this, in bytes.
+MAX_FUNCTIONS = 1024 * 1024
+
+#: Lambda's limit for a function with its layers, unzipped.
 MAX_UNZIPPED = 250 * 1024 * 1024
 
 #: ZIP's first moment: no build shows in the bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def main() -> None:
-    runtime = runtime_version()
-    code = BUILD / 'code'
-    shutil.rmtree(code, ignore_errors=True)
-    install_wheels(code, runtime)
-    trim_botocore(code / 'botocore' / 'data')
-    copy_source(code)
-    compile_ahead(code, runtime)
-    check_size(code)
-    write_zip(code, BUILD / 'deployment.zip')
-    size = (BUILD / 'deployment.zip').stat().st_size
-    print(f'{BUILD / "deployment.zip"}: {size / 1024**2:.1f} MiB for Python {runtime}')
-    print(f'{BUILD / "template.json"}: deploy with aws cloudformation package, then aws cloudformation deploy')
+def main() -> int:
+    templates()
+    runtime = interpreter.runtime()
+    python = interpreter.find(runtime)
+    if python is None:
+        print(f'python{runtime} is not here ({interpreter.ADVICE}): no .pyc files, cold starts take longer')
+    archives = build(BUILD, runtime, python)
+    for archive in archives:
+        print(f'{archive}: {archive.stat().st_size / 1024:,.0f} KiB')
+    print(f'unzipped, a worker with its layers: {unzipped(BUILD) / 1024**2:.1f} of {MAX_UNZIPPED // 1024**2} MiB')
+    smoke.run(python or sys.executable, BUILD)
+    print(f'every handler loads from the artefacts ({python or "not the runtime deployed: " + sys.executable})')
+    print(f'{BUILD / "template.json"}: make deploy uploads and deploys it')
+    return 0
 
 
-def runtime_version() -> str:
-    """'3.13' of the template's python3.13."""
-    template = json.loads((templates() / 'template.json').read_text())
-    return str(template['Globals']['Function']['Runtime']).removeprefix('python')
+def build(folder: Path, runtime: str, python: str | None) -> list[Path]:
+    """Make the archives in ``folder`` and return them. Raises ValueError for one that Lambda would refuse."""
+    trees = {name: folder / name for name in ('functions', *LAYERS)}
+    for tree in trees.values():
+        shutil.rmtree(tree, ignore_errors=True)
+    copy_source(trees['functions'])
+    for layer in LAYERS:
+        unpack(fetch(layer, runtime), trees[layer] / 'python')
+    trim_botocore(trees['common'] / 'python' / 'botocore' / 'data')
+    trim_chalice(trees['common'] / 'python' / 'chalice')
+    if python is not None:
+        for tree in trees.values():
+            compile_ahead(tree, python)
+    archives = [folder / f'{name}.zip' for name in trees]
+    for tree, archive in zip(trees.values(), archives, strict=True):
+        write_zip(tree, archive)
+    check_sizes(archives[0].stat().st_size, unzipped(folder))
+    return archives
 
 
-def install_wheels(code: Path, runtime: str) -> None:
-    """Unpack the pinned requirements for Lambda. Chalice comes apart: at run time it is two files."""
-    wanted = [line for line in _requirements() if not line.startswith('chalice=')]
-    platforms = [option for platform in PLATFORMS for option in ('--platform', platform)]
-    command = [sys.executable, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', '--target', str(code)]
-    command += [
-        '--only-binary=:all:',
-        '--implementation',
-        'cp',
-        '--python-version',
-        runtime,
-        '--no-compile',
-        *platforms,
-    ]
-    subprocess.run([*command, *wanted], check=True)  # noqa: S603
-
-
-def _requirements() -> Iterator[str]:
-    for line in (ROOT / 'requirements.txt').read_text().splitlines():
-        requirement = line.partition('#')[0].strip()
-        if requirement:
-            yield requirement
+def copy_source(tree: Path) -> None:
+    tree.mkdir(parents=True)
+    shutil.copy(ROOT / 'app.py', tree / 'app.py')
+    shutil.copytree(ROOT / 'chalicelib', tree / 'chalicelib', ignore=shutil.ignore_patterns('__pycache__'))
 
 
 def trim_botocore(data: Path) -> None:
@@ -97,45 +101,44 @@ def trim_botocore(data: Path) -> None:
             shutil.rmtree(folder)
 
 
-def copy_source(code: Path) -> None:
-    import chalice
-    import chalice.app
-
-    (code / 'chalice').mkdir()
-    for module in (chalice, chalice.app):
-        source = Path(inspect.getfile(module))
-        shutil.copy(source, code / 'chalice' / source.name)
-    shutil.copy(ROOT / 'app.py', code / 'app.py')
-    shutil.copytree(ROOT / 'chalicelib', code / 'chalicelib', ignore=shutil.ignore_patterns('__pycache__'))
+def trim_chalice(package: Path) -> None:
+    for path in package.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in CHALICE:
+            path.unlink()
 
 
-def compile_ahead(code: Path, runtime: str) -> None:
-    """Compile with checked-never hashes, so that the files' times do not matter in the artefact."""
-    interpreter = shutil.which(f'python{runtime}')
-    if interpreter is None or not _runs(interpreter):
-        print(f'python{runtime} is not here: the artefact holds no .pyc files, and cold starts take longer')
-        return
-    options = ['-m', 'compileall', '-q', '-j', '0', '-s', str(code), '--invalidation-mode', 'unchecked-hash']
-    subprocess.run([interpreter, *options, str(code)], check=True)  # noqa: S603
+def compile_ahead(tree: Path, python: str) -> None:
+    """Run ``bytecode.py`` there; without the columns of tracebacks, which would weigh more than the lines."""
+    alone = ['--alone'] if tree.name == 'functions' else []
+    command = [python, '-X', 'no_debug_ranges', str(ROOT / 'infra' / 'bytecode.py'), str(tree), *alone]
+    subprocess.run(command, check=True, env={**os.environ, 'PYTHONHASHSEED': '0'})  # noqa: S603
 
 
-def _runs(interpreter: str) -> bool:
-    return subprocess.run([interpreter, '-c', ''], capture_output=True, check=False).returncode == 0  # noqa: S603
+def unzipped(folder: Path) -> int:
+    """Bytes of the largest function, a worker, with both layers."""
+    return sum(path.stat().st_size for name in ('functions', *LAYERS) for path in files(folder / name))
 
 
-def check_size(code: Path) -> None:
-    """Raise ValueError when Lambda would refuse the artefact."""
-    size = sum(path.stat().st_size for path in code.rglob('*') if path.is_file())
-    if size > MAX_UNZIPPED:
-        raise ValueError(f'the artefact has {size} bytes unzipped, and Lambda takes {MAX_UNZIPPED}')
+def check_sizes(functions: int, whole: int) -> None:
+    """Raise ValueError when the functions' archive grew out of bounds, or Lambda would refuse a worker (bytes)."""
+    if functions > MAX_FUNCTIONS:
+        raise ValueError(f'functions.zip has {functions} bytes, more than {MAX_FUNCTIONS}: does it hold a package?')
+    if whole > MAX_UNZIPPED:
+        raise ValueError(f'a worker with its layers has {whole} bytes unzipped, and Lambda takes {MAX_UNZIPPED}')
 
 
-def write_zip(code: Path, target: Path) -> None:
+def files(tree: Path) -> Iterator[Path]:
+    return (path for path in sorted(tree.rglob('*')) if path.is_file())
+
+
+def write_zip(tree: Path, target: Path) -> None:
     """Sorted names, one date, one mode: the same input gives the same bytes."""
     unfinished = target.with_suffix('.new')
     with zipfile.ZipFile(unfinished, 'w', zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in code.rglob('*') if path.is_file()):
-            entry = zipfile.ZipInfo(str(path.relative_to(code)), EPOCH)
+        for path in files(tree):
+            entry = zipfile.ZipInfo(str(path.relative_to(tree)), EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
@@ -143,4 +146,4 @@ def write_zip(code: Path, target: Path) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -29,8 +29,8 @@ INPUTS = ('app.py', '.chalice/config.json', 'chalicelib/**/*.py', 'infra/*', 'st
 #: Region that the offline transform assumes; nothing in the result depends on it.
 REGION = 'us-east-1'
 
-#: Where the artefact stands in the SAM template (beside it), and a stand-in that the transform accepts.
-ARTEFACT, ARTEFACT_IN_S3 = './deployment.zip', 's3://artefacts/deployment.zip'
+#: Where the functions' archive stands in the SAM template (beside it), and a stand-in that the transform accepts.
+ARTEFACT, IN_S3 = './functions.zip', 's3://artefacts/'
 
 STAGE = 'prod'
 
@@ -120,7 +120,7 @@ def chalice_template() -> dict[str, Any]:
     builder = ResourceBuilder(ApplicationGraphBuilder(), DependencyBuilder(), BuildStage(steps))
     resources = builder.construct_resources(config, STAGE)
     template: dict[str, Any] = SAMTemplateGenerator(config, factory.create_package_options()).generate(resources)
-    for function in _functions(template):
+    for function in _serverless(template, 'Function'):
         del function['Properties']['Runtime']  # that of this interpreter; infra/functions.yaml says what is deployed
     return template
 
@@ -202,8 +202,9 @@ def plain_template(template: dict[str, Any]) -> dict[str, Any]:
 
     os.environ['AWS_DEFAULT_REGION'] = REGION
     copy = json.loads(json.dumps(template))
-    for function in _functions(copy):
-        function['Properties']['CodeUri'] = ARTEFACT_IN_S3
+    for kind, key in (('Function', 'CodeUri'), ('LayerVersion', 'ContentUri')):
+        for resource in _serverless(copy, kind):
+            resource['Properties'][key] = resource['Properties'][key].replace('./', IN_S3)
     plain: dict[str, Any] = transform(copy, {'AWS::Region': REGION}, _NoManagedPolicies())
     return plain
 
@@ -215,9 +216,9 @@ class _NoManagedPolicies:
         return {}
 
 
-def _functions(template: dict[str, Any]) -> list[dict[str, Any]]:
+def _serverless(template: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     resources: dict[str, Any] = template['Resources']
-    return [resource for resource in resources.values() if resource['Type'] == 'AWS::Serverless::Function']
+    return [resource for resource in resources.values() if resource['Type'] == f'AWS::Serverless::{kind}']
 
 
 if __name__ == '__main__':

@@ -25,6 +25,7 @@ HELD_BACK = (
     'AWS::ApiGateway::',
     'AWS::CloudWatch::Alarm',
     'AWS::Lambda::EventSourceMapping',
+    'AWS::Lambda::LayerVersion',
     'AWS::Lambda::Permission',
     'AWS::S3::BucketPolicy',
     'AWS::SQS::QueuePolicy',
@@ -32,7 +33,7 @@ HELD_BACK = (
     'AWS::StepFunctions::',
 )
 
-#: The code that moto is given: handlers are imported from the source tree.
+#: The code that moto is given: handlers and their packages are imported from the source tree and its environment.
 CODE = {'ZipFile': '# the handler runs in the local cloud'}
 
 
@@ -91,6 +92,7 @@ def for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
     for resource in kept.values():
         if resource['Type'] == 'AWS::Lambda::Function':
             resource['Properties']['Code'] = CODE
+            resource['Properties'].pop('Layers', None)
     rest = {key: value for key, value in template.items() if key in ('Parameters', 'Conditions')}
     return {'AWSTemplateFormatVersion': '2010-09-09', **rest, 'Resources': kept}
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from infra import package
+from infra import interpreter, layers, lock, package, smoke
 from infra.render import ROOT
 
 
@@ -45,16 +46,96 @@ def test_every_client_that_the_source_makes_is_kept() -> None:
     assert made <= set(package.SERVICES)
 
 
-def test_too_large_an_artefact_is_refused(tmp_path: Path) -> None:
-    with (tmp_path / 'large').open('wb') as file:
-        file.truncate(package.MAX_UNZIPPED + 1)
+def test_what_lambda_would_refuse_is_refused() -> None:
+    package.check_sizes(package.MAX_FUNCTIONS, package.MAX_UNZIPPED)
     with pytest.raises(ValueError, match=str(package.MAX_UNZIPPED)):
-        package.check_size(tmp_path)
+        package.check_sizes(0, package.MAX_UNZIPPED + 1)
+    with pytest.raises(ValueError, match=r'functions\.zip'):
+        package.check_sizes(package.MAX_FUNCTIONS + 1, 0)
 
 
-def test_source_is_taken_with_the_runtime_part_of_chalice(tmp_path: Path) -> None:
-    package.copy_source(tmp_path)
-    assert {path.name for path in (tmp_path / 'chalice').iterdir()} == {'__init__.py', 'app.py'}
-    assert (tmp_path / 'app.py').read_bytes() == (ROOT / 'app.py').read_bytes()
-    assert (tmp_path / 'chalicelib' / 'errors.py').exists()
+def test_our_source_is_taken_as_it_is(tmp_path: Path) -> None:
+    package.copy_source(tmp_path / 'functions')
+    assert (tmp_path / 'functions' / 'app.py').read_bytes() == (ROOT / 'app.py').read_bytes()
+    assert (tmp_path / 'functions' / 'chalicelib' / 'errors.py').exists()
     assert not list(tmp_path.rglob('__pycache__'))
+
+
+def test_of_chalice_two_files_run(tmp_path: Path) -> None:
+    package.trim_chalice(files(tmp_path, '__init__.py', 'app.py', 'config.py', 'cli/__init__.py'))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['__init__.py', 'app.py']
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real artefacts, compiled where the runtime's interpreter is."""
+    folder = tmp_path_factory.mktemp('artefacts')
+    package.build(folder, interpreter.runtime(), interpreter.find(interpreter.runtime()))
+    return folder
+
+
+@pytest.mark.xdist_group('artefacts')
+def test_every_handler_loads_from_the_artefacts(built: Path, tmp_path: Path) -> None:
+    """From the archives, unpacked as Lambda does: the layers in one folder, the functions in another."""
+    for name in ('functions', *layers.LAYERS):
+        with zipfile.ZipFile(built / f'{name}.zip') as archive:
+            archive.extractall(tmp_path / name)
+    smoke.run(interpreter.find(interpreter.runtime()) or sys.executable, tmp_path)
+
+
+@pytest.mark.xdist_group('artefacts')
+def test_the_artefacts_are_the_same_bytes_each_time(built: Path, tmp_path: Path) -> None:
+    package.build(tmp_path, interpreter.runtime(), interpreter.find(interpreter.runtime()))
+    for archive in built.glob('*.zip'):
+        assert (tmp_path / archive.name).read_bytes() == archive.read_bytes(), archive.name
+
+
+@pytest.mark.xdist_group('artefacts')
+def test_layers_hold_what_is_locked_and_functions_hold_no_package(built: Path) -> None:
+    assert {path.name for path in (built / 'functions').iterdir()} <= {'app.py', 'app.pyc', 'chalicelib'}
+    for layer in layers.LAYERS:
+        found = {path.name.partition('-')[0] for path in (built / layer / 'python').glob('*.dist-info')}
+        wanted = {line.partition('==')[0].replace('-', '_') for line in lines(layer)}
+        assert found == wanted
+
+
+@pytest.mark.xdist_group('artefacts')
+def test_a_handler_that_does_not_load_is_named(built: Path, tmp_path: Path) -> None:
+    for name in layers.LAYERS:
+        (tmp_path / name).symlink_to(built / name)
+    files(tmp_path, 'functions/app.py')
+    with pytest.raises(RuntimeError, match='api_handler does not load'):
+        smoke.run(interpreter.find(interpreter.runtime()) or sys.executable, tmp_path)
+
+
+def lines(layer: str) -> list[str]:
+    return [line for line in layers.locked(layer).read_text().splitlines() if not line.startswith('#')]
+
+
+def test_the_layers_are_locked_as_required() -> None:
+    """Every requirement in one layer, at its version and with a hash; a package in both would hide one of them."""
+    pinned = {layer: {line.partition(' ')[0] for line in lines(layer)} for layer in layers.LAYERS}
+    required = {line.lower() for line in lock.requirements()}
+    assert required <= pinned['common'] | pinned['data'], 'requirements.txt changed: run make lock'
+    assert {line.partition('==')[0] for line in required & pinned['data']} == set(lock.DATA)
+    assert not pinned['common'] & pinned['data']
+    assert all('--hash=sha256:' in line for layer in layers.LAYERS for line in lines(layer))
+
+
+def test_a_wheel_that_installs_more_than_packages_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / 'odd-1-py3-none-any.whl'
+    with zipfile.ZipFile(wheel, 'w') as archive:
+        archive.writestr('odd-1.data/data/etc/odd.conf', '')
+    with pytest.raises(ValueError, match=r'odd\.conf'):
+        layers.unpack([wheel], tmp_path / 'layer')
+
+
+def test_a_wheel_is_laid_out_with_its_licence_and_without_its_scripts(tmp_path: Path) -> None:
+    wheel = tmp_path / 'kind-1-py3-none-any.whl'
+    names = ['kind/__init__.py', 'kind-1.dist-info/METADATA', 'kind-1.dist-info/RECORD', 'kind-1.data/scripts/kind']
+    with zipfile.ZipFile(wheel, 'w') as archive:
+        for name in names:
+            archive.writestr(name, '')
+    layers.unpack([wheel], tmp_path / 'layer')
+    found = {str(path.relative_to(tmp_path / 'layer')) for path in (tmp_path / 'layer').rglob('*') if path.is_file()}
+    assert found == set(names[:2])

@@ -1,0 +1,60 @@
+"""The layers: their wheels, fetched once and checked by their hashes, and unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from infra.render import BUILD
+
+#: A file ``<layer>.txt`` beside this one says what each holds; ``make lock`` writes them.
+LAYERS = ('common', 'data')
+
+#: Lambda's platform; the second tag is for wheels that name a newer libc.
+PLATFORMS = ('manylinux2014_x86_64', 'manylinux_2_28_x86_64')
+
+
+def locked(layer: str) -> Path:
+    return Path(__file__).parent / f'{layer}.txt'
+
+
+def platform_options(runtime: str) -> list[str]:
+    """pip's options for wheels that run in Lambda, whatever interpreter and machine this is."""
+    platforms = [option for platform in PLATFORMS for option in ('--platform', platform)]
+    return ['--only-binary=:all:', '--implementation', 'cp', '--python-version', runtime, *platforms]
+
+
+def fetch(layer: str, runtime: str) -> list[Path]:
+    """Return the wheels of a layer, downloading them unless this very list was downloaded before.
+
+    pip refuses a wheel whose hash is not the locked one.
+    """
+    folder = BUILD / 'wheels' / hashlib.sha256(runtime.encode() + locked(layer).read_bytes()).hexdigest()[:16]
+    if not folder.exists():
+        unfinished = folder.with_suffix('.new')
+        shutil.rmtree(unfinished, ignore_errors=True)
+        command = [sys.executable, '-m', 'pip', 'download', '-q', '--disable-pip-version-check', '--no-deps']
+        command += ['--require-hashes', '--dest', str(unfinished), '-r', str(locked(layer)), *platform_options(runtime)]
+        subprocess.run(command, check=True)  # noqa: S603
+        unfinished.replace(folder)
+    return sorted(folder.glob('*.whl'))
+
+
+def unpack(wheels: list[Path], target: Path) -> None:
+    """Lay out wheels as Lambda imports them: packages and licences, no scripts and no record of the installation."""
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(target, [name for name in archive.namelist() if _is_wanted(name)])
+
+
+def _is_wanted(name: str) -> bool:
+    top, _, rest = name.partition('/')
+    if top.endswith('.data'):
+        if not rest.startswith('scripts/'):
+            raise ValueError(f'{name}: a wheel that installs more than packages and scripts; unpack it by pip')
+        return False
+    return not (top.endswith('.dist-info') and rest in {'RECORD', 'WHEEL', 'entry_points.txt', 'top_level.txt'})

@@ -1,0 +1,60 @@
+"""Do the artefacts run? Imports, from the unpacked archives and nothing else, all that each function can reach.
+
+Functions without the data layer must load without it; workers load everything. Imports are a fresh process per
+function, isolated from this machine's packages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from infra import interpreter
+
+#: Function -> (layers, what it imports when it runs; a package means all its modules).
+REACHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    'api_handler': (('common',), ('chalicelib.api', 'chalicelib.identity', 'chalicelib.clients')),
+    'start_workflow': (('common',), ('chalicelib.tasks.start',)),
+    'reconcile': (('common',), ('chalicelib.tasks.reconcile',)),
+    'report_pools': (('common',), ('chalicelib.tasks.report_pools',)),
+    'volume_worker': (('common', 'data'), ('chalicelib',)),
+    'backup_worker': (('common', 'data'), ('chalicelib',)),
+}
+
+#: Run in the other interpreter: handler and packages as arguments, sys.path in the first.
+_SCRIPT = """
+import importlib, json, pkgutil, sys
+path, handler, names = json.loads(sys.argv[1])
+sys.path[:0] = path
+import app
+assert callable(getattr(app, handler, None)) or handler == 'api_handler' and callable(app.app)
+for name in names:
+    found = importlib.import_module(name)
+    for module in pkgutil.walk_packages(getattr(found, '__path__', ()), name + '.'):
+        if not module.name.endswith('.__main__'):
+            importlib.import_module(module.name)
+"""
+
+#: Modules read these at their import, as in Lambda.
+ENVIRONMENT = {'AWS_DEFAULT_REGION': 'us-east-1', 'AWS_REGION': 'us-east-1', 'TABLE_PREFIX': 'smoke'}
+
+
+def run(python: str, folder: Path) -> None:
+    """Raise RuntimeError with the function's name and what the interpreter said, when one does not load."""
+    extra = () if is_deployed(python) else tuple(path for path in sys.path if path.endswith('site-packages'))
+    for handler, (layers, names) in REACHES.items():
+        path = [str(folder / 'functions'), *(str(folder / layer / 'python') for layer in layers), *extra]
+        script = [python, '-I', '-S', '-c', _SCRIPT, json.dumps([path, handler, names])]
+        answer = subprocess.run(  # noqa: S603
+            script, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
+        )
+        if answer.returncode != 0:
+            raise RuntimeError(f'{handler} does not load from {folder}:\n{answer.stderr}')
+
+
+def is_deployed(python: str) -> bool:
+    """Whether an interpreter is of the runtime deployed; for others the compiled wheels of the layers do not fit."""
+    return python == interpreter.find(interpreter.runtime())
