@@ -44,6 +44,7 @@ def start() -> None:
     lambda_backend.install()
     stepfunctions.install()
     install_guard()
+    fidelity.install_ebs()
     mock_aws(config=CONFIG).start()  # type: ignore[call-overload]  # the keys left out keep their defaults
     os.environ.update(ENVIRONMENT)  # moto puts its own credentials there
 
@@ -101,9 +102,9 @@ def _lock(call: Call) -> contextlib.AbstractContextManager[Any]:
 
 def _locked(stubber: Any, request: Any, call: Call) -> Answer | None:
     with _lock(call):
-        refused = fidelity.refusal(call)
-        if refused is not None:
-            return refused
+        ours = fidelity.instead(call) or fidelity.refusal(call)
+        if ours is not None:
+            return ours
         answer: Answer | None = stubber.unguarded(request)
         if answer is not None:
             fidelity.observe(call, answer)

@@ -26,6 +26,8 @@ class Call:
     path: str
     headers: Mapping[str, Any]
     body: bytes
+    #: The query string, as sent.
+    query: str = ''
 
     @classmethod
     def of(cls, request: Any) -> Call:
@@ -38,6 +40,7 @@ class Call:
             path=unquote(urlsplit(request.url).path),
             headers=headers,
             body=_bytes(request.body),
+            query=urlsplit(request.url).query,
         )
 
     def json(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local.calls import Answer, Call, json_error, xml_error
+from local.ebs import Ebs
 from local.settings import ACCOUNT, REGION
 from local.stepfunctions import MAX_PAYLOAD
 
@@ -27,6 +28,22 @@ TOKEN_LIFETIME = 600
 
 #: An execution's name: 1 to 80 characters, none of these.
 _BAD_NAME = re.compile(r'[\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]')
+
+
+#: EBS, once it is installed: it answers in moto's place.
+_ebs: list[Ebs] = []
+
+
+def install_ebs() -> None:
+    """Let volumes and snapshots be real and strict, as ``local/ebs`` has them."""
+    from local.ebs.moto import beside_moto
+
+    _ebs[:] = [beside_moto()]
+
+
+def instead(call: Call) -> Answer | None:
+    """The answer to a call that is none of moto's business."""
+    return _ebs[0].answer(call) if _ebs else None
 
 
 def refusal(call: Call) -> Answer | None:

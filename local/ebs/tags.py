@@ -1,0 +1,63 @@
+"""Tags: with a request that makes something, and on what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from local.ebs.cloud import Cloud, Refused, Snapshot, Tags, Volume
+from local.ebs.rules import MAX_TAGS
+
+
+def of_request(cloud: Cloud, parameters: Mapping[str, Any], resource: str) -> Tags:
+    """Tags that a request asks for. Raises Refused for those of another kind of resource."""
+    found: dict[str, str] = {}
+    for specification in parameters.get('TagSpecifications', []):
+        if specification.get('ResourceType') != resource:
+            kind = specification.get('ResourceType')
+            raise Refused(
+                'InvalidParameterValue', f"'{kind}' is not a valid taggable resource type for this operation."
+            )
+        found |= _checked(specification.get('Tags', []))
+    return Tags(found)
+
+
+def _checked(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    found = {tag['Key']: tag.get('Value', '') for tag in tags}
+    if len(found) > MAX_TAGS:
+        raise Refused('TagLimitExceeded', f'The maximum number of Tags is {MAX_TAGS}.')
+    for key, value in found.items():
+        if not 0 < len(key) <= 128 or len(value) > 256 or key.lower().startswith('aws:'):
+            raise Refused('InvalidParameterValue', f"Tag '{key}' is reserved, or its key or value is too long.")
+    return found
+
+
+def create(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    added = _checked(parameters['Tags'])
+    for one in _resources(cloud, parameters):
+        tags = one.tags.now | added
+        if len(tags) > MAX_TAGS:
+            raise Refused('TagLimitExceeded', f'The maximum number of Tags for a resource is {MAX_TAGS}.')
+        one.tags.change(tags, cloud.now(), cloud.now() + cloud.timing.visible)
+    return {}
+
+
+def delete(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A tag named with a value goes only if it has that value."""
+    gone = {tag['Key']: tag.get('Value') for tag in parameters.get('Tags', [])}
+    for one in _resources(cloud, parameters):
+        kept = {key: value for key, value in one.tags.now.items() if not _goes(gone, key, value)}
+        one.tags.change(kept if gone else {}, cloud.now(), cloud.now() + cloud.timing.visible)
+    return {}
+
+
+def _goes(gone: Mapping[str, str | None], key: str, value: str) -> bool:
+    return key in gone and gone[key] in (None, value)
+
+
+def _resources(cloud: Cloud, parameters: Mapping[str, Any]) -> list[Volume | Snapshot]:
+    return [cloud.volume(id) if id.startswith('vol-') else cloud.snapshot(id) for id in parameters['Resources']]
+
+
+def shown(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{'Key': key, 'Value': value} for key, value in tags.items()]

@@ -1,0 +1,100 @@
+"""A region's EBS for tests: the strict double behind HTTP, a clock that only sleeping moves, and clients."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from local.ebs import Ebs, Timing
+from local.http import Request, Response, Server
+
+REGION, ZONES = 'us-east-1', ('us-east-1a', 'us-east-1b')
+
+#: Times as AWS has them, in seconds; nobody waits for them.
+TIMES = Timing(volume=3, snapshot=30, modify=5, optimize=600, attach=2, detach=4, delete=2, visible=1)
+
+#: What the SDK is told.
+ENVIRONMENT = {
+    'AWS_ACCESS_KEY_ID': 'test',
+    'AWS_SECRET_ACCESS_KEY': 'test',
+    'AWS_DEFAULT_REGION': REGION,
+    'AWS_REGION': REGION,
+    'AWS_EC2_METADATA_DISABLED': 'true',
+}
+
+
+class Clock:
+    """Seconds since the epoch; they pass only by ``sleep``."""
+
+    def __init__(self) -> None:
+        self.time = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+class Region:
+    """``ebs`` is replaced for each test; server and clients stay."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.ebs = self.fresh()
+        self.server = Server(0, self._answer)
+        self.url = f'http://127.0.0.1:{self.server.port}'
+
+    def fresh(self, timing: Timing = TIMES) -> Ebs:
+        """An empty region."""
+        self.ebs = Ebs(ZONES, timing=timing, now=self.clock.now)
+        self.instance = self.ebs.add_instance('i-0123456789abcdef0', ZONES[0])
+        self.other_instance = self.ebs.add_instance('i-0123456789abcdef1', ZONES[0])
+        self.far_instance = self.ebs.add_instance('i-0123456789abcdef2', ZONES[1])
+        return self.ebs
+
+    def _answer(self, request: Request) -> Response:
+        return self.ebs(request)
+
+    @functools.cached_property
+    def ec2(self) -> Any:
+        return self._client('ec2')
+
+    @functools.cached_property
+    def direct(self) -> Any:
+        return self._client('ebs')
+
+    def _client(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.url,
+            aws_access_key_id='test',
+            aws_secret_access_key='test',
+            config=Config(retries={'total_max_attempts': 1}),
+        )
+
+
+@contextmanager
+def serving() -> Iterator[Region]:
+    """A region whose endpoint the SDK finds in the environment."""
+    region = Region()
+    region.server.start()
+    variables = {**ENVIRONMENT, 'AWS_ENDPOINT_URL_EC2': region.url, 'AWS_ENDPOINT_URL_EBS': region.url}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield region
+    finally:
+        region.server.stop()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
