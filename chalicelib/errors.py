@@ -211,6 +211,10 @@ class HostNotFound(NotFound):
     template = 'Host {id} could not be found.'
 
 
+class ClusterNotFound(NotFound):
+    template = 'Cluster {id} could not be found.'
+
+
 class MethodNotAllowed(CinderlessError):
     code = 405
     template = 'The method is not allowed.'

@@ -21,6 +21,8 @@ EXTENSIONS = {
     'os-extended-snapshot-attributes': (
         'ExtendedSnapshotAttributes', '2012-06-19', 'Project and progress of a snapshot.',
     ),
+    'capabilities': ('Capabilities', '2015-08-31', 'What a backend says of itself.'),
+    'os-hosts': ('Hosts', '2011-06-29', 'What lies on a backend, by project.'),
     'os-quota-class-sets': ('QuotaClasses', '2012-03-12', 'Default quotas.'),
     'os-quota-sets': ('Quotas', '2011-08-08', 'Quotas of a project.'),
     'os-services': ('Services', '2012-10-28', 'The services and their state.'),

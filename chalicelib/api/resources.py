@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from chalicelib.api import extra_specs, snapshot_metadata, type_encryption, volume_actions, volume_metadata
+from chalicelib.api import extra_specs, log_levels, snapshot_metadata, type_encryption, volume_actions, volume_metadata
 from chalicelib.api.attachments import attachments
 from chalicelib.api.availability_zones import availability_zones
 from chalicelib.api.backups import backups
+from chalicelib.api.capabilities import capabilities
+from chalicelib.api.clusters import clusters
 from chalicelib.api.default_types import default_types
 from chalicelib.api.extensions import extensions
+from chalicelib.api.hosts import hosts
 from chalicelib.api.limits import limits
 from chalicelib.api.messages import messages
 from chalicelib.api.qos_specs import qos_specs
@@ -19,9 +22,10 @@ from chalicelib.api.services import services
 from chalicelib.api.snapshots import snapshots
 from chalicelib.api.volume_types import volume_types
 from chalicelib.api.volumes import volumes
+from chalicelib.api.workers import workers
 
 #: Modules that add routes to a resource of another module.
-ADDITIONS = (volume_actions, volume_metadata, snapshot_metadata, extra_specs, type_encryption)
+ADDITIONS = (volume_actions, volume_metadata, snapshot_metadata, extra_specs, type_encryption, log_levels)
 
 RESOURCES: tuple[Resource, ...] = (
     volumes,
@@ -33,6 +37,10 @@ RESOURCES: tuple[Resource, ...] = (
     backups,
     availability_zones,
     services,
+    clusters,
+    hosts,
+    capabilities,
+    workers,
     scheduler_stats,
     limits,
     quota_sets,

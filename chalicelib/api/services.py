@@ -1,4 +1,7 @@
-"""Services (os-services): one per backend, and what an operator may do with them."""
+"""Services (os-services): one per backend, and what an operator may do with them.
+
+A verb that reaches a backend takes its host or, from 3.26, its cluster, which has the same name here.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.view import View, item
 from chalicelib.operations import services as operations
+from chalicelib.rules.microversions import Version
+from chalicelib.rules.policies import authorize
 
 services = Resource('os-services')
 
@@ -17,12 +22,17 @@ UPDATE = 'volume_extension:services:update'
 
 VOLUME_BINARY = 'cinder-volume'
 
-_SERVICE = {
-    'binary': p.NAME_REQUIRED,
+#: From here on a backend may be named by its cluster.
+BY_CLUSTER: Version = (3, 26)
+
+_BACKEND = {
     'host': {'type': ['string', 'null'], 'minLength': 1, 'maxLength': 255, 'pattern': r'^[a-zA-Z0-9-._#@:/+\[\]]*$'},
     'cluster': p.SHORT_TEXT,
-    'service': p.NAME_REQUIRED,
 }
+_SERVICE = {'binary': p.NAME_REQUIRED, **_BACKEND, 'service': p.NAME_REQUIRED}
+
+BACKEND = p.members(_BACKEND)
+FAILOVER = p.members({**_BACKEND, 'backend_id': p.SHORT_TEXT})
 
 SERVICE = p.members(_SERVICE)
 REASON = p.members({**_SERVICE, 'disabled_reason': {**p.NAME_REQUIRED, 'format': 'reason'}})
@@ -80,3 +90,33 @@ def _set_enabled(request: Request, enabled: bool, reason: str | None = None) -> 
     operations.set_enabled(request.context, host, binary, enabled, reason)
     status = 'enabled' if enabled else 'disabled'
     return {'host': host, 'service': service, 'binary': binary, 'status': status, 'disabled': not enabled}
+
+
+@services.put('/freeze', policy=UPDATE, schema=BACKEND)
+def freeze(request: Request) -> None:
+    authorize(request.context, 'volume:freeze_host')
+    operations.set_frozen(request.context, backend_of(request), True)
+
+
+@services.put('/thaw', policy=UPDATE, schema=BACKEND)
+def thaw(request: Request) -> None:
+    authorize(request.context, 'volume:thaw_host')
+    operations.set_frozen(request.context, backend_of(request), False)
+
+
+@services.put('/failover_host', policy=UPDATE, schema=FAILOVER, status=202)
+def failover_host(request: Request) -> None:
+    authorize(request.context, 'volume:failover_host')
+    operations.fail_over(request.context, backend_of(request), request.body.get('backend_id'))
+
+
+def backend_of(request: Request) -> str:
+    """The backend that the body names. Raises InvalidInput unless it names one, by one name."""
+    host, cluster = request.body.get('host'), request.body.get('cluster')
+    if request.version < BY_CLUSTER:
+        cluster, problem = None, 'Host field is missing.'
+    else:
+        problem = 'One and only one of cluster and host must be set.'
+    if bool(host) == bool(cluster):
+        raise errors.InvalidInput(reason=problem)
+    return str(host or cluster)

@@ -1,4 +1,4 @@
-"""What an operator sees of the backends: services, pools, availability zones."""
+"""What an operator sees of the backends, and says of them: services, pools, availability zones."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ ZONES_TTL = 60
 
 VOLUME_BINARY = 'cinder-volume'
 
+#: Seconds that frozen backends are remembered.
+FROZEN_TTL = 5
+
 _zones: list[tuple[float, dict[str, bool]]] = []
+_frozen: list[tuple[float, frozenset[str]]] = []
 
 
 def forget() -> None:
-    """Read the zones again at their next use."""
+    """Read zones and frozen backends again at their next use."""
     _zones.clear()
+    _frozen.clear()
 
 
 def list_(context: Context, host: str | None = None, binary: str | None = None) -> list[dict[str, Any]]:
@@ -45,6 +50,7 @@ def _row(service: Service) -> dict[str, Any]:
         'host': service.host,
         'zone': service.availability_zone,
         'uuid': service.uuid,
+        'created_at': service.created_at,
         'status': 'disabled' if service.disabled else 'enabled',
         'state': 'up' if is_up(service) else 'down',
         'updated_at': service.heartbeat_at,
@@ -53,7 +59,7 @@ def _row(service: Service) -> dict[str, Any]:
         'backend_state': service.backend_state,
         'replication_status': 'disabled',
         'active_backend_id': None,
-        'cluster': None,
+        'cluster': service.host if service.binary == VOLUME_BINARY else None,
     }
 
 
@@ -80,6 +86,48 @@ def set_enabled(context: Context, host: str, binary: str, enabled: bool, reason:
     return _row(service)
 
 
+def set_frozen(context: Context, host: str, frozen: bool) -> None:
+    """Freeze a backend (nothing is made, changed or removed there), or thaw it.
+
+    Raises ServiceNotFoundOnHost, or InvalidInput for one that is in that state already.
+    """
+    actions = [Service.frozen.set(frozen), Service.disabled.set(frozen), *base.touched(Service)]
+    actions.append(Service.disabled_reason.set('frozen') if frozen else Service.disabled_reason.remove())
+    try:
+        base.update(Service(base.GLOBAL, f'{VOLUME_BINARY}:{host}'), actions, Service.frozen == (not frozen))
+    except errors.NotFound:
+        raise errors.ServiceNotFoundOnHost(binary=VOLUME_BINARY, host=host) from None
+    except errors.StateChanged:
+        raise errors.InvalidInput(reason=f'frozen of service {host} must be {not frozen} for this.') from None
+    pool_states.forget()
+    forget()
+
+
+def fail_over(context: Context, host: str, target: str | None) -> None:
+    """Refuse: no driver here replicates, and a fail-over to nowhere would only take the volumes away.
+
+    Raises ServiceNotFoundOnHost or, as Cinder does for a backend without replication, InvalidInput.
+    """
+    if not any(row['host'] == host for row in list_(context, host, VOLUME_BINARY)):
+        raise errors.ServiceNotFoundOnHost(binary=VOLUME_BINARY, host=host)
+    raise errors.InvalidInput(
+        reason=f'replication_status in service {host} must be enabled or failed-over and must be up to failover.'
+    )
+
+
+def refuse_frozen(host: str | None) -> None:
+    """Raise InvalidInput when the backend of ``host@backend#pool`` is frozen; noticed within ``FROZEN_TTL`` seconds."""
+    if host and pool_states.backend(host) in _frozen_hosts():
+        raise errors.InvalidInput(reason='Modification operations are not allowed on frozen storage backends.')
+
+
+def _frozen_hosts() -> frozenset[str]:
+    if not _frozen or _frozen[0][0] < time.monotonic():
+        found = frozenset(service.host for service in base.every(Service, base.GLOBAL) if service.frozen)
+        _frozen[:] = [(time.monotonic() + FROZEN_TTL, found)]
+    return _frozen[0][1]
+
+
 def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[dict[str, Any]]:
     """Return {name, capabilities} of the pools that work (Cinder's get_pools); without ``detail`` only names.
 
@@ -90,7 +138,23 @@ def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[di
     volume_type = volume_types.find(context, type_name) if type_name else None
     spec = RequestSpec(size=None, extra_specs=volume_type.extra_specs) if volume_type else None
     found = filter_scheduler.get_pools(pool_states.states(fresh=True), pool_states.config(), wanted, spec)
-    return found if detail else [{'name': pool['name']} for pool in found]
+    return [
+        pool | {'capabilities': _plain(pool['capabilities'])} if detail else {'name': pool['name']} for pool in found
+    ]
+
+
+def _plain(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report whose protocol is one text, where the backend told several spellings of it."""
+    protocol = report.get('storage_protocol')
+    return {**report, 'storage_protocol': protocol[0]} if isinstance(protocol, list) and protocol else dict(report)
+
+
+def capabilities(context: Context, host: str) -> dict[str, Any]:
+    """Return what the backend ``host@backend`` last said of itself; raises NotFound."""
+    if not any(row['binary'] == VOLUME_BINARY for row in list_(context, pool_states.backend(host))):
+        raise errors.NotFound(f"Can't find service: {host}")
+    reports = [pool for pool in pool_states.states(fresh=True) if host in {pool.name, pool_states.backend(pool.name)}]
+    return _plain(reports[0].capabilities if reports else {})
 
 
 def availability_zones(context: Context) -> list[tuple[str, bool]]:

@@ -12,7 +12,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import common, quotas, volumes
+from chalicelib.operations import common, quotas, services, volumes
 from chalicelib.rules import states
 
 #: Since this microversion a snapshot of an attached volume needs no ``force``.
@@ -56,6 +56,7 @@ def create(
     volume = volumes.get(context, volume_id)
     allowed = ('available', 'in-use') if force or context.microversion >= SNAPSHOT_IN_USE else ('available',)
     _check_volume(volume, allowed)
+    services.refuse_frozen(volume.host)
     snapshot = _record(context, volume)
     snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata or {})
     build = functools.partial(_write, snapshot, volume, allowed)
@@ -159,6 +160,7 @@ def delete_metadata(context: Context, id: str, key: str) -> None:
 def delete(context: Context, id: str, *, force: bool = False) -> None:
     """Accept the removal of a snapshot that is in no group snapshot and that nobody reads; ``force``: in any status."""
     snapshot = get(context, id)
+    services.refuse_frozen(snapshot.host)
     action = 'force_delete' if force else 'delete'
     row = states.SNAPSHOT[action]
     operation = common.operation(action, row)

@@ -12,7 +12,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
-from chalicelib.operations import common, holds, quotas, volume_types
+from chalicelib.operations import common, holds, quotas, services, volume_types
 from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states
 
@@ -131,6 +131,7 @@ def delete(context: Context, id: str, *, cascade: bool = False, force: bool = Fa
     volume = get(context, id)
     if not volume.host:
         return _forget(volume)
+    services.refuse_frozen(volume.host)
     if cascade:
         _check_snapshots(volume, force)
     action = 'force_delete' if force else 'delete'
@@ -220,6 +221,7 @@ def extend(context: Context, id: str, new_size: int) -> None:
             reason=f'New size for extend must be greater than current size. '
             f'(current: {volume.size}, extended: {new_size}).'
         )
+    services.refuse_frozen(volume.host)
     kind = volume_types.by_id(volume.volume_type_id)
     if kind:
         extra_specs.check_size(kind.extra_specs, kind.name, new_size)

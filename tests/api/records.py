@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from chalicelib.models import Attachment, Backup, Message, QosSpecs, Service, Snapshot, Volume, VolumeType, base
+from chalicelib.models import Attachment, Backup, Message, Pool, QosSpecs, Service, Snapshot, Volume, VolumeType, base
 
 HOST = 'host@lvm#pool'
 
@@ -160,6 +160,20 @@ class Records:
         service = Service(base.GLOBAL, **(usual | facts))
         service.save()
         return service
+
+    def pool(self, id: str = HOST, **facts: Any) -> Pool:
+        """A pool as its backend's report left it."""
+        from chalicelib.operations import pools
+
+        report = {
+            'total_capacity_gb': 10, 'free_capacity_gb': 10, 'allocated_capacity_gb': 0, 'storage_protocol': 'iSCSI',
+            'vendor_name': 'v', 'volume_backend_name': 'lvm', 'driver_version': '1', 'backend_state': 'up',
+        }  # fmt: skip
+        usual = {'created_at': base.now(), 'availability_zone': 'nova', 'report': report, 'reported_at': base.now()}
+        pool = Pool(base.GLOBAL, id, claimable_gb=10, **(usual | facts))
+        pool.save()
+        pools.forget()
+        return pool
 
     def _saved(self, kind: Any, facts: dict[str, Any]) -> Any:
         record = kind(facts.pop('project_id', self.project), facts.pop('id', str(uuid.uuid4())), **facts)

@@ -13,7 +13,9 @@ from tests.conformance.facts import Checks, Entry, entries, version
 from tests.conformance.world import World, send
 
 #: Maps whose keys are the backend's or the user's: what the facts name there are examples.
-FREE = re.compile(r'(connection_info|capabilities|metadata|extra_specs|volume_image_metadata|save_volume_id)(\..*)?$')
+FREE = re.compile(
+    r'(connection_info|capabilities|levels|metadata|extra_specs|volume_image_metadata|save_volume_id)(\..*)?$'
+)
 
 #: Entries whose body is a bare pair, or not below a version.
 UNNAMED = ('GET /', 'GET /types/{type_id}/extra_specs/{id}', 'PUT /types/{type_id}/extra_specs/{id}')

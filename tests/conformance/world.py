@@ -64,6 +64,7 @@ MAKERS: dict[str, Callable[[World], Any]] = {
     'messages': lambda world: world.make.message(),
     'types': lambda world: world.make.type(extra_specs={'k': 'v', 'multiattach': '<is> False'}),
     'qos-specs': lambda world: world.make.qos_specs(specs={'k': 'v'}),
+    'pools': lambda world: world.make.pool(f'{world.one("services").host}#pool'),
     'services': lambda world: world.make.service(f'h{uuid.uuid4().hex[:8]}@lvm'),
 }
 
@@ -74,6 +75,9 @@ PATH_VALUES: dict[str, Callable[[World], str]] = {
     'encryption': lambda world: 'encryption_key_id',
     'os-quota-sets': lambda world: world.project,
     'default-types': lambda world: world.project,
+    'clusters': lambda world: world.one('services').host,
+    'os-hosts': lambda world: world.one('services').host,
+    'capabilities': lambda world: world.one('pools').id.partition('#')[0],
     'os-quota-class-sets': lambda world: f'class-{world.project}',
     'extensions': lambda world: 'backups',
 }
@@ -120,6 +124,8 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'name': lambda world: f'n-{uuid.uuid4().hex[:8]}',
     'host': lambda world: world.one('services').host,
     'binary': lambda world: 'cinder-volume',
+    'level': lambda world: 'WARNING',
+    'prefix': lambda world: 'chalicelib',
     'disabled_reason': lambda world: 'r',
     'provider': lambda world: 'luks',
     'cipher': lambda world: 'aes-xts-plain64',
@@ -145,6 +151,11 @@ NEEDED = {
     'PUT /backups/{id}': ('backup.name',),
     'PUT /types/{id}': ('volume_type.name',),
     'PUT /os-services/enable': ('host',),
+    'PUT /os-services/freeze': ('host',),
+    'PUT /os-services/thaw': ('host',),
+    'PUT /os-services/failover_host': ('host',),
+    'PUT /os-services/set-log': ('level',),
+    'PUT /os-services/get-log': ('binary', 'prefix'),
     'PUT /os-services/disable': ('host',),
     'PUT /os-services/disable-log-reason': ('host', 'disabled_reason'),
     'POST /attachments': ('attachment.connector',),
@@ -199,6 +210,16 @@ def _put(body: dict[str, Any], field: dict[str, Any], world: World) -> None:
         body[last] = None if field.get('type') is None else 'x'
 
 
+#: Bodies that a schema's required members do not make, or whose names mean something else than elsewhere.
+BODIES: dict[str, Callable[[World], Any]] = {
+    'POST /types/{id}/action removeProjectAccess': lambda world: {
+        'removeProjectAccess': {'project': world.one('project')}
+    },
+    'PUT /clusters/enable': lambda world: {'name': world.one('services').host},
+    'PUT /clusters/disable': lambda world: {'name': world.one('services').host, 'disabled_reason': 'r'},
+    'POST /workers/cleanup': lambda world: {},
+}
+
 #: What the facts' request had in its query.
 QUERIES: dict[str, Callable[[World], str]] = {
     'GET /scheduler-stats/get_pools': lambda world: '?detail=true',
@@ -235,6 +256,11 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
                                                                   ('snapshots', 'backups', 'messages')]),
     (r'GET /attachments(/detail)?', lambda world: world.one('attachments')),
     (r'GET /os-services', lambda world: world.one('services')),
+    (r'PUT /os-services/thaw', lambda world: world.set('services', world.make.service(
+        f'h{uuid.uuid4().hex[:8]}@lvm', frozen=True, disabled=True))),
+    (r'GET /(clusters|os-hosts)(/.*)?', lambda world: world.one('services')),
+    (r'GET /os-hosts/{id}', lambda world: world.make.volume(host=f'{world.one("services").host}#pool')),
+    (r'GET /scheduler-stats/get_pools', lambda world: world.one('pools')),
     (r'PUT /os-services.*', lambda world: world.one('services')),
     (r'GET /attachments/{id}', _attached),
     (r'GET /qos-specs(/{id}/(dis)?associat.*)?', lambda world: associated(world)),
@@ -279,8 +305,6 @@ def _forget_types() -> None:
 def send(world: World, entry: Entry, role: str, at: str) -> Answer:
     """A valid request of this entry."""
     ready(world, entry)
-    body = body_of(world, entry, at)
-    if entry['id'].endswith('removeProjectAccess'):
-        body = {'removeProjectAccess': {'project': world.one('project')}}
+    body = BODIES[entry['id']](world) if entry['id'] in BODIES else body_of(world, entry, at)
     path = path_of(world, entry['path']) + QUERIES.get(entry['id'], lambda _: '')(world)
     return world.caller(role).request(entry['method'], path, body, at=at)

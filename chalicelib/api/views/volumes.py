@@ -73,7 +73,7 @@ VOLUME = View(
     field('shared_targets', lambda volume, request: volume.shared_targets is not False, since='3.48', until='3.68'),
     attribute('shared_targets', since='3.69'),
     attribute('service_uuid', since='3.48'),
-    nothing('cluster_name', since='3.61', admin_only=True),
+    field('cluster_name', lambda volume, request: volume.backend or None, since='3.61', admin_only=True),
     attribute('volume_type_id', since='3.63'),
     attribute('consumes_quota', since='3.65'),
 )
