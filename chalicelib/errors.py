@@ -110,6 +110,10 @@ class InvalidConnector(Invalid):
     template = "Connector doesn't have required information: {missing}"
 
 
+class InvalidHost(Invalid):
+    template = 'Invalid host: {reason}'
+
+
 class ManageExistingInvalidReference(Invalid):
     template = 'Manage existing volume failed due to invalid backend reference {existing_ref}: {reason}'
 
@@ -390,6 +394,12 @@ class VolumeIsBusy(DriverError):
 
 class SnapshotIsBusy(DriverError):
     template = 'Snapshot {id} is busy on its backend: {reason}'
+
+
+class VolumeMigrationFailed(DriverError):
+    """The move cannot be done; the volume stays as and where it is."""
+
+    template = 'Volume migration failed: {reason}'
 
 
 class NotSupported(DriverError):

@@ -162,6 +162,10 @@ class DiskDriver(FakeDriver):
         self.disks.setdefault(snapshot.name, source.copy(source.size))
         return update
 
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+        super().revert_to_snapshot(volume, snapshot)
+        self.disks[volume.name] = self.disks[snapshot.name].copy(volume.size * GIB)
+
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         if self.store.paths.get(snapshot.name):
             raise errors.SnapshotIsBusy(id=snapshot.id, reason='it has a path')
@@ -208,6 +212,10 @@ class DiskBackends(FakeBackends):
         return DiskDriver(backend, self._data.disks[backend.host], zeroed=self._data.zeroed)
 
 
+def _name(record: Any) -> str:
+    return f'{record.resource}-{getattr(record, "name_id", None) or record.id}'
+
+
 class Data:
     """Disks by backend and name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
 
@@ -237,7 +245,7 @@ class Data:
     def of(self, record: Any) -> Disk:
         """The disk behind a volume's or snapshot's record."""
         host = str(record.reload().host)
-        return self.disks[host.partition('#')[0]][f'{record.resource}-{record.id}']
+        return self.disks[host.partition('#')[0]][_name(record.reload())]
 
     def objects(self) -> list[str]:
         """Keys of all that is stored, whatever the prefix."""

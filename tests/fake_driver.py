@@ -34,6 +34,9 @@ class Backend:
     pools: dict[str, int]
     availability_zone: str = 'nova'
     online_extend: bool = True
+    revert: bool = False
+    #: 'done' or 'refused': what the driver's retype makes of a change; '' for a driver without.
+    retype: str = ''
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
     paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
     faults: dict[str, list[Exception | None]] = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
@@ -64,7 +67,13 @@ class FakeDriver(Driver):
         super().__init__(backend.host, {})
         self.store = backend
         self.capabilities = Capabilities(
-            'iSCSI', snapshot_attached=True, clone=True, online_extend=backend.online_extend, multiattach=True
+            'iSCSI',
+            snapshot_attached=True,
+            clone=True,
+            revert=backend.revert,
+            retype=bool(backend.retype),
+            online_extend=backend.online_extend,
+            multiattach=True,
         )
 
     @contextlib.contextmanager
@@ -157,6 +166,16 @@ class FakeDriver(Driver):
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         with self._verb('delete_snapshot', snapshot.name) as store:
             store.objects.pop(snapshot.name, None)
+
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+        with self._verb('revert_to_snapshot', volume.name) as store:
+            self._require(store, snapshot.name)
+            self._require(store, volume.name)
+
+    def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
+        with self._verb('retype', volume.name) as store:
+            self._require(store, volume.name)
+            return {} if store.retype == 'done' else None
 
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'

@@ -9,7 +9,7 @@ from chalicelib.api import parameters as p
 from chalicelib.api.request import Request
 from chalicelib.api.schemas import volumes as schemas
 from chalicelib.api.volumes import volumes
-from chalicelib.operations import legacy_attachments
+from chalicelib.operations import legacy_attachments, moves, reverts
 from chalicelib.operations import volumes as operations
 from chalicelib.rules.policies import authorize
 
@@ -22,6 +22,45 @@ ADMIN_ACTION = 'volume_extension:volume_admin_actions'
 @volumes.action('os-extend', policy='volume:extend', schema=schemas.EXTEND)
 def extend(request: Request, id: str) -> None:
     operations.extend(request.context, id, p.size(request.body['new_size']))
+
+
+@volumes.action('os-retype', policy='volume:retype', schema=schemas.RETYPE)
+def retype(request: Request, id: str) -> None:
+    body = request.body
+    moves.retype(request.context, id, body['new_type'], body.get('migration_policy') or 'never')
+
+
+@volumes.action('revert', policy='volume:revert_to_snapshot', schema=schemas.REVERT, since='3.40', hides=False)
+def revert(request: Request, id: str) -> None:
+    reverts.revert(request.context, id, request.body.get('snapshot_id'))
+
+
+@volumes.action('os-migrate_volume', policy=f'{ADMIN_ACTION}:migrate_volume', schema=schemas.MIGRATE, until='3.15')
+@volumes.action(
+    'os-migrate_volume', policy=f'{ADMIN_ACTION}:migrate_volume', schema=schemas.MIGRATE_CLUSTER, since='3.16'
+)
+def migrate(request: Request, id: str) -> None:
+    body = request.body
+    moves.migrate(
+        request.context,
+        id,
+        host=body.get('host'),
+        cluster=body.get('cluster'),
+        force_host_copy=p.is_yes(body.get('force_host_copy', False)),
+        lock_volume=p.is_yes(body.get('lock_volume', False)),
+    )
+
+
+@volumes.action(
+    'os-migrate_volume_completion',
+    policy=f'{ADMIN_ACTION}:migrate_volume_completion',
+    schema=schemas.MIGRATE_COMPLETION,
+    status=200,
+)
+def migrate_completion(request: Request, id: str) -> dict[str, Any]:
+    body = request.body
+    failed = body.get('error') not in (None, False, '', *p.NO)
+    return {'save_volume_id': moves.complete_migration(request.context, id, body['new_volume'], failed)}
 
 
 @volumes.action('os-reserve', policy=f'{ACTION}:reserve', schema=p.ANYTHING)

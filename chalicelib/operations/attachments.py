@@ -27,7 +27,7 @@ from chalicelib.models import Attachment, Volume, base
 from chalicelib.operations import common, messages, volumes
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
-from chalicelib.rules.states import ATTACHABLE, status_after_detach
+from chalicelib.rules.states import ATTACHABLE, NOT_MIGRATING, status_after_detach
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,15 @@ def create(
         raise
 
 
+def check_not_moving(volume: Volume) -> None:
+    """Raise InvalidVolume while the volume's data is copied elsewhere: what a server writes now would be lost."""
+    if volume.migration_status not in NOT_MIGRATING:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} is being migrated; attach it when that is done.')
+
+
 def _reserve(volume: Volume, attachment: Attachment) -> Change:
     _check_no_error(volume, 'created', errors.InvalidVolume)
+    check_not_moving(volume)
     allowed = [status for status in RESERVABLE if volume.multiattach or status in ATTACHABLE]
     if volume.status in allowed:
         return Change('put', [], _linked(volume, attachment, _status_of(attachment)))

@@ -1,7 +1,8 @@
 """What a volume holds of others while work is under way, and how it is given back: exactly once, with the status.
 
 * of its pool: a claim (``claimed_gb``), and the part of it that is in transit (``in_transit_gb``);
-* of its project's quota: its size, and during an extension ``reserved_gb`` more;
+* of its project's quota: its size, during an extension ``reserved_gb`` more, and during a retype its number and size
+  in the counters of the new type (``reserved_type_id``);
 * of the source that it is made from: one of the source's readers (``reading``).
 
 The volume's own attributes say what it holds, so one transaction changes both sides, under the condition that the
@@ -18,7 +19,9 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.models import Pool, Snapshot, Volume, base
-from chalicelib.operations import quotas
+from chalicelib.operations import common, quotas
+from chalicelib.rules import quotas as rules
+from chalicelib.rules import states
 from chalicelib.rules.states import REMOVED
 
 #: Records that a volume may be made from.
@@ -94,16 +97,19 @@ def end(
     keep_gb: int | None = None,
     in_transit: bool = False,
     grown: bool = False,
+    retyped: bool = False,
+    leaves: bool = False,
 ) -> None:
     """End what is under way: the status, and all that the volume holds for it, in one transaction.
 
     ``status`` may be REMOVED. ``keep_gb``: what stays claimed (None: all). ``in_transit``: leave the claim in transit,
-    since nobody knows what the backend has. ``grown``: an extension's quota becomes the volume's, instead of being
-    given back. Raises StateChanged when somebody else ended it.
+    since nobody knows what the backend has. ``grown``, ``retyped``: what an extension or retype holds of the quota
+    becomes the volume's, instead of being given back. ``leaves``: the data stays on the backend, so no room comes
+    back. Raises StateChanged when somebody else ended it.
     """
     keep = _kept(volume, status, keep_gb)
     source = _source(volume)
-    usage, reserved = _quota(volume, removed=status == REMOVED, grown=grown)
+    usage, reserved = _quota(volume, removed=status == REMOVED, grown=grown, retyped=retyped)
 
     def build(transaction: base.Transaction) -> None:
         if status == REMOVED:
@@ -113,11 +119,56 @@ def end(
             final = [*base.end_actions(volume, status), *kept, *_let_go(volume), *actions]
             _update(transaction, volume, final, held & _unmoved(volume))
         if volume.host and not in_transit:
-            _settle_pool(transaction, volume, keep)
+            _settle_pool(transaction, volume, keep, leaves=leaves)
         if source is not None:
             _leave(transaction, source)
 
-    quotas.commit(volume.project_id, usage, build, type_id=volume.volume_type_id, reserved=reserved)
+    quotas.commit(volume.project_id, usage, build, reserved=reserved)
+
+
+def adopt(volume: Volume, size: int, actions: list[Action], held: Condition) -> None:
+    """Count an existing object of ``size`` GiB: on its pool, which reported it as used already, and in the quota."""
+    claimed = [Volume.claimed_gb.set(size), Volume.size.set(size), *actions, *base.touched(Volume)]
+
+    def build(transaction: base.Transaction) -> None:
+        _update(transaction, volume, claimed, held & _unmoved(volume))
+        _change_pool(transaction, volume, [Pool.allocated_gb.add(size), Pool.volume_count.add(1)])
+
+    quotas.commit(volume.project_id, {'gigabytes': size}, build, type_id=volume.volume_type_id)
+
+
+def swap(volume: Volume, target: Volume, conditions: tuple[Condition, Condition], actions: list[Action]) -> None:
+    """Let the volume be where its data was copied to, and the target where it was, to be removed; one transaction.
+
+    ``conditions``: that each is still held. ``actions`` are more of the volume's. A retype's quota becomes its own.
+    """
+    held, received = conditions
+    usage, reserved = _quota(volume, removed=False, grown=False, retyped=True)
+    row = states.VOLUME['force_delete']
+    operation = {'action': 'force_delete', 'machine': row.machine, 'attempt': 0}
+    leaving = [*base.begin_actions(Volume, row, str(target.owner), operation), Volume.migration_status.set('deleting')]
+
+    def build(transaction: base.Transaction) -> None:
+        moved = [*base.end_actions(volume, states.PREVIOUS), *_place_of(target), *_let_go(volume), *actions]
+        _update(transaction, volume, moved, held & _unmoved(volume))
+        _update(transaction, target, [*leaving, *_place_of(volume)], received & _unmoved(target))
+        _settle_pool(transaction, target, int(target.claimed_gb or 0))
+
+    quotas.commit(volume.project_id, usage, build, reserved=reserved)
+
+
+def _place_of(volume: Volume) -> list[Action]:
+    """Actions that put another volume where this one is; what is claimed there has arrived."""
+    facts = {
+        'host': volume.host,
+        'availability_zone': volume.availability_zone,
+        'claimed_gb': volume.claimed_gb,
+        'in_transit_gb': 0,
+        'name_id': volume.name_id or volume.id,
+        'provider_id': volume.provider_id,
+        'provider_location': volume.provider_location,
+    }
+    return [common.set_or_remove(getattr(Volume, name), value) for name, value in facts.items()]
 
 
 def pass_on(volume: Volume, held: Condition, actions: list[Action], also: Callable[[base.Transaction], None]) -> None:
@@ -151,14 +202,30 @@ def _kept(volume: Volume, status: str, keep_gb: int | None) -> int:
     return int(volume.claimed_gb or 0) if keep_gb is None else keep_gb
 
 
-def _quota(volume: Volume, *, removed: bool, grown: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """Changes of usage and of its held part."""
-    held = int(volume.reserved_gb)
+def _quota(volume: Volume, *, removed: bool, grown: bool, retyped: bool) -> tuple[dict[str, int], dict[str, int]]:
+    """Changes of usage and of its held part, those of types by their full names."""
     if not volume.consumes_quota:
         return {}, {}
-    if removed:
-        return {'volumes': -1, 'gigabytes': -int(volume.size) - held}, {'gigabytes': -held}
-    return {'gigabytes': 0 if grown else -held}, {'gigabytes': -held}
+    held, size = int(volume.reserved_gb), int(volume.size)
+    usage = {'volumes': -1, 'gigabytes': -size - held} if removed else {'gigabytes': 0 if grown else -held}
+    usage = rules.with_type(usage, volume.volume_type_id)
+    reserved = rules.with_type({'gigabytes': -held}, volume.volume_type_id)
+    if volume.reserved_type_id:
+        of_new = _of_type(volume.reserved_type_id, -size)
+        given = _of_type(volume.volume_type_id, -size) if retyped else of_new
+        usage = {**usage, **given}
+        reserved = {**reserved, **of_new}
+    return usage, reserved
+
+
+def _of_type(type_id: str | None, gigabytes: int) -> dict[str, int]:
+    """One volume more or less, and its size, in a type's own counters."""
+    return {f'volumes_{type_id}': 1 if gigabytes > 0 else -1, f'gigabytes_{type_id}': gigabytes} if type_id else {}
+
+
+def of_retype(volume: Volume, type_id: str) -> dict[str, int]:
+    """Return what a retype holds of the new type's quota."""
+    return _of_type(type_id, int(volume.size))
 
 
 def _update(transaction: base.Transaction, volume: Volume, actions: list[Action], condition: Condition) -> None:
@@ -170,6 +237,7 @@ def _unmoved(volume: Volume) -> Condition:
     same: Condition = (Volume.in_transit_gb == volume.in_transit_gb) & (Volume.reserved_gb == volume.reserved_gb)
     for attribute, value in ((Volume.host, volume.host), (Volume.claimed_gb, volume.claimed_gb)):
         same &= attribute.does_not_exist() if value is None else attribute == value
+    same &= Volume.reserved_type_id.exists() if volume.reserved_type_id else Volume.reserved_type_id.does_not_exist()
     same &= Volume.reading.exists() if volume.reading else Volume.reading.does_not_exist()
     return same
 
@@ -194,10 +262,10 @@ def _change_pool(transaction: base.Transaction, volume: Volume, actions: list[Ac
     transaction.update(pool, [*actions, *base.touched(Pool)], Pool.id.exists(), lambda: missing)
 
 
-def _settle_pool(transaction: base.Transaction, volume: Volume, keep: int) -> None:
+def _settle_pool(transaction: base.Transaction, volume: Volume, keep: int, *, leaves: bool = False) -> None:
     freed = int(volume.claimed_gb or 0) - keep
     if freed or volume.in_transit_gb:
-        _change_pool(transaction, volume, [Pool.claimable_gb.add(freed), *_released(volume, keep)])
+        _change_pool(transaction, volume, [Pool.claimable_gb.add(0 if leaves else freed), *_released(volume, keep)])
 
 
 def _released(volume: Volume, keep: int) -> list[Action]:
@@ -222,7 +290,8 @@ def _without_claim() -> list[Action]:
 def _let_go(volume: Volume) -> list[Action]:
     """Actions on the volume for the quota and the source that it holds no longer."""
     reserved = [Volume.reserved_gb.set(0)] if volume.reserved_gb else []
-    return [*reserved, *([Volume.reading.remove()] if volume.reading else [])]
+    of_type = [Volume.reserved_type_id.remove()] if volume.reserved_type_id else []
+    return [*reserved, *of_type, *([Volume.reading.remove()] if volume.reading else [])]
 
 
 def _source(volume: Volume) -> Volume | Snapshot | None:

@@ -31,7 +31,8 @@ def reserve(context: Context, volume_id: str) -> None:
     """os-reserve: nobody else may attach it now."""
     volume = volumes.get(context, volume_id)
     allowed = ['available', 'in-use'] if volume.multiattach else ['available']
-    if not _move(volume, 'attaching', Volume.status.is_in(*allowed)):
+    attachments.check_not_moving(volume)
+    if not _move(volume, 'attaching', Volume.status.is_in(*allowed) & volumes.is_not_migrating()):
         raise errors.InvalidVolume(
             reason=f'Volume status must be {" or ".join(allowed)} to reserve, '
             f'but the current status is {volume.reload().status}.'
@@ -156,6 +157,7 @@ def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
             reason=f'Volume {volume.id} status must be {" or ".join(sorted(allowed))} to attach, '
             f'but the current status is {volume.status}.'
         )
+    attachments.check_not_moving(volume)
     return attachments.attached(volume, attachment, verb='put')
 
 

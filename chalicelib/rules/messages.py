@@ -33,6 +33,13 @@ class Action(enum.StrEnum):
     REIMAGE_VOLUME = '016'
     #: Not in Cinder, which says nothing when a volume cannot be removed.
     VOLUME_DELETE = '101'
+    #: Not in Cinder, which says nothing of these either.
+    VOLUME_REVERT = '111'
+    VOLUME_RETYPE = '112'
+    VOLUME_MIGRATE = '113'
+    VOLUME_MANAGE = '114'
+    SNAPSHOT_MANAGE = '115'
+    SNAPSHOT_UNMANAGE = '116'
 
 
 ACTION_TEXTS = {
@@ -53,6 +60,12 @@ ACTION_TEXTS = {
     Action.BACKUP_RESTORE: 'restore backup',
     Action.REIMAGE_VOLUME: 'reimage volume',
     Action.VOLUME_DELETE: 'delete volume',
+    Action.VOLUME_REVERT: 'revert volume to snapshot',
+    Action.VOLUME_RETYPE: 'change volume type',
+    Action.VOLUME_MIGRATE: 'migrate volume',
+    Action.VOLUME_MANAGE: 'manage existing volume',
+    Action.SNAPSHOT_MANAGE: 'manage existing snapshot',
+    Action.SNAPSHOT_UNMANAGE: 'unmanage snapshot',
 }
 
 
@@ -92,6 +105,10 @@ class Detail(enum.StrEnum):
     #: Not in Cinder, which puts a busy volume back to available without a word.
     VOLUME_IS_BUSY = '101'
     VOLUME_DELETE_ERROR = '102'
+    VOLUME_REVERT_ERROR = '111'
+    VOLUME_MOVE_ERROR = '112'
+    MANAGE_ERROR = '113'
+    UNMANAGE_ERROR = '114'
 
 
 DETAIL_TEXTS = {
@@ -129,6 +146,10 @@ DETAIL_TEXTS = {
     Detail.INCREMENTAL_BACKUP_FORCES_FULL_BACKUP: 'Incremental backup not possible, forcing full backup.',
     Detail.VOLUME_IS_BUSY: 'Volume is busy.',
     Detail.VOLUME_DELETE_ERROR: 'Volume failed to delete.',
+    Detail.VOLUME_REVERT_ERROR: 'Volume failed to revert; its data is not usable. Its snapshot is: revert again.',
+    Detail.VOLUME_MOVE_ERROR: 'Volume stays as and where it was.',
+    Detail.MANAGE_ERROR: 'Failed to bring the existing object under management.',
+    Detail.UNMANAGE_ERROR: 'Failed to let go of the object.',
 }
 
 

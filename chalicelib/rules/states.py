@@ -83,6 +83,12 @@ VOLUME = {
     'backup_attached': row('available in-use', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
     'restore': row('available', 'restoring-backup', 'available', 'error_restoring', 3600, 'restore_backup'),
     'revert': row('available', 'reverting', 'available', 'error', 3600, 'revert_to_snapshot'),
+    'retype': row('available in-use', 'retyping', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
+    'migrate': row('available', 'available', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
+    'migrate_attached': row('in-use', 'in-use', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
+    'migrate_locked': row('available', 'maintenance', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
+    # The other half of a move: a volume that exists only while another one's data is copied to it.
+    'receive': row('', 'creating', REMOVED, REMOVED, 3600),
 }  # fmt: skip
 
 #: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.

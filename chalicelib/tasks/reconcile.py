@@ -17,6 +17,7 @@ from pynamodb.expressions.condition import Condition
 
 from chalicelib import aws, errors
 from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.operations import moves
 from chalicelib.rules import states
 from chalicelib.tasks import workflows
 
@@ -72,7 +73,9 @@ def _look(record: base.StatefulRecord | None) -> None:
 def _bring_on(record: base.StatefulRecord) -> None:
     operation = record.operation or {}
     row = workflows.ROWS[record.resource].get(operation.get('action', ''))
-    if row is None or not row.machine:
+    if 'volume_id' in operation:
+        _follow_volume(record, row)
+    elif row is None or not row.machine:
         _leave_alone(record)
     elif 'backup_id' in operation:
         _follow_backup(record, row)
@@ -93,6 +96,23 @@ def _unmoved(record: base.StatefulRecord) -> Condition:
     if record.owner is not None:
         condition &= kind.owner == record.owner
     return condition
+
+
+def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -> None:
+    """What is held for a volume's revert or move ends with that; left behind, it is let go of."""
+    operation = record.operation or {}
+    try:
+        volume = Volume.find(operation['volume_project_id'], operation['volume_id'])
+    except errors.VolumeNotFound:
+        volume = None
+    if volume is not None and volume.in_flight is not None and volume.owner == record.owner:
+        _postpone(record, base.START_DEADLINE)
+        return
+    logger.warning('%s %s: the work that it was held for is over', record.resource, record.id)
+    if isinstance(record, Volume):
+        moves.discard(record)
+    elif row is not None:
+        base.update(record, base.end_actions(record, row.failed), _unmoved(record))
 
 
 def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:

@@ -39,6 +39,8 @@ FAILURES: Mapping[str, Failure] = {
     'extend_volume': Failure('fail_extend'),
     'create_snapshot': Failure('fail_create_snapshot'),
     'delete_snapshot': Failure('fail_delete_snapshot'),
+    'revert_to_snapshot': Failure('fail_revert'),
+    'move_volume': Failure('fail_move'),
     'backup_volume': Failure('fail_backup', 'backup'),
     'restore_backup': Failure('fail_restore', 'backup'),
     'delete_backup': Failure('fail_delete_backup', 'backup'),

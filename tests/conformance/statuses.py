@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.api.front_door import Answer, Caller, FrontDoor
+from tests.api.records import Records
 from tests.conformance.facts import Checks, states
 from tests.conformance.world import CONNECTOR, World
 
@@ -36,6 +37,22 @@ def _attachment(**more: Any) -> Callable[[Any], Any]:
     return lambda volume: {'attachment': {'volume_uuid': volume.id, 'instance_uuid': str(uuid.uuid4()), **more}}
 
 
+def _revert(caller: Caller, volume: Any) -> Answer:
+    """To a snapshot that it has; the facts' volumes had one, too."""
+    snapshot = Records(volume.project_id).snapshot(volume)
+    return caller.act(f'/volumes/{volume.id}', 'revert', {'snapshot_id': snapshot.id}, at='3.71')
+
+
+def _retype(caller: Caller, volume: Any) -> Answer:
+    other = Records(volume.project_id).type()
+    return caller.act(f'/volumes/{volume.id}', 'os-retype', {'new_type': other.id}, at='3.71')
+
+
+def _migrate(caller: Caller, volume: Any) -> Answer:
+    service = Records(volume.project_id).service(f'h{uuid.uuid4().hex[:8]}@lvm')
+    return caller.act(f'/volumes/{volume.id}', 'os-migrate_volume', {'host': service.host}, at='3.71')
+
+
 #: Operation of the facts -> its request; what has no row here is of resources that are not there yet.
 OPERATIONS: dict[str, dict[str, Operation]] = {
     'volume': {
@@ -45,11 +62,12 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         'os-roll_detaching': _act('os-roll_detaching'),
         'os-extend': _act('os-extend', {'new_size': 2}),
         'os-update_readonly_flag': _act('os-update_readonly_flag', {'readonly': True}),
-        'os-retype': _act('os-retype', {'new_type': 'other'}),
+        'os-retype': _retype,
+        'os-migrate_volume': _migrate,
         'os-volume_upload_image': _act('os-volume_upload_image', {'image_name': 'i'}),
         'os-set_bootable': _act('os-set_bootable', {'bootable': True}),
         'os-reimage': _act('os-reimage', {'image_id': str(uuid.uuid4())}),
-        'revert': _act('revert', {'snapshot_id': str(uuid.uuid4())}),
+        'revert': _revert,
         'os-detach': _act('os-detach', {}),
         'os-initialize_connection': _act('os-initialize_connection', {'connector': CONNECTOR}),
         'os-terminate_connection': _act('os-terminate_connection', {'connector': CONNECTOR}),

@@ -123,6 +123,8 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'key': lambda world: 'k',
     'name': lambda world: f'n-{uuid.uuid4().hex[:8]}',
     'host': lambda world: world.one('services').host,
+    'new_type': lambda world: world.one('types').id,
+    'new_volume': lambda world: world.make.volume().id,
     'binary': lambda world: 'cinder-volume',
     'level': lambda world: 'WARNING',
     'prefix': lambda world: 'chalicelib',
@@ -266,8 +268,15 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /qos-specs(/{id}/(dis)?associat.*)?', lambda world: associated(world)),
     (r'(GET|DELETE) /default-types.*', lambda world: world.caller('admin').put(
         f'/default-types/{world.project}', {'default_type': {'volume_type': world.one('types').id}}, at='3.62')),
+    (r'.* revert', lambda world: world.set('volumes', _snapshotted(world))),
     (r'(GET|PUT|DELETE) /types/{type_id}/encryption.*', lambda world: _encrypted(world)),
 )  # fmt: skip
+
+
+def _snapshotted(world: World) -> Any:
+    volume = world.make.volume()
+    world.set('snapshots', world.make.snapshot(volume))
+    return volume
 
 
 def _encrypted(world: World) -> None:

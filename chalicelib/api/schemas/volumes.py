@@ -78,6 +78,22 @@ EXTEND = p.members({'new_size': p.SIZE}, required=('new_size',))
 INITIALIZE_CONNECTION = p.members({'connector': {'type': ['object', 'string']}}, required=('connector',))
 TERMINATE_CONNECTION = p.members({'connector': _CONNECTOR}, required=('connector',))
 FORCE_DETACH = p.members({'connector': _CONNECTOR, 'attachment_id': {'type': ['string', 'null']}})
+RETYPE = p.members(
+    {'new_type': {'type': 'string'}, 'migration_policy': {'type': ['string', 'null'], 'enum': ['on-demand', 'never']}},
+    required=('new_type',),
+)
+_MIGRATE = {
+    'host': {'type': 'string', 'maxLength': 255},
+    'force_host_copy': p.BOOLEAN,
+    'lock_volume': p.BOOLEAN,
+}
+MIGRATE = p.members(_MIGRATE, required=('host',))
+MIGRATE_CLUSTER = p.members({**_MIGRATE, 'host': p.nullable(_MIGRATE['host']), 'cluster': p.SHORT_TEXT})
+MIGRATE_COMPLETION = p.members(
+    {'new_volume': p.UUID, 'error': {'type': ['string', 'null', 'boolean']}}, required=('new_volume',)
+)
+EXTEND_COMPLETION = p.members({'error': {'type': ['string', 'null', 'boolean']}})
+REVERT = p.members({'snapshot_id': {'type': ['string', 'null']}}, strict=False)
 SET_BOOTABLE = p.members({'bootable': p.BOOLEAN}, required=('bootable',))
 UPDATE_READONLY = p.members({'readonly': p.BOOLEAN}, required=('readonly',))
 

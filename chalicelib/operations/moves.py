@@ -1,0 +1,226 @@
+"""Retype and migrate: another type, or another backend, for a volume that keeps its id.
+
+A move that copies data makes a second record, the *target*: it holds the room on the new backend while the data is
+copied to it, then both exchange their places in one transaction, and the target is removed with the old data. Targets
+lie in the global partition: projects never see them, administrators find them as Cinder shows them (migration_status
+``target:<id>``). They consume no quota.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import uuid
+from typing import Any
+
+from pynamodb.expressions.condition import Condition
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Service, Volume, VolumeType, base
+from chalicelib.operations import common, holds, quotas, services, volume_types, volumes
+from chalicelib.rules import extra_specs, states
+
+RETYPE_REFUSED = (
+    'Retype needs volume to be in available or in-use state, not be part of an active migration or a consistency '
+    'group, requested type has to be different that the one from the volume, and for in-use volumes front-end qos '
+    'specs cannot change.'
+)
+
+#: What of a type's encryption says how the data is written.
+CIPHER = ('provider', 'cipher', 'key_size', 'control_location')
+
+
+def retype(context: Context, id: str, new_type: str, migration_policy: str) -> None:
+    """Accept a change of type: status, and the new type's quota of one volume, in one transaction.
+
+    ``migration_policy``: never or on-demand. Raises VolumeTypeNotFoundByName, InvalidVolume, OverQuota.
+    """
+    volume = volumes.get(context, id)
+    wanted, current = volume_types.find(context, new_type), volume_types.by_id(volume.volume_type_id)
+    _check_type(volume, current, wanted)
+    held = holds.of_retype(volume, wanted.id) if volume.consumes_quota else {}
+    build = functools.partial(_begin_retype, context, volume, wanted, migration_policy)
+    quotas.commit(volume.project_id, held, build, reserved=held)
+    common.send(context, 'retype', volume)
+
+
+def _check_type(volume: Volume, current: VolumeType | None, wanted: VolumeType) -> None:
+    if wanted.id == volume.volume_type_id:
+        raise errors.InvalidVolume(reason=RETYPE_REFUSED)
+    extra_specs.check_size(wanted.extra_specs, wanted.name, int(volume.size))
+    attached = volume.status != 'available'
+    if attached and current and current.qos_specs_id != wanted.qos_specs_id:
+        raise errors.InvalidVolume(reason=RETYPE_REFUSED)
+    multiattach = extra_specs.is_multiattach(wanted.extra_specs)
+    if attached and multiattach != volume.multiattach:
+        raise errors.InvalidInput(reason='Changing multiattach of a volume needs it to be available: detach it first.')
+    if multiattach and wanted.encryption:
+        raise errors.InvalidInput(reason='Retype requested both encryption and multi-attach, which is not supported.')
+    if _cipher(current) != _cipher(wanted):
+        raise errors.InvalidVolume(
+            reason=f'The types encrypt differently, and the data of volume {volume.id} is moved as it is: make a new '
+            'volume of the type, and copy the data inside a server.'
+        )
+
+
+def _cipher(kind: VolumeType | None) -> dict[str, Any] | None:
+    encryption = kind.encryption if kind else None
+    return {name: encryption.get(name) for name in CIPHER} if encryption else None
+
+
+def _begin_retype(
+    context: Context, volume: Volume, wanted: VolumeType, policy: str, transaction: base.Transaction
+) -> None:
+    row = states.VOLUME['retype']
+    operation = common.operation('retype', row, type_id=wanted.id, migration_policy=policy)
+    held = [Volume.reserved_type_id.set(wanted.id)] if volume.consumes_quota else []
+    actions = [*base.begin_actions(Volume, row, context.request_id, operation), *held]
+    condition = base.is_allowed(Volume, row) & _is_free(volume) & (Volume.volume_type_id == volume.volume_type_id)
+    refused = errors.InvalidVolume(reason=RETYPE_REFUSED)
+    transaction.update(volume, actions, condition, lambda: refused)
+
+
+def _is_free(volume: Volume) -> Condition:
+    """The condition that a volume may be moved, beside its status; its size and attachments are as they were read."""
+    condition: Condition = (
+        volumes.is_not_migrating()
+        & Volume.group_id.does_not_exist()
+        & Volume.in_flight.does_not_exist()
+        & Volume.host.exists()
+        & (Volume.size == volume.size)
+        & (Volume.attachment_count == volume.attachment_count)
+    )
+    return condition
+
+
+def migrate(
+    context: Context, id: str, *, host: str | None, cluster: str | None, force_host_copy: bool, lock_volume: bool
+) -> None:
+    """Accept a move to ``host`` (``host@backend``, or a pool of it). Raises InvalidHost, InvalidVolume.
+
+    ``lock_volume`` shows the volume in maintenance meanwhile. Data is always copied by the service, so
+    ``force_host_copy`` changes nothing. A volume in use is accepted, as in Cinder, and fails with a user message: its
+    data can only be moved by the server that writes it.
+    """
+    if (host is None) == (cluster is None):
+        raise errors.InvalidInput(reason='One and only one of cluster and host must be set.')
+    volume = volumes.get(context, id)
+    _check_host(host or str(cluster))
+    action = 'migrate_attached' if volume.status == 'in-use' else 'migrate_locked' if lock_volume else 'migrate'
+    row = states.VOLUME[action]
+    operation = common.operation(action, row, host=host, force_host_copy=force_host_copy)
+    condition = _is_free(volume) & (Volume.snapshot_count == 0)
+    also = [Volume.migration_status.set('starting')]
+    try:
+        if host in {volume.host, volume.backend}:
+            raise base.state_changed(volume)
+        base.begin(volume, row, context.request_id, operation, also=also, condition=condition)
+    except errors.StateChanged:
+        raise errors.InvalidVolume(
+            reason=f'Volume {id} status must be available or in-use, must not be migrating, have snapshots, be '
+            'replicated, be part of a group and destination host/cluster must be different than the current one'
+        ) from None
+    common.send(context, action, volume)
+
+
+def _check_host(host: str) -> None:
+    """Raise InvalidHost unless a volume service of this name is enabled and up."""
+    if not is_served(host):
+        raise errors.InvalidHost(reason=f"No available service named '{host}'")
+
+
+def is_served(host: str) -> bool:
+    """Tell whether the volume service of ``host@backend`` (or a pool of it) is enabled and up."""
+    try:
+        service = Service.find(base.GLOBAL, f'{services.VOLUME_BINARY}:{host.partition("#")[0]}')
+    except errors.NotFound:
+        return False
+    return not service.disabled and services.is_up(service)
+
+
+def complete_migration(context: Context, id: str, new_volume_id: str, failed: bool) -> str:
+    """Answer os-migrate_volume_completion: the id of the volume that is kept. Raises InvalidVolume.
+
+    The service completes its own moves; a caller can only call one off (``failed``). Two volumes of which none is
+    being migrated were swapped by Nova itself, which goes on with the new one.
+    """
+    volume, new_volume = volumes.get(context, id), volumes.get(context, new_volume_id)
+    if not volume.migration_status and not new_volume.migration_status:
+        return new_volume.id
+    for which, one in (('Source', volume), ('Destination', new_volume)):
+        if not one.migration_status:
+            raise errors.InvalidVolume(reason=f'{which} volume not mid-migration.')
+    expected = f'target:{volume.id}'
+    if new_volume.migration_status != expected:
+        raise errors.InvalidVolume(
+            reason=f'Destination has migration_status {new_volume.migration_status}, expected {expected}.'
+        )
+    if failed:
+        failure = [Volume.migration_status.set('error')]
+        holds.end(volume, Volume.owner == new_volume.owner, states.PREVIOUS, actions=failure)
+        discard(new_volume)
+    return volume.id
+
+
+def target_of(volume_id: str, request_id: str) -> Volume | None:
+    """Return the target of a request's move; None when there is none (any more)."""
+    try:
+        return Volume.find(base.GLOBAL, target_id(volume_id, request_id))
+    except errors.VolumeNotFound:
+        return None
+
+
+def target_id(volume_id: str, request_id: str) -> str:
+    """One request has one target, however often its work is repeated."""
+    return str(uuid.uuid5(uuid.UUID(volume_id), request_id))
+
+
+def make_target(volume: Volume, held: Condition) -> Volume:
+    """Return the target of the move that is under way for the volume, made if need be. Raises StateChanged."""
+    row = states.VOLUME['receive']
+    source = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
+    target = Volume(
+        base.GLOBAL,
+        target_id(volume.id, str(volume.owner)),
+        created_at=base.now(),
+        user_id=volume.user_id,
+        name=volume.name,
+        description=f'migration src for {volume.id}',
+        size=volume.size,
+        availability_zone=volume.availability_zone,
+        volume_type_id=volume.operation_facts().get('type_id', volume.volume_type_id),
+        encryption_key_id=volume.encryption_key_id,
+        migration_status=f'target:{volume.id}',
+        consumes_quota=False,
+        status=row.running,
+        owner=volume.owner,
+        in_flight='1',
+        deadline=base.after(row.deadline),
+        operation=common.operation('receive', row, **source),
+    )
+    transaction = base.Transaction()
+    transaction.check(volume, held, lambda: base.state_changed(volume))
+    transaction.put(target, Volume.id.does_not_exist(), lambda: _Exists())
+    try:
+        transaction.commit()
+    except _Exists:
+        return target.reload()
+    return target
+
+
+class _Exists(Exception):
+    """The target was made by an earlier run."""
+
+
+def discard(target: Volume) -> None:
+    """Remove a target that is not needed: at once if it was never placed, else by its own machine."""
+    row = states.VOLUME['force_delete']
+    receiving = base.owned_by(Volume, states.VOLUME['receive'], str(target.owner))
+    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+        if not target.host:
+            holds.end(target, receiving & Volume.host.does_not_exist(), states.REMOVED)
+            return
+        operation = common.operation('force_delete', row)
+        base.begin(target, row, str(target.owner), operation, condition=receiving)
+        common.enqueue(target, 'force_delete', str(target.owner))

@@ -1,0 +1,78 @@
+"""Set a volume back to its latest snapshot (3.40)."""
+
+from __future__ import annotations
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Snapshot, Volume, base
+from chalicelib.operations import common, volumes
+from chalicelib.rules import states
+
+
+def revert(context: Context, id: str, snapshot_id: str | None) -> None:
+    """Accept the revert: volume and snapshot change their status together.
+
+    Raises Invalid for a snapshot that is not the latest, or of another size; Conflict for statuses that do not allow
+    it.
+    """
+    volume = volumes.get(context, id)
+    snapshot = _latest(volume)
+    if snapshot.id != snapshot_id:
+        raise errors.Invalid(f'Specified snapshot {snapshot_id} is None or not the latest one of volume {id}.')
+    if snapshot.volume_size != volume.size:
+        raise errors.Invalid(f'{_cannot(volume, snapshot)} The volume size must be equal to the snapshot size.')
+    transaction = base.Transaction()
+    _begin(transaction, volume, snapshot, context.request_id)
+    transaction.commit()
+    common.send(context, 'revert', volume)
+
+
+def _latest(volume: Volume) -> Snapshot:
+    taken = volumes.snapshots_of(volume)
+    if not taken:
+        raise errors.Invalid(f'Volume {volume.id} has no snapshots.')
+    return taken[-1]
+
+
+def _cannot(volume: Volume, snapshot: Snapshot) -> str:
+    return f"Can't revert volume {volume.id} to its latest snapshot {snapshot.id}."
+
+
+def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, request_id: str) -> None:
+    row, other = states.VOLUME['revert'], states.SNAPSHOT['restore']
+    operation = common.operation('revert', row, snapshot_id=snapshot.id)
+    free = volumes.is_not_migrating() & (Volume.reader_count == 0) & (Volume.snapshot_count == volume.snapshot_count)
+    transaction.update(
+        volume,
+        base.begin_actions(Volume, row, request_id, operation),
+        base.is_allowed(Volume, row) & free & (Volume.size == snapshot.volume_size),
+        lambda: errors.Conflict(f"{_cannot(volume, snapshot)} Volume's status must be 'available'."),
+    )
+    follows = common.operation('restore', other, volume_id=volume.id, volume_project_id=volume.project_id)
+    transaction.update(
+        snapshot,
+        base.begin_actions(Snapshot, other, request_id, follows),
+        base.is_allowed(Snapshot, other),
+        lambda: errors.Conflict(f"{_cannot(volume, snapshot)} Snapshot's status must be 'available'."),
+    )
+
+
+def end(volume: Volume, status: str) -> None:
+    """End the revert: the volume's status, and the snapshot's if it is still held for it, in one transaction."""
+    transaction = base.Transaction()
+    held = base.owned_by(Volume, states.VOLUME['revert'], str(volume.owner))
+    transaction.update(volume, base.end_actions(volume, status), held, lambda: base.state_changed(volume))
+    snapshot = _held(volume)
+    if snapshot is not None:
+        row = states.SNAPSHOT['restore']
+        ours = base.owned_by(Snapshot, row, str(volume.owner))
+        transaction.update(snapshot, base.end_actions(snapshot, row.done), ours, lambda: base.state_changed(snapshot))
+    transaction.commit()
+
+
+def _held(volume: Volume) -> Snapshot | None:
+    try:
+        snapshot = Snapshot.find(volume.project_id, volume.operation_facts()['snapshot_id'])
+    except errors.SnapshotNotFound:
+        return None
+    return snapshot if snapshot.owner == volume.owner else None

@@ -1,0 +1,242 @@
+"""The states of move_volume: a volume gets another type, in place or on another pool, or moves to another backend.
+
+Payload of every task: action (retype, migrate, migrate_attached, migrate_locked), resource, project_id, id (of the
+volume), request_id; while data is copied also ``copied``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+import uuid
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.drivers.base import ModelUpdate
+from chalicelib.models import Volume, base
+from chalicelib.operations import common, holds, messages, moves, pools, scheduling, volume_types
+from chalicelib.rules import extra_specs, states
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.scheduler import filter_scheduler
+from chalicelib.scheduler.decision import Candidate, Decision
+from chalicelib.tasks import backends, copying
+from chalicelib.tasks.create_volume import MODEL_FIELDS
+from chalicelib.tasks.ownership import Payload, failure, ours, owned
+
+logger = logging.getLogger(__name__)
+
+#: Migration statuses of a move that is under way.
+MOVING = ('starting', 'migrating', 'completing')
+
+#: Actions whose work is a move.
+ACTIONS = ('retype', 'migrate', 'migrate_attached', 'migrate_locked')
+
+
+def plan_move(payload: Payload) -> dict[str, bool]:
+    """Change the type in place if that will do ({'done': True}); else claim room for a copy.
+
+    Raises VolumeMigrationFailed or NoValidBackend when the volume must stay as it is.
+    """
+    volume = owned(Volume, payload)
+    target = moves.target_of(volume.id, payload['request_id'])
+    if target is not None and target.host:
+        return {'done': False}
+    if payload['action'] == 'retype' and _retyped_in_place(volume):
+        return {'done': True}
+    _check_movable(volume)
+    _claim_target(volume)
+    return {'done': False}
+
+
+def _retyped_in_place(volume: Volume) -> bool:
+    """Change the type where the volume is. False: it must move, and may. Raises what forbids that."""
+    policy = volume.operation_facts()['migration_policy']
+    decision = _retype_decision(volume, policy)
+    if not decision.candidates:
+        raise scheduling.refusal(volume, decision)
+    if decision.candidates[0][0] == volume.host:
+        update = _changed_by_driver(volume)
+        if update is not None:
+            holds.end(volume, ours(volume), states.PREVIOUS, actions=[*_of_type(volume), *_facts(update)], retyped=True)
+            return True
+    if policy == 'never':
+        raise errors.VolumeMigrationFailed(
+            reason='the backend cannot change it in place, and the migration policy is never.'
+        )
+    return False
+
+
+def _retype_decision(volume: Volume, policy: str) -> Decision:
+    spec = scheduling.spec_of(volume, 'retype', _new_type(volume), availability_zone=volume.availability_zone)
+    known, config = pools.states(fresh=True), pools.config()
+    facts = scheduling.facts(volume)
+    return filter_scheduler.retype(spec, known, config, str(volume.host), policy, facts=facts, now=time.time())
+
+
+def _new_type(volume: Volume) -> str:
+    return str(volume.operation_facts().get('type_id', volume.volume_type_id))
+
+
+def _changed_by_driver(volume: Volume) -> ModelUpdate | None:
+    """What the driver makes of the change; a driver without retype finds nothing of a type on a volume."""
+    driver = backends.driver(volume)
+    if not driver.capabilities.retype:
+        return {}
+    kind = volume_types.by_id(_new_type(volume))
+    specs = kind.extra_specs if kind else {}
+    ref = backends.volume_ref(volume)
+    wanted = dataclasses.replace(ref, extra_specs=specs, multiattach=extra_specs.is_multiattach(specs))
+    return driver.retype(ref, wanted)
+
+
+def _of_type(volume: Volume) -> list[Any]:
+    """Actions that give the volume its new type; none for a move that keeps the type."""
+    if 'type_id' not in volume.operation_facts():
+        return []
+    kind = volume_types.by_id(_new_type(volume))
+    multiattach = extra_specs.is_multiattach(kind.extra_specs) if kind else False
+    return [Volume.volume_type_id.set(_new_type(volume)), Volume.multiattach.set(multiattach)]
+
+
+def _facts(update: ModelUpdate) -> list[Any]:
+    return [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
+
+
+def _check_movable(volume: Volume) -> None:
+    """Raise VolumeMigrationFailed for a volume whose data cannot be copied by the service."""
+    if volume.attachment_count:
+        raise errors.VolumeMigrationFailed(reason='a server is writing to the volume: detach it first.')
+    if volume.snapshot_count:
+        raise errors.VolumeMigrationFailed(reason='the volume has snapshots, which cannot move with it.')
+
+
+def _claim_target(volume: Volume) -> None:
+    """Make the target and claim room for it on the best candidate that has some."""
+    target = moves.make_target(volume, ours(volume))
+    if volume.migration_status != 'migrating':
+        base.update(volume, [Volume.migration_status.set('migrating'), *base.touched(Volume)], ours(volume))
+    decision = _destinations(volume)
+    zones = {pool.name: pool.availability_zone for pool in pools.states()}
+    for name, _ in _elsewhere(volume, decision.candidates):
+        with contextlib.suppress(holds.NoRoom):
+            holds.claim(target, name, zones.get(name), ours(target))
+            return
+    raise scheduling.refusal(volume, decision)
+
+
+def _destinations(volume: Volume) -> Decision:
+    host = volume.operation_facts().get('host')
+    zone = None if host else volume.availability_zone
+    spec = scheduling.spec_of(volume, 'migrate_volume', _new_type(volume), availability_zone=zone)
+    known, config, now = pools.states(fresh=True), pools.config(), time.time()
+    if host:
+        return filter_scheduler.check_host(spec, known, config, host, facts=scheduling.facts(volume), now=now)
+    return filter_scheduler.schedule(spec, known, config, facts=scheduling.facts(volume), now=now)
+
+
+def _elsewhere(volume: Volume, candidates: list[Candidate]) -> list[Candidate]:
+    """A migration goes to another pool; a retype may copy within its own, to what the new type asks for."""
+    is_retype = 'type_id' in volume.operation_facts()
+    return [one for one in candidates if is_retype or one[0] != volume.host]
+
+
+def prepare_target(payload: Payload) -> None:
+    """Make the empty volume that the data goes to."""
+    target = _target(owned(Volume, payload))
+    update = backends.driver(target).create_volume(backends.volume_ref(target))
+    base.update(target, [*_facts(update), *base.touched(Volume)], ours(target))
+
+
+def _target(volume: Volume) -> Volume:
+    """The target of the move under way, while it receives. Raises StateChanged."""
+    target = moves.target_of(volume.id, str(volume.owner))
+    if target is None or target.operation_facts().get('action') != 'receive':
+        raise base.state_changed(volume)
+    return target
+
+
+def copy_volume(payload: Payload) -> dict[str, Any]:
+    """Copy from where the last call stopped; {'done', 'next'}."""
+    volume = owned(Volume, payload)
+    target, path = _target(volume), _path_id(payload)
+    old, new = backends.driver(volume), backends.driver(target)
+    start = (payload.get('copied') or {}).get('next', 0)
+    with (
+        old.open_volume(backends.volume_ref(volume), path, 'ro') as source,
+        new.open_volume(backends.volume_ref(target), path, 'rw') as device,
+    ):
+        return copying.copy(source, device, start, zeroed=new.capabilities.zeroed_volumes)
+
+
+def _path_id(payload: Payload) -> str:
+    """The name of this move's paths: a late task of another one must not take them away."""
+    return str(uuid.uuid5(uuid.UUID(payload['id']), payload['request_id']))
+
+
+def complete_move(payload: Payload) -> None:
+    """Take the paths away and let volume and target exchange their places; the old data goes with the target."""
+    volume = owned(Volume, payload)
+    target = _target(volume)
+    if volume.reader_count:
+        raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being read by {volume.reader_count} clone')
+    _close(volume, target, payload)
+    held = ours(volume) & (Volume.reader_count == 0) & (Volume.attachment_count == 0) & (Volume.snapshot_count == 0)
+    actions = [Volume.migration_status.set('success'), *_of_type(volume)]
+    holds.swap(volume, target, (held, ours(target)), actions)
+    common.enqueue(target, 'force_delete', payload['request_id'])
+
+
+def _close(volume: Volume, target: Volume, payload: Payload) -> None:
+    for one in (volume, target):
+        backends.driver(one).close_volume(backends.volume_ref(one), _path_id(payload))
+
+
+def fail_move(payload: Payload) -> None:
+    """Say why; the volume is as and where it was, and what was made for the move is removed."""
+    volume = owned(Volume, payload)
+    error, reason = failure(payload)
+    target = moves.target_of(volume.id, payload['request_id'])
+    if target is not None:
+        _try_close(volume, target, payload)
+        moves.discard(target)
+    action = Action.VOLUME_RETYPE if payload['action'] == 'retype' else Action.VOLUME_MIGRATE
+    messages.create(volume, payload['request_id'], action, Detail.VOLUME_MOVE_ERROR, cause=reason, error=error)
+    failed = [Volume.migration_status.set('error')] if volume.migration_status in MOVING else []
+    holds.end(volume, ours(volume), states.PREVIOUS, actions=failed)
+
+
+def _try_close(volume: Volume, target: Volume, payload: Payload) -> None:
+    """Paths that only we know the secret of must not keep a failure from being told; they go with the volumes."""
+    try:
+        if target.host:
+            _close(volume, target, payload)
+    except errors.CinderlessError as left:
+        logger.warning('paths to volume %s may be left: %s', volume.id, left.message)
+
+
+def abandon_move(payload: Payload) -> None:
+    """The volume is not ours any more: remove what was made for the move, and let no word of it stand."""
+    with contextlib.suppress(errors.StateChanged):
+        owned(Volume, payload)  # only the target is lost
+        fail_move(payload)
+        return
+    target = moves.target_of(payload['id'], payload['request_id'])
+    if target is not None and target.operation_facts().get('action') == 'force_delete':
+        common.enqueue(target, 'force_delete', payload['request_id'])  # done, but for this message
+    elif target is not None:
+        moves.discard(target)
+    with contextlib.suppress(errors.VolumeNotFound, errors.StateChanged):
+        _forget_move(Volume.find(payload['project_id'], payload['id']), payload)
+
+
+def _forget_move(volume: Volume, payload: Payload) -> None:
+    """End what the record still says of the move; the status is that of whoever took the volume."""
+    actions = [Volume.migration_status.set('error'), *base.touched(Volume)]
+    if volume.owner == payload['request_id']:
+        held = (Volume.operation, Volume.owner, Volume.in_flight, Volume.deadline)
+        actions += [attribute.remove() for attribute in held]
+    elif volume.operation_facts().get('action') in ACTIONS:
+        return
+    base.update(volume, actions, Volume.migration_status.is_in(*MOVING) & (Volume.revision == volume.revision))

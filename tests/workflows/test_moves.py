@@ -1,0 +1,346 @@
+"""Every way through move_volume: retype and migrate, with real bytes, claims and quotas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Message, Pool, Quota, Volume, VolumeType, base
+from chalicelib.operations import attachments, moves, quotas, volume_types, volumes
+from tests import invariants
+from tests.disks import Data, Disk
+from tests.factories import context, create_snapshot, create_volume
+from tests.world import BIG, FAST, World
+
+MOVED = ['PlanMove', 'IsMoved', 'PrepareTarget', 'CopyVolume', 'IsCopied', 'CompleteMove', 'Moved']
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    """On the big backend."""
+    made = create_volume(context(), 5)
+    world.settle()
+    data.of(made).fill(seed=1)
+    world.executions.clear()
+    return made.reload()
+
+
+@pytest.fixture
+def original(data: Data, volume: Volume) -> Disk:
+    return data.of(volume).copy(data.of(volume).size)
+
+
+def make_type(name: str, **extra_specs: str) -> VolumeType:
+    return volume_types.create(context('admin'), name=name, description=None, is_public=True, extra_specs=extra_specs)
+
+
+def migrate(volume: Volume, host: str | None = 'cinderless@fast', **facts: Any) -> None:
+    usual: dict[str, Any] = {'cluster': None, 'force_host_copy': False, 'lock_volume': False}
+    moves.migrate(context('admin'), volume.id, host=host, **{**usual, **facts})
+
+
+def usage(type_id: str | None) -> tuple[int, int]:
+    """Volumes and gigabytes of a type that the project has."""
+    counted = Quota.get('project', 'quota', consistent_read=True).usage.attribute_values
+    return counted.get(f'volumes_{type_id}', 0), counted.get(f'gigabytes_{type_id}', 0)
+
+
+def check(world: World, data: Data) -> None:
+    invariants.check(world)
+    assert data.paths() == []
+
+
+def test_migrate(world: World, data: Data, volume: Volume, original: Disk) -> None:
+    migrate(volume)
+    assert (volume.reload().status, volume.reload().migration_status) == ('available', 'starting')
+    move, removal = world.settle()
+    assert move.path == MOVED
+    assert removal.machine == 'delete_volume'
+    volume = volume.reload()
+    assert (volume.host, volume.status, volume.migration_status) == (FAST, 'available', 'success')
+    assert volume.name_id != volume.id
+    assert data.of(volume).same(original)
+    assert not data.disks['cinderless@big']
+    assert (Pool.get(base.GLOBAL, FAST).claimable_gb, Pool.get(base.GLOBAL, BIG).claimable_gb) == (15, 100)
+    check(world, data)
+
+
+def test_and_back(world: World, data: Data, volume: Volume, original: Disk) -> None:
+    migrate(volume)
+    world.settle()
+    migrate(volume, BIG)
+    world.settle()
+    assert volume.reload().host == BIG
+    assert data.of(volume).same(original)
+    check(world, data)
+    volumes.delete(context(), volume.id)
+    world.settle()
+    assert not any(data.disks.values())
+    check(world, data)
+
+
+def test_over_old_data(world: World, data: Data, volume: Volume, original: Disk) -> None:
+    """A backend whose new volumes hold another's data: every byte is written."""
+    data.zeroed = False
+    migrate(volume)
+    world.settle()
+    assert data.of(volume).same(original)
+    check(world, data)
+
+
+def test_a_copy_that_runs_out_of_time_goes_on(world: World, data: Data, volume: Volume, original: Disk) -> None:
+    world.lambda_context.milliseconds = 1_000
+    migrate(volume)
+    move, _ = world.settle()
+    assert move.path.count('CopyVolume') == 20
+    assert data.of(volume).same(original)
+    check(world, data)
+
+
+def test_locked(world: World, data: Data, volume: Volume) -> None:
+    migrate(volume, lock_volume=True)
+    assert volume.reload().status == 'maintenance'
+    world.settle()
+    assert (volume.reload().status, volume.reload().host) == ('available', FAST)
+    check(world, data)
+
+
+def test_projects_never_see_the_target(world: World, volume: Volume) -> None:
+    migrate(volume)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('plan_move', execution.payload)
+    query = volumes.common.ListQuery()
+    assert [one.id for one in volumes.list_(context(), query)[0]] == [volume.id]
+    everything, _ = volumes.list_(context('admin'), volumes.common.ListQuery(all_tenants=True))
+    assert {one.migration_status for one in everything} == {'migrating', f'target:{volume.id}'}
+    execution.run()
+    world.settle()
+    invariants.check(world)
+
+
+def test_nobody_attaches_meanwhile(world: World, volume: Volume) -> None:
+    migrate(volume)
+    with pytest.raises(errors.InvalidVolume, match='is being migrated'):
+        attachments.create(context(), volume_id=volume.id, instance_id=None, connector=None, mode=None)
+
+
+def test_no_room_there(world: World, data: Data, volume: Volume) -> None:
+    world.fast.pools['pool'] = 4
+    world.report()
+    migrate(volume)
+    [move] = world.settle()
+    assert move.path == ['PlanMove', 'FailMove']
+    assert (volume.reload().host, volume.reload().migration_status) == (BIG, 'error')
+    [message] = Message.scan()
+    assert (message.action_id, message.detail_id) == ('113', '003')
+    assert 'CapacityFilter' in message.user_message
+    check(world, data)
+
+
+@pytest.mark.parametrize('verb', ['create_volume', 'open_volume', 'write', 'close_volume'])
+def test_the_new_backend_fails(world: World, data: Data, volume: Volume, original: Disk, verb: str) -> None:
+    world.fast.fail(verb, *[world.fast.unavailable()] * 7)
+    migrate(volume)
+    move, *_ = world.settle()
+    assert move.path[-1] == 'FailMove'
+    volume = volume.reload()
+    assert (volume.host, volume.status, volume.migration_status) == (BIG, 'available', 'error')
+    assert data.of(volume).same(original)
+    assert not world.fast.objects
+    invariants.check(world)
+
+
+def test_extended_meanwhile(world: World, data: Data, volume: Volume) -> None:
+    """Another request takes the volume: the move is given up, and what was made for it goes."""
+    migrate(volume)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('plan_move', execution.payload)
+    world.work('prepare_target', execution.payload)
+    volumes.extend(context(), volume.id, 6)
+    world.settle()
+    assert execution.path == ['PlanMove', 'AbandonMove']
+    volume = volume.reload()
+    assert (volume.size, volume.host, volume.migration_status) == (6, BIG, 'error')
+    check(world, data)
+
+
+def test_called_off_by_its_completion(world: World, data: Data, volume: Volume) -> None:
+    migrate(volume)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('plan_move', execution.payload)
+    target = moves.target_of(volume.id, execution.payload['request_id'])
+    assert target is not None
+    admin = context('admin')
+    assert moves.complete_migration(admin, volume.id, target.id, False) == volume.id
+    assert moves.complete_migration(admin, volume.id, target.id, True) == volume.id
+    world.settle()
+    assert volume.reload().migration_status == 'error'
+    check(world, data)
+
+
+def test_completion_of_what_is_not_migrating(volume: Volume, world: World) -> None:
+    other = create_volume(context(), 5)
+    world.settle()
+    admin = context('admin')
+    assert moves.complete_migration(admin, volume.id, other.id, False) == other.id
+    volume.update(actions=[Volume.migration_status.set('migrating')])
+    with pytest.raises(errors.InvalidVolume, match='Destination volume not mid-migration'):
+        moves.complete_migration(admin, volume.id, other.id, False)
+    other.update(actions=[Volume.migration_status.set('target:somebody')])
+    with pytest.raises(errors.InvalidVolume, match='expected target:'):
+        moves.complete_migration(admin, volume.id, other.id, False)
+
+
+def test_attached_volumes_stay(world: World, data: Data, volume: Volume) -> None:
+    volume.update(actions=[Volume.status.set('in-use'), Volume.attachment_count.set(1)])
+    migrate(volume)
+    assert volume.reload().status == 'in-use'
+    world.settle()
+    assert (volume.reload().status, volume.reload().migration_status) == ('in-use', 'error')
+    [message] = Message.scan()
+    assert 'detach it first' in message.user_message
+
+
+@pytest.mark.parametrize('host', [BIG, 'cinderless@big'])
+def test_where_it_is_already(volume: Volume, host: str) -> None:
+    with pytest.raises(errors.InvalidVolume, match='must be different'):
+        migrate(volume, host)
+
+
+@pytest.mark.parametrize('host', ['nope@x', 'cinderless@slow'])
+def test_unknown_host(volume: Volume, host: str) -> None:
+    with pytest.raises(errors.InvalidHost, match=f"No available service named '{host}'"):
+        migrate(volume, host)
+
+
+def test_host_or_cluster(volume: Volume) -> None:
+    for host, cluster in (('a', 'b'), (None, None)):
+        with pytest.raises(errors.InvalidInput, match='One and only one'):
+            migrate(volume, host, cluster=cluster)
+
+
+def test_with_snapshots(world: World, volume: Volume) -> None:
+    create_snapshot(context(), volume)
+    world.settle()
+    with pytest.raises(errors.InvalidVolume, match='have snapshots'):
+        migrate(volume)
+
+
+# Retype
+
+
+def test_retype_in_place(world: World, data: Data, volume: Volume) -> None:
+    wanted = make_type('plain')
+    moves.retype(context(), volume.id, 'plain', 'never')
+    assert volume.reload().status == 'retyping'
+    assert usage(wanted.id) == (1, 5)
+    [move] = world.settle()
+    assert move.path == ['PlanMove', 'IsMoved', 'Moved']
+    assert (volume.reload().volume_type_id, volume.reload().status) == (wanted.id, 'available')
+    assert (usage(wanted.id), usage(volume.volume_type_id)) == ((1, 5), (0, 0))
+    check(world, data)
+
+
+def test_retype_by_the_driver(world: World, data: Data, volume: Volume) -> None:
+    world.big.retype = 'done'
+    make_type('tuned', **{'vendor:speed': '7'})
+    moves.retype(context(), volume.id, 'tuned', 'never')
+    world.settle()
+    assert f'retype volume-{volume.id}' in world.big.calls
+    check(world, data)
+
+
+def test_retype_to_another_backend(world: World, data: Data, volume: Volume, original: Disk) -> None:
+    wanted = make_type('fast', volume_backend_name='fast')
+    moves.retype(context(), volume.id, wanted.id, 'on-demand')
+    move, _ = world.settle()
+    assert move.path == MOVED
+    volume = volume.reload()
+    assert (volume.host, volume.volume_type_id, volume.migration_status) == (FAST, wanted.id, 'success')
+    assert data.of(volume).same(original)
+    assert (usage(wanted.id), usage(volume_types.default(context()).id)) == ((1, 5), (0, 0))
+    check(world, data)
+
+
+def test_a_driver_that_cannot_has_it_copied(world: World, data: Data, volume: Volume, original: Disk) -> None:
+    world.big.retype = 'refused'
+    make_type('other', **{'vendor:disk': 'ssd'})
+    moves.retype(context(), volume.id, 'other', 'on-demand')
+    move, _ = world.settle()
+    assert move.path == MOVED
+    assert volume.reload().host == BIG
+    assert data.of(volume).same(original)
+    check(world, data)
+
+
+def test_policy_never(world: World, data: Data, volume: Volume) -> None:
+    wanted = make_type('fast', volume_backend_name='fast')
+    moves.retype(context(), volume.id, 'fast', 'never')
+    [move] = world.settle()
+    assert move.path == ['PlanMove', 'FailMove']
+    volume = volume.reload()
+    assert (volume.host, volume.status, volume.migration_status) == (BIG, 'available', None)
+    assert volume.volume_type_id != wanted.id
+    assert usage(wanted.id) == (0, 0)
+    [message] = Message.scan()
+    assert message.action_id == '112'
+    check(world, data)
+
+
+def test_retype_fails_where_the_driver_fails(world: World, data: Data, volume: Volume) -> None:
+    world.big.retype = 'done'
+    world.big.fail('retype', *[world.big.unavailable()] * 4)
+    make_type('tuned', **{'vendor:speed': '7'})
+    moves.retype(context(), volume.id, 'tuned', 'on-demand')
+    world.settle()
+    assert volume.reload().status == 'available'
+    check(world, data)
+
+
+def test_deleted_by_force_while_it_is_retyped(world: World, data: Data, volume: Volume) -> None:
+    wanted = make_type('plain')
+    moves.retype(context(), volume.id, 'plain', 'never')
+    volumes.delete(context('admin'), volume.id, force=True)
+    world.settle()
+    assert usage(wanted.id) == (0, 0)
+    check(world, data)
+
+
+def test_over_the_quota_of_the_type(world: World, volume: Volume) -> None:
+    wanted = make_type('scarce')
+    quotas.update('project', {'volumes_scarce': 0})
+    with pytest.raises(errors.VolumeLimitExceeded):
+        moves.retype(context(), volume.id, 'scarce', 'never')
+    assert volume.reload().status == 'available'
+    assert usage(wanted.id) == (0, 0)
+
+
+@pytest.mark.parametrize('status', ['error', 'retyping', 'maintenance', 'extending'])
+def test_retype_in_another_status(volume: Volume, status: str) -> None:
+    make_type('plain')
+    volume.update(actions=[Volume.status.set(status)])
+    with pytest.raises(errors.InvalidVolume, match='Retype needs volume to be in available or in-use'):
+        moves.retype(context(), volume.id, 'plain', 'never')
+
+
+def test_retype_to_the_same(volume: Volume) -> None:
+    with pytest.raises(errors.InvalidVolume, match='requested type has to be different'):
+        moves.retype(context(), volume.id, '__DEFAULT__', 'never')
+
+
+def test_encryption_cannot_change(volume: Volume) -> None:
+    wanted = make_type('sealed')
+    wanted.update(actions=[VolumeType.encryption.set({'provider': 'luks', 'cipher': 'aes', 'key_size': 256})])
+    volume_types.forget()
+    with pytest.raises(errors.InvalidVolume, match='encrypt differently'):
+        moves.retype(context(), volume.id, 'sealed', 'on-demand')

@@ -1,0 +1,131 @@
+"""Every way through revert_to_snapshot, with real bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Message, Snapshot, Volume
+from chalicelib.operations import reverts, volumes
+from tests import invariants
+from tests.disks import Data
+from tests.factories import context, create_snapshot, create_volume
+from tests.world import World
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    made = create_volume(context(), 5)
+    world.settle()
+    data.of(made).fill(seed=1)
+    return made.reload()
+
+
+@pytest.fixture
+def snapshot(world: World, data: Data, volume: Volume) -> Snapshot:
+    """Of the data before the volume got other data."""
+    taken = create_snapshot(context(), volume)
+    world.settle()
+    data.of(volume).fill(seed=2)
+    world.executions.clear()
+    return taken.reload()
+
+
+def check(world: World, data: Data) -> None:
+    invariants.check(world)
+    assert data.paths() == []
+
+
+COPIED = ['RevertToSnapshot', 'IsReverted', 'CompleteRevert']
+
+
+def test_by_copying(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    reverts.revert(context(), volume.id, snapshot.id)
+    assert (volume.reload().status, snapshot.reload().status) == ('reverting', 'restoring')
+    [execution] = world.settle()
+    assert execution.path == COPIED
+    assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
+    assert data.of(volume).same(data.of(snapshot))
+    check(world, data)
+
+
+def test_a_copy_that_runs_out_of_time_goes_on(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    world.lambda_context.milliseconds = 1_000
+    reverts.revert(context(), volume.id, snapshot.id)
+    [execution] = world.settle()
+    assert execution.path == [*COPIED[:2] * 20, 'CompleteRevert']
+    assert data.of(volume).same(data.of(snapshot))
+    check(world, data)
+
+
+def test_by_the_driver(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    world.big.revert = True
+    reverts.revert(context(), volume.id, snapshot.id)
+    world.settle()
+    assert f'revert_to_snapshot volume-{volume.id}' in world.big.calls
+    assert not any(call.startswith('open_volume') for call in world.big.calls)
+    assert data.of(volume).same(data.of(snapshot))
+    check(world, data)
+
+
+def test_a_backend_that_fails(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    world.big.fail('write', *[world.big.unavailable()] * 4)
+    reverts.revert(context(), volume.id, snapshot.id)
+    [execution] = world.settle()
+    assert execution.path == ['RevertToSnapshot', 'FailRevert']
+    assert (volume.reload().status, snapshot.reload().status) == ('error', 'available')
+    [message] = Message.scan()
+    assert (message.action_id, message.detail_id) == ('111', '111')
+    check(world, data)
+
+
+def test_reset_meanwhile(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    """The snapshot is let go of, too, when the volume is not reverted any more."""
+    reverts.revert(context(), volume.id, snapshot.id)
+    volumes.reset_status(context('admin'), volume.id, 'available', None, None)
+    [execution] = world.settle()
+    assert execution.path == ['RevertToSnapshot', 'Superseded']
+    world.reconcile()
+    assert snapshot.reload().status == 'available'
+    check(world, data)
+
+
+def test_only_the_latest(world: World, volume: Volume, snapshot: Snapshot) -> None:
+    create_snapshot(context(), volume)
+    world.settle()
+    with pytest.raises(errors.Invalid, match='not the latest one'):
+        reverts.revert(context(), volume.id, snapshot.id)
+    with pytest.raises(errors.Invalid, match='not the latest one'):
+        reverts.revert(context(), volume.id, None)
+
+
+def test_of_the_same_size(world: World, volume: Volume, snapshot: Snapshot) -> None:
+    volumes.extend(context(), volume.id, 6)
+    world.settle()
+    with pytest.raises(errors.Invalid, match='size must be equal'):
+        reverts.revert(context(), volume.id, snapshot.id)
+
+
+@pytest.mark.parametrize('status', ['in-use', 'error', 'extending', 'reverting'])
+def test_wrong_status(volume: Volume, snapshot: Snapshot, status: str) -> None:
+    volume.update(actions=[Volume.status.set(status)])
+    with pytest.raises(errors.Conflict, match="Volume's status must be 'available'"):
+        reverts.revert(context(), volume.id, snapshot.id)
+    assert (volume.reload().status, snapshot.reload().status) == (status, 'available')
+
+
+def test_a_snapshot_in_use(volume: Volume, snapshot: Snapshot) -> None:
+    snapshot.update(actions=[Snapshot.status.set('backing-up')])
+    with pytest.raises(errors.Conflict, match="Snapshot's status must be 'available'"):
+        reverts.revert(context(), volume.id, snapshot.id)
+    assert volume.reload().status == 'available'
+
+
+def test_without_snapshots(volume: Volume) -> None:
+    with pytest.raises(errors.Invalid, match='has no snapshots'):
+        reverts.revert(context(), volume.id, 'x')
