@@ -89,14 +89,14 @@ def set_enabled(context: Context, host: str, binary: str, enabled: bool, reason:
 def set_frozen(context: Context, host: str, frozen: bool) -> None:
     """Freeze a backend (nothing is made, changed or removed there), or thaw it.
 
-    Raises ServiceNotFoundOnHost, or InvalidInput for one that is in that state already.
+    Raises InvalidInput, as Cinder does, for one that is not there or in that state already.
     """
     actions = [Service.frozen.set(frozen), Service.disabled.set(frozen), *base.touched(Service)]
     actions.append(Service.disabled_reason.set('frozen') if frozen else Service.disabled_reason.remove())
     try:
         base.update(Service(base.GLOBAL, f'{VOLUME_BINARY}:{host}'), actions, Service.frozen == (not frozen))
     except errors.NotFound:
-        raise errors.ServiceNotFoundOnHost(binary=VOLUME_BINARY, host=host) from None
+        raise _unknown_backend(host) from None
     except errors.StateChanged:
         raise errors.InvalidInput(reason=f'frozen of service {host} must be {not frozen} for this.') from None
     pool_states.forget()
@@ -106,13 +106,17 @@ def set_frozen(context: Context, host: str, frozen: bool) -> None:
 def fail_over(context: Context, host: str, target: str | None) -> None:
     """Refuse: no driver here replicates, and a fail-over to nowhere would only take the volumes away.
 
-    Raises ServiceNotFoundOnHost or, as Cinder does for a backend without replication, InvalidInput.
+    Raises InvalidInput, as Cinder does for an unknown backend and for one without replication.
     """
     if not any(row['host'] == host for row in list_(context, host, VOLUME_BINARY)):
-        raise errors.ServiceNotFoundOnHost(binary=VOLUME_BINARY, host=host)
+        raise _unknown_backend(host)
     raise errors.InvalidInput(
         reason=f'replication_status in service {host} must be enabled or failed-over and must be up to failover.'
     )
+
+
+def _unknown_backend(host: str) -> errors.InvalidInput:
+    return errors.InvalidInput(reason=errors.ServiceNotFoundOnHost(binary=VOLUME_BINARY, host=host).message)
 
 
 def refuse_frozen(host: str | None) -> None:

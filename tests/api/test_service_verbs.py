@@ -59,7 +59,8 @@ def test_a_backend_is_named_once(admin: Caller, at: str, body: dict[str, str], m
 
 @pytest.mark.parametrize('verb', ['freeze', 'thaw', 'failover_host'])
 def test_an_unknown_backend(admin: Caller, verb: str) -> None:
-    assert do(admin, verb, host='nope').fault[2] == 'Service cinder-volume could not be found on host nope.'
+    unknown = 'Invalid input received: Service cinder-volume could not be found on host nope.'
+    assert do(admin, verb, host='nope').fault == ('badRequest', 400, unknown)
 
 
 def test_nothing_fails_over_to_nowhere(admin: Caller, host: str) -> None:
