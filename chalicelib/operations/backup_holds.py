@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import errors
@@ -152,3 +153,17 @@ def _count(transaction: base.Transaction, backup: Backup, change: int) -> None:
         parent = Backup.find(backup.project_id, backup.parent_id)
         actions = [Backup.num_dependent_backups.add(change), *base.touched(Backup)]
         transaction.update(parent, actions, Backup.id.exists(), lambda: base.state_changed(parent))
+
+
+def is_awaited(volume: Volume, request_id: str) -> Condition:
+    """The condition that a backup waits for this volume to be made, to be restored to it."""
+    ours = base.owned_by(Backup, states.BACKUP['restore'], request_id)
+    condition: Condition = ours & (Backup.restore_volume_id == volume.id)
+    return condition
+
+
+def end_waiting(backup: Backup, volume: Volume, request_id: str) -> None:
+    """Make a backup available again whose volume will not come; one that does not wait for it stays as it is."""
+    actions = [*base.end_actions(backup, states.BACKUP['restore'].done), Backup.restore_volume_id.remove()]
+    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+        base.update(backup, actions, is_awaited(volume, request_id))

@@ -200,12 +200,14 @@ def _check_target(backup: Backup, volume: Volume) -> None:
         )
 
 
-def _begin_restore(context: Context, backup: Backup, volume: Volume, transaction: base.Transaction) -> None:
+def _begin_restore(
+    context: Context, backup: Backup, volume: Volume, transaction: base.Transaction, **facts: str
+) -> None:
     row = states.BACKUP['restore']
     transaction.update(
         backup,
         [
-            *base.begin_actions(Backup, row, context.request_id, common.operation('restore', row)),
+            *base.begin_actions(Backup, row, context.request_id, common.operation('restore', row, **facts)),
             Backup.restore_volume_id.set(volume.id),
         ],
         base.is_allowed(Backup, row),
@@ -214,7 +216,12 @@ def _begin_restore(context: Context, backup: Backup, volume: Volume, transaction
 
 
 def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volume:
-    """Make the volume; its creation hands it over to the restore (tasks/provision.py)."""
+    """Make the volume; its creation hands both over to the restore (tasks/create_volume.py)."""
+
+    def begin(volume: Volume, transaction: base.Transaction) -> None:
+        awaited = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
+        _begin_restore(context, backup, volume, transaction, **awaited)
+
     return volumes.create(
         context,
         size=int(backup.size),
@@ -228,6 +235,7 @@ def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volum
         multiattach=False,
         scheduler_hints={},
         backup_id=backup.id,
+        also=begin,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib import errors
@@ -18,6 +18,9 @@ from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import common, holds, quotas, scheduling, services, volume_types
 from chalicelib.rules import extra_specs, states
+
+#: Told the new record and the transaction that writes it.
+Also = Callable[[Volume, base.Transaction], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,11 +57,15 @@ _TOO_SMALL: Mapping[str, str] = {
 }
 
 
-def create(context: Context, **wanted: Any) -> Volume:
-    """Accept a volume and return its record; ``wanted`` and errors are those of ``prepare``, and OverQuota."""
+def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volume:
+    """Accept a volume and return its record; ``wanted`` and errors are those of ``prepare``, and OverQuota.
+
+    ``also`` adds to the transaction what must change with it.
+    """
     volume, source = prepare(context, **wanted)
     deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
-    quotas.commit(context.project_id, deltas, functools.partial(_write, volume, source), type_id=volume.volume_type_id)
+    build = functools.partial(_write, volume, source, also)
+    quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id)
     common.send(context, 'create', volume)
     return volume
 
@@ -245,10 +252,12 @@ def _copy_facts(volume: Volume, source: Source) -> None:
         volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 
 
-def _write(volume: Volume, source: Source | None, transaction: base.Transaction) -> None:
+def _write(volume: Volume, source: Source | None, also: Also | None, transaction: base.Transaction) -> None:
     transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
     if source and not isinstance(source.record, Backup):
         _read(transaction, source.record)
+    if also is not None:
+        also(volume, transaction)
 
 
 def _read(transaction: base.Transaction, record: Volume | Snapshot) -> None:

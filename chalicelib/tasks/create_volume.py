@@ -6,13 +6,14 @@ the next state is about: a task that comes late finds another one on the record 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, holds, messages
+from chalicelib.operations import backup_holds, common, holds, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
@@ -85,19 +86,21 @@ def _hand_over(volume: Volume, payload: Payload) -> None:
         *base.begin_actions(Backup, backup_row, payload['request_id'], {'action': 'restore'}),
         Backup.restore_volume_id.set(volume.id),
     ]
+    free = base.is_allowed(Backup, backup_row) | backup_holds.is_awaited(volume, payload['request_id'])
     busy = errors.InvalidBackup(reason=f'Backup {backup.id} is no longer available')
     holds.pass_on(
         volume,
         ours(volume),
         volume_actions,
-        lambda transaction: transaction.update(
-            backup, backup_actions, base.is_allowed(Backup, backup_row), lambda: busy
-        ),
+        lambda transaction: transaction.update(backup, backup_actions, free, lambda: busy),
     )
     common.enqueue(backup, 'restore', payload['request_id'])
 
 
 def _backup(volume: Volume) -> Backup:
+    """The backup that the volume is made from. Raises BackupNotFound."""
+    if volume.backup_id is None:
+        raise errors.BackupNotFound(id='-')
     try:
         return Backup.find(volume.project_id, volume.backup_id)
     except errors.BackupNotFound:
@@ -167,6 +170,8 @@ def fail_create(payload: Payload) -> None:
         volume = owned(Volume, payload)
     action, detail = _MESSAGES.get(error, _FAILED_TO_CREATE)
     messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
+    with contextlib.suppress(errors.BackupNotFound):
+        backup_holds.end_waiting(_backup(volume), volume, payload['request_id'])
     holds.end(volume, ours(volume), states.VOLUME['create'].failed)
 
 

@@ -79,6 +79,8 @@ def _bring_on(record: base.StatefulRecord) -> None:
         _leave_alone(record)
     elif 'backup_id' in operation:
         _follow_backup(record, row)
+    elif 'volume_id' in operation:
+        _follow_volume(record, row)
     else:
         _follow_execution(record, row)
 
@@ -128,6 +130,20 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
     failed = 'error' if operation.get('new') else row.failed
     logger.warning('%s %s: its backup is done, and has left it in %s', record.resource, record.id, record.status)
     base.update(record, base.end_actions(record, failed), _unmoved(record))
+
+
+def _follow_volume(record: base.StatefulRecord, row: states.Transition) -> None:
+    """A backup that waits for its volume to be made is available again when that was given up."""
+    operation = record.operation or {}
+    try:
+        volume = Volume.find(operation['volume_project_id'], operation['volume_id'])
+    except errors.VolumeNotFound:
+        volume = None
+    if volume is not None and volume.owner == record.owner:
+        _postpone(record, base.START_DEADLINE)
+        return
+    logger.warning('%s %s: the volume that it was to be restored to will not come', record.resource, record.id)
+    base.update(record, [*base.end_actions(record, row.done), Backup.restore_volume_id.remove()], _unmoved(record))
 
 
 def _follow_execution(record: base.StatefulRecord, row: states.Transition) -> None:

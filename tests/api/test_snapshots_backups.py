@@ -165,6 +165,7 @@ def test_restore_to_a_new_volume(member: Caller, make: Any, body: dict[str, Any]
     name = 'r' if (body['restore'] or {}).get('name') else f'restore_backup_{record.id}'
     assert restored['volume_name'] == name
     assert member.get(f'/volumes/{restored["volume_id"]}').body['volume']['name'] == name
+    assert member.get(f'/backups/{record.id}').body['backup']['status'] == 'restoring'
 
 
 def test_restore_over_a_volume(member: Caller, make: Any) -> None:

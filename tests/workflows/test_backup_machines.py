@@ -252,6 +252,35 @@ def test_restore_to_a_new_volume_brings_back_what_described_it(world: World, dat
     check(world, data)
 
 
+def test_a_backup_whose_new_volume_cannot_be_made_is_available_again(world: World, data: Data, volume: Volume) -> None:
+    backup = backed_up(world, volume)
+    for backend in world.backends.values():
+        backend.fail('create_volume', *[errors.DriverError(backend='b', reason='no')] * 9)
+    _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+    assert backup.reload().status == 'restoring'
+    world.settle()
+    assert (target.reload().status, backup.reload().status) == ('error', 'available')
+    assert backup.reload().restore_volume_id is None
+    check(world, data)
+
+
+@pytest.mark.parametrize('removed', [True, False], ids=['deleted', 'reset'])
+def test_a_backup_does_not_wait_for_a_volume_that_was_taken_away(
+    world: World, data: Data, volume: Volume, removed: bool
+) -> None:
+    backup = backed_up(world, volume)
+    _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+    world.reconcile()
+    assert backup.reload().status == 'restoring'
+    if removed:
+        volumes.delete(context('admin'), target.id, force=True)
+    else:
+        volumes.reset_status(context('admin'), target.id, 'error', None, None)
+    world.settle()
+    world.reconcile()
+    assert (backup.reload().status, backup.reload().restore_volume_id) == ('available', None)
+
+
 def test_a_name_that_was_asked_for_stays(world: World, data: Data, volume: Volume) -> None:
     backup = backed_up(world, volume)
     _, target = backups.restore(context(), backup.id, volume_id=None, name='mine')

@@ -229,10 +229,22 @@ def test_a_new_volume_is_made_without_keeping_the_caller_waiting(world: World, v
     assert (target.name, target.description) == (
         f'restore_backup_{backup.id}', 'auto-created_from_restore_from_backup',
     )  # fmt: skip
-    assert backup.reload().status == 'available'
+    assert (backup.reload().status, backup.reload().restore_volume_id) == ('restoring', target.id)
     [message] = world.queue
     assert (message['resource'], message['id']) == ('volume', target.id)
-    assert backups.restore(context(), backup.id, volume_id=None, name='mine')[1].name == 'mine'
+    with pytest.raises(errors.InvalidBackup, match='Backup status must be available'):
+        backups.restore(context(), backup.id, volume_id=None, name='mine')
+
+
+def test_no_volume_is_made_when_the_backup_is_taken_meanwhile(
+    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = stored_backup(volume)
+    monkeypatch.setattr(backups, '_check_restorable', lambda _: backup.update(actions=[Backup.status.set('deleting')]))
+    with pytest.raises(errors.InvalidBackup):
+        backups.restore(context(), backup.id, volume_id=None, name=None)
+    assert [found.id for found in Volume.scan()] == [volume.id]
+    assert world.queue == []
 
 
 def test_reset_status_cancels_what_is_under_way(world: World, volume: Volume) -> None:
