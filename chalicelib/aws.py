@@ -23,13 +23,13 @@ INVOKE_TIMEOUT = 27
 
 
 @functools.cache
-def client(service: str) -> Any:
-    """One client per service and process; botocore retries throttling in its standard mode."""
+def client(service: str, region: str = '') -> Any:
+    """One client per service, region (ours when none is named) and process; botocore retries throttling by itself."""
     import boto3
     from botocore.config import Config
 
     config = Config(retries={'mode': 'standard', 'max_attempts': 4}, connect_timeout=5, read_timeout=60)
-    return boto3.client(service, region_name=settings().region, config=config)
+    return boto3.client(service, region_name=region or settings().region, config=config)
 
 
 @functools.cache

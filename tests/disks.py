@@ -220,7 +220,7 @@ class Data:
     """Disks by backend and name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        from chalicelib.tasks import backends, backup_removal, backups, restores
+        from chalicelib.tasks import backends, backup_imports, backup_removal, backups, restores
 
         self.world = world
         self.disks: dict[str, dict[str, Disk]] = {host: {} for host in world.backends}
@@ -228,9 +228,10 @@ class Data:
         self.repositories: dict[str, MemoryRepository] = {}
         monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(world.backends, self))
         monkeypatch.setattr(backup_removal, 'repository', self._repository)
-        for module in (backups, restores):
+        for module in (backups, restores, backup_imports):
             monkeypatch.setattr(module, 'repository', self._repository)
-            monkeypatch.setattr(module, 'wrapper', lambda: WRAPPER)
+            monkeypatch.setattr(module, 'wrapper', lambda _: WRAPPER)
+        for module in (backups, restores):
             monkeypatch.setattr(module, 'limits', lambda: LIMITS)
 
     def _repository(self, backup: Backup) -> Any:

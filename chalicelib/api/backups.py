@@ -14,6 +14,7 @@ from chalicelib.api.schemas import backups as schemas
 from chalicelib.api.view import View
 from chalicelib.api.views import backups as views
 from chalicelib.models import Backup
+from chalicelib.operations import backup_records as records
 from chalicelib.operations import backups as operations
 from chalicelib.operations import common
 from chalicelib.rules.policies import authorize
@@ -94,6 +95,19 @@ def update(request: Request, id: str) -> dict[str, Any]:
 @backups.delete('/{id}', policy='backup:delete', status=202)
 def delete(request: Request, id: str) -> None:
     operations.delete(request.context, id)
+
+
+@backups.get('/{id}/export_record', policy='backup:export-import')
+def export_record(request: Request, id: str) -> dict[str, Any]:
+    return {'backup-record': records.export(request.context, id)}
+
+
+@backups.post('/import_record', policy='backup:backup-import', schema=schemas.IMPORT_RECORD, status=201)
+def import_record(request: Request) -> dict[str, Any]:
+    """Its name is not known before its manifest was read, as in Cinder."""
+    record = request.body['backup-record']
+    imported = records.import_(request.context, record['backup_service'], record['backup_url'])
+    return {'backup': views.BRIEF.of(request)(imported)}
 
 
 @backups.post('/{id}/restore', policy='backup:restore', schema=schemas.RESTORE, status=202)

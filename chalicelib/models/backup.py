@@ -44,5 +44,7 @@ class Backup(base.StatefulRecord):
     root_hash = UnicodeAttribute(null=True)
     lineage = UnicodeAttribute(null=True)
     stored_bytes = NumberAttribute(null=True)
+    #: {'bucket', 'region', 'prefix'} of the repository of a backup that was imported; without it the project's own.
+    location = JSONAttribute(null=True)
     #: The volume being restored to, while status is ``restoring``.
     restore_volume_id = UnicodeAttribute(null=True)

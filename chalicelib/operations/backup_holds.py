@@ -151,6 +151,8 @@ def _count(transaction: base.Transaction, backup: Backup, change: int) -> None:
         return
     with contextlib.suppress(errors.BackupNotFound):
         parent = Backup.find(backup.project_id, backup.parent_id)
+        if change < 0 and not parent.num_dependent_backups:
+            return  # imported after its child
         actions = [Backup.num_dependent_backups.add(change), *base.touched(Backup)]
         transaction.update(parent, actions, Backup.id.exists(), lambda: base.state_changed(parent))
 

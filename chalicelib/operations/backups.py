@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from chalicelib import errors
+from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import common, holds, quotas, snapshots, volumes
@@ -111,7 +112,8 @@ def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Back
     candidates = [
         backup
         for backup in base.every(Backup, context.project_id)
-        if backup.lineage == volume.id and backup.status == 'available' and (backup.data_timestamp or '') < before
+        if backup.lineage == volume.id and not backup.location
+        if backup.status == 'available' and (backup.data_timestamp or '') < before
     ]
     if not candidates:
         raise errors.InvalidBackup(
@@ -249,4 +251,14 @@ def reset_status(context: Context, id: str, status: str) -> None:
 
 def repository_prefix(backup: Backup) -> str:
     """The folder of the bucket that holds the backup's chain: the project first, for users name the container."""
+    if backup.location:
+        return str(backup.location['prefix'])
     return f'{backup.project_id}/{backup.container or DEFAULT_CONTAINER}/'
+
+
+def location_of(backup: Backup) -> dict[str, str]:
+    """Where the backup's chain lies: {'bucket', 'region', 'prefix'}."""
+    if backup.location:
+        return dict(backup.location)
+    known = settings()
+    return {'bucket': known.backup_bucket, 'region': known.region, 'prefix': repository_prefix(backup)}

@@ -129,6 +129,7 @@ BACKUP_STATUSES = {
 
 BACKUP = {
     'create': row('', 'creating', 'available', 'error', 21600, 'backup_volume'),
+    'import': row('', 'creating', 'available', 'error', 900, 'import_backup'),
     'restore': row('available', 'restoring', 'available', 'available', 21600, 'restore_backup'),
     'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
     'force_delete': row(' '.join(BACKUP_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),

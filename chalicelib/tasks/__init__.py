@@ -32,6 +32,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     'revert_to_snapshot': ('revert_to_snapshot', 'complete_revert', 'fail_revert'),
     'move_volume': ('plan_move', 'prepare_target', 'copy_volume', 'complete_move', 'fail_move', 'abandon_move'),
     'backups': ('open_backup', 'copy_range', 'complete_backup', 'close_backup', 'fail_backup'),
+    'backup_imports': ('import_backup', 'fail_import_backup'),
     'backup_removal': ('delete_manifest', 'delete_backup', 'collect_backup', 'fail_delete_backup'),
     'restores': ('open_restore', 'restore_range', 'complete_restore', 'close_restore', 'fail_restore'),
     'connections': ('initialize_attachment', 'initialize_connection', 'terminate_connection'),

@@ -13,7 +13,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.gc import GRACE
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
-from chalicelib.operations import backup_holds, messages
+from chalicelib.operations import backup_holds, backup_records, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_sources, clock
@@ -29,28 +29,41 @@ LEASE_MARGIN = 60
 
 
 def delete_manifest(payload: Payload) -> dict[str, Any]:
-    """Put the backup out of reach, which cancels one that is still made, and clean up what it left on its backend."""
+    """Put the backup out of reach, which cancels one that is still made, and clean up what it left on its backend.
+
+    Data that is not ours stays: only the record goes, and there is nothing to sweep.
+    """
     backup = owned(payload, 'delete')
-    engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
     backup_sources.clean(backup)
-    return {'seconds': int(GRACE) + WAIT_MARGIN, 'lineage': backup.lineage, 'container': backup.container}
+    left = {'lineage': backup.lineage, 'container': backup.container, 'location': backup.location}
+    if not backup_records.owns_data(backup):
+        return {**left, 'seconds': 0, 'lineage': None}
+    engine.delete_backup(repository(backup), str(backup.lineage), name_in_repository(backup))
+    return {**left, 'seconds': int(GRACE) + WAIT_MARGIN}
+
+
+def name_in_repository(backup: Backup) -> str:
+    """The id that its manifest bears."""
+    return str(backup.manifest_key).rpartition('/')[2] if backup.manifest_key else backup.id
 
 
 def delete_backup(payload: Payload) -> None:
     """Remove record and quota, and the parent's count of it, together. A record that is gone already is no error."""
     with contextlib.suppress(errors.BackupCanceled):
         backup = owned(payload, 'delete')
-        counted = backup.manifest_key is not None
+        counted = backup.manifest_key is not None and not backup.location
         backup_holds.end(backup, ROW, states.REMOVED, dependents=-1 if counted else 0)
 
 
 def collect_backup(payload: Payload) -> dict[str, Any]:
     """Sweep what no backup of the lineage needs, shard by shard, from the cursor on. Raises LeaseLost."""
     left = payload['left']
+    if left['lineage'] is None:
+        return {**left, 'done': True}
     lease = Lease.acquire(f'collect:{left["lineage"]}', clock.seconds_left() + LEASE_MARGIN)
     try:
         found = engine.collect(
-            repository(Backup(payload['project_id'], payload['id'], container=left['container'])),
+            repository(_backup_of(payload)),
             left['lineage'],
             lease=lease,
             deadline=clock.seconds_left,
@@ -59,6 +72,12 @@ def collect_backup(payload: Payload) -> dict[str, Any]:
     finally:
         lease.release()
     return {**left, 'done': found.done, 'cursor': found.cursor}
+
+
+def _backup_of(payload: Payload) -> Backup:
+    """Enough of the record, which is gone, to find its repository."""
+    left = payload['left']
+    return Backup(payload['project_id'], payload['id'], container=left['container'], location=left['location'])
 
 
 def fail_delete_backup(payload: Payload) -> None:

@@ -50,7 +50,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
 def _begin(backup: Backup) -> None:
     engine.begin_backup(
         repository(backup),
-        wrapper(),
+        wrapper(backup),
         lineage=str(backup.lineage),
         backup_id=backup.id,
         size=int(backup.size) * GIB,
@@ -72,7 +72,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     """Copy shards from the cursor on, until the range is done or time runs short."""
     backup = owned(payload)
     store = repository(backup)
-    opened = engine.open_backup(store, wrapper(), str(backup.lineage), backup.id)
+    opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
     with backup_sources.of(backup).open() as device:
 
         def copy(shard: int, cursor: Any) -> engine.ShardResult:
@@ -109,10 +109,10 @@ def complete_backup(payload: Payload) -> None:
 
 def _commit(backup: Backup) -> engine.Manifest:
     store = repository(backup)
-    opened = engine.open_backup(store, wrapper(), str(backup.lineage), backup.id)
+    opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
     created_at = str(backup.created_at)
     return engine.commit_backup(
-        store, wrapper(), opened, created_at=created_at, metadata=_metadata(backup), limits=limits()
+        store, wrapper(backup), opened, created_at=created_at, metadata=_metadata(backup), limits=limits()
     )
 
 
@@ -204,11 +204,17 @@ def owned(payload: Payload, action: str = 'create') -> Backup:
 
 def repository(backup: Backup) -> S3Repository:
     """Where the backup's chain lies."""
-    return S3Repository(aws.client('s3'), settings().backup_bucket, backups.repository_prefix(backup))
+    return S3Repository(_client('s3', backup), backups.location_of(backup)['bucket'], backups.repository_prefix(backup))
 
 
-def wrapper() -> KmsKeyWrapper:
-    return KmsKeyWrapper(aws.client('kms'), settings().kms_key_id)
+def wrapper(backup: Backup) -> KmsKeyWrapper:
+    """Data keys of the backup's chain: new ones under our KMS key, old ones opened in the region of their bucket."""
+    return KmsKeyWrapper(_client('kms', backup), settings().kms_key_id)
+
+
+def _client(service: str, backup: Backup) -> Any:
+    region = backups.location_of(backup)['region']
+    return aws.client(service) if region == settings().region else aws.client(service, region)
 
 
 def limits() -> engine.Limits:

@@ -42,7 +42,7 @@ def open_restore(payload: Payload) -> dict[str, Any]:
 
 
 def _manifest(backup: Backup) -> engine.Manifest:
-    return engine.load_backup(repository(backup), wrapper(), str(backup.manifest_key), root_hash=backup.root_hash)
+    return engine.load_backup(repository(backup), wrapper(backup), str(backup.manifest_key), root_hash=backup.root_hash)
 
 
 def _target(backup: Backup, payload: Payload) -> Volume:

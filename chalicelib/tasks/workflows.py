@@ -42,6 +42,7 @@ FAILURES: Mapping[str, Failure] = {
     'revert_to_snapshot': Failure('fail_revert'),
     'move_volume': Failure('fail_move'),
     'backup_volume': Failure('fail_backup', 'backup'),
+    'import_backup': Failure('fail_import_backup', 'backup'),
     'restore_backup': Failure('fail_restore', 'backup'),
     'delete_backup': Failure('fail_delete_backup', 'backup'),
 }

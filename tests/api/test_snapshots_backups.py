@@ -191,3 +191,22 @@ def test_strangers_see_neither(stranger: Caller, door: FrontDoor, make: Any) -> 
         assert stranger.get(path).status == 404
         assert stranger.delete(path).status == 404
         assert door.caller('admin', uuid.uuid4().hex).get(path).status == 200
+
+
+def test_a_record_goes_out_and_comes_in(admin: Caller, member: Caller, make: Any) -> None:
+    root = {'manifest_key': 'backups/l/b', 'root_hash': '0' * 64, 'name': 'n'}
+    record = make.backup(**root, location={'bucket': 'other', 'region': 'eu-west-1', 'prefix': 'p/c/'})
+    path = f'/backups/{record.id}/export_record'
+    assert member.get(path).status == 403
+    answer = admin.get(path)
+    assert answer.status == 200
+    body = answer.body['backup-record']
+    assert set(body) == {'backup_service', 'backup_url'}
+    assert member.post('/backups/import_record', {'backup-record': body}).status == 403
+    assert admin.post('/backups/import_record', {'backup-record': body}).status == 400
+    record.delete()
+    imported = admin.post('/backups/import_record', {'backup-record': body})
+    assert (imported.status, imported.body['backup']['id'], imported.body['backup']['name']) == (201, record.id, None)
+    assert admin.get(f'/backups/{record.id}').body['backup']['status'] == 'creating'
+    wrong = {**body, 'backup_url': 'no base64'}
+    assert admin.post('/backups/import_record', {'backup-record': wrong}).status == 400

@@ -32,4 +32,15 @@ UPDATE = p.only(
 
 RESTORE = p.only('restore', p.nullable(p.members({'name': p.SHORT_TEXT, 'volume_id': p.OPTIONAL_UUID})))
 
+IMPORT_RECORD = p.only(
+    'backup-record',
+    p.members(
+        {
+            'backup_service': {'type': 'string', 'minLength': 0, 'maxLength': 255},
+            'backup_url': {'type': 'string', 'minLength': 1, 'format': 'base64'},
+        },
+        required=('backup_service', 'backup_url'),
+    ),
+)
+
 RESET_STATUS = p.members({'status': {'type': 'string', 'format': 'backup_status'}}, required=('status',))

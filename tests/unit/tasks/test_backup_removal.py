@@ -66,6 +66,7 @@ def test_the_execution_sleeps_for_longer_than_the_grace_time(world: World, data:
         'seconds': int(GRACE) + backup_removal.WAIT_MARGIN,
         'lineage': volume.id,
         'container': 'volumebackups',
+        'location': None,
     }
 
 

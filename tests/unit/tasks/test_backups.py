@@ -117,7 +117,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
     s3 = boto3.client('s3', region_name='us-east-1')
     s3.create_bucket(Bucket='backups')
     known = dataclasses.replace(aws.settings(), backup_bucket='backups', kms_key_id=key, pack_size=1 << 20)
-    monkeypatch.setattr(backups, 'settings', lambda: known)
+    for module in (backups, operations):
+        monkeypatch.setattr(module, 'settings', lambda: known)
     aws.client.cache_clear()
     yield s3
     aws.client.cache_clear()

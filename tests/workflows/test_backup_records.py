@@ -1,0 +1,211 @@
+"""Backups that change hands: exported, imported where their record was lost, or into another deployment."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chalicelib import config, errors
+from chalicelib.models import Backup, Volume
+from chalicelib.operations import backup_records, backups
+from tests.backup_factories import create_backup
+from tests.disks import Data
+from tests.factories import context, create_volume
+from tests.invariants import check
+from tests.world import World
+
+ADMIN = context('admin')
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    known = dataclasses.replace(config.settings(), backup_bucket='ours')
+    for module in (backups, backup_records):
+        monkeypatch.setattr(module, 'settings', lambda: known)
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    made = create_volume(context(), 5)
+    world.settle()
+    data.of(made).fill(seed=1)
+    return made
+
+
+def exported(world: World, volume: Volume, **facts: Any) -> tuple[Backup, dict[str, str]]:
+    backup = create_backup(context(), volume, **facts)
+    world.settle()
+    return backup.reload(), backup_records.export(ADMIN, backup.id)
+
+
+def forget_record(backup: Backup) -> None:
+    """The tables are lost; the bucket is not."""
+    backup.delete()
+    from chalicelib.models import Quota
+
+    for quota in Quota.scan():
+        if quota.id == 'quota':
+            quota.update(actions=[Quota.usage['backups'].set(0), Quota.usage['backup_gigabytes'].set(0)])
+
+
+def imported(world: World, record: dict[str, str]) -> Backup:
+    caller = dataclasses.replace(ADMIN, request_id=f'req-{uuid.uuid4()}')
+    backup = backup_records.import_(caller, record['backup_service'], record['backup_url'])
+    assert (backup.status, backup.name, backup.volume_id) == ('creating', None, backup_records.NO_VOLUME)
+    world.settle()
+    return backup.reload()
+
+
+def changed(record: dict[str, str], change: Callable[[dict[str, Any]], Any]) -> dict[str, str]:
+    facts = json.loads(base64.b64decode(record['backup_url']))
+    change(facts)
+    return {**record, 'backup_url': base64.b64encode(json.dumps(facts).encode()).decode()}
+
+
+def test_a_lost_record_is_imported_and_restored(world: World, data: Data, volume: Volume) -> None:
+    backup, record = exported(world, volume, name='precious', description='d', metadata={'k': 'v'})
+    forget_record(backup)
+    again = imported(world, record)
+    assert (again.id, again.status, again.project_id) == (backup.id, 'available', ADMIN.project_id)
+    for name in ('name', 'description', 'metadata', 'size', 'object_count', 'stored_bytes', 'root_hash', 'container'):
+        assert getattr(again, name) == getattr(backup, name), name
+    _, target = backups.restore(ADMIN, again.id, volume_id=None, name=None)
+    world.settle()
+    assert data.of(target).same(data.of(volume))
+    check(world)
+
+
+def test_a_record_holds_no_key_and_names_the_place(world: World, data: Data, volume: Volume) -> None:
+    backup, record = exported(world, volume)
+    facts = json.loads(base64.b64decode(record['backup_url']))
+    assert record['backup_service'] == 'cinderless.backup.s3'
+    assert facts['repository'] == {
+        'bucket': 'ours',
+        'region': 'us-east-1',
+        'prefix': f'{backup.project_id}/volumebackups/',
+        'lineage': volume.id,
+        'manifest_key': backup.manifest_key,
+        'root_hash': backup.root_hash,
+    }
+    assert not any('key' in name for name in facts if name != 'encryption_key_id')
+
+
+def test_an_incremental_one_alone_is_enough(world: World, data: Data, volume: Volume) -> None:
+    full, _ = exported(world, volume)
+    data.of(volume).write(0, b'changed' * 1000)
+    child, record = exported(world, volume, incremental=True)
+    for one in (full, child):
+        forget_record(one)
+    again = imported(world, in_another_bucket(record))
+    assert (again.status, again.parent_id) == ('available', full.id)
+    _, target = backups.restore(ADMIN, again.id, volume_id=None, name=None)
+    world.settle()
+    assert data.of(target).same(data.of(volume))
+
+
+def in_another_bucket(record: dict[str, str]) -> dict[str, str]:
+    """The double of the repository looks at the folder only."""
+    return changed(record, lambda facts: facts['repository'].update(bucket='elsewhere', region='eu-west-1'))
+
+
+def test_removing_an_import_leaves_another_deployment_s_data(world: World, data: Data, volume: Volume) -> None:
+    backup, record = exported(world, volume)
+    forget_record(backup)
+    again = imported(world, in_another_bucket(record))
+    before = data.objects()
+    backups.delete(ADMIN, again.id)
+    world.settle()
+    assert list(Backup.scan()) == []
+    assert data.objects() == before
+    check(world)
+
+
+def test_an_import_of_another_bucket_is_no_parent(world: World, data: Data, volume: Volume) -> None:
+    backup, record = exported(world, volume)
+    forget_record(backup)
+    assert imported(world, in_another_bucket(record)).lineage == volume.id
+    with pytest.raises(errors.InvalidBackup, match='No backups available'):
+        create_backup(ADMIN, volume, incremental=True)
+
+
+WRONG_DATA: dict[str, Callable[[dict[str, Any]], Any]] = {
+    'another hash': lambda facts: facts['repository'].update(root_hash='0' * 64),
+    'another size': lambda facts: facts.update(size=4),
+    'nothing there': lambda facts: facts['repository'].update(prefix='nobody/'),
+    'another backup': lambda facts: facts['repository'].update(manifest_key='backups/l/b'),
+}
+
+
+@pytest.mark.parametrize('change', WRONG_DATA.values(), ids=WRONG_DATA)
+def test_a_record_that_does_not_fit_the_data_ends_in_error_and_harms_nothing(
+    world: World, data: Data, volume: Volume, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    backup, record = exported(world, volume)
+    forget_record(backup)
+    before = data.objects()
+    again = imported(world, changed(record, change))
+    assert again.status == 'error'
+    assert again.fail_reason
+    backups.delete(ADMIN, again.id)
+    world.settle()
+    assert data.objects() == before
+    check(world)
+    assert imported(world, record).status == 'available'
+
+
+def test_another_service_s_record_says_so(world: World, data: Data, volume: Volume) -> None:
+    backup, record = exported(world, volume)
+    forget_record(backup)
+    again = imported(world, {**record, 'backup_service': 'cinder.backup.drivers.swift'})
+    assert again.status == 'error'
+    assert 'Request service cinder.backup.drivers.swift' in again.fail_reason
+
+
+def test_what_is_here_is_not_imported_again(world: World, data: Data, volume: Volume) -> None:
+    _, record = exported(world, volume)
+    with pytest.raises(errors.InvalidBackup, match='already exists in database'):
+        backup_records.import_(ADMIN, record['backup_service'], record['backup_url'])
+    check(world)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (lambda facts: facts.pop('id'), 'missing an id'),
+        (lambda facts: facts.update(id='../x'), 'no usable id'),
+        (lambda facts: facts.update(version=2), 'no usable version'),
+        (lambda facts: facts.update(size=0), 'no usable size'),
+        (lambda facts: facts.update(size=True), 'no usable size'),
+        (lambda facts: facts.update(metadata=[]), 'no usable metadata'),
+        (lambda facts: facts.pop('repository'), 'repository.bucket, repository.region'),
+        (lambda facts: facts['repository'].update(bucket='a b'), 'no usable repository.bucket'),
+        (lambda facts: facts['repository'].update(prefix='no slash'), 'no usable repository.prefix'),
+        (lambda facts: facts['repository'].update(manifest_key='packs/x/y'), 'no usable repository.manifest_key'),
+        (lambda facts: facts['repository'].update(root_hash=None), 'no usable repository.root_hash'),
+    ],
+)
+def test_what_is_no_record_is_refused(
+    world: World, data: Data, volume: Volume, change: Callable[[dict[str, Any]], Any], reason: str
+) -> None:
+    _, record = exported(world, volume)
+    with pytest.raises(errors.InvalidInput, match=reason):
+        backup_records.decode(changed(record, change)['backup_url'])
+
+
+@pytest.mark.parametrize('text', ['', 'eyJ9', 'bm8='])
+def test_what_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(errors.InvalidInput):
+        backup_records.decode(text)
+
+
+def test_only_what_is_available_is_exported(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    with pytest.raises(errors.InvalidBackup, match='must be available and not creating'):
+        backup_records.export(ADMIN, backup.id)
