@@ -1,6 +1,6 @@
 """AWS as the rest of the service sees it: cached clients, the queue, the machines, the workers, sealed secrets.
 
-Only this module, ``models``, ``drivers/ebs.py`` and ``backup/s3.py`` touch AWS.
+Only this module, ``models``, ``drivers/ebs_client.py`` and ``backup/s3.py`` touch AWS.
 """
 
 from __future__ import annotations

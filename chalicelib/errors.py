@@ -372,6 +372,12 @@ class BackendUnavailable(DriverError):
     """The backend is down, slow, or answers what cannot be understood."""
 
 
+class NotReady(BackendUnavailable):
+    """The backend is still at work on an object; a repeat may find it done."""
+
+    template = 'The storage backend {backend} is not ready: {reason}'
+
+
 class BackendFull(DriverError):
     template = 'The storage backend {backend} has no space for {size} GiB: {reason}'
 

@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
+from chalicelib.drivers import ebs_client
+from chalicelib.drivers.base import VolumeRef
+from chalicelib.drivers.ebs import EbsDriver
 from local.ebs import Ebs, Timing
+from local.ebs.blocks import Disk
 from local.http import Request, Response, Server
+from tests.contract.driver_suite import Backend
 
 REGION, ZONES = 'us-east-1', ('us-east-1a', 'us-east-1b')
 
@@ -98,3 +105,57 @@ def serving() -> Iterator[Region]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+class EbsBackend(Backend):
+    """Volumes are read and written as an instance does, that is on the double's own disks."""
+
+    region: Region
+
+    def _disk(self, volume: VolumeRef) -> Disk:
+        found = self.driver._objects.require(volume)  # type: ignore[attr-defined]
+        return self.region.ebs.disk(found['VolumeId'])
+
+    def write(self, volume: VolumeRef, offset: int, data: bytes) -> None:
+        self._disk(volume).write(offset, data)
+
+    def read(self, volume: VolumeRef, offset: int, length: int) -> bytes:
+        return self._disk(volume).read(offset, length)
+
+    @contextmanager
+    def using(self, volume: VolumeRef) -> Iterator[Disk]:
+        self.driver.initialize_connection(volume, {'instance_id': self.region.instance}, 'host')
+        yield self._disk(volume)
+
+    def pass_time(self) -> None:
+        self.region.clock.sleep(24 * 3600)
+
+
+@pytest.fixture(scope='module')
+def served() -> Iterator[Region]:
+    with serving() as region:
+        ebs_client._client.cache_clear()
+        yield region
+        ebs_client._client.cache_clear()
+
+
+@pytest.fixture
+def region(served: Region, monkeypatch: pytest.MonkeyPatch) -> Region:
+    """Empty; the driver's pauses move its clock, and nobody waits."""
+    monkeypatch.setattr(ebs_client.Api, 'sleep', lambda _, seconds: served.clock.sleep(seconds))
+    monkeypatch.setattr(ebs_client.Api, 'now', lambda _: served.clock.now())
+    served.fresh()
+    return served
+
+
+def driver(**options: Any) -> EbsDriver:
+    """As the registry makes it."""
+    given = {'zones': list(ZONES), 'capacity_gb': 1000, **options}
+    return EbsDriver('aws', {name: option.default for name, option in EbsDriver.OPTIONS.items()} | given)
+
+
+@pytest.fixture
+def backend(region: Region) -> EbsBackend:
+    made = EbsBackend(driver(), f'c@aws#{ZONES[0]}', f'c@aws#{ZONES[1]}', too_large=70_000)
+    made.region = region
+    return made

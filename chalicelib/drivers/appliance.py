@@ -106,8 +106,9 @@ class ApplianceDriver(Driver):
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         self._request('PUT', self._volume(volume) + '/size', volume, {'size_bytes': new_size * GIB}, new_size)
 
-    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         self._request('PUT', self._volume(volume) + '/data', volume, {'snapshot': snapshot.name})
+        return {}
 
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
         self._request('PUT', self._snapshot(snapshot), snapshot.volume, {'volume': snapshot.volume.name})

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from chalicelib.device import BlockDevice
@@ -104,6 +104,9 @@ class Capabilities:
     """What a driver can do beyond the required verbs; docs and fallbacks read it."""
 
     storage_protocol: str
+    #: ``open_volume`` gives workers the volume itself, to read and to write. Without it they read what was frozen, and
+    #: data comes in as a whole (``open_restore``).
+    opens_volumes: bool = True
     #: A snapshot of an attached volume is consistent at one point in time.
     snapshot_attached: bool = False
     #: ``create_cloned_volume`` works on the backend, without moving the data through a worker.
@@ -205,7 +208,8 @@ class Driver(abc.ABC):
         """Open the volume's data for a worker of the service itself.
 
         Several workers may open the same volume under the same ``export_id``; each gets a session of its own.
-        The device is closed by the caller; the path stays until ``close_volume``.
+        The device is closed by the caller; the path stays until ``close_volume``. Where ``capabilities`` lack
+        ``opens_volumes``, 'ro' is a copy of the moment when the path was first opened, and 'rw' raises NotSupported.
         """
 
     @abc.abstractmethod
@@ -214,16 +218,41 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def open_snapshot(self, snapshot: SnapshotRef, export_id: str) -> BlockDevice:
-        """Open a snapshot's data for reading, as ``open_volume`` does a volume's."""
+        """Open a snapshot's data for reading, as ``open_volume`` does a volume's.
+
+        Raises NotReady while the backend still makes it readable: repeat later.
+        """
 
     @abc.abstractmethod
     def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
         """Take away the path that ``open_snapshot`` made; a missing one is success."""
 
-    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
-        """Bring the volume back to the snapshot's data, in place; its size stays. Only with ``capabilities.revert``.
+    def open_restore(self, volume: VolumeRef, export_id: str) -> BlockDevice:
+        """Open what is to become all of the volume's data, for writing by any number of workers.
 
-        Raises VolumeIsBusy while a session uses it, ProviderNotFound.
+        A driver with ``opens_volumes`` opens the volume itself. Any other one opens an empty device of its size, which
+        takes the volume's place at ``complete_restore``; until then the volume is as it was.
+        """
+        return self.open_volume(volume, export_id, 'rw')
+
+    def complete_restore(
+        self, volume: VolumeRef, export_id: str, written: Callable[[], Iterable[tuple[int, int]]]
+    ) -> ModelUpdate:
+        """Make what was written under this path the volume's data, and take the path away.
+
+        ``written`` tells the (offset, length) in bytes of all that was, ascending. Raises VolumeIsBusy.
+        """
+        self.close_volume(volume, export_id)
+        return {}
+
+    def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
+        """Take the path away, and what was written if it is apart from the volume; a missing one is success."""
+        self.close_volume(volume, export_id)
+
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        """Bring the volume back to the snapshot's data, under its own id; its size stays.
+
+        Only with ``capabilities.revert``. Raises VolumeIsBusy while a session uses it, ProviderNotFound.
         """
         raise self._unsupported('revert_to_snapshot')
 

@@ -92,6 +92,7 @@ class DriverModel(RuleBasedStateMachine):
     def extend(self, volume: VolumeRef, more: int) -> None:
         contents = self.expected[volume.id]
         contents.size = min(contents.size + more, MAX_SIZE)
+        self.backend.pass_time()
         self.driver.extend_volume(volume, contents.size)
 
     @rule(target=snapshots, volume=volumes)
@@ -132,9 +133,9 @@ class DriverModel(RuleBasedStateMachine):
 
     @rule(volume=volumes)
     def delete_in_use(self, volume: VolumeRef) -> None:
-        with self.driver.open_volume(volume, 'host', 'rw'), pytest.raises(VolumeIsBusy):
+        with self.backend.using(volume), pytest.raises(VolumeIsBusy):
             self.driver.delete_volume(volume)
-        self.driver.close_volume(volume, 'host')
+        self.driver.terminate_connection(volume, None)
 
     @rule(snapshot=consumes(snapshots))
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:

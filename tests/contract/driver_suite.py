@@ -1,17 +1,20 @@
 """What every driver does, whatever its backend: the contract of chalicelib/drivers/base.py as tests.
 
-A driver's test module subclasses ``DriverContract`` (and ``IscsiContract``, if hosts reach its volumes over iSCSI) and
-has a fixture ``backend`` that returns a ``Backend``.
+A driver's test module subclasses ``DriverContract``, and further classes by what the driver can: ``OpenedContract``
+(``opens_volumes``), ``AttachedContract`` (``snapshot_attached``), ``RestoreContract``, and ``IscsiContract`` if hosts
+reach its volumes over iSCSI. It has a fixture ``backend`` that returns a ``Backend``. Where workers cannot open volumes
+(EBS), ``Backend`` is subclassed: ``write``, ``read`` and ``using`` then go as a host goes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -34,6 +37,9 @@ from chalicelib.errors import (
 MIB = 1024**2
 BLOCK = 4096
 
+#: The path of a restore.
+RESTORE = '5e1f0000-0000-4000-8000-00000000e57e'
+
 #: A target may name the reason, or just hang up if there is nothing left to log in to.
 REFUSED = (LoginFailed, DeviceUnreachable)
 
@@ -42,7 +48,7 @@ REFUSED = (LoginFailed, DeviceUnreachable)
 class Backend:
     """A driver with a backend behind it. ``host`` names a pool, and ``other_host`` another one of the same backend.
 
-    ``objects`` lists what is there; ``too_large`` is a size in GiB that never fits.
+    ``too_large`` is a size in GiB that never fits.
     """
 
     driver: Driver
@@ -86,6 +92,22 @@ class Backend:
         self.driver.close_volume(volume, 'reader')
         return data
 
+    @contextlib.contextmanager
+    def using(self, volume: VolumeRef) -> Iterator[Any]:
+        """A host that has the volume; what it gets can ``read`` and ``write``."""
+        with self.driver.open_volume(volume, 'host', 'rw') as device:
+            yield device
+
+    @contextlib.contextmanager
+    def opened(self, volume: VolumeRef) -> Iterator[BlockDevice]:
+        """The volume as a worker reads it."""
+        with self.driver.open_volume(volume, 'reader', 'ro') as device:
+            yield device
+        self.driver.close_volume(volume, 'reader')
+
+    def pass_time(self) -> None:
+        """Let a day go by, where the backend bounds what can be done in one."""
+
     def read_snapshot(self, snapshot: SnapshotRef, offset: int, length: int) -> bytes:
         with self.driver.open_snapshot(snapshot, 'reader') as device:
             data = device.read(offset, length)
@@ -109,7 +131,7 @@ class _Cleaned:
 class DriverContract(_Cleaned):
     def test_a_new_volume_reads_as_zeroes(self, backend: Backend) -> None:
         volume = backend.volume()
-        with backend.driver.open_volume(volume, 'reader', 'ro') as device:
+        with backend.opened(volume) as device:
             assert device.size == GIB
             assert list(device.allocated(0, GIB)) == []
             assert device.read(GIB - BLOCK, BLOCK) == bytes(BLOCK)
@@ -151,11 +173,12 @@ class DriverContract(_Cleaned):
         volume = backend.volume(data=b'a' * BLOCK)
         for size in (2, 2, 1):
             backend.driver.extend_volume(volume, size)
-        with backend.driver.open_volume(volume, 'reader', 'rw') as device:
+        with backend.opened(volume) as device:
             assert device.size == 2 * GIB
             assert device.read(0, BLOCK) == b'a' * BLOCK
             assert device.read(2 * GIB - BLOCK, BLOCK) == bytes(BLOCK)
-            device.write(2 * GIB - BLOCK, b'z' * BLOCK)
+        backend.write(volume, 2 * GIB - BLOCK, b'z' * BLOCK)
+        assert backend.read(volume, 2 * GIB - BLOCK, BLOCK) == b'z' * BLOCK
 
     def test_extend_needs_the_volume(self, backend: Backend) -> None:
         with pytest.raises(ProviderNotFound):
@@ -225,7 +248,7 @@ class DriverContract(_Cleaned):
         backend.driver.extend_volume(volume, 2)
         for _ in range(2):
             backend.driver.revert_to_snapshot(volume, snapshot)
-        with backend.driver.open_volume(volume, 'reader', 'ro') as device:
+        with backend.opened(volume) as device:
             assert (device.size, device.read(0, BLOCK)) == (2 * GIB, b'a' * BLOCK)
         assert backend.read_snapshot(snapshot, 0, BLOCK) == b'a' * BLOCK
 
@@ -240,16 +263,9 @@ class DriverContract(_Cleaned):
 
     def test_a_volume_in_use_is_not_deleted(self, backend: Backend) -> None:
         volume = backend.volume(data=b'a' * BLOCK)
-        with backend.driver.open_volume(volume, 'worker', 'rw') as device:
+        with backend.using(volume) as device:
             with pytest.raises(VolumeIsBusy):
                 backend.driver.delete_volume(volume)
-            assert device.read(0, BLOCK) == b'a' * BLOCK
-
-    def test_a_snapshot_in_use_is_not_deleted(self, backend: Backend) -> None:
-        snapshot = backend.snapshot(backend.volume(data=b'a' * BLOCK))
-        with backend.driver.open_snapshot(snapshot, 'worker') as device:
-            with pytest.raises(SnapshotIsBusy):
-                backend.driver.delete_snapshot(snapshot)
             assert device.read(0, BLOCK) == b'a' * BLOCK
 
     def test_the_report_has_what_the_scheduler_needs(self, backend: Backend) -> None:
@@ -263,6 +279,60 @@ class DriverContract(_Cleaned):
         assert 0 < after[pool]['free_capacity_gb'] <= after[pool]['total_capacity_gb']
 
 
+class RestoreContract(_Cleaned):
+    """A restore: all of a volume's data at once, under the same id."""
+
+    def restore(self, backend: Backend, volume: VolumeRef, *writes: tuple[int, bytes]) -> None:
+        """As a restore to what is not known to be empty: what is not written is zeroed."""
+        for _ in range(2):  # whoever dies on the way begins anew
+            with backend.driver.open_restore(volume, RESTORE) as device:
+                device.write_many((offset, memoryview(data)) for offset, data in writes)
+                for offset, length in list(device.allocated(GIB // 2, GIB // 4)):
+                    device.zero(offset, length)
+                device.flush()
+
+    def test_it_replaces_the_data(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'old!' * BLOCK)
+        backend.write(volume, GIB // 2, b'x' * BLOCK)
+        data = b'new!' * (512 * 1024 // 4)
+        self.restore(backend, volume, (0, data), (GIB - len(data), data))
+        written = [(0, len(data)), (GIB - len(data), len(data))]
+        for _ in range(2):
+            update = backend.driver.complete_restore(volume, RESTORE, lambda: written)
+        volume = dataclasses.replace(volume, **update)
+        assert backend.read(volume, 0, len(data)) == data
+        assert backend.read(volume, GIB // 2, BLOCK) == bytes(BLOCK)
+        assert backend.read(volume, GIB - BLOCK, BLOCK) == data[:BLOCK]
+        assert backend.driver.list_objects() == [volume.name]
+
+    def test_a_cancelled_one_leaves_no_path(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * BLOCK)
+        self.restore(backend, volume, (512 * 1024, b'b' * 512 * 1024))
+        for _ in range(2):
+            backend.driver.cancel_restore(volume, RESTORE)
+        assert backend.read(volume, 0, BLOCK) == b'a' * BLOCK
+        backend.driver.delete_volume(volume)
+
+
+class OpenedContract(_Cleaned):
+    """For drivers with ``capabilities.opens_volumes``: whoever has it open keeps it."""
+
+    def test_a_snapshot_in_use_is_not_deleted(self, backend: Backend) -> None:
+        snapshot = backend.snapshot(backend.volume(data=b'a' * BLOCK))
+        with backend.driver.open_snapshot(snapshot, 'worker') as device:
+            with pytest.raises(SnapshotIsBusy):
+                backend.driver.delete_snapshot(snapshot)
+            assert device.read(0, BLOCK) == b'a' * BLOCK
+
+    def test_what_a_worker_writes_another_reads(self, backend: Backend) -> None:
+        volume = backend.volume()
+        with backend.driver.open_volume(volume, 'worker', 'rw') as device:
+            device.write(GIB - BLOCK, b'a' * BLOCK)
+            device.flush()
+            with backend.opened(volume) as other:
+                assert other.read(GIB - BLOCK, BLOCK) == b'a' * BLOCK
+
+
 class Counter(threading.Thread):
     """A host that counts: it writes n to the first place, then to the second, and so on, each write answered before the
     next. In a copy of one moment the first places hold n and the others n - 1. The places are in no order on the
@@ -270,9 +340,10 @@ class Counter(threading.Thread):
 
     PLACES = tuple(random.Random(1).sample(range(0, GIB, MIB), 200))
 
-    def __init__(self, device: BlockDevice) -> None:
+    def __init__(self, device: Any, places: Sequence[int] = PLACES) -> None:
         super().__init__()
         self._device = device
+        self._places = places
         self._stop_now = threading.Event()
         self._round = threading.Condition()
         self._number = 0
@@ -284,7 +355,7 @@ class Counter(threading.Thread):
                 with self._round:
                     self._number += 1
                     self._round.notify_all()
-                for place in self.PLACES:
+                for place in self._places:
                     self._device.write(place, self._number.to_bytes(8, 'big') * (BLOCK // 8))
         except DeviceError as error:
             self.error = error
@@ -301,8 +372,8 @@ class Counter(threading.Thread):
         assert self.error is None
 
     @classmethod
-    def check(cls, read: Callable[[int, int], bytes]) -> None:
-        values = [int.from_bytes(read(place, BLOCK)[:8], 'big') for place in cls.PLACES]
+    def check(cls, read: Callable[[int, int], bytes], places: Sequence[int] = PLACES) -> None:
+        values = [int.from_bytes(read(place, BLOCK)[:8], 'big') for place in places]
         assert values == sorted(values, reverse=True)
         assert values[0] - values[-1] <= 1
         assert values[0] > 0
@@ -311,10 +382,12 @@ class Counter(threading.Thread):
 class AttachedContract(_Cleaned):
     """For drivers with ``capabilities.snapshot_attached`` and ``clone``."""
 
+    places = Counter.PLACES
+
     def test_a_copy_of_an_attached_volume_is_of_one_moment(self, backend: Backend) -> None:
         volume, snapshots, clones = backend.volume(), [], []
-        with backend.driver.open_volume(volume, 'host', 'rw') as device:
-            host = Counter(device)
+        with backend.using(volume) as device:
+            host = Counter(device, self.places)
             host.start()
             for _ in range(5):
                 host.next_round()
@@ -324,10 +397,10 @@ class AttachedContract(_Cleaned):
             host.stop()
         for snapshot in snapshots:
             with backend.driver.open_snapshot(snapshot, 'reader') as device:
-                Counter.check(device.read)
+                Counter.check(device.read, self.places)
         for clone in clones:
-            with backend.driver.open_volume(clone, 'reader', 'ro') as device:
-                Counter.check(device.read)
+            with backend.opened(clone) as device:
+                Counter.check(device.read, self.places)
 
 
 class IscsiContract(_Cleaned):

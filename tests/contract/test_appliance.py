@@ -8,7 +8,14 @@ import pytest
 
 from tests.contract import driver_model
 from tests.contract.agent import Agent
-from tests.contract.driver_suite import AttachedContract, Backend, DriverContract, IscsiContract
+from tests.contract.driver_suite import (
+    AttachedContract,
+    Backend,
+    DriverContract,
+    IscsiContract,
+    OpenedContract,
+    RestoreContract,
+)
 
 
 @pytest.fixture(scope='module')
@@ -23,6 +30,14 @@ def backend(agent: Agent) -> Backend:
 
 
 class TestDriver(DriverContract):
+    pass
+
+
+class TestOpened(OpenedContract):
+    pass
+
+
+class TestRestore(RestoreContract):
     pass
 
 

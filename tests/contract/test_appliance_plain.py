@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.errors import VolumeIsBusy
 from tests.contract.agent import Agent
-from tests.contract.driver_suite import Backend, DriverContract, IscsiContract
+from tests.contract.driver_suite import Backend, DriverContract, IscsiContract, OpenedContract, RestoreContract
 
 
 @pytest.fixture(scope='module')
@@ -27,6 +27,14 @@ def backend(agent: Agent) -> Backend:
 
 
 class TestDriver(DriverContract):
+    pass
+
+
+class TestOpened(OpenedContract):
+    pass
+
+
+class TestRestore(RestoreContract):
     pass
 
 

@@ -1,0 +1,375 @@
+"""Amazon EBS as a backend: one pool per availability zone, volumes for EC2 instances.
+
+What is particular to it: a volume's data can be reached by an instance only, so workers read snapshots (``ebs_device``)
+and a restore makes a new volume that takes the old one's place under the same Cinder id. Snapshots are of the region,
+volumes of a zone. A volume can be modified four times in any 24 hours, one modification at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+from chalicelib import errors
+from chalicelib.config import settings
+from chalicelib.device import BlockDevice
+from chalicelib.drivers import ebs_paths, ebs_types
+from chalicelib.drivers.base import (
+    GIB,
+    Capabilities,
+    ConnectionInfo,
+    Connector,
+    ModelUpdate,
+    Option,
+    SnapshotRef,
+    VolumeRef,
+)
+from chalicelib.drivers.ebs_client import Api, Refused, Unsure
+from chalicelib.drivers.ebs_device import RestoreDevice, SnapshotDevice, count_blocks
+from chalicelib.drivers.ebs_manage import Manager
+from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tags
+
+#: Seconds that a modification may take until the volume has its new size and type.
+_MODIFY_WAIT = 240.0
+
+#: Minutes after the last block at which EC2 gives up a snapshot that a restore writes: its longest, three days.
+_RESTORE_TIMEOUT = 4320
+
+#: What each pool can do, in the words of Cinder's capability report.
+_POOL: Mapping[str, Any] = {
+    'thin_provisioning_support': False,
+    'thick_provisioning_support': True,
+    'multiattach': True,
+    'online_extend_support': True,
+    'QoS_support': False,
+    'reserved_percentage': 0,
+    'max_over_subscription_ratio': 1.0,
+}
+
+
+class EbsDriver(Manager):
+    """Serves any number of threads."""
+
+    OPTIONS: ClassVar[Mapping[str, Option]] = {
+        #: The availability zones that are this backend's pools, by AWS's names.
+        'zones': Option(list, required=True),
+        #: Another region than the deployment's own.
+        'region': Option(str),
+        #: What a volume type that says nothing gets (see ebs_types.py).
+        'volume_type': Option(str, default='gp3'),
+        'encrypted': Option(bool, default=False),
+        'kms_key_id': Option(str),
+        #: GiB that each pool may hold; without it a pool is infinite, as EC2's quotas are not asked for.
+        'capacity_gb': Option(int),
+    }
+
+    capabilities = Capabilities(
+        storage_protocol='ebs',
+        opens_volumes=False,
+        snapshot_attached=True,
+        clone=True,
+        revert=True,
+        online_extend=True,
+        multiattach=True,
+        manage=True,
+        manage_snapshots=True,
+        retype=True,
+        zeroed_volumes=True,
+    )
+
+    def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
+        super().__init__(backend, options)
+        if options['volume_type'] not in ebs_types.KINDS:
+            reason = f'option volume_type is {options["volume_type"]!r}: give one of {", ".join(ebs_types.KINDS)}'
+            raise errors.BackendMisconfigured(backend=backend, reason=reason)
+        self._api = Api(backend, options.get('region') or settings().region)
+        self._objects = Objects(self._api, backend, settings().table_prefix)
+
+    def check_for_setup_error(self) -> None:
+        try:
+            found = self._api.ec2('DescribeAvailabilityZones')['AvailabilityZones']
+        except Refused as refused:
+            raise self._objects.failure(refused) from refused
+        known = {zone['ZoneName'] for zone in found}
+        for zone in self.options['zones']:
+            if zone not in known:
+                reason = f'option zones names {zone!r}; the region has {", ".join(sorted(known))}'
+                raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
+
+    def get_volume_stats(self) -> dict[str, Any]:
+        used = dict.fromkeys(self.options['zones'], 0)
+        for row in self._volumes(self._objects.ours()):
+            if row['AvailabilityZone'] in used:
+                used[row['AvailabilityZone']] += row['Size']
+        return {
+            'volume_backend_name': self.backend,
+            'vendor_name': 'Amazon Web Services',
+            'driver_version': '1.0',
+            'storage_protocol': self.capabilities.storage_protocol,
+            'shared_targets': False,
+            'pools': [{**_POOL, 'pool_name': zone, **self._capacity(gib)} for zone, gib in used.items()],
+        }
+
+    def _capacity(self, used: int) -> dict[str, Any]:
+        total = self.options.get('capacity_gb')
+        room = {'total_capacity_gb': 'infinite', 'free_capacity_gb': 'infinite'}
+        if total is not None:
+            room = {'total_capacity_gb': total, 'free_capacity_gb': max(0, total - used)}
+        return {**room, 'provisioned_capacity_gb': used, 'allocated_capacity_gb': used}
+
+    def _volumes(self, filters: Mapping[str, str]) -> list[Row]:
+        try:
+            return self._objects.volumes(filters)
+        except Refused as refused:
+            raise self._objects.failure(refused) from refused
+
+    def create_volume(self, volume: VolumeRef) -> ModelUpdate:
+        return self._create('CreateVolume', volume, 'empty', {**self._place(volume), **self._shape(volume)})
+
+    def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        id = self._objects.completed(self._objects.require_snapshot(snapshot), snapshot.name)
+        parameters = {**self._place(volume), **self._shape(volume), 'SnapshotId': id}
+        return self._create('CreateVolume', volume, id, parameters)
+
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
+        """CopyVolumes within a zone; into another one by a snapshot that is gone afterwards."""
+        row = self._objects.require(source)
+        if row['AvailabilityZone'] == self._zone(volume):
+            parameters = {**self._shape(volume), 'SourceVolumeId': row['VolumeId']}
+            return self._create('CopyVolumes', volume, row['VolumeId'], parameters)
+        name = f'clone-{volume.id}'
+        made = self._objects.make_snapshot(row['VolumeId'], volume, name, {'for': volume.name})
+        id = self._objects.completed(made, name)
+        parameters = {**self._place(volume), **self._shape(volume), 'SnapshotId': id}
+        update = self._create('CreateVolume', volume, id, parameters)
+        self._objects.remove_snapshots(name, volume)
+        return update
+
+    def _create(
+        self, operation: str, volume: VolumeRef, seed: str, parameters: Row, marks: Mapping[str, str] | None = None
+    ) -> ModelUpdate:
+        row = self._objects.make_volume(operation, volume, seed, parameters, marks or {})
+        return {'provider_id': row['VolumeId']}
+
+    def _zone(self, volume: VolumeRef) -> str:
+        if volume.pool not in self.options['zones']:
+            reason = f'host {volume.host!r} names no zone of this backend'
+            raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
+        return volume.pool
+
+    def _place(self, volume: VolumeRef) -> dict[str, Any]:
+        return {'AvailabilityZone': self._zone(volume)}
+
+    def _shape(self, volume: VolumeRef) -> dict[str, Any]:
+        return {'Size': volume.size, **ebs_types.wanted(self.backend, volume, self.options).parameters()}
+
+    def delete_volume(self, volume: VolumeRef) -> None:
+        """What bears the volume's name goes, and the snapshots of an operation on it that came to no end."""
+        rows = self._volumes(self._objects.named(volume.name))
+        ids = {row['VolumeId'] for row in rows} | ({volume.provider_id} if volume.provider_id else set())
+        for id in sorted(ids):
+            self._objects.remove_volume(id, volume)
+        if not volume.provider_id or any('cinder:origin' in tags(row) for row in rows):
+            for row in self._objects.snapshots({**self._objects.deployed(), 'tag:cinder:for': volume.name}):
+                self._objects.remove_snapshot(row['SnapshotId'], volume)
+
+    def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
+        """Works attached, too. Raises VolumeIsBusy while another modification runs, or after four in 24 hours."""
+        ebs_types.wanted(self.backend, volume, self.options, new_size)
+
+        def is_done(row: Row) -> bool:
+            return int(row['Size']) >= new_size
+
+        self._objects.with_id(volume, lambda id: self._modify(volume, id, {'Size': new_size}, is_done))
+
+    def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
+        """Type, IOPS, throughput and multi-attach change in place; encryption does not."""
+        now = ebs_types.wanted(self.backend, volume, self.options)
+        then = ebs_types.wanted(self.backend, wanted, self.options)
+        if now.encryption() != then.encryption():
+            return None
+        row = self._objects.require(volume)
+        target = {**then.performance(), 'MultiAttachEnabled': then.multiattach}
+        if row['Attachments'] and then.multiattach != row.get('MultiAttachEnabled', False):
+            return None
+        changes = {name: value for name, value in target.items() if row.get(name, False) != value}
+        if changes:
+            changes = {'VolumeType': then.kind, **changes}
+            self._modify(volume, row['VolumeId'], changes, lambda row: _has(row, changes))
+        return {}
+
+    def _modify(self, volume: VolumeRef, id: str, changes: Row, is_done: Callable[[Row], bool]) -> None:
+        """ModifyVolume has no token; one that was obeyed before is told by what the volume is, or is about to be."""
+        try:
+            self._api.ec2('ModifyVolume', repeatable=False, VolumeId=id, **changes)
+        except Unsure:
+            self._api.sleep(CONSISTENT)
+            if not self._is_modified(id, changes):
+                raise self._api.unavailable(f'ModifyVolume of {volume.name} ({id}) gives no answer') from None
+        except Refused as refused:
+            row = self._objects.volume(id)
+            if row is not None and is_done(row):
+                return
+            if not self._is_modified(id, changes):
+                raise self._objects.failure(refused, volume, changes.get('Size', 0)) from refused
+        done = self._api.wait(lambda: self._is_modified(id, changes, 'optimizing', 'completed'), _MODIFY_WAIT)
+        if not done:
+            raise self._api.unavailable(f'{volume.name} ({id}) is still being modified after {_MODIFY_WAIT:.0f} s')
+
+    def _is_modified(self, id: str, changes: Row, *states: str) -> bool:
+        """Whether the newest modification is the one that was asked for; ``states``: and has come so far."""
+        try:
+            rows = self._api.ec2('DescribeVolumesModifications', VolumeIds=[id])['VolumesModifications']
+        except Refused as refused:
+            if refused.code == 'InvalidVolumeModification.NotFound':
+                return False
+            raise self._objects.failure(refused) from refused
+        newest = max(rows, key=lambda row: row['StartTime'])
+        asked = all(newest.get(f'Target{name}') == value for name, value in changes.items())
+        if asked and newest['ModificationState'] == 'failed':
+            reason = f'EC2 gave the modification of {id} up: {newest.get("StatusMessage", "it says not why")}'
+            raise errors.DriverError(backend=self.backend, reason=reason)
+        return asked and (not states or newest['ModificationState'] in states)
+
+    def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
+        """Frozen at once. A copy that takes longer than a worker waits goes on; who needs it waits for it."""
+        row = self._objects.with_id(
+            snapshot.volume,
+            lambda id: self._objects.make_snapshot(id, snapshot, snapshot.name),
+        )
+        if row['State'] != 'completed':
+            self._objects.is_completed(row['SnapshotId'], 60, snapshot.name)
+        return {'provider_id': row['SnapshotId']}
+
+    def delete_snapshot(self, snapshot: SnapshotRef) -> None:
+        self._objects.remove_snapshots(snapshot.name, snapshot)
+
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        """A new volume of the snapshot takes the old one's place. Raises VolumeIsBusy while it is attached."""
+        row = self._objects.require_snapshot(snapshot)
+        return self._replace(volume, row, snapshot.name)
+
+    def _replace(self, volume: VolumeRef, snapshot: Row, origin: str) -> ModelUpdate:
+        """Make a volume of a snapshot under the name of another one, and remove that.
+
+        The new one tells by its tags whom it replaces, and counts as the volume once it is available: so a crash
+        leaves the old volume or the new one, never none.
+        """
+        old = self._objects.require(volume)
+        if old['Attachments']:
+            raise errors.VolumeIsBusy(id=volume.id, reason='it is attached: detach it first')
+        id = self._objects.completed(snapshot, origin)
+        size = max(volume.size, int(old['Size']))
+        shape = ebs_types.wanted(self.backend, volume, self.options, size).parameters()
+        parameters = {'AvailabilityZone': old['AvailabilityZone'], 'Size': size, **shape, 'SnapshotId': id}
+        marks = {'replaces': str(old['VolumeId']), 'origin': origin}
+        update = self._create('CreateVolume', volume, f'{old["VolumeId"]} {id}', parameters, marks)
+        self._objects.remove_volume(old['VolumeId'], volume)
+        return update
+
+    def initialize_connection(
+        self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
+    ) -> ConnectionInfo:
+        if mode == 'ro':
+            reason = 'an EC2 instance can write to what is attached; make a snapshot and attach a volume of it'
+            raise errors.NotSupported(backend=self.backend, operation='attaching read-only', reason=reason)
+        return ebs_paths.connect(self._objects, volume, connector, export_id)
+
+    def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
+        ebs_paths.disconnect(self._objects, volume, export_id)
+
+    def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
+        """For reading only, and as of the moment when the path was first opened. Raises NotSupported, NotReady."""
+        if mode == 'rw':
+            reason = 'only an EC2 instance writes to an EBS volume; data comes in by open_restore'
+            raise errors.NotSupported(backend=self.backend, operation='open_volume', reason=reason)
+        name = f'export-{export_id}'
+        marks = {'for': volume.name}
+        made = self._objects.with_id(volume, lambda id: self._objects.make_snapshot(id, volume, name, marks))
+        return self._opened(made, name)
+
+    def close_volume(self, volume: VolumeRef, export_id: str) -> None:
+        self._objects.remove_snapshots(f'export-{export_id}', volume)
+
+    def open_snapshot(self, snapshot: SnapshotRef, export_id: str) -> BlockDevice:
+        return self._opened(self._objects.require_snapshot(snapshot), snapshot.name)
+
+    def _opened(self, row: Row, name: str) -> BlockDevice:
+        return SnapshotDevice(self._api, self._objects.completed(row, name), int(row['VolumeSize']) * GIB)
+
+    def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
+        """There is no path to take away."""
+
+    def open_restore(self, volume: VolumeRef, export_id: str) -> BlockDevice:
+        encryption = ebs_types.wanted(self.backend, volume, self.options).encryption()
+        key = encryption.pop('KmsKeyId', None)
+        marks = self._objects.marks(f'restore-{export_id}', volume.project_id, {'for': volume.name})
+        try:
+            started = self._api.direct(
+                'StartSnapshot',
+                VolumeSize=volume.size,
+                ClientToken=export_id,
+                Timeout=_RESTORE_TIMEOUT,
+                Tags=listed(marks),
+                **encryption,
+                **({'KmsKeyArn': key} if key else {}),
+            )
+        except Refused as refused:
+            raise self._objects.failure(refused, volume) from refused
+        return RestoreDevice(self._api, started['SnapshotId'], volume.size * GIB)
+
+    def complete_restore(
+        self, volume: VolumeRef, export_id: str, written: Callable[[], Iterable[tuple[int, int]]]
+    ) -> ModelUpdate:
+        name = f'restore-{export_id}'
+        row = self._written(volume, name)
+        if row is None:
+            return self._restored(volume, name)
+        if row['State'] == 'pending':
+            self._complete_snapshot(row['SnapshotId'], volume, count_blocks(written()))
+        update = self._replace(volume, row, name) if not self._is_from(volume, name) else self._restored(volume, name)
+        self._objects.remove_snapshots(name, volume)
+        return update
+
+    def _written(self, volume: VolumeRef, name: str) -> Row | None:
+        """The snapshot of a restore, which may have been opened a moment ago; None when the restore is done."""
+        found: list[Row] = []
+
+        def look() -> bool:
+            row = self._objects.snapshot_named(name)
+            found.extend([row] if row else [])
+            return bool(found) or self._is_from(volume, name)
+
+        self._api.wait(look, CONSISTENT)
+        return found[0] if found else None
+
+    def _complete_snapshot(self, id: str, volume: VolumeRef, count: int) -> None:
+        try:
+            self._api.direct('CompleteSnapshot', SnapshotId=id, ChangedBlocksCount=count)
+        except Refused as refused:
+            if not self._objects.is_completed(id, CONSISTENT, volume.name):  # it may have been completed before
+                raise self._objects.failure(refused, volume) from refused
+
+    def _is_from(self, volume: VolumeRef, origin: str) -> bool:
+        row = self._objects.find(volume)
+        return row is not None and tags(row).get('cinder:origin') == origin
+
+    def _restored(self, volume: VolumeRef, origin: str) -> ModelUpdate:
+        """The volume, if the restore came to its end before. Raises ProviderNotFound."""
+        row = self._objects.require(volume)
+        if tags(row).get('cinder:origin') != origin:
+            raise errors.ProviderNotFound(backend=self.backend, object=origin)
+        self._objects.remove_volume(tags(row)['cinder:replaces'], volume)
+        return {'provider_id': row['VolumeId']}
+
+    def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
+        self._objects.remove_snapshots(f'restore-{export_id}', volume)
+
+    def list_objects(self) -> list[str]:
+        rows = [*self._volumes(self._objects.ours()), *self._objects.snapshots(self._objects.ours())]
+        names = {tags(row)['cinder:name'] for row in rows}
+        return sorted(name for name in names if name.startswith(('volume-', 'snapshot-')))
+
+
+def _has(row: Row, changes: Row) -> bool:
+    return all(row.get(name) == value for name, value in changes.items())

@@ -1,0 +1,147 @@
+"""EC2 and the EBS direct APIs, one call at a time: throttling is waited out, errors are told apart, time is bounded.
+
+EC2 refuses about one mutating call in ten of a busy account. A refusal is definite, so the call is repeated after a
+random pause that grows. A call whose answer got lost is another matter: it may have been obeyed. It is repeated only
+if a repeat does no harm (it names its object, or carries a ClientToken); else the caller is told with ``Unsure``, and
+looks at what is there before it tries again.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from chalicelib.errors import BackendUnavailable
+
+#: Attempts of one call, and the longest pause between two of them, in seconds. All pauses: 12 s on average.
+ATTEMPTS, LONGEST_PAUSE = 8, 8.0
+
+#: Codes of a call that was refused because there are too many.
+_THROTTLED = frozenset(
+    {
+        'RequestLimitExceeded',
+        'Throttling',
+        'ThrottlingException',
+        'ThrottledException',
+        'TooManyRequestsException',
+        'RequestThrottled',
+        'RequestThrottledException',
+        'EC2ThrottledException',
+        'SnapshotCreationPerVolumeRateExceeded',
+    }
+)
+
+#: Seconds for a connection and for an answer.
+CONNECT, READ = 3, 20
+
+
+class Refused(Exception):
+    """AWS answered, and it is no."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f'{code}: {message}')
+        self.code = code
+        self.message = message
+
+
+class Unsure(Exception):
+    """No answer, or a failure on AWS's side: what was asked for may have been done."""
+
+
+@functools.cache
+def _client(service: str, region: str) -> Any:
+    """One client per process; its own retries are off, since they repeat what must not be repeated."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={'total_max_attempts': 1}, connect_timeout=CONNECT, read_timeout=READ, max_pool_connections=64
+    )
+    return boto3.client(service, region_name=region, config=config)
+
+
+class Api:
+    """Calls by their names in the API. Thread-safe."""
+
+    def __init__(self, backend: str, region: str) -> None:
+        self._backend = backend
+        self._region = region
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def now(self) -> float:
+        """Seconds of a clock that never goes back."""
+        return time.monotonic()
+
+    def ec2(self, operation: str, *, repeatable: bool = True, **parameters: Any) -> dict[str, Any]:
+        """Raises Refused; BackendUnavailable when it goes on being throttled or gives no answer; else Unsure."""
+        return self._repeat('ec2', operation, repeatable, parameters)
+
+    def direct(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """A call of the EBS direct APIs; each of them may be repeated."""
+        return self._repeat('ebs', operation, True, parameters)
+
+    def pages(self, operation: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """The pages of an EC2 Describe call."""
+        token: dict[str, Any] = {}
+        while True:
+            page = self.ec2(operation, **parameters, **token)
+            yield page
+            if not page.get('NextToken'):
+                return
+            token = {'NextToken': page['NextToken']}
+
+    def wait(self, look: Callable[[], bool], seconds: float, longest: float = 15.0) -> bool:
+        """Look again and again, ever less often, until it holds; False when the time is over."""
+        until, pause = self.now() + seconds, 0.5
+        while not look():
+            if self.now() >= until:
+                return False
+            self.sleep(min(pause, longest))
+            pause *= 2
+        return True
+
+    def unavailable(self, reason: str) -> BackendUnavailable:
+        return BackendUnavailable(backend=self._backend, reason=reason)
+
+    def _repeat(self, service: str, operation: str, repeatable: bool, parameters: dict[str, Any]) -> dict[str, Any]:
+        reason = ''
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**attempt)))  # noqa: S311 - no secret
+            try:
+                return self._call(service, operation, parameters)
+            except Refused as refused:
+                if refused.code not in _THROTTLED:
+                    raise
+                reason = str(refused)
+            except Unsure as unsure:
+                if not repeatable:
+                    raise
+                reason = str(unsure)
+        raise self.unavailable(f'{operation} failed {ATTEMPTS} times, at last with {reason}')
+
+    def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        from botocore import xform_name
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+
+        try:
+            answer: dict[str, Any] = getattr(_client(service, self._region), xform_name(operation))(**parameters)
+            return answer
+        except ClientError as error:
+            raise _told_apart(error.response) from error
+        except (NoCredentialsError, ParamValidationError):
+            raise
+        except BotoCoreError as error:
+            raise Unsure(f'{operation} got no answer: {type(error).__name__}') from error
+
+
+def _told_apart(response: dict[str, Any]) -> Refused | Unsure:
+    code, message = str(response['Error'].get('Code', '')), str(response['Error'].get('Message', ''))
+    if code not in _THROTTLED and response['ResponseMetadata']['HTTPStatusCode'] >= 500:
+        return Unsure(f'{code}: {message}')
+    return Refused(code, message)

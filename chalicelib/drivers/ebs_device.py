@@ -1,0 +1,250 @@
+"""Snapshots as block devices, through the EBS direct APIs: 512 KiB blocks, each with its SHA-256.
+
+A ``SnapshotDevice`` reads only what was written on the volume. A ``RestoreDevice`` writes a new snapshot: what is not
+written there reads as zeroes, so zeroing costs nothing. Both keep many requests in flight: one takes about 100 ms, and
+a snapshot gives 1,000 blocks a second.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from chalicelib.device import Extent
+from chalicelib.drivers.ebs_client import Api, Refused
+from chalicelib.errors import BackendUnavailable, DeviceError, DeviceUnreachable, InvalidRange
+
+#: Bytes of a block of the API, and of a logical block of the device.
+BLOCK, SECTOR = 512 * 1024, 512
+
+#: Requests in flight; each holds one block in memory.
+IN_FLIGHT = 32
+
+#: Entries of one page of a listing.
+_PAGE = 10_000
+
+_ZEROES = bytes(BLOCK)
+
+
+def checksum(data: bytes | memoryview) -> str:
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _stored(data: bytes) -> dict[str, Any]:
+    return {
+        'BlockData': data,
+        'DataLength': BLOCK,
+        'Checksum': checksum(data),
+        'ChecksumAlgorithm': 'SHA256',
+    }
+
+
+class _Device:
+    """What both have in common. ``size`` in bytes."""
+
+    block_size = SECTOR
+
+    def __init__(self, api: Api, snapshot_id: str, size: int) -> None:
+        self.size = size
+        self._api = api
+        self._snapshot_id = snapshot_id
+        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix='ebs')
+
+    def _direct(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Errors as those of a device."""
+        try:
+            return self._api.direct(operation, **parameters)
+        except Refused as refused:
+            raise DeviceError(device=self._snapshot_id, reason=str(refused)) from refused
+        except BackendUnavailable as error:
+            raise DeviceUnreachable(device=self._snapshot_id, reason=error.message) from error
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset % SECTOR or length % SECTOR or offset + length > self.size:
+            reason = f'{length} bytes at {offset} of {self.size}'
+            raise InvalidRange(device=self._snapshot_id, reason=reason)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DeviceError(device=self._snapshot_id, reason=f'it is open for {what} only')
+
+    def flush(self) -> None:
+        """Every block that was answered is durable."""
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class SnapshotDevice(_Device):
+    """A completed snapshot, for reading."""
+
+    def __init__(self, api: Api, snapshot_id: str, size: int) -> None:
+        super().__init__(api, snapshot_id, size)
+        #: Block tokens by index, and up to which block they are all known.
+        self._tokens: dict[int, str] = {}
+        self._from = self._until = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        return b''.join(bytes(data) for _, data in self.read_many([(offset, length)]))
+
+    def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+        """The next ranges are fetched while one is used."""
+        pending: deque[tuple[int, int, list[Future[bytes]]]] = deque()
+        in_flight = 0
+        for offset, length in ranges:
+            self._check(offset, length)
+            parts = [self._pool.submit(self._block, index, token) for index, token in self._wanted(offset, length)]
+            pending.append((offset, length, parts))
+            in_flight += len(parts)
+            while pending and in_flight >= IN_FLIGHT:
+                in_flight -= len(pending[0][2])
+                yield _joined(*pending.popleft())
+        while pending:
+            yield _joined(*pending.popleft())
+
+    def _wanted(self, offset: int, length: int) -> list[tuple[int, str]]:
+        indexes = range(offset // BLOCK, -(-(offset + length) // BLOCK))
+        self._list(indexes.start, indexes.stop)
+        return [(index, self._tokens.get(index, '')) for index in indexes]
+
+    def _block(self, index: int, token: str) -> bytes:
+        """One block, proven; one that was never written has no token and reads as zeroes."""
+        if not token:
+            return _ZEROES
+        for _ in range(3):
+            answer = self._direct('GetSnapshotBlock', SnapshotId=self._snapshot_id, BlockIndex=index, BlockToken=token)
+            data: bytes = answer['BlockData'].read()
+            if len(data) == BLOCK and checksum(data) == answer['Checksum']:
+                return data
+        raise DeviceError(device=self._snapshot_id, reason=f'block {index} does not match its checksum')
+
+    def _list(self, first: int, last: int) -> None:
+        """Learn the tokens of the blocks from ``first`` to before ``last``, a page at a time."""
+        if not self._from <= first <= self._until:
+            self._tokens.clear()
+            self._from = self._until = first
+        while self._until < last:
+            page = self._direct(
+                'ListSnapshotBlocks',
+                SnapshotId=self._snapshot_id,
+                StartingBlockIndex=self._until,
+                MaxResults=_PAGE,
+            )
+            self._tokens |= {one['BlockIndex']: one['BlockToken'] for one in page['Blocks']}
+            self._until = self._after(page)
+
+    def _after(self, page: dict[str, Any]) -> int:
+        """The first block that a page does not tell of."""
+        if not page.get('NextToken'):
+            return -(-self.size // BLOCK)
+        return int(page['Blocks'][-1]['BlockIndex']) + 1 if page['Blocks'] else self._until + _PAGE
+
+    def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """What was ever written on the volume."""
+        self._check(offset, length)
+        end = offset + length
+        for first in range(offset // BLOCK, -(-end // BLOCK), _PAGE):
+            last = min(first + _PAGE, -(-end // BLOCK))
+            self._list(first, last)
+            for start, stop in _runs(index for index in range(first, last) if index in self._tokens):
+                left, right = max(offset, start * BLOCK), min(end, stop * BLOCK)
+                yield left, right - left
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self._refuse('reading')
+
+    def write_many(self, extents: Iterable[Extent]) -> None:
+        self._refuse('reading')
+
+    def zero(self, offset: int, length: int) -> None:
+        self._refuse('reading')
+
+
+def _joined(offset: int, length: int, parts: Sequence[Future[bytes]]) -> Extent:
+    """A range out of the blocks that it touches."""
+    blocks = [part.result() for part in parts]
+    data = memoryview(blocks[0] if len(blocks) == 1 else b''.join(blocks))
+    skip = offset % BLOCK
+    return offset, data[skip : skip + length]
+
+
+def _runs(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of each run of neighbours."""
+    for _, run in groupby(enumerate(indexes), lambda pair: pair[1] - pair[0]):
+        members = [index for _, index in run]
+        yield members[0], members[-1] + 1
+
+
+class RestoreDevice(_Device):
+    """A snapshot that is being written. Each block is written once, as a whole, by one worker: what a restore does.
+
+    Extents that share a block must come in one ``write_many``, one after the other; what they leave of it is zero.
+    """
+
+    def read(self, offset: int, length: int) -> bytes:
+        self._refuse('writing')
+
+    def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+        self._refuse('writing')
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self.write_many([(offset, memoryview(data))])
+
+    def write_many(self, extents: Iterable[Extent]) -> None:
+        """All is durable on return."""
+        pending: deque[Future[None]] = deque()
+        for index, block in self._blocks(extents):
+            pending.append(self._pool.submit(self._put, index, block))
+            while len(pending) >= IN_FLIGHT:
+                pending.popleft().result()
+        for one in pending:
+            one.result()
+
+    def _blocks(self, extents: Iterable[Extent]) -> Iterator[tuple[int, bytes]]:
+        """Cut extents at the blocks' edges and put together what belongs to one block."""
+        index, block = -1, bytearray()
+        for offset, data in extents:
+            self._check(offset, len(data))
+            for start in range(offset - offset % BLOCK, offset + len(data), BLOCK):
+                if start // BLOCK != index:
+                    if index >= 0:
+                        yield index, bytes(block)
+                    index, block = start // BLOCK, bytearray(BLOCK)
+                first, last = max(offset, start), min(offset + len(data), start + BLOCK)
+                block[first - start : last - start] = data[first - offset : last - offset]
+        if index >= 0:
+            yield index, bytes(block)
+
+    def _put(self, index: int, data: bytes) -> None:
+        self._direct('PutSnapshotBlock', SnapshotId=self._snapshot_id, BlockIndex=index, **_stored(data))
+
+    def zero(self, offset: int, length: int) -> None:
+        """Nothing was written there, so nothing need be done."""
+        self._check(offset, length)
+
+    def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """Nothing: what is not written reads as zeroes."""
+        self._check(offset, length)
+        return iter(())
+
+
+def count_blocks(extents: Iterable[tuple[int, int]]) -> int:
+    """How many blocks the (offset, length) extents touch, in ascending order: each counts once."""
+    count, following = 0, 0
+    for offset, length in extents:
+        first, last = max(following, offset // BLOCK), -(-(offset + length) // BLOCK)
+        count, following = count + max(0, last - first), max(following, last)
+    return count

@@ -1,0 +1,309 @@
+"""Our volumes and snapshots among all of the account: found by id or by tag, made, waited for, removed.
+
+Tags say whose an object is:
+
+| tag | value |
+|---|---|
+| cinder:name, Name | the name in the contract, volume-<id> or snapshot-<id>; or what a temporary snapshot is for |
+| cinder:deployment | the stack; IAM lets this deployment change nothing without it |
+| cinder:backend, cinder:project | the backend's name, the project's id |
+| cinder:for | on what is temporary: the name of the volume that it goes with |
+| cinder:replaces | on a volume that took another's place: the other's EC2 id |
+| cinder:origin | on the same: the snapshot's cinder:name that it was made of |
+| cinder:export:<id> | on a volume: the instance that a path leads to |
+
+EC2 is eventually consistent: what was just made or tagged may not be told yet. So nothing is concluded from an absence
+within ``CONSISTENT`` seconds, except where a later repeat finds what was missed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from chalicelib import errors
+from chalicelib.drivers.base import SnapshotRef, VolumeRef
+from chalicelib.drivers.ebs_client import Api, Refused, Unsure
+
+Row = dict[str, Any]
+T = TypeVar('T')
+
+#: Seconds after which a describe tells of what was made.
+CONSISTENT = 15.0
+
+#: Seconds that a new volume may take, and a snapshot while somebody waits for it.
+VOLUME_WAIT, SNAPSHOT_WAIT = 300.0, 240.0
+
+#: Namespace of client tokens: they follow from what is to be made.
+_TOKENS = uuid.UUID('6f3fd0f4-0f0c-5c50-9a55-6f6d7f1b8a2e')
+
+_NO_MARKS: Mapping[str, str] = {}
+
+#: Volumes made anew under one name in a row: each had its token, and was deleted.
+_TOKENS_TRIED = 5
+
+#: Rows that one Describe call returns at most.
+_PAGE = 500
+
+_GONE = {'InvalidVolume.NotFound', 'InvalidSnapshot.NotFound', 'InvalidVolumeModification.NotFound'}
+
+#: EC2's codes as the contract's errors; all others are DriverError.
+_FAILURES: Mapping[str, type[errors.DriverError]] = {
+    'VolumeLimitExceeded': errors.BackendFull,
+    'MaxIOPSLimitExceeded': errors.BackendFull,
+    'InsufficientVolumeCapacity': errors.BackendFull,
+    'SnapshotLimitExceeded': errors.BackendFull,
+    'ConcurrentSnapshotLimitExceeded': errors.BackendUnavailable,
+    'UnauthorizedOperation': errors.BackendMisconfigured,
+    'AuthFailure': errors.BackendMisconfigured,
+    'AccessDeniedException': errors.BackendMisconfigured,
+    'InvalidZone.NotFound': errors.BackendMisconfigured,
+    'OptInRequired': errors.BackendMisconfigured,
+    'InvalidVolume.NotFound': errors.ProviderNotFound,
+    'InvalidSnapshot.NotFound': errors.ProviderNotFound,
+    'VolumeInUse': errors.VolumeIsBusy,
+    'IncorrectModificationState': errors.VolumeIsBusy,
+    'VolumeModificationRateExceeded': errors.VolumeIsBusy,
+    'InvalidSnapshot.InUse': errors.SnapshotIsBusy,
+}
+
+
+def tags(row: Row) -> dict[str, str]:
+    return {tag['Key']: tag['Value'] for tag in row.get('Tags', [])}
+
+
+def listed(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{'Key': key, 'Value': value} for key, value in values.items()]
+
+
+class Objects:
+    """``backend`` is the backend's name, ``deployment`` the stack's. Thread-safe."""
+
+    def __init__(self, api: Api, backend: str, deployment: str) -> None:
+        self.api = api
+        self._backend = backend
+        self._deployment = deployment
+
+    def failure(
+        self, refused: Refused, ref: VolumeRef | SnapshotRef | None = None, size: int = 0
+    ) -> errors.DriverError:
+        """A refusal as the contract's error."""
+        kind = _FAILURES.get(refused.code, errors.DriverError)
+        facts = {'id': ref.id, 'object': ref.name} if ref else {'id': '-', 'object': 'such object'}
+        return kind(backend=self._backend, reason=str(refused), size=size, **facts)
+
+    def marks(self, name: str, project_id: str, more: Mapping[str, str] = _NO_MARKS) -> dict[str, str]:
+        """The tags of an object of ours; ``more`` by their names after 'cinder:'."""
+        ours = {'name': name, 'deployment': self._deployment, 'backend': self._backend, 'project': project_id}
+        return {'Name': name, **{f'cinder:{key}': value for key, value in {**ours, **more}.items()}}
+
+    def volumes(self, filters: Mapping[str, str]) -> list[Row]:
+        """Volumes by filter, those that are being deleted left out."""
+        pages = self.api.pages('DescribeVolumes', Filters=_filters(filters), MaxResults=_PAGE)
+        rows: list[Row] = [row for page in pages for row in page['Volumes']]
+        return [row for row in rows if row['State'] not in ('deleting', 'deleted')]
+
+    def snapshots(self, filters: Mapping[str, str]) -> list[Row]:
+        """Snapshots by filter, the oldest first."""
+        pages = self.api.pages('DescribeSnapshots', OwnerIds=['self'], Filters=_filters(filters), MaxResults=_PAGE)
+        rows: list[Row] = [row for page in pages for row in page['Snapshots']]
+        return sorted(rows, key=lambda row: (row['StartTime'], row['SnapshotId']))
+
+    def named(self, name: str) -> dict[str, str]:
+        """The filter for a name of ours."""
+        return {'tag:cinder:name': name, 'tag:cinder:deployment': self._deployment}
+
+    def ours(self) -> dict[str, str]:
+        """The filter for all of this backend."""
+        return {'tag:cinder:backend': self._backend, 'tag:cinder:deployment': self._deployment}
+
+    def deployed(self) -> dict[str, str]:
+        """The filter for all that this deployment may change."""
+        return {'tag:cinder:deployment': self._deployment}
+
+    def volume(self, id: str) -> Row | None:
+        """A volume by its EC2 id, None for one that is gone."""
+        try:
+            row: Row = self.api.ec2('DescribeVolumes', VolumeIds=[id])['Volumes'][0]
+        except Refused as refused:
+            if refused.code in _GONE:
+                return None
+            raise self.failure(refused) from refused
+        return None if row['State'] in ('deleting', 'deleted', 'error') else row
+
+    def find(self, volume: VolumeRef) -> Row | None:
+        """Our volume: by the id on record, or (made but not recorded, or replaced since) by its name."""
+        found = self.volume(volume.provider_id) if volume.provider_id else None
+        if found is not None:
+            return found
+        rows = self.volumes(self.named(volume.name))
+        replaced = {tags(row).get('cinder:replaces') for row in rows if row['State'] in ('available', 'in-use')}
+        return next((row for row in rows if row['VolumeId'] not in replaced and row['State'] != 'error'), None)
+
+    def require(self, volume: VolumeRef) -> Row:
+        """Raises ProviderNotFound."""
+        found = self.find(volume)
+        if found is None:
+            raise errors.ProviderNotFound(backend=self._backend, object=volume.name)
+        return found
+
+    def with_id(self, volume: VolumeRef, call: Callable[[str], T]) -> T:
+        """Call with the EC2 id on record; if that volume is gone, with the one that took its place.
+
+        Raises ProviderNotFound, and what ``call`` raises.
+        """
+        id = volume.provider_id or str(self.require(volume)['VolumeId'])
+        try:
+            return call(id)
+        except errors.ProviderNotFound:
+            now = str(self.require(volume)['VolumeId'])
+            if now == id:
+                raise
+            return call(now)
+
+    def find_snapshot(self, snapshot: SnapshotRef) -> Row | None:
+        """Our snapshot; of several that a crash may have left under one name the oldest."""
+        return self.snapshot_named(snapshot.name)
+
+    def snapshot_named(self, name: str) -> Row | None:
+        return next((row for row in self.snapshots(self.named(name)) if row['State'] != 'error'), None)
+
+    def require_snapshot(self, snapshot: SnapshotRef) -> Row:
+        """Raises ProviderNotFound."""
+        found = self.find_snapshot(snapshot)
+        if found is None:
+            raise errors.ProviderNotFound(backend=self._backend, object=snapshot.name)
+        return found
+
+    def make_volume(
+        self, operation: str, volume: VolumeRef, seed: str, parameters: Row, marks: Mapping[str, str] = _NO_MARKS
+    ) -> Row:
+        """CreateVolume or CopyVolumes, and wait until it is available; what was made already is the result.
+
+        ``seed`` tells apart what may be made under one name. A token whose volume is gone is spent: the next one is
+        taken. Raises DriverError, also when a volume of that name is there with other facts.
+        """
+        tagged = {**parameters, 'TagSpecifications': self._specify('volume', volume, volume.name, marks)}
+        for number in range(_TOKENS_TRIED):
+            token = str(uuid.uuid5(_TOKENS, f'{volume.name} {seed} {number}'))
+            made = self._make_once(operation, volume, {**tagged, 'ClientToken': token})
+            row = self._settled(made, volume)
+            if row is not None:
+                return row
+        raise self.api.unavailable(f'{volume.name} was made {_TOKENS_TRIED} times, and deleted each time')
+
+    def _make_once(self, operation: str, volume: VolumeRef, parameters: Row) -> str:
+        """The id of what a token made."""
+        try:
+            answer = self.api.ec2(operation, **parameters)
+        except Refused as refused:
+            if refused.code != 'IdempotentParameterMismatch':
+                raise self.failure(refused, volume, volume.size) from refused
+            return self._already(volume)
+        made = answer['Volumes'][0] if operation == 'CopyVolumes' else answer
+        return '' if made['State'] in ('deleting', 'deleted') else str(made['VolumeId'])
+
+    def _already(self, volume: VolumeRef) -> str:
+        """The volume that was made with this token, but of another request; '' if it is gone."""
+        rows: list[Row] = []
+
+        def look() -> bool:
+            rows.extend(self.volumes(self.named(volume.name)))
+            return bool(rows)
+
+        self.api.wait(look, CONSISTENT)
+        if rows and rows[0]['Size'] != volume.size:
+            reason = f'{volume.name} exists with {rows[0]["Size"]} GiB'
+            raise errors.DriverError(backend=self._backend, reason=reason)
+        return str(rows[0]['VolumeId']) if rows else ''
+
+    def _settled(self, id: str, volume: VolumeRef) -> Row | None:
+        """Wait until a volume is available; None for one that was deleted before.
+
+        Raises DriverError, BackendUnavailable.
+        """
+        seen: list[Row] = []
+        started = self.api.now()
+
+        def look() -> bool:
+            row = self.volume(id) if id else None
+            if row is not None:
+                seen.append(row)
+                return bool(row['State'] != 'creating')
+            return bool(seen) or self.api.now() - started >= CONSISTENT or not id
+
+        if not self.api.wait(look, VOLUME_WAIT):
+            raise self.api.unavailable(f'{volume.name} ({id}) is not available after {VOLUME_WAIT:.0f} s')
+        if seen and seen[-1]['State'] == 'creating':
+            reason = f'EC2 gave {volume.name} up; see that its KMS key exists, is enabled and may be used'
+            raise errors.DriverError(backend=self._backend, reason=reason)
+        return seen[-1] if seen else None
+
+    def make_snapshot(
+        self, volume_id: str, ref: VolumeRef | SnapshotRef, name: str, marks: Mapping[str, str] = _NO_MARKS
+    ) -> Row:
+        """CreateSnapshot: it has no token, so what is there is looked for before each attempt. Returns at once."""
+        volume = ref.volume if isinstance(ref, SnapshotRef) else ref
+        for _ in range(3):
+            found = self.snapshot_named(name)
+            if found is not None:
+                return found
+            specification = self._specify('snapshot', volume, name, marks)
+            try:
+                return self.api.ec2(
+                    'CreateSnapshot', repeatable=False, VolumeId=volume_id, TagSpecifications=specification
+                )
+            except Unsure:
+                self.api.sleep(CONSISTENT)
+            except Refused as refused:
+                raise self.failure(refused, volume) from refused
+        raise self.api.unavailable(f'CreateSnapshot of {volume_id} gives no answer')
+
+    def _specify(self, resource: str, volume: VolumeRef, name: str, marks: Mapping[str, str]) -> list[Row]:
+        return [{'ResourceType': resource, 'Tags': listed(self.marks(name, volume.project_id, marks))}]
+
+    def is_completed(self, id: str, seconds: float, name: str) -> bool:
+        """Wait for a snapshot. Raises DriverError when it never will be completed."""
+
+        def look() -> bool:
+            try:
+                row = self.api.ec2('DescribeSnapshots', SnapshotIds=[id])['Snapshots'][0]
+            except Refused as refused:
+                if refused.code in _GONE:  # made a moment ago
+                    return False
+                raise self.failure(refused) from refused
+            if row['State'] == 'error':
+                raise errors.DriverError(backend=self._backend, reason=f'{name} ({id}) is in error at EC2')
+            return bool(row['State'] == 'completed')
+
+        return self.api.wait(look, seconds)
+
+    def completed(self, row: Row, name: str) -> str:
+        """A snapshot's id, once it is completed. Raises NotReady."""
+        if row['State'] != 'completed' and not self.is_completed(row['SnapshotId'], SNAPSHOT_WAIT, name):
+            raise errors.NotReady(backend=self._backend, reason=f'{name} is still being copied by EC2; repeat later')
+        return str(row['SnapshotId'])
+
+    def remove_volume(self, id: str, ref: VolumeRef) -> None:
+        self._remove('DeleteVolume', {'VolumeId': id}, lambda refused: self.failure(refused, ref))
+
+    def remove_snapshots(self, name: str, ref: VolumeRef | SnapshotRef) -> None:
+        """All of one name: a crash may have left two."""
+        for row in self.snapshots(self.named(name)):
+            self.remove_snapshot(row['SnapshotId'], ref)
+
+    def remove_snapshot(self, id: str, ref: VolumeRef | SnapshotRef) -> None:
+        self._remove('DeleteSnapshot', {'SnapshotId': id}, lambda refused: self.failure(refused, ref))
+
+    def _remove(self, operation: str, named: Row, failure: Callable[[Refused], errors.DriverError]) -> None:
+        """What is not there any more is removed."""
+        try:
+            self.api.ec2(operation, **named)
+        except Refused as refused:
+            if refused.code not in _GONE:
+                raise failure(refused) from refused
+
+
+def _filters(filters: Mapping[str, str]) -> list[Row]:
+    return [{'Name': name, 'Values': [value]} for name, value in filters.items()]

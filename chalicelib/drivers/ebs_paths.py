@@ -1,0 +1,180 @@
+"""Volumes on EC2 instances: each path is a tag on its volume, and an attachment.
+
+The tag comes first and goes last, so whatever a crash leaves is found by it. Several paths may lead to one instance;
+the attachment goes with the last of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import string
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.drivers.base import ConnectionInfo, Connector, VolumeRef
+from chalicelib.drivers.ebs_client import Refused, Unsure
+from chalicelib.drivers.ebs_objects import Objects, Row, listed, tags
+
+_EXPORT = 'cinder:export:'
+
+#: Seconds for an attachment and a detachment: a client waits for both.
+ATTACH_WAIT = 18.0
+
+#: Seconds after which the tag of a path is told.
+_TAG_WAIT = 4.0
+
+#: The names that AWS recommends, and those it keeps for more of them.
+DEVICES = tuple(
+    [f'/dev/sd{letter}' for letter in 'fghijklmnop']
+    + [f'/dev/xvd{first}{second}' for first in 'bcd' for second in string.ascii_lowercase]
+)
+
+#: Attempts to find a device name that no one takes at the same moment.
+_NAMES_TRIED = 5
+
+
+def instance_of(connector: Connector) -> str:
+    """The EC2 instance that asks. Raises InvalidConnector."""
+    for key in ('instance_id', 'instance'):
+        value = str(connector.get(key) or '')
+        if re.fullmatch('i-[0-9a-f]{8,17}', value):
+            return value
+    raise errors.InvalidConnector(missing='instance_id: the id (i-...) of the EC2 instance that attaches the volume')
+
+
+def connect(objects: Objects, volume: VolumeRef, connector: Connector, export_id: str) -> ConnectionInfo:
+    """Attach, and wait until it is done; the same path again is the same answer."""
+    instance = instance_of(connector)
+    id = objects.with_id(volume, lambda id: _mark(objects, volume, id, {_EXPORT + export_id: instance}))
+    _attach(objects, volume, id, instance)
+    found: list[Row] = []
+    if not objects.api.wait(lambda: _is_attached(objects, id, instance, found), ATTACH_WAIT, longest=2.0):
+        raise objects.api.unavailable(f'{volume.name} ({id}) is not attached to {instance} after {ATTACH_WAIT:.0f} s')
+    return {'driver_volume_type': 'ebs', 'data': _facts(found[-1], instance)}
+
+
+def _mark(objects: Objects, volume: VolumeRef, id: str, values: dict[str, str]) -> str:
+    try:
+        objects.api.ec2('CreateTags', Resources=[id], Tags=listed(values))
+    except Refused as refused:
+        raise objects.failure(refused, volume) from refused
+    return id
+
+
+def _attach(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None:
+    """AttachVolume has no token; one that was obeyed before is told by VolumeInUse."""
+    device = DEVICES[hashlib.sha256(id.encode()).digest()[0] % len(DEVICES)]
+    for _ in range(_NAMES_TRIED):
+        try:
+            objects.api.ec2('AttachVolume', repeatable=False, VolumeId=id, InstanceId=instance, Device=device)
+            return
+        except Unsure:
+            objects.api.sleep(1)
+        except Refused as refused:
+            if refused.code == 'VolumeInUse' and _attachment(objects.volume(id), instance):
+                return
+            if not _is_taken(refused):
+                raise _attach_failure(objects, refused, volume) from refused
+            device = _free_device(objects, instance)
+    raise objects.api.unavailable(f'{instance} takes every device name before {volume.name} gets it')
+
+
+def _is_taken(refused: Refused) -> bool:
+    return refused.code == 'InvalidParameterValue' and 'in use' in refused.message
+
+
+def _attach_failure(objects: Objects, refused: Refused, volume: VolumeRef) -> errors.CinderlessError:
+    """What the caller chose wrongly is told as such: no such instance, or one in another zone."""
+    if refused.code in ('InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed', 'InvalidVolume.ZoneMismatch'):
+        return errors.InvalidConnector(missing=str(refused))
+    return objects.failure(refused, volume)
+
+
+def _free_device(objects: Objects, instance: str) -> str:
+    """Raises DriverError when the instance has as many volumes as there are names."""
+    rows = objects.volumes({'attachment.instance-id': instance})
+    taken = {one['Device'] for row in rows for one in row['Attachments'] if one['InstanceId'] == instance}
+    for device in DEVICES:
+        if device not in taken:
+            return device
+    raise errors.DriverError(backend=instance, reason=f'all {len(DEVICES)} device names are taken')
+
+
+def _attachment(row: Row | None, instance: str) -> Row | None:
+    attached: list[Row] = row['Attachments'] if row else []
+    return next((one for one in attached if one['InstanceId'] == instance), None)
+
+
+def _is_attached(objects: Objects, id: str, instance: str, found: list[Row]) -> bool:
+    row = objects.volume(id)
+    attachment = _attachment(row, instance)
+    if row is None or attachment is None or attachment['State'] != 'attached':
+        return False
+    found.append(row)
+    return True
+
+
+def _facts(row: Row, instance: str) -> dict[str, Any]:
+    """What a host needs: on Nitro a volume is an NVMe device with the volume's id as its serial number."""
+    attachment = _attachment(row, instance) or {}
+    id = str(row['VolumeId'])
+    return {
+        'volume_id': id,
+        'instance_id': instance,
+        'device': attachment['Device'],
+        'device_path': f'/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{id.replace("-", "")}',
+        'availability_zone': row['AvailabilityZone'],
+    }
+
+
+def disconnect(objects: Objects, volume: VolumeRef, export_id: str | None) -> None:
+    """Take one path away, or all; wait until the instances have let go."""
+    row = objects.find(volume)
+    if row is None:
+        return
+    paths = _paths(row)
+    if export_id is not None and row['Attachments'] and _EXPORT + export_id not in paths:
+        paths = _look_again(objects, row, _EXPORT + export_id)
+    gone = {key: instance for key, instance in paths.items() if export_id is None or key == _EXPORT + export_id}
+    kept = {instance for key, instance in paths.items() if key not in gone}
+    _detach(objects, volume, row, set(gone.values()) - kept)
+    keys = {*gone, *([_EXPORT + export_id] if export_id is not None else [])}
+    if keys:
+        objects.api.ec2('DeleteTags', Resources=[row['VolumeId']], Tags=[{'Key': key} for key in sorted(keys)])
+
+
+def _paths(row: Row) -> dict[str, str]:
+    """Tag -> instance of each path."""
+    return {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}
+
+
+def _look_again(objects: Objects, row: Row, key: str) -> dict[str, str]:
+    """A path that was made a moment ago may not be told yet."""
+    found: dict[str, str] = _paths(row)
+
+    def look() -> bool:
+        found.update(_paths(objects.volume(row['VolumeId']) or row))
+        return key in found
+
+    objects.api.wait(look, _TAG_WAIT, longest=1.0)
+    return found
+
+
+def _detach(objects: Objects, volume: VolumeRef, row: Row, instances: set[str]) -> None:
+    id = row['VolumeId']
+    leaving = sorted(instance for instance in instances if _attachment(row, instance))
+    for instance in leaving:
+        try:
+            objects.api.ec2('DetachVolume', VolumeId=id, InstanceId=instance)
+        except Refused as refused:
+            if refused.code != 'IncorrectState':  # detached already
+                raise objects.failure(refused, volume) from refused
+
+    def is_free() -> bool:
+        now = objects.volume(id)
+        return not any(_attachment(now, instance) for instance in leaving)
+
+    if leaving and not objects.api.wait(is_free, ATTACH_WAIT, longest=2.0):
+        reason = f'{", ".join(leaving)} does not let go of it: unmount it there'
+        raise errors.VolumeIsBusy(id=volume.id, backend='', reason=reason)

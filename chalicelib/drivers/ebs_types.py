@@ -1,0 +1,158 @@
+"""EBS's volume types: what each allows, and what a Cinder volume type's extra specs ask for.
+
+| extra spec | meaning | without it |
+|---|---|---|
+| ebs:volume_type | gp2, gp3, io1, io2, st1, sc1, standard | the backend's option volume_type |
+| ebs:iops, ebs:iops_per_gb | IOPS, in all or per GiB | AWS's baseline; io1 and io2: 50 per GiB up to 3,000 |
+| ebs:throughput | MiB/s, gp3 only | AWS's baseline, 125 |
+| ebs:encrypted | true, false | the backend's option encrypted |
+| ebs:kms_key_id | ARN, id or alias of a KMS key; implies encrypted | the backend's option kms_key_id |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.drivers.base import VolumeRef
+from chalicelib.errors import BackendFull, NotSupported
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """One type's limits (EC2's API model, November 2026). Sizes in GiB, throughput in MiB/s."""
+
+    sizes: tuple[int, int]
+    iops: tuple[int, int] | None = None
+    iops_per_gib: int = 0
+    throughput: tuple[int, int] | None = None
+    #: IOPS must be given, and several instances may attach it.
+    provisioned: bool = False
+
+
+KINDS: Mapping[str, Kind] = {
+    'gp2': Kind((1, 16384)),
+    'gp3': Kind((1, 65536), (3000, 80000), 500, (125, 2000)),
+    'io1': Kind((4, 16384), (100, 64000), 50, provisioned=True),
+    'io2': Kind((4, 65536), (100, 256000), 1000, provisioned=True),
+    'st1': Kind((125, 16384)),
+    'sc1': Kind((125, 16384)),
+    'standard': Kind((1, 1024)),
+}
+
+#: What io1 and io2 get when nobody says how many IOPS: per GiB, and at most.
+_DEFAULT_PER_GIB, _DEFAULT_IOPS = 50, 3000
+
+_TRUTH = {'true': True, '<is> true': True, 'false': False, '<is> false': False}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a volume is to be. ``iops`` and ``throughput`` are None where AWS's baseline will do."""
+
+    kind: str
+    iops: int | None
+    throughput: int | None
+    multiattach: bool
+    encrypted: bool
+    kms_key_id: str | None
+
+    def parameters(self) -> dict[str, Any]:
+        """For CreateVolume and CopyVolumes. Their type must be told: the API's default is gp2."""
+        return {**self.performance(), **({'MultiAttachEnabled': True} if self.multiattach else {}), **self.encryption()}
+
+    def performance(self) -> dict[str, Any]:
+        values = {'VolumeType': self.kind, 'Iops': self.iops, 'Throughput': self.throughput}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def encryption(self) -> dict[str, Any]:
+        if not self.encrypted:
+            return {}
+        return {'Encrypted': True, **({'KmsKeyId': self.kms_key_id} if self.kms_key_id else {})}
+
+
+def wanted(backend: str, volume: VolumeRef, options: Mapping[str, Any], size: int = 0) -> Wanted:
+    """What the volume's type and the backend's options ask for, at ``size`` GiB (its own unless given).
+
+    Raises NotSupported for a spec that EBS cannot keep, BackendFull for a size above the type's largest.
+    """
+    specs, size = volume.extra_specs, size or volume.size
+    name = specs.get('ebs:volume_type') or str(options['volume_type'])
+    if name not in KINDS:
+        raise _unsupported(backend, f'ebs:volume_type is {name!r}: give one of {", ".join(KINDS)}')
+    kind = KINDS[name]
+    _check_size(backend, name, kind, size)
+    if volume.multiattach and not kind.provisioned:
+        raise _unsupported(backend, f'{name} volumes cannot be multiattach: set ebs:volume_type to io1 or io2')
+    key = specs.get('ebs:kms_key_id') or options.get('kms_key_id')
+    return Wanted(
+        kind=name,
+        iops=_iops(backend, name, kind, specs, size),
+        throughput=_throughput(backend, name, kind, specs),
+        multiattach=volume.multiattach,
+        encrypted=bool(key) or _truth(backend, specs, bool(options.get('encrypted'))),
+        kms_key_id=key,
+    )
+
+
+def _check_size(backend: str, name: str, kind: Kind, size: int) -> None:
+    low, high = kind.sizes
+    if size > high:
+        raise BackendFull(backend=backend, size=size, reason=f'{name} volumes have at most {high} GiB')
+    if size < low:
+        raise _unsupported(backend, f'{name} volumes have at least {low} GiB, not {size}')
+
+
+def _iops(backend: str, name: str, kind: Kind, specs: Mapping[str, str], size: int) -> int | None:
+    asked = _number(backend, specs, 'ebs:iops')
+    per_gib = _number(backend, specs, 'ebs:iops_per_gb')
+    if asked is None and per_gib is not None:
+        asked = per_gib * size
+    if kind.iops is None:
+        if asked is not None:
+            raise _unsupported(backend, f'{name} volumes have no IOPS to set: remove ebs:iops and ebs:iops_per_gb')
+        return None
+    low, high = kind.iops
+    if asked is None:
+        return max(low, min(_DEFAULT_IOPS, _DEFAULT_PER_GIB * size)) if kind.provisioned else None
+    most = max(low, min(high, kind.iops_per_gib * size))
+    if per_gib is not None and 'ebs:iops' not in specs:
+        return max(low, min(most, asked))
+    if not low <= asked <= most:
+        raise _unsupported(backend, f'ebs:iops is {asked}: a {name} volume of {size} GiB takes {low} to {most}')
+    return asked
+
+
+def _throughput(backend: str, name: str, kind: Kind, specs: Mapping[str, str]) -> int | None:
+    asked = _number(backend, specs, 'ebs:throughput')
+    if asked is None:
+        return None
+    if kind.throughput is None:
+        raise _unsupported(backend, f'{name} volumes have no throughput to set: remove ebs:throughput')
+    low, high = kind.throughput
+    if not low <= asked <= high:
+        raise _unsupported(backend, f'ebs:throughput is {asked}: {name} takes {low} to {high} MiB/s')
+    return asked
+
+
+def _number(backend: str, specs: Mapping[str, str], key: str) -> int | None:
+    text = specs.get(key)
+    if text is None:
+        return None
+    if not text.isdecimal() or not text.isascii():
+        raise _unsupported(backend, f'{key} is {text!r}: give a whole number')
+    return int(text)
+
+
+def _truth(backend: str, specs: Mapping[str, str], default: bool) -> bool:
+    text = specs.get('ebs:encrypted')
+    if text is None:
+        return default
+    if text.lower() not in _TRUTH:
+        raise _unsupported(backend, f'ebs:encrypted is {text!r}: give true or false')
+    return _TRUTH[text.lower()]
+
+
+def _unsupported(backend: str, reason: str) -> NotSupported:
+    return NotSupported(backend=backend, operation='such a volume', reason=reason)

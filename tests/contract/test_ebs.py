@@ -1,0 +1,25 @@
+"""The EBS driver on the strict double, under the contract of all drivers."""
+
+from __future__ import annotations
+
+from tests.contract import driver_model
+from tests.contract.driver_suite import AttachedContract, Backend, DriverContract, RestoreContract
+from tests.ebs import backend, region, served
+
+__all__ = ['backend', 'region', 'served']
+
+
+class TestDriver(DriverContract):
+    pass
+
+
+class TestRestore(RestoreContract):
+    pass
+
+
+class TestAttached(AttachedContract):
+    places = AttachedContract.places[:20]  # each is a block of 512 KiB here
+
+
+def test_model(backend: Backend) -> None:
+    driver_model.check(backend)
