@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors
 from chalicelib.models import Backup, Snapshot, Volume, base
@@ -79,8 +80,6 @@ def _bring_on(record: base.StatefulRecord) -> None:
         _leave_alone(record)
     elif 'backup_id' in operation:
         _follow_backup(record, row)
-    elif 'volume_id' in operation:
-        _follow_volume(record, row)
     else:
         _follow_execution(record, row)
 
@@ -101,7 +100,7 @@ def _unmoved(record: base.StatefulRecord) -> Condition:
 
 
 def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -> None:
-    """What is held for a volume's revert or move ends with that; left behind, it is let go of."""
+    """What is held for a volume's revert, move or restore ends with that; left behind, it is let go of."""
     operation = record.operation or {}
     try:
         volume = Volume.find(operation['volume_project_id'], operation['volume_id'])
@@ -114,7 +113,14 @@ def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -
     if isinstance(record, Volume):
         moves.discard(record)
     elif row is not None:
-        base.update(record, base.end_actions(record, row.failed), _unmoved(record))
+        base.update(record, _let_go(record, row), _unmoved(record))
+
+
+def _let_go(record: base.StatefulRecord, row: states.Transition) -> list[Action]:
+    """A backup whose new volume will not come is as good as before; a snapshot may have lost its volume midway."""
+    if isinstance(record, Backup):
+        return [*base.end_actions(record, row.done), Backup.restore_volume_id.remove()]
+    return base.end_actions(record, row.failed)
 
 
 def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
@@ -130,20 +136,6 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
     failed = 'error' if operation.get('new') else row.failed
     logger.warning('%s %s: its backup is done, and has left it in %s', record.resource, record.id, record.status)
     base.update(record, base.end_actions(record, failed), _unmoved(record))
-
-
-def _follow_volume(record: base.StatefulRecord, row: states.Transition) -> None:
-    """A backup that waits for its volume to be made is available again when that was given up."""
-    operation = record.operation or {}
-    try:
-        volume = Volume.find(operation['volume_project_id'], operation['volume_id'])
-    except errors.VolumeNotFound:
-        volume = None
-    if volume is not None and volume.owner == record.owner:
-        _postpone(record, base.START_DEADLINE)
-        return
-    logger.warning('%s %s: the volume that it was to be restored to will not come', record.resource, record.id)
-    base.update(record, [*base.end_actions(record, row.done), Backup.restore_volume_id.remove()], _unmoved(record))
 
 
 def _follow_execution(record: base.StatefulRecord, row: states.Transition) -> None:

@@ -151,11 +151,18 @@ def test_every_model_is_a_table_that_the_functions_may_use(plain: dict[str, Any]
 
 
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All that is allowed under some parameters, with the name of its role or policy."""
     for name, body in of_type(template, 'AWS::IAM::ManagedPolicy').items():
-        yield from ((name, statement) for statement in body['PolicyDocument']['Statement'])
+        yield from ((name, allowed(statement)) for statement in body['PolicyDocument']['Statement'])
     for name, body in of_type(template, 'AWS::IAM::Role').items():
         for policy in body.get('Policies', ()):
-            yield from ((name, statement) for statement in policy['PolicyDocument']['Statement'])
+            yield from ((name, allowed(statement)) for statement in policy['PolicyDocument']['Statement'])
+
+
+def allowed(statement: dict[str, Any]) -> dict[str, Any]:
+    """What a statement that hangs on a condition says when it holds."""
+    found: dict[str, Any] = statement['Fn::If'][1] if 'Fn::If' in statement else statement
+    return found
 
 
 def as_list(value: Any) -> list[Any]:

@@ -103,7 +103,7 @@ def test_access_mode(mode: str | None, flag: str | None, expected: str) -> None:
 
 def test_what_the_manager_adds() -> None:
     found = {'driver_volume_type': 'iscsi', 'data': {'target_lun': 1, 'access_mode': 'rw', 'discard': True}}
-    plain = connections.decorated(Volume('p', 'v'), found, 'ro', enforce_multipath=True)
+    plain = connections.decorated(Volume('p', 'v', size=1), found, 'ro', enforce_multipath=True)
     assert plain == {
         'driver_volume_type': 'iscsi',
         'data': {

@@ -92,4 +92,4 @@ def test_a_task_that_does_not_exist(world: World) -> None:
 
 def test_machines_of_the_rows_are_known_to_the_reconciler() -> None:
     machines = {row.machine for row in [*states.VOLUME.values(), *states.SNAPSHOT.values(), *states.BACKUP.values()]}
-    assert machines - {'', 'revert_to_snapshot'} == set(workflows.FAILURES)
+    assert machines - {''} == set(workflows.FAILURES)
