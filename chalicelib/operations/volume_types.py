@@ -51,7 +51,7 @@ def names() -> dict[str, str]:
 
 def by_id(id: str | None) -> VolumeType | None:
     """Return a type whoever asks: for tasks. None for none, and for one that is gone."""
-    return _types().get(id or '')
+    return _types().get(id) if id else None
 
 
 def _is_visible(context: Context, volume_type: VolumeType) -> bool:
