@@ -19,6 +19,9 @@ from appliance.store import Store
 
 Answer = dict[str, Any]
 
+#: What stands before the name of an object that was let go of.
+RELEASED = 'unmanaged-'
+
 #: Key in a volume's source -> the kind of name it holds.
 _SOURCES = {'volume': 'volume', 'snapshot': 'snapshot', 'existing': 'any'}
 
@@ -59,6 +62,16 @@ class Appliance:
         self._pools.check(pool)
         return {'objects': sorted(self._store.objects(pool))}
 
+    def list_manageable(self, pool: str) -> Answer:
+        """All objects of the pool with what tells whether and as what they can be managed."""
+        self._pools.check(pool)
+        found = sorted(self._store.objects(pool).items())
+        return {'objects': [self._manageable(Key(pool, name), one.size) for name, one in found]}
+
+    def _manageable(self, key: Key, size: int) -> Answer:
+        record = self._journal.get(key)
+        return {'name': key.name, 'size_bytes': size, 'source': record.source, 'exported': bool(record.exports)}
+
     def list_exports(self, pool: str) -> Answer:
         self._pools.check(pool)
         records = [(key, record.exports) for key, record in self._journal.items() if key.pool == pool]
@@ -82,12 +95,16 @@ class Appliance:
                 raise Conflict(f'{key} exists with {size} bytes, not {size_bytes}')
             return self.show(key)
 
-    def create_snapshot(self, key: Key, volume: str) -> Answer:
-        origin = Key(key.pool, volume)
+    def create_snapshot(self, key: Key, volume: str, existing: str | None = None) -> Answer:
+        """``existing`` is an object that becomes the snapshot, instead of a copy of the volume as it is now."""
+        origin = Key(key.pool, existing or volume)
         with self._locks.holding(key, origin):
             self._pools.check(key.pool)
             if self._store.size(key) is None:
-                self._copy(key, self._existing(origin), origin)
+                if existing is None:
+                    self._copy(key, self._existing(origin), origin)
+                else:
+                    self._rename(origin, key.name, Record(volume))
             elif self._journal.get(key).source != volume:
                 raise Conflict(f'{key} exists and is no snapshot of {volume}')
             return self.show(key)
@@ -117,6 +134,19 @@ class Appliance:
             finally:
                 self._exports.refresh(key, replaced=True)
             return self.show(key)
+
+    def release(self, key: Key) -> Answer:
+        """Let go of an object: its data stays, under a name that is no volume's or snapshot's. Not while one reads it.
+
+        The name that it has then follows from the one that it had; an object that is gone was let go of before.
+        """
+        with self._locks.holding(key):
+            self._pools.check(key.pool)
+            if self._store.size(key) is not None:
+                self._exports.hold(key)
+                self._exports.remove_all(key)
+                self._rename(key, f'{RELEASED}{key.name}', Record(self._journal.get(key).source))
+            return {}
 
     def delete(self, key: Key) -> Answer:
         """Remove a volume or snapshot, its exports first. Not while a session is open."""
@@ -179,6 +209,15 @@ class Appliance:
         with self._pools.claim(key, size, size - current):
             self._store.grow(origin, size)
             self._store.rename(origin, key.name)
+
+    def _rename(self, key: Key, name: str, record: Record) -> None:
+        """Give an object another name and record. A start drops the record whose object a crash left out."""
+        self._existing(key)
+        if self._journal.get(key).exports:
+            raise Busy(f'{key} is exported: take its exports away first')
+        self._journal.put(Key(key.pool, name), record)
+        self._store.rename(key, name)
+        self._journal.remove(key)
 
     def _copy(self, key: Key, size: int, origin: Key) -> None:
         if size < self._existing(origin):

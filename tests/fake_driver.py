@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 from chalicelib import errors
 from chalicelib.device import BlockDevice
-from chalicelib.drivers.base import Capabilities, ConnectionInfo, Connector, Driver, ModelUpdate, SnapshotRef, VolumeRef
+from chalicelib.drivers.base import (
+    Capabilities,
+    ConnectionInfo,
+    Connector,
+    Driver,
+    ManageableObject,
+    ModelUpdate,
+    SnapshotRef,
+    VolumeRef,
+)
 
 
 @dataclasses.dataclass
@@ -49,8 +58,8 @@ class Backend:
         self.faults[verb] += errors
 
     def used(self, pool: str) -> int:
-        """GiB of volumes; snapshots share their volume's blocks."""
-        volumes = (found for name, found in self.objects.items() if name.startswith('volume-'))
+        """GiB of volumes, others' included; snapshots share their volume's blocks."""
+        volumes = (found for name, found in self.objects.items() if 'snapshot-' not in name)
         return sum(found.size for found in volumes if found.pool == pool)
 
     def full(self, size: int) -> errors.BackendFull:
@@ -74,6 +83,8 @@ class FakeDriver(Driver):
             retype=bool(backend.retype),
             online_extend=backend.online_extend,
             multiattach=True,
+            manage=True,
+            manage_snapshots=True,
         )
 
     @contextlib.contextmanager
@@ -176,6 +187,62 @@ class FakeDriver(Driver):
         with self._verb('retype', volume.name) as store:
             self._require(store, volume.name)
             return {} if store.retype == 'done' else None
+
+    def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
+        with self._verb('manage_existing_get_size', volume.name) as store:
+            return self._existing(store, volume.pool, existing_ref).size
+
+    def _existing(self, store: Backend, pool: str, existing_ref: Mapping[str, str]) -> Object:
+        found = store.objects.get(existing_ref.get('source-name', ''))
+        if found is None or found.pool != pool:
+            raise errors.ManageExistingInvalidReference(
+                existing_ref=dict(existing_ref), reason='there is no such object'
+            )
+        return found
+
+    def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        with self._verb('manage_existing', volume.name) as store:
+            if volume.name not in store.objects:
+                self._existing(store, volume.pool, existing_ref)
+                store.objects[volume.name] = store.objects.pop(existing_ref['source-name'])
+            return {'provider_id': f'lun-{volume.id}'}
+
+    def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
+        with self._verb('get_manageable_volumes', pool) as store:
+            return [
+                ManageableObject({'source-name': name}, one.size)
+                for name, one in store.objects.items()
+                if one.pool == pool and 'snapshot-' not in name
+            ]
+
+    def unmanage(self, volume: VolumeRef) -> None:
+        with self._verb('unmanage', volume.name) as store:
+            if volume.name in store.objects:
+                store.objects[f'unmanaged-{volume.name}'] = store.objects.pop(volume.name)
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> int:
+        with self._verb('manage_existing_snapshot_get_size', snapshot.name) as store:
+            return self._existing(store, snapshot.volume.pool, existing_ref).size
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        with self._verb('manage_existing_snapshot', snapshot.name) as store:
+            if snapshot.name not in store.objects:
+                self._existing(store, snapshot.volume.pool, existing_ref)
+                store.objects[snapshot.name] = store.objects.pop(existing_ref['source-name'])
+            return {'provider_id': f'snap-{snapshot.id}'}
+
+    def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
+        with self._verb('get_manageable_snapshots', pool) as store:
+            return [
+                ManageableObject({'source-name': name}, one.size, source_reference={'source-name': one.origin})
+                for name, one in store.objects.items()
+                if one.pool == pool and 'snapshot-' in name
+            ]
+
+    def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
+        with self._verb('unmanage_snapshot', snapshot.name) as store:
+            if snapshot.name in store.objects:
+                store.objects[f'unmanaged-{snapshot.name}'] = store.objects.pop(snapshot.name)
 
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'

@@ -53,6 +53,7 @@ def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> 
         name: (f'{backend.host}#{one.pool}', one.size)
         for backend in world.backends.values()
         for name, one in backend.objects.items()
+        if name.startswith(('volume-', 'snapshot-'))
     }
     placeless = {f'volume-{volume.id}' for volume in volumes if not volume.host}
     return [
@@ -98,8 +99,8 @@ def _quotas(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
     """Counters == sums over records, per project and per type."""
     wanted: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     for record, name, size in [
-        *((volume, 'volumes', int(volume.size)) for volume in volumes),
-        *((snapshot, 'snapshots', int(snapshot.volume_size)) for snapshot in snapshots),
+        *((volume, 'volumes', int(volume.size)) for volume in volumes if volume.consumes_quota),
+        *((snapshot, 'snapshots', int(snapshot.volume_size)) for snapshot in snapshots if snapshot.consumes_quota),
     ]:
         for suffix in ('', f'_{record.volume_type_id}'):
             wanted[record.project_id][f'{name}{suffix}'] += 1

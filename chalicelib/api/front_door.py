@@ -145,8 +145,12 @@ def _check_ids(route: Route, ids: Mapping[str, str]) -> None:
 
 def _check_visible(route: Route, request: Request, ids: Mapping[str, str]) -> None:
     seen = route.visible
-    if seen is not None and not allowed(request.context, seen.rule):
+    if seen is None:
+        return
+    if not allowed(request.context, seen.rule):
         raise seen.not_found(id=seen.id_of(ids, request.body))
+    if seen.find is not None:
+        seen.find(request.context, seen.id_of(ids, request.body))
 
 
 def _authorize(route: Route, context: Context, ids: Mapping[str, str]) -> None:

@@ -43,7 +43,7 @@ def query(request: Request, filters: Filters) -> ListQuery:
     return ListQuery(
         limit=limit(request),
         marker=request.query.get('marker'),
-        offset=_number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0'),
+        offset=offset(request),
         sort=_sort(request.query, filters.kind),
         filters=values,
         all_tenants=everywhere,
@@ -55,6 +55,11 @@ def limit(request: Request) -> int:
     most = settings().osapi_max_limit
     sent = request.query.get('limit', str(most))
     return min(most, _number(sent, 'limit param must be an integer', 'limit param must be positive'))
+
+
+def offset(request: Request) -> int:
+    """How many items are left out before the page."""
+    return _number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0')
 
 
 def _number(text: str, no_number: str, negative: str) -> int:

@@ -42,6 +42,8 @@ class Visibility:
     not_found: type[errors.NotFound]
     #: The id to tell: of the path's ids and the body.
     id_of: Callable[[Mapping[str, str], Any], str] = lambda ids, body: ids['id']
+    #: Looks up what the body names, which Cinder finds (or not) before it asks for the route's own rule.
+    find: Callable[[Context, str], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from chalicelib.api.default_types import default_types
 from chalicelib.api.extensions import extensions
 from chalicelib.api.hosts import hosts
 from chalicelib.api.limits import limits
+from chalicelib.api.managing import MANAGEABLE
 from chalicelib.api.messages import messages
 from chalicelib.api.qos_specs import qos_specs
 from chalicelib.api.quota_sets import quota_class_sets, quota_sets
@@ -48,6 +49,7 @@ RESOURCES: tuple[Resource, ...] = (
     messages,
     extensions,
     resource_filters,
+    *MANAGEABLE,
 )
 
 

@@ -24,10 +24,24 @@ def extend(request: Request, id: str) -> None:
     operations.extend(request.context, id, p.size(request.body['new_size']))
 
 
+@volumes.action(
+    'os-extend_volume_completion',
+    policy=f'{ADMIN_ACTION}:extend_volume_completion',
+    schema=schemas.EXTEND_COMPLETION,
+)
+def extend_completion(request: Request, id: str) -> None:
+    operations.complete_extension(request.context, id, _failed(request.body))
+
+
+def _failed(body: dict[str, Any]) -> bool:
+    """Whether a server tells of a failure; Cinder takes a text for yes unless it says no."""
+    return body.get('error') not in (None, False, '', *p.NO)
+
+
 @volumes.action('os-retype', policy='volume:retype', schema=schemas.RETYPE)
 def retype(request: Request, id: str) -> None:
     body = request.body
-    moves.retype(request.context, id, body['new_type'], body.get('migration_policy') or 'never')
+    moves.retype(request.context, id, body['new_type'], body.get('migration_policy', 'never'))
 
 
 @volumes.action('revert', policy='volume:revert_to_snapshot', schema=schemas.REVERT, since='3.40', hides=False)
@@ -59,8 +73,8 @@ def migrate(request: Request, id: str) -> None:
 )
 def migrate_completion(request: Request, id: str) -> dict[str, Any]:
     body = request.body
-    failed = body.get('error') not in (None, False, '', *p.NO)
-    return {'save_volume_id': moves.complete_migration(request.context, id, body['new_volume'], failed)}
+    kept = moves.complete_migration(request.context, id, body['new_volume'], _failed(body))
+    return {'save_volume_id': kept}
 
 
 @volumes.action('os-reserve', policy=f'{ACTION}:reserve', schema=p.ANYTHING)

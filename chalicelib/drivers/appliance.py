@@ -19,6 +19,7 @@ from chalicelib.drivers.base import (
     ConnectionInfo,
     Connector,
     Driver,
+    ManageableObject,
     ModelUpdate,
     Option,
     SnapshotRef,
@@ -70,6 +71,7 @@ class ApplianceDriver(Driver):
         online_extend=True,
         multiattach=True,
         manage=True,
+        manage_snapshots=True,
         zeroed_volumes=True,
     )
 
@@ -142,12 +144,43 @@ class ApplianceDriver(Driver):
         self._request('DELETE', f'{self._exports(snapshot.volume, snapshot.name)}/{export_id}', snapshot)
 
     def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
-        found = self._request('GET', f'/v1/pools/{self._pool(volume)}/objects/{_source_name(existing_ref)}', volume)
-        return -(-int(found['size_bytes']) // GIB)
+        path = f'/v1/pools/{self._pool(volume)}/objects/{_source_name(existing_ref)}'
+        try:
+            return _gigabytes(self._request('GET', path, volume))
+        except errors.ProviderNotFound:
+            reason = f'the pool {volume.pool} has no such object'
+            raise errors.ManageExistingInvalidReference(existing_ref=dict(existing_ref), reason=reason) from None
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
         """An object that is no whole number of GiB grows to the next."""
         return self._create(volume, {'existing': _source_name(existing_ref)})
+
+    def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
+        return [_manageable(found) for found in self._objects(pool) if not _is_snapshot(found)]
+
+    def unmanage(self, volume: VolumeRef) -> None:
+        self._release(volume, volume)
+
+    def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> int:
+        return self.manage_existing_get_size(snapshot.volume, existing_ref)
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        body = {'volume': snapshot.volume.name, 'existing': _source_name(existing_ref)}
+        self._request('PUT', self._snapshot(snapshot), snapshot, body)
+        return {}
+
+    def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
+        return [_manageable(found) for found in self._objects(pool) if _is_snapshot(found)]
+
+    def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
+        self._release(snapshot, snapshot.volume)
+
+    def _release(self, ref: VolumeRef | SnapshotRef, volume: VolumeRef) -> None:
+        self._request('PUT', f'/v1/pools/{self._pool(volume)}/released/{ref.name}', ref)
+
+    def _objects(self, pool: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._request('GET', f'/v1/pools/{pool}/manageable')['objects']
+        return found
 
     def list_objects(self) -> list[str]:
         answers = [self._request('GET', f'/v1/pools/{pool["name"]}/objects') for pool in self._pools()]
@@ -252,6 +285,26 @@ def _portals(found: Mapping[str, Any]) -> dict[str, Any]:
         return one
     count = len(portals)
     return {**one, 'target_portals': portals, 'target_iqns': [iqn] * count, 'target_luns': [lun] * count}
+
+
+def _gigabytes(found: Mapping[str, Any]) -> int:
+    """Rounded up."""
+    return -(-int(found['size_bytes']) // GIB)
+
+
+def _is_snapshot(found: Mapping[str, Any]) -> bool:
+    """By its name, or by the name that the agent gave to what it let go of."""
+    return str(found['name']).removeprefix('unmanaged-').startswith('snapshot-')
+
+
+def _manageable(found: Mapping[str, Any]) -> ManageableObject:
+    source = {'source-name': found['source']} if _is_snapshot(found) else None
+    return ManageableObject(
+        reference={'source-name': found['name']},
+        size=_gigabytes(found),
+        reason_not_safe='a host may be using it' if found['exported'] else None,
+        source_reference=source,
+    )
 
 
 def _source_name(existing_ref: Mapping[str, str]) -> str:

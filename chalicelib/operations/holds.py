@@ -99,17 +99,18 @@ def end(
     grown: bool = False,
     retyped: bool = False,
     leaves: bool = False,
+    uncounted: bool = False,
 ) -> None:
     """End what is under way: the status, and all that the volume holds for it, in one transaction.
 
     ``status`` may be REMOVED. ``keep_gb``: what stays claimed (None: all). ``in_transit``: leave the claim in transit,
     since nobody knows what the backend has. ``grown``, ``retyped``: what an extension or retype holds of the quota
     becomes the volume's, instead of being given back. ``leaves``: the data stays on the backend, so no room comes
-    back. Raises StateChanged when somebody else ended it.
+    back. ``uncounted``: the quota goes though the record stays. Raises StateChanged when somebody else ended it.
     """
     keep = _kept(volume, status, keep_gb)
     source = _source(volume)
-    usage, reserved = _quota(volume, removed=status == REMOVED, grown=grown, retyped=retyped)
+    usage, reserved = _quota(volume, removed=uncounted or status == REMOVED, grown=grown, retyped=retyped)
 
     def build(transaction: base.Transaction) -> None:
         if status == REMOVED:

@@ -57,7 +57,7 @@ def create(
     allowed = ('available', 'in-use') if force or context.microversion >= SNAPSHOT_IN_USE else ('available',)
     _check_volume(volume, allowed)
     services.refuse_frozen(volume.host)
-    snapshot = _record(context, volume)
+    snapshot = new_record(context, volume)
     snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata or {})
     build = functools.partial(_write, snapshot, volume, allowed)
     deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
@@ -97,7 +97,8 @@ _OBSTACLES: tuple[tuple[str, Any], ...] = (
 )
 
 
-def _record(context: Context, volume: Volume) -> Snapshot:
+def new_record(context: Context, volume: Volume) -> Snapshot:
+    """Return the record of a snapshot that is to be taken, not written yet."""
     row = states.SNAPSHOT['create']
     return Snapshot(
         volume.project_id,
@@ -159,15 +160,18 @@ def delete_metadata(context: Context, id: str, key: str) -> None:
 
 def delete(context: Context, id: str, *, force: bool = False) -> None:
     """Accept the removal of a snapshot that is in no group snapshot and that nobody reads; ``force``: in any status."""
-    snapshot = get(context, id)
+    remove(context, get(context, id), 'force_delete' if force else 'delete')
+
+
+def remove(context: Context, snapshot: Snapshot, action: str) -> None:
+    """Accept that a snapshot goes: delete, force_delete, or unmanage, which leaves its data on the backend."""
     services.refuse_frozen(snapshot.host)
-    action = 'force_delete' if force else 'delete'
     row = states.SNAPSHOT[action]
     operation = common.operation(action, row)
     try:
         base.begin(snapshot, row, context.request_id, operation, condition=is_removable())
     except errors.StateChanged:
-        raise _not_removable(snapshot, force) from None
+        raise _not_removable(snapshot, action == 'force_delete') from None
     common.send(context, action, snapshot)
 
 

@@ -128,13 +128,22 @@ def delete(context: Context, id: str, *, cascade: bool = False, force: bool = Fa
     ``cascade`` removes its snapshots first. ``force`` (administrators) takes it out of any status; everything else must
     hold all the same: not attached, not migrating, in no group, no snapshots, nobody reading it.
     """
-    volume = get(context, id)
+    remove(context, get(context, id), 'force_delete' if force else 'delete', cascade=cascade)
+
+
+def remove(context: Context, volume: Volume, action: str, *, cascade: bool = False) -> None:
+    """Accept that a volume goes: delete, force_delete, or unmanage, which leaves its data on the backend.
+
+    What could not be brought under management is only let go of, whatever is asked for: its data is not ours.
+    """
     if not volume.host:
         return _forget(volume)
     services.refuse_frozen(volume.host)
+    force = action == 'force_delete'
     if cascade:
         _check_snapshots(volume, force)
-    action = 'force_delete' if force else 'delete'
+    if volume.status == 'error_managing':
+        action = 'drop_managed'
     row = states.VOLUME[action]
     operation = common.operation(action, row, cascade=cascade)
     condition = _is_removable(cascade) & Volume.host.exists()
@@ -181,19 +190,15 @@ def _not_removable(volume: Volume, force: bool) -> errors.Invalid:
             reason=f'Volume {volume.id} is being read by {volume.reader_count} clone or backup; '
             'try again when that is done.'
         )
-    status = '' if force else f'status must be {_or(states.VOLUME["delete"].allowed)} and '
+    status = '' if force else f'status must be {" or ".join(_DELETABLE)} and '
     return errors.InvalidVolume(
         reason=f'Volume {status}must not be migrating, attached, belong to a group, have snapshots, '
         'awaiting a transfer, or be disassociated from snapshots after volume transfer.'
     )
 
 
-#: Cinder's order of the statuses that a volume may be removed from.
+#: The statuses that a volume may be removed from, in Cinder's order.
 _DELETABLE = ('available', 'error', 'error_restoring', 'error_extending', 'error_managing')
-
-
-def _or(statuses: frozenset[str]) -> str:
-    return ' or '.join(status for status in _DELETABLE if status in statuses)
 
 
 def _check_snapshots(volume: Volume, force: bool) -> None:
@@ -251,6 +256,25 @@ def _not_extendable(volume: Volume, row: states.Transition) -> Exception:
     return errors.InvalidVolume(reason=f"Volume {volume.id} status must be '{expected}' to extend, currently {status}.")
 
 
+#: Administrative metadata of an extension that waits for a server (Cinder's NFS-like drivers).
+WAITING = ('extend_new_size', 'extend_reservations')
+
+
+def complete_extension(context: Context, id: str, failed: bool) -> None:
+    """Take a server's word on an extension that waits for it (3.71). No driver here leaves one waiting: a volume that
+    does not is refused, as in Cinder.
+    """
+    volume = get(context, id)
+    known = volume.admin_metadata
+    if volume.status != 'extending' or any(key not in known for key in WAITING):
+        raise errors.InvalidVolume(reason=f'Volume {id} is not waiting for the completion of an extension.')
+    grown = [] if failed else [Volume.size.set(int(known['extend_new_size']))]
+    left = {key: value for key, value in known.items() if key not in WAITING}
+    status = 'error_extending' if failed else 'in-use' if volume.attachment_count else 'available'
+    actions = [Volume.admin_metadata.set(left), *grown]
+    holds.end(volume, Volume.status == 'extending', status, actions=actions, grown=not failed)
+
+
 def reset_status(
     context: Context, id: str, status: str | None, attach_status: str | None, migration_status: str | None
 ) -> None:
@@ -295,6 +319,7 @@ def _check_reset(volume: Volume, status: str | None) -> None:
 
 
 __all__ = [
+    'complete_extension',
     'count',
     'create',
     'delete',
@@ -304,6 +329,7 @@ __all__ = [
     'get',
     'is_not_migrating',
     'list_',
+    'remove',
     'reset_status',
     'set_bootable',
     'set_image_metadata',

@@ -68,7 +68,7 @@ SHOWN_AS = {'managing': 'creating', 'error_managing': 'error', 'error_managing_d
 VOLUME = {
     'create': row('', 'creating', 'available', 'error', 900, 'create_volume'),
     'delete': row(
-        'available error error_restoring error_extending error_managing',
+        'available error error_restoring error_extending',
         'deleting', REMOVED, 'error_deleting', 900, 'delete_volume',
     ),
     'force_delete': row(
@@ -89,6 +89,13 @@ VOLUME = {
     'migrate_locked': row('available', 'maintenance', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
     # The other half of a move: a volume that exists only while another one's data is copied to it.
     'receive': row('', 'creating', REMOVED, REMOVED, 3600),
+    'manage': row('', 'managing', 'available', 'error_managing', 900, 'manage_volume'),
+    'unmanage': row(
+        'available error error_restoring error_extending', 'unmanaging', REMOVED, 'error_unmanaging', 900,
+        'unmanage_volume',
+    ),
+    # What was never brought under management is let go of, whether it is to be removed or unmanaged.
+    'drop_managed': row('error_managing', 'error_managing_deleting', REMOVED, 'error_managing', 900, 'unmanage_volume'),
 }  # fmt: skip
 
 #: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.
@@ -115,6 +122,8 @@ SNAPSHOT = {
     ),
     'backup': row('available', 'backing-up', 'available', 'available', 3600, 'backup_volume'),
     'restore': row('available', 'restoring', 'available', 'available', 3600, 'revert_to_snapshot'),
+    'manage': row('', 'creating', 'available', 'error', 900, 'manage_snapshot'),
+    'unmanage': row('available error', 'unmanaging', REMOVED, 'error', 900, 'unmanage_snapshot'),
 }  # fmt: skip
 
 BACKUP_STATUSES = {

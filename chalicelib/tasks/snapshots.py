@@ -49,6 +49,11 @@ def remove_snapshot(snapshot: Snapshot) -> None:
     """Remove a snapshot whose status the running request holds."""
     volume = Volume.find(snapshot.project_id, snapshot.volume_id)
     backends.driver(volume).delete_snapshot(backends.snapshot_ref(snapshot, volume))
+    forget_snapshot(snapshot, volume)
+
+
+def forget_snapshot(snapshot: Snapshot, volume: Volume) -> None:
+    """Remove the record, its quota and the volume's count of it, while the running request holds the status."""
     deltas = {'snapshots': -1, 'gigabytes': -int(snapshot.volume_size)} if snapshot.consumes_quota else {}
 
     def build(transaction: base.Transaction) -> None:

@@ -46,6 +46,10 @@ class Worker:
             return {
                 'driver_volume_type': 'iscsi', **data, 'access_mode': 'rw', 'attachment_id': payload['attachment_id'],
             }  # fmt: skip
+        if task == 'get_manageable':
+            of_snapshot = {'source_reference': {'source-name': 'v'}} if payload['resource'] == 'snapshot' else {}
+            found = {'reference': {'source-name': 'legacy'}, 'size': 1, 'safe_to_manage': True, **of_snapshot}
+            return [{**found, 'reason_not_safe': None, 'cinder_id': None, 'extra_info': None}]
         return None
 
 

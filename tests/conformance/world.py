@@ -123,6 +123,7 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'key': lambda world: 'k',
     'name': lambda world: f'n-{uuid.uuid4().hex[:8]}',
     'host': lambda world: world.one('services').host,
+    'ref': lambda world: {'source-name': 'legacy'},
     'new_type': lambda world: world.one('types').id,
     'new_volume': lambda world: world.make.volume().id,
     'binary': lambda world: 'cinder-volume',
@@ -170,6 +171,9 @@ NEEDED = {
     'PUT /default-types/{id}': ('default_type',),
     'POST /qos-specs': ('qos_specs.name', 'qos_specs.<other key>'),
     'POST /types': ('volume_type.extra_specs', 'volume_type.description'),
+    'POST /os-volume-manage': ('volume.host',),
+    'POST /manageable_volumes': ('volume.host',),
+    'POST /volumes/{id}/action revert': ('revert.snapshot_id',),
 }
 
 
@@ -227,6 +231,11 @@ QUERIES: dict[str, Callable[[World], str]] = {
     'GET /scheduler-stats/get_pools': lambda world: '?detail=true',
     'GET /qos-specs/{id}/associate': lambda world: f'?vol_type_id={world.one("types").id}',
     'GET /qos-specs/{id}/disassociate': lambda world: f'?vol_type_id={world.one("types").id}',
+    **{
+        f'GET /{collection}{detail}': lambda world: f'?host={world.one("services").host}'
+        for collection in ('os-volume-manage', 'manageable_volumes', 'os-snapshot-manage', 'manageable_snapshots')
+        for detail in ('', '/detail')
+    },
 }
 
 
@@ -268,9 +277,23 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /qos-specs(/{id}/(dis)?associat.*)?', lambda world: associated(world)),
     (r'(GET|DELETE) /default-types.*', lambda world: world.caller('admin').put(
         f'/default-types/{world.project}', {'default_type': {'volume_type': world.one('types').id}}, at='3.62')),
+    (r'.*(os-volume-manage|manageable_volumes).*', lambda world: world.one('services')),
+    (r'.*(os-snapshot-manage|manageable_snapshots).*', lambda world: world.set('volumes', _served(world))),
+    (r'.* os-unmanage', lambda world: world.set('volumes', world.make.volume())),
+    (r'.* os-extend_volume_completion', lambda world: world.set('volumes', _extending(world))),
     (r'.* revert', lambda world: world.set('volumes', _snapshotted(world))),
     (r'(GET|PUT|DELETE) /types/{type_id}/encryption.*', lambda world: _encrypted(world)),
 )  # fmt: skip
+
+
+def _served(world: World) -> Any:
+    """A volume whose backend's service is up."""
+    return world.make.volume(host=f'{world.one("services").host}#pool')
+
+
+def _extending(world: World) -> Any:
+    waiting = {'extend_new_size': '2', 'extend_reservations': '[]'}
+    return world.make.volume(status='extending', admin_metadata=waiting)
 
 
 def _snapshotted(world: World) -> Any:

@@ -29,6 +29,7 @@ from chalicelib.errors import (
     DriverError,
     InvalidConnector,
     LoginFailed,
+    ManageExistingInvalidReference,
     ProviderNotFound,
     SnapshotIsBusy,
     VolumeIsBusy,
@@ -238,6 +239,46 @@ class DriverContract(_Cleaned):
         with pytest.raises(ProviderNotFound):
             backend.driver.create_cloned_volume(backend.volume_ref(), gone)
         assert backend.driver.list_objects() == []
+
+    def test_a_volume_that_was_let_go_of_can_be_managed_again(self, backend: Backend) -> None:
+        if not backend.driver.capabilities.manage:
+            pytest.skip('the driver does not manage')
+        volume = backend.volume(data=b'a' * BLOCK)
+        driver = backend.driver
+        for _ in range(2):
+            driver.unmanage(volume)
+        assert driver.list_objects() == []
+        [found] = driver.get_manageable_volumes(volume.pool)
+        assert (found.size, found.reason_not_safe) == (1, None)
+        again = backend.volume_ref()
+        assert driver.manage_existing_get_size(again, found.reference) == 1
+        for _ in range(2):
+            driver.manage_existing(again, found.reference)
+        assert driver.list_objects() == [again.name]
+        assert backend.read(again, 0, BLOCK) == b'a' * BLOCK
+
+    def test_a_snapshot_that_was_let_go_of_can_be_managed_again(self, backend: Backend) -> None:
+        if not backend.driver.capabilities.manage_snapshots:
+            pytest.skip('the driver does not manage snapshots')
+        driver, volume = backend.driver, backend.volume(data=b'a' * BLOCK)
+        snapshot = backend.snapshot(volume)
+        for _ in range(2):
+            driver.unmanage_snapshot(snapshot)
+        assert driver.list_objects() == [volume.name]
+        [found] = driver.get_manageable_snapshots(volume.pool)
+        assert found.source_reference == {'source-name': volume.name}
+        again = backend.snapshot_ref(volume)
+        assert driver.manage_existing_snapshot_get_size(again, found.reference) == 1
+        for _ in range(2):
+            driver.manage_existing_snapshot(again, found.reference)
+        assert backend.read_snapshot(again, 0, BLOCK) == b'a' * BLOCK
+
+    def test_what_is_not_there_cannot_be_managed(self, backend: Backend) -> None:
+        if not backend.driver.capabilities.manage:
+            pytest.skip('the driver does not manage')
+        for reference in ({'source-name': 'nowhere'}, {}):
+            with pytest.raises(ManageExistingInvalidReference):
+                backend.driver.manage_existing_get_size(backend.volume_ref(), reference)
 
     def test_revert_brings_back_the_data_and_keeps_the_size(self, backend: Backend) -> None:
         if not backend.driver.capabilities.revert:

@@ -1,4 +1,5 @@
-"""Kill the process at each call of a backup, a restore or a removal: it ends by itself, and every byte is right."""
+"""Kill the process at each call of what moves data (backup, restore, revert, migrate, retype): it ends by itself, and
+every byte is right."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.models import Backup, Volume
-from chalicelib.operations import backups
+from chalicelib.operations import backups, moves, reverts, volume_types
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
@@ -51,6 +52,20 @@ class Story:
         self.snapshot = create_snapshot(context(), self.volume)
         world.settle()
         self.data.of(self.volume).fill(seed=2, count=2)
+
+    def before_revert(self, world: World) -> None:
+        self.with_snapshot(world)
+        self.newer = self.copied()
+
+    def with_type(self, world: World) -> None:
+        """A type that only the other backend has."""
+        self.begin(world)
+        specs = {'volume_backend_name': 'fast'}
+        volume_types.create(context('admin'), name='fast', description=None, is_public=True, extra_specs=specs)
+
+    def migrate(self, **facts: Any) -> None:
+        usual = {'host': 'cinderless@fast', 'cluster': None, 'force_host_copy': False, 'lock_volume': False}
+        moves.migrate(context('admin'), self.volume.id, **{**usual, **facts})
 
     def with_backup(self, world: World) -> None:
         """Data, its backup, and other data."""
@@ -95,6 +110,17 @@ class Story:
             assert self.target.reload().status == 'available'
             assert self.data.of(self.target).same(self.original)
 
+    def check_moved(self) -> None:
+        """Wherever it is: every byte, and nothing of a move left."""
+        volume = self.volume.reload()
+        assert self.data.of(volume).same(self.original)
+        assert [one.id for one in Volume.scan()] == [volume.id]
+
+    def check_reverted(self) -> None:
+        """A revert that was accepted is done; the snapshot is untouched."""
+        assert self.snapshot.reload().status == 'available'
+        assert self.data.of(self.volume).same(self.data.of(self.snapshot)) or self.data.of(self.volume).same(self.newer)
+
     def check_nothing(self) -> None:
         assert [backup.status for backup in Backup.scan()] in ([], ['error'], ['available'])
 
@@ -122,6 +148,23 @@ STORIES: dict[str, tuple[Callable[[Story, World], None], Step, Step]] = {
         Story.with_backup,
         lambda story: backups.delete(context(), story.parent.id if story.parent else ''),
         Story.check_nothing,
+    ),
+    'migrate': (Story.begin, lambda story: story.migrate(), Story.check_moved),
+    'migrate, locked': (Story.begin, lambda story: story.migrate(lock_volume=True), Story.check_moved),
+    'retype': (
+        Story.with_type,
+        lambda story: moves.retype(context(), story.volume.id, 'fast', 'on-demand'),
+        Story.check_moved,
+    ),
+    'retype refused': (
+        Story.with_type,
+        lambda story: moves.retype(context(), story.volume.id, 'fast', 'never'),
+        Story.check_moved,
+    ),
+    'revert': (
+        Story.before_revert,
+        lambda story: reverts.revert(context(), story.volume.id, story.snapshot.id),
+        Story.check_reverted,
     ),
     'cancel': (Story.begin, Story.cancel, Story.check_nothing),
 }

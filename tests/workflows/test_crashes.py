@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from chalicelib.models import Volume
-from chalicelib.operations import snapshots, volumes
+from chalicelib.operations import managing, snapshots, volumes
 from tests.factories import context, create_snapshot, create_volume
+from tests.fake_driver import Object
 from tests.workflows.crashes import Crasher, Scenario, Stage
-from tests.world import World
+from tests.world import BIG, World
 
 CALLER = context()
 
@@ -31,6 +32,27 @@ def volume(world: World) -> Volume:
 def volume_with_snapshot(world: World) -> tuple[Any, Any]:
     made = volume(world)
     return made, create_snapshot(CALLER, made)
+
+
+def foreign_volume(world: World) -> None:
+    world.big.objects['theirs'] = Object('pool', 5)
+    world.report()
+
+
+def manage(name: str) -> None:
+    facts: dict[str, Any] = {'name': None, 'description': None, 'volume_type': None, 'metadata': {}, 'bootable': False}
+    where: dict[str, Any] = {'host': BIG, 'cluster': None, 'availability_zone': None}
+    managing.manage_volume(context('admin'), ref={'source-name': name}, **facts, **where)
+
+
+def foreign_snapshot(world: World) -> Volume:
+    world.big.objects['their-snapshot-1'] = Object('pool', 4, 'elsewhere')
+    return volume(world)
+
+
+def manage_snapshot(made: Volume) -> None:
+    facts: dict[str, Any] = {'name': None, 'description': None, 'metadata': {}}
+    managing.manage_snapshot(context('admin'), made.id, ref={'source-name': 'their-snapshot-1'}, **facts)
 
 
 def failing_backend(world: World) -> None:
@@ -63,6 +85,15 @@ SCENARIOS = [
     Scenario('extend', volume, lambda _, made: volumes.extend(context(), made.id, 8)),
     Scenario('extend, no room', volume, lambda _, made: volumes.extend(context(), made.id, 300)),
     Scenario('snapshot', volume, lambda _, made: create_snapshot(context(), made)),
+    Scenario('manage', foreign_volume, lambda _, __: manage('theirs')),
+    Scenario('manage, not there', foreign_volume, lambda _, __: manage('nowhere')),
+    Scenario('unmanage', volume, lambda _, made: managing.unmanage_volume(context('admin'), made.id)),
+    Scenario('manage snapshot', foreign_snapshot, lambda _, made: manage_snapshot(made)),
+    Scenario(
+        'unmanage snapshot',
+        volume_with_snapshot,
+        lambda _, made: managing.unmanage_snapshot(context('admin'), made[1].id),
+    ),
     Scenario('delete snapshot', volume_with_snapshot, lambda _, made: snapshots.delete(context(), made[1].id)),
 ]
 
@@ -80,7 +111,7 @@ def test_every_crash_point(
             stage.play(Crasher(index), execution_survives=execution_survives)
 
 
-@pytest.mark.parametrize('seed', range(26))
+@pytest.mark.parametrize('seed', range(36))
 def test_a_second_crash_during_recovery(seed: int, tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(seed)
     stage, trace = Stage(SCENARIOS[seed % len(SCENARIOS)], monkeypatch), Crasher()

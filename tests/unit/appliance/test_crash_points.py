@@ -102,6 +102,11 @@ VERBS: dict[str, Callable[[Rig], Any]] = {
     'delete snapshot': lambda rig: rig.appliance.delete(SNAPSHOT),
     'delete volume': lambda rig: rig.appliance.delete(VOLUME),
     'manage': lambda rig: rig.appliance.create_volume(Key('fast', 'volume-3'), GIB, {'existing': 'stranger'}),
+    'manage a snapshot': lambda rig: rig.appliance.create_snapshot(
+        Key('fast', 'snapshot-3'), 'volume-1', existing='stranger'
+    ),
+    'release': lambda rig: rig.appliance.release(VOLUME),
+    'release a snapshot': lambda rig: rig.appliance.release(SNAPSHOT),
 }
 
 #: Verbs that make something, and how a caller who gave up removes it.

@@ -73,6 +73,10 @@ VERBS: list[tuple[Callable[[ApplianceDriver], Any], Ask]] = [
     (lambda d: d.close_snapshot(SNAPSHOT, 'e1'), ('DELETE', f'{EXPORTS}/snapshot-s1/e1', None)),
     (lambda d: d.manage_existing(VOLUME, {'source-name': 'theirs'}),
      ('PUT', f'{VOLUMES}/volume-v1', {'size_bytes': 2 * GIB, 'source': {'existing': 'theirs'}})),
+    (lambda d: d.manage_existing_snapshot(SNAPSHOT, {'source-name': 'theirs'}),
+     ('PUT', f'{SNAPSHOTS}/snapshot-s1', {'volume': 'volume-v1', 'existing': 'theirs'})),
+    (lambda d: d.unmanage(VOLUME), ('PUT', '/v1/pools/fast/released/volume-v1', None)),
+    (lambda d: d.unmanage_snapshot(SNAPSHOT), ('PUT', '/v1/pools/fast/released/snapshot-s1', None)),
 ]  # fmt: skip
 
 
@@ -281,6 +285,19 @@ class TestManage:
         agent.answer = {'name': 'theirs', 'size_bytes': size}
         assert driver.manage_existing_get_size(VOLUME, {'source-name': 'theirs'}) == gib
         assert agent.asked[0][1] == '/v1/pools/fast/objects/theirs'
+
+    def test_what_may_be_managed(self, driver: ApplianceDriver, agent: Agent) -> None:
+        found = [
+            {'name': 'theirs', 'size_bytes': GIB + 512, 'source': '', 'exported': True},
+            {'name': 'unmanaged-snapshot-s1', 'size_bytes': GIB, 'source': 'volume-v1', 'exported': False},
+        ]
+        agent.answer = {'objects': found}
+        [volume] = driver.get_manageable_volumes('fast')
+        assert (volume.reference, volume.size) == ({'source-name': 'theirs'}, 2)
+        assert volume.reason_not_safe == 'a host may be using it'
+        [snapshot] = driver.get_manageable_snapshots('fast')
+        assert (snapshot.source_reference, snapshot.reason_not_safe) == ({'source-name': 'volume-v1'}, None)
+        assert agent.asked[0] == ('GET', '/v1/pools/fast/manageable', None)
 
     @pytest.mark.parametrize('reference', [{}, {'source-id': 'x'}, {'source-name': '../x'}, {'source-name': 'a/b'}])
     def test_a_reference_is_a_name(self, driver: ApplianceDriver, agent: Agent, reference: dict[str, str]) -> None:

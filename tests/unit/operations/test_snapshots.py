@@ -65,13 +65,13 @@ def test_obstacles(world: World) -> None:
 
 def test_a_volume_that_grows_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     volume = stored_volume(host=BIG)
-    record = snapshots._record
+    record = snapshots.new_record
 
     def meanwhile(*arguments: Any) -> Snapshot:
         volume.update(actions=[type(volume).size.set(2)])
         return record(*arguments)
 
-    monkeypatch.setattr(snapshots, '_record', meanwhile)
+    monkeypatch.setattr(snapshots, 'new_record', meanwhile)
     with pytest.raises(errors.InvalidVolume, match='was changed by another request; try again'):
         create_snapshot(CALLER, volume)
 
