@@ -162,9 +162,10 @@ class DiskDriver(FakeDriver):
         self.disks.setdefault(snapshot.name, source.copy(source.size))
         return update
 
-    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
-        super().revert_to_snapshot(volume, snapshot)
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
+        update = super().revert_to_snapshot(volume, snapshot)
         self.disks[volume.name] = self.disks[snapshot.name].copy(volume.size * GIB)
+        return update
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         if self.store.paths.get(snapshot.name):

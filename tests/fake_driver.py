@@ -178,10 +178,11 @@ class FakeDriver(Driver):
         with self._verb('delete_snapshot', snapshot.name) as store:
             store.objects.pop(snapshot.name, None)
 
-    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         with self._verb('revert_to_snapshot', volume.name) as store:
             self._require(store, snapshot.name)
             self._require(store, volume.name)
+            return {'provider_location': f'{self.backend} {volume.name} again'}
 
     def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
         with self._verb('retype', volume.name) as store:

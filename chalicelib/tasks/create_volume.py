@@ -10,6 +10,8 @@ import contextlib
 import logging
 from collections.abc import Mapping
 
+from pynamodb.expressions.update import Action as Write
+
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
@@ -35,12 +37,18 @@ def provision(payload: Payload) -> None:
     """Make the volume on its pool and record what the driver says of it."""
     volume = _placed(payload)
     update = _create(backends.driver(volume), volume)
-    actions = [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
     try:
-        base.update(volume, [*actions, *base.touched(Volume)], ours(volume) & (Volume.host == volume.host))
+        base.update(
+            volume, [*model_actions(update), *base.touched(Volume)], ours(volume) & (Volume.host == volume.host)
+        )
     except (errors.StateChanged, errors.NotFound):
         _remove_unwanted(payload)
         raise
+
+
+def model_actions(update: ModelUpdate) -> list[Write]:
+    """Actions that record what a driver says of its volume."""
+    return [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
 
 
 def _placed(payload: Payload) -> Volume:

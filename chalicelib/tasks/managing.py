@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib import errors
-from chalicelib.drivers.base import Driver, ManageableObject, ModelUpdate
+from chalicelib.drivers.base import Driver, ManageableObject
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import holds, messages, quotas, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
-from chalicelib.tasks.create_volume import MODEL_FIELDS
+from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 from chalicelib.tasks.snapshots import forget_snapshot
 
@@ -34,7 +34,7 @@ def manage_volume(payload: Payload) -> None:
         holds.adopt(volume, size, [], ours(volume))
         volume = owned(Volume, payload)
     update = driver.manage_existing(backends.volume_ref(volume), ref)
-    final = [Volume.launched_at.set(base.now()), *_facts(update)]
+    final = [Volume.launched_at.set(base.now()), *model_actions(update)]
     holds.end(volume, ours(volume), states.VOLUME['manage'].done, actions=final)
 
 
@@ -52,7 +52,8 @@ def _placed(volume: Volume) -> Volume:
 
 def _check_unknown(kind: type[Volume] | type[Snapshot], ref: Mapping[str, str]) -> None:
     """Raise ManageExistingInvalidReference for an object that a record stands for already."""
-    named = _records(kind).get(str(ref.get('source-name', '')))
+    known = _records(kind)
+    named = next((known[name] for name in ref.values() if name in known), None)
     if named is not None:
         reason = f'it is managed already, as {kind.resource} {named.id}.'
         raise errors.ManageExistingInvalidReference(existing_ref=dict(ref), reason=reason)
@@ -66,10 +67,6 @@ def _records(kind: type[Volume] | type[Snapshot]) -> dict[str, Volume | Snapshot
         if record.provider_id:
             found[str(record.provider_id)] = record
     return found
-
-
-def _facts(update: ModelUpdate) -> list[Any]:
-    return [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
 
 
 def fail_manage_volume(payload: Payload) -> None:

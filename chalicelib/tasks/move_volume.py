@@ -11,10 +11,11 @@ import dataclasses
 import logging
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from chalicelib import errors
-from chalicelib.drivers.base import ModelUpdate
+from chalicelib.drivers.base import Driver, ModelUpdate
 from chalicelib.models import Volume, base
 from chalicelib.operations import common, holds, messages, moves, pools, scheduling, volume_types
 from chalicelib.rules import extra_specs, states
@@ -22,7 +23,7 @@ from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Candidate, Decision
 from chalicelib.tasks import backends, copying
-from chalicelib.tasks.create_volume import MODEL_FIELDS
+from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ def _retyped_in_place(volume: Volume) -> bool:
     if decision.candidates[0][0] == volume.host:
         update = _changed_by_driver(volume)
         if update is not None:
-            holds.end(volume, ours(volume), states.PREVIOUS, actions=[*_of_type(volume), *_facts(update)], retyped=True)
+            holds.end(
+                volume, ours(volume), states.PREVIOUS, actions=[*_of_type(volume), *model_actions(update)], retyped=True
+            )
             return True
     if policy == 'never':
         raise errors.VolumeMigrationFailed(
@@ -98,10 +101,6 @@ def _of_type(volume: Volume) -> list[Any]:
     kind = volume_types.by_id(_new_type(volume))
     multiattach = extra_specs.is_multiattach(kind.extra_specs) if kind else False
     return [Volume.volume_type_id.set(_new_type(volume)), Volume.multiattach.set(multiattach)]
-
-
-def _facts(update: ModelUpdate) -> list[Any]:
-    return [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
 
 
 def _check_movable(volume: Volume) -> None:
@@ -146,7 +145,7 @@ def prepare_target(payload: Payload) -> None:
     """Make the empty volume that the data goes to."""
     target = _target(owned(Volume, payload))
     update = backends.driver(target).create_volume(backends.volume_ref(target))
-    base.update(target, [*_facts(update), *base.touched(Volume)], ours(target))
+    base.update(target, [*model_actions(update), *base.touched(Volume)], ours(target))
 
 
 def _target(volume: Volume) -> Volume:
@@ -165,9 +164,14 @@ def copy_volume(payload: Payload) -> dict[str, Any]:
     start = (payload.get('copied') or {}).get('next', 0)
     with (
         old.open_volume(backends.volume_ref(volume), path, 'ro') as source,
-        new.open_volume(backends.volume_ref(target), path, 'rw') as device,
+        new.open_restore(backends.volume_ref(target), path) as device,
     ):
-        return copying.copy(source, device, start, zeroed=new.capabilities.zeroed_volumes)
+        return copying.copy(source, device, start, zeroed=_is_zeroed(new))
+
+
+def _is_zeroed(driver: Driver) -> bool:
+    """Whether what a new volume's data is written to reads as zeroes; what comes in as a whole always does."""
+    return driver.capabilities.zeroed_volumes or not driver.capabilities.opens_volumes
 
 
 def _path_id(payload: Payload) -> str:
@@ -181,16 +185,21 @@ def complete_move(payload: Payload) -> None:
     target = _target(volume)
     if volume.reader_count:
         raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being read by {volume.reader_count} clone')
-    _close(volume, target, payload)
+    update = backends.driver(target).complete_restore(
+        backends.volume_ref(target), _path_id(payload), lambda: _written(volume, payload)
+    )
+    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
+    base.update(target, [*model_actions(update), *base.touched(Volume)], ours(target))
     held = ours(volume) & (Volume.reader_count == 0) & (Volume.attachment_count == 0) & (Volume.snapshot_count == 0)
     actions = [Volume.migration_status.set('success'), *_of_type(volume)]
     holds.swap(volume, target, (held, ours(target)), actions)
     common.enqueue(target, 'force_delete', payload['request_id'])
 
 
-def _close(volume: Volume, target: Volume, payload: Payload) -> None:
-    for one in (volume, target):
-        backends.driver(one).close_volume(backends.volume_ref(one), _path_id(payload))
+def _written(volume: Volume, payload: Payload) -> Iterator[tuple[int, int]]:
+    """Where the source has data: what was written to a target that was empty."""
+    with backends.driver(volume).open_volume(backends.volume_ref(volume), _path_id(payload), 'ro') as source:
+        yield from source.allocated(0, source.size)
 
 
 def fail_move(payload: Payload) -> None:
@@ -211,7 +220,8 @@ def _try_close(volume: Volume, target: Volume, payload: Payload) -> None:
     """Paths that only we know the secret of must not keep a failure from being told; they go with the volumes."""
     try:
         if target.host:
-            _close(volume, target, payload)
+            backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
+            backends.driver(target).cancel_restore(backends.volume_ref(target), _path_id(payload))
     except errors.CinderlessError as left:
         logger.warning('paths to volume %s may be left: %s', volume.id, left.message)
 

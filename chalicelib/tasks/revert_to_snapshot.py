@@ -11,12 +11,13 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.drivers.base import SnapshotRef
-from chalicelib.models import Snapshot, Volume
+from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import messages, reverts
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, copying
-from chalicelib.tasks.ownership import Payload, failure, owned
+from chalicelib.tasks.create_volume import model_actions
+from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ def revert_to_snapshot(payload: Payload) -> dict[str, Any]:
     volume = owned(Volume, payload)
     driver, frozen = backends.driver(volume), _snapshot(volume)
     if driver.capabilities.revert:
-        driver.revert_to_snapshot(backends.volume_ref(volume), frozen)
+        update = driver.revert_to_snapshot(backends.volume_ref(volume), frozen)
+        base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
         return {'done': True, 'next': 0}
     start = (payload.get('copied') or {}).get('next', 0)
     path = _path_id(payload)

@@ -68,6 +68,7 @@ def test_by_the_driver(world: World, data: Data, volume: Volume, snapshot: Snaps
     reverts.revert(context(), volume.id, snapshot.id)
     world.settle()
     assert f'revert_to_snapshot volume-{volume.id}' in world.big.calls
+    assert str(volume.reload().provider_location).endswith('again')
     assert not any(call.startswith('open_volume') for call in world.big.calls)
     assert data.of(volume).same(data.of(snapshot))
     check(world, data)
