@@ -157,10 +157,17 @@ def complete_migration(context: Context, id: str, new_volume_id: str, failed: bo
             reason=f'Destination has migration_status {new_volume.migration_status}, expected {expected}.'
         )
     if failed:
-        failure = [Volume.migration_status.set('error')]
-        holds.end(volume, Volume.owner == new_volume.owner, states.PREVIOUS, actions=failure)
-        discard(new_volume)
+        _call_off(volume, new_volume)
     return volume.id
+
+
+def _call_off(volume: Volume, target: Volume) -> None:
+    failure = [Volume.migration_status.set('error')]
+    try:
+        holds.end(volume, Volume.owner == target.owner, states.PREVIOUS, actions=failure)
+    except errors.StateChanged:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} is not being migrated any more.') from None
+    discard(target)
 
 
 def target_of(volume_id: str, request_id: str) -> Volume | None:

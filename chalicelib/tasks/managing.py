@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 def manage_volume(payload: Payload) -> None:
     """Find the object, count its size, and bring it under the volume's name."""
-    volume, ref = _placed(owned(Volume, payload)), owned(Volume, payload).operation_facts()['ref']
-    driver = backends.driver(volume)
+    volume = _placed(owned(Volume, payload))
+    driver, ref = backends.driver(volume), volume.operation_facts()['ref']
     if volume.claimed_gb is None:
         _check_unknown(Volume, ref)
         size = driver.manage_existing_get_size(backends.volume_ref(volume), ref)

@@ -72,10 +72,17 @@ def _retyped_in_place(volume: Volume) -> bool:
 
 
 def _retype_decision(volume: Volume, policy: str) -> Decision:
-    spec = scheduling.spec_of(volume, 'retype', _new_type(volume), availability_zone=volume.availability_zone)
+    spec = scheduling.spec_of(volume, 'retype', _new_type(volume), **_zones(volume))
     known, config = pools.states(fresh=True), pools.config()
     facts = scheduling.facts(volume)
     return filter_scheduler.retype(spec, known, config, str(volume.host), policy, facts=facts, now=time.time())
+
+
+def _zones(volume: Volume) -> dict[str, Any]:
+    """The zones of the new type, else the one where the volume is."""
+    kind = volume_types.by_id(_new_type(volume))
+    of_type = extra_specs.availability_zones(kind.extra_specs) if kind else None
+    return {'availability_zones': tuple(of_type)} if of_type else {'availability_zone': volume.availability_zone}
 
 
 def _new_type(volume: Volume) -> str:
@@ -127,8 +134,7 @@ def _claim_target(volume: Volume) -> None:
 
 def _destinations(volume: Volume) -> Decision:
     host = volume.operation_facts().get('host')
-    zone = None if host else volume.availability_zone
-    spec = scheduling.spec_of(volume, 'migrate_volume', _new_type(volume), availability_zone=zone)
+    spec = scheduling.spec_of(volume, 'migrate_volume', _new_type(volume), **({} if host else _zones(volume)))
     known, config, now = pools.states(fresh=True), pools.config(), time.time()
     if host:
         return filter_scheduler.check_host(spec, known, config, host, facts=scheduling.facts(volume), now=now)
