@@ -121,7 +121,7 @@ def _named(marker: str) -> str:
     """A marker is a reference: its JSON, or the name alone."""
     try:
         reference = json.loads(marker)
-    except ValueError:
+    except (ValueError, RecursionError):
         return marker
     return str(next(iter(reference.values()), '')) if isinstance(reference, dict) else marker
 
