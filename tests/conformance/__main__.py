@@ -27,7 +27,7 @@ def main() -> int:
 
         patch.setattr(aws, 'invoke', Worker().invoke)
         door = FrontDoor.open(patch)
-        suites = (entries.checks(), vectors.checks(door, PAGE), roles.checks(door), responses.checks(door),
+        suites = (entries.checks(door), vectors.checks(door, PAGE), roles.checks(door), responses.checks(door),
                   statuses.checks(door))  # fmt: skip
         for check in (check for suite in suites for check in suite):
             if only.search(check[0]):

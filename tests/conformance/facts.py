@@ -25,7 +25,12 @@ ACCIDENTAL_TIER = 5
 def entries() -> dict[str, Entry]:
     """Entry by its id, ``POST /volumes/{id}/action os-extend``."""
     surface = json.loads((FOLDER / 'surface.json').read_text())
-    return {entry['id']: entry for entry in surface['entries'] if entry['tier'] < ACCIDENTAL_TIER}
+    return {entry['id']: entry for entry in surface['entries']}
+
+
+def accidental(entry: Entry) -> bool:
+    """Whether an entry may be refused instead of answered."""
+    return bool(entry['tier'] >= ACCIDENTAL_TIER)
 
 
 @functools.cache

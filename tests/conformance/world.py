@@ -106,7 +106,7 @@ def path_value(world: World, before: str) -> str:
     return str(world.one(before).id) if before in MAKERS else str(uuid.uuid4())
 
 
-#: Name of a member of a body -> a value that is valid.
+#: Name of a member of a body, with all it is in where that matters -> a value that is valid.
 VALUES: dict[str, Callable[[World], Any]] = {
     'volume_id': lambda world: world.one('volumes').id,
     'volume_uuid': lambda world: world.one('volumes').id,
@@ -134,7 +134,7 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'cipher': lambda world: 'aes-xts-plain64',
     'key_size': lambda world: 256,
     'control_location': lambda world: 'front-end',
-    'volume_type': lambda world: world.one('types').id,
+    'default_type.volume_type': lambda world: world.one('types').id,
     'keys': lambda world: ['k'],
     'qos_specs': lambda world: {'k': 'w'},
     '<other key>': lambda world: {'k': 'v'},
@@ -208,8 +208,8 @@ def _put(body: dict[str, Any], field: dict[str, Any], world: World) -> None:
         body.update(VALUES[last](world))
     elif last == '<key>':
         body.update(VALUES[last](world)) if not parents else None
-    elif last in VALUES:
-        body[last] = VALUES[last](world)
+    elif name := next((name for name in (field['name'], last) if name in VALUES), None):
+        body[last] = VALUES[name](world)
     elif 'object' in str(field.get('type')):
         body[last] = {}
     else:
