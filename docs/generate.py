@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from chalicelib.api import openapi
 from chalicelib.api.resource import Route
 from chalicelib.api.resources import routes
 from chalicelib.rules import microversions
@@ -13,20 +14,145 @@ FOLDER = Path(__file__).resolve().parent
 API = """# The API
 
 Cinder's Block Storage API v3, microversions {minimum} to {maximum}. Every path is served below `/v3` and below
-`/v3/{{project_id}}`. The rule is the policy that a caller must pass; `chalicelib/rules/policies.py` says who does.
-What is not in this list answers 404. This page is generated from the routes: `make docs`.
+`/v3/{{project_id}}`; `GET /openapi.json` (no token needed) describes the same in OpenAPI 3.1, with the schemas of all
+bodies. What is not in the list below answers 404. This page is generated from the routes: `make docs`.
 
-| method | path | action | versions | success | rule |
-|---|---|---|---|---|---|
+- [What differs from Cinder, and why](#what-differs-from-cinder-and-why)
+- [What comes with each microversion](#what-comes-with-each-microversion)
+- [The routes](#the-routes)
+
+## What differs from Cinder, and why
+
+Statuses, bodies, headers and error messages are Cinder 29's, microversion by microversion. These are not:
+
+| where | Cinder 29 | here | why |
+|---|---|---|---|
+{differences}
+
+## What comes with each microversion
+
+| version | what |
+|---|---|
+{versions}
+
+## The routes
+
+The rule is the policy that a caller must pass; `chalicelib/rules/policies.py` says who does. The parameters are of the
+query; *list* means `limit`, `marker`, `offset`, `sort`, `sort_key`, `sort_dir`, `all_tenants` and `with_count`.
+
+| method | path | action | versions | success | rule | parameters |
+|---|---|---|---|---|---|---|
 {rows}
 """
+
+#: (where, Cinder's way, our way, the reason).
+DIFFERENCES = (
+    (
+        'any request',
+        'some malformed requests end in 500',
+        '400, 404 or 413 in the same shape',
+        'a client can correct what it is told; every 500 is a fault of the service',
+    ),
+    (
+        'a record of another project',
+        'some paths answer 403 or 500',
+        '404',
+        "whether it exists is nobody else's business",
+    ),
+    (
+        '`PUT /os-services/enable`, `/disable`',
+        '29.0.0 answers 200 and saves nothing',
+        'saved, and heeded by the scheduler',
+        'the documented effect, and that of every release before',
+    ),
+    (
+        '`PUT /os-services/failover_host`',
+        '202 for backends that replicate',
+        'always 400, in the words for a backend that does not',
+        'no driver here replicates; fail-over to nowhere would only take the volumes away',
+    ),
+    (
+        '`/clusters`',
+        'groups of services that an operator configured',
+        'one per backend, with its name and one service',
+        'any number of workers serves a backend at once: [decision 15](decisions/0015-services-without-servers.md)',
+    ),
+    (
+        '`POST /workers/cleanup`',
+        'asks other services to finish what a dead one left',
+        'always answers that there is nothing to do',
+        'the reconciler takes up what is overdue each minute, whoever left it',
+    ),
+    (
+        '`PUT /os-services/get-log`, `/set-log`',
+        'levels of every process',
+        'of the process that answers; of the others they are a parameter of the deployment',
+        'functions have no address, and no process that stays',
+    ),
+    (
+        '`PUT /os-hosts`, `PUT /os-hosts/{{id}}`',
+        'routed by accident; 500',
+        '400 that names the verbs that work',
+        'no client calls them',
+    ),
+    (
+        'other accidental routes (`POST /types/{{id}}/action create`, `POST /groups/action delete`, ...)',
+        '400 or 404 of some kind',
+        '400 or 404',
+        'they never did anything',
+    ),
+    (
+        'pages of a list',
+        'a next link repeats `offset`, so that every page skips records',
+        'a next link has no `offset`',
+        'following the links shows every record once',
+    ),
+    (
+        'very long lists',
+        'a page holds `limit` records',
+        'a page beyond 5 MB is cut short, and has a next link',
+        'a response of Lambda holds 6 MB',
+    ),
+    (
+        'a body without `Content-Type`',
+        '500',
+        'read as JSON',
+        'it is what the client means',
+    ),
+    (
+        'a body of more than 112 KiB',
+        '413 as text',
+        '413 in the shape of every fault',
+        'a client reads one shape',
+    ),
+    (
+        '`PUT /default-types/{{id}}`',
+        'asks Keystone whether the project exists',
+        'takes any project',
+        'a default of a project that is not there has no effect',
+    ),
+    (
+        'QoS specs',
+        'figures per GiB that are no numbers fail at attach',
+        'refused when they are set',
+        'the operator can correct them, the user who attaches cannot',
+    ),
+    (
+        'limits (`GET /limits`)',
+        '`rate` lists rate limits where configured',
+        'always empty',
+        'API Gateway throttles, by account and by stage',
+    ),
+)
 
 
 def api_page() -> str:
     """docs/api.md."""
     rows = '\n'.join(_row(route) for route in sorted(routes(), key=_order))
     minimum, maximum = microversions.text(microversions.MINIMUM), microversions.text(microversions.MAXIMUM)
-    return API.format(minimum=minimum, maximum=maximum, rows=rows)
+    differences = '\n'.join(f'| {" | ".join(cells)} |' for cells in DIFFERENCES).replace('{{', '{').replace('}}', '}')
+    versions = '\n'.join(f'| {version} | {fact} |' for version, fact in microversions.FACTS.items())
+    return API.format(minimum=minimum, maximum=maximum, rows=rows, differences=differences, versions=versions)
 
 
 def _order(route: Route) -> tuple[str, str, str]:
@@ -35,7 +161,14 @@ def _order(route: Route) -> tuple[str, str, str]:
 
 def _row(route: Route) -> str:
     action = f'`{route.action}`' if route.action else ''
-    return f'| {route.method} | `{route.path}` | {action} | {_versions(route)} | {route.status} | `{route.policy}` |'
+    cells = (route.method, f'`{route.path}`', action, _versions(route), str(route.status), f'`{route.policy}`')
+    return f'| {" | ".join((*cells, _parameters(route)))} |'
+
+
+def _parameters(route: Route) -> str:
+    names = openapi.QUERIES.get((route.method, route.path), ())
+    own = [f'`{name}`' for name in names if name not in openapi.LIST or (name == 'all_tenants' and len(names) == 1)]
+    return ', '.join(['*list*', *own] if 'limit' in names else own)
 
 
 def _versions(route: Route) -> str:

@@ -1,4 +1,4 @@
-"""Version discovery: ``GET /`` and ``GET /v3``, the one thing that needs no token."""
+"""Discovery: the versions (``GET /`` and ``GET /v3``) and the OpenAPI document. Nothing else needs no token."""
 
 from __future__ import annotations
 
@@ -17,11 +17,29 @@ DOCUMENTATION = 'https://docs.openstack.org/'
 
 
 def routes() -> Blueprint:
-    """A Blueprint of the two paths; the root answers 300, for there might be a choice."""
+    """A Blueprint of the paths; the root answers 300, for there might be a choice."""
     blueprint = Blueprint(__name__)
     for path, status in (('/', 300), ('/v3', 200)):
         blueprint.route(path, methods=['GET'], content_types=['*/*'])(_view(status))
+    blueprint.route('/openapi.json', methods=['GET'], content_types=['*/*'])(_described)
     return blueprint
+
+
+def _described() -> Response:
+    return front_door.guarded(_openapi)
+
+
+def _openapi(http: HttpRequest, stamp: Stamp) -> Response:
+    """The document, with where it was asked for as the server. Built only here: a cold start does not need it."""
+    from chalicelib.api import openapi
+
+    endpoint = endpoint_of(http, lower_headers(http))
+    servers = [{'url': f'{endpoint}/v3'}, {'url': f'{endpoint}/v3/{{project_id}}', 'variables': _PROJECT}]
+    return reply(200, {**openapi.document(), 'servers': servers})
+
+
+#: The variable of the second form of every path.
+_PROJECT = {'project_id': {'default': '0', 'description': 'The project that the token is scoped to.'}}
 
 
 def _view(status: int) -> Any:
