@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors conformance package lock lint docs clean
+.PHONY: help setup run test demo bench vectors conformance package deploy history lock changes release access lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,8 +34,23 @@ conformance: setup  ## the API against recorded facts (folders: API_FACTS, EDGE_
 package: setup  ## .build/template.json and its three archives, ready to deploy
 	@$(PYTHON) -m infra.package
 
+deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: make deploy STAGE=... [PROFILE=...] [REVIEW=1]
+	@$(PYTHON) -m infra.deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
+
+history: setup  ## what became of a request: make history REQUEST=req-...
+	@$(PYTHON) -m infra.history $(REQUEST)
+
 lock: setup  ## infra/layers/*.txt: the wheels of the layers, from requirements.txt
 	@$(PYTHON) -m infra.lock
+
+changes: setup  ## what a deploy of this version changes in a stack of the last release
+	@$(PYTHON) -m infra.changes
+
+release: setup  ## keep this version's tables, bucket and key in infra/released, for later changes
+	@$(PYTHON) -m infra.changes --release
+
+access: setup  ## infra/permissions/access.yaml, from what the functions called in the last complete make test
+	@$(PYTHON) -m tests.permissions
 
 lint: setup  ## style and types
 	@$(VENV)/bin/ruff check .

@@ -24,7 +24,14 @@ ROOT = Path(__file__).parent.parent
 BUILD = ROOT / '.build'
 
 #: Files that decide what the templates hold.
-INPUTS = ('app.py', '.chalice/config.json', 'chalicelib/**/*.py', 'infra/*', 'stepfunctions/*.asl.yaml')
+INPUTS = (
+    'app.py',
+    '.chalice/config.json',
+    'chalicelib/**/*.py',
+    'infra/*',
+    'infra/permissions/*',
+    'stepfunctions/*.asl.yaml',
+)
 
 #: Region that the offline transform assumes; nothing in the result depends on it.
 REGION = 'us-east-1'
@@ -157,14 +164,11 @@ def _load(path: Path) -> dict[str, Any]:
 def _tables() -> dict[str, Any]:
     _pretend_deployed()
     from chalicelib import models
-    from infra import tables
+    from infra import access, tables
 
     described = tables.resources(models.TABLES)
-    arns = [{'Fn::GetAtt': [name, 'Arn']} for name in described]
-    indexes = [{'Fn::Sub': f'${{{name}.Arn}}/index/*'} for name in described]
-    policy = _load(ROOT / 'infra' / 'roles.yaml')['Resources']['RecordsPolicy']
-    policy['Properties']['PolicyDocument']['Statement'][0]['Resource'] = [*arns, *indexes]
-    return {**described, 'RecordsPolicy': policy}
+    short = {tables.short_name(model): tables.logical_id(model) for model in models.TABLES}
+    return {**described, **access.policies(access.load(), short)}
 
 
 #: What a definition may name: the functions that its tasks invoke.

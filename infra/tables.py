@@ -21,8 +21,13 @@ def resources(tables: Iterable[type[Model]]) -> dict[str, dict[str, Any]]:
 
 def logical_id(model: type[Model]) -> str:
     """``${AWS::StackName}-volume_types`` becomes VolumeTypesTable."""
-    words = _name(model).removeprefix(f'{PREFIX}-').replace('-', '_').split('_')
+    words = short_name(model).replace('-', '_').split('_')
     return ''.join(word.capitalize() for word in words) + 'Table'
+
+
+def short_name(model: type[Model]) -> str:
+    """A table's name without the stack's."""
+    return _name(model).removeprefix(f'{PREFIX}-')
 
 
 def _name(model: type[Model]) -> str:

@@ -9,9 +9,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from local import fidelity, lambda_backend, stepfunctions
+from local import fidelity, lambda_backend, recorder, stepfunctions
 from local.calls import Answer, Call
 from local.settings import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -41,6 +42,8 @@ def start() -> None:
     """Become AWS: every botocore client of this process is answered by moto from here on."""
     from moto import mock_aws
 
+    if os.environ.get('RECORD_CALLS'):
+        recorder.install(Path(os.environ['RECORD_CALLS']))
     lambda_backend.install()
     stepfunctions.install()
     install_guard()

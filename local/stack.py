@@ -28,6 +28,7 @@ HELD_BACK = (
     'AWS::Lambda::LayerVersion',
     'AWS::Lambda::Permission',
     'AWS::S3::BucketPolicy',
+    'AWS::SNS::',
     'AWS::SQS::QueuePolicy',
     'AWS::SecretsManager::',
     'AWS::StepFunctions::',

@@ -1,0 +1,66 @@
+"""Who uses which table how: ``infra/permissions/access.yaml`` as policies, one per function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE = Path(__file__).parent / 'permissions' / 'access.yaml'
+
+#: {function: {table, or table/index/name: actions}}.
+Access = Mapping[str, Mapping[str, Iterable[str]]]
+
+HEADER = """\
+# Who uses which table how. render.py makes one policy per function of it; make access writes it anew from what the
+# functions called in the last complete run of the tests. Review the difference as you would review code.
+"""
+
+
+def load() -> Access:
+    found: Access = yaml.safe_load(FILE.read_text(encoding='utf-8'))
+    return found
+
+
+def text(access: Access) -> str:
+    """The file of an access: sorted, a line per table."""
+    lines = [HEADER]
+    for function, tables in sorted(access.items()):
+        lines += [f'{function}:', *(f'  {name}: [{", ".join(sorted(tables[name]))}]' for name in sorted(tables)), '']
+    return '\n'.join(lines)
+
+
+def policies(access: Access, tables: Mapping[str, str]) -> dict[str, Any]:
+    """{logical id: managed policy}. ``tables`` leads from a table's short name to its logical id.
+
+    Raises ValueError for a table that does not exist.
+    """
+    return {policy_id(function): _policy(function, rows, tables) for function, rows in access.items()}
+
+
+def policy_id(function: str) -> str:
+    """``volume_worker`` becomes VolumeWorkerRecordsPolicy."""
+    return ''.join(word.capitalize() for word in function.split('_')) + 'RecordsPolicy'
+
+
+def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[str, str]) -> dict[str, Any]:
+    """Tables that are used alike share a statement: a policy has 6,144 characters at most."""
+    alike: dict[tuple[str, ...], list[Any]] = {}
+    for name, actions in sorted(rows.items()):
+        alike.setdefault(tuple(sorted(actions)), []).append(_arn(name, tables))
+    statements = [
+        {'Effect': 'Allow', 'Action': [f'dynamodb:{action}' for action in actions], 'Resource': resources}
+        for actions, resources in alike.items()
+    ]
+    document = {'Version': '2012-10-17', 'Statement': statements}
+    told = {'Description': f'Records, as {function} uses them.', 'PolicyDocument': document}
+    return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': told}
+
+
+def _arn(name: str, tables: Mapping[str, str]) -> Any:
+    table, _, index = name.partition('/')
+    if table not in tables:
+        raise ValueError(f'infra/permissions/access.yaml: there is no table {table!r}')
+    return {'Fn::Sub': f'${{{tables[table]}.Arn}}/{index}'} if index else {'Fn::GetAtt': [tables[table], 'Arn']}

@@ -1,0 +1,57 @@
+"""pytest's part in the test of the roles: every run records, its end compares.
+
+A call that a role does not allow fails any run. A permission that nothing needed fails a complete run whose tests
+passed, for only that has called everything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from local import recorder
+from tests import permissions
+
+#: Tells workers and the local clouds that tests start where to write.
+VARIABLE = 'RECORD_CALLS'
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, 'workerinput'):
+        folder = permissions.RECORDS.with_name(f'calls-{os.getpid()}')
+        os.environ[VARIABLE] = str(folder)
+    recorder.install(Path(os.environ[VARIABLE]), everything=False)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, 'workerinput'):
+        return
+    shutil.rmtree(permissions.RECORDS, ignore_errors=True)
+    Path(os.environ[VARIABLE]).replace(permissions.RECORDS)
+    found = findings(whole=_is_whole(session, exitstatus))
+    if found:
+        reporter = session.config.pluginmanager.get_plugin('terminalreporter')
+        reporter.write_line('')
+        for line in [*found, permissions.ADVICE]:
+            reporter.write_line(line, red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def findings(whole: bool) -> list[str]:
+    """What is wrong with the roles, a line each."""
+    calls = permissions.recorded()
+    if not calls:
+        return []
+    allowed = permissions.allowed(permissions.template())
+    return permissions.missing(calls, allowed) + (permissions.unused(calls, allowed) if whole else [])
+
+
+def _is_whole(session: pytest.Session, exitstatus: int) -> bool:
+    """Whether this was every test, and each passed."""
+    config, option = session.config, session.config.option
+    chosen = (option.keyword, option.markexpr, option.deselect, getattr(option, 'lf', False))
+    return exitstatus == 0 and config.args_source is pytest.Config.ArgsSource.TESTPATHS and not any(chosen)

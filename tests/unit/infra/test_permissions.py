@@ -1,0 +1,155 @@
+"""Calls against roles, and tables against access: the arithmetic. The real comparison ends every run of the tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import access
+from local import recorder, workers
+from tests import permissions
+from tests.permissions import Call, Permission
+
+TABLE = 'arn:aws:dynamodb:us-east-1:123456789012:table/cinderless-volumes'
+FUNCTION = 'arn:aws:lambda:us-east-1:123456789012:function'
+
+
+def test_the_roles_of_the_template_are_read_with_their_policies() -> None:
+    allowed = permissions.allowed(permissions.template())
+    assert {one.function for one in allowed} == set(permissions.ROLES)
+    queue = 'arn:aws:sqs:us-east-1:123456789012:cinderless-work'
+    assert Permission('api', 'sqs:SendMessage', queue) in allowed
+    assert not [one for one in allowed if one.function == 'start_workflow' and one.action.startswith('dynamodb:')]
+
+
+def test_what_is_called_and_not_allowed_is_told_with_the_function() -> None:
+    calls = {Call('api', 'dynamodb:Scan', TABLE), Call('api', 'dynamodb:GetItem', TABLE)}
+    (line,) = permissions.missing(calls, {Permission('api', 'dynamodb:GetItem', TABLE)})
+    assert line == f'api calls dynamodb:Scan on {TABLE}, and ApiRole does not allow it'
+
+
+def test_another_functions_permission_does_not_help() -> None:
+    calls = {Call('api', 'dynamodb:GetItem', TABLE)}
+    assert permissions.missing(calls, {Permission('reconcile', 'dynamodb:GetItem', TABLE)})
+
+
+def test_what_is_allowed_and_never_called_is_told() -> None:
+    permission = Permission('api', 'dynamodb:Scan', TABLE)
+    (line,) = permissions.unused([Call('api', 'dynamodb:GetItem', TABLE)], [permission])
+    assert line == f'ApiRole allows dynamodb:Scan on {TABLE}, and api never calls it'
+    assert permissions.unused([Call('api', 'dynamodb:Scan', TABLE)], [permission]) == []
+
+
+def test_what_aws_does_under_a_role_counts_as_used() -> None:
+    assert permissions.unused([], [Permission('api', 'logs:PutLogEvents', 'arn:aws:logs:*')]) == []
+
+
+def test_every_implicit_permission_names_its_source() -> None:
+    import yaml
+
+    from infra.render import ROOT
+
+    for row in yaml.safe_load((ROOT / 'infra' / 'permissions' / 'implicit.yaml').read_text()):
+        assert row['source'].startswith('https://docs.aws.amazon.com/')
+        assert set(row['functions']) <= set(permissions.ROLES)
+        assert row['why']
+
+
+def test_every_implicit_permission_is_one_that_a_role_has() -> None:
+    allowed = {(one.function, one.action) for one in permissions.allowed(permissions.template())}
+    assert permissions.implicit() <= allowed
+
+
+@pytest.mark.parametrize(
+    ('service', 'operation', 'params', 'expected'),
+    [
+        (
+            'dynamodb',
+            'Query',
+            {'TableName': 'cinderless-volumes', 'IndexName': 'by_id'},
+            [('dynamodb:Query', f'{TABLE}/index/by_id')],
+        ),
+        (
+            'dynamodb',
+            'TransactWriteItems',
+            {'TransactItems': [{'ConditionCheck': {'TableName': 'cinderless-volumes'}}]},
+            [('dynamodb:ConditionCheckItem', TABLE)],
+        ),
+        ('s3', 'ListObjectsV2', {'Bucket': 'any'}, [('s3:ListBucket', 'arn:aws:s3:::backups')]),
+        ('s3', 'UploadPart', {'Bucket': 'any', 'Key': 'k'}, [('s3:PutObject', 'arn:aws:s3:::backups/object')]),
+        ('lambda', 'Invoke', {'FunctionName': 'f'}, [('lambda:InvokeFunction', f'{FUNCTION}:f')]),
+        ('ec2', 'DescribeVolumes', {}, [('ec2:DescribeVolumes', '*')]),
+        (
+            'ec2',
+            'CreateVolume',
+            {'TagSpecifications': [{}]},
+            [('ec2:CreateVolume', 'ec2-resource'), ('ec2:CreateTags', 'ec2-resource')],
+        ),
+    ],
+)
+def test_a_call_becomes_what_iam_asks_for(
+    service: str, operation: str, params: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    assert list(recorder.permissions(service, operation, params)) == expected
+
+
+def test_a_thread_belongs_to_the_function_that_started_it(tmp_path: Path) -> None:
+    """Recording is on in every run of the tests; this one asks for the function from a thread of a task."""
+    import threading
+
+    from chalicelib import tasks
+
+    found: list[tuple[str, ...]] = []
+
+    def task(payload: Any) -> None:
+        thread = threading.Thread(target=lambda: found.append(recorder.callers()))
+        thread.start()
+        thread.join()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('chalicelib.tasks.backups.copy_range', task)
+        tasks.run({'task': 'copy_range', 'input': {}}, None)
+    assert found == [('backup_worker',)]
+    assert recorder.callers() == ()
+
+
+def test_machines_say_who_runs_a_task() -> None:
+    assert workers.workers_of('provision') == ('volume_worker',)
+    assert workers.workers_of('copy_range') == ('backup_worker',)
+    assert workers.workers_of('initialize_connection') == ('volume_worker',)
+
+
+def test_an_access_is_a_policy_per_function_and_says_which_table_is_unknown() -> None:
+    rows = {'api': {'volumes': ['GetItem'], 'volumes/index/by_id': ['Query'], 'types': ['GetItem']}}
+    found = access.policies(rows, {'volumes': 'VolumesTable', 'types': 'TypesTable'})
+    statements = found['ApiRecordsPolicy']['Properties']['PolicyDocument']['Statement']
+    assert [each['Action'] for each in statements] == [['dynamodb:GetItem'], ['dynamodb:Query']]
+    assert statements[1]['Resource'] == [{'Fn::Sub': '${VolumesTable.Arn}/index/by_id'}]
+    with pytest.raises(ValueError, match='types'):
+        access.policies(rows, {'volumes': 'VolumesTable'})
+
+
+def test_an_access_is_written_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = [Call('api', 'dynamodb:GetItem', TABLE), Call('api', 'sqs:SendMessage', 'queue')]
+    monkeypatch.setattr(access, 'FILE', tmp_path / 'access.yaml')
+    access.FILE.write_text(access.text(permissions.access_of(calls)))
+    assert access.load() == {'api': {'volumes': ['GetItem']}}
+
+
+def test_policies_fit_their_limit() -> None:
+    """IAM takes 6,144 characters of a managed policy, not counting white space."""
+    template = permissions.template()
+    scope = permissions.scope_of(template)
+    for name, body in template['Resources'].items():
+        if body['Type'] == 'AWS::IAM::ManagedPolicy':
+            document = scope.resolve(body['Properties']['PolicyDocument'])
+            assert len(json.dumps(document, separators=(',', ':'))) < 6144, name
+
+
+def test_records_of_all_processes_are_read(tmp_path: Path) -> None:
+    (tmp_path / '1.jsonl').write_text(json.dumps(['api', 'a:B', 'r']) + '\n')
+    (tmp_path / '2.jsonl').write_text(json.dumps(['api', 'a:C', 'r']) + '\n')
+    assert permissions.recorded(tmp_path) == {Call('api', 'a:B', 'r'), Call('api', 'a:C', 'r')}
