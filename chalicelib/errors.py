@@ -11,6 +11,7 @@
     |-- UnsupportedMediaType (415)
     |-- ServiceUnavailable (503)
     |-- NoValidBackend           no candidate is left: the volume goes to `error` with a user message
+    |-- ImageCopyFailure         an image's bytes did not arrive, or are not those that were promised
     |-- DriverError              a backend refused or failed
     |   |-- BackendUnavailable       down, slow or unintelligible: another candidate may do
     |   |-- BackendFull              no space: another candidate may do
@@ -114,6 +115,10 @@ class InvalidHost(Invalid):
     template = 'Invalid host: {reason}'
 
 
+class ImageUnacceptable(Invalid):
+    template = 'Image {id} is unacceptable: {reason}'
+
+
 class ManageExistingInvalidReference(Invalid):
     template = 'Manage existing volume failed due to invalid backend reference {existing_ref}: {reason}'
 
@@ -201,6 +206,10 @@ class QoSSpecsNotFound(NotFound):
 
 class QoSSpecsKeyNotFound(NotFound):
     template = 'QoS spec {id} has no spec with key {key}.'
+
+
+class ImageNotFound(NotFound):
+    template = 'Image {id} could not be found.'
 
 
 class ServiceNotFound(NotFound):
@@ -360,6 +369,16 @@ class StateChanged(CinderlessError):
 class NoValidBackend(CinderlessError):
     code = 500
     template = 'No valid backend was found. {reason}'
+
+
+class ImageCopyFailure(CinderlessError):
+    """An image could not be copied to a volume, or a volume to an image, or arrived with other bytes."""
+
+    template = 'Failed to copy image: {reason}'
+
+
+class ImageTooBig(Invalid):
+    template = 'Image {id} size exceeded available disk space: {reason}'
 
 
 class DriverError(CinderlessError):

@@ -16,7 +16,7 @@ BASE = {path.stem for path in PACKAGE.glob('*.py') if path.stem != '__init__'}
 #: Room -> rooms that it may import, beside itself and the base.
 MAY_IMPORT = {
     'api': {'operations', 'models', 'rules', 'identity', 'clients'},
-    'operations': {'models', 'rules', 'scheduler', 'clients'},
+    'operations': {'models', 'rules', 'scheduler', 'clients', 'identity'},
     'rules': set(),
     'models': {'rules'},
     'scheduler': set(),

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from chalicelib.api import extra_specs, log_levels, snapshot_metadata, type_encryption, volume_actions, volume_metadata
+from chalicelib.api import (
+    extra_specs,
+    log_levels,
+    snapshot_metadata,
+    type_encryption,
+    volume_actions,
+    volume_images,
+    volume_metadata,
+)
 from chalicelib.api.attachments import attachments
 from chalicelib.api.availability_zones import availability_zones
 from chalicelib.api.backups import backups
@@ -26,7 +34,15 @@ from chalicelib.api.volumes import volumes
 from chalicelib.api.workers import workers
 
 #: Modules that add routes to a resource of another module.
-ADDITIONS = (volume_actions, volume_metadata, snapshot_metadata, extra_specs, type_encryption, log_levels)
+ADDITIONS = (
+    extra_specs,
+    log_levels,
+    snapshot_metadata,
+    type_encryption,
+    volume_actions,
+    volume_images,
+    volume_metadata,
+)
 
 RESOURCES: tuple[Resource, ...] = (
     volumes,

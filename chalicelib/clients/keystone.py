@@ -127,6 +127,15 @@ class KeystoneTokens:
             raise Unauthorized
         return facts
 
+    def service_token(self, refused: str | None = None) -> str:
+        """Return the service user's own token, for other services; a new one when it was ``refused`` or ends soon.
+
+        Raises ServiceUnavailable.
+        """
+        own = self._own
+        known = own if own is not None and own.text == refused else None
+        return self._service_token(_Deadline(), refused=known).text
+
     def _fetch(self, key: bytes, token: str, allow_expired: bool) -> TokenFacts | None:
         deadline = _Deadline()
         facts = self._ask(token, allow_expired, deadline)

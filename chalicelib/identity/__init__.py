@@ -9,6 +9,7 @@ validation.py      token -> who (TokenValidator)
 authentication.py  POST /v3/auth/tokens: credentials -> token
 views.py           directory, token and catalog as Keystone writes them
 handler.py         request -> response
+service.py         tokens that the service makes for itself, to call others
 local.py           the users of a cloud on one machine, and their clouds.yaml
 """
 
@@ -18,6 +19,7 @@ from chalicelib.identity.handler import IdentityRequest, IdentityResponse, handl
 from chalicelib.identity.local import local_clouds, local_document
 from chalicelib.identity.revocation import InMemoryRevocations, RevocationStore
 from chalicelib.identity.secret import hash_secret
+from chalicelib.identity.service import ServiceTokens
 from chalicelib.identity.validation import StandaloneTokens
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     'InMemoryRevocations',
     'RevocationStore',
     'Service',
+    'ServiceTokens',
     'StandaloneTokens',
     'block_storage_services',
     'handle',

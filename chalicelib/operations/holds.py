@@ -172,7 +172,12 @@ def _place_of(volume: Volume) -> list[Action]:
     return [common.set_or_remove(getattr(Volume, name), value) for name, value in facts.items()]
 
 
-def pass_on(volume: Volume, held: Condition, actions: list[Action], also: Callable[[base.Transaction], None]) -> None:
+def pass_on(
+    volume: Volume,
+    held: Condition,
+    actions: list[Action],
+    also: Callable[[base.Transaction], None] = lambda _: None,
+) -> None:
     """Begin what follows on a volume that has just been made: its claim is in transit no longer.
 
     ``also`` adds the other side of what follows to the transaction.

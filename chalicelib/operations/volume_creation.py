@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib import errors
+from chalicelib.clients.glance import Image
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, VolumeType, base
-from chalicelib.operations import common, holds, quotas, scheduling, services, volume_types
+from chalicelib.operations import common, holds, images, quotas, scheduling, services, volume_types
 from chalicelib.rules import extra_specs, states
 
 #: Told the new record and the transaction that writes it.
@@ -101,7 +102,8 @@ def prepare(
         context, snapshot_id=snapshot_id, source_volid=source_volid, backup_id=backup_id, image_id=image_id
     )
     gigabytes = _size(size, source)
-    kind = _type(context, volume_type, source)
+    image = images.usable(context, image_id, gigabytes) if image_id else None
+    kind = _type(context, volume_type or _type_of(image), source)
     extra_specs.check_size(kind.extra_specs, kind.name, gigabytes)
     zone, zones = _zones(availability_zone, source, kind)
     quotas.check_volume_size(context.project_id, gigabytes)
@@ -116,6 +118,7 @@ def prepare(
         availability_zones=zones,
         resource_backend=source.host if source else None,
         attempted=[],
+        **({'image_id': image.id} if image else {}),
     )
     return volume, source
 
@@ -124,16 +127,17 @@ def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Sou
     """Find the one source that is named, and check its status."""
     if sum(id is not None for id in (image_id, *ids.values())) > 1:
         raise errors.InvalidInput(reason='May specify only one of backup, imageRef, snapshot, source volume')
-    if image_id is not None:
-        raise errors.InvalidInput(
-            reason=f'Volumes cannot be made from an image (imageRef {image_id}) here: make an empty one, write to it.'
-        )
     for name, id in ids.items():
         if id is not None:
             source = _FINDERS[name](context, id)
             _check_status(source.record)
             return source
     return None
+
+
+def _type_of(image: Image | None) -> str | None:
+    """The volume type that an image asks for by a property (Cinder's cinder_img_volume_type)."""
+    return image.properties.get('cinder_img_volume_type') if image else None
 
 
 def _from_snapshot(context: Context, id: str) -> Source:

@@ -162,6 +162,7 @@ DETAIL_BY_ERROR = {
     'BackupLimitExceeded': Detail.QUOTA_EXCEED,
     'SnapshotIsBusy': Detail.SNAPSHOT_IS_BUSY,
     'VolumeIsBusy': Detail.VOLUME_IS_BUSY,
+    'ImageTooBig': Detail.NOT_ENOUGH_SPACE_FOR_IMAGE,
 }
 
 #: A record's resource -> Cinder's resource type of a message.

@@ -96,6 +96,10 @@ VOLUME = {
     ),
     # What was never brought under management is let go of, whether it is to be removed or unmanaged.
     'drop_managed': row('error_managing', 'error_managing_deleting', REMOVED, 'error_managing', 900, 'unmanage_volume'),
+    'download': row('', 'downloading', 'available', 'error', 3600, 'download_image'),
+    'reimage': row('available error', 'downloading', 'available', 'error', 3600, 'download_image'),
+    'reimage_reserved': row('available error reserved', 'downloading', PREVIOUS, 'error', 3600, 'download_image'),
+    'upload': row('available', 'uploading', PREVIOUS, PREVIOUS, 3600, 'upload_image'),
 }  # fmt: skip
 
 #: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.

@@ -46,6 +46,15 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     'backup_imports': ('import_backup', 'fail_import_backup'),
     'backup_removal': ('delete_manifest', 'delete_backup', 'collect_backup', 'fail_delete_backup'),
     'restores': ('open_restore', 'restore_range', 'complete_restore', 'close_restore', 'fail_restore'),
+    'images': (
+        'open_image',
+        'copy_image',
+        'complete_download',
+        'fail_download',
+        'upload_image',
+        'complete_upload',
+        'fail_upload',
+    ),
     'connections': ('initialize_attachment', 'initialize_connection', 'terminate_connection'),
     'report_pools': ('report_backend',),
 }

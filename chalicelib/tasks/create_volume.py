@@ -72,13 +72,25 @@ def _create(driver: Driver, volume: Volume) -> ModelUpdate:
 
 
 def complete_create(payload: Payload) -> None:
-    """Make the volume available, or hand it over to the restore that it is made for."""
+    """Make the volume available, or hand it over to the restore or the image that it is made for."""
     volume = _placed(payload)
     if volume.backup_id:
         _hand_over(volume, payload)
         return
+    if 'image_id' in volume.operation_facts():
+        _download(volume, payload)
+        return
     launched = [Volume.launched_at.set(base.now())]
     holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=launched)
+
+
+def _download(volume: Volume, payload: Payload) -> None:
+    """Begin to write the image to the volume."""
+    row = states.VOLUME['download']
+    operation = common.operation('download', row, image_id=volume.operation_facts()['image_id'], new=True)
+    actions = base.begin_actions(Volume, row, payload['request_id'], operation)
+    holds.pass_on(volume, ours(volume), [*actions, Volume.launched_at.set(base.now())])
+    common.enqueue(volume, 'download', payload['request_id'])
 
 
 def _hand_over(volume: Volume, payload: Payload) -> None:

@@ -49,6 +49,8 @@ FAILURES: Mapping[str, Failure] = {
     'import_backup': Failure('fail_import_backup', 'backup'),
     'restore_backup': Failure('fail_restore', 'backup'),
     'delete_backup': Failure('fail_delete_backup', 'backup'),
+    'download_image': Failure('fail_download', 'backup'),
+    'upload_image': Failure('fail_upload', 'backup'),
 }
 
 

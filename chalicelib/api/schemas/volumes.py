@@ -97,6 +97,24 @@ REVERT = p.members({'snapshot_id': {'type': ['string', 'null']}}, strict=False)
 SET_BOOTABLE = p.members({'bootable': p.BOOLEAN}, required=('bootable',))
 UPDATE_READONLY = p.members({'readonly': p.BOOLEAN}, required=('readonly',))
 
+_UPLOAD = {
+    'image_name': p.NAME_REQUIRED,
+    'force': p.BOOLEAN,
+    'disk_format': {'type': 'string', 'enum': ['raw', 'vmdk', 'vdi', 'qcow2', 'vhd', 'vhdx', 'ploop']},
+    'container_format': p.PRINTABLE_TEXT,
+}
+UPLOAD_IMAGE = p.members(_UPLOAD, required=('image_name',))
+#: From 3.1 on.
+UPLOAD_IMAGE_SEEN_BY = p.members(
+    {
+        **_UPLOAD,
+        'visibility': {'type': 'string', 'enum': ['community', 'public', 'private', 'shared']},
+        'protected': p.BOOLEAN,
+    },
+    required=('image_name',),
+)
+REIMAGE = p.members({'image_id': p.UUID, 'reimage_reserved': p.BOOLEAN}, required=('image_id',))
+
 RESET_STATUS = p.members(
     {
         'status': {'type': ['string', 'null'], 'format': 'volume_status'},

@@ -1,0 +1,111 @@
+"""A hash that can be put away and taken up again by another process.
+
+An image is hashed as a whole, and copied by as many Lambda functions, one after the other, as it takes. hashlib hides
+the state of a hash; OpenSSL's own functions keep it in a struct of at most 216 bytes, free of pointers, which goes
+along in the cursor. hashlib's module is linked to the same OpenSSL, so nothing is loaded for it. Where that is not so,
+or for an algorithm that is not in the table, the hash cannot be paused, and whoever resumes starts it from the front.
+"""
+
+from __future__ import annotations
+
+import _hashlib
+import base64
+import binascii
+import ctypes
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Protocol
+
+#: Bytes reserved for a state: above OpenSSL's largest (SHA512_CTX, 216).
+_STATE = 256
+
+#: Algorithm as Glance names it -> (prefix of OpenSSL's functions, bytes of the struct, bytes of the digest).
+_PAUSABLE: Mapping[str, tuple[str, int, int]] = {
+    'sha512': ('SHA512', 216, 64),
+    'sha256': ('SHA256', 112, 32),
+    'md5': ('MD5', 92, 16),
+}
+
+#: Algorithms that an image may be verified by; hashlib knows all.
+ALGORITHMS = frozenset({'md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512'})
+
+
+class Digest(Protocol):
+    """A hash of what it was fed so far."""
+
+    def update(self, data: bytes) -> None: ...
+
+    def hexdigest(self) -> str:
+        """Return the digest; nothing may be fed afterwards."""
+
+    def state(self) -> str:
+        """Return what ``begin`` goes on from, as text; '' when it must begin from the front."""
+
+
+class _Paused:
+    """OpenSSL's functions on a buffer of ours."""
+
+    def __init__(self, algorithm: str, state: bytes) -> None:
+        prefix, self._size, self._length = _PAUSABLE[algorithm]
+        library = _library()
+        self._update, self._final = getattr(library, f'{prefix}_Update'), getattr(library, f'{prefix}_Final')
+        self._context = ctypes.create_string_buffer(state, _STATE)
+        if not state:
+            getattr(library, f'{prefix}_Init')(self._context)
+
+    def update(self, data: bytes) -> None:
+        self._update(self._context, data, ctypes.c_size_t(len(data)))
+
+    def hexdigest(self) -> str:
+        digest = ctypes.create_string_buffer(self._length)
+        self._final(digest, self._context)
+        return digest.raw.hex()
+
+    def state(self) -> str:
+        return base64.b64encode(self._context.raw[: self._size]).decode()
+
+
+class _Whole:
+    """hashlib's own."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
+
+    def state(self) -> str:
+        return ''
+
+
+def begin(algorithm: str, state: str = '') -> Digest:
+    """Begin a hash, or go on from ``state``. Raises ValueError for a state that is not the algorithm's."""
+    if algorithm in _PAUSABLE and is_pausable():
+        return _Paused(algorithm, _state(algorithm, state))
+    if state:
+        raise ValueError(f'the state of a {algorithm} hash cannot be taken up here')
+    whole: Digest = _Whole(algorithm)
+    return whole
+
+
+def _state(algorithm: str, text: str) -> bytes:
+    try:
+        state = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        state = b'-'
+    if text and len(state) != _PAUSABLE[algorithm][1]:
+        raise ValueError(f'this is not the state of a {algorithm} hash')
+    return state
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(_hashlib.__file__)
+
+
+@functools.cache
+def is_pausable() -> bool:
+    """Whether OpenSSL's functions are there."""
+    try:
+        return all(hasattr(_library(), f'{prefix}_Init') for prefix, _, _ in _PAUSABLE.values())
+    except (AttributeError, OSError):  # hashlib is built into the interpreter
+        return False

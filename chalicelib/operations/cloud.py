@@ -1,0 +1,50 @@
+"""The other services of the cloud, as this one reaches them: each a port over HTTP, under the service user's token.
+
+A URL that is not set means that the cloud has no such service. Tokens come from the external Keystone; with the
+standalone identity they are its own, for the user that the settings name (``keystone_username``), where it has one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from chalicelib import aws, errors
+from chalicelib.clients.glance import Images
+from chalicelib.clients.http import Tokens
+from chalicelib.config import settings
+
+
+def images() -> Images:
+    """Return Glance; raises InvalidInput when the cloud has none."""
+    url = settings().glance_url
+    if not url:
+        raise errors.InvalidInput(reason='This cloud has no image service: an administrator sets GLANCE_URL.')
+    return _images(url, _tokens())
+
+
+@functools.lru_cache(maxsize=1)
+def _images(url: str, tokens: Tokens) -> Images:
+    return Images(url, tokens)
+
+
+def _tokens() -> Tokens:
+    if settings().keystone_url:
+        return _keystone(aws.secret(settings().keystone_secret))
+    return _standalone(aws.secret(settings().identity_secret))
+
+
+@functools.lru_cache(maxsize=1)
+def _keystone(password: str) -> Tokens:
+    from chalicelib.clients.keystone import KeystoneTokens
+
+    chosen = settings()
+    return KeystoneTokens(chosen.keystone_url, chosen.keystone_username, password, chosen.keystone_project)
+
+
+@functools.lru_cache(maxsize=1)
+def _standalone(document: str) -> Tokens:
+    from chalicelib.identity import InMemoryRevocations, ServiceTokens, load
+
+    config = load(json.loads(document), identity_url='', services=(), region='', revocations=InMemoryRevocations())
+    return ServiceTokens(config, settings().keystone_username, settings().keystone_project)

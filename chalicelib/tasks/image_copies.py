@@ -1,0 +1,177 @@
+"""The bytes between images and opened volumes: streamed in bounded memory, hashed on the way, cheap where zero."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.clients import digest
+from chalicelib.clients.glance import Images
+from chalicelib.device import BlockDevice, Extent
+from chalicelib.tasks import clock
+
+#: Bytes read at once, and so what a copy holds in memory, a few times over. A multiple of every block size.
+CHUNK = 8 * 1024**2
+
+#: Bytes that are written, or not, as one: what is all zero is not sent.
+PIECE = 64 * 1024
+
+#: Bytes behind an image that are cleared between two looks at the clock.
+STRETCH = 1024**3
+
+_ZERO = bytes(PIECE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """The image as it was when the copy began. ``size`` in bytes."""
+
+    id: str
+    size: int
+    algorithm: str
+    digest: str
+
+
+@dataclasses.dataclass(slots=True)
+class Cursor:
+    """How far a copy got: bytes that are on the volume, and the state of the hash over them ('': none)."""
+
+    offset: int = 0
+    hash: str = ''
+    done: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def download(images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
+    """Copy an image from the cursor on until it is whole, verified, and zeroes follow it, or time runs short.
+
+    ``zeroed``: the volume surely reads as zeroes where nothing was written. A stream that breaks off is taken up by the
+    next call if anything of it arrived. Raises ImageCopyFailure for bytes that are not the image's.
+    """
+    if cursor.offset < source.size:
+        cursor = _copied(images, source, device, cursor, zeroed=zeroed)
+    if cursor.offset >= source.size:
+        cursor = _cleared(device, cursor, zeroed=zeroed)
+    device.flush()
+    return cursor
+
+
+def _copied(images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
+    """Copy whole chunks while there is time; a hash without a state begins anew, over bytes that are there already."""
+    hash_ = digest.begin(source.algorithm, cursor.hash)
+    hashed, written = cursor.offset if cursor.hash else 0, cursor.offset
+    try:
+        for position, chunk in _chunks(images, source, hashed):
+            if position >= hashed:
+                hash_.update(chunk)
+            if position >= written:
+                _write(device, position, chunk, zeroed=zeroed)
+                written = position + len(chunk)
+            if cursor.offset < written < source.size and not clock.has_time():
+                break
+    except errors.ServiceUnavailable:
+        if written == cursor.offset:
+            raise
+    if written < source.size:
+        return Cursor(written, hash_.state())
+    _verify(source, hash_)
+    return Cursor(-(-written // device.block_size) * device.block_size)
+
+
+def _chunks(images: Images, source: Source, start: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (position, bytes) from ``start`` on, or from the front, to the image's end: whole chunks but for the last.
+
+    Raises ServiceUnavailable when the stream ends before the image does, and ImageCopyFailure when it goes on.
+    """
+    with images.data(source.id, start) as (position, stream):
+        while position < source.size:
+            chunk = stream.read(CHUNK)
+            if len(chunk) < min(CHUNK, source.size - position):
+                raise errors.ServiceUnavailable(reason=f'the data of image {source.id} broke off at {position}')
+            if position + len(chunk) > source.size:
+                raise errors.ImageCopyFailure(reason=f'image {source.id} has more than its {source.size} bytes')
+            yield position, chunk
+            position += len(chunk)
+
+
+def _verify(source: Source, hash_: digest.Digest) -> None:
+    if hash_.hexdigest() != source.digest.lower():
+        raise errors.ImageCopyFailure(
+            reason=f'the data of image {source.id} does not match its {source.algorithm} checksum'
+        )
+
+
+def _write(device: BlockDevice, offset: int, chunk: bytes, *, zeroed: bool) -> None:
+    """Write what is not zero, and make the rest read as zeroes unless it surely does."""
+    if len(chunk) % device.block_size:
+        chunk += bytes(-len(chunk) % device.block_size)
+    zeroes, extents = _sorted_out(offset, chunk)
+    if not zeroed:
+        for place, length in zeroes:
+            device.zero(place, length)
+    device.write_many(extents)
+
+
+def _sorted_out(offset: int, chunk: bytes) -> tuple[list[tuple[int, int]], list[Extent]]:
+    """Cut a chunk into runs of zeroes, (offset, length), and pieces with data."""
+    zeroes: list[tuple[int, int]] = []
+    extents: list[Extent] = []
+    view = memoryview(chunk)
+    for start in range(0, len(chunk), PIECE):
+        piece = chunk[start : start + PIECE]
+        if piece != _ZERO[: len(piece)]:
+            extents.append((offset + start, view[start : start + PIECE]))
+        elif zeroes and sum(zeroes[-1]) == offset + start:
+            zeroes[-1] = (zeroes[-1][0], zeroes[-1][1] + len(piece))
+        else:
+            zeroes.append((offset + start, len(piece)))
+    return zeroes, extents
+
+
+def _cleared(device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
+    """Make what lies behind the image read as zeroes: it may be another's old data."""
+    offset = device.size if zeroed else cursor.offset
+    while offset < device.size and clock.has_time():
+        length = min(STRETCH, device.size - offset)
+        for place, extent in list(device.allocated(offset, length)):
+            device.zero(place, extent)
+        offset += length
+    return Cursor(offset, '', offset >= device.size)
+
+
+class Upload:
+    """A volume's bytes as an image is given them; ``digest`` is of what was handed out."""
+
+    #: Glance's own default for os_hash_algo.
+    algorithm = 'sha512'
+
+    def __init__(self, device: BlockDevice, size: int) -> None:
+        self._device, self.size = device, size
+        self._hash = hashlib.new(self.algorithm)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """All bytes, once. Raises ImageCopyFailure when the function's time is too short for them."""
+        for offset in range(0, self.size, CHUNK):
+            if not clock.has_time():
+                raise errors.ImageCopyFailure(
+                    reason=f'{offset} of {self.size} bytes were sent in the time that there is, and Glance takes an '
+                    'image in one piece only; make a smaller volume of what is needed, and upload that'
+                )
+            chunk = self._chunk(offset, min(CHUNK, self.size - offset))
+            self._hash.update(chunk)
+            yield chunk
+
+    def _chunk(self, offset: int, length: int) -> bytes:
+        chunk = bytearray(length)
+        for place, data in self._device.read_many(list(self._device.allocated(offset, length))):
+            chunk[place - offset : place - offset + len(data)] = data
+        return bytes(chunk)
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()

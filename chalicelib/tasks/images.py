@@ -1,0 +1,156 @@
+"""The states of download_image (a new volume's image, and reimage) and of upload_image.
+
+Payload of every task: action, resource, project_id, id (of the volume), request_id; the copy adds ``image`` (what is
+copied) and ``progress`` (how far it got). Which image it is stands in the volume's operation.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.clients.glance import Image
+from chalicelib.drivers.base import GIB
+from chalicelib.models import Volume, base
+from chalicelib.operations import cloud, common, images, messages
+from chalicelib.rules import states
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.tasks import backends, image_copies
+from chalicelib.tasks.ownership import Payload, failure, ours, owned
+
+logger = logging.getLogger(__name__)
+
+#: Statuses that a volume does not go back to when an image is on it.
+WITHOUT_DATA = ('creating', 'error')
+
+
+def open_image(payload: Payload) -> dict[str, Any]:
+    """See that the image is still what was accepted; say what is to be copied."""
+    volume = owned(Volume, payload)
+    image = _image(volume)
+    if image.status != 'active':
+        raise errors.ImageCopyFailure(reason=f'image {image.id} is not active any more, but {image.status}')
+    images.check(image)
+    if (image.size or 0) > int(volume.size) * GIB:
+        raise errors.ImageTooBig(id=image.id, reason=f'it has {image.size} bytes, the volume {volume.size} GiB')
+    algorithm, digest = image.digest or ('', '')
+    return {'id': image.id, 'size': image.size, 'algorithm': algorithm, 'digest': digest}
+
+
+def _image(volume: Volume) -> Image:
+    return cloud.images().get(str(volume.operation_facts()['image_id']))
+
+
+def _path_id(payload: Payload) -> str:
+    """The name of this copy's path: closed at its end, so that a late task of it writes nothing any more."""
+    return str(uuid.uuid5(uuid.UUID(payload['id']), f'{payload["action"]}/{payload["request_id"]}'))
+
+
+def copy_image(payload: Payload) -> dict[str, Any]:
+    """Write the image to the volume from the cursor on, until it is there or time runs short."""
+    volume = owned(Volume, payload)
+    driver = backends.driver(volume)
+    zeroed = bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes
+    source = image_copies.Source(**payload['image'])
+    cursor = image_copies.Cursor(**payload.get('progress', {}))
+    with driver.open_volume(backends.volume_ref(volume), _path_id(payload), 'rw') as device:
+        return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed).plain()
+
+
+def complete_download(payload: Payload) -> None:
+    """Take the path away; the volume is bootable, and knows its image."""
+    volume = owned(Volume, payload)
+    image = _image(volume)
+    _close(volume, payload)
+    _end(volume, payload, [Volume.bootable.set(True), Volume.volume_image_metadata.set(images.described(image))])
+
+
+def _end(volume: Volume, payload: Payload, actions: list[Any]) -> None:
+    """Give the volume the status that its attachments left it, or available when it had no data before."""
+    for _ in range(common.CONTENDED):
+        before = volume.previous_status
+        final = 'available' if before in WITHOUT_DATA else states.PREVIOUS
+        unmoved = ours(volume) & (Volume.previous_status == before)
+        try:
+            return base.update(volume, [*base.end_actions(volume, final), *actions], unmoved)
+        except errors.StateChanged:
+            volume = owned(Volume, payload)
+    raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being changed by too many requests')
+
+
+def fail_download(payload: Payload) -> None:
+    """Half an image is on the volume: error, and a message that says why."""
+    volume = owned(Volume, payload)
+    _try_close(volume, payload)
+    created = payload['action'] == 'download'
+    action, detail = (
+        (Action.COPY_IMAGE_TO_VOLUME, Detail.UNKNOWN_ERROR)
+        if created
+        else (Action.REIMAGE_VOLUME, Detail.REIMAGE_VOLUME_FAILED)
+    )
+    error, reason = failure(payload)
+    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
+    base.update(volume, base.end_actions(volume, 'error'), ours(volume))
+
+
+def upload_image(payload: Payload) -> None:
+    """Give the image the volume's bytes, in one piece: Glance takes no other. One that has them is left as it is."""
+    volume = owned(Volume, payload)
+    operation = volume.operation_facts()
+    port, size = cloud.images(), int(volume.size) * GIB
+    image = port.create(operation['image_id'], images.new_image(operation))
+    if image.status == 'active':
+        return
+    if image.status != 'queued':
+        raise errors.ServiceUnavailable(reason=f'image {image.id} is {image.status}: an earlier attempt is not over')
+    with backends.driver(volume).open_volume(backends.volume_ref(volume), _path_id(payload), 'ro') as device:
+        data = image_copies.Upload(device, size)
+        port.upload(image.id, size, data)
+    _verify(port.get(image.id), data)
+
+
+def _verify(image: Image, data: image_copies.Upload) -> None:
+    """Raise ImageCopyFailure unless Glance has what it was sent."""
+    promised = image.digest if image.digest and image.digest[0] == data.algorithm else None
+    if image.status != 'active' or image.size != data.size or (promised and promised[1] != data.digest):
+        raise errors.ImageCopyFailure(
+            reason=f'image {image.id} is {image.status} and has {image.size} of {data.size} bytes, or other ones'
+        )
+
+
+def complete_upload(payload: Payload) -> None:
+    """Take the path away, protect the image if that was asked for, and give the volume its status back."""
+    volume = owned(Volume, payload)
+    operation = volume.operation_facts()
+    _close(volume, payload)
+    if operation['protected']:
+        cloud.images().protect(operation['image_id'])
+    images.give_back(volume, payload['request_id'])
+
+
+def fail_upload(payload: Payload) -> None:
+    """Remove the image, give the volume its status back, and say why."""
+    volume = owned(Volume, payload)
+    _try_close(volume, payload)
+    try:
+        cloud.images().delete(volume.operation_facts()['image_id'])
+    except errors.CinderlessError as unreached:
+        logger.warning('an unfinished image of volume %s is left: %s', volume.id, unreached.message)
+    error, reason = failure(payload)
+    action, detail = Action.COPY_VOLUME_TO_IMAGE, Detail.FAILED_TO_UPLOAD_VOLUME
+    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
+    images.give_back(volume, payload['request_id'])
+
+
+def _close(volume: Volume, payload: Payload) -> None:
+    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
+
+
+def _try_close(volume: Volume, payload: Payload) -> None:
+    """A path that only we know the secret of must not keep a failure from being told; it goes with the volume."""
+    try:
+        _close(volume, payload)
+    except errors.DriverError as error:
+        logger.warning('a path to volume %s is left: %s', volume.id, error.message)

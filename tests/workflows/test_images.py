@@ -1,0 +1,465 @@
+"""Volumes from images, over images, and into images: real bytes through a strict Glance and strict disks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.clients import digest
+from chalicelib.clients.glance import Images
+from chalicelib.clients.http import NoTokens
+from chalicelib.models import Message, Quota, Volume
+from chalicelib.operations import attachments, cloud, images, volumes
+from chalicelib.tasks import image_copies
+from chalicelib.tasks import images as tasks
+from tests import invariants
+from tests.disks import TILE, Data, Disk
+from tests.factories import context, create_volume
+from tests.fake_glance import FakeGlance, serving
+from tests.world import World
+
+MIB = 1024**2
+
+#: Bytes of a GiB where volumes are uploaded as a whole.
+SMALL = 24 * MIB
+
+#: Zeroes between data, and an end that is no whole block.
+IMAGE = b''.join(
+    [
+        random.Random(1).randbytes(3 * TILE),
+        bytes(9 * MIB),
+        random.Random(2).randbytes(9 * MIB + 77),
+        bytes(TILE),
+        b'end',
+    ]
+)
+
+SERVER = 'c2a4f3f2-6d3a-4e5e-9f0e-0d7c5b7b6a11'
+
+
+@pytest.fixture
+def glance(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGlance]:
+    with serving(FakeGlance()) as running:
+        monkeypatch.setattr(cloud, 'images', lambda: Images(running.url, NoTokens()))
+        yield running
+    assert running.violations == []
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def image(glance: FakeGlance) -> str:
+    return glance.add(IMAGE, min_ram=64, hw_disk_bus='virtio', os_type='linux')
+
+
+def volume_with_data(world: World, data: Data) -> Volume:
+    made = create_volume(context(), 1)
+    world.settle()
+    data.of(made).fill(seed=4).write(17 * MIB + 5, IMAGE[: 5 * TILE])
+    return made.reload()
+
+
+def check(world: World, data: Data) -> None:
+    invariants.check(world)
+    assert data.paths() == []
+
+
+def holds(disk: Disk, content: bytes) -> bool:
+    return disk.same(filled(disk, content))
+
+
+def filled(disk: Disk, content: bytes) -> Disk:
+    made = Disk(disk.size)
+    made.write(0, content)
+    return made
+
+
+def messages_of(record: Any) -> list[tuple[str, str]]:
+    return [(one.action_id, one.detail_id) for one in Message.scan() if one.resource_uuid == record.id]
+
+
+class TestCreate:
+    @pytest.mark.parametrize('zeroed', [True, False])
+    def test_every_byte_and_zeroes_behind(self, world: World, data: Data, image: str, zeroed: bool) -> None:
+        data.zeroed = zeroed
+        volume = create_volume(context(), 2, image_id=image)
+        assert (volume.status, volume.bootable) == ('creating', False)
+        first, second = world.settle()
+        assert first.path == ['Schedule', 'Provision', 'CompleteCreate']
+        assert second.path == ['OpenImage', 'CopyImage', 'IsImageCopied', 'CompleteDownload']
+        volume = volume.reload()
+        assert (volume.status, volume.bootable, volume.size) == ('available', True, 2)
+        assert holds(data.of(volume), IMAGE)
+        check(world, data)
+
+    def test_what_is_kept_of_the_image(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+        volume = create_volume(context(), 1, image_id=image)
+        world.settle()
+        assert volume.reload().volume_image_metadata == {
+            'image_id': image,
+            'image_name': 'cirros',
+            'checksum': glance.images[image]['checksum'],
+            'container_format': 'bare',
+            'disk_format': 'raw',
+            'min_disk': '0',
+            'min_ram': '64',
+            'size': str(len(IMAGE)),
+            'signature_verified': 'False',
+            'hw_disk_bus': 'virtio',
+            'os_type': 'linux',
+        }
+
+    def test_zero_blocks_are_not_written(self, world: World, data: Data, glance: FakeGlance) -> None:
+        volume = create_volume(context(), 1, image_id=glance.add(bytes(200 * MIB) + b'x' * 512))
+        world.settle()
+        assert len(data.of(volume).tiles) == 1
+        assert [call for call in world.big.calls if call.startswith('zero')] == []
+
+    def test_downloading_is_shown_and_can_be_reserved(self, world: World, data: Data, image: str) -> None:
+        volume = create_volume(context(), 1, image_id=image)
+        world.deliver()
+        world.run_machines()
+        assert volume.reload().status == 'downloading'
+        attachments.create(context(), volume_id=volume.id, instance_id=SERVER, connector=None, mode=None)
+        world.settle()
+        assert volume.reload().status == 'reserved'
+
+    def test_the_state_payload_carries_no_property(self, world: World, data: Data, image: str) -> None:
+        create_volume(context(), 1, image_id=image)
+        _, execution = world.settle()
+        assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id'}
+        assert 'virtio' not in str(execution.output)
+
+    @pytest.mark.parametrize('resumable', [True, False])
+    @pytest.mark.parametrize('knows_ranges', [True, False])
+    def test_it_goes_on_where_time_ran_short(
+        self,
+        world: World,
+        data: Data,
+        glance: FakeGlance,
+        image: str,
+        monkeypatch: pytest.MonkeyPatch,
+        resumable: bool,
+        knows_ranges: bool,
+    ) -> None:
+        glance.knows_ranges = knows_ranges
+        monkeypatch.setattr(digest, 'is_pausable', lambda: resumable)
+        monkeypatch.setattr(image_copies.clock, 'has_time', lambda: False)
+        data.zeroed = False
+        create = create_volume(context(), 1, image_id=image)
+        world.deliver()
+        world.run_machines()
+        world.deliver()
+        # Clearing what is behind needs time: what a function has of it when it begins.
+        monkeypatch.setattr(image_copies, '_cleared', lambda device, cursor, zeroed: _cleared(device, cursor, zeroed))
+        [execution] = world.run_machines()
+        assert execution.path.count('CopyImage') == 3
+        assert holds(data.of(create), IMAGE)
+        reread = sum(asked[1].endswith('/file') for asked in glance.asked)
+        assert reread == 3
+
+    def test_a_stream_that_breaks_off_is_taken_up(
+        self, world: World, data: Data, glance: FakeGlance, image: str
+    ) -> None:
+        glance.cut = [9 * MIB, 5]
+        volume = create_volume(context(), 1, image_id=image)
+        world.settle()
+        assert holds(data.of(volume), IMAGE)
+        starts = [asked[2].get('range') for asked in glance.asked if asked[1].endswith('/file')]
+        assert starts == [None, f'bytes={8 * MIB}-', f'bytes={8 * MIB}-']
+        check(world, data)
+
+    def test_memory_is_bounded(self, world: World, data: Data, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        largest = []
+        write = image_copies._write
+
+        def noted(device: Any, offset: int, chunk: bytes, *, zeroed: bool) -> None:
+            largest.append(len(chunk))
+            write(device, offset, chunk, zeroed=zeroed)
+
+        monkeypatch.setattr(image_copies, '_write', noted)
+        create_volume(context(), 1, image_id=image)
+        world.settle()
+        assert max(largest) == image_copies.CHUNK
+
+    def test_the_type_that_the_image_asks_for(self, world: World, glance: FakeGlance) -> None:
+        from chalicelib.operations import volume_types
+
+        kind = volume_types.create(context('admin'), name='fast', description=None, is_public=True, extra_specs={})
+        id = glance.add(IMAGE, cinder_img_volume_type='fast')
+        other = create_volume(context(), 1).volume_type_id
+        assert create_volume(context(), 1, image_id=id).volume_type_id == kind.id
+        assert create_volume(context(), 1, image_id=id, volume_type='__DEFAULT__').volume_type_id == other
+
+
+def _cleared(device: Any, cursor: image_copies.Cursor, zeroed: bool) -> image_copies.Cursor:
+    for place, extent in list(device.allocated(cursor.offset, device.size - cursor.offset)):
+        device.zero(place, extent)
+    return image_copies.Cursor(device.size, '', True)
+
+
+class TestRefusals:
+    """At once, before anything is written: no record, no quota."""
+
+    @pytest.mark.parametrize(
+        ('facts', 'size', 'refusal'),
+        [
+            ({'disk_format': 'qcow2'}, 1, 'disk_format qcow2 .* only raw in bare .* qemu-img convert -O raw'),
+            ({'disk_format': 'vmdk'}, 1, 'disk_format vmdk'),
+            ({'container_format': 'compressed'}, 1, 'container_format compressed'),
+            ({'disk_format': None}, 1, 'disk_format None'),
+            ({'status': 'queued'}, 1, 'Image .* is not active'),
+            ({'status': 'deactivated'}, 1, 'is not active'),
+            ({'size': 0}, 1, 'it has no data'),
+            ({'checksum': None, 'os_hash_value': None}, 1, 'no checksum that its data can be verified by'),
+            ({'os_hash_algo': 'crc32'}, 1, 'no checksum that its data can be verified by'),
+            ({'min_disk': 3}, 2, 'Volume size 2GB cannot be smaller than the image minDisk size 3GB'),
+            ({'size': 2**30 + 1}, 1, 'Size of specified image 2GB is larger than volume size 1GB'),
+            ({'virtual_size': 2**31}, 1, 'Size of specified image 2GB is larger than volume size 1GB'),
+        ],
+    )
+    def test_images_that_will_not_do(
+        self, world: World, glance: FakeGlance, facts: dict[str, Any], size: int, refusal: str
+    ) -> None:
+        id = glance.add(IMAGE, **facts)
+        with pytest.raises(errors.Invalid, match=refusal):
+            create_volume(context(), size, image_id=id)
+        assert list(Volume.scan()) == []
+        assert glance.count('GET', '/file') == 0
+
+    @pytest.mark.parametrize('visibility', ['private', 'shared'])
+    def test_another_projects_image_is_not_there(self, world: World, glance: FakeGlance, visibility: str) -> None:
+        id = glance.add(IMAGE, visibility=visibility, owner='another')
+        with pytest.raises(errors.ImageNotFound):
+            create_volume(context(), 1, image_id=id)
+
+    def test_who_may_use_it(self, world: World, glance: FakeGlance) -> None:
+        shared = glance.add(IMAGE, visibility='shared', owner='another')
+        glance.members[shared, 'project'] = 'accepted'
+        own = glance.add(IMAGE, visibility='private', owner='project')
+        for id in shared, own, glance.add(IMAGE, visibility='community', owner='another'):
+            assert create_volume(context(), 1, image_id=id).status == 'creating'
+        hidden = glance.add(IMAGE, visibility='private', owner='another')
+        assert create_volume(context('admin'), 1, image_id=hidden).status == 'creating'
+
+    def test_without_an_image_service(self, world: World) -> None:
+        with pytest.raises(errors.InvalidInput, match='no image service: an administrator sets GLANCE_URL'):
+            create_volume(context(), 1, image_id=SERVER)
+
+    def test_only_one_source(self, world: World, image: str) -> None:
+        with pytest.raises(errors.InvalidInput, match='only one of'):
+            create_volume(context(), 1, image_id=image, source_volid=SERVER)
+
+    def test_a_glance_that_is_down(self, world: World, glance: FakeGlance, image: str) -> None:
+        glance.faults = [503]
+        with pytest.raises(errors.ServiceUnavailable):
+            create_volume(context(), 1, image_id=image)
+
+
+class TestFailures:
+    """After it was accepted: error, and a message that says why."""
+
+    def failed(self, world: World, image: str) -> Volume:
+        volume = create_volume(context(), 1, image_id=image)
+        world.settle()
+        assert (volume.reload().status, volume.reload().bootable) == ('error', False)
+        return volume
+
+    def test_other_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+        glance.data[image] = IMAGE[:-1] + b'X'
+        volume = self.failed(world, image)
+        assert messages_of(volume) == [('005', '001')]
+        assert 'does not match its sha512 checksum' in next(iter(Message.scan())).user_message
+        check(world, data)
+
+    def test_more_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance) -> None:
+        id = glance.add(IMAGE[: 9 * MIB])
+        glance.data[id] = IMAGE
+        self.failed(world, id)
+        check(world, data)
+
+    def test_fewer_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+        glance.data[image] = IMAGE[: 9 * MIB]
+        volume = self.failed(world, image)
+        assert 'broke off at 8388608' in next(iter(Message.scan())).user_message
+        volumes.delete(context(), volume.id)
+        world.settle()
+        assert [quota.usage.attribute_values['volumes'] for quota in Quota.scan() if quota.id == 'quota'] == [0]
+        check(world, data)
+
+    def test_a_glance_that_goes_away(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+        volume = create_volume(context(), 1, image_id=image)
+        glance.faults = [503] * 50
+        world.settle()
+        assert volume.reload().status == 'error'
+        check(world, data)
+
+    def test_an_image_that_has_changed(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+        volume = create_volume(context(), 1, image_id=image)
+        glance.images[image]['disk_format'] = 'qcow2'
+        world.settle()
+        assert volume.reload().status == 'error'
+        assert glance.count('GET', '/file') == 0
+        check(world, data)
+
+    def test_a_forced_delete_in_the_middle(self, world: World, data: Data, image: str) -> None:
+        volume = create_volume(context(), 1, image_id=image)
+        world.deliver()
+        world.run_machines()
+        volumes.delete(context('admin'), volume.id, force=True)
+        ran = world.settle()
+        assert sorted(execution.path[-1] for execution in ran) == ['Deleted', 'Superseded']
+        check(world, data)
+
+
+class TestReimage:
+    def test_an_available_volume(self, world: World, data: Data, image: str) -> None:
+        volume = volume_with_data(world, data)
+        images.reimage(context(), volume.id, image, reserved=False)
+        assert volume.reload().status == 'downloading'
+        world.settle()
+        volume = volume.reload()
+        assert (volume.status, volume.bootable) == ('available', True)
+        assert volume.volume_image_metadata['image_id'] == image
+        assert holds(data.of(volume), IMAGE)
+        check(world, data)
+
+    @pytest.mark.parametrize(
+        ('status', 'reserved', 'after'),
+        [('error', False, 'available'), ('reserved', True, 'reserved'), ('available', True, 'available')],
+    )
+    def test_the_status_afterwards(
+        self, world: World, data: Data, image: str, status: str, reserved: bool, after: str
+    ) -> None:
+        volume = volume_with_data(world, data)
+        volume.update(actions=[Volume.status.set(status)])
+        images.reimage(context(), volume.id, image, reserved=reserved)
+        world.settle()
+        assert volume.reload().status == after
+
+    @pytest.mark.parametrize('status', ['in-use', 'reserved', 'uploading', 'creating', 'maintenance'])
+    def test_statuses_that_refuse(self, world: World, data: Data, image: str, status: str) -> None:
+        volume = volume_with_data(world, data)
+        volume.update(actions=[Volume.status.set(status)])
+        with pytest.raises(errors.InvalidVolume, match=f'must be available or error, but current status is: {status}'):
+            images.reimage(context(), volume.id, image, reserved=False)
+
+    def test_several_attachments(self, world: World, data: Data, image: str) -> None:
+        volume = volume_with_data(world, data)
+        volume.update(actions=[Volume.attachments.set({'a': {}, 'b': {}}), Volume.status.set('reserved')])
+        with pytest.raises(errors.Conflict, match='more than one attachment'):
+            images.reimage(context(), volume.id, image, reserved=True)
+
+    def test_a_failure(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+        volume = volume_with_data(world, data)
+        glance.data[image] = b'x' * len(IMAGE)
+        images.reimage(context(), volume.id, image, reserved=False)
+        world.settle()
+        assert volume.reload().status == 'error'
+        assert messages_of(volume) == [('016', '028')]
+        check(world, data)
+
+
+class TestUpload:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A GiB of 24 MiB, so that a whole volume is hashed and sent in no time."""
+        monkeypatch.setattr(tasks, 'GIB', SMALL)
+
+    def upload(self, volume: Volume, **facts: Any) -> str:
+        usual: dict[str, Any] = {'name': 'gold', 'disk_format': 'raw', 'container_format': 'bare'}
+        _, image = images.upload(
+            context(), volume.id, **{**usual, 'visibility': 'private', 'protected': False, **facts}
+        )
+        return image.id
+
+    def test_every_byte(self, world: World, data: Data, glance: FakeGlance) -> None:
+        volume = volume_with_data(world, data)
+        id = self.upload(volume)
+        assert volume.reload().status == 'uploading'
+        assert glance.images[id]['status'] == 'queued'
+        [execution] = world.settle()
+        assert execution.path == ['UploadImage', 'CompleteUpload']
+        record = glance.images[id]
+        assert (record['status'], record['owner'], record['name']) == ('active', 'project', 'gold')
+        assert glance.data[id] == data.of(volume).read(0, SMALL)
+        assert volume.reload().status == 'available'
+        check(world, data)
+
+    def test_it_is_protected_when_it_is_whole(self, world: World, data: Data, glance: FakeGlance) -> None:
+        id = self.upload(volume_with_data(world, data), protected=True, visibility='community')
+        assert not glance.images[id]['protected']
+        world.settle()
+        assert (glance.images[id]['protected'], glance.images[id]['visibility']) == (True, 'community')
+
+    def test_properties_go_along_but_nothing_that_glance_knows(
+        self, world: World, data: Data, glance: FakeGlance
+    ) -> None:
+        """The user writes this metadata; the image is made with the service's rights."""
+        volume = volume_with_data(world, data)
+        evil = {'owner': 'another', 'locations': 'file:///etc', 'status': 'active', 'os_glance_x': '1', 'id': 'x'}
+        volumes.set_image_metadata(context(), volume.id, {**evil, 'hw_disk_bus': 'scsi', 'min_ram': '5', 'size': '7'})
+        id = self.upload(volume)
+        record = glance.images[id]
+        assert (record['owner'], record['hw_disk_bus'], record['min_ram']) == ('project', 'scsi', 5)
+        assert (record['status'], 'os_glance_x' in record) == ('queued', False)
+
+    @pytest.mark.parametrize('status', ['in-use', 'creating', 'error', 'reserved', 'uploading'])
+    def test_only_an_available_volume(self, world: World, data: Data, glance: FakeGlance, status: str) -> None:
+        volume = volume_with_data(world, data)
+        volume.update(actions=[Volume.status.set(status)])
+        with pytest.raises(errors.InvalidVolume, match=f'must be available, but current status is: {status}'):
+            self.upload(volume)
+        assert glance.images == {}
+
+    @pytest.mark.parametrize('facts', [{'disk_format': 'qcow2'}, {'disk_format': 'vmdk'}, {'container_format': 'ovf'}])
+    def test_only_raw(self, world: World, data: Data, glance: FakeGlance, facts: dict[str, Any]) -> None:
+        volume = volume_with_data(world, data)
+        with pytest.raises(errors.InvalidInput, match='disk_format raw in container_format bare'):
+            self.upload(volume, **facts)
+        assert volume.reload().status == 'available'
+
+    @pytest.mark.parametrize('status', [503, 403])
+    def test_a_glance_that_refuses_the_record(self, world: World, data: Data, glance: FakeGlance, status: int) -> None:
+        volume = volume_with_data(world, data)
+        glance.faults = [status]
+        with pytest.raises(errors.CinderlessError):
+            self.upload(volume)
+        assert volume.reload().status == 'available'
+        check(world, data)
+
+    def test_a_glance_that_fails(self, world: World, data: Data, glance: FakeGlance) -> None:
+        volume = volume_with_data(world, data)
+        id = self.upload(volume)
+        glance.faults = [0, 0, 500]
+        world.settle()
+        assert id not in glance.images
+        assert volume.reload().status == 'available'
+        assert messages_of(volume) == [('003', '004')]
+        check(world, data)
+
+    def test_time_runs_short(
+        self, world: World, data: Data, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume = volume_with_data(world, data)
+        id = self.upload(volume)
+        monkeypatch.setattr(image_copies.clock, 'has_time', lambda: False)
+        world.settle()
+        assert id not in glance.images
+        assert 'takes an image in one piece only' in next(iter(Message.scan())).user_message
+        check(world, data)
+
+    def test_and_back_again(self, world: World, data: Data, glance: FakeGlance) -> None:
+        volume = volume_with_data(world, data)
+        id = self.upload(volume)
+        world.settle()
+        again = create_volume(context(), 1, image_id=id)
+        world.settle()
+        assert data.of(again).same(filled(data.of(volume), data.of(volume).read(0, SMALL)))
