@@ -69,6 +69,10 @@ class InvalidGroup(Invalid):
     template = 'Invalid Group: {reason}'
 
 
+class InvalidAuthKey(Invalid):
+    template = 'Invalid auth key: {reason}'
+
+
 class InvalidVolumeType(Invalid):
     template = 'Invalid volume type: {reason}'
 
@@ -154,6 +158,10 @@ class SnapshotNotFound(NotFound):
 
 class BackupNotFound(NotFound):
     template = 'Backup {id} could not be found.'
+
+
+class TransferNotFound(NotFound):
+    template = 'Transfer {id} could not be found.'
 
 
 class AttachmentNotFound(NotFound):

@@ -12,7 +12,7 @@ from tests.world import World
 SHOWN_THROUGHOUT = {'available', 'in-use'}
 
 TRANSITIONAL = {
-    row.running for rows in (states.VOLUME, states.SNAPSHOT, states.BACKUP) for row in rows.values()
+    row.running for rows in (states.VOLUME, states.SNAPSHOT, states.BACKUP) for row in rows.values() if row.deadline
 } - SHOWN_THROUGHOUT
 
 

@@ -29,6 +29,7 @@ from chalicelib.api.resource_filters import resource_filters
 from chalicelib.api.scheduler_stats import scheduler_stats
 from chalicelib.api.services import services
 from chalicelib.api.snapshots import snapshots
+from chalicelib.api.volume_transfers import old_transfers, volume_transfers
 from chalicelib.api.volume_types import volume_types
 from chalicelib.api.volumes import volumes
 from chalicelib.api.workers import workers
@@ -52,6 +53,8 @@ RESOURCES: tuple[Resource, ...] = (
     qos_specs,
     default_types,
     backups,
+    volume_transfers,
+    old_transfers,
     availability_zones,
     services,
     clusters,

@@ -8,6 +8,7 @@ from chalicelib.models.qos_specs import DefaultType, QosSpecs
 from chalicelib.models.quota import Quota
 from chalicelib.models.revocation import Revocation
 from chalicelib.models.snapshot import Snapshot
+from chalicelib.models.transfer import Transfer
 from chalicelib.models.volume import Attachment, Volume
 from chalicelib.models.volume_type import Name, VolumeType
 
@@ -26,6 +27,7 @@ TABLES = (
     Message,
     Lease,
     Revocation,
+    Transfer,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     'Revocation',
     'Service',
     'Snapshot',
+    'Transfer',
     'Volume',
     'VolumeType',
 ]

@@ -6,6 +6,7 @@ from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute
 
 from chalicelib import errors
 from chalicelib.models import base
+from chalicelib.models.volume import Volume
 
 
 class Snapshot(base.StatefulRecord):
@@ -34,3 +35,10 @@ class Snapshot(base.StatefulRecord):
     provider_id = UnicodeAttribute(null=True)
     #: Volumes being made from it and backups reading it right now.
     reader_count = NumberAttribute(default=0)
+
+    def find_volume(self) -> Volume:
+        """Return its volume: one of its project, unless the volume was transferred without its snapshots."""
+        try:
+            return Volume.find(self.project_id, self.volume_id)
+        except errors.VolumeNotFound:
+            return Volume.find_anywhere(self.volume_id)

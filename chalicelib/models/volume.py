@@ -34,6 +34,8 @@ class Volume(base.StatefulRecord):
     source_volid = UnicodeAttribute(null=True)
     backup_id = UnicodeAttribute(null=True)
     group_id = UnicodeAttribute(null=True)
+    #: The one offer that a volume awaiting its transfer is on.
+    transfer_id = UnicodeAttribute(null=True)
     bootable = BooleanAttribute(default=False)
     multiattach = BooleanAttribute(default=False)
     encryption_key_id = UnicodeAttribute(null=True)

@@ -142,7 +142,7 @@ def _type_of(image: Image | None) -> str | None:
 
 def _from_snapshot(context: Context, id: str) -> Source:
     snapshot = common.find(context, Snapshot, id)
-    return Source(snapshot, int(snapshot.volume_size), Volume.find(snapshot.project_id, snapshot.volume_id))
+    return Source(snapshot, int(snapshot.volume_size), snapshot.find_volume())
 
 
 def _from_volume(context: Context, id: str) -> Source:

@@ -203,7 +203,10 @@ _DELETABLE = ('available', 'error', 'error_restoring', 'error_extending', 'error
 
 def _check_snapshots(volume: Volume, force: bool) -> None:
     """Raise InvalidVolume when a snapshot could not be removed along with its volume."""
-    for snapshot in snapshots_of(volume):
+    found = snapshots_of(volume)
+    if len(found) < volume.snapshot_count:
+        raise _not_removable(volume, force)
+    for snapshot in found:
         deletable = force or snapshot.status in states.SNAPSHOT['delete'].allowed
         if not deletable or snapshot.group_snapshot_id or snapshot.reader_count:
             raise errors.InvalidVolume(
@@ -212,7 +215,7 @@ def _check_snapshots(volume: Volume, force: bool) -> None:
 
 
 def snapshots_of(volume: Volume) -> list[Snapshot]:
-    """Return the volume's snapshots, oldest first."""
+    """Return the volume's snapshots in its project, oldest first."""
     found = [one for one in base.every(Snapshot, volume.project_id) if one.volume_id == volume.id]
     return sorted(found, key=lambda snapshot: snapshot.created_at)
 

@@ -82,6 +82,8 @@ VOLUME = {
     'backup': row('available', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
     'backup_attached': row('available in-use', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
     'restore': row('available', 'restoring-backup', 'available', 'error_restoring', 3600, 'restore_backup'),
+    # No work behind it: it lasts until somebody accepts the offer, or the donor withdraws it.
+    'transfer': row('available', 'awaiting-transfer', 'available', 'available', 0),
     'revert': row('available', 'reverting', 'available', 'error', 3600, 'revert_to_snapshot'),
     'retype': row('available in-use', 'retyping', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
     'migrate': row('available', 'available', PREVIOUS, PREVIOUS, 3600, 'move_volume'),

@@ -66,7 +66,7 @@ def _create(driver: Driver, volume: Volume) -> ModelUpdate:
         return driver.create_volume(ref)
     if reading['resource'] == 'snapshot':
         snapshot = Snapshot.find(reading['project_id'], reading['id'])
-        source = Volume.find(snapshot.project_id, snapshot.volume_id)
+        source = snapshot.find_volume()
         return driver.create_volume_from_snapshot(ref, backends.snapshot_ref(snapshot, source))
     return driver.create_cloned_volume(ref, backends.volume_ref(Volume.find(reading['project_id'], reading['id'])))
 

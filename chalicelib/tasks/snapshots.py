@@ -16,7 +16,7 @@ from chalicelib.tasks.ownership import Payload, failure, ours, owned
 def create_snapshot(payload: Payload) -> None:
     """Freeze the volume's data under the snapshot's name and make the record available, in one write."""
     snapshot = owned(Snapshot, payload)
-    volume = Volume.find(snapshot.project_id, snapshot.volume_id)
+    volume = snapshot.find_volume()
     # As in Cinder, the scheduler must find room for the volume's size; unlike a claim, that ends with the question.
     placement.check(snapshot, scheduling.spec_of(volume, 'create_snapshot'), str(volume.host))
     update = backends.driver(volume).create_snapshot(backends.snapshot_ref(snapshot, volume))
@@ -47,7 +47,7 @@ def delete_snapshot(payload: Payload) -> None:
 
 def remove_snapshot(snapshot: Snapshot) -> None:
     """Remove a snapshot whose status the running request holds."""
-    volume = Volume.find(snapshot.project_id, snapshot.volume_id)
+    volume = snapshot.find_volume()
     backends.driver(volume).delete_snapshot(backends.snapshot_ref(snapshot, volume))
     forget_snapshot(snapshot, volume)
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from chalicelib.models import Attachment, Backup, Message, Pool, QosSpecs, Service, Snapshot, Volume, VolumeType, base
+from chalicelib.models import (
+    Attachment,
+    Backup,
+    Message,
+    Pool,
+    QosSpecs,
+    Service,
+    Snapshot,
+    Transfer,
+    Volume,
+    VolumeType,
+    base,
+)
 
 HOST = 'host@lvm#pool'
 
@@ -131,6 +143,16 @@ class Records:
             'lineage': volume.id,
         }
         return self._saved(Backup, usual | facts)
+
+    def transfer(self, volume: Volume | None = None, **facts: Any) -> tuple[Transfer, str]:
+        """An offer and its key, by way of its operation: volume and offer know each other."""
+        from chalicelib.context import Context
+        from chalicelib.operations import transfers
+
+        volume = volume or self.volume()
+        member = Context(user_id='user-member', project_id=self.project, roles=frozenset(('member',)))
+        usual = {'name': 'x', 'no_snapshots': False, 'allow_encrypted': True}
+        return transfers.create(member, volume.id, **(usual | facts))
 
     def message(self, **facts: Any) -> Message:
         usual = {

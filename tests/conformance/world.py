@@ -55,6 +55,12 @@ def _volume(world: World) -> Any:
     )  # fmt: skip
 
 
+def _transfer(world: World) -> Any:
+    transfer, auth_key = world.make.transfer()
+    world.set('auth_key', auth_key)
+    return transfer
+
+
 #: Kind -> how it is made where nothing special is asked for.
 MAKERS: dict[str, Callable[[World], Any]] = {
     'volumes': _volume,
@@ -62,6 +68,8 @@ MAKERS: dict[str, Callable[[World], Any]] = {
     'backups': lambda world: world.make.backup(encryption_key_id=str(uuid.uuid4())),
     'attachments': lambda world: world.make.attachment(world.one('volumes')),
     'messages': lambda world: world.make.message(),
+    'volume-transfers': _transfer,
+    'os-volume-transfer': lambda world: world.one('volume-transfers'),
     'types': lambda world: world.make.type(extra_specs={'k': 'v', 'multiattach': '<is> False'}),
     'qos-specs': lambda world: world.make.qos_specs(specs={'k': 'v'}),
     'pools': lambda world: world.make.pool(f'{world.one("services").host}#pool'),
@@ -114,6 +122,7 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'size': lambda world: 1,
     'new_size': lambda world: 2,
     'connector': lambda world: CONNECTOR,
+    'auth_key': lambda world: world.one('auth_key'),
     'mountpoint': lambda world: '/dev/vdb',
     'instance_uuid': lambda world: str(uuid.uuid4()),
     'bootable': lambda world: True,
@@ -266,6 +275,8 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /(snapshots|backups|messages)(/detail)?', lambda world: [world.one(kind) for kind in
                                                                   ('snapshots', 'backups', 'messages')]),
     (r'GET /attachments(/detail)?', lambda world: world.one('attachments')),
+    (r'POST /(?:os-)?volume-transfers?', lambda world: world.set('volumes', world.make.volume())),
+    (r'.* /(os-volume-transfer|volume-transfers)(/.*)?', lambda world: world.one('volume-transfers')),
     (r'GET /os-services', lambda world: world.one('services')),
     (r'PUT /os-services/thaw', lambda world: world.set('services', world.make.service(
         f'h{uuid.uuid4().hex[:8]}@lvm', frozen=True, disabled=True))),

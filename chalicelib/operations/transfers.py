@@ -1,0 +1,295 @@
+"""Transfers: a volume changes its project, when whoever takes it knows the key of the offer.
+
+Records are kept by project, so an accepted volume is written anew in its new project and removed from the old one,
+with its snapshots, the offer and both projects' quotas, in one transaction. The backend is not asked: objects there
+are named by the volume's id, which stays.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import hashlib
+import hmac
+import secrets
+import uuid
+from collections.abc import Iterable
+
+from pynamodb.expressions.update import Action
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Name, Snapshot, Transfer, Volume, base
+from chalicelib.operations import common, quotas, volumes
+from chalicelib.rules import quotas as quota_rules
+from chalicelib.rules import states
+
+#: Bytes of the key and of its salt; users see two hex digits of each (Cinder's volume_transfer_key_length, 16).
+KEY_BYTES, SALT_BYTES = 8, 4
+
+#: A transaction has at most 100 writes: six for volume, offer and quotas, and two for each snapshot.
+MAX_SNAPSHOTS = 47
+
+ROW = states.VOLUME['transfer']
+
+#: What changes its project in a transfer.
+Moving = Volume | Snapshot
+
+
+def get(context: Context, id: str) -> Transfer:
+    """Return an offer of the caller's project (administrators: of any). Raises TransferNotFound."""
+    return common.find(context, Transfer, id)
+
+
+def list_(context: Context, query: common.ListQuery) -> tuple[list[Transfer], bool]:
+    """Return one page of the project's offers, newest first unless asked otherwise, and whether more follow."""
+    return common.list_records(context, Transfer, query)
+
+
+def create(
+    context: Context, volume_id: str, *, name: str | None, no_snapshots: bool, allow_encrypted: bool
+) -> tuple[Transfer, str]:
+    """Offer a volume; return the offer and its key, which nobody can ask for again.
+
+    ``no_snapshots``: the snapshots stay with the donor. Raises InvalidVolume, InvalidSnapshot.
+    """
+    volume = volumes.get(context, volume_id)
+    _check_volume(volume)
+    _check_encryption(volume, no_snapshots, allow_encrypted)
+    _check_snapshots(_offered(volume, no_snapshots))
+    key, salt = secrets.token_hex(KEY_BYTES), secrets.token_hex(SALT_BYTES)
+    transfer = Transfer(
+        volume.project_id,
+        str(uuid.uuid4()),
+        created_at=base.now(),
+        user_id=context.user_id,
+        volume_id=volume.id,
+        name=name,
+        no_snapshots=no_snapshots,
+        salt=salt,
+        crypt_hash=_digest(salt, key),
+    )
+    _offer(transfer, volume)
+    return transfer, key
+
+
+def _digest(salt: str, key: str) -> str:
+    return hmac.new(salt.encode(), key.encode(), hashlib.sha256).hexdigest()
+
+
+def _check_volume(volume: Volume) -> None:
+    if volume.status not in ROW.allowed:
+        raise errors.InvalidVolume(reason='status must be available')
+    if volume.group_id is not None:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} must not be part of a group; take it out first.')
+    if volume.migration_status not in states.NOT_MIGRATING:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} is being migrated; try again when that is done.')
+
+
+def _check_encryption(volume: Volume, no_snapshots: bool, allow_encrypted: bool) -> None:
+    """Snapshots share their volume's key, so they go with it; clients before 3.70 cannot know that keys go too."""
+    if volume.encryption_key_id is None:
+        return
+    if not allow_encrypted:
+        raise errors.InvalidVolume(reason='transferring encrypted volume is not supported before microversion 3.70')
+    if no_snapshots:
+        raise errors.InvalidVolume(
+            reason='transferring an encrypted volume without its snapshots is not supported: they share its key'
+        )
+
+
+def _offered(volume: Volume, no_snapshots: bool) -> list[Snapshot]:
+    """The snapshots that change the project with the volume."""
+    return [] if no_snapshots else volumes.snapshots_of(volume)
+
+
+def _check_snapshots(snapshots: list[Snapshot]) -> None:
+    if len(snapshots) > MAX_SNAPSHOTS:
+        raise errors.InvalidVolume(
+            reason=f'{len(snapshots)} snapshots are more than one transfer can take: keep at most {MAX_SNAPSHOTS}, '
+            'or transfer without them.'
+        )
+    for snapshot in snapshots:
+        if snapshot.status != 'available':
+            raise errors.InvalidSnapshot(reason=f'snapshot: {snapshot.id} status must be available')
+        if snapshot.group_snapshot_id is not None:
+            raise errors.InvalidSnapshot(reason=f'snapshot: {snapshot.id} must not be part of a group snapshot')
+
+
+def _offer(transfer: Transfer, volume: Volume) -> None:
+    """The offer, its name and the volume's status change together."""
+    transaction = base.Transaction()
+    taken = functools.partial(base.state_changed, transfer)
+    transaction.put(transfer, Transfer.id.does_not_exist(), taken)
+    transaction.put(_name(transfer), Name.id.does_not_exist(), taken)
+    actions = [
+        Volume.status.set(ROW.running),
+        Volume.previous_status.set(volume.status),
+        Volume.transfer_id.set(transfer.id),
+        *base.touched(Volume),
+    ]
+    condition = base.is_allowed(Volume, ROW) & Volume.group_id.does_not_exist() & volumes.is_not_migrating()
+    transaction.update(volume, actions, condition, lambda: errors.InvalidVolume(reason=f'status must be {ROW.done}'))
+    transaction.commit()
+
+
+def _name(transfer: Transfer) -> Name:
+    return Name(base.GLOBAL, f'transfer:{transfer.id}', created_at=transfer.created_at, owner=transfer.project_id)
+
+
+def delete(context: Context, id: str) -> None:
+    """Withdraw an offer; its volume is available again, unless something else has become of it."""
+    transfer = get(context, id)
+    for _ in range(common.CONTENDED):
+        transaction = base.Transaction()
+        _forget(transaction, transfer)
+        try:
+            volume = Volume.find(transfer.project_id, transfer.volume_id)
+        except errors.VolumeNotFound:
+            volume = None
+        if volume is not None and _is_on_offer(volume, transfer):
+            actions = [*base.end_actions(volume, ROW.failed), Volume.transfer_id.remove()]
+            _update(transaction, volume, actions)
+        try:
+            return transaction.commit()
+        except errors.StateChanged:
+            continue
+    raise _contended(transfer)
+
+
+def _is_on_offer(volume: Volume, transfer: Transfer) -> bool:
+    return bool(volume.status == ROW.running and volume.transfer_id == transfer.id)
+
+
+def _forget(transaction: base.Transaction, transfer: Transfer) -> None:
+    """Remove an offer and its name; who comes second is told that there is none."""
+    gone = errors.TransferNotFound(id=transfer.id)
+    transaction.delete(transfer, Transfer.id.exists(), lambda: gone)
+    transaction.delete(_name(transfer), Name.id.exists(), lambda: gone)
+
+
+def _update(transaction: base.Transaction, record: Moving, actions: list[Action]) -> None:
+    """Change a record that nobody has written since it was read."""
+    kind = type(record)
+    transaction.update(
+        record,
+        actions,
+        kind.id.exists() & (kind.revision == record.revision),
+        lambda: base.state_changed(record),
+    )
+
+
+def _contended(transfer: Transfer) -> errors.CinderlessError:
+    return errors.ServiceUnavailable(
+        reason=f'volume {transfer.volume_id} is being changed by too many requests; try again'
+    )
+
+
+def accept(context: Context, id: str, auth_key: str) -> Transfer:
+    """Take an offered volume over into the caller's project, if the key fits and the project's quota allows it.
+
+    Raises TransferNotFound, InvalidAuthKey, InvalidVolume (no longer on offer, or being read), OverQuota.
+    """
+    transfer = _find_anywhere(id)
+    if not hmac.compare_digest(_digest(transfer.salt, auth_key), transfer.crypt_hash):
+        raise errors.InvalidAuthKey(reason=f'Attempt to transfer {id} with invalid auth key.')
+    for _ in range(common.CONTENDED):
+        try:
+            _take_over(context, transfer)
+        except errors.StateChanged:
+            continue
+        return transfer
+    raise _contended(transfer)
+
+
+def _find_anywhere(id: str) -> Transfer:
+    """Return an offer of any project, read consistently by way of its name."""
+    if len(id) > common.LONGEST_ID:
+        raise errors.TransferNotFound(id=id)
+    try:
+        return Transfer.find(Name.find(base.GLOBAL, f'transfer:{id}').owner, id)
+    except errors.NotFound:
+        raise errors.TransferNotFound(id=id) from None
+
+
+def _take_over(context: Context, transfer: Transfer) -> None:
+    """One attempt; raises StateChanged when volume or snapshots were written since they were read."""
+    volume = _on_offer(transfer)
+    snapshots = _offered(volume, transfer.no_snapshots)
+    _check_snapshots(snapshots)
+    moving: list[Moving] = [volume, *snapshots]
+    _check_readers(moving)
+    quotas.check_volume_size(context.project_id, int(volume.size))
+    deltas = {} if volume.project_id == context.project_id else _quota(moving)
+
+    def build(transaction: base.Transaction) -> None:
+        _forget(transaction, transfer)
+        for record in moving:
+            _move(transaction, record, context)
+        quotas.release(transaction, volume.project_id, deltas)
+
+    quotas.commit(context.project_id, deltas, build)
+
+
+def _on_offer(transfer: Transfer) -> Volume:
+    try:
+        volume = Volume.find(transfer.project_id, transfer.volume_id)
+    except errors.VolumeNotFound:
+        _find_anywhere(transfer.id)  # somebody else may have accepted it just now
+        raise
+    if not _is_on_offer(volume, transfer):
+        _find_anywhere(transfer.id)
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} is in status {volume.status} and no longer on offer; ask its owner.'
+        )
+    if volume.group_id is not None:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} must not be part of a group.')
+    return volume
+
+
+def _check_readers(records: Iterable[Moving]) -> None:
+    """A clone or backup under way knows its source by the donor's project."""
+    for record in records:
+        if record.reader_count:
+            raise errors.InvalidVolume(
+                reason=f'{record.resource} {record.id} is being read by {record.reader_count} clone or backup; '
+                'try again when that is done.'
+            )
+
+
+def _quota(records: Iterable[Moving]) -> dict[str, int]:
+    """What these records count for in a project's quota, those of their types included."""
+    deltas: collections.Counter[str] = collections.Counter()
+    for record in records:
+        if record.consumes_quota:
+            number, size = ('volumes', record.size) if isinstance(record, Volume) else ('snapshots', record.volume_size)
+            deltas.update(quota_rules.with_type({number: 1, 'gigabytes': int(size)}, record.volume_type_id))
+    return dict(deltas)
+
+
+def _move(transaction: base.Transaction, record: Moving, context: Context) -> None:
+    """Give a record to the caller and its project."""
+    if record.project_id == context.project_id:
+        kind = type(record)
+        actions = [kind.user_id.set(context.user_id), *base.touched(kind), *_ended(record)]
+        return _update(transaction, record, actions)
+    unchanged = type(record).revision == record.revision
+    transaction.delete(record, unchanged, lambda: base.state_changed(record))
+    moved = _copy(record, context)
+    return transaction.put(moved, type(record).id.does_not_exist(), lambda: base.state_changed(record))
+
+
+def _ended(record: Moving) -> list[Action]:
+    if isinstance(record, Snapshot):
+        return []
+    return [Volume.status.set(ROW.done), Volume.transfer_id.remove(), Volume.previous_status.set(record.status)]
+
+
+def _copy(record: Moving, context: Context) -> Moving:
+    """The record as the new project will have it."""
+    facts = {name: value for name, value in record.attribute_values.items() if name not in {'project_id', 'id'}}
+    copy = type(record)(context.project_id, record.id, **facts)
+    copy.user_id, copy.updated_at, copy.revision = context.user_id, base.now(), int(record.revision) + 1
+    if isinstance(copy, Volume):
+        copy.status, copy.previous_status, copy.transfer_id = ROW.done, record.status, None
+    return copy
