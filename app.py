@@ -4,8 +4,10 @@ from typing import Any
 
 from chalice.app import Chalice, SQSEvent
 
+from chalicelib import telemetry
 from chalicelib.api import mount
 
+telemetry.start()
 app = Chalice(app_name='cinderless')
 mount(app)
 

@@ -12,7 +12,7 @@ import json
 import time
 from typing import Any
 
-from chalicelib import errors
+from chalicelib import errors, telemetry
 from chalicelib.config import settings
 
 #: Seconds that a document (backends, identity, secrets) is trusted before it is read again: a change needs no deploy.
@@ -44,7 +44,11 @@ def invoker() -> Any:
 
 def enqueue(message: dict[str, str]) -> None:
     """Hand accepted work to ``start_workflow``. The message carries ids only. At least once, in no order."""
-    client('sqs').send_message(QueueUrl=settings().work_queue_url, MessageBody=json.dumps(message))
+    traced = {'StringValue': telemetry.trace_header(), 'DataType': 'String'}
+    attributes = {'AWSTraceHeader': traced} if traced['StringValue'] else {}
+    client('sqs').send_message(
+        QueueUrl=settings().work_queue_url, MessageBody=json.dumps(message), MessageSystemAttributes=attributes
+    )
 
 
 def execution_name(action: str, resource_id: str, request: str) -> str:
@@ -66,9 +70,11 @@ def _hex(text: str) -> str:
 def start_workflow(machine: str, name: str, payload: dict[str, Any]) -> str:
     """Start one execution and return its ARN; one that was started before under this name is success."""
     states = client('stepfunctions')
+    header = telemetry.trace_header()
+    traced = {'traceHeader': header} if header else {}
     try:
         started = states.start_execution(
-            stateMachineArn=settings().state_machine_prefix + machine, name=name, input=json.dumps(payload)
+            stateMachineArn=settings().state_machine_prefix + machine, name=name, input=json.dumps(payload), **traced
         )
     except states.exceptions.ExecutionAlreadyExists:
         return execution_arn(machine, name)

@@ -19,6 +19,8 @@ class Stop(BaseException):
 def main() -> int:
     """Return the exit code: 0 after a stop that was asked for, 1 when the boot failed."""
     logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(name)s %(levelname)s %(message)s')
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)  # what functions tell of their work goes to log.jsonl
     logging.getLogger('moto').setLevel(logging.CRITICAL)  # failed tasks are told by the functions' own log
     try:
         settings = Settings.from_environment(os.environ)

@@ -9,8 +9,10 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from chalicelib import telemetry
 from infra import render
 from local import backends, dynamodb, events, functions, ready, stack, stepfunctions
 from local.endpoint import Endpoint
@@ -23,6 +25,9 @@ from local.stack import Stack
 from local.storage import SECRET_NAME, Storage
 
 log = logging.getLogger('local')
+
+#: In the state folder: what the functions logged.
+LOG = 'log.jsonl'
 
 
 @contextlib.contextmanager
@@ -47,6 +52,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> dict[str, Any]:
     undo.callback(_remove_files, settings)
     _remove_files(settings)
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    _keep_log(settings.state_dir / LOG, undo)
     engine = _start_engine(settings, undo)
     storage = Storage(settings)
     undo.callback(storage.stop)
@@ -64,6 +70,17 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> dict[str, Any]:
     _serve(settings, deployed, roles, engine, undo)
     _connect(deployed, roles, undo)
     return _finish(settings, deployed, roles)
+
+
+def _keep_log(path: Path, undo: contextlib.ExitStack) -> None:
+    """What functions log, as they would on AWS: a line of JSON each, in one file."""
+    handler = logging.FileHandler(path, mode='w', encoding='utf-8')
+    handler.setFormatter(telemetry.JsonFormatter())
+    logger = logging.getLogger('chalicelib')
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    undo.callback(handler.close)
+    undo.callback(logger.removeHandler, handler)
 
 
 @functools.cache
@@ -166,7 +183,7 @@ def _explain(outcome: Outcome) -> None:
 
 def _remove_files(settings: Settings) -> None:
     """What this instance wrote; the folder goes when nothing else is in it."""
-    for name in ('ready.json', 'clouds.yaml'):
+    for name in ('ready.json', 'clouds.yaml', LOG):
         (settings.state_dir / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         settings.state_dir.rmdir()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import logging
 import re
+import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Request as HttpRequest
 from chalice.app import Response
 
-from chalicelib import errors
+from chalicelib import errors, telemetry
 from chalicelib.api import auth, faults, negotiation, tokens
 from chalicelib.api import request as requests
 from chalicelib.api.negotiation import Stamp
@@ -24,6 +26,8 @@ from chalicelib.rules.policies import allowed, authorize
 
 if TYPE_CHECKING:
     from chalicelib.api.resource import Route
+
+logger = logging.getLogger(__name__)
 
 #: What Cinder's router takes for a project's id.
 PROJECT_ID = re.compile(r'[0-9a-f-]+')
@@ -56,17 +60,25 @@ def serve(routes: Sequence[Route], ids: dict[str, str]) -> Response:
 def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
     """The answer to the current request, or the fault that it ended in; either carries the request's id."""
     http, stamp = _current.get(), Stamp(new_request_id())
-    try:
-        response = answer(http, stamp)
-    except errors.Unauthorized:
-        response = _challenge(http)
-    except errors.CinderlessError as error:
-        response = faults.refusal(error)
-    except Exception as error:
-        faults.log_unexpected(stamp.request_id, error)
-        response = faults.hidden()
+    with telemetry.about(function='api', request_id=stamp.request_id):
+        began = time.monotonic()
+        response = _outcome(answer, http, stamp)
+        seconds = time.monotonic() - began
+        logger.info('%s %s answered %s after %.3f s', http.method, http.path, response.status_code, seconds)
     response.headers.update(stamp.headers())
     return response
+
+
+def _outcome(answer: Callable[[HttpRequest, Stamp], Response], http: HttpRequest, stamp: Stamp) -> Response:
+    try:
+        return answer(http, stamp)
+    except errors.Unauthorized:
+        return _challenge(http)
+    except errors.CinderlessError as error:
+        return faults.refusal(error)
+    except Exception as error:
+        faults.log_unexpected(stamp.request_id, error)
+        return faults.hidden()
 
 
 def _challenge(http: HttpRequest) -> Response:
@@ -91,7 +103,8 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     if project_id not in (None, context.project_id):
         raise errors.Invalid('Malformed request url')
     context = dataclasses.replace(context, request_id=stamp.request_id, microversion=stamp.version)
-    return _run(route, _request(http, headers, context, route, body, project_id), ids, body)
+    with telemetry.about(project_id=context.project_id, id=ids.get('id')):
+        return _run(route, _request(http, headers, context, route, body, project_id), ids, body)
 
 
 def _select(routes: Sequence[Route], version: Version, body: Any) -> Route:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import errors
+from chalicelib import errors, telemetry
 from chalicelib.tasks import clock
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,22 @@ def run(event: Mapping[str, Any], context: Any) -> Any:
     name, payload = event['task'], event['input']
     if name not in TASKS:
         raise errors.CinderlessError(f'There is no task {name!r}; the worker is older than the state machine.')
-    logger.info('%s %s of %s', name, payload.get('id'), payload.get('request_id'))
-    module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
-    with clock.running(context):
-        return getattr(module, name)(payload)
+    function = getattr(context, 'function_name', None)
+    with telemetry.about(function=function, task=name, **telemetry.told(payload)), telemetry.segment(name):
+        return _run(name, payload, context)
+
+
+def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
+    began = time.monotonic()
+    outcome = 'done'
+    try:
+        module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
+        with clock.running(context):
+            return getattr(module, name)(payload)
+    except Exception as error:
+        outcome = type(error).__name__
+        telemetry.count('TaskErrors', error=outcome)
+        raise
+    finally:
+        seconds = time.monotonic() - began
+        logger.info('%s of %s: %s after %.3f s', name, payload.get('id'), outcome, seconds)

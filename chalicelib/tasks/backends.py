@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from typing import Any
+from typing import Any, cast
 
-from chalicelib import aws, errors
+from chalicelib import aws, errors, telemetry
 from chalicelib.config import settings
 from chalicelib.drivers import registry
 from chalicelib.drivers.base import Driver, SnapshotRef, VolumeRef
@@ -32,7 +32,8 @@ def driver(volume: Volume) -> Driver:
 
 def on(host: str) -> Driver:
     """Return the driver of ``host@backend#pool``."""
-    return configured().driver(host)
+    found = configured().driver(host)
+    return cast(Driver, telemetry.Traced(found, 'driver')) if telemetry.is_sampled() else found
 
 
 def volume_ref(volume: Volume) -> VolumeRef:

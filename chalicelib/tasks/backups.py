@@ -7,10 +7,11 @@ volume, so that cleaning up needs no backup record.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib import aws, errors
+from chalicelib import aws, errors, telemetry
 from chalicelib.backup import engine
 from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
@@ -86,10 +87,12 @@ def copy_range(payload: Payload) -> dict[str, Any]:
 def shard_by_shard(payload: Payload, work: Callable[[int, Any], Any]) -> dict[str, Any]:
     """Call ``work(shard, cursor)`` for each shard of a range until time runs short; return the range's progress."""
     shard, cursor, last = payload['progress']['shard'], payload['progress']['cursor'], payload['last']
+    began, first = time.monotonic(), shard
     while shard <= last and clock.has_time():
         result = work(shard, cursor)
         cursor = result.cursor
         shard += 1 if result.done else 0
+    telemetry.count('ShardsCopied', shard - first, seconds=round(time.monotonic() - began, 3))
     return {'done': shard > last, 'shard': shard, 'cursor': cursor}
 
 

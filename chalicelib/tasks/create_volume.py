@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from pynamodb.expressions.update import Action as Write
 
-from chalicelib import errors
+from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import backup_holds, common, holds, messages
@@ -80,6 +80,7 @@ def complete_create(payload: Payload) -> None:
     if 'image_id' in volume.operation_facts():
         _download(volume, payload)
         return
+    telemetry.count('CandidatesTried', 1 + len(volume.operation_facts().get('attempted', [])))
     launched = [Volume.launched_at.set(base.now())]
     holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=launched)
 

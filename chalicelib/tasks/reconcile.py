@@ -16,7 +16,7 @@ from typing import Any
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from chalicelib import aws, errors
+from chalicelib import aws, errors, telemetry
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import moves
 from chalicelib.rules import states
@@ -36,14 +36,22 @@ ATTEMPTS = 3
 
 def run(event: Mapping[str, Any]) -> None:
     """Look at what is overdue, or at the record of the execution that EventBridge tells of."""
+    with telemetry.about(function='reconcile'):
+        _reconcile(event)
+
+
+def _reconcile(event: Mapping[str, Any]) -> None:
     detail = event.get('detail') or {}
     if 'executionArn' in detail:
         _look(_record_of(detail))
         return
-    moment = base.now()
+    moment, drift = base.now(), 0
     for kind in KINDS.values():
         for record in itertools.islice(base.overdue(kind, moment), LIMIT):
             _look(record)
+            drift += 1
+    if drift:
+        telemetry.count('ReconcilerDrift', drift)
 
 
 def _record_of(detail: Mapping[str, Any]) -> base.StatefulRecord | None:
@@ -64,7 +72,8 @@ def _look(record: base.StatefulRecord | None) -> None:
     if record is None or record.in_flight is None:
         return
     try:
-        _bring_on(record)
+        with telemetry.about(request_id=record.owner, resource=record.resource, id=record.id):
+            _bring_on(record)
     except (errors.StateChanged, errors.NotFound):
         logger.info('%s %s has just moved on by itself', record.resource, record.id)
     except Exception:  # tried again by the next call, since the record stays overdue

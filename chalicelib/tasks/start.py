@@ -7,9 +7,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib import telemetry
 from chalicelib.tasks import workflows
 
 logger = logging.getLogger(__name__)
+
+#: Of a message, what its log line says.
+TOLD = ('action', 'resource', 'id')
 
 
 def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
@@ -23,11 +27,14 @@ def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
 
 
 def _is_started(record: Mapping[str, Any]) -> bool:
-    try:
-        message = json.loads(record['body'])
-        workflows.start(message)
-    except Exception:  # whatever it is, the other messages of the batch must not come again for it
-        logger.exception('message %s was not started', record['messageId'])
-        return False
-    logger.info('%s of %s %s started for %s', *(message[key] for key in ('action', 'resource', 'id', 'request_id')))
+    trace = record.get('attributes', {}).get('AWSTraceHeader')
+    with telemetry.continuing(trace), telemetry.about(function='start_workflow'):
+        try:
+            message = json.loads(record['body'])
+            with telemetry.about(**telemetry.told(message)):
+                execution = workflows.start(message)
+                logger.info('%s of %s %s started as %s', *(message[key] for key in TOLD), execution)
+        except Exception:  # whatever it is, the other messages of the batch must not come again for it
+            logger.exception('message %s was not started', record['messageId'])
+            return False
     return True

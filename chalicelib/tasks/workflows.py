@@ -70,8 +70,9 @@ def name(message: Mapping[str, str], attempt: int = 0) -> str:
 
 def start(message: Mapping[str, str], attempt: int = 0) -> str:
     """Start the machine of a message, or find it started; return the execution's ARN."""
-    payload = {key: message[key] for key in KEYS}
-    return aws.start_workflow(row(message).machine, name(message, attempt), payload)
+    execution = name(message, attempt)
+    payload = {**{key: message[key] for key in KEYS}, 'execution': execution}
+    return aws.start_workflow(row(message).machine, execution, payload)
 
 
 def status(message: Mapping[str, str], attempt: int = 0) -> str | None:

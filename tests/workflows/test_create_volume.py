@@ -49,7 +49,7 @@ def test_payload_carries_ids_only(world: World) -> None:
     create_volume(CALLER, 5, name='secret name', metadata={'key': 'secret'})
     [execution] = world.settle()
     assert 'secret' not in str(execution.payload)
-    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id'}
+    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id', 'execution'}
 
 
 def test_next_candidate_after_a_failure(world: World) -> None:

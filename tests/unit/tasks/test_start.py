@@ -82,7 +82,7 @@ def test_throttling_fails_only_what_it_met(world: World, monkeypatch: pytest.Mon
 def test_payload_holds_ids_and_no_more(world: World) -> None:
     start.run(batch(json.dumps({**MESSAGE, 'token': 'secret'})))
     [execution] = world.executions.values()
-    assert execution.payload == MESSAGE
+    assert execution.payload == {**MESSAGE, 'execution': workflows.name(MESSAGE)}
 
 
 def test_a_task_that_does_not_exist(world: World) -> None:

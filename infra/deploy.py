@@ -1,0 +1,177 @@
+"""``make deploy STAGE=... PROFILE=...``: upload the artefacts and bring one stack up to date. Safe to repeat.
+
+A stage is ``deploy/<stage>.yaml``: region, stack, parameters of the template. What is missing or makes no sense is
+refused before anything is uploaded. Everything that reaches AWS is a command of the AWS CLI, printed before it runs;
+``REVIEW=1`` makes the change set and leaves it for you to look at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from infra import package
+from infra.render import BUILD, ROOT, templates
+
+FOLDER = ROOT / 'deploy'
+
+#: The template as CloudFormation takes it, its archives in S3.
+PACKAGED = BUILD / 'packaged.json'
+
+
+class Refused(Exception):
+    """The deploy cannot be; the text says what to do."""
+
+
+class Stage(NamedTuple):
+    """One deployment."""
+
+    name: str
+    region: str
+    stack: str
+    parameters: Mapping[str, str]
+
+
+def load(name: str, folder: Path = FOLDER) -> Stage:
+    """Read and check a stage. Raises Refused for the first thing that is wrong."""
+    path = folder / f'{name}.yaml'
+    if not path.exists():
+        raise Refused(f'{path} is not there; copy deploy/example.yaml and fill it in')
+    told = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    missing = [key for key in ('region', 'stack', 'parameters') if not told.get(key)]
+    if missing:
+        raise Refused(f'{path.name} lacks {", ".join(missing)}')
+    parameters = {key: _value(key, str(value), folder) for key, value in told['parameters'].items()}
+    stage = Stage(name, str(told['region']), str(told['stack']), parameters)
+    for complaint in complaints(stage, json.loads((templates() / 'template.json').read_text())['Parameters']):
+        raise Refused(f'{path.name}: {complaint}')
+    return stage
+
+
+def _value(key: str, text: str, folder: Path) -> str:
+    if not text.startswith('@'):
+        return text
+    path = folder / text[1:]
+    if not path.exists():
+        raise Refused(f'{key}: {path} is not there')
+    return path.read_text(encoding='utf-8').strip()
+
+
+def complaints(stage: Stage, known: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a stage's parameters."""
+    given = stage.parameters
+    for key in sorted(set(given) - set(known)):
+        yield f'the template has no parameter {key}'
+    for key in ('Backends', 'IdentityDocument'):
+        if key in given and not _is_object(given[key]):
+            yield f'{key} is not a JSON object'
+    if not given.get('KeystoneUrl') and not _has_users(given.get('IdentityDocument', '')):
+        yield 'nobody could log in: give KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
+    if given.get('KeystoneUrl') and not given['KeystoneUrl'].rstrip('/').endswith('/v3'):
+        yield 'KeystoneUrl must end in /v3'
+    for who in ('Worker', 'Api'):
+        if bool(given.get(f'{who}SubnetIds')) != bool(given.get(f'{who}SecurityGroupIds')):
+            yield f'{who}SubnetIds and {who}SecurityGroupIds go together'
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _has_users(text: str) -> bool:
+    return _is_object(text) and bool(json.loads(text).get('users'))
+
+
+class Aws:
+    """The AWS CLI for one profile and region; prints what it runs."""
+
+    def __init__(self, program: str, region: str, profile: str | None) -> None:
+        self._common = [program, '--region', region, *(['--profile', profile] if profile else [])]
+
+    def run(self, *words: str, secret: int = 0) -> str:
+        """Run a command and return what it printed; its last ``secret`` words are not shown. Raises Refused."""
+        shown = words[: len(words) - secret]
+        print('aws', shlex.join(shown), *(['...'] if secret else []), flush=True)
+        answer = subprocess.run([*self._common, *words], capture_output=True, text=True, check=False)  # noqa: S603
+        if answer.returncode != 0:
+            raise Refused(f'aws {shown[0]} {shown[1]} failed: {answer.stderr.strip()}')
+        return answer.stdout.strip()
+
+    def succeeds(self, *words: str) -> bool:
+        answer = subprocess.run([*self._common, *words], capture_output=True, check=False)  # noqa: S603
+        return answer.returncode == 0
+
+
+def deploy(stage: Stage, aws: Aws, *, review: bool) -> None:
+    """Bring the stage's stack up to date, or with ``review`` make the change set and stop there."""
+    account = aws.run('sts', 'get-caller-identity', '--query', 'Account', '--output', 'text')
+    bucket = artefacts(stage, account, aws)
+    where = ['--s3-bucket', bucket, '--s3-prefix', stage.stack, '--use-json', '--output-template-file', str(PACKAGED)]
+    aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
+    told = [f'{key}={value}' for key, value in stage.parameters.items()]
+    options = ['--no-execute-changeset'] if review else ['--no-fail-on-empty-changeset']
+    upload = ['--s3-bucket', bucket, '--s3-prefix', stage.stack]  # templates above 51,200 bytes come from S3
+    capabilities = ['--capabilities', 'CAPABILITY_IAM', 'CAPABILITY_AUTO_EXPAND']
+    command = ['cloudformation', 'deploy', '--template-file', str(PACKAGED), '--stack-name', stage.stack]
+    said = aws.run(*command, *upload, *capabilities, *options, '--parameter-overrides', *told, secret=len(told))
+    print(said)
+    if not review:
+        query = 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
+        print(aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, '--query', query,
+                      '--output', 'text'))  # fmt: skip
+
+
+def artefacts(stage: Stage, account: str, aws: Aws) -> str:
+    """The bucket that holds what is deployed, made when it is not there."""
+    bucket = f'cinderless-artefacts-{account}-{stage.region}'
+    if aws.succeeds('s3api', 'head-bucket', '--bucket', bucket):
+        return bucket
+    aws.run('s3', 'mb', f's3://{bucket}')
+    closed = 'BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true'
+    block = ['--bucket', bucket, '--public-access-block-configuration', closed]
+    aws.run('s3api', 'put-public-access-block', *block)
+    return bucket
+
+
+def program() -> str:
+    """The AWS CLI of the environment this runs in, else of the PATH."""
+    beside = Path(sys.executable).with_name('aws')
+    found = str(beside) if beside.exists() else shutil.which('aws')
+    if found is None:
+        raise Refused('the AWS CLI is not there; make setup installs it')
+    return found
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog='python -m infra.deploy', description='Deploy one stage.')
+    parser.add_argument('stage', nargs='?', default='', help='deploy/<stage>.yaml')
+    parser.add_argument('--profile', help='a profile of the AWS CLI; without one, its own rules')
+    parser.add_argument('--review', action='store_true', help='make the change set and leave it')
+    options = parser.parse_args(words)
+    try:
+        if not options.stage:
+            raise Refused('say what to deploy: make deploy STAGE=... PROFILE=...')
+        stage = load(options.stage)
+        aws = Aws(program(), stage.region, options.profile or None)
+        package.main()
+        deploy(stage, aws, review=options.review)
+    except Refused as refused:
+        print(f'not deployed: {refused}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""One request's story, from logs and executions."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from infra import history
+
+ARN = 'arn:aws:states:us-east-1:123456789012:execution:cinderless-create_volume:create-1-2'
+
+
+def at(second: int) -> datetime.datetime:
+    return datetime.datetime(2026, 11, 22, 5, 0, second, tzinfo=datetime.UTC)
+
+
+class States:
+    """A Step Functions client that knows one execution."""
+
+    def get_paginator(self, name: str) -> States:
+        assert name == 'get_execution_history'
+        return self
+
+    def paginate(self, **asked: str) -> list[dict[str, Any]]:
+        assert asked == {'executionArn': ARN}
+        return [
+            {
+                'events': [
+                    {'timestamp': at(3), 'type': 'ExecutionStarted'},
+                    {'timestamp': at(3), 'type': 'TaskStateEntered', 'stateEnteredEventDetails': {'name': 'Provision'}},
+                    {'timestamp': at(4), 'type': 'LambdaFunctionScheduled'},
+                ]
+            },
+            {
+                'events': [
+                    {
+                        'timestamp': at(5),
+                        'type': 'LambdaFunctionFailed',
+                        'lambdaFunctionFailedEventDetails': {'error': 'BackendFull', 'cause': 'no room'},
+                    },
+                ]
+            },
+        ]
+
+
+def line(second: int, message: str, **facts: str) -> dict[str, Any]:
+    return {'timestamp': f'2026-11-22T05:00:0{second}.000Z', 'level': 'INFO', 'message': message, **facts}
+
+
+def test_logs_and_executions_make_one_story_oldest_first() -> None:
+    lines = [
+        line(6, 'given up', function='reconcile', level='ERROR'),
+        line(2, f'create of volume v started as {ARN}', function='start_workflow'),
+        line(1, 'POST /v3/p/volumes answered 202', function='api'),
+    ]
+    told = [(event.who, event.what.split(' started as')[0]) for event in history.story(lines, States())]
+    assert told == [
+        ('api', 'POST /v3/p/volumes answered 202'),
+        ('start_workflow', 'create of volume v'),
+        ('create_volume', 'ExecutionStarted'),
+        ('create_volume', 'enters Provision'),
+        ('create_volume', 'LambdaFunctionFailed error=BackendFull cause=no room'),
+        ('reconcile', 'ERROR given up'),
+    ]
+
+
+def test_a_file_is_searched_for_the_request(tmp_path: Path) -> None:
+    path = tmp_path / 'log.jsonl'
+    path.write_text(''.join(json.dumps(line(1, 'x', request_id=id)) + '\n' for id in ('req-1', 'req-2')))
+    assert [found['request_id'] for found in history.from_file('req-2', path)] == ['req-2']
+
+
+class Logs:
+    """CloudWatch Logs with one line in one group."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def get_paginator(self, name: str) -> Logs:
+        assert name == 'filter_log_events'
+        return self
+
+    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+        self.asked.append(asked)
+        found = asked['logGroupName'].endswith('-api')
+        return [{'events': [{'message': json.dumps(line(1, 'hello'))}] if found else []}]
+
+
+def test_cloudwatch_is_asked_for_each_function() -> None:
+    logs = Logs()
+    assert [found['message'] for found in history.from_cloudwatch('req-1', 'mine', 1, logs)] == ['hello']
+    assert {asked['logGroupName'] for asked in logs.asked} == {
+        f'/aws/lambda/mine-{function}' for function in history.FUNCTIONS
+    }
+    assert logs.asked[0]['filterPattern'] == '{ $.request_id = "req-1" }'
