@@ -65,12 +65,16 @@ def recorded(folder: Path = RECORDS) -> set[Call]:
 
 
 def allowed(template: dict[str, Any]) -> set[Permission]:
-    """What the roles of the template allow, conditional policies included."""
+    """What the roles of the template allow.
+
+    Conditional policies are included, and statements that only a deployer's parameter adds are left out.
+    """
     scope = scope_of(template)
     return {
         Permission(function, action, pattern)
         for function, role in ROLES.items()
         for statement in _statements(template, role)
+        if 'Action' in statement
         for action in _list(statement['Action'])
         for pattern in _list(scope.resolve(statement['Resource']))
     }

@@ -1,0 +1,140 @@
+"""docs/cost.md: recorded calls at list price."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+#: {operation: {what: how many}}, counted by tests/workflows/test_budgets.py.
+CALLS = Path(__file__).with_name('calls.json')
+
+#: Dollars each, us-east-1 list price of November 2026, no free tier.
+PRICES = {
+    'request': 3.50e-6,  # API Gateway, REST
+    'invoke': 0.20e-6,
+    'gb_second': 1.66667e-5,  # Lambda on x86
+    'write': 0.625e-6,  # DynamoDB, on demand
+    'read': 0.125e-6,
+    'message': 0.40e-6,  # SQS, each of send, receive, delete
+    'transition': 2.5e-5,  # Step Functions, Standard
+    'put': 5e-6,  # S3
+    'get': 4e-7,
+    'log_gb': 0.50,
+}
+
+#: Seconds that one invoke of a function takes, warm, as the local cloud measures them; and its memory in GB.
+SECONDS = {'api': 0.03, 'task': 0.06, 'start': 0.03}
+MEMORY = {'api': 1.0, 'task': 1.0, 'start': 0.5}
+
+#: Bytes of a function's log for one invoke: Lambda's own three lines, and ours.
+LOGGED = 900
+
+#: A backup's data, per GiB: objects of 32 MiB at half their size after compression, and Lambda at 100 MB/s with 3.5 GB.
+PUTS_PER_GIB, GETS_PER_GIB, SECONDS_PER_GIB, WORKER_GB = 16, 16, 10.7, 3.455
+
+#: Dollars a month of a stack that nobody uses.
+IDLE = {
+    'KMS key': 1.00,
+    'Secrets Manager, 2 secrets': 0.80,
+    'CloudWatch alarms, 7': 0.70,
+    "SQS, the mapping's polling (5 pollers, 20 s each)": 0.26,
+    'reconcile each minute, report_pools every five: Lambda, DynamoDB, logs': 0.25,
+    'DynamoDB storage and recovery, 100 MB': 0.05,
+}
+
+#: Three controllers for Cinder, from list prices: the same month.
+CINDER = {
+    'highly available: three m5.large, RDS Multi-AZ, three-node RabbitMQ, NLB, gp3': 1086,
+    'three m5.xlarge, everything on each': 467,
+}
+
+PAGE = """# Cost
+
+AWS calls of each operation, counted in a test ([`test_budgets.py`](../tests/workflows/test_budgets.py), which also
+holds them to a budget), and what they cost at the list price of us-east-1 in November 2026 without the free tier.
+Generated: `make docs`.
+
+| operation | DynamoDB calls | writes | reads | queue | start | tasks | transitions | backend | dollars per million |
+|---|---|---|---|---|---|---|---|---|---|
+{rows}
+
+Writes and reads are units for items of up to 1 KiB; an index that an item enters or leaves costs one write more, which
+is not counted. Lambda's time is assumed: {api:.0f} ms for the API, {task:.0f} ms for a task; a backend that takes longer
+costs Lambda's time ($0.06 an hour with 1 GB). An external Keystone adds one call to validate a token, kept for 5 min.
+API Gateway, logs, and the poller's receive and delete are in the dollars.
+
+## Per GiB of data
+
+| | dollars |
+|---|---|
+| backup, moved over iSCSI | {backup:.4f} |
+| restore, moved over iSCSI | {restore:.4f} |
+| kept in S3 Standard, a month, at 2:1 | {kept:.4f} |
+
+A backup of EBS reads its blocks through EBS direct: $0.0061 per GiB more ($0.003 per 1,000 blocks of 512 KiB).
+
+## A month that nobody uses
+
+| | dollars |
+|---|---|
+{idle}
+| **together** | **{total:.2f}** |
+
+The same month of Cinder's own services:
+
+| | dollars |
+|---|---|
+| {ha_what} | {ha} |
+| {small_what} | {small} |
+
+What a deployment adds by choice: NAT gateway $33, an interface endpoint $7.30 per zone, X-Ray $5 per million traces,
+each custom metric that reports $0.30 (there are four).
+"""
+
+
+def dollars(count: Mapping[str, int]) -> float:
+    """What one run of an operation costs."""
+    starts = count.get('states', 0)
+    invokes = {'api': 1, 'task': count.get('tasks', 0) + count.get('lambda', 0), 'start': starts}
+    total = PRICES['request'] + PRICES['write'] * count.get('writes', 0) + PRICES['read'] * count.get('reads', 0)
+    total += PRICES['message'] * 3 * count.get('sqs', 0) + PRICES['transition'] * count.get('transitions', 0)
+    for kind, number in invokes.items():
+        each = PRICES['invoke'] + PRICES['gb_second'] * SECONDS[kind] * MEMORY[kind]
+        total += number * (each + PRICES['log_gb'] * LOGGED / 1e9)
+    return total
+
+
+def per_gib(price: str, number: int) -> float:
+    """Moving one GiB: objects and Lambda's time."""
+    return PRICES[price] * number + PRICES['gb_second'] * SECONDS_PER_GIB * WORKER_GB
+
+
+def _row(name: str, count: Mapping[str, int]) -> str:
+    kinds = ('dynamodb', 'writes', 'reads', 'sqs', 'states', 'tasks', 'transitions', 'backend')
+    cells = ' | '.join(str(count.get(kind, 0)) for kind in kinds)
+    return f'| {name} | {cells} | {dollars(count) * 1e6:.0f} |'
+
+
+def _idle() -> Iterator[str]:
+    return (f'| {what} | {price:.2f} |' for what, price in IDLE.items())
+
+
+def page() -> str:
+    """docs/cost.md."""
+    counts = json.loads(CALLS.read_text())
+    (ha_what, ha), (small_what, small) = CINDER.items()
+    return PAGE.format(
+        rows='\n'.join(_row(name, counts[name]) for name in counts),
+        api=SECONDS['api'] * 1000,
+        task=SECONDS['task'] * 1000,
+        backup=per_gib('put', PUTS_PER_GIB),
+        restore=per_gib('get', GETS_PER_GIB),
+        kept=0.023 / 2,
+        idle='\n'.join(_idle()),
+        total=sum(IDLE.values()),
+        ha=ha,
+        ha_what=ha_what,
+        small=small,
+        small_what=small_what,
+    )

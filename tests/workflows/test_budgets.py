@@ -1,0 +1,177 @@
+"""What each operation calls: counted in the world, held to a budget, and kept for docs/cost.md.
+
+The counts in docs/calls.json are what docs/cost.md computes dollars from; ``make docs`` writes both anew. Reads and
+writes are DynamoDB's units for items of up to 1 KiB; a write to an index is counted where the item has its key.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pynamodb.connection import Connection
+
+from chalicelib.models import Volume
+from chalicelib.operations import attachments, backups, snapshots, volumes
+from docs.cost import CALLS
+from tests.backup_factories import create_backup
+from tests.chap import chap
+from tests.disks import Data
+from tests.factories import context, create_snapshot, create_volume, query
+from tests.world import World
+
+__all__ = ['chap']
+
+HOST = {'host': 'compute-1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip': '10.0.0.11', 'multipath': False}
+
+#: Operation -> the most AWS calls of its own on the happy path: DynamoDB, queue, start, invokes. What the poller
+#: and the machine do beside is no call of ours.
+BUDGETS = {
+    'create volume': 11,
+    'delete volume': 10,
+    'extend volume': 10,
+    'create snapshot': 8,
+    'delete snapshot': 8,
+    'attach': 7,
+    'attachment complete': 4,
+    'detach': 6,
+    'show volume': 2,
+    'list 100 volumes': 2,
+    'backup': 17,
+    'restore': 15,
+}
+
+#: Standard workflows bill each transition; the happy path of a volume's creation has four.
+MOST_TRANSITIONS = {'create volume': 5, 'delete volume': 4, 'extend volume': 4, 'create snapshot': 4}
+
+#: Caches that are read anew by age make a count differ a little from run to run.
+CHANCE = 2
+
+Count = dict[str, int]
+
+
+class Counter:
+    """Counts calls while it stands around the world."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    @contextlib.contextmanager
+    def around(self, name: str) -> Iterator[None]:
+        service = name.split()[0]
+        kind = service if service in ('sqs', 'states', 'lambda', 's3') else 'backend'
+        self.counts[kind] += 1
+        yield
+
+    def dynamodb(self, operation: str, asked: dict[str, Any]) -> None:
+        self.counts['dynamodb'] += 1
+        items = asked.get('TransactItems')
+        if items:
+            self.counts['writes'] += 2 * len(items)
+        elif operation in ('PutItem', 'UpdateItem', 'DeleteItem'):
+            self.counts['writes'] += 1
+        else:
+            self.counts['reads'] += 1
+
+
+@contextlib.contextmanager
+def counting(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
+    counter, call = Counter(), Connection._make_api_call
+
+    def around(connection: Connection, operation: str, asked: dict[str, Any], **facts: Any) -> Any:
+        counter.dynamodb(operation, asked)
+        return call(connection, operation, asked, **facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, '_make_api_call', around)
+        patch.setattr(world, 'around', counter.around)
+        yield counter
+
+
+def measured(world: World, monkeypatch: pytest.MonkeyPatch, request: Callable[[], Any]) -> Count:
+    """What a request and the work that follows from it call; a machine's task is an invoke of its own."""
+    with counting(world, monkeypatch) as counter:
+        request()
+        ran = world.settle()
+    tasks = sum(len([name for name in execution.path if name[:2] != 'Is']) for execution in ran)
+    transitions = sum(execution.transitions for execution in ran)
+    return {**counter.counts, 'tasks': tasks, 'transitions': transitions}
+
+
+def available(world: World) -> Volume:
+    made = create_volume(context(), 1)
+    world.settle()
+    return made.reload()
+
+
+@pytest.fixture
+def counts(chap: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Count]:
+    """Every operation once, on caches that are warm: what the second request of a process costs."""
+    world, found = chap, {}
+
+    def measure(name: str, request: Callable[[], Any]) -> None:
+        found[name] = measured(world, monkeypatch, request)
+
+    _volumes(world, measure)
+    _attachments(world, measure)
+    _data(world, monkeypatch, measure)
+    return found
+
+
+Measure = Callable[[str, Callable[[], Any]], None]
+
+
+def _volumes(world: World, measure: Measure) -> None:
+    volume = available(world)
+    measure('create volume', lambda: create_volume(context(), 1))
+    measure('extend volume', lambda: volumes.extend(context(), volume.id, 2))
+    measure('create snapshot', lambda: create_snapshot(context(), volume))
+    [snapshot] = snapshots.list_(context(), query())[0]
+    measure('delete snapshot', lambda: snapshots.delete(context(), snapshot.id))
+    measure('show volume', lambda: volumes.get(context(), volume.id))
+    measure('list 100 volumes', lambda: volumes.list_(context(), query(limit=100)))
+    measure('delete volume', lambda: volumes.delete(context(), volume.id))
+
+
+def _attachments(world: World, measure: Measure) -> None:
+    made: list[Any] = []
+    volume = available(world)
+    facts: dict[str, Any] = {'volume_id': volume.id, 'instance_id': 'server', 'connector': HOST, 'mode': 'rw'}
+    measure('attach', lambda: made.append(attachments.create(context(), **facts)))
+    measure('attachment complete', lambda: attachments.complete(context(), made[0].id))
+    measure('detach', lambda: attachments.delete(context(), made[0].id))
+
+
+def _data(world: World, monkeypatch: pytest.MonkeyPatch, measure: Measure) -> None:
+    data = Data(world, monkeypatch)
+    volume = available(world)
+    data.of(volume)
+    made: list[Any] = []
+    measure('backup', lambda: made.append(create_backup(context(), volume)))
+    measure('restore', lambda: backups.restore(context(), made[0].id, volume_id=volume.id, name=None))
+
+
+def test_every_operation_keeps_its_budget_and_the_document_tells_the_truth(counts: dict[str, Count]) -> None:
+    calls = {
+        name: sum(count.get(kind, 0) for kind in ('dynamodb', 'sqs', 'states', 'lambda'))
+        for name, count in counts.items()
+    }
+    assert {name: number for name, number in calls.items() if number > BUDGETS[name]} == {}
+    for name, most in MOST_TRANSITIONS.items():
+        assert counts[name]['transitions'] <= most, name
+    if os.environ.get('WRITE_CALLS'):
+        CALLS.write_text(json.dumps(counts, indent=1, sort_keys=True) + '\n')
+    known: dict[str, Count] = json.loads(CALLS.read_text())
+    assert set(known) == set(counts)
+    assert [name for name in counts if _is_far(known[name], counts[name])] == [], (
+        'docs/calls.json is old: run make docs'
+    )
+
+
+def _is_far(one: Count, other: Count) -> bool:
+    return any(abs(one.get(kind, 0) - other.get(kind, 0)) > CHANCE for kind in {*one, *other})
