@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from chalicelib import errors, iscsi
 from chalicelib.device import BlockDevice
-from chalicelib.drivers.appliance_client import Client, Refused, fingerprint
+from chalicelib.drivers import pinning
+from chalicelib.drivers.appliance_client import Client, Refused
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -25,6 +26,7 @@ from chalicelib.drivers.base import (
     SnapshotRef,
     VolumeRef,
 )
+from chalicelib.drivers.connection import iscsi_target
 
 #: The agent's error codes as the contract's errors. 'busy' depends on the object; all others are BackendUnavailable.
 _FAILURES: Mapping[str, type[errors.CinderlessError]] = {
@@ -72,12 +74,14 @@ class ApplianceDriver(Driver):
         multiattach=True,
         manage=True,
         manage_snapshots=True,
+        path_accounts=True,
+        read_only_paths=True,
         zeroed_volumes=True,
     )
 
     def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
         super().__init__(backend, options)
-        pinned = _pin(backend, options)
+        pinned = pinning.pin(backend, options, "the agent's")
         self._client = Client(backend, options['url'], pinned, options['secret'])
 
     def check_for_setup_error(self) -> None:
@@ -218,7 +222,7 @@ class ApplianceDriver(Driver):
         user, secret = self._client.account(ref.name, export_id)
         return {
             'target_discovered': False,
-            **_portals(found),
+            **iscsi_target(found['portals'], found['iqn'], found['lun']),
             'auth_method': 'CHAP',
             'auth_username': user,
             'auth_password': secret,
@@ -259,32 +263,9 @@ class ApplianceDriver(Driver):
         return kind(backend=self.backend, reason=str(refused), missing=str(refused), size=size, **facts)
 
 
-def _pin(backend: str, options: Mapping[str, Any]) -> str:
-    """The certificate's fingerprint, from either option. Raises BackendMisconfigured."""
-    try:
-        given = options.get('fingerprint') or fingerprint(options.get('certificate') or '')
-    except ValueError as error:
-        reason = "give the agent's certificate, in PEM, as option certificate, or its SHA-256 as option fingerprint"
-        raise errors.BackendMisconfigured(backend=backend, reason=reason) from error
-    pinned = str(given).replace(':', '').lower()
-    if not re.fullmatch('[0-9a-f]{64}', pinned):
-        raise errors.BackendMisconfigured(backend=backend, reason=f'fingerprint {given!r} is no SHA-256')
-    return pinned
-
-
 def _capacity(pool: Mapping[str, Any]) -> dict[str, Any]:
     sizes = {'total': 'total_capacity_gb', 'free': 'free_capacity_gb', 'provisioned': 'provisioned_capacity_gb'}
     return {'pool_name': pool['name'], **{name: round(pool[f'{key}_bytes'] / GIB, 2) for key, name in sizes.items()}}
-
-
-def _portals(found: Mapping[str, Any]) -> dict[str, Any]:
-    """One portal, and with several the lists that os-brick zips."""
-    portals, iqn, lun = found['portals'], found['iqn'], found['lun']
-    one = {'target_portal': portals[0], 'target_iqn': iqn, 'target_lun': lun}
-    if len(portals) == 1:
-        return one
-    count = len(portals)
-    return {**one, 'target_portals': portals, 'target_iqns': [iqn] * count, 'target_luns': [lun] * count}
 
 
 def _gigabytes(found: Mapping[str, Any]) -> int:

@@ -6,12 +6,10 @@ answer is sent once more, as long as the time that a worker has allows it.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import json
 import secrets
-import ssl
 import string
 import time
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
+from chalicelib.drivers import pinning
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
 
 _SCHEME = 'Cinderless-HMAC-SHA256'
@@ -48,7 +47,7 @@ class Client:
     def __init__(self, backend: str, url: str, fingerprint: str, secret: str) -> None:
         """Raises BackendMisconfigured. Nothing is sent yet."""
         self._backend = backend
-        self._pool = _connections(*_split(backend, url), fingerprint)
+        self._pool = pinning.connections(*pinning.split(backend, url), fingerprint)
         shared = secret.strip().encode()
         self._request_key = _hmac(shared, 'cinderless appliance: requests')
         self._chap_key = _hmac(shared, 'cinderless appliance: CHAP')
@@ -108,26 +107,6 @@ class Client:
 
     def _misconfigured(self, reason: str) -> BackendMisconfigured:
         return BackendMisconfigured(backend=self._backend, reason=reason)
-
-
-def fingerprint(pem: str) -> str:
-    """SHA-256 of a certificate in hexadecimal digits. Raises ValueError."""
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-
-@functools.lru_cache(maxsize=32)
-def _connections(host: str, port: int, pinned: str) -> urllib3.HTTPSConnectionPool:
-    """Kept alive across drivers and invocations. The pin is all that counts: names and dates are not checked."""
-    return urllib3.HTTPSConnectionPool(
-        host, port, maxsize=8, block=False, cert_reqs='CERT_NONE', assert_fingerprint=pinned, assert_hostname=False
-    )
-
-
-def _split(backend: str, url: str) -> tuple[str, int]:
-    parts = urllib3.util.parse_url(url)
-    if parts.scheme != 'https' or not parts.host or not parts.port or parts.path not in (None, '', '/'):
-        raise BackendMisconfigured(backend=backend, reason=f'url {url!r} is not of the form https://host:port')
-    return parts.host, parts.port
 
 
 def _hmac(key: bytes, text: str) -> bytes:

@@ -119,6 +119,10 @@ class Capabilities:
     manage_snapshots: bool = False
     #: retype: some changes of a type are done in place.
     retype: bool = False
+    #: Each path has an account and sessions of its own; else the paths of one host to a volume are one to the backend.
+    path_accounts: bool = False
+    #: A host that was given a path in mode ro cannot write; else it keeps to access_mode by itself.
+    read_only_paths: bool = False
     #: A new volume surely reads as zeroes.
     zeroed_volumes: bool = False
 

@@ -24,6 +24,7 @@ from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import GIB, ConnectionInfo, Driver, SnapshotRef, VolumeRef
 from chalicelib.errors import (
     BackendFull,
+    CheckCondition,
     DeviceError,
     DeviceUnreachable,
     DriverError,
@@ -42,7 +43,7 @@ BLOCK = 4096
 RESTORE = '5e1f0000-0000-4000-8000-00000000e57e'
 
 #: A target may name the reason, or just hang up if there is nothing left to log in to.
-REFUSED = (LoginFailed, DeviceUnreachable)
+REFUSED: tuple[type[DeviceError], ...] = (LoginFailed, DeviceUnreachable)
 
 
 @dataclasses.dataclass
@@ -450,6 +451,10 @@ class IscsiContract(_Cleaned):
     HERE = 'iqn.2026-01.org.example:here'
     THERE = 'iqn.2026-01.org.example:there'
 
+    def refused(self, backend: Backend) -> tuple[type[DeviceError], ...]:
+        """A target that all volumes share lets a known host log in, and shows it no LUN."""
+        return REFUSED if backend.driver.capabilities.path_accounts else (*REFUSED, CheckCondition)
+
     def connect(
         self, backend: Backend, volume: VolumeRef, export_id: str = 'one', initiator: str = HERE
     ) -> ConnectionInfo:
@@ -465,8 +470,12 @@ class IscsiContract(_Cleaned):
         assert info['driver_volume_type'] == 'iscsi'
         assert data['target_discovered'] is False
         assert data['target_portal'].count(':') == 1
-        assert (data['target_lun'], data['volume_id']) == (1, volume.id)
-        assert data['target_iqn'] == f'iqn.2010-10.org.openstack:{volume.name}'
+        assert data['volume_id'] == volume.id
+        if backend.driver.capabilities.path_accounts:
+            assert data['target_lun'] == 1
+            assert data['target_iqn'] == f'iqn.2010-10.org.openstack:{volume.name}'
+        count = len(data.get('target_portals', [0]))
+        assert [len(data.get(name, [0])) for name in ('target_iqns', 'target_luns')] == [count, count]
         assert (data['auth_method'], len(data['auth_username']), len(data['auth_password'])) == ('CHAP', 20, 16)
         assert data['auth_password'].isalnum()
 
@@ -477,12 +486,13 @@ class IscsiContract(_Cleaned):
             assert self.connect(backend, volume) == first
             assert device.read(0, BLOCK) == bytes(BLOCK)
 
-    def test_each_path_has_a_secret_of_its_own(self, backend: Backend) -> None:
+    def test_each_path_or_host_has_a_secret_of_its_own(self, backend: Backend) -> None:
         volume, other = backend.volume(), backend.volume()
         infos = [self.connect(backend, volume), self.connect(backend, volume, 'two', self.THERE)]
         infos.append(self.connect(backend, other))
-        assert len({info['data']['auth_password'] for info in infos}) == 3
-        assert len({info['data']['auth_username'] for info in infos}) == 3
+        count = 3 if backend.driver.capabilities.path_accounts else 2
+        assert len({info['data']['auth_password'] for info in infos}) == count
+        assert len({info['data']['auth_username'] for info in infos}) == count
 
     def test_a_connector_without_an_initiator_is_refused(self, backend: Backend) -> None:
         volume = backend.volume()
@@ -506,15 +516,22 @@ class IscsiContract(_Cleaned):
         with pytest.raises(LoginFailed):
             self.login(info, **other)
 
-    def test_another_path_s_secret_does_not_open_another_volume(self, backend: Backend) -> None:
-        ours, theirs = self.connect(backend, backend.volume()), self.connect(backend, backend.volume())
+    @pytest.mark.parametrize('host', [HERE, THERE])
+    def test_another_path_s_secret_does_not_open_another_volume(self, backend: Backend, host: str) -> None:
+        if host == self.HERE and not backend.driver.capabilities.path_accounts:
+            pytest.skip('a host has one account')
+        ours = self.connect(backend, backend.volume())
+        theirs = self.connect(backend, backend.volume(), initiator=host)
+        account = {name: ours['data'][name] for name in ('auth_username', 'auth_password')}
         with pytest.raises(LoginFailed):
-            self.login(theirs, auth_username=ours['data']['auth_username'], auth_password=ours['data']['auth_password'])
+            self.login(theirs, host, **account)
 
     def test_a_read_only_path_cannot_write(self, backend: Backend) -> None:
         volume = backend.volume(data=b'a' * BLOCK)
         info = backend.driver.initialize_connection(volume, {'initiator': self.HERE}, 'one', 'ro')
         assert info['data']['access_mode'] == 'ro'
+        if not backend.driver.capabilities.read_only_paths:
+            return  # the host keeps to access_mode
         with self.login(info) as device, pytest.raises(DeviceError):
             device.write(0, b'b' * BLOCK)
         assert backend.read(volume, 0, BLOCK) == b'a' * BLOCK
@@ -528,13 +545,17 @@ class IscsiContract(_Cleaned):
             for gone in order:
                 backend.driver.terminate_connection(volume, f'path-{gone}')
                 info = paths.pop(gone)
-                with pytest.raises(REFUSED):
-                    self.login(info, hosts[gone])
+                own = backend.driver.capabilities.path_accounts
+                if own or hosts[gone] not in {hosts[kept] for kept in paths}:
+                    with pytest.raises(self.refused(backend)):
+                        self.login(info, hosts[gone])
                 for kept, path in paths.items():
                     self.login(path, hosts[kept]).close()
 
     @pytest.mark.parametrize('second', [THERE, HERE], ids=['another host', 'the same host'])
     def test_terminate_takes_away_exactly_one_path(self, backend: Backend, second: str) -> None:
+        if second == self.HERE and not backend.driver.capabilities.path_accounts:
+            pytest.skip('the paths of one host are one to the backend')
         volume = backend.volume(data=b'a' * BLOCK)
         gone, kept = self.connect(backend, volume), self.connect(backend, volume, 'two', second)
         with self.login(gone) as lost, self.login(kept, second) as device:
@@ -543,18 +564,29 @@ class IscsiContract(_Cleaned):
             assert device.read(0, BLOCK) == b'a' * BLOCK
             with pytest.raises(DeviceError):
                 lost.read(0, BLOCK)
-        with pytest.raises(REFUSED):
+        with pytest.raises(self.refused(backend)):
             self.login(gone)
         self.login(kept, second).close()
+
+    def test_a_host_keeps_its_volume_until_its_last_path_goes(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * BLOCK)
+        infos = [self.connect(backend, volume, name) for name in ('one', 'two')]
+        backend.driver.terminate_connection(volume, 'one')
+        with self.login(infos[1]) as device:
+            assert device.read(0, BLOCK) == b'a' * BLOCK
+        backend.driver.terminate_connection(volume, 'two')
+        for info in infos:
+            with pytest.raises(self.refused(backend)):
+                self.login(info)
 
     def test_terminate_without_a_path_takes_all_away(self, backend: Backend) -> None:
         volume = backend.volume()
         here, there = self.connect(backend, volume), self.connect(backend, volume, 'two', self.THERE)
         for _ in range(2):
             backend.driver.terminate_connection(volume, None)
-        with pytest.raises(REFUSED):
+        with pytest.raises(self.refused(backend)):
             self.login(here)
-        with pytest.raises(REFUSED):
+        with pytest.raises(self.refused(backend)):
             self.login(there, self.THERE)
 
     def test_both_hosts_of_a_shared_volume_see_each_other_s_writes(self, backend: Backend) -> None:
@@ -586,7 +618,7 @@ class IscsiContract(_Cleaned):
         volume = backend.volume()
         info = self.connect(backend, volume)
         backend.driver.delete_volume(volume)
-        with pytest.raises(REFUSED):
+        with pytest.raises(self.refused(backend)):
             self.login(info)
 
     def test_a_path_to_nothing_is_refused(self, backend: Backend) -> None:

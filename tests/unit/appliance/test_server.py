@@ -15,7 +15,8 @@ from appliance import certificate, server
 from appliance.keys import Keys
 from appliance.server import Server, tls_context
 from appliance.signing import Verifier
-from chalicelib.drivers.appliance_client import Client, Refused, fingerprint
+from chalicelib.drivers.appliance_client import Client, Refused
+from chalicelib.drivers.pinning import fingerprint
 from chalicelib.errors import BackendMisconfigured
 from tests.unit.appliance.rig import GIB, SECRET, Rig
 from tests.unit.appliance.rig import VOLUME as KEY

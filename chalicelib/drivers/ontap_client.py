@@ -1,0 +1,200 @@
+"""ONTAP's REST API: requests within a verb's budget of time, pages, jobs, refusals.
+
+Every request may be repeated: what was made before its answer was lost is refused as existing, and callers take that
+for made. So a request that got no intelligible answer is sent again, as long as the verb has time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from chalicelib.drivers import pinning
+from chalicelib.errors import BackendMisconfigured, BackendUnavailable
+
+#: A record as ONTAP gives it, or the body of a request.
+Record = dict[str, Any]
+
+#: Seconds: for a connection, for one attempt, and for all the requests of a verb that somebody waits for.
+CONNECT = 3.0
+ATTEMPT = 12.0
+BUDGET = 24.0
+
+#: Seconds before a request is sent again; how many there are is how often it is.
+PAUSES = (0.2, 1.0)
+
+#: Seconds that an attempt needs at least to be worth it, and the longest pause between questions about a job.
+_WORTHWHILE = 2.0
+_POLL = 1.0
+
+_UNAUTHORIZED, _FORBIDDEN, _ACCEPTED = 401, 403, 202
+_RUNNING = ('queued', 'running', 'paused')
+
+
+class Refused(Exception):
+    """ONTAP answered, and it is no. ``code`` as in NetApp's tables; ``target`` is the field that it is about."""
+
+    def __init__(self, status: int, code: str, message: str, target: str = '') -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.target = target
+
+
+class Client:
+    """One SVM by one account. Of one thread."""
+
+    def __init__(self, backend: str, url: str, pinned: str, account: tuple[str, str], svm: str) -> None:
+        """Raises BackendMisconfigured. Nothing is sent yet."""
+        self._backend = backend
+        self._pool = pinning.connections(*pinning.split(backend, url, default_port=443), pinned)
+        self._headers = {
+            **urllib3.make_headers(basic_auth=':'.join(account)),
+            'Accept': 'application/hal+json',
+            'Content-Type': 'application/json',
+        }
+        self.svm = svm
+        self._deadline: float | None = None
+
+    @contextlib.contextmanager
+    def budget(self, seconds: float) -> Iterator[None]:
+        """All requests within take so long at most; one budget within another changes nothing."""
+        if self._deadline is not None:
+            yield
+            return
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def left(self) -> float:
+        """Seconds of the budget in force, or of a new one."""
+        return BUDGET if self._deadline is None else self._deadline - time.monotonic()
+
+    def list(self, path: str, **query: str) -> list[Record]:
+        """All records of a collection in our SVM that fit the query, page by page."""
+        found: list[Record] = []
+        target: str | None = _target(path, {'svm.name': self.svm, **query})
+        while target:
+            page = self._send('GET', target)
+            found += page.get('records', [])
+            target = page.get('_links', {}).get('next', {}).get('href')
+        return found
+
+    def first(self, path: str, **query: str) -> Record | None:
+        """The record that fits the query, if there is one."""
+        return next(iter(self.list(path, **query)), None)
+
+    def make(self, path: str, body: Record, **query: str) -> Record:
+        """POST in our SVM; the record made, or {} where a job made it."""
+        answer = self._send('POST', _target(path, {'return_records': 'true', **query}), {**_svm(self.svm), **body})
+        return next(iter(answer.get('records', [])), {})
+
+    def change(self, path: str, body: Record) -> None:
+        self._send('PATCH', _target(path, {}), body)
+
+    def remove(self, path: str, **query: str) -> None:
+        self._send('DELETE', _target(path, query))
+
+    def unavailable(self, reason: str) -> BackendUnavailable:
+        return BackendUnavailable(backend=self._backend, reason=reason)
+
+    def _send(self, method: str, target: str, body: Record | None = None) -> Record:
+        with self.budget(BUDGET):
+            answer = self._persist(method, target, json.dumps(body) if body is not None else None)
+            if 'job' in answer:
+                self._await(str(answer['job']['uuid']))
+            return answer
+
+    def _persist(self, method: str, target: str, body: str | None) -> Record:
+        for pause in PAUSES:
+            try:
+                return self._attempt(method, target, body)
+            except BackendUnavailable:
+                if self.left() < pause + _WORTHWHILE:
+                    raise
+                time.sleep(pause)
+        return self._attempt(method, target, body)
+
+    def _attempt(self, method: str, target: str, body: str | None) -> Record:
+        seconds = min(ATTEMPT, self.left())
+        if seconds <= 0:
+            raise self.unavailable(f'{self._address} takes too long')
+        timeout = urllib3.Timeout(connect=min(CONNECT, seconds), read=seconds)
+        try:
+            response = self._pool.request(
+                method, target, body=body, headers=self._headers, timeout=timeout, retries=False
+            )
+        except HTTPError as error:
+            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # all that urllib3 tells them apart by
+                raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
+            raise self.unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
+        return self._document(response.status, response.data)
+
+    def _document(self, status: int, data: bytes) -> Record:
+        """What was answered. Raises Refused; a failure of the server's own is as good as no answer."""
+        if status == _UNAUTHORIZED:
+            raise self._misconfigured(f'{self._address} refuses the account: check username and password')
+        try:
+            document = json.loads(data) if data else {}
+            if status < 400 and isinstance(document, dict):
+                return document
+            refused = _refusal(status, document['error'])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self.unavailable(f'{self._address} answers status {status} with no JSON of ONTAP') from error
+        if status == _FORBIDDEN:
+            raise self._misconfigured(f'the account may not do what is needed: {refused}')
+        if status in (429, 502, 503, 504):
+            raise self.unavailable(f'{self._address} is busy: {refused}')
+        raise refused
+
+    def _await(self, job: str) -> None:
+        """See a job to its end. Its record is deleted some minutes later: then callers look at what it was to do."""
+        pause = 0.05
+        while True:
+            try:
+                found = self._persist(
+                    'GET', _target(f'/cluster/jobs/{job}', {'fields': 'state,error,code,message'}), None
+                )
+            except Refused as refused:
+                if refused.status == 404:
+                    return
+                raise
+            if found.get('state') not in _RUNNING:
+                break
+            if self.left() < pause + _WORTHWHILE:
+                raise self.unavailable(f'job {job} goes on for too long')
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL)
+        if found.get('state') != 'success':
+            problem = found.get('error') or {'code': found.get('code', 0), 'message': found.get('message', 'failed')}
+            raise _refusal(500, problem)
+
+    @property
+    def _address(self) -> str:
+        return f'ONTAP at {self._pool.host}:{self._pool.port}'
+
+    def _misconfigured(self, reason: str) -> BackendMisconfigured:
+        return BackendMisconfigured(backend=self._backend, reason=reason)
+
+
+def _refusal(status: int, problem: Mapping[str, Any]) -> Refused:
+    return Refused(status, str(problem['code']), str(problem['message']), str(problem.get('target', '')))
+
+
+def _svm(name: str) -> Record:
+    return {'svm': {'name': name}}
+
+
+def _target(path: str, query: Mapping[str, str]) -> str:
+    """Commas, slashes, bars and stars keep their meaning in ONTAP's queries."""
+    text = urllib.parse.urlencode(query, safe='/,|*:')
+    return f'/api{urllib.parse.quote(path, safe="/:")}' + (f'?{text}' if text else '')

@@ -1,0 +1,105 @@
+"""LUNs of one SVM by their paths: found, made once, changed, copied, removed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from chalicelib.drivers.ontap_client import Client, Record, Refused
+
+Result = TypeVar('Result')
+
+LUNS = '/storage/luns'
+
+#: What is always asked of a LUN.
+_FIELDS = 'name,svm.name,space.size,space.scsi_thin_provisioning_support_enabled,qos_policy.name,lun_maps,attributes'
+_STATE = 'copy.source.progress.state'
+
+_EXISTS = '5374242'
+GONE = ('5374875', '5374876')
+
+#: No table of NetApp's names the code of this.
+_BUSY = re.compile('busy', re.IGNORECASE)
+
+_COPYING = ('preparing', 'replicating', 'paused')
+
+#: Seconds between looks at a copy, and between attempts to clone a LUN that is busy.
+LOOK = 1.0
+
+
+class Luns:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def find(self, path: str) -> Record | None:
+        return self._client.first(LUNS, name=path, fields=_FIELDS)
+
+    def find_by(self, **query: str) -> Record | None:
+        return self._client.first(LUNS, **query, fields=_FIELDS)
+
+    def list(self, fields: str, **query: str) -> list[Record]:
+        return self._client.list(LUNS, **query, fields=fields)
+
+    def make(self, path: str, body: Record) -> Record:
+        """A new LUN, or the one that has the path. Waits for a source that is busy being cloned."""
+        made = self.patiently(lambda: self._make(path, body)) or self.find(path)
+        if made is None:
+            raise self._client.unavailable(f'LUN {path} is not there after it was made')
+        return made
+
+    def change(self, lun: Record, body: Record) -> None:
+        self._client.change(f'{LUNS}/{lun["uuid"]}', body)
+
+    def overwrite(self, lun: Record, source: str) -> None:
+        """Make the LUN a clone of another: data and size are its, uuid, serial number and maps stay."""
+        self.patiently(lambda: self.change(lun, {'clone': {'source': {'name': source}}}))
+
+    def remove(self, lun: Record) -> None:
+        """With its maps; a missing one is success."""
+        try:
+            self._client.remove(f'{LUNS}/{lun["uuid"]}', allow_delete_while_mapped='true')
+        except Refused as refused:
+            if refused.code not in GONE:
+                raise
+
+    def see_copied(self, path: str) -> Record:
+        """Wait for a copy; the LUN. One that goes on for too long is met again by a repeat."""
+        while True:
+            lun = self._client.first(LUNS, name=path, fields=f'{_FIELDS},{_STATE}')
+            if lun is None:
+                raise self._client.unavailable(f'the copy to {path} is gone')
+            state = lun.get('copy', {}).get('source', {}).get('progress', {}).get('state', 'complete')
+            if state == 'complete':
+                return lun
+            if state not in _COPYING or self._client.left() < 2 * LOOK:
+                raise self._client.unavailable(f'the copy to {path} is {state}')
+            time.sleep(LOOK)
+
+    def patiently(self, step: Callable[[], Result]) -> Result:
+        """A LUN that is being cloned is busy for a moment."""
+        while True:
+            try:
+                return step()
+            except Refused as refused:
+                if not _BUSY.search(str(refused)) or self._client.left() < 2 * LOOK:
+                    raise
+                time.sleep(LOOK)
+
+    def _make(self, path: str, body: Record) -> Record:
+        try:
+            return self._client.make(LUNS, {'name': path, **body})
+        except Refused as refused:
+            if refused.code != _EXISTS:
+                raise
+            return {}
+
+
+def base(lun: Record) -> str:
+    """The last part of its path."""
+    return str(lun['name']).rpartition('/')[2]
+
+
+def flexvol(lun: Record) -> str:
+    return str(lun['name']).split('/')[2]

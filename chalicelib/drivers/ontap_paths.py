@@ -1,0 +1,252 @@
+"""Who may reach a LUN: ONTAP shows an SVM's one target to every initiator, and to each the LUNs mapped to its igroup.
+
+* A host has one igroup and one CHAP account for all its volumes; both stay when its last volume goes. Which exports of
+  a LUN a host has is noted in the LUN's attributes, so that the map goes with the last of them. A clone inherits its
+  source's attributes: a note counts only on the LUN that it names.
+* The service's own workers have an initiator, an igroup and an account per path, which go with the path.
+* An account comes before the igroup and the igroup before the map, so that a map found says that all is there.
+* Numbers are derived from the LUN, not the lowest free one: a host that missed a detach does not find another
+  volume's data under the number it knew (OSSA-2023-003).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import string
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from chalicelib.drivers.ontap_client import Client, Record, Refused
+from chalicelib.errors import InvalidConnector
+
+_LETTERS = string.ascii_letters + string.digits
+
+#: iqn, eui or naa names, as initiators have them (RFC 3720, section 3.2.6); lower case is their one form.
+_INITIATOR = re.compile(r'iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:[a-z0-9.:-]+)?|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16,32}')
+_LONGEST_INITIATOR = 223
+
+_WORKER = 'iqn.2010-10.org.openstack:cinderless-'
+_HOSTS, _WORKERS = 'cinderless-host-', 'cinderless-path-'
+_NOTE = 'cinderless-export-'
+
+#: Codes of NetApp's tables: what exists already, what is gone, and names that are none.
+_MAPPED, _HAS_ACCOUNT, _NOTED = '1254207', '5374142', '5374930'
+_NO_IGROUP = ('5374852', '5374878')
+_NO_MAP, _NO_ACCOUNT, _NO_NOTE, _IGROUP_EXISTS = '5374922', '5374895', '5374931', '5374023'
+
+_NUMBERS = 4095
+_TRIES = 8
+
+#: Seconds that the SVM's target and portals are taken as known.
+_FRESH = 300.0
+
+IGROUPS = '/protocols/san/igroups'
+MAPS = '/protocols/san/lun-maps'
+CREDENTIALS = '/protocols/san/iscsi/credentials'
+SESSIONS = '/protocols/san/iscsi/sessions'
+
+
+class Target(NamedTuple):
+    """The SVM's iSCSI service."""
+
+    iqn: str
+    svm_uuid: str
+    addresses: list[str]
+
+
+class Initiator(NamedTuple):
+    """Who gets in, as which igroup."""
+
+    name: str
+    igroup: str
+
+
+def host(name: Any) -> Initiator:
+    """A connector's initiator. Raises InvalidConnector."""
+    if not name:
+        raise InvalidConnector(missing='initiator')
+    lower = str(name).lower()
+    if len(lower) > _LONGEST_INITIATOR or not _INITIATOR.fullmatch(lower):
+        raise InvalidConnector(missing=f'initiator: {str(name)[:60]!r} is no iSCSI name')
+    return Initiator(lower, _HOSTS + _digest(lower))
+
+
+def worker(object_name: str, export_id: str) -> Initiator:
+    """The service's own initiator of one path."""
+    digest = _digest(f'{object_name}\n{export_id}')
+    return Initiator(_WORKER + digest, _WORKERS + digest)
+
+
+class Paths:
+    """What drivers of one SVM do for paths. ``secret`` is what all CHAP secrets are derived from."""
+
+    def __init__(self, client: Client, secret: str) -> None:
+        self._client = client
+        self._key = secret.strip().encode()
+        self._known: tuple[float, Target] | None = None
+
+    def target(self) -> Target | None:
+        """The iSCSI service and its portals, disabled ones only if there are no others; None without a service."""
+        if self._known and time.monotonic() < self._known[0]:
+            return self._known[1]
+        service = self._client.first('/protocols/san/iscsi/services', fields='enabled,target.name')
+        lifs = self._client.list('/network/ip/interfaces', services='data_iscsi', fields='ip.address,enabled')
+        addresses = [lif['ip']['address'] for lif in lifs if lif['enabled']] or [lif['ip']['address'] for lif in lifs]
+        if service is None or not service.get('enabled') or not addresses:
+            return None
+        target = Target(service['target']['name'], service['svm']['uuid'], addresses)
+        self._known = (time.monotonic() + _FRESH, target)
+        return target
+
+    def account(self, initiator: str) -> tuple[str, str]:
+        """CHAP user (20 characters) and secret (16): the same each time, and stored nowhere but at ONTAP."""
+        return self._letters(f'user\n{initiator}', 20), self._letters(f'secret\n{initiator}', 16)
+
+    def note(self, lun: Record, export_id: str, initiator: str) -> None:
+        """Remember that the initiator has this export of the LUN. A note of the LUN's source is overwritten."""
+        notes, name, value = _notes(lun), _NOTE + export_id, f'{lun["uuid"]} {initiator}'
+        if notes.get(export_id) == initiator:
+            return
+        path = f'/storage/luns/{lun["uuid"]}/attributes'
+        try:
+            self._client.make(path, {'name': name, 'value': value})
+        except Refused as refused:
+            if refused.code != _NOTED:
+                raise
+            self._client.change(f'{path}/{name}', {'value': value})
+
+    def exports(self, lun: Record) -> Mapping[str, str]:
+        """Export id -> initiator, of hosts."""
+        return _notes(lun)
+
+    def admit(self, lun: Record, initiator: Initiator, target: Target) -> int:
+        """Map the LUN to the initiator; return its number there. It takes one request if the host is known."""
+        for entry in lun.get('lun_maps', []):
+            if entry['igroup']['name'] == initiator.igroup:
+                return int(entry['logical_unit_number'])
+        if initiator.igroup.startswith(_HOSTS):
+            try:
+                return self._map(lun, initiator.igroup)
+            except Refused as refused:
+                if refused.code not in _NO_IGROUP:
+                    raise
+        self._introduce(initiator, target)
+        return self._map(lun, initiator.igroup)
+
+    def expel(self, lun: Record, igroup: str) -> None:
+        """Take the map away; its sessions find nothing there from now on. A missing one is success."""
+        for entry in lun.get('lun_maps', []):
+            if entry['igroup']['name'] == igroup:
+                self._forgive(f'{MAPS}/{lun["uuid"]}/{entry["igroup"]["uuid"]}', _NO_MAP, *_NO_IGROUP)
+
+    def forget(self, lun: Record, export_id: str) -> None:
+        """Take a note away. A missing one is success."""
+        self._forgive(f'/storage/luns/{lun["uuid"]}/attributes/{_NOTE}{export_id}', _NO_NOTE)
+
+    def dismiss(self, initiator: Initiator, target: Target) -> None:
+        """Remove a worker's igroup, map and account. What is missing is success."""
+        found = self._client.first(IGROUPS, name=initiator.igroup)
+        if found:
+            self._forgive(f'{IGROUPS}/{found["uuid"]}', *_NO_IGROUP, allow_delete_while_mapped='true')
+        self._forgive(f'{CREDENTIALS}/{target.svm_uuid}/{initiator.name}', _NO_ACCOUNT)
+
+    def workers(self, lun: Record) -> Iterator[Initiator]:
+        """The workers that the LUN is mapped to."""
+        for igroup in _igroups(lun):
+            if igroup.startswith(_WORKERS):
+                yield Initiator(_WORKER + igroup.removeprefix(_WORKERS), igroup)
+
+    def hosts(self, lun: Record) -> list[str]:
+        """The igroups of hosts that the LUN is mapped to."""
+        return [igroup for igroup in _igroups(lun) if igroup.startswith(_HOSTS)]
+
+    def user(self, lun: Record) -> str | None:
+        """An initiator that the LUN is mapped to and that has a session, if there is one.
+
+        ONTAP does not tell which of a host's LUNs are open: one that is mapped to a host that is logged in counts.
+        """
+        igroups = _igroups(lun)
+        if not igroups:
+            return None
+        query = {'igroups.name': '|'.join(igroups), 'fields': 'initiator.name'}
+        session = self._client.first(SESSIONS, **query)
+        return str(session['initiator']['name']) if session else None
+
+    def _introduce(self, initiator: Initiator, target: Target) -> None:
+        user, secret = self.account(initiator.name)
+        body = {'authentication_type': 'chap', 'chap': {'inbound': {'user': user, 'password': secret}}}
+        try:
+            self._client.make(CREDENTIALS, {'initiator': initiator.name, **body})
+        except Refused as refused:
+            if refused.code != _HAS_ACCOUNT:
+                raise
+            self._client.change(f'{CREDENTIALS}/{target.svm_uuid}/{initiator.name}', body)
+        members = [{'name': initiator.name}]
+        group = {'name': initiator.igroup, 'protocol': 'iscsi', 'os_type': 'linux', 'initiators': members}
+        try:
+            self._client.make(IGROUPS, group)
+        except Refused as refused:
+            if refused.code != _IGROUP_EXISTS:
+                raise
+
+    def _map(self, lun: Record, igroup: str) -> int:
+        """Under the first of some numbers that is free, else under one of ONTAP's choice.
+
+        No table of NetApp's names the refusal of a number that is taken, so every other one counts as that.
+        """
+        first = int(_digest(lun['uuid']), 16)
+        body: Record = {'lun': {'name': lun['name']}, 'igroup': {'name': igroup}}
+        for attempt in range(_TRIES):
+            number = 1 + (first + attempt) % _NUMBERS
+            try:
+                self._client.make(MAPS, {**body, 'logical_unit_number': number})
+                return number
+            except Refused as refused:
+                if refused.code == _MAPPED:
+                    return self._number(lun, igroup)
+                if refused.status == 404:
+                    raise
+        return int(self._client.make(MAPS, body)['logical_unit_number'])
+
+    def _number(self, lun: Record, igroup: str) -> int:
+        query = {'lun.uuid': lun['uuid'], 'igroup.name': igroup, 'fields': 'logical_unit_number'}
+        found = self._client.first(MAPS, **query)
+        if found is None:
+            raise self._client.unavailable(f'the map of {lun["name"]} came and went')
+        return int(found['logical_unit_number'])
+
+    def _forgive(self, path: str, *codes: str, **query: str) -> None:
+        """DELETE what may be gone."""
+        try:
+            self._client.remove(path, **query)
+        except Refused as refused:
+            if refused.code not in codes:
+                raise
+
+    def _letters(self, text: str, length: int) -> str:
+        number = int.from_bytes(hmac.new(self._key, text.encode(), hashlib.sha256).digest(), 'big')
+        characters = []
+        for _ in range(length):
+            number, digit = divmod(number, len(_LETTERS))
+            characters.append(_LETTERS[digit])
+        return ''.join(characters)
+
+
+def _notes(lun: Record) -> dict[str, str]:
+    notes = {}
+    for attribute in lun.get('attributes', []):
+        owner, _, initiator = attribute['value'].partition(' ')
+        if attribute['name'].startswith(_NOTE) and owner == lun['uuid']:
+            notes[attribute['name'].removeprefix(_NOTE)] = initiator
+    return notes
+
+
+def _igroups(lun: Record) -> list[str]:
+    return [str(entry['igroup']['name']) for entry in lun.get('lun_maps', [])]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

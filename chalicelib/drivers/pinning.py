@@ -1,0 +1,52 @@
+"""HTTPS to a storage system whose certificate is pinned: most sign their own, so a name proves nothing."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import urllib3
+
+from chalicelib.errors import BackendMisconfigured
+
+
+def pin(backend: str, options: Mapping[str, Any], whose: str) -> str:
+    """The certificate's SHA-256 in hexadecimal digits, from option fingerprint or certificate.
+
+    Raises BackendMisconfigured that names the options.
+    """
+    try:
+        given = options.get('fingerprint') or fingerprint(options.get('certificate') or '')
+    except ValueError as error:
+        reason = f'give {whose} certificate, in PEM, as option certificate, or its SHA-256 as option fingerprint'
+        raise BackendMisconfigured(backend=backend, reason=reason) from error
+    pinned = str(given).replace(':', '').lower()
+    if not re.fullmatch('[0-9a-f]{64}', pinned):
+        raise BackendMisconfigured(backend=backend, reason=f'fingerprint {given!r} is no SHA-256')
+    return pinned
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of a certificate in hexadecimal digits. Raises ValueError."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def split(backend: str, url: str, default_port: int | None = None) -> tuple[str, int]:
+    """Host and port of ``https://host:port``. Raises BackendMisconfigured."""
+    parts = urllib3.util.parse_url(url)
+    port = parts.port or default_port
+    if parts.scheme != 'https' or not parts.host or not port or parts.path not in (None, '', '/'):
+        raise BackendMisconfigured(backend=backend, reason=f'url {url!r} is not of the form https://host:port')
+    return parts.host, port
+
+
+@functools.lru_cache(maxsize=32)
+def connections(host: str, port: int, pinned: str) -> urllib3.HTTPSConnectionPool:
+    """Kept alive across drivers and invocations. The pin is all that counts: names and dates are not checked."""
+    return urllib3.HTTPSConnectionPool(
+        host, port, maxsize=8, block=False, cert_reqs='CERT_NONE', assert_fingerprint=pinned, assert_hostname=False
+    )
