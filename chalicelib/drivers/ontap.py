@@ -89,7 +89,7 @@ class OntapDriver(Driver):
 
     def get_volume_stats(self) -> dict[str, Any]:
         with self._verb():
-            luns = self._luns.list('name,location.volume.name,space.size')
+            luns = self._luns.records('name,location.volume.name,space.size')
             pools = ontap_pools.report(self._client, self._pools(), luns, self._thick)
         return {
             'volume_backend_name': self.backend,
@@ -126,9 +126,10 @@ class OntapDriver(Driver):
             lun = self._require(volume)
             if lun['space']['size'] < new_size * GIB:
                 self._luns.change(lun, {'space': {'size': new_size * GIB}})
-            self._limit(lun, volume, new_size)
+            if volume.qos_specs:
+                self._limit(lun, volume, new_size)
 
-    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> None:
+    def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         """In place: uuid and serial number stay, the size becomes the snapshot's for a moment."""
         with self._verb(volume, volume.size):
             lun = self._require(volume)
@@ -137,6 +138,7 @@ class OntapDriver(Driver):
             self._luns.overwrite(lun, self._path(snapshot))
             if size > snapshot.size * GIB:
                 self._luns.change(lun, {'space': {'size': size}})
+            return {}
 
     def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
         """QoS and netapp:space_allocation change in place; what a FlexVol has or has not is the scheduler's matter."""
@@ -210,7 +212,7 @@ class OntapDriver(Driver):
 
     def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
         with self._verb():
-            found = self._luns.list('name,space.size,status.mapped', **{'location.volume.name': pool})
+            found = self._luns.records('name,space.size,status.mapped', **{'location.volume.name': pool})
         return [_manageable(lun) for lun in found if not base(lun).startswith('snapshot-')]
 
     def unmanage(self, volume: VolumeRef) -> None:
@@ -222,7 +224,7 @@ class OntapDriver(Driver):
     def list_objects(self) -> list[str]:
         with self._verb():
             ours = {one['name'] for one in self._pools()}
-            found = self._luns.list('name', name='/vol/*/volume-*|/vol/*/snapshot-*')
+            found = self._luns.records('name', name='/vol/*/volume-*|/vol/*/snapshot-*')
         return [base(lun) for lun in found if flexvol(lun) in ours]
 
     @property
@@ -300,12 +302,11 @@ class OntapDriver(Driver):
             raise busy(id=ref.id, reason=f'it is mapped to {user}, which is logged in: detach it there first')
 
     def _limit(self, lun: Record, volume: VolumeRef, size: int) -> None:
-        """Give the LUN the QoS policy that the volume's type and size ask for; remove one that it had of its own."""
+        """Give the LUN the QoS policy that the volume's type and size ask for; remove those that it had of its own."""
         before, after = lun.get('qos_policy', {}).get('name', ''), ontap_qos.ensure(self._client, volume, size) or ''
         if before != after:
             self._luns.change(lun, {'qos_policy': {'name': after}})
-        if before != after and ontap_qos.is_own(volume, before):
-            ontap_qos.clean(self._client, volume, but=after)
+        ontap_qos.clean(self._client, volume, but=after)
 
     def _connection(self, lun: Record, initiator: ontap_paths.Initiator, mode: str) -> dict[str, Any]:
         """Map the LUN; return what an initiator needs, as os-brick reads it."""

@@ -79,10 +79,14 @@ class Client:
         """Seconds of the budget in force, or of a new one."""
         return BUDGET if self._deadline is None else self._deadline - time.monotonic()
 
-    def list(self, path: str, **query: str) -> list[Record]:
+    def records(self, path: str, **query: str) -> list[Record]:
         """All records of a collection in our SVM that fit the query, page by page."""
+        return self.all_records(path, **{'svm.name': self.svm, **query})
+
+    def all_records(self, path: str, **query: str) -> list[Record]:
+        """As ``records``, of what belongs to no SVM."""
         found: list[Record] = []
-        target: str | None = _target(path, {'svm.name': self.svm, **query})
+        target: str | None = _target(path, query)
         while target:
             page = self._send('GET', target)
             found += page.get('records', [])
@@ -91,11 +95,15 @@ class Client:
 
     def first(self, path: str, **query: str) -> Record | None:
         """The record that fits the query, if there is one."""
-        return next(iter(self.list(path, **query)), None)
+        return next(iter(self.records(path, **query)), None)
 
     def make(self, path: str, body: Record, **query: str) -> Record:
         """POST in our SVM; the record made, or {} where a job made it."""
-        answer = self._send('POST', _target(path, {'return_records': 'true', **query}), {**_svm(self.svm), **body})
+        return self.add(path, {'svm': {'name': self.svm}, **body}, **query)
+
+    def add(self, path: str, body: Record, **query: str) -> Record:
+        """As ``make``, of what belongs to a record of the SVM."""
+        answer = self._send('POST', _target(path, {'return_records': 'true', **query}), body)
         return next(iter(answer.get('records', [])), {})
 
     def change(self, path: str, body: Record) -> None:
@@ -188,10 +196,6 @@ class Client:
 
 def _refusal(status: int, problem: Mapping[str, Any]) -> Refused:
     return Refused(status, str(problem['code']), str(problem['message']), str(problem.get('target', '')))
-
-
-def _svm(name: str) -> Record:
-    return {'svm': {'name': name}}
 
 
 def _target(path: str, query: Mapping[str, str]) -> str:

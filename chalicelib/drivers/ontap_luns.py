@@ -39,8 +39,8 @@ class Luns:
     def find_by(self, **query: str) -> Record | None:
         return self._client.first(LUNS, **query, fields=_FIELDS)
 
-    def list(self, fields: str, **query: str) -> list[Record]:
-        return self._client.list(LUNS, **query, fields=fields)
+    def records(self, fields: str, **query: str) -> list[Record]:
+        return self._client.records(LUNS, **query, fields=fields)
 
     def make(self, path: str, body: Record) -> Record:
         """A new LUN, or the one that has the path. Waits for a source that is busy being cloned."""

@@ -35,7 +35,8 @@ _NOTE = 'cinderless-export-'
 #: Codes of NetApp's tables: what exists already, what is gone, and names that are none.
 _MAPPED, _HAS_ACCOUNT, _NOTED = '1254207', '5374142', '5374930'
 _NO_IGROUP = ('5374852', '5374878')
-_NO_MAP, _NO_ACCOUNT, _NO_NOTE, _IGROUP_EXISTS = '5374922', '5374895', '5374931', '5374023'
+_NO_MAP, _NO_ACCOUNT, _NO_NOTE, _NO_MEMBER = '5374922', '5374895', '5374931', '5374034'
+_IGROUP_EXISTS = '5374023'
 
 _NUMBERS = 4095
 _TRIES = 8
@@ -93,7 +94,7 @@ class Paths:
         if self._known and time.monotonic() < self._known[0]:
             return self._known[1]
         service = self._client.first('/protocols/san/iscsi/services', fields='enabled,target.name')
-        lifs = self._client.list('/network/ip/interfaces', services='data_iscsi', fields='ip.address,enabled')
+        lifs = self._client.records('/network/ip/interfaces', services='data_iscsi', fields='ip.address,enabled')
         addresses = [lif['ip']['address'] for lif in lifs if lif['enabled']] or [lif['ip']['address'] for lif in lifs]
         if service is None or not service.get('enabled') or not addresses:
             return None
@@ -112,7 +113,7 @@ class Paths:
             return
         path = f'/storage/luns/{lun["uuid"]}/attributes'
         try:
-            self._client.make(path, {'name': name, 'value': value})
+            self._client.add(path, {'name': name, 'value': value})
         except Refused as refused:
             if refused.code != _NOTED:
                 raise
@@ -126,6 +127,8 @@ class Paths:
         """Map the LUN to the initiator; return its number there. It takes one request if the host is known."""
         for entry in lun.get('lun_maps', []):
             if entry['igroup']['name'] == initiator.igroup:
+                if not initiator.igroup.startswith(_HOSTS):  # a close that died may have shut it out
+                    self._introduce(initiator, target)
                 return int(entry['logical_unit_number'])
         if initiator.igroup.startswith(_HOSTS):
             try:
@@ -147,11 +150,17 @@ class Paths:
         self._forgive(f'/storage/luns/{lun["uuid"]}/attributes/{_NOTE}{export_id}', _NO_NOTE)
 
     def dismiss(self, initiator: Initiator, target: Target) -> None:
-        """Remove a worker's igroup, map and account. What is missing is success."""
+        """Remove a worker's igroup, map and account. What is missing is success.
+
+        The worker is shut out first, and the map, by which a repeat finds what is left, goes last with the igroup.
+        """
         found = self._client.first(IGROUPS, name=initiator.igroup)
-        if found:
-            self._forgive(f'{IGROUPS}/{found["uuid"]}', *_NO_IGROUP, allow_delete_while_mapped='true')
+        group, mapped = f'{IGROUPS}/{found["uuid"]}' if found else '', {'allow_delete_while_mapped': 'true'}
+        if group:
+            self._forgive(f'{group}/initiators/{initiator.name}', _NO_MEMBER, *_NO_IGROUP, **mapped)
         self._forgive(f'{CREDENTIALS}/{target.svm_uuid}/{initiator.name}', _NO_ACCOUNT)
+        if group:
+            self._forgive(group, *_NO_IGROUP, **mapped)
 
     def workers(self, lun: Record) -> Iterator[Initiator]:
         """The workers that the LUN is mapped to."""
@@ -191,6 +200,12 @@ class Paths:
         except Refused as refused:
             if refused.code != _IGROUP_EXISTS:
                 raise
+            self._join(initiator)
+
+    def _join(self, initiator: Initiator) -> None:
+        found = self._client.first(IGROUPS, name=initiator.igroup, fields='initiators.name')
+        if found and {'name': initiator.name} not in found.get('initiators', []):
+            self._client.add(f'{IGROUPS}/{found["uuid"]}/initiators', {'name': initiator.name})
 
     def _map(self, lun: Record, igroup: str) -> int:
         """Under the first of some numbers that is free, else under one of ONTAP's choice.

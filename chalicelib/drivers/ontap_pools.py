@@ -33,7 +33,7 @@ _POOL: Mapping[str, Any] = {
 
 def pools(client: Client, backend: str, wanted: list[str]) -> list[Record]:
     """The FlexVols of this backend: those of option ``pools``, or all. Raises BackendMisconfigured."""
-    found = {one['name']: one for one in client.list(VOLUMES, **_USABLE, fields=_FIELDS)}
+    found = {one['name']: one for one in client.records(VOLUMES, **_USABLE, fields=_FIELDS)}
     for name in wanted:
         if name not in found:
             reason = f'option pools names {name!r}; SVM {client.svm} has {", ".join(sorted(found)) or "no FlexVol"}'
@@ -81,7 +81,7 @@ def _provisioned(flexvol: Record, luns: list[Record]) -> int:
 def _disks(client: Client) -> dict[str, dict[str, str]]:
     """What the aggregates are made of; nothing for an account of the SVM, which may not ask."""
     try:
-        found = client.list('/storage/aggregates', fields=_AGGREGATE)
+        found = client.all_records('/storage/aggregates', fields=_AGGREGATE)
     except (BackendMisconfigured, Refused):
         return {}
     primaries = {one['name']: one.get('block_storage', {}).get('primary', {}) for one in found}

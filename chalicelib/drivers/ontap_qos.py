@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,10 @@ SPECS: Mapping[str, tuple[str, str, float]] = {
 }
 
 POLICIES = '/storage/qos/policies'
+
+#: Seconds between attempts to remove a policy.
+PAUSE = 1.0
+
 _EXISTS, _GONE = ('8454273', '1'), '4'
 _GROUP = 'netapp:qos_policy_group'
 
@@ -68,15 +73,23 @@ def ensure(client: Client, volume: VolumeRef, size: int) -> str | None:
 
 
 def clean(client: Client, volume: VolumeRef, but: str | None = None) -> None:
-    """Remove the volume's own policies but one; one that is gone is success."""
-    for found in client.list(POLICIES, name=f'{_prefix(volume)}*'):
-        if found['name'] == but:
-            continue
-        try:
-            client.remove(f'{POLICIES}/{found["uuid"]}', return_timeout='10')
-        except Refused as refused:
-            if refused.code != _GONE:
-                raise
+    """Remove the volume's own policies but one; one that is gone is success.
+
+    ONTAP lets go of a policy some time after its last LUN did: until then it is asked again.
+    """
+    for found in client.records(POLICIES, name=f'{_prefix(volume)}*'):
+        while found['name'] != but and not _removed(client, found):
+            time.sleep(PAUSE)
+
+
+def _removed(client: Client, found: Record) -> bool:
+    try:
+        client.remove(f'{POLICIES}/{found["uuid"]}', return_timeout='10')
+    except Refused as refused:
+        if refused.code != _GONE and client.left() < 2 * PAUSE + 1:
+            raise
+        return refused.code == _GONE
+    return True
 
 
 def is_own(volume: VolumeRef, name: str) -> bool:

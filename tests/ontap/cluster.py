@@ -49,6 +49,29 @@ class Cluster(Luns):
             self._remove_map(one)
         self.igroups.remove(igroup)
 
+    def add_initiator(self, scope: Scope, igroup_uuid: str, body: Record) -> None:
+        only(body, {'name'})
+        igroup = self._one(self.igroups, scope, igroup_uuid, '5374852')
+        _check_initiator(body['name'])
+        if {'name': body['name']} in igroup['initiators']:
+            raise OntapError('1')
+        igroup['initiators'].append({'name': body['name']})
+        for entry in self.maps:
+            if entry['igroup']['uuid'] == igroup_uuid:
+                lun = next(one for one in self.luns if one['uuid'] == entry['lun']['uuid'])
+                self.disks.show(body['name'], entry['logical_unit_number'], unit(lun))
+
+    def remove_initiator(self, scope: Scope, igroup_uuid: str, name: str, mapped_too: bool) -> None:
+        igroup = self._one(self.igroups, scope, igroup_uuid, '5374852')
+        if {'name': name} not in igroup['initiators']:
+            raise OntapError('5374034')
+        maps = [one for one in self.maps if one['igroup']['uuid'] == igroup_uuid]
+        if maps and not mapped_too:
+            raise OntapError('1254213')
+        igroup['initiators'].remove({'name': name})
+        for one in maps:
+            self.disks.hide(name, one['logical_unit_number'])
+
     def create_map(self, scope: Scope, body: Record) -> Record:
         only(body, {'svm.name', 'lun.name', 'lun.uuid', 'igroup.name', 'igroup.uuid', 'logical_unit_number'})
         svm = self._svm_of(scope, body)

@@ -11,6 +11,7 @@ from typing import Any
 
 #: Code -> (HTTP status, text).
 TABLE: Mapping[str, tuple[int, str]] = {
+    '1': (409, 'duplicate entry'),
     '2': (400, 'Missing or invalid value: {detail}'),
     '3': (405, 'The operation is not supported.'),
     '4': (404, "entry doesn't exist"),
@@ -28,6 +29,7 @@ TABLE: Mapping[str, tuple[int, str]] = {
     '5373958': (400, 'An invalid initiator group name was supplied.'),
     '5373993': (400, 'A supplied initiator name did not match any valid format.'),
     '5374023': (409, 'An initiator group with the same name already exists.'),
+    '5374034': (404, 'An initiator is not a member of the initiator group.'),
     '5374078': (404, 'The iSCSI service does not exist.'),
     '5374121': (400, 'A LUN name can only contain characters A-Z, a-z, 0-9, "-", ".", "_", "{{" and "}}".'),
     '5374124': (400, 'The specified size is too small for the LUN.'),

@@ -120,7 +120,8 @@ class Luns(State):
         if 'name' in body:
             self._rename(lun, body['name'])
         if 'qos_policy' in body:
-            lun['qos_policy'] = self._policy(lun['svm'], body['qos_policy']['name'])
+            name = body['qos_policy']['name']
+            lun['qos_policy'] = self._policy(lun['svm'], name) if name else {'name': ''}
         if 'size' in space and self._size(space['size']) < lun['space']['size']:
             raise OntapError('5374892', target='space.size')
         if space:
@@ -162,6 +163,7 @@ class Luns(State):
         self.disks.delete(lun_uuid)
 
     def add_attribute(self, scope: Scope, lun_uuid: str, body: Record) -> None:
+        only(body, {'name', 'value'})
         lun = self.lun(scope, lun_uuid)
         if not body.get('name') or not body.get('value'):
             raise OntapError('5374928')

@@ -97,9 +97,14 @@ def change_attribute(request: Request, uuid: str, name: str) -> Answer:
     return Answer(200, {})
 
 
-def add_attribute(request: Request, uuid: str) -> Answer:
-    request.cluster.add_attribute(request.scope, uuid, request.body)
-    return Answer(201, {'num_records': 1})
+def adding(verb: Callable[..., Any]) -> Handler:
+    """What belongs to a record: an attribute of a LUN, an initiator of a group."""
+
+    def answer(request: Request, uuid: str) -> Answer:
+        verb(request.cluster, request.scope, uuid, request.body)
+        return Answer(201, {'num_records': 1})
+
+    return answer
 
 
 def aggregates(request: Request) -> Answer:
@@ -120,7 +125,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ('GET', '/storage/luns/{}', show_lun),
     ('PATCH', '/storage/luns/{}', doing(Cluster.change_lun, 'body')),
     ('DELETE', '/storage/luns/{}', doing(Cluster.delete_lun, _WHILE_MAPPED)),
-    ('POST', '/storage/luns/{}/attributes', add_attribute),
+    ('POST', '/storage/luns/{}/attributes', adding(Cluster.add_attribute)),
     ('PATCH', '/storage/luns/{}/attributes/{}', change_attribute),
     ('DELETE', '/storage/luns/{}/attributes/{}', doing(Cluster.remove_attribute)),
     ('GET', '/storage/qos/policies', listing(POLICY, lambda cluster: cluster.policies)),
@@ -129,6 +134,8 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ('GET', '/protocols/san/igroups', listing(IGROUP, lambda cluster: cluster.igroups)),
     ('POST', '/protocols/san/igroups', making(IGROUP, Cluster.create_igroup)),
     ('DELETE', '/protocols/san/igroups/{}', doing(Cluster.delete_igroup, _WHILE_MAPPED)),
+    ('POST', '/protocols/san/igroups/{}/initiators', adding(Cluster.add_initiator)),
+    ('DELETE', '/protocols/san/igroups/{}/initiators/{}', doing(Cluster.remove_initiator, _WHILE_MAPPED)),
     ('GET', '/protocols/san/lun-maps', listing(LUN_MAP, lambda cluster: cluster.maps)),
     ('POST', '/protocols/san/lun-maps', making(LUN_MAP, Cluster.create_map)),
     ('DELETE', '/protocols/san/lun-maps/{}/{}', doing(Cluster.delete_map)),

@@ -184,6 +184,18 @@ def test_what_is_mapped_is_deleted_on_demand_only(ask: Client) -> None:
     assert ask('GET', '/protocols/san/lun-maps')[1]['num_records'] == 0
 
 
+def test_initiators_come_and_go(ask: Client) -> None:
+    lun, igroup = ask.lun(), ask.igroup()
+    ask.made('/protocols/san/lun-maps', ask.map_(lun, igroup))
+    path = f'/protocols/san/igroups/{igroup["uuid"]}/initiators'
+    assert ask.refused('DELETE', f'{path}/{HOST}') == '1254213'
+    assert ask('DELETE', f'{path}/{HOST}', allow_delete_while_mapped='true')[0] == 200
+    assert ask.refused('DELETE', f'{path}/{HOST}') == '5374034'
+    assert ask.refused('POST', path, {'svm': {'name': 'svm1'}, 'name': HOST}) == '262179'
+    assert ask('POST', path, {'name': HOST})[0] == 201
+    assert ask.refused('POST', path, {'name': HOST}) == '1'
+
+
 @pytest.mark.parametrize('name', ['ALL', '192.0.2.1', 'iqn.2026-01.org.example:a,b', 'iqn.2026-01.a:b c'])
 def test_what_is_no_initiator_is_refused(ask: Client, name: str) -> None:
     body = {'svm': {'name': 'svm1'}, 'name': 'g', 'os_type': 'linux', 'initiators': [{'name': name}]}
