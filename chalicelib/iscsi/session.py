@@ -17,9 +17,12 @@ from chalicelib.iscsi.pdu import NO_TAG, Malformed, Opcode, Response
 _NOT_SENT = NO_TAG
 _NOTHING = memoryview(b'')
 
+#: The event that a target announces its going with: it waits some seconds for our logout (section 11.9.1).
+_LOGOUT_REQUESTED = 1
+
 #: Target events of an Asynchronous Message that end the session (section 11.9.1); all others leave it as it is.
 _ENDING_EVENTS: Mapping[int, str] = {
-    1: 'the target asked for a logout',
+    _LOGOUT_REQUESTED: 'the target asked for a logout',
     2: 'the target drops the connection',
     3: 'the target drops all connections of the session',
     4: 'the target wants to negotiate again',
@@ -233,6 +236,8 @@ class Session:
         self._connection.receive_data(response.data_length, deadline)
         self._advance(response)
         event = response.sn >> 24
+        if event == _LOGOUT_REQUESTED:
+            self._connection.send([(pdu.logout(NO_TAG - 1, self._cmd_sn, self._exp_stat_sn), b'')], deadline)
         if event in _ENDING_EVENTS:
             raise ConnectionAbortedError(_ENDING_EVENTS[event])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from itertools import count
 
@@ -143,6 +144,16 @@ def test_async_messages_of_no_concern(double: Double, device: IscsiDevice, event
     double.tamper = once(DATA_IN, preceded(message))
     assert read(device) == PATTERN
     assert double.logins == 1
+
+
+def test_a_logout_that_is_asked_for_is_given(double: Double, device: IscsiDevice) -> None:
+    double.tamper = once(DATA_IN, preceded(reply(ASYNC, words=(5, 0, 0, 1 << 24, 0, 0))))
+    assert read(device) == PATTERN
+    device.close()
+    patience = iter(range(1000))
+    while double.logouts < 2 and next(patience, None) is not None:  # the first session's is on its own thread
+        time.sleep(0.005)
+    assert (double.logins, double.logouts) == (2, 2)
 
 
 @pytest.mark.parametrize('event', [1, 2, 3, 4])

@@ -1,0 +1,129 @@
+"""What users see when ONTAP fails under a workflow: a retry, the next candidate, or a status with a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import certificate
+from chalicelib.drivers import ontap_client
+from chalicelib.drivers.base import Driver
+from chalicelib.models import Message, Volume
+from chalicelib.operations import volumes
+from tests.factories import context, create_volume
+from tests.fake_driver import Backend, FakeBackends
+from tests.ontap.cluster import Cluster
+from tests.ontap.disks import NoDisks
+from tests.ontap.rig import driver
+from tests.ontap.server import Double, Fault
+from tests.world import BIG, World
+
+CALLER = context()
+ONTAP = 'cinderless@ontap#fast'
+PASSING = [Fault.GARBAGE, Fault.BUSY, Fault.DROP, Fault.LOSE]
+
+
+class Mixed(FakeBackends):
+    """Strict backends in memory, and one ONTAP."""
+
+    def __init__(self, known: dict[str, Backend], double: Double, options: dict[str, Any]) -> None:
+        super().__init__({**known, 'cinderless@ontap': Backend('cinderless@ontap', {})})
+        self.ontap = driver(double, pools=['fast'], **options)
+
+    def driver(self, host: str) -> Driver:  # type: ignore[override]
+        return self.ontap if host.startswith('cinderless@ontap') else super().driver(host)
+
+    def report(self, host: str) -> dict[str, Any]:
+        return self.driver(host).get_volume_stats()
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    monkeypatch.setattr(ontap_client, 'PAUSES', (0.0, 0.0))
+    certificate.ensure(tmp_path)
+    with Double(Cluster(NoDisks()), tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def mixed(world: World, double: Double, monkeypatch: pytest.MonkeyPatch) -> World:
+    """ONTAP has the most room, and one other backend some."""
+    use(world, double, monkeypatch)
+    return world
+
+
+def use(world: World, double: Double, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+    from chalicelib.tasks import backends
+
+    world.backends.pop('cinderless@fast', None)
+    world.big.pools['pool'] = 20
+    mixed = Mixed(world.backends, double, options)
+    monkeypatch.setattr(backends, 'configured', lambda: mixed)
+    world.report()
+
+
+def ended(world: World, volume: Volume) -> tuple[str, str | None]:
+    world.settle()
+    found = volume.reload()
+    return found.status, found.host
+
+
+def names(double: Double) -> list[str]:
+    return [lun['name'].rpartition('/')[2] for lun in double.cluster.luns]
+
+
+@pytest.mark.parametrize('fault', PASSING)
+def test_what_passes_is_retried(mixed: World, double: Double, fault: Fault) -> None:
+    double.fail('POST', '/storage/luns', fault)
+    volume = create_volume(CALLER, 5)
+    assert ended(mixed, volume) == ('available', ONTAP)
+    assert names(double) == [f'volume-{volume.id}']
+
+
+@pytest.mark.parametrize('fault', PASSING)
+def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(mixed: World, double: Double, fault: Fault) -> None:
+    double.fail('POST', '/storage/luns', *[fault] * 3)
+    volume = create_volume(CALLER, 5)
+    assert ended(mixed, volume) == ('available', BIG)
+    assert names(double) == []
+
+
+def test_so_does_a_full_one(mixed: World, double: Double) -> None:
+    double.cluster.volumes[1]['space']['size'] = 2**30
+    volume = create_volume(CALLER, 5)
+    assert ended(mixed, volume) == ('available', BIG)
+
+
+def test_so_does_one_whose_certificate_changed(mixed: World, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(mixed, double, monkeypatch)
+    driver_of = Mixed(mixed.backends, double, {'fingerprint': 'ab' * 32})
+    monkeypatch.setattr('chalicelib.tasks.backends.configured', lambda: driver_of)
+    assert ended(mixed, create_volume(CALLER, 5)) == ('available', BIG)
+
+
+def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Double) -> None:
+    double.fail('POST', '/storage/luns', *[Fault.GARBAGE] * 3)
+    volume = create_volume(CALLER, 50)
+    assert ended(mixed, volume) == ('error', None)
+    [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
+    assert 'no JSON of ONTAP' in message.user_message
+
+
+def test_a_volume_that_is_in_use_there_stays_available_and_the_user_is_told(mixed: World, double: Double) -> None:
+    volume = create_volume(CALLER, 5)
+    assert ended(mixed, volume) == ('available', ONTAP)
+    disks = double.cluster.disks
+    assert isinstance(disks, NoDisks)
+    ref = {'initiator': 'iqn.2026-01.org.example:h'}
+    from chalicelib.tasks import backends
+
+    ours = backends.configured().driver(ONTAP)
+    ours.initialize_connection(backends.volume_ref(volume.reload()), ref, 'e')
+    disks.logged_in = [ref['initiator']]
+    volumes.delete(context(), volume.id)
+    assert ended(mixed, volume)[0] == 'available'
+    [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
+    assert ref['initiator'] in message.user_message
