@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import JSONAttribute, MapAttribute, NumberAttribute, UnicodeAttribute
 
 from chalicelib import errors
 from chalicelib.models import base
@@ -46,5 +46,7 @@ class Backup(base.StatefulRecord):
     stored_bytes = NumberAttribute(null=True)
     #: {'bucket', 'region', 'prefix'} of the repository of a backup that was imported; without it the project's own.
     location = JSONAttribute(null=True)
+    #: How far the copy is (operations/progress.py).
+    progress: MapAttribute[str, int] = MapAttribute(null=True)
     #: The volume being restored to, while status is ``restoring``.
     restore_volume_id = UnicodeAttribute(null=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, MapAttribute, NumberAttribute, UnicodeAttribute
 
 from chalicelib import errors
 from chalicelib.models import base
@@ -54,6 +54,8 @@ class Volume(base.StatefulRecord):
     reserved_type_id = UnicodeAttribute(null=True)
     #: {'resource', 'project_id', 'id'} of the source whose ``reader_count`` counts this volume while it is made.
     reading = JSONAttribute(null=True)
+    #: How far a restore to it is (operations/progress.py).
+    progress: MapAttribute[str, int] = MapAttribute(null=True)
     service_uuid = UnicodeAttribute(null=True)
     shared_targets = BooleanAttribute(null=True)
     name_id = UnicodeAttribute(null=True)

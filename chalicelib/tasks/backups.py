@@ -7,6 +7,7 @@ volume, so that cleaning up needs no backup record.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +18,12 @@ from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup
-from chalicelib.operations import backup_holds, backups, messages
+from chalicelib.operations import backup_holds, backups, messages, progress
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_sources, clock
 from chalicelib.tasks.ownership import failure
+from chalicelib.tasks.reporter import Reporter
 
 #: Ranges of shards that are copied side by side: an inline Map's own limit.
 MAX_RANGES = 40
@@ -45,6 +47,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
         raise
     if source.temporary:
         backup_holds.give_back(backup)
+    progress.begin(backup, states.BACKUP['create'], payload['request_id'], int(backup.size) * GIB)
     return {'ranges': ranges(int(backup.size) * GIB), **source.plan}
 
 
@@ -74,14 +77,30 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     backup = owned(payload)
     store = repository(backup)
     opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
+    row = states.BACKUP['create']
+    told = reporter(payload, opened.size, functools.partial(progress.note, backup, row, payload['request_id']))
     with backup_sources.of(backup).open() as device:
 
         def copy(shard: int, cursor: Any) -> engine.ShardResult:
             return engine.backup_shard(
-                device, store, opened, shard, deadline=clock.seconds_left, cursor=cursor, limits=limits()
+                device,
+                store,
+                opened,
+                shard,
+                deadline=clock.seconds_left,
+                cursor=cursor,
+                progress=told.of(shard),
+                limits=limits(),
             )
 
         return shard_by_shard(payload, copy)
+
+
+def reporter(payload: Payload, size: int, note: Callable[[str, int], None]) -> Reporter:
+    """Tells the record how far this range of a volume of ``size`` bytes is."""
+    last = payload['last']
+    [first] = [one['progress']['shard'] for one in ranges(size) if one['last'] == last]
+    return Reporter(first, engine.Geometry().shard_size, functools.partial(note, f'range_{last}'))
 
 
 def shard_by_shard(payload: Payload, work: Callable[[int, Any], Any]) -> dict[str, Any]:

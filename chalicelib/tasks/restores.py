@@ -15,11 +15,21 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
-from chalicelib.operations import common, messages
+from chalicelib.operations import common, messages, progress
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock
-from chalicelib.tasks.backups import Payload, limits, owned, ranges, reason_of, repository, shard_by_shard, wrapper
+from chalicelib.tasks.backups import (
+    Payload,
+    limits,
+    owned,
+    ranges,
+    reason_of,
+    reporter,
+    repository,
+    shard_by_shard,
+    wrapper,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +48,7 @@ def open_restore(payload: Payload) -> dict[str, Any]:
         raise errors.InvalidVolume(
             reason=f'volume size {volume.size} is too small to restore backup of size {backup.size}.'
         )
+    progress.begin(volume, VOLUME_ROW, payload['request_id'], manifest.size)
     return {'ranges': ranges(manifest.size), 'volume_id': volume.id, 'volume_project_id': volume.project_id}
 
 
@@ -77,6 +88,7 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     volume = _target(backup, payload)
     manifest, store = _manifest(backup), repository(backup)
     driver = backends.driver(volume)
+    told = reporter(payload, manifest.size, functools.partial(progress.note, volume, VOLUME_ROW, payload['request_id']))
     zeroed = bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes
     with driver.open_volume(backends.volume_ref(volume), _path_id(payload), 'rw') as device:
 
@@ -89,6 +101,7 @@ def restore_range(payload: Payload) -> dict[str, Any]:
                 target_is_zeroed=zeroed,
                 deadline=clock.seconds_left,
                 cursor=cursor,
+                progress=told.of(shard),
                 limits=limits(),
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.api.view import View, attribute, field, links
 from chalicelib.api.views.volumes import FIXED_KEY
+from chalicelib.operations import progress
 
 #: What the short list, create and update answer.
 BRIEF = View(attribute('id'), attribute('name'), links('backups'))
@@ -32,4 +33,9 @@ DETAIL = View(
         'os-backup-project-attr:project_id', 'project_id', since='3.18', policy='backup:backup_project_attribute'
     ),
     attribute('user_id', since='3.56', policy='backup:backup_project_attribute'),
+    field(
+        'cinderless:progress',
+        lambda backup, request: progress.shown(backup),
+        when=lambda backup: progress.shown(backup) is not None,
+    ),
 )

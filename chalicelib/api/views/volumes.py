@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib.api.request import Request
 from chalicelib.api.view import View, attribute, field, item, links, nothing
 from chalicelib.models import Volume
-from chalicelib.operations import volume_types
+from chalicelib.operations import progress, volume_types
 from chalicelib.rules import states
 
 #: The key id of a volume that is encrypted by a fixed key; never shown.
@@ -91,6 +91,11 @@ DETAIL = VOLUME.and_(
         'volume_image_metadata',
         policy='volume_extension:volume_image_metadata:show',
         when=lambda volume: bool(volume.volume_image_metadata),
+    ),
+    field(
+        'cinderless:progress',
+        lambda volume, request: progress.shown(volume),
+        when=lambda volume: progress.shown(volume) is not None,
     ),
 )
 

@@ -1,0 +1,111 @@
+"""What a client sees of a copy that is under way."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+import pytest
+
+from chalicelib.drivers.base import GIB
+from chalicelib.models import Backup, Volume
+from chalicelib.operations import backups, progress
+from chalicelib.tasks import reporter
+from tests.backup_factories import create_backup, stored_backup
+from tests.disks import Data
+from tests.factories import context, create_volume
+from tests.world import World
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    monkeypatch.setattr(reporter, 'INTERVAL', 0.0)
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    made = create_volume(context(), 9)
+    world.settle()
+    data.of(made).fill(seed=1)
+    return made
+
+
+def watched(world: World, verb: str, record: Any) -> list[dict[str, int | None] | None]:
+    """What is shown before each call of a verb."""
+    seen: list[dict[str, int | None] | None] = []
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == verb:
+            seen.append(progress.shown(record.reload()))
+        return contextlib.nullcontext()
+
+    world.around = around
+    world.settle()
+    return seen
+
+
+def done(seen: list[Any]) -> list[int]:
+    return [one['bytes_done'] for one in seen]
+
+
+def test_a_backup_tells_how_far_it_is(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    assert progress.shown(backup) is None
+    seen = watched(world, 'cinderless@big read', backup)
+    assert {one['bytes_total'] for one in seen if one} == {9 * GIB}
+    assert done(seen) == sorted(done(seen))
+    assert done(seen)[0] == 0
+    assert done(seen)[-1] > 8 * GIB
+    assert progress.shown(backup.reload()) is None
+
+
+def test_a_volume_being_restored_tells_how_far_it_is(world: World, data: Data, volume: Volume) -> None:
+    backup = create_backup(context(), volume)
+    world.settle()
+    _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+    seen = watched(world, 'cinderless@big write', target)
+    assert {one['bytes_total'] for one in seen if one} == {9 * GIB}
+    assert done(seen) == sorted(done(seen))
+    assert 8 * GIB < done(seen)[-1] < 9 * GIB
+    assert progress.shown(target.reload()) is None
+
+
+def test_a_range_is_told_at_most_every_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [100.0]
+    monkeypatch.setattr(time, 'monotonic', lambda: moment[0])
+    told: list[int] = []
+    one = reporter.Reporter(2, 1000, told.append)
+    for now in (100.0, 129.9, 130.0, 131.0, 159.9, 160.0):
+        moment[0] = now
+        one.of(3)(int(now))
+    assert told == [1130, 1160]
+
+
+@pytest.mark.parametrize(
+    ('counts', 'elapsed', 'expected'),
+    [
+        ({}, 10, (0, 0, None)),
+        ({'range_0': 300, 'range_1': 200}, 10, (500, 50, 10)),
+        ({'range_0': 999}, 0, (999, 999, 1)),
+        ({'range_0': 5000}, 1, (1000, 1000, 0)),
+    ],
+)
+def test_rate_and_time_left(
+    world: World, monkeypatch: pytest.MonkeyPatch, counts: dict[str, int], elapsed: int, expected: Any
+) -> None:
+    monkeypatch.setattr(time, 'time', lambda: 1000.0 + elapsed)
+    backup = Backup('p', 'b', status='creating', progress={'total': 1000, 'started': 1000, **counts})
+    shown = progress.shown(backup)
+    assert shown is not None
+    assert (shown['bytes_done'], shown['bytes_per_second'], shown['seconds_left']) == expected
+    assert shown['bytes_total'] == 1000
+
+
+def test_whoever_lost_the_record_tells_nothing(world: World, data: Data, volume: Volume) -> None:
+    backup = stored_backup(volume, status='deleting', owner='other', progress={'total': 1, 'started': 1})
+    from chalicelib.rules import states
+
+    progress.note(backup, states.BACKUP['create'], 'mine', 'range_0', 7)
+    assert 'range_0' not in backup.reload().progress.attribute_values
