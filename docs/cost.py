@@ -60,8 +60,8 @@ Generated: `make docs`.
 {rows}
 
 Writes and reads are units for items of up to 1 KiB; an index that an item enters or leaves costs one write more, which
-is not counted. Lambda's time is assumed: {api:.0f} ms for the API, {task:.0f} ms for a task; a backend that takes longer
-costs Lambda's time ($0.06 an hour with 1 GB). An external Keystone adds one call to validate a token, kept for 5 min.
+is not counted. Lambda's time is assumed: {api:.0f} ms for the API, {task:.0f} ms for a task; a slower backend
+costs more ($0.06 an hour with 1 GB). An external Keystone adds one call to validate a token, kept for 5 min.
 API Gateway, logs, and the poller's receive and delete are in the dollars.
 
 ## Per GiB of data
