@@ -33,8 +33,10 @@ def place(admin: User, volume: Any) -> str:
 
 
 def elsewhere(admin: User, volume: Any) -> str:
-    here = place(admin, volume)
-    return next(pool.name for pool in admin.cinder.pools.list(detailed=False) if pool.name != here)
+    """Another backend's pool in the volume's zone."""
+    backend, services = place(admin, volume).partition('#')[0], admin.cinder.services.list()
+    near = {one.host for one in services if one.zone == volume.availability_zone} - {backend}
+    return next(pool.name for pool in admin.cinder.pools.list(detailed=False) if pool.name.partition('#')[0] in near)
 
 
 def holds(demo: User, host: Hypervisor, volume: Any, expected: Path) -> bool:
