@@ -33,10 +33,11 @@ def place(admin: User, volume: Any) -> str:
 
 
 def elsewhere(admin: User, volume: Any) -> str:
-    """Another backend's pool in the volume's zone."""
-    backend, services = place(admin, volume).partition('#')[0], admin.cinder.services.list()
-    near = {one.host for one in services if one.zone == volume.availability_zone} - {backend}
-    return next(pool.name for pool in admin.cinder.pools.list(detailed=False) if pool.name.partition('#')[0] in near)
+    """Another pool in the volume's zone."""
+    here, services = place(admin, volume), admin.cinder.services.list()
+    near = {one.host for one in services if one.zone == volume.availability_zone}
+    names = [pool.name for pool in admin.cinder.pools.list(detailed=False)]
+    return next(name for name in names if name != here and name.partition('#')[0] in near)
 
 
 def holds(demo: User, host: Hypervisor, volume: Any, expected: Path) -> bool:
@@ -57,14 +58,13 @@ def test_a_migrated_volume(demo: User, admin: User, host: Hypervisor, written: t
 
 def test_a_retyped_volume(demo: User, admin: User, host: Hypervisor, written: tuple[Any, Path]) -> None:
     volume, expected = written
-    backend = elsewhere(admin, volume).partition('@')[2].partition('#')[0]
+    target = elsewhere(admin, volume)
     kind = admin.cinder.volume_types.create(unique('type'))
-    kind.set_keys({'volume_backend_name': backend})
+    kind.set_keys({'pool_name': target.partition('#')[2]})
     demo.cinder.volumes.retype(volume.id, kind.name, 'on-demand')
     until(lambda: demo.cinder.volumes.get(volume.id).status == 'available')
     shown = demo.cinder.volumes.get(volume.id)
-    same_backend = f'@{backend}#' in place(admin, volume)
-    assert (shown.volume_type, same_backend) == (kind.name, True), demo.messages(volume.id)
+    assert (shown.volume_type, place(admin, volume)) == (kind.name, target), demo.messages(volume.id)
     assert holds(demo, host, volume, expected)
 
 
