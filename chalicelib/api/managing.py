@@ -5,6 +5,7 @@ Each of the four collections is there twice: under its first name, and (3.8) as 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,7 @@ from chalicelib.api.volumes import volumes
 from chalicelib.operations import managing as operations
 from chalicelib.operations import volumes as volume_operations
 from chalicelib.operations.common import ListQuery
-from chalicelib.rules.microversions import Version
+from chalicelib.rules.microversions import MINIMUM, Version
 from chalicelib.rules.policies import authorize
 
 os_volume_manage = Resource('os-volume-manage')
@@ -62,7 +63,12 @@ def manage_volume(request: Request) -> dict[str, Any]:
         availability_zone=body.get('availability_zone') or None,
         bootable=p.is_yes(body.get('bootable', False)),
     )
-    return {'volume': volume_views.VOLUME.of(request)(managed)}
+    return {'volume': volume_views.VOLUME.of(_as_first(request))(managed)}
+
+
+def _as_first(request: Request) -> Request:
+    """What is managed is shown as it was in 3.0 at any version, as in Cinder."""
+    return dataclasses.replace(request, context=dataclasses.replace(request.context, microversion=MINIMUM))
 
 
 def _reference(ref: Any) -> dict[str, str]:
@@ -157,7 +163,7 @@ def manage_snapshot(request: Request) -> dict[str, Any]:
         description=p.stripped(body, 'description'),
         metadata=body.get('metadata') or {},
     )
-    return {'snapshot': snapshot_views.SNAPSHOT.of(request)(managed)}
+    return {'snapshot': snapshot_views.SNAPSHOT.of(_as_first(request))(managed)}
 
 
 @volumes.action('os-unmanage', policy='volume_extension:volume_unmanage', schema=p.ANYTHING)
