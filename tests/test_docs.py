@@ -11,9 +11,12 @@ from docs.generate import FOLDER, PAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / 'README.md', ROOT / 'appliance' / 'README.md', *(ROOT / 'docs').rglob('*.md')])
-LINK = re.compile(r'\[[^\]]*\]\(([^)#\s]+)(#[^)]*)?\)')
+LINK = re.compile(r'\[[^\]]*\]\(([^)#\s]*)(?:#([^)]*))?\)')
 MAKE = re.compile(r'`?\bmake ([a-z]+)')
 TARGET = re.compile(r'^([a-z]+):', re.MULTILINE)
+
+#: Folders of the project.
+OURS = ('appliance', 'bench', 'chalicelib', 'deploy', 'docs', 'infra', 'local', 'stepfunctions', 'tests')
 
 
 @pytest.mark.parametrize('name', PAGES)
@@ -23,7 +26,7 @@ def test_a_generated_page_is_what_would_be_generated(name: str) -> None:
 
 @pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(document: Path) -> None:
-    links = [link for link, _ in LINK.findall(document.read_text()) if '://' not in link]
+    links = [link for link, _ in LINK.findall(document.read_text()) if link and '://' not in link]
     broken = [link for link in links if not (document.parent / link).exists()]
     assert broken == []
 
@@ -33,3 +36,32 @@ def test_make_targets_that_are_named_exist(document: Path) -> None:
     code = ' '.join(re.findall(r'`[^`]+`|```.*?```', document.read_text(), re.DOTALL))
     targets = set(TARGET.findall((ROOT / 'Makefile').read_text()))
     assert set(MAKE.findall(code)) <= targets
+
+
+def anchors(document: Path) -> set[str]:
+    """What headings of a page may be linked by, as GitHub makes it of them."""
+    titles = re.findall(r'^#+ (.*)$', document.read_text(), re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', title.strip().lower()).replace(' ', '-') for title in titles}
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_headings_that_are_linked_exist(document: Path) -> None:
+    linked = [(link, anchor) for link, anchor in LINK.findall(document.read_text()) if anchor and '://' not in link]
+    targets = [((document.parent / link) if link else document, anchor) for link, anchor in linked]
+    assert [anchor for page, anchor in targets if page.suffix == '.md' and anchor not in anchors(page)] == []
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_that_are_run_exist(document: Path) -> None:
+    modules = re.findall(r'python -m ([\w.]+)', document.read_text())
+    places = [ROOT / name.replace('.', '/') for name in modules if name.partition('.')[0] in OURS]
+    assert [
+        place for place in places if not (place.with_suffix('.py').exists() or (place / '__main__.py').exists())
+    ] == []
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_exist(document: Path) -> None:
+    """Paths in code font that begin at one of the project's folders."""
+    named = re.findall(rf'`((?:{"|".join(OURS)})/[\w./-]+\.\w+)`', document.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []

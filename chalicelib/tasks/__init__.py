@@ -69,7 +69,7 @@ def run(event: Mapping[str, Any], context: Any) -> Any:
     name, payload = event['task'], event['input']
     if name not in TASKS:
         raise errors.CinderlessError(f'There is no task {name!r}; the worker is older than the state machine.')
-    function = getattr(context, 'function_name', None)
+    function = getattr(context, 'function_name', '').rpartition('-')[2] or None
     with telemetry.about(function=function, task=name, **telemetry.told(payload)), telemetry.segment(name):
         return _run(name, payload, context)
 
