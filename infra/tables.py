@@ -11,6 +11,10 @@ from pynamodb.models import Model
 PREFIX = '${AWS::StackName}'
 
 
+#: The key of the stack, or the deployer's.
+KEY = {'Fn::If': ['OwnKey', {'Fn::GetAtt': ['Key', 'Arn']}, {'Ref': 'KmsKeyArn'}]}
+
+
 def resources(tables: Iterable[type[Model]]) -> dict[str, dict[str, Any]]:
     """Return {logical id: resource} for models that were imported with TABLE_PREFIX set to ``PREFIX``.
 
@@ -46,7 +50,7 @@ def _table(model: type[Model]) -> dict[str, Any]:
         'KeySchema': _hash_first(schema['key_schema']),
         'AttributeDefinitions': _unique(schema['attribute_definitions']),
         'PointInTimeRecoverySpecification': {'PointInTimeRecoveryEnabled': True},
-        'SSESpecification': {'SSEEnabled': True, 'SSEType': 'KMS', 'KMSMasterKeyId': {'Fn::GetAtt': ['Key', 'Arn']}},
+        'SSESpecification': {'SSEEnabled': True, 'SSEType': 'KMS', 'KMSMasterKeyId': KEY},
     }
     for kind, found in _SECONDARY.items():
         if schema[found]:  # type: ignore[literal-required]  # the two names below

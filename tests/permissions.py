@@ -119,7 +119,7 @@ def scope_of(template: dict[str, Any]) -> Scope:
         if body['Type'] in _ARNS
         for key, pattern in [_ARNS[body['Type']]]
     }
-    return Scope({**PSEUDO_PARAMETERS, **defaults, **refs}, arns)
+    return Scope({**PSEUDO_PARAMETERS, **defaults, **refs}, arns, template['Conditions'])
 
 
 def implicit() -> set[tuple[str, str]]:

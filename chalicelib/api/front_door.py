@@ -60,7 +60,7 @@ def serve(routes: Sequence[Route], ids: dict[str, str]) -> Response:
 def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
     """The answer to the current request, or the fault that it ended in; either carries the request's id."""
     http, stamp = _current.get(), Stamp(new_request_id())
-    with telemetry.about(function='api', request_id=stamp.request_id):
+    with telemetry.about(function='api', request_id=stamp.request_id), telemetry.segment('api'):
         began = time.monotonic()
         response = _outcome(answer, http, stamp)
         seconds = time.monotonic() - began

@@ -28,7 +28,7 @@ def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
 
 def _is_started(record: Mapping[str, Any]) -> bool:
     trace = record.get('attributes', {}).get('AWSTraceHeader')
-    with telemetry.continuing(trace), telemetry.about(function='start_workflow'):
+    with telemetry.continuing(trace), telemetry.about(function='start_workflow'), telemetry.segment('start_workflow'):
         try:
             message = json.loads(record['body'])
             with telemetry.about(**telemetry.told(message)):

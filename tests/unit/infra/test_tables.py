@@ -82,7 +82,7 @@ def test_indexes_carry_keys_and_projection() -> None:
 def test_a_table_is_encrypted_recoverable_kept_and_expires() -> None:
     resource = tables.resources([Animal])['SmallAnimalsTable']
     found = resource['Properties']
-    assert found['SSESpecification']['KMSMasterKeyId'] == {'Fn::GetAtt': ['Key', 'Arn']}
+    assert found['SSESpecification']['KMSMasterKeyId'] == tables.KEY
     assert found['PointInTimeRecoverySpecification'] == {'PointInTimeRecoveryEnabled': True}
     assert found['DeletionProtectionEnabled'] is True
     assert resource['DeletionPolicy'] == 'Retain'
