@@ -8,7 +8,7 @@ from chalicelib.api import openapi
 from chalicelib.api.resource import Route
 from chalicelib.api.resources import routes
 from chalicelib.rules import microversions
-from docs import cost
+from docs import cost, workflows
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -178,7 +178,7 @@ def _versions(route: Route) -> str:
 
 
 #: Page -> what it must say.
-PAGES = {'api.md': api_page, 'cost.md': cost.page}
+PAGES = {'api.md': api_page, 'cost.md': cost.page, 'workflows.md': workflows.page}
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ passed, for only that has called everything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -30,9 +31,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, 'workerinput'):
         return
-    shutil.rmtree(permissions.RECORDS, ignore_errors=True)
-    Path(os.environ[VARIABLE]).replace(permissions.RECORDS)
-    found = findings(whole=_is_whole(session, exitstatus))
+    calls = permissions.recorded(Path(os.environ[VARIABLE]))
+    found = findings(calls, whole=_is_whole(session, exitstatus))
+    _keep(Path(os.environ[VARIABLE]), calls)
     if found:
         reporter = session.config.pluginmanager.get_plugin('terminalreporter')
         reporter.write_line('')
@@ -41,13 +42,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def findings(whole: bool) -> list[str]:
+def findings(calls: set[permissions.Call], whole: bool) -> list[str]:
     """What is wrong with the roles, a line each."""
-    calls = permissions.recorded()
     if not calls:
         return []
     allowed = permissions.allowed(permissions.template())
     return permissions.missing(calls, allowed) + (permissions.unused(calls, allowed) if whole else [])
+
+
+def _keep(folder: Path, calls: set[permissions.Call]) -> None:
+    """Leave what was recorded for ``make access``; of two runs that end at once, one does."""
+    if calls:
+        shutil.rmtree(permissions.RECORDS, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rename(permissions.RECORDS)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_whole(session: pytest.Session, exitstatus: int) -> bool:

@@ -1,0 +1,88 @@
+"""docs/workflows.md: every state machine as a picture, read from its file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from infra import asl
+
+FOLDER = Path(__file__).parent.parent / 'stepfunctions'
+
+PAGE = """# The workflows
+
+Every state machine, drawn from its file in `stepfunctions/`. A solid arrow is the way on, a dotted one a caught error.
+Retries, time limits and what each state is for are in the files. [architecture.md](architecture.md) tells who talks to
+whom. Generated: `make docs`.
+
+{machines}
+"""
+
+MACHINE = """## {name}
+
+{header}
+
+```mermaid
+flowchart TD
+{lines}
+```
+"""
+
+
+def page() -> str:
+    """docs/workflows.md."""
+    return PAGE.format(machines='\n'.join(_machine(path) for path in sorted(FOLDER.glob(f'*{asl.SUFFIX}'))))
+
+
+def _machine(path: Path) -> str:
+    definition = asl.load(path)
+    name = path.name.removesuffix(asl.SUFFIX)
+    lines = ['  start((start)) --> ' + definition['StartAt'], *_lines(definition)]
+    return MACHINE.format(name=name, header=_header(path), lines='\n'.join(lines))
+
+
+def _header(path: Path) -> str:
+    """The comment that the file begins with, which says what the machine guarantees."""
+    lines = path.read_text(encoding='utf-8').splitlines()
+    end = next(number for number, line in enumerate(lines) if not line.startswith('#'))
+    text = [line.lstrip('# ').strip() for line in lines[:end]]
+    told = '\n'.join(re.sub(r'^(Input|Guarantee|Time budget|Transitions[^:]*):', r'\n**\1**:', line) for line in text)
+    return re.sub(r'\n{3,}', '\n\n', told)
+
+
+def _lines(machine: Mapping[str, Any]) -> Iterator[str]:
+    for name, state in machine['States'].items():
+        yield f'  {name}{_shape(state, name)}'
+        yield from _edges(name, state)
+        if 'ItemProcessor' in state:
+            inner = state['ItemProcessor']
+            yield from (f'  subgraph {name}Items [each item of {name}]', *_lines(inner), '  end')
+            yield f'  {name} --- {inner["StartAt"]}'
+
+
+def _shape(state: Mapping[str, Any], name: str) -> str:
+    match state['Type']:
+        case 'Choice':
+            return f'{{{name}}}'
+        case 'Succeed' | 'Fail' | 'Pass':
+            return f'([{name}])'
+    return f'[{name}]'
+
+
+def _edges(name: str, state: Mapping[str, Any]) -> Iterator[str]:
+    if 'Next' in state:
+        yield f'  {name} --> {state["Next"]}'
+    for choice in state.get('Choices', ()):
+        yield f'  {name} -->|yes| {choice["Next"]}'
+    if 'Default' in state:
+        yield f'  {name} -->|else| {state["Default"]}'
+    for caught in state.get('Catch', ()):
+        yield f'  {name} -.->|{_errors(caught["ErrorEquals"])}| {caught["Next"]}'
+
+
+def _errors(names: list[str]) -> str:
+    """As few words as say it: the first name, and that there are more."""
+    first = 'any error' if names[0] == 'States.ALL' else names[0]
+    return first if len(names) == 1 else f'{first}, ...'
