@@ -77,6 +77,8 @@ def install(folder: Path, *, everything: bool = True) -> None:
     from botocore.handlers import BUILTIN_HANDLERS
 
     BUILTIN_HANDLERS.append(('provide-client-params', notes.hear))
+    _installed.append(notes)
+    _hear_of_documents(notes)
     start = threading.Thread.start
 
     def start_and_inherit(thread: threading.Thread) -> None:
@@ -86,22 +88,50 @@ def install(folder: Path, *, everything: bool = True) -> None:
     threading.Thread.start = start_and_inherit  # type: ignore[method-assign,assignment]
 
 
+def heard(service: str, operation: str, **params: Any) -> None:
+    """Note a call that a test's double stands for."""
+    for notes in _installed:
+        notes.note(service, operation, params)
+
+
+_installed: list[_Notes] = []
+
+
+def _hear_of_documents(notes: _Notes) -> None:
+    """A document that another function of this process has read needs permission all the same: on AWS none shares."""
+    from chalicelib import aws
+
+    cached = aws._cached
+    asked = {'ssm': ('ssm', 'GetParameter', 'Name'), 'secret': ('secrets-manager', 'GetSecretValue', 'SecretId')}
+
+    def cached_and_noted(key: str, read: Any) -> str:
+        kind, _, name = key.partition(':')
+        service, operation, parameter = asked[kind]
+        if notes.everything:
+            notes.note(service, operation, {parameter: name})
+        return cached(key, read)
+
+    aws._cached = cached_and_noted
+
+
 class _Notes:
     """What was heard, each thing once."""
 
     def __init__(self, path: Path, everything: bool) -> None:
-        self._path, self._everything = path, everything
+        self._path, self.everything = path, everything
         self._known: set[tuple[str, str, str]] = set()
 
     def hear(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         service = str(model.service_model.service_id.hyphenize())
-        if not self._everything and service not in {'dynamodb', 'ec2', 'ebs', 'kms', 's3'}:
-            return
-        for function in callers():
-            for action, resource in permissions(service, model.name, params):
-                self._note((function, action, resource))
+        if self.everything or service in {'dynamodb', 'ec2', 'ebs', 'kms', 's3'}:
+            self.note(service, str(model.name), params)
 
-    def _note(self, call: tuple[str, str, str]) -> None:
+    def note(self, service: str, operation: str, params: dict[str, Any]) -> None:
+        for function in callers():
+            for action, resource in permissions(service, operation, params):
+                self._write((function, action, resource))
+
+    def _write(self, call: tuple[str, str, str]) -> None:
         if call not in self._known:
             self._known.add(call)
             with self._path.open('a', encoding='utf-8') as file:

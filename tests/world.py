@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from local import recorder, workers
 from tests.fake_driver import Backend, FakeBackends
 from tests.machine import Execution
 
 for name, value in (('ACCESS_KEY_ID', 'test'), ('SECRET_ACCESS_KEY', 'test'), ('DEFAULT_REGION', 'us-east-1')):
     os.environ.setdefault(f'AWS_{name}', value)
+
+#: What the ARNs of machines and executions begin with.
+STATES = 'arn:aws:states:us-east-1:123456789012'
 
 FAST, BIG = 'cinderless@fast#pool', 'cinderless@big#pool'
 
@@ -66,6 +70,7 @@ class World:
         monkeypatch.setattr(backends, 'configured', lambda: FakeBackends(self.backends))
 
     def enqueue(self, message: dict[str, Any]) -> None:
+        recorder.heard('sqs', 'SendMessage', QueueUrl='/cinderless-work')
         with self.around('sqs SendMessage'):
             if self.sending_fails:
                 raise ConnectionError('the queue is out of reach')
@@ -75,16 +80,20 @@ class World:
         from chalicelib import aws
 
         arn = aws.execution_arn(machine, name)
+        recorder.heard('sfn', 'StartExecution', stateMachineArn=f'{STATES}:stateMachine:cinderless-{machine}')
         with self.around('states StartExecution'):
             self.executions.setdefault(arn, Execution(machine, payload, self.work))
         return arn
 
     def execution_status(self, arn: str) -> str | None:
+        recorder.heard('sfn', 'DescribeExecution', executionArn=f'{STATES}:execution:cinderless-{arn}')
         with self.around('states DescribeExecution'):
             found = self.executions.get(arn)
             return found.status if found else None
 
     def invoke(self, function: str, task: str, payload: dict[str, Any]) -> Any:
+        for worker in workers.workers_of(task):
+            recorder.heard('lambda', 'Invoke', FunctionName=f'cinderless-{worker}')
         with self.around('lambda Invoke'):
             return self.work(task, payload)
 
