@@ -35,8 +35,10 @@ class Settings:
     keystone_project: str
     #: Secret that holds the service user's password.
     keystone_secret: str
+    #: Other services of the cloud; empty for none. Glance's and Barbican's root; Nova's ends in /v2.1.
     glance_url: str
     nova_url: str
+    barbican_url: str
     #: What links show when a stage or a custom domain stands before the API; empty: taken from the request.
     public_endpoint: str
     region: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import uuid
 from collections.abc import Iterable
@@ -15,6 +16,11 @@ SERVICE_ROLE = 'service'
 
 #: Role -> itself and the roles that it implies.
 IMPLIED_ROLES = {role: frozenset(ROLE_CHAIN[place:]) for place, role in enumerate(ROLE_CHAIN)}
+
+
+#: The token of the request that is being served, for services that keep what is the caller's (Barbican). It lives as
+#: long as the request, and is never stored, logged, or handed to a machine.
+caller_token: contextvars.ContextVar[str] = contextvars.ContextVar('caller_token', default='')
 
 
 def implied_roles(roles: Iterable[str]) -> frozenset[str]:

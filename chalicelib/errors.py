@@ -216,6 +216,10 @@ class QoSSpecsKeyNotFound(NotFound):
     template = 'QoS spec {id} has no spec with key {key}.'
 
 
+class SecretNotFound(NotFound):
+    template = 'Key {id} could not be found.'
+
+
 class ImageNotFound(NotFound):
     template = 'Image {id} could not be found.'
 

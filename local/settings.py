@@ -44,6 +44,7 @@ class Settings:
     keystone_password: str
     keystone_project: str
     glance_url: str
+    barbican_url: str
     nova_url: str
     #: A backends document (JSON), or empty for the default one.
     backends: str
@@ -81,6 +82,7 @@ class Settings:
             'KeystonePassword': self.keystone_password,
             'KeystoneProject': self.keystone_project,
             'GlanceUrl': self.glance_url,
+            'BarbicanUrl': self.barbican_url,
             'NovaUrl': self.nova_url,
             'PackSize': str(PACK_SIZE),
         }
@@ -98,6 +100,7 @@ TEXTS = {
     'KEYSTONE_PASSWORD': '',
     'KEYSTONE_PROJECT': 'service',
     'GLANCE_URL': '',
+    'BARBICAN_URL': '',
     'NOVA_URL': '',
     'BACKENDS': '',
 }

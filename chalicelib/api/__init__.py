@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from chalice.app import Chalice
 
-from chalicelib.api import front_door, identity, versions
+from chalicelib.api import front_door, identity, key_manager, versions
 from chalicelib.api.resources import RESOURCES
 
 
@@ -24,4 +24,5 @@ def mount(app: Chalice) -> None:
         app.register_blueprint(resource)
     app.register_blueprint(versions.routes())
     app.register_blueprint(identity.routes())
+    app.register_blueprint(key_manager.routes())
     app.register_middleware(front_door.remember, 'http')

@@ -20,7 +20,7 @@ from chalicelib.api import request as requests
 from chalicelib.api.negotiation import Stamp
 from chalicelib.api.reply import reply
 from chalicelib.api.request import MALFORMED, Request
-from chalicelib.context import Context, new_request_id
+from chalicelib.context import Context, caller_token, new_request_id
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import allowed, authorize
 
@@ -79,6 +79,8 @@ def _outcome(answer: Callable[[HttpRequest, Stamp], Response], http: HttpRequest
     except Exception as error:
         faults.log_unexpected(stamp.request_id, error)
         return faults.hidden()
+    finally:
+        caller_token.set('')
 
 
 def _challenge(http: HttpRequest) -> Response:
@@ -91,6 +93,7 @@ def _challenge(http: HttpRequest) -> Response:
 def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[str, str]) -> Response:
     headers = requests.lower_headers(http)
     context = auth.authenticate(headers, tokens.validator())
+    caller_token.set(headers['x-auth-token'].strip())
     stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
     # API Gateway leaves variables of a path as they were written; nothing here has a percent sign in its name.

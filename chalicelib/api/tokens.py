@@ -39,9 +39,8 @@ def identity(endpoint: str) -> IdentityConfig:
 
     url = identity_url(endpoint)
     config = _config(aws.secret(settings().identity_secret))
-    return dataclasses.replace(
-        config, identity_url=url, services=block_storage_services(f'{endpoint}/v3', url), region=settings().region
-    )
+    services = block_storage_services(f'{endpoint}/v3', url, settings().barbican_url or f'{endpoint}/key-manager')
+    return dataclasses.replace(config, identity_url=url, services=services, region=settings().region)
 
 
 @functools.lru_cache(maxsize=1)

@@ -25,16 +25,18 @@ class Service:
     url: str
 
 
-def block_storage_services(volume_url: str, identity_url: str) -> tuple[Service, ...]:
-    """Return the catalog of a cloud of its own. Both URLs end in /v3.
+def block_storage_services(volume_url: str, identity_url: str, key_manager_url: str = '') -> tuple[Service, ...]:
+    """Return the catalog of a cloud of its own. Both first URLs end in /v3; '' for no key manager.
 
     Old clients ask for ``volumev3``, new ones for ``block-storage``. The volume URL carries no project id: it is
     optional in Cinder's paths.
     """
+    key_manager = (Service('key-manager', 'barbican', key_manager_url),) if key_manager_url else ()
     return (
         Service('volumev3', 'cinderv3', volume_url),
         Service('block-storage', 'cinder', volume_url),
         Service('identity', 'keystone', identity_url),
+        *key_manager,
     )
 
 

@@ -7,6 +7,7 @@ from chalicelib.models.pool import Pool, Service
 from chalicelib.models.qos_specs import DefaultType, QosSpecs
 from chalicelib.models.quota import Quota
 from chalicelib.models.revocation import Revocation
+from chalicelib.models.secret import Secret
 from chalicelib.models.snapshot import Snapshot
 from chalicelib.models.transfer import Transfer
 from chalicelib.models.volume import Attachment, Volume
@@ -28,6 +29,7 @@ TABLES = (
     Lease,
     Revocation,
     Transfer,
+    Secret,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     'QosSpecs',
     'Quota',
     'Revocation',
+    'Secret',
     'Service',
     'Snapshot',
     'Transfer',

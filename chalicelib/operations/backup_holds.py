@@ -18,7 +18,7 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, quotas
+from chalicelib.operations import common, keys, quotas
 from chalicelib.operations.holds import SOURCES
 from chalicelib.rules import states
 from chalicelib.rules.states import REMOVED, Transition
@@ -118,6 +118,7 @@ def _end(backup: Backup, status: str, actions: list[Action], keeps_source: bool,
     def build(transaction: base.Transaction) -> None:
         if status == REMOVED:
             transaction.delete(backup, ours, lambda: base.state_changed(backup))
+            keys.leave(transaction, backup.project_id, backup.encryption_key_id)
         else:
             read = [] if keeps_source or not backup.reading else [Backup.reading.remove()]
             final = [*base.end_actions(backup, status), *read, *actions]

@@ -10,7 +10,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, holds, quotas, snapshots, volumes
+from chalicelib.operations import common, holds, keys, quotas, snapshots, volumes
 from chalicelib.rules import states
 
 #: The service that a backup names, and the folder of the bucket it goes to when the user names none (Cinder's default).
@@ -66,19 +66,26 @@ def create(
         size=snapshot.volume_size if snapshot else volume.size,
         data_timestamp=snapshot.created_at if snapshot else now,
         parent_id=parent.id if parent else None,
-        encryption_key_id=volume.encryption_key_id,
         service=SERVICE,
         lineage=volume.id,
         reading={**holds.read_by(snapshot or volume), 'request_id': context.request_id},
     )
     _own(backup, context)
-    quotas.commit(
-        context.project_id,
-        {'backups': 1, 'backup_gigabytes': int(backup.size)},
-        functools.partial(_accept, context, backup, snapshot or volume, force),
-    )
+    key = _key(context, backup, volume)
+    build = functools.partial(_accept, context, backup, snapshot or volume, force, key)
+    with keys.discarding(key):
+        quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, build)
     common.send(context, 'create', backup)
     return backup
+
+
+def _key(context: Context, backup: Backup, volume: Volume) -> keys.NewKey | None:
+    """The key of a backup of an encrypted volume: the volume's, stored again, so that it outlives the volume."""
+    if volume.encryption_key_id is None:
+        return None
+    key = keys.clone(context, volume.project_id, volume.encryption_key_id, to=backup.project_id)
+    backup.encryption_key_id = key.id
+    return key
 
 
 def _own(backup: Backup, context: Context) -> None:
@@ -123,9 +130,16 @@ def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Back
 
 
 def _accept(
-    context: Context, backup: Backup, source: Volume | Snapshot, force: bool, transaction: base.Transaction
+    context: Context,
+    backup: Backup,
+    source: Volume | Snapshot,
+    force: bool,
+    key: keys.NewKey | None,
+    transaction: base.Transaction,
 ) -> None:
-    """Add the record, and the source's status and readers, to the transaction that takes the quota."""
+    """Add the record, its key, and the source's status and readers, to the transaction that takes the quota."""
+    if key:
+        key.join(transaction)
     transaction.put(backup, Backup.id.does_not_exist(), functools.partial(base.state_changed, backup))
     kind = type(source)
     table = states.SNAPSHOT if isinstance(source, Snapshot) else states.VOLUME
@@ -160,6 +174,7 @@ def delete(context: Context, id: str, *, force: bool = False) -> None:
         base.begin(backup, row, context.request_id, common.operation('delete', row))
     except errors.StateChanged:
         raise errors.InvalidBackup(reason='Backup status must be available or error') from None
+    keys.release(backup.encryption_key_id)
     common.send(context, 'delete', backup)
 
 
@@ -173,15 +188,19 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
     _check_target(backup, volume)
     transaction = base.Transaction()
     _begin_restore(context, backup, volume, transaction)
-    row = states.VOLUME['restore']
+    row, key = states.VOLUME['restore'], _key_for(context, backup, volume)
     operation = common.operation('restore', row, backup_id=backup.id, backup_project_id=backup.project_id)
+    if key:
+        key.join(transaction)
+        operation['encryption_key_id'] = key.id
     transaction.update(
         volume,
         base.begin_actions(Volume, row, context.request_id, operation),
         base.is_allowed(Volume, row),
         lambda: errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available.'),
     )
-    transaction.commit()
+    with keys.discarding(key):
+        transaction.commit()
     common.send(context, 'restore', backup)
     return backup, volume
 
@@ -196,10 +215,23 @@ def _check_restorable(backup: Backup) -> None:
 def _check_target(backup: Backup, volume: Volume) -> None:
     if volume.status != 'available':
         raise errors.InvalidVolume(reason='Volume to be restored to must be available')
+    if (backup.encryption_key_id is None) != (volume.encryption_key_id is None):
+        raise errors.InvalidVolume(
+            reason='An encrypted backup is restored to an encrypted volume, and another one to a volume that is not: '
+            'restore to a volume with the type of the one that was backed up.'
+        )
     if backup.size > volume.size:
         raise errors.InvalidVolume(
             reason=f'volume size {volume.size} is too small to restore backup of size {backup.size}.'
         )
+
+
+def _key_for(context: Context, backup: Backup, volume: Volume) -> keys.NewKey | None:
+    """The key that the volume has when the backup's data is on it; None: the one that it has opens that, too."""
+    old, new = volume.encryption_key_id, backup.encryption_key_id
+    if old is None or new is None or keys.is_same(volume.project_id, old, backup.project_id, new):
+        return None
+    return keys.clone(context, backup.project_id, new, to=volume.project_id)
 
 
 def _begin_restore(
@@ -230,7 +262,7 @@ def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volum
         name=name or f'restore_backup_{backup.id}',
         description='auto-created_from_restore_from_backup',
         availability_zone=None,
-        volume_type=None,
+        volume_type=_encrypted_type(backup),
         metadata={},
         snapshot_id=None,
         source_volid=None,
@@ -239,6 +271,16 @@ def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volum
         backup_id=backup.id,
         also=begin,
     )
+
+
+def _encrypted_type(backup: Backup) -> str | None:
+    """The type of the volume that was backed up, where only an encrypted one will do, and the volume is still there."""
+    if backup.encryption_key_id is None:
+        return None
+    try:
+        return Volume.find(backup.project_id, backup.volume_id).volume_type_id
+    except errors.VolumeNotFound:
+        return None
 
 
 def reset_status(context: Context, id: str, status: str) -> None:

@@ -10,9 +10,11 @@ import functools
 import json
 
 from chalicelib import aws, errors
+from chalicelib.clients.barbican import Secrets
 from chalicelib.clients.glance import Images
 from chalicelib.clients.http import Tokens
 from chalicelib.config import settings
+from chalicelib.context import caller_token
 
 
 def images() -> Images:
@@ -26,6 +28,24 @@ def images() -> Images:
 @functools.lru_cache(maxsize=1)
 def _images(url: str, tokens: Tokens) -> Images:
     return Images(url, tokens)
+
+
+def barbican() -> str | None:
+    """Return the URL of an external Barbican, None where the built-in key manager is used."""
+    return settings().barbican_url or None
+
+
+class _CallerToken:
+    """The token of the request that is being served: what it stores belongs to the caller's project."""
+
+    def service_token(self, refused: str | None = None) -> str:
+        return caller_token.get()
+
+
+@functools.cache
+def secrets_of_caller() -> Secrets:
+    """Return Barbican, as the caller of the request that is being served sees it."""
+    return Secrets(settings().barbican_url, _CallerToken())
 
 
 def _tokens() -> Tokens:

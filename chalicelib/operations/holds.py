@@ -19,7 +19,7 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.models import Pool, Snapshot, Volume, base
-from chalicelib.operations import common, quotas
+from chalicelib.operations import common, keys, quotas
 from chalicelib.rules import quotas as rules
 from chalicelib.rules import states
 from chalicelib.rules.states import REMOVED
@@ -115,6 +115,8 @@ def end(
     def build(transaction: base.Transaction) -> None:
         if status == REMOVED:
             transaction.delete(volume, held & _unmoved(volume), lambda: base.state_changed(volume))
+            if volume.consumes_quota:  # what a migration leaves behind is locked by the key of the volume that stays
+                keys.leave(transaction, volume.project_id, volume.encryption_key_id)
         else:
             kept = [] if in_transit else _keeping(volume, keep)
             final = [*base.end_actions(volume, status), *kept, *_let_go(volume), *actions]

@@ -20,15 +20,15 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Name, Snapshot, Transfer, Volume, base
-from chalicelib.operations import common, quotas, volumes
+from chalicelib.operations import common, keys, quotas, volumes
 from chalicelib.rules import quotas as quota_rules
 from chalicelib.rules import states
 
 #: Bytes of the key and of its salt; users see two hex digits of each (Cinder's volume_transfer_key_length, 16).
 KEY_BYTES, SALT_BYTES = 8, 4
 
-#: A transaction has at most 100 writes: six for volume, offer and quotas, and two for each snapshot.
-MAX_SNAPSHOTS = 47
+#: A transaction has at most 100 writes: eight for volume, key, offer and quotas, and two for each snapshot.
+MAX_SNAPSHOTS = 46
 
 ROW = states.VOLUME['transfer']
 
@@ -226,6 +226,7 @@ def _take_over(context: Context, transfer: Transfer) -> None:
         _forget(transaction, transfer)
         for record in moving:
             _move(transaction, record, context)
+        keys.give(transaction, context, volume.project_id, volume.encryption_key_id)
         quotas.release(transaction, volume.project_id, deltas)
 
     quotas.commit(context.project_id, deltas, build)

@@ -17,7 +17,17 @@ from chalicelib.clients.glance import Image
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, VolumeType, base
-from chalicelib.operations import common, holds, images, quotas, scheduling, services, volume_types
+from chalicelib.operations import (
+    common,
+    holds,
+    images,
+    keys,
+    quotas,
+    scheduling,
+    services,
+    type_encryption,
+    volume_types,
+)
 from chalicelib.rules import extra_specs, states
 
 #: Told the new record and the transaction that writes it.
@@ -35,6 +45,12 @@ class Source:
     @property
     def type_id(self) -> str | None:
         return None if isinstance(self.record, Backup) else self.record.volume_type_id
+
+    @property
+    def encryption_key_id(self) -> str | None:
+        """The key of the data; a snapshot is read with its volume's."""
+        found = self.record if isinstance(self.record, Backup) else self.volume
+        return found.encryption_key_id if found else None
 
     @property
     def host(self) -> str | None:
@@ -64,9 +80,11 @@ def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volu
     ``also`` adds to the transaction what must change with it.
     """
     volume, source = prepare(context, **wanted)
+    key = _key(context, volume, source)
     deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
-    build = functools.partial(_write, volume, source, also)
-    quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id)
+    build = functools.partial(_write, volume, source, key, also)
+    with keys.discarding(key):
+        quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id)
     common.send(context, 'create', volume)
     return volume
 
@@ -108,6 +126,7 @@ def prepare(
     zone, zones = _zones(availability_zone, source, kind)
     quotas.check_volume_size(context.project_id, gigabytes)
     volume = _record(context, gigabytes, kind, source, zone)
+    _check_encryption(kind, source, image)
     volume.name, volume.description, volume.metadata = name, description, dict(metadata or {})
     volume.multiattach = multiattach or extra_specs.is_multiattach(kind.extra_specs)
     volume.group_id = group_id
@@ -133,6 +152,37 @@ def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Sou
             _check_status(source.record)
             return source
     return None
+
+
+def _check_encryption(kind: VolumeType, source: Source | None, image: Image | None) -> None:
+    """Refuse what would leave data that nobody can read, or that is not encrypted where its type says so."""
+    encrypted = kind.encryption is not None
+    if source and encrypted != (source.encryption_key_id is not None):
+        raise errors.InvalidInput(
+            reason=f'The volume type {kind.name} is {"" if encrypted else "not "}encrypted, and the source is '
+            f'{"not" if encrypted else "encrypted"}: choose a type with the encryption of the source.'
+        )
+    if image and encrypted:
+        raise errors.InvalidInput(
+            reason=f'The volume type {kind.name} is encrypted, and image {image.id} cannot be encrypted on its way to '
+            'a volume here: choose a type without encryption, or copy the image onto an empty volume in a server.'
+        )
+    if encrypted and extra_specs.is_multiattach(kind.extra_specs):
+        raise errors.InvalidVolume(reason='An encrypted volume cannot be attached to several servers (multiattach).')
+
+
+def _key(context: Context, volume: Volume, source: Source | None) -> keys.NewKey | None:
+    """The key of a new volume whose type is encrypted: its source's, stored again for it, or a new one."""
+    encryption = type_encryption.of(volume.volume_type_id)
+    if encryption is None:
+        return None
+    locked = source.encryption_key_id if source else None
+    if source is None or locked is None:
+        key = keys.create(context, encryption)
+    else:
+        key = keys.clone(context, source.record.project_id, locked, to=volume.project_id)
+    volume.encryption_key_id = key.id
+    return key
 
 
 def _type_of(image: Image | None) -> str | None:
@@ -256,8 +306,12 @@ def _copy_facts(volume: Volume, source: Source) -> None:
         volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 
 
-def _write(volume: Volume, source: Source | None, also: Also | None, transaction: base.Transaction) -> None:
+def _write(
+    volume: Volume, source: Source | None, key: keys.NewKey | None, also: Also | None, transaction: base.Transaction
+) -> None:
     transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
+    if key:
+        key.join(transaction)
     if source and not isinstance(source.record, Backup):
         _read(transaction, source.record)
     if also is not None:

@@ -12,7 +12,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
-from chalicelib.operations import common, holds, quotas, services, volume_types
+from chalicelib.operations import common, holds, keys, quotas, services, volume_types
 from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states
 
@@ -153,6 +153,7 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
         )
     except errors.StateChanged:
         raise _not_removable(volume, force) from None
+    keys.release(volume.encryption_key_id)
     return common.send(context, action, volume)
 
 
@@ -164,6 +165,7 @@ def _forget(volume: Volume) -> None:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} is being placed on a backend right now; try again.'
         ) from None
+    keys.release(volume.encryption_key_id)
 
 
 def is_not_migrating() -> Condition:

@@ -15,7 +15,7 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
-from chalicelib.operations import common, messages, progress
+from chalicelib.operations import common, keys, messages, progress
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock
@@ -117,6 +117,9 @@ def complete_restore(payload: Payload) -> None:
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
     described = _description(volume, backup, _manifest(backup).metadata)
     actions = [common.set_or_remove(getattr(Volume, name), value) for name, value in described.items()]
+    if new_key := volume.operation_facts().get('encryption_key_id'):
+        actions.append(Volume.encryption_key_id.set(new_key))
+        keys.leave(transaction, volume.project_id, volume.encryption_key_id)
     ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
     transaction.update(volume, [*base.end_actions(volume, VOLUME_ROW.done), *actions], ours, lost)
     transaction.update(backup, _backup_actions(backup), base.owned_by(Backup, BACKUP_ROW, payload['request_id']), lost)
@@ -177,9 +180,12 @@ def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
     cause = reason_of(payload)
     messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, Detail.BACKUP_RESTORE_ERROR, cause=cause)
     final = 'error' if volume.operation_facts().get('new') else status
+    ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
+    transaction = base.Transaction()
+    transaction.update(volume, base.end_actions(volume, final), ours, lambda: base.state_changed(volume))
+    keys.leave(transaction, volume.project_id, volume.operation_facts().get('encryption_key_id'))
     with contextlib.suppress(errors.StateChanged):
-        ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
-        base.update(volume, base.end_actions(volume, final), ours)
+        transaction.commit()
 
 
 def _close(volume: Volume, payload: Payload) -> None:

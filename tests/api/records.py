@@ -52,6 +52,16 @@ class Records:
 
         return volume_types.default(Context(user_id='u', project_id=self.project, roles=frozenset()))
 
+    def key(self) -> str:
+        """The id of a key in the built-in key manager."""
+        from chalicelib.context import Context
+        from chalicelib.operations import keys
+
+        made = keys.create(Context(user_id='user-member', project_id=self.project, roles=frozenset()), {})
+        assert made.record is not None
+        made.record.save()
+        return made.id
+
     def volume(self, **facts: Any) -> Volume:
         usual = {
             'created_at': base.now(),

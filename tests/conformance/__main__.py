@@ -14,6 +14,7 @@ from tests.api.front_door import FrontDoor, Worker
 from tests.api.memory import cloud_in_memory
 from tests.conformance import entries, responses, roles, statuses, vectors
 from tests.conformance.facts import Check
+from tests.conformance.images import AnyImages
 
 #: A page's size in here, so that a full page needs no thousand records; the facts have 1,000.
 PAGE = 10
@@ -24,8 +25,10 @@ def main() -> int:
     tally: collections.Counter[tuple[str, bool]] = collections.Counter()
     with cloud_in_memory(OSAPI_MAX_LIMIT=str(PAGE)), pytest.MonkeyPatch.context() as patch:
         from chalicelib import aws
+        from chalicelib.operations import cloud
 
         patch.setattr(aws, 'invoke', Worker().invoke)
+        patch.setattr(cloud, 'images', AnyImages)
         door = FrontDoor.open(patch)
         suites = (entries.checks(door), vectors.checks(door, PAGE), roles.checks(door), responses.checks(door),
                   statuses.checks(door))  # fmt: skip

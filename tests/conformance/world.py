@@ -51,7 +51,7 @@ class World:
 def _volume(world: World) -> Any:
     return world.make.volume(
         name='test_volume', metadata={'k': 'v'}, volume_image_metadata={'k': 'v'},
-        encryption_key_id=str(uuid.uuid4()), description='this is a test volume',
+        encryption_key_id=world.make.key(), description='this is a test volume',
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def _transfer(world: World) -> Any:
 MAKERS: dict[str, Callable[[World], Any]] = {
     'volumes': _volume,
     'snapshots': lambda world: world.make.snapshot(metadata={'k': 'v'}),
-    'backups': lambda world: world.make.backup(encryption_key_id=str(uuid.uuid4())),
+    'backups': lambda world: world.make.backup(encryption_key_id=world.make.key()),
     'attachments': lambda world: world.make.attachment(world.one('volumes')),
     'messages': lambda world: world.make.message(),
     'volume-transfers': _transfer,
@@ -257,7 +257,7 @@ def ready(world: World, entry: Entry) -> None:
 
 def _attached(world: World) -> None:
     volume, attachment = world.make.attached(name='test_volume', metadata={'k': 'v'},
-                                             encryption_key_id=str(uuid.uuid4()),
+                                             encryption_key_id=world.make.key(),
                                              volume_image_metadata={'k': 'v'})  # fmt: skip
     world.set('volumes', volume)
     world.set('attachments', attachment)

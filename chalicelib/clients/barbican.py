@@ -1,0 +1,79 @@
+"""Secrets of a Barbican (Key Manager API v1): symmetric keys, under the token of the user whose they are."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import urllib.parse
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.clients.http import MAX_ANSWER, Service, Tokens
+
+#: Bytes of the longest key that is taken: LUKS knows none above 64.
+MAX_KEY = 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Key:
+    """A key with what is said of it. ``bit_length`` in bits."""
+
+    payload: bytes = dataclasses.field(repr=False)
+    algorithm: str
+    bit_length: int
+
+
+class Secrets:
+    """The port. ``url`` is Barbican's root, without /v1. Every call raises ServiceUnavailable when it is of no use."""
+
+    def __init__(self, url: str, tokens: Tokens) -> None:
+        self._service = Service('The key manager', url, tokens)
+
+    def create(self, key: bytes, *, algorithm: str, bit_length: int, mode: str) -> str:
+        """Store a key and return its id."""
+        body = {
+            'name': 'cinder key',
+            'secret_type': 'symmetric',
+            'algorithm': algorithm,
+            'bit_length': bit_length,
+            'mode': mode,
+            'payload': base64.b64encode(key).decode(),
+            'payload_content_type': 'application/octet-stream',
+            'payload_content_encoding': 'base64',
+        }
+        _, answer = self._service.call('POST', '/v1/secrets', body, expected=(201,))
+        id = str(answer.get('secret_ref') or '').rpartition('/')[2] if isinstance(answer, dict) else ''
+        if not id:
+            raise self._service.failed('answered without a secret_ref')
+        return id
+
+    def get(self, id: str) -> Key:
+        """Return a key; raises SecretNotFound."""
+        status, said = self._service.call('GET', _path(id), expected=(200, 403, 404))
+        if status != 200:
+            raise errors.SecretNotFound(id=id)
+        return Key(self._payload(id), *self._described(said))
+
+    def _described(self, said: Any) -> tuple[str, int]:
+        try:
+            return str(said['algorithm'] or 'aes'), int(said['bit_length'] or 0)
+        except (KeyError, TypeError, ValueError):
+            raise self._service.failed('answered what is not a secret') from None
+
+    def _payload(self, id: str) -> bytes:
+        headers = {'Accept': 'application/octet-stream'}
+        with self._service.open('GET', f'{_path(id)}/payload', headers=headers) as response:
+            key = response.read(MAX_ANSWER)
+        if response.status in (403, 404):
+            raise errors.SecretNotFound(id=id)
+        if response.status != 200 or not 0 < len(key) <= MAX_KEY:
+            raise self._service.failed(f'answered with status {response.status} instead of a key')
+        return key
+
+    def delete(self, id: str) -> None:
+        """Delete a secret; a missing one is success."""
+        self._service.call('DELETE', _path(id), expected=(204, 404))
+
+
+def _path(id: str) -> str:
+    return f'/v1/secrets/{urllib.parse.quote(id, safe="")}'

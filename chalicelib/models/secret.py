@@ -1,0 +1,25 @@
+"""Keys of encrypted volumes, as the built-in key manager stores them."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Secret(base.Record):
+    """One symmetric key, in its project's partition. Never in clear: ``sealed`` opens by KMS for this secret only."""
+
+    Meta = base.meta('secrets')
+    resource = 'secret'
+    not_found = errors.SecretNotFound
+
+    by_id = base.by_id()
+
+    user_id = UnicodeAttribute()
+    name = UnicodeAttribute(null=True)
+    #: As Barbican names it: aes, twofish, ...
+    algorithm = UnicodeAttribute()
+    bit_length = NumberAttribute()
+    sealed = UnicodeAttribute()

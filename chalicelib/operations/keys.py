@@ -1,0 +1,169 @@
+"""Keys of encrypted volumes: one per volume, made with it, cloned with its data, gone with it.
+
+The service never uses a key: Nova fetches it, turns its bytes into hexadecimal digits, and opens LUKS with those. With
+``BARBICAN_URL`` keys lie there, under the caller's own token, as Cinder keeps them. Else the built-in key manager keeps
+them in a table, wrapped by KMS, and ``/key-manager`` gives them to the project. A clone is a secret of its own with the
+same bytes, so that whoever deletes one volume does not lock the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hmac
+import logging
+import secrets
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chalicelib import aws, errors
+from chalicelib.context import Context
+from chalicelib.models import Secret, base
+from chalicelib.operations import cloud, common
+
+logger = logging.getLogger(__name__)
+
+#: Cinder's defaults of a type's encryption.
+CIPHER, KEY_SIZE = 'aes-xts-plain64', 256
+
+#: What Cinder names its keys in Barbican.
+MODE = 'cbc'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that a record is about to refer to. ``record`` is to be written with it; None: it lies in Barbican."""
+
+    id: str
+    record: Secret | None = None
+
+    def join(self, transaction: base.Transaction) -> None:
+        """Have it written together with whoever refers to it."""
+        if self.record is not None:
+            transaction.put(self.record, Secret.id.does_not_exist(), lambda: errors.ServiceUnavailable(reason=self.id))
+
+    def discard(self) -> None:
+        """Undo what ``join`` does not: nobody refers to the key after all."""
+        if self.record is None:
+            _forget_in_barbican(self.id)
+
+
+@contextlib.contextmanager
+def discarding(key: NewKey | None) -> Iterator[None]:
+    """What is written inside refers to the key; when it cannot be written, the key is forgotten."""
+    try:
+        yield
+    except BaseException:
+        if key:
+            key.discard()
+        raise
+
+
+def create(context: Context, encryption: Mapping[str, Any]) -> NewKey:
+    """Make a key as a volume type's encryption asks for it. Raises ServiceUnavailable."""
+    algorithm = str(encryption.get('cipher') or CIPHER).partition('-')[0]
+    bits = int(encryption.get('key_size') or KEY_SIZE)
+    return _stored(context, context.project_id, secrets.token_bytes(-(-bits // 8)), algorithm, bits)
+
+
+def clone(context: Context, project_id: str, id: str, *, to: str | None = None) -> NewKey:
+    """Store a project's key again under a new id, for ``to`` (another project) if it is given.
+
+    Raises SecretNotFound for a key that is gone: the data that it locks cannot be read any more.
+    """
+    if cloud.barbican() is not None:
+        kept = cloud.secrets_of_caller().get(id)
+        return _stored(context, project_id, kept.payload, kept.algorithm, kept.bit_length)
+    secret = Secret.find(project_id, id)
+    return _stored(context, to or project_id, payload(secret), secret.algorithm, int(secret.bit_length))
+
+
+def _stored(context: Context, project_id: str, key: bytes, algorithm: str, bits: int) -> NewKey:
+    if cloud.barbican() is not None:
+        return NewKey(cloud.secrets_of_caller().create(key, algorithm=algorithm, bit_length=bits, mode=MODE))
+    id = str(uuid.uuid4())
+    secret = Secret(
+        project_id,
+        id,
+        created_at=base.now(),
+        user_id=context.user_id,
+        algorithm=algorithm,
+        bit_length=bits,
+        sealed=aws.seal(key.hex(), _purpose(project_id, id)),
+    )
+    return NewKey(id, secret)
+
+
+def _purpose(project_id: str, id: str) -> str:
+    """What the key is sealed for: a record copied to another project does not open."""
+    return f'key/{project_id}/{id}'
+
+
+def get(context: Context, id: str) -> Secret:
+    """Return what is known of a key of the caller's project. Raises SecretNotFound."""
+    return common.find(context, Secret, id)
+
+
+def payload(secret: Secret) -> bytes:
+    """The key itself."""
+    return bytes.fromhex(aws.unseal(secret.sealed, _purpose(secret.project_id, secret.id)))
+
+
+def leave(transaction: base.Transaction, project_id: str, id: str | None) -> None:
+    """Forget a key together with what it locked, or with the record that has another one now.
+
+    With Barbican nothing happens: there ``release`` deletes it, since only the caller's token may.
+    """
+    if id is not None and cloud.barbican() is None:
+        gone_or_not = Secret.id.exists() | Secret.id.does_not_exist()
+        transaction.delete(Secret(project_id, id), gone_or_not, lambda: errors.SecretNotFound(id=id))
+
+
+def give(transaction: base.Transaction, context: Context, project_id: str, id: str | None) -> None:
+    """Hand a project's key over to the caller's, together with what it locks (a transfer); its id stays.
+
+    Raises InvalidVolume with Barbican, which has no such thing: the giver's key would open the volume for good, and
+    nobody here may read it for the taker.
+    """
+    if id is None or project_id == context.project_id:
+        return
+    if cloud.barbican() is not None:
+        raise errors.InvalidVolume(reason='An encrypted volume whose key lies in Barbican cannot change its project.')
+    given = Secret.find(project_id, id)
+    taken = Secret(
+        context.project_id,
+        id,
+        created_at=base.now(),
+        user_id=context.user_id,
+        algorithm=given.algorithm,
+        bit_length=given.bit_length,
+        sealed=aws.seal(payload(given).hex(), _purpose(context.project_id, id)),
+    )
+    gone = errors.SecretNotFound(id=id)
+    transaction.delete(given, Secret.id.exists(), lambda: gone)
+    transaction.put(taken, Secret.id.does_not_exist(), lambda: gone)
+
+
+def is_same(project_id: str, id: str, other_project_id: str, other_id: str) -> bool:
+    """Whether two keys have the same bytes. Raises SecretNotFound."""
+    if id == other_id:
+        return True
+    if cloud.barbican() is not None:
+        port = cloud.secrets_of_caller()
+        return hmac.compare_digest(port.get(id).payload, port.get(other_id).payload)
+    one, other = Secret.find(project_id, id), Secret.find(other_project_id, other_id)
+    return hmac.compare_digest(payload(one), payload(other))
+
+
+def release(id: str | None) -> None:
+    """The caller's removal of what the key locks was accepted: with Barbican, delete the key now, as Cinder does."""
+    if id is not None and cloud.barbican() is not None:
+        _forget_in_barbican(id)
+
+
+def _forget_in_barbican(id: str) -> None:
+    try:
+        cloud.secrets_of_caller().delete(id)
+    except errors.CinderlessError as error:
+        logger.warning('key %s is left in Barbican: %s', id, error.message)

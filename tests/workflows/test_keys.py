@@ -1,0 +1,325 @@
+"""Keys of encrypted volumes: one each, cloned with the data, gone with it, and never in clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib import aws, errors
+from chalicelib.clients.barbican import Secrets
+from chalicelib.context import caller_token
+from chalicelib.models import TABLES, Secret, Volume, base
+from chalicelib.operations import attachments, backups, cloud, keys, type_encryption, volume_types, volumes
+from tests import invariants
+from tests.backup_factories import create_backup
+from tests.disks import Data
+from tests.factories import context, create_snapshot, create_volume
+from tests.fake_barbican import FakeBarbican, serving
+from tests.world import World
+
+LUKS = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
+
+
+@pytest.fixture(autouse=True)
+def key(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A KMS key in moto."""
+    import boto3
+
+    from chalicelib import config
+
+    monkeypatch.setenv('KMS_KEY_ID', boto3.client('kms').create_key()['KeyMetadata']['KeyId'])
+    config.settings.cache_clear()
+    yield
+    config.settings.cache_clear()
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+def luks_type(name: str = 'LUKS', **facts: Any) -> str:
+    kind = volume_types.create(context('admin'), name=name, description=None, is_public=True, extra_specs={})
+    type_encryption.create(context('admin'), kind.id, {**LUKS, **facts})
+    return str(kind.id)
+
+
+def encrypted(world: World, **facts: Any) -> Volume:
+    facts.setdefault('volume_type', 'LUKS')
+    volume = create_volume(context(), 1, **facts)
+    world.settle()
+    return volume.reload()
+
+
+def payload_of(record: Any) -> bytes:
+    return keys.payload(Secret.find(record.project_id, record.encryption_key_id))
+
+
+def ids() -> set[str]:
+    return {secret.id for secret in Secret.scan()}
+
+
+class TestBuiltIn:
+    @pytest.mark.parametrize(('bits', 'length'), [(256, 32), (512, 64), (None, 32)])
+    def test_a_new_volume_has_a_key(self, world: World, bits: int | None, length: int) -> None:
+        luks_type(key_size=bits)
+        volume = encrypted(world)
+        secret = Secret.find(volume.project_id, str(volume.encryption_key_id))
+        assert (secret.algorithm, secret.bit_length, len(keys.payload(secret))) == ('aes', length * 8, length)
+        assert volume.status == 'available'
+        invariants.check(world)
+
+    def test_each_its_own(self, world: World) -> None:
+        luks_type()
+        one, other = encrypted(world), encrypted(world)
+        assert payload_of(one) != payload_of(other)
+
+    def test_a_volume_of_another_type_has_none(self, world: World) -> None:
+        luks_type()
+        assert encrypted(world, volume_type=None).encryption_key_id is None
+        assert ids() == set()
+
+    def test_it_opens_for_itself_only(self, world: World) -> None:
+        luks_type()
+        volume = encrypted(world)
+        moved = Secret.find(volume.project_id, str(volume.encryption_key_id))
+        moved.project_id = 'another'
+        with pytest.raises(Exception, match='InvalidCiphertext'):
+            keys.payload(moved)
+
+    def test_nothing_is_in_clear_anywhere(self, world: World, data: Data, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level('DEBUG')
+        luks_type()
+        volume = encrypted(world)
+        create_backup(context(), volume)
+        world.settle()
+        secret = payload_of(volume)
+        told = [
+            *(str([record.attribute_values for record in table.scan()]) for table in TABLES),
+            *(str(one.payload) for one in world.executions.values()),
+            caplog.text,
+        ]
+        for text in told:
+            assert secret.hex() not in text
+
+    def test_it_goes_with_the_volume(self, world: World) -> None:
+        luks_type()
+        volume = encrypted(world)
+        volumes.delete(context(), volume.id)
+        assert ids() == {volume.encryption_key_id}
+        world.settle()
+        assert ids() == set()
+
+    def test_it_stays_while_the_data_does(self, world: World) -> None:
+        luks_type()
+        volume = encrypted(world)
+        world.backends[str(volume.host).partition('#')[0]].fail('delete_volume', *[world.big.unavailable()] * 5)
+        volumes.delete(context(), volume.id)
+        world.settle()
+        assert volume.reload().status == 'error_deleting'
+        assert ids() == {volume.encryption_key_id}
+
+    def test_a_volume_that_was_never_placed(self, world: World) -> None:
+        luks_type()
+        volume = create_volume(context(), 500, volume_type='LUKS')
+        world.settle()
+        assert volume.reload().status == 'error'
+        volumes.delete(context(), volume.id)
+        assert ids() == set()
+
+    def test_a_refused_volume_leaves_none(self, world: World) -> None:
+        luks_type()
+        for _ in range(10):
+            create_volume(context(), 1, volume_type='LUKS')
+        with pytest.raises(errors.OverQuota):
+            create_volume(context(), 1, volume_type='LUKS')
+        assert len(ids()) == 10
+
+    def test_clone_and_snapshot(self, world: World) -> None:
+        """The copy holds the source's bytes, so the same key opens it; under an id of its own, it outlives it."""
+        luks_type()
+        volume = encrypted(world)
+        snapshot = create_snapshot(context(), volume)
+        world.settle()
+        clone = encrypted(world, source_volid=volume.id, volume_type=None)
+        restored = encrypted(world, snapshot_id=snapshot.id, volume_type=None)
+        assert payload_of(clone) == payload_of(restored) == payload_of(volume)
+        assert len({clone.encryption_key_id, restored.encryption_key_id, volume.encryption_key_id}) == 3
+        volumes.delete(context(), volume.id, cascade=True)
+        world.settle()
+        assert ids() == {clone.encryption_key_id, restored.encryption_key_id}
+
+    def test_an_administrators_clone_is_the_administrators(self, world: World) -> None:
+        luks_type()
+        volume = encrypted(world)
+        admin = context('admin', 'operations')
+        clone = create_volume(admin, 1, source_volid=volume.id)
+        world.settle()
+        assert payload_of(clone.reload()) == payload_of(volume)
+        assert Secret.find('operations', str(clone.encryption_key_id)).user_id == 'admin-user'
+
+    def test_a_key_changes_its_project_with_its_volume(self, world: World) -> None:
+        luks_type()
+        volume = encrypted(world)
+        opened, id = payload_of(volume), str(volume.encryption_key_id)
+        transaction = base.Transaction()
+        keys.give(transaction, context(project_id='taker'), volume.project_id, id)
+        transaction.commit()
+        assert keys.payload(keys.get(context(project_id='taker'), id)) == opened
+        with pytest.raises(errors.SecretNotFound):
+            keys.get(context(), id)
+        again = base.Transaction()
+        keys.give(again, context(project_id='taker'), 'taker', id)
+        keys.give(again, context(project_id='taker'), 'taker', None)
+        assert ids() == {id}
+
+    def test_connection_info_says_so(self, world: World) -> None:
+        luks_type()
+        volume = encrypted(world)
+        connector = {'host': 'compute', 'initiator': 'iqn.x:1', 'ip': '10.0.0.1'}
+        made = attachments.create(context(), volume_id=volume.id, instance_id=None, connector=connector, mode=None)
+        assert made.connection_info['encrypted'] is True
+        assert 'key' not in str(made.connection_info)
+
+    def test_encryption_must_not_change_on_the_way(self, world: World) -> None:
+        luks_type()
+        specs = {'volume_backend_name': 'big'}
+        volume_types.create(context('admin'), name='plain', description=None, is_public=True, extra_specs=specs)
+        plain = encrypted(world, volume_type='plain')
+        volume_types.set_extra_specs(context('admin'), volume_types.find(context(), 'LUKS').id, specs)
+        locked = encrypted(world)
+        with pytest.raises(errors.InvalidInput, match='LUKS is encrypted, and the source is not'):
+            create_volume(context(), 1, source_volid=plain.id, volume_type='LUKS')
+        with pytest.raises(errors.InvalidInput, match='plain is not encrypted, and the source is encrypted'):
+            create_volume(context(), 1, source_volid=locked.id, volume_type='plain')
+
+    def test_no_multiattach(self, world: World) -> None:
+        kind = luks_type()
+        volume_types.set_extra_specs(context('admin'), kind, {'multiattach': '<is> True'})
+        with pytest.raises(errors.InvalidVolume, match='multiattach'):
+            create_volume(context(), 1, volume_type='LUKS')
+
+
+class TestBackups:
+    def test_a_backup_outlives_its_volume(self, world: World, data: Data) -> None:
+        luks_type()
+        volume = encrypted(world)
+        data.of(volume).fill(seed=1)
+        original = payload_of(volume)
+        backup = create_backup(context(), volume)
+        world.settle()
+        volumes.delete(context(), volume.id)
+        world.settle()
+        assert ids() == {backup.reload().encryption_key_id}
+        restored = encrypted(world, backup_id=backup.id)
+        assert (restored.status, payload_of(restored)) == ('available', original)
+        backups.delete(context(), backup.id)
+        world.settle()
+        assert ids() == {restored.encryption_key_id}
+
+    def test_restore_to_the_volume_itself_keeps_its_key(self, world: World, data: Data) -> None:
+        luks_type()
+        volume = encrypted(world)
+        backup = create_backup(context(), volume)
+        world.settle()
+        backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+        world.settle()
+        assert volume.reload().encryption_key_id == volume.encryption_key_id
+        assert len(ids()) == 2
+
+    def test_restore_to_another_volume_brings_the_key_along(self, world: World, data: Data) -> None:
+        luks_type()
+        volume, other = encrypted(world), encrypted(world)
+        backup = create_backup(context(), volume)
+        world.settle()
+        backups.restore(context(), backup.id, volume_id=other.id, name=None)
+        world.settle()
+        assert payload_of(other.reload()) == payload_of(volume)
+        assert len(ids()) == 3
+
+    def test_a_restore_that_fails_keeps_the_old_key(self, world: World, data: Data) -> None:
+        luks_type()
+        volume, other = encrypted(world), encrypted(world)
+        data.of(volume).fill(seed=1)
+        backup = create_backup(context(), volume)
+        world.settle()
+        backups.restore(context(), backup.id, volume_id=other.id, name=None)
+        world.backends[str(other.host).partition('#')[0]].fail('write', *[RuntimeError('a bug')] * 20)
+        world.settle()
+        assert other.reload().status == 'error_restoring'
+        assert other.reload().encryption_key_id == other.encryption_key_id
+        assert len(ids()) == 3
+
+    def test_without_a_name_it_gets_the_type_of_its_volume(self, world: World, data: Data) -> None:
+        luks_type()
+        volume = encrypted(world)
+        backup = create_backup(context(), volume)
+        world.settle()
+        _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+        world.settle()
+        assert payload_of(target.reload()) == payload_of(volume)
+
+    def test_only_to_a_volume_that_is_encrypted(self, world: World, data: Data) -> None:
+        luks_type()
+        volume, plain = encrypted(world), encrypted(world, volume_type=None)
+        backup = create_backup(context(), volume)
+        world.settle()
+        with pytest.raises(errors.InvalidVolume, match='An encrypted backup is restored to an encrypted volume'):
+            backups.restore(context(), backup.id, volume_id=plain.id, name=None)
+
+
+class TestBarbican:
+    @pytest.fixture(autouse=True)
+    def barbican(self, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBarbican]:
+        with serving(FakeBarbican()) as running:
+            monkeypatch.setattr(cloud, 'barbican', lambda: running.url)
+            monkeypatch.setattr(cloud, 'secrets_of_caller', lambda: Secrets(running.url, cloud._CallerToken()))
+            caller_token.set('project/member')
+            yield running
+            caller_token.set('')
+
+    def test_the_key_lies_there_and_belongs_to_the_caller(self, world: World, barbican: FakeBarbican) -> None:
+        luks_type()
+        volume = encrypted(world)
+        project, record, payload = barbican.secrets[str(volume.encryption_key_id)]
+        assert (project, record['algorithm'], record['bit_length'], len(payload)) == ('project', 'aes', 256, 32)
+        assert ids() == set()
+
+    def test_clone_backup_and_removal(self, world: World, data: Data, barbican: FakeBarbican) -> None:
+        luks_type()
+        volume = encrypted(world)
+        clone = encrypted(world, source_volid=volume.id, volume_type=None)
+        backup = create_backup(context(), volume)
+        world.settle()
+        held = [str(one.encryption_key_id) for one in (volume, clone, backup)]
+        assert len({barbican.secrets[id][2] for id in held}) == 1
+        for remove, one in ((volumes.delete, volume), (backups.delete, backup)):
+            remove(context(), one.id)
+        world.settle()
+        assert set(barbican.secrets) == {clone.encryption_key_id}
+
+    def test_a_refused_volume_leaves_none(self, world: World, barbican: FakeBarbican) -> None:
+        luks_type()
+        for _ in range(10):
+            create_volume(context(), 1, volume_type='LUKS')
+        with pytest.raises(errors.OverQuota):
+            create_volume(context(), 1, volume_type='LUKS')
+        assert len(barbican.secrets) == 10
+
+    def test_one_that_is_down(self, world: World, barbican: FakeBarbican) -> None:
+        luks_type()
+        barbican.faults = [500]
+        with pytest.raises(errors.ServiceUnavailable):
+            create_volume(context(), 1, volume_type='LUKS')
+        assert list(Volume.scan()) == []
+        volume = encrypted(world)
+        barbican.faults = [500]
+        volumes.delete(context(), volume.id)
+        world.settle()
+        assert list(Volume.scan()) == []
+
+
+def test_sealed_for_the_deployments_key(world: World) -> None:
+    assert aws.unseal(aws.seal('x', 'purpose'), 'purpose') == 'x'
