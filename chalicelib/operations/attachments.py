@@ -24,7 +24,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import common, messages, volumes
+from chalicelib.operations import common, compute, messages, volumes
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
 from chalicelib.rules.states import ATTACHABLE, NOT_MIGRATING, status_after_detach
@@ -230,7 +230,8 @@ def delete(context: Context, id: str) -> list[Attachment]:
     """Take the path away, then the attachment; return those the volume has left.
 
     A reservation without a connector has no path. A failing backend leaves the attachment, to be deleted again. An
-    attachment of a volume that was removed by force is all that is left of it.
+    attachment of a volume that was removed by force is all that is left of it. One that a server uses is the server's:
+    raises ConflictNovaUsingAttachment.
     """
     attachment = get(context, id)
     try:
@@ -238,6 +239,7 @@ def delete(context: Context, id: str) -> list[Attachment]:
     except errors.VolumeNotFound:
         _forget(attachment)
         return []
+    compute.check_deletion(context, attachment)
     volume, _ = change(volume, attachment, _disconnected)
     left = [(volume.project_id, key) for key in volume.attachments if key != id]
     return sorted(Attachment.batch_get(left, consistent_read=True), key=lambda found: str(found.created_at))

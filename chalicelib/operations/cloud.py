@@ -13,6 +13,7 @@ from chalicelib import aws, errors
 from chalicelib.clients.barbican import Secrets
 from chalicelib.clients.glance import Images
 from chalicelib.clients.http import Tokens
+from chalicelib.clients.nova import Compute
 from chalicelib.config import settings
 from chalicelib.context import caller_token
 
@@ -28,6 +29,17 @@ def images() -> Images:
 @functools.lru_cache(maxsize=1)
 def _images(url: str, tokens: Tokens) -> Images:
     return Images(url, tokens)
+
+
+def compute() -> Compute | None:
+    """Return Nova, None for a cloud without one."""
+    url = settings().nova_url
+    return _compute(url, _tokens()) if url else None
+
+
+@functools.lru_cache(maxsize=1)
+def _compute(url: str, tokens: Tokens) -> Compute:
+    return Compute(url, tokens)
 
 
 def barbican() -> str | None:

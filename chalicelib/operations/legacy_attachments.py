@@ -16,7 +16,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import attachments, messages, volumes
+from chalicelib.operations import attachments, compute, messages, volumes
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.states import status_after_detach
 
@@ -100,6 +100,7 @@ def path_id(volume_id: str, connector: dict[str, Any]) -> str:
 def terminate_connection(context: Context, volume_id: str, connector: dict[str, Any] | None) -> None:
     """os-terminate_connection: take this host's path away (all paths without a connector), and unreserve."""
     volume = volumes.get(context, volume_id)
+    compute.check_paths(context, volume)
     attachments.close_path(volume, path_id(volume.id, connector) if connector else None)
     _unreserve(volume)
 
@@ -172,6 +173,7 @@ def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
         )
     wanted = attachment_id or next(iter(volume.attachments), None)
     if wanted is not None and wanted in volume.attachments:
+        compute.check_paths(context, volume, [wanted])
         attachments.change(volume, Attachment.find(volume.project_id, wanted), _detached)
     else:
         _settle(volume)

@@ -56,6 +56,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
         'complete_upload',
         'fail_upload',
     ),
+    'compute': ('notify_compute', 'fail_notify_compute'),
     'connections': ('initialize_attachment', 'initialize_connection', 'terminate_connection'),
     'report_pools': ('report_backend',),
 }

@@ -5,17 +5,22 @@ Payload of every task: action, resource, project_id, id, request_id.
 
 from __future__ import annotations
 
+from typing import Any
+
 from chalicelib import errors
 from chalicelib.models import Volume
-from chalicelib.operations import holds, messages, scheduling
+from chalicelib.operations import compute, holds, messages, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
 from chalicelib.tasks.ownership import Payload, failure, ours, owned, row_of
 
 
-def extend_volume(payload: Payload) -> None:
-    """Claim the growth on the volume's pool, grow the object, and make size and quota follow in one transaction."""
+def extend_volume(payload: Payload) -> dict[str, Any]:
+    """Claim the growth on the volume's pool, grow the object, and make size and quota follow in one transaction.
+
+    Return what Nova is to be told: its servers see the new size when they look again.
+    """
     volume = owned(Volume, payload)
     new_size = int(volume.operation_facts()['new_size'])
     driver = backends.driver(volume)
@@ -24,7 +29,9 @@ def extend_volume(payload: Payload) -> None:
     _claim(volume, new_size)
     driver.extend_volume(backends.volume_ref(volume), new_size)
     volume = owned(Volume, payload)
+    servers = compute.servers_of(volume)
     holds.end(volume, ours(volume), states.PREVIOUS, actions=[Volume.size.set(new_size)], grown=True)
+    return {'event': 'volume-extended', 'servers': servers, 'told': not servers}
 
 
 def _claim(volume: Volume, new_size: int) -> None:

@@ -14,7 +14,7 @@ from chalicelib import errors
 from chalicelib.clients.glance import Image
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Volume, base
-from chalicelib.operations import cloud, common, images, messages
+from chalicelib.operations import cloud, common, compute, images, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, image_copies
@@ -59,12 +59,14 @@ def copy_image(payload: Payload) -> dict[str, Any]:
         return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed).plain()
 
 
-def complete_download(payload: Payload) -> None:
-    """Take the path away; the volume is bootable, and knows its image."""
+def complete_download(payload: Payload) -> dict[str, Any]:
+    """Take the path away; the volume is bootable, and knows its image. Return what Nova is to be told."""
     volume = owned(Volume, payload)
     image = _image(volume)
     _close(volume, payload)
+    servers = compute.servers_of(volume) if payload['action'] == 'reimage_reserved' else []
     _end(volume, payload, [Volume.bootable.set(True), Volume.volume_image_metadata.set(images.described(image))])
+    return {'event': 'volume-reimaged', 'servers': servers, 'told': not servers}
 
 
 def _end(volume: Volume, payload: Payload, actions: list[Any]) -> None:

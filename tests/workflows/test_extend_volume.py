@@ -28,7 +28,7 @@ def test_happy_path(world: World, volume: Volume) -> None:
     volumes.extend(context(), volume.id, 8)
     assert (volume.reload().status, usage()['reserved'], usage()['in_use']) == ('extending', 3, 5)
     [execution] = world.settle()
-    assert execution.path == ['ExtendVolume']
+    assert execution.path == ['ExtendVolume', 'IsComputeTold', 'Extended']
     volume = volume.reload()
     assert (volume.status, volume.size, volume.claimed_gb) == ('available', 8, 8)
     assert (usage()['reserved'], usage()['in_use']) == (0, 8)

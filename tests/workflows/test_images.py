@@ -93,7 +93,9 @@ class TestCreate:
         assert (volume.status, volume.bootable) == ('creating', False)
         first, second = world.settle()
         assert first.path == ['Schedule', 'Provision', 'CompleteCreate']
-        assert second.path == ['OpenImage', 'CopyImage', 'IsImageCopied', 'CompleteDownload']
+        assert second.path == [
+            'OpenImage', 'CopyImage', 'IsImageCopied', 'CompleteDownload', 'IsComputeTold', 'Downloaded',
+        ]  # fmt: skip
         volume = volume.reload()
         assert (volume.status, volume.bootable, volume.size) == ('available', True, 2)
         assert holds(data.of(volume), IMAGE)

@@ -1,0 +1,45 @@
+"""What Nova must know of its volumes, and what only Nova may do with them (CVE-2023-2088).
+
+Who deletes the attachment that a running server uses leaves a path on the server's host; once the backend gives the
+same LUN to another volume, the server reads another tenant's data. So Nova is asked first, and only a service (a token
+with the role ``service`` beside the user's) may. Without ``NOVA_URL`` there is no Nova whose server it could be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Attachment, Volume
+from chalicelib.operations import cloud
+
+
+def servers_of(volume: Volume) -> list[str]:
+    """Return the servers that have the volume attached, for which Nova must be told; none without a Nova."""
+    if cloud.compute() is None:
+        return []
+    return sorted({link['instance_id'] for link in volume.attachments.values() if link.get('instance_id')})
+
+
+def check_deletion(context: Context, attachment: Attachment) -> None:
+    """Raise ConflictNovaUsingAttachment for an attachment that a server uses, unless a service asks.
+
+    Fails closed: raises ServiceUnavailable when Nova gives no answer.
+    """
+    nova = cloud.compute()
+    if nova is None or context.is_service_request:
+        return
+    if not attachment.instance_id or attachment.connection_info is None:
+        return
+    if nova.attachment_of(attachment.instance_id, attachment.volume_id) == attachment.id:
+        raise errors.ConflictNovaUsingAttachment(instance_id=attachment.instance_id)
+
+
+def check_paths(context: Context, volume: Volume, ids: Iterable[str] | None = None) -> None:
+    """The same for the attachments of a volume (``ids``: only these) before paths to it are taken away."""
+    if cloud.compute() is None or context.is_service_request:
+        return
+    wanted = [(volume.project_id, id) for id in volume.attachments if ids is None or id in ids]
+    for attachment in Attachment.batch_get(wanted, consistent_read=True):
+        check_deletion(context, attachment)

@@ -1,0 +1,32 @@
+"""The states that tell Nova what has happened to a volume of its servers. It has happened: nothing is undone.
+
+Payload of both: action, resource, project_id, id (of the volume), request_id, and ``compute``: {'event', 'servers'}.
+"""
+
+from __future__ import annotations
+
+from chalicelib.models import Volume
+from chalicelib.operations import cloud, messages
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.tasks.ownership import Payload, failure
+
+#: Event -> the message when Nova could not be told.
+_MESSAGES = {
+    'volume-extended': (Action.EXTEND_VOLUME, Detail.NOTIFY_COMPUTE_SERVICE_FAILED),
+    'volume-reimaged': (Action.REIMAGE_VOLUME, Detail.REIMAGE_VOLUME_FAILED),
+}
+
+
+def notify_compute(payload: Payload) -> None:
+    """Tell Nova, which may hear of it twice."""
+    nova, told = cloud.compute(), payload['compute']
+    if nova is not None and told['servers']:
+        nova.tell(told['event'], told['servers'], payload['id'])
+
+
+def fail_notify_compute(payload: Payload) -> None:
+    """Say that the servers do not know; the volume is what was asked for all the same."""
+    action, detail = _MESSAGES[payload['compute']['event']]
+    volume = Volume(payload['project_id'], payload['id'])
+    error, reason = failure(payload)
+    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)

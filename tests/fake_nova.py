@@ -1,0 +1,95 @@
+"""A Nova on loopback: external events and volume attachments at the microversions that know them, strictly."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+#: Event -> the first minor version of 2.x whose schema has it.
+EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
+
+
+class FakeNova:
+    """``servers``: server -> {volume: attachment}. ``told``: (event, server, volume) of all that was taken."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, dict[str, str]] = {}
+        self.told: list[tuple[str, str, str]] = []
+        self.faults: list[int] = []
+        self.asked: list[str] = []
+        self.violations: list[str] = []
+        self.url = ''
+
+    def answer(self, method: str, path: str, headers: Any, sent: bytes) -> tuple[int, Any]:
+        self.asked.append(f'{method} {path}')
+        if self.faults and (fault := self.faults.pop(0)):
+            return fault, {'computeFault': {'code': fault, 'message': 'unexpected'}}
+        service, _, version = (headers.get('OpenStack-API-Version') or 'compute 2.1').partition(' ')
+        minor = int(version.partition('.')[2]) if service == 'compute' else 1
+        if (method, path) == ('POST', '/v2.1/os-server-external-events'):
+            return self._events(minor, json.loads(sent))
+        found = re.fullmatch(r'/v2.1/servers/([^/]+)/os-volume_attachments/([^/]+)', path)
+        if found is None or method != 'GET':
+            self.violations.append(f'{method} {path}')
+            return 404, {}
+        return self._attachment(minor, *found.groups())
+
+    def _events(self, minor: int, body: dict[str, Any]) -> tuple[int, Any]:
+        for event in body['events']:
+            if set(event) != {'name', 'server_uuid', 'tag'} or minor < EVENTS.get(event['name'], 1000):
+                self.violations.append(f'{event} at 2.{minor}')
+                return 400, {'badRequest': {'code': 400, 'message': 'Invalid input'}}
+        known = [event for event in body['events'] if event['server_uuid'] in self.servers]
+        if not known:
+            return 404, {'itemNotFound': {'code': 404, 'message': 'No instances found for any event'}}
+        self.told += [(event['name'], event['server_uuid'], event['tag']) for event in known]
+        answers = [
+            {**event, **({'status': 'completed', 'code': 200} if event in known else {'status': 'failed', 'code': 404})}
+            for event in body['events']
+        ]
+        return 200 if len(known) == len(answers) else 207, {'events': answers}
+
+    def _attachment(self, minor: int, server: str, volume: str) -> tuple[int, Any]:
+        attachment = self.servers.get(server, {}).get(volume)
+        if attachment is None:
+            return 404, {'itemNotFound': {'code': 404, 'message': f'Instance {server} is not attached to {volume}'}}
+        shown = {'volumeId': volume, 'serverId': server, 'device': '/dev/vdb'}
+        return 200, {'volumeAttachment': {**shown, **({'attachment_id': attachment} if minor >= 89 else {})}}
+
+
+@contextlib.contextmanager
+def serving(nova: FakeNova) -> Iterator[FakeNova]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def handle_one(self) -> None:
+            sent = self.rfile.read(int(self.headers.get('Content-Length') or 0))
+            status, body = nova.answer(self.command, self.path, self.headers, sent)
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Length', str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_DELETE = do_PUT = handle_one  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True)
+    thread.start()
+    nova.url = f'http://127.0.0.1:{server.server_port}/v2.1'
+    try:
+        yield nova
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
