@@ -21,6 +21,9 @@ DOCUMENT_TTL = 60
 #: A synchronous worker must answer below API Gateway's 29 s.
 INVOKE_TIMEOUT = 27
 
+#: Who the events of this service are from; their detail types are Cinder's.
+EVENT_SOURCE = 'cinderless'
+
 
 @functools.cache
 def client(service: str, region: str = '') -> Any:
@@ -49,6 +52,24 @@ def enqueue(message: dict[str, str]) -> None:
     client('sqs').send_message(
         QueueUrl=settings().work_queue_url, MessageBody=json.dumps(message), MessageSystemAttributes=attributes
     )
+
+
+@functools.cache
+def _publisher() -> Any:
+    """The client for events, which nobody may wait for: short of patience, and without a second attempt."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={'total_max_attempts': 1}, connect_timeout=1, read_timeout=2)
+    return boto3.client('events', region_name=settings().region, config=config)
+
+
+def publish(bus: str, kind: str, detail: str) -> None:
+    """Put one event (JSON) on a bus of EventBridge. Raises ServiceUnavailable when the bus did not take it."""
+    entry = {'EventBusName': bus, 'Source': EVENT_SOURCE, 'DetailType': kind, 'Detail': detail}
+    answer = _publisher().put_events(Entries=[entry])
+    if answer.get('FailedEntryCount'):
+        raise errors.ServiceUnavailable(reason=f'EventBridge: {answer["Entries"][0].get("ErrorCode")}')
 
 
 def execution_name(action: str, resource_id: str, request: str) -> str:

@@ -39,6 +39,8 @@ class Settings:
     glance_url: str
     nova_url: str
     barbican_url: str
+    #: Bus of EventBridge that notifications are published to; empty for none.
+    notification_bus: str
     #: What links show when a stage or a custom domain stands before the API; empty: taken from the request.
     public_endpoint: str
     region: str

@@ -28,6 +28,7 @@ SERVICES = (
     'dynamodb',
     'ebs',
     'ec2',
+    'events',
     'kms',
     'lambda',
     's3',

@@ -1,8 +1,9 @@
 """The stack: the plain template in moto's CloudFormation, and what moto cannot make of it, made here.
 
 moto creates the queues, the bucket, the key, roles, rules, functions and tables. Machines (moto's CloudFormation puts
-them where they never run) and secrets (which it does not know) are created through their APIs. What belongs to the
-gateway, the event source mappings and the alarms is read from the template and played by the local cloud.
+them where they never run), secrets (which it does not know) and buses (which it gives no id) are created through their
+APIs. What belongs to the gateway, the event source mappings and the alarms is read from the template and played by the
+local cloud.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from local.settings import ACCOUNT, REGION, STACK
 HELD_BACK = (
     'AWS::ApiGateway::',
     'AWS::CloudWatch::Alarm',
+    'AWS::Events::EventBus',
     'AWS::Lambda::EventSourceMapping',
     'AWS::Lambda::LayerVersion',
     'AWS::Lambda::Permission',
@@ -83,6 +85,7 @@ def deploy(template: Mapping[str, Any], parameters: Mapping[str, str], clients: 
     )
     stack = Stack(template['Resources'], _scope(template, given, clients))
     _create_secrets(stack, clients('secretsmanager'))
+    _create_buses(stack, clients('events'))
     _create_machines(stack, clients('stepfunctions'))
     return stack
 
@@ -147,6 +150,11 @@ def _generated(generate: Mapping[str, Any]) -> str:
     alphabet = string.ascii_letters + string.digits
     value = ''.join(secrets.choice(alphabet) for _ in range(int(generate['PasswordLength'])))
     return json.dumps({**json.loads(generate['SecretStringTemplate']), generate['GenerateStringKey']: value})
+
+
+def _create_buses(stack: Stack, client: Any) -> None:
+    for _, properties in stack.of_type('AWS::Events::EventBus'):
+        client.create_event_bus(Name=properties['Name'])
 
 
 def _create_machines(stack: Stack, client: Any) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib import errors, telemetry
-from chalicelib.tasks import clock
+from chalicelib.tasks import clock, notifications
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
     outcome = 'done'
     try:
         module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
-        with clock.running(context):
+        with clock.running(context), notifications.around(name, payload):
             return getattr(module, name)(payload)
     except Exception as error:
         outcome = type(error).__name__

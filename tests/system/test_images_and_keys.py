@@ -106,3 +106,9 @@ def test_nova_finds_the_key_of_an_encrypted_volume(own_cloud: Cloud) -> None:
     assert (status, len(key)) == (200, 32)
     assert Api(own_cloud, 'demo').raw('GET', url, accept='application/octet-stream') == (200, key)
     assert admin.raw('GET', demo.catalog['key-manager'])[0] == 300
+
+
+@pytest.mark.xdist_group('images')
+def test_the_bus_of_notifications_is_there(own_cloud: Cloud) -> None:
+    buses = own_cloud.client('events').list_event_buses()['EventBuses']
+    assert 'cinderless-notifications' in [bus['Name'] for bus in buses]

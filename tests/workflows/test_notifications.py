@@ -1,0 +1,184 @@
+"""Events of whole workflows: which, in which order, what they hold, and that nothing depends on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib import aws, config, errors
+from chalicelib.models import Backup, Snapshot, Volume
+from chalicelib.operations import backups, snapshots, volumes
+from chalicelib.rules import notifications as rules
+from chalicelib.tasks import TASKS, notifications
+from tests import invariants
+from tests.backup_factories import create_backup
+from tests.disks import Data
+from tests.factories import context, create_snapshot, create_volume, stored_volume
+from tests.world import World
+
+
+@pytest.fixture
+def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """Everything that was published, in order."""
+    monkeypatch.setenv('NOTIFICATION_BUS', 'bus')
+    config.settings.cache_clear()
+    events: list[dict[str, Any]] = []
+
+    def publish(bus: str, kind: str, detail: str) -> None:
+        message = json.loads(detail)
+        assert (bus, kind) == ('bus', message['event_type'])
+        events.append(message)
+
+    monkeypatch.setattr(aws, 'publish', publish)
+    yield events
+    monkeypatch.undo()
+    config.settings.cache_clear()
+
+
+def names(told: list[dict[str, Any]]) -> list[str]:
+    return [message['event_type'] for message in told]
+
+
+def volume(world: World) -> Volume:
+    made = create_volume(context(), 1)
+    world.settle()
+    return made.reload()
+
+
+def test_a_volume_from_its_beginning_to_its_end(world: World, told: list[dict[str, Any]]) -> None:
+    made = volume(world)
+    volumes.extend(context(), made.id, 2)
+    world.settle()
+    volumes.delete(context(), made.id)
+    world.settle()
+    assert names(told) == [
+        'volume.create.start', 'volume.create.end', 'volume.resize.start', 'volume.resize.end', 'volume.delete.start',
+        'volume.delete.end',
+    ]  # fmt: skip
+    assert [message['payload']['size'] for message in told] == [1, 1, 1, 2, 2, 2]
+
+
+def test_snapshots(world: World, told: list[dict[str, Any]]) -> None:
+    snapshot = create_snapshot(context(), volume(world))
+    world.settle()
+    snapshots.delete(context(), snapshot.id)
+    world.settle()
+    assert names(told)[2:] == [
+        'snapshot.create.start', 'snapshot.create.end', 'snapshot.delete.start', 'snapshot.delete.end',
+    ]  # fmt: skip
+
+
+def test_backups(world: World, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    Data(world, monkeypatch)
+    backup = create_backup(context(), volume(world))
+    world.settle()
+    backups.restore(context(), backup.id, volume_id=None, name=None)
+    world.settle()
+    backups.delete(context(), backup.id)
+    world.settle()
+    assert names(told)[2:] == [
+        'backup.create.start', 'backup.create.end', 'volume.create.start', 'backup.restore.start', 'backup.restore.end',
+        'backup.delete.start', 'backup.delete.end',
+    ]  # fmt: skip
+
+
+def test_what_one_holds(world: World, told: list[dict[str, Any]]) -> None:
+    caller = context()
+    made = create_volume(caller, 1, metadata={'k': 'v'})
+    world.settle()
+    message = told[1]
+    assert {key: message[key] for key in ('publisher_id', 'priority', '_context_request_id')} == {
+        'publisher_id': f'volume.{made.reload().host}',
+        'priority': 'INFO',
+        '_context_request_id': caller.request_id,
+    }
+    facts = message['payload']
+    assert (facts['volume_id'], facts['tenant_id'], facts['status']) == (made.id, 'project', 'available')
+    assert (facts['display_name'], facts['metadata'], facts['user_id']) == ('data', {'k': 'v'}, 'member-user')
+
+
+def test_a_failure_has_no_end(world: World, told: list[dict[str, Any]]) -> None:
+    create_volume(context(), 500)
+    world.settle()
+    assert names(told) == ['volume.create.start']
+
+
+def test_a_repeated_task_repeats_its_id(world: World, told: list[dict[str, Any]]) -> None:
+    create_volume(context(), 1)
+    world.deliver()
+    [execution] = world.executions.values()
+    world.work('schedule', execution.payload)
+    world.run_machines()
+    starts = [message['message_id'] for message in told if message['event_type'] == 'volume.create.start']
+    assert len(starts) == 2
+    assert len(set(starts)) == 1
+
+
+def test_a_late_task_tells_nothing(world: World, told: list[dict[str, Any]]) -> None:
+    made = volume(world)
+    [execution] = world.executions.values()
+    with pytest.raises(errors.StateChanged):
+        world.work('schedule', execution.payload)
+    assert len(told) == 2
+    volumes.delete(context(), made.id)
+    world.settle()
+    with pytest.raises(errors.StateChanged):
+        world.work('schedule', execution.payload)
+    assert len(told) == 4
+
+
+def test_nothing_depends_on_them(world: World, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: str) -> None:
+        raise ConnectionError('EventBridge is out of reach')
+
+    monkeypatch.setattr(aws, 'publish', failing)
+    assert volume(world).status == 'available'
+    invariants.check(world)
+
+
+def test_without_a_bus_nothing_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, 'publish', lambda *_: pytest.fail('there is no bus'))
+    assert volume(world).status == 'available'
+
+
+@pytest.mark.parametrize(('filler', 'count'), [('x', 500), ('\N{GRINNING FACE}', 55)])
+def test_they_are_bounded(tables: None, filler: str, count: int) -> None:
+    metadata = {f'{number:03}': filler * 255 for number in range(count)}
+    record = stored_volume(metadata=metadata, volume_image_metadata=metadata, name=filler * 255)
+    text = notifications.envelope('volume.create.end', record, 'req-1')
+    assert len(text.encode()) <= notifications.LONGEST
+    assert json.loads(text)['payload']['volume_id'] == record.id
+
+
+def test_every_notice_names_what_there_is() -> None:
+    records = {'volume': Volume, 'snapshot': Snapshot, 'backup': Backup}
+    for task, notice in rules.NOTICES.items():
+        assert task in TASKS
+        assert notice.start or notice.end
+        attributes = records[notice.resource].get_attributes()
+        assert {attribute for _, attribute in rules.FIELDS[notice.resource]} <= set(attributes)
+
+
+@pytest.mark.parametrize('word', ['key', 'seal', 'secret', 'connect', 'auth', 'password', 'operation', 'provider'])
+def test_no_secret_has_a_place(word: str) -> None:
+    assert not [name for fields in rules.FIELDS.values() for pair in fields for name in pair if word in name]
+
+
+def test_the_bus_takes_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against moto's EventBridge; one that refuses is an error here, and a line in the log above."""
+    import boto3
+
+    boto3.client('events').create_event_bus(Name='bus')
+    aws._publisher.cache_clear()
+    aws.publish('bus', 'volume.create.end', '{}')
+    monkeypatch.setattr(aws, '_publisher', lambda: Refusing())
+    with pytest.raises(errors.ServiceUnavailable, match='EventBridge'):
+        aws.publish('bus', 'volume.create.end', '{}')
+
+
+class Refusing:
+    def put_events(self, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803 - AWS's own name
+        return {'FailedEntryCount': 1, 'Entries': [{'ErrorCode': 'ThrottlingException'}]}
