@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chalicelib.api import openapi
 from chalicelib.api.resource import Route
 from chalicelib.api.resources import routes
+from chalicelib.drivers.base import Capabilities, Driver, Option
+from chalicelib.drivers.registry import DRIVERS
 from chalicelib.rules import microversions
 from docs import cost, workflows
 
@@ -177,8 +183,71 @@ def _versions(route: Route) -> str:
     return f'{since}+' if route.until == microversions.MAXIMUM else f'{since}-{until}'
 
 
+#: Field of Capabilities -> what it means to an operator. A field without a line here fails the documents' test.
+SUPPORT = {
+    'storage_protocol': 'protocol',
+    'opens_volumes': 'workers read and write volumes themselves (else: snapshots out, whole volumes in)',
+    'snapshot_attached': 'snapshots and clones of attached volumes, of one moment',
+    'clone': 'clones on the backend',
+    'revert': 'revert to a snapshot on the backend',
+    'online_extend': 'extend while attached',
+    'multiattach': 'multiattach',
+    'manage': 'manage and unmanage volumes',
+    'manage_snapshots': 'manage and unmanage snapshots',
+    'retype': 'retype in place',
+    'zeroed_volumes': 'new volumes surely read as zeroes',
+}
+
+_MARK = '<!-- support -->\n{text}<!-- /support -->'
+
+
+def drivers_page() -> str:
+    """docs/drivers.md: written by hand, but for its tables of what each driver supports and takes."""
+    text = (FOLDER / 'drivers.md').read_text()
+    before, _, rest = text.partition('<!-- support -->')
+    tables = f'\n{_support(drivers())}\n\n{_options(drivers())}\n\n'
+    return before + _MARK.format(text=tables) + rest.partition('<!-- /support -->')[2]
+
+
+def drivers() -> dict[str, type[Driver]]:
+    """Kind -> class, of the drivers that are there."""
+    there = {kind: place for kind, place in DRIVERS.items() if importlib.util.find_spec(place[0])}
+    return {kind: getattr(importlib.import_module(module), name) for kind, (module, name) in there.items()}
+
+
+def _support(kinds: Mapping[str, type[Driver]]) -> str:
+    fields = [field.name for field in dataclasses.fields(Capabilities)]
+    rows = [[SUPPORT[field], *(_cell(kind.capabilities, field) for kind in kinds.values())] for field in fields]
+    return _table(['', *kinds], rows)
+
+
+def _cell(capabilities: Capabilities, field: str) -> str:
+    value = getattr(capabilities, field)
+    return {True: 'yes', False: '-'}.get(value, str(value))
+
+
+def _options(kinds: Mapping[str, type[Driver]]) -> str:
+    rows = [
+        [kind, f'`{name}`', option.kind.__name__, 'yes' if option.required else '-', _default(option)]
+        for kind, driver in kinds.items()
+        for name, option in driver.OPTIONS.items()
+    ]
+    return _table(['driver', 'option', 'type', 'required', 'default'], rows)
+
+
+def _default(option: Option) -> str:
+    if option.secret:
+        return 'a secret'
+    return '-' if option.default is None else f'`{option.default}`'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ['---'] * len(heads), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
 #: Page -> what it must say.
-PAGES = {'api.md': api_page, 'cost.md': cost.page, 'workflows.md': workflows.page}
+PAGES = {'api.md': api_page, 'cost.md': cost.page, 'drivers.md': drivers_page, 'workflows.md': workflows.page}
 
 
 def main() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
-from docs.generate import FOLDER, PAGES
+from chalicelib.drivers.base import Capabilities
+from chalicelib.drivers.registry import DRIVERS
+from docs.generate import FOLDER, PAGES, SUPPORT, drivers
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / 'README.md', ROOT / 'appliance' / 'README.md', *(ROOT / 'docs').rglob('*.md')])
@@ -22,6 +25,17 @@ OURS = ('appliance', 'bench', 'chalicelib', 'deploy', 'docs', 'infra', 'local', 
 @pytest.mark.parametrize('name', PAGES)
 def test_a_generated_page_is_what_would_be_generated(name: str) -> None:
     assert (FOLDER / name).read_text() == PAGES[name](), f'docs/{name} is old: run make docs'
+
+
+def test_what_drivers_support_is_told_in_full() -> None:
+    """Every capability and every option of every driver that is there."""
+    text = (FOLDER / 'drivers.md').read_text()
+    assert SUPPORT.keys() == {field.name for field in dataclasses.fields(Capabilities)}
+    for words in SUPPORT.values():
+        assert f'| {words} |' in text
+    for kind, driver in drivers().items():
+        assert [name for name in driver.OPTIONS if f'| {kind} | `{name}` |' not in text] == []
+    assert {'appliance', 'ebs'} <= drivers().keys() <= DRIVERS.keys()
 
 
 @pytest.mark.parametrize('document', DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
