@@ -16,7 +16,7 @@ from chalicelib.backup.gc import Collected, Lease, collect
 from chalicelib.backup.layout import Geometry, Shard, plan
 from chalicelib.backup.limits import Limits
 from chalicelib.backup.manifests import Backup, Manifest, list_backups, load_backup, open_backup, peek_backup
-from chalicelib.backup.restore import RestoreResult, restore_shard
+from chalicelib.backup.restore import RestoreResult, restore_shard, stored_extents
 from chalicelib.backup.verify import VerifyResult, verify_backup
 
 __all__ = [
@@ -41,5 +41,6 @@ __all__ = [
     'peek_backup',
     'plan',
     'restore_shard',
+    'stored_extents',
     'verify_backup',
 ]

@@ -56,6 +56,14 @@ def restore_shard(
     return RestoreResult(True, None)
 
 
+def stored_extents(repository: Repository, manifest: Manifest) -> Iterator[tuple[int, int]]:
+    """Yield (offset, length) in bytes of every block that a restore writes, ascending."""
+    for index, ref in enumerate(manifest.shards):
+        shard, listing = manifest.geometry.shard(manifest.size, index), load_shard(repository, manifest, index, ref)
+        for block, _ in listing.stored(0, listing.blocks):
+            yield manifest.geometry.extent(shard, block)
+
+
 def _check_target(device: BlockDevice, manifest: Manifest) -> None:
     if device.size < manifest.size:
         raise BackupError(reason=f'the target has {device.size} bytes, the backup {manifest.size}: take a larger one')

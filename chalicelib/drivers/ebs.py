@@ -27,7 +27,7 @@ from chalicelib.drivers.base import (
 from chalicelib.drivers.ebs_client import Api, Refused, Unsure
 from chalicelib.drivers.ebs_device import RestoreDevice, SnapshotDevice, count_blocks
 from chalicelib.drivers.ebs_manage import Manager
-from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tags
+from chalicelib.drivers.ebs_objects import CONSISTENT, REPLACEMENT_WAIT, Objects, Row, listed, tags
 
 #: Seconds that a modification may take until the volume has its new size and type.
 _MODIFY_WAIT = 240.0
@@ -258,7 +258,7 @@ class EbsDriver(Manager):
         old = self._objects.require(volume)
         if old['Attachments']:
             raise errors.VolumeIsBusy(id=volume.id, reason='it is attached: detach it first')
-        id = self._objects.completed(snapshot, origin)
+        id = self._objects.completed(snapshot, origin, REPLACEMENT_WAIT)
         size = max(volume.size, int(old['Size']))
         shape = ebs_types.wanted(self.backend, volume, self.options, size).parameters()
         parameters = {'AvailabilityZone': old['AvailabilityZone'], 'Size': size, **shape, 'SnapshotId': id}
@@ -347,8 +347,15 @@ class EbsDriver(Manager):
         try:
             self._api.direct('CompleteSnapshot', SnapshotId=id, ChangedBlocksCount=count)
         except Refused as refused:
-            if not self._objects.is_completed(id, CONSISTENT, volume.name):  # it may have been completed before
+            if not self._was_completed(id, volume):
                 raise self._objects.failure(refused, volume) from refused
+
+    def _was_completed(self, id: str, volume: VolumeRef) -> bool:
+        """Whether a snapshot was completed by a call whose answer got lost."""
+        try:
+            return self._objects.is_completed(id, REPLACEMENT_WAIT, volume.name)
+        except errors.DriverError:
+            return False
 
     def _is_from(self, volume: VolumeRef, origin: str) -> bool:
         row = self._objects.find(volume)

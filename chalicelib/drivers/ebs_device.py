@@ -20,7 +20,7 @@ from chalicelib.device import Extent
 from chalicelib.drivers.ebs_client import Api, Refused
 from chalicelib.errors import BackendUnavailable, DeviceError, DeviceUnreachable, InvalidRange
 
-#: Bytes of a block of the API, and of a logical block of the device.
+#: Bytes of a block of the API, and of what can be read.
 BLOCK, SECTOR = 512 * 1024, 512
 
 #: Requests in flight; each holds one block in memory.
@@ -34,15 +34,6 @@ _ZEROES = bytes(BLOCK)
 
 def checksum(data: bytes | memoryview) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
-
-
-def _stored(data: bytes) -> dict[str, Any]:
-    return {
-        'BlockData': data,
-        'DataLength': BLOCK,
-        'Checksum': checksum(data),
-        'ChecksumAlgorithm': 'SHA256',
-    }
 
 
 class _Device:
@@ -66,7 +57,13 @@ class _Device:
             raise DeviceUnreachable(device=self._snapshot_id, reason=error.message) from error
 
     def _check(self, offset: int, length: int) -> None:
-        if offset < 0 or length < 0 or offset % SECTOR or length % SECTOR or offset + length > self.size:
+        if (
+            offset < 0
+            or length < 0
+            or offset % self.block_size
+            or length % self.block_size
+            or offset + length > self.size
+        ):
             reason = f'{length} bytes at {offset} of {self.size}'
             raise InvalidRange(device=self._snapshot_id, reason=reason)
 
@@ -189,10 +186,9 @@ def _runs(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 class RestoreDevice(_Device):
-    """A snapshot that is being written. Each block is written once, as a whole, by one worker: what a restore does.
+    """A snapshot that is being written, in whole blocks."""
 
-    Extents that share a block must come in one ``write_many``, one after the other; what they leave of it is zero.
-    """
+    block_size = BLOCK
 
     def read(self, offset: int, length: int) -> bytes:
         self._refuse('writing')
@@ -206,30 +202,26 @@ class RestoreDevice(_Device):
     def write_many(self, extents: Iterable[Extent]) -> None:
         """All is durable on return."""
         pending: deque[Future[None]] = deque()
-        for index, block in self._blocks(extents):
-            pending.append(self._pool.submit(self._put, index, block))
-            while len(pending) >= IN_FLIGHT:
-                pending.popleft().result()
+        for offset, data in extents:
+            self._check(offset, len(data))
+            for start in range(0, len(data), BLOCK):
+                block = bytes(data[start : start + BLOCK])
+                pending.append(self._pool.submit(self._put, (offset + start) // BLOCK, block))
+                while len(pending) >= IN_FLIGHT:
+                    pending.popleft().result()
         for one in pending:
             one.result()
 
-    def _blocks(self, extents: Iterable[Extent]) -> Iterator[tuple[int, bytes]]:
-        """Cut extents at the blocks' edges and put together what belongs to one block."""
-        index, block = -1, bytearray()
-        for offset, data in extents:
-            self._check(offset, len(data))
-            for start in range(offset - offset % BLOCK, offset + len(data), BLOCK):
-                if start // BLOCK != index:
-                    if index >= 0:
-                        yield index, bytes(block)
-                    index, block = start // BLOCK, bytearray(BLOCK)
-                first, last = max(offset, start), min(offset + len(data), start + BLOCK)
-                block[first - start : last - start] = data[first - offset : last - offset]
-        if index >= 0:
-            yield index, bytes(block)
-
     def _put(self, index: int, data: bytes) -> None:
-        self._direct('PutSnapshotBlock', SnapshotId=self._snapshot_id, BlockIndex=index, **_stored(data))
+        self._direct(
+            'PutSnapshotBlock',
+            SnapshotId=self._snapshot_id,
+            BlockIndex=index,
+            BlockData=data,
+            DataLength=BLOCK,
+            Checksum=checksum(data),
+            ChecksumAlgorithm='SHA256',
+        )
 
     def zero(self, offset: int, length: int) -> None:
         """Nothing was written there, so nothing need be done."""

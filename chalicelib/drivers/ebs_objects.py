@@ -32,8 +32,8 @@ T = TypeVar('T')
 #: Seconds after which a describe tells of what was made.
 CONSISTENT = 15.0
 
-#: Seconds that a new volume may take, and a snapshot while somebody waits for it.
-VOLUME_WAIT, SNAPSHOT_WAIT = 300.0, 240.0
+#: Seconds that a worker waits for a new volume, and for a snapshot; less of them where more is to be done after it.
+VOLUME_WAIT, SNAPSHOT_WAIT, REPLACEMENT_WAIT = 300.0, 600.0, 200.0
 
 #: Namespace of client tokens: they follow from what is to be made.
 _TOKENS = uuid.UUID('6f3fd0f4-0f0c-5c50-9a55-6f6d7f1b8a2e')
@@ -279,9 +279,9 @@ class Objects:
 
         return self.api.wait(look, seconds)
 
-    def completed(self, row: Row, name: str) -> str:
+    def completed(self, row: Row, name: str, seconds: float = SNAPSHOT_WAIT) -> str:
         """A snapshot's id, once it is completed. Raises NotReady."""
-        if row['State'] != 'completed' and not self.is_completed(row['SnapshotId'], SNAPSHOT_WAIT, name):
+        if row['State'] != 'completed' and not self.is_completed(row['SnapshotId'], seconds, name):
             raise errors.NotReady(backend=self._backend, reason=f'{name} is still being copied by EC2; repeat later')
         return str(row['SnapshotId'])
 

@@ -21,7 +21,7 @@ _EXPORT = 'cinder:export:'
 #: Seconds for an attachment and a detachment: a client waits for both.
 ATTACH_WAIT = 18.0
 
-#: Seconds after which the tag of a path is told.
+#: Seconds after which it is told that a path's tag was made or removed.
 _TAG_WAIT = 4.0
 
 #: The names that AWS recommends, and those it keeps for more of them.
@@ -133,32 +133,29 @@ def disconnect(objects: Objects, volume: VolumeRef, export_id: str | None) -> No
     row = objects.find(volume)
     if row is None:
         return
-    paths = _paths(row)
-    if export_id is not None and row['Attachments'] and _EXPORT + export_id not in paths:
-        paths = _look_again(objects, row, _EXPORT + export_id)
-    gone = {key: instance for key, instance in paths.items() if export_id is None or key == _EXPORT + export_id}
-    kept = {instance for key, instance in paths.items() if key not in gone}
-    _detach(objects, volume, row, set(gone.values()) - kept)
+    gone, kept = _divided(row, export_id)
+    if _may_be_old(row, export_id, gone, kept):
+        objects.api.sleep(_TAG_WAIT)
+        row = objects.require(volume)
+        gone, kept = _divided(row, export_id)
+    _detach(objects, volume, row, set(gone.values()) - set(kept.values()))
     keys = {*gone, *([_EXPORT + export_id] if export_id is not None else [])}
     if keys:
         objects.api.ec2('DeleteTags', Resources=[row['VolumeId']], Tags=[{'Key': key} for key in sorted(keys)])
 
 
-def _paths(row: Row) -> dict[str, str]:
-    """Tag -> instance of each path."""
-    return {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}
+def _divided(row: Row, export_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
+    """Tag -> instance: of the paths that go, and of those that stay."""
+    paths = {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}
+    gone = {key: instance for key, instance in paths.items() if export_id is None or key == _EXPORT + export_id}
+    return gone, {key: instance for key, instance in paths.items() if key not in gone}
 
 
-def _look_again(objects: Objects, row: Row, key: str) -> dict[str, str]:
-    """A path that was made a moment ago may not be told yet."""
-    found: dict[str, str] = _paths(row)
-
-    def look() -> bool:
-        found.update(_paths(objects.volume(row['VolumeId']) or row))
-        return key in found
-
-    objects.api.wait(look, _TAG_WAIT, longest=1.0)
-    return found
+def _may_be_old(row: Row, export_id: str | None, gone: dict[str, str], kept: dict[str, str]) -> bool:
+    """Whether what is told may lack this path, made a moment ago, or have another one, taken away a moment ago."""
+    if export_id is None or not row['Attachments']:
+        return False
+    return not gone or bool(set(gone.values()) & set(kept.values()))
 
 
 def _detach(objects: Objects, volume: VolumeRef, row: Row, instances: set[str]) -> None:

@@ -79,7 +79,11 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
     row = states.BACKUP['create']
     told = reporter(payload, opened.size, functools.partial(progress.note, backup, row, payload['request_id']))
-    with backup_sources.of(backup).open() as device:
+    try:
+        source = backup_sources.of(backup).open()
+    except errors.NotReady:
+        return dict(payload['progress'])  # the machine calls again
+    with source as device:
 
         def copy(shard: int, cursor: Any) -> engine.ShardResult:
             return engine.backup_shard(

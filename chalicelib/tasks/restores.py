@@ -30,6 +30,7 @@ from chalicelib.tasks.backups import (
     shard_by_shard,
     wrapper,
 )
+from chalicelib.tasks.create_volume import model_actions
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +90,9 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     manifest, store = _manifest(backup), repository(backup)
     driver = backends.driver(volume)
     told = reporter(payload, manifest.size, functools.partial(progress.note, volume, VOLUME_ROW, payload['request_id']))
-    zeroed = bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes
-    with driver.open_volume(backends.volume_ref(volume), _path_id(payload), 'rw') as device:
+    new = bool(volume.operation_facts().get('new'))
+    zeroed = not driver.capabilities.opens_volumes or (new and driver.capabilities.zeroed_volumes)
+    with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
 
         def restore(shard: int, cursor: Any) -> engine.RestoreResult:
             return engine.restore_shard(
@@ -109,19 +111,24 @@ def restore_range(payload: Payload) -> dict[str, Any]:
 
 
 def complete_restore(payload: Payload) -> None:
-    """Take the path away; volume and backup are available, together."""
+    """Make what was written the volume's data, take the path away; volume and backup are available, together."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    _close(volume, payload)
+    manifest = _manifest(backup)
+    written = functools.partial(engine.stored_extents, repository(backup), manifest)
+    path = _path_id(payload)
+    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), path, written)
     transaction = base.Transaction()
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
-    described = _description(volume, backup, _manifest(backup).metadata)
+    described = _description(volume, backup, manifest.metadata)
     actions = [common.set_or_remove(getattr(Volume, name), value) for name, value in described.items()]
     if new_key := volume.operation_facts().get('encryption_key_id'):
         actions.append(Volume.encryption_key_id.set(new_key))
         keys.leave(transaction, volume.project_id, volume.encryption_key_id)
     ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
-    transaction.update(volume, [*base.end_actions(volume, VOLUME_ROW.done), *actions], ours, lost)
+    transaction.update(
+        volume, [*base.end_actions(volume, VOLUME_ROW.done), *actions, *model_actions(update)], ours, lost
+    )
     transaction.update(backup, _backup_actions(backup), base.owned_by(Backup, BACKUP_ROW, payload['request_id']), lost)
     transaction.commit()
 
@@ -158,7 +165,7 @@ def _end_failed(payload: Payload, status: str) -> None:
     backup = _find(payload)
     with contextlib.suppress(errors.NotFound):
         volume = _named(backup, payload)
-        _try_close(volume, payload)
+        _try_cancel(volume, payload)
         _fail_volume(volume, payload, status)
     if backup is not None:
         ours = base.owned_by(Backup, BACKUP_ROW, payload['request_id'])
@@ -188,13 +195,9 @@ def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
         transaction.commit()
 
 
-def _close(volume: Volume, payload: Payload) -> None:
-    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
-
-
-def _try_close(volume: Volume, payload: Payload) -> None:
+def _try_cancel(volume: Volume, payload: Payload) -> None:
     """A path that only we know the secret of must not keep a failure from being told; it goes with the volume."""
     try:
-        _close(volume, payload)
+        backends.driver(volume).cancel_restore(backends.volume_ref(volume), _path_id(payload))
     except errors.DriverError as error:
         logger.warning('a path to volume %s is left: %s', volume.id, error.message)

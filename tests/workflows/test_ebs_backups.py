@@ -1,0 +1,246 @@
+"""Volumes on EBS through the machines, beside those of another backend: data goes there and back, byte for byte."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.drivers.base import GIB
+from chalicelib.models import Backup, Volume
+from chalicelib.operations import backups, reverts, volumes
+from local.ebs.cloud import Refused
+from tests import invariants
+from tests.backup_factories import create_backup
+from tests.disks import Data, Disk, DiskBackends
+from tests.ebs import TIMES, ZONES, Region, driver, region, served
+from tests.factories import context, create_snapshot, create_volume
+from tests.fake_driver import Backend, Object
+from tests.world import World
+
+__all__ = ['region', 'served']
+
+HOST = 'cinderless@aws'
+
+#: GiB: three shards, so three ranges.
+SIZE = 9
+
+
+class Mixed(DiskBackends):
+    """Two backends in memory, and EBS."""
+
+    def names(self) -> list[str]:
+        return [*super().names(), HOST]
+
+    def backend(self, host: str) -> Any:
+        if host.startswith(HOST):
+            return Backend(HOST, {}, availability_zone='aws')
+        return super().backend(host)
+
+    def driver(self, host: str) -> Any:
+        return driver(zones=[ZONES[0]]) if host.startswith(HOST) else super().driver(host)
+
+
+@pytest.fixture
+def data(world: World, region: Region, monkeypatch: pytest.MonkeyPatch) -> Data:
+    from chalicelib.tasks import backends
+
+    made = Data(world, monkeypatch)
+    monkeypatch.setattr(backends, 'configured', lambda: Mixed(world.backends, made))
+    world.report()
+    return made
+
+
+@pytest.fixture
+def on_ebs(world: World, data: Data) -> Volume:
+    made = create_volume(context(), SIZE, availability_zone='aws')
+    world.settle()
+    assert made.reload().status == 'available'
+    return made
+
+
+@pytest.fixture
+def on_disk(world: World, data: Data) -> Volume:
+    made = create_volume(context(), SIZE, availability_zone='nova')
+    world.settle()
+    data.of(made).fill(seed=1)
+    return made
+
+
+def fill(region: Region, volume: Volume, seed: int) -> None:
+    """As an instance writes."""
+    disk = region.ebs.disk(str(volume.reload().provider_id))
+    for tile, content in Disk(SIZE * GIB).fill(seed).tiles.items():
+        disk.write(tile * len(content), content)
+
+
+def contents(region: Region, volume: Volume) -> dict[int, bytes]:
+    """Blocks that are not zero."""
+    disk = region.ebs.disk(str(volume.reload().provider_id))
+    found = {index: disk.block(index) or b'' for index in disk.written()}
+    return {index: block for index, block in found.items() if block.strip(b'\0')}
+
+
+def of_disk(disk: Disk) -> dict[int, bytes]:
+    """The same of a disk in memory."""
+    size = 512 * 1024
+    indexes = sorted({tile * 64 * 1024 // size for tile in disk.tiles})
+    found = {index: disk.read(index * size, size) for index in indexes}
+    return {index: block for index, block in found.items() if block.strip(b'\0')}
+
+
+def backed_up(world: World, volume: Volume, **facts: Any) -> Backup:
+    backup = create_backup(context(), volume, **facts)
+    world.settle()
+    assert backup.reload().status == 'available', backup.fail_reason
+    return backup
+
+
+def restore(world: World, backup: Backup, volume: Volume) -> None:
+    backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+    world.settle()
+
+
+def check(world: World, region: Region) -> None:
+    """Records and EBS agree: each volume and snapshot is there once, and nothing else is."""
+    region.clock.sleep(30)
+    world.backends[HOST] = mirrored(region)
+    invariants.check(world)
+    del world.backends[HOST]
+    assert not [one for one in region.ebs.cloud.snapshots.values() if 'cinder:for' in one.tags.now]
+
+
+def mirrored(region: Region) -> Backend:
+    """EBS as a backend in memory, so that it can be held against the records."""
+    cloud = region.ebs.cloud
+    cloud.settle()
+    volumes = {one.tags.now['cinder:name']: Object(one.zone, one.facts['Size']) for one in cloud.volumes.values()}
+    snapshots = {one.tags.now['cinder:name']: Object(ZONES[0], one.size) for one in cloud.snapshots.values()}
+    assert len(volumes) == len(cloud.volumes)
+    return Backend(HOST, {ZONES[0]: 1000}, objects={**volumes, **snapshots})
+
+
+def test_from_disk_to_ebs_and_back(world: World, data: Data, region: Region, on_disk: Volume, on_ebs: Volume) -> None:
+    original = of_disk(data.of(on_disk))
+    fill(region, on_ebs, seed=7)
+    before = on_ebs.reload().provider_id
+    restore(world, backed_up(world, on_disk), on_ebs)
+    on_ebs = on_ebs.reload()
+    assert (on_ebs.status, on_ebs.provider_id == before) == ('available', False)
+    assert contents(region, on_ebs) == original
+    data.of(on_disk).fill(seed=9)
+    restore(world, backed_up(world, on_ebs), on_disk)
+    assert of_disk(data.of(on_disk)) == original
+    assert region.ebs.cloud.snapshots == {}
+    check(world, region)
+
+
+def test_increments_of_ebs(world: World, data: Data, region: Region, on_ebs: Volume, on_disk: Volume) -> None:
+    fill(region, on_ebs, seed=1)
+    backed_up(world, on_ebs)
+    fill(region, on_ebs, seed=2)
+    expected = contents(region, on_ebs)
+    child = backed_up(world, on_ebs, incremental=True)
+    assert child.reload().parent_id
+    restore(world, child, on_disk)
+    assert of_disk(data.of(on_disk)) == expected
+    check(world, region)
+
+
+def test_a_snapshot_that_takes_hours(world: World, data: Data, region: Region, on_ebs: Volume) -> None:
+    """The copy waits for it, a worker's time after the other."""
+    fill(region, on_ebs, seed=1)
+    region.ebs.cloud.timing = dataclasses.replace(TIMES, snapshot=7200)
+    backup = create_backup(context(), on_ebs)
+    [execution] = world.settle()
+    assert backup.reload().status == 'available'
+    assert execution.path.count('CopyRange') > 8
+    check(world, region)
+
+
+@pytest.mark.parametrize('operation', ['StartSnapshot', 'PutSnapshotBlock', 'CompleteSnapshot', 'CreateVolume'])
+def test_a_restore_that_fails_leaves_the_old_data(
+    world: World,
+    data: Data,
+    region: Region,
+    on_disk: Volume,
+    on_ebs: Volume,
+    operation: str,
+) -> None:
+    fill(region, on_ebs, seed=7)
+    before = contents(region, on_ebs)
+    backup = backed_up(world, on_disk)
+    region.ebs.fail(operation, *[Refused('AccessDeniedException', 'no')] * 100)
+    restore(world, backup, on_ebs)
+    assert (on_ebs.reload().status, backup.reload().status) == ('error_restoring', 'available')
+    region.ebs._before.clear()
+    assert contents(region, on_ebs) == before
+    check(world, region)
+    volumes.delete(context(), on_ebs.id)
+    world.settle()
+    check(world, region)
+
+
+@pytest.mark.parametrize(
+    'operation', ['StartSnapshot', 'PutSnapshotBlock', 'CompleteSnapshot', 'CreateVolume', 'DeleteVolume']
+)
+def test_lost_answers_and_throttling(
+    world: World,
+    data: Data,
+    region: Region,
+    on_disk: Volume,
+    on_ebs: Volume,
+    operation: str,
+) -> None:
+    original = of_disk(data.of(on_disk))
+    backup = backed_up(world, on_disk)
+    region.ebs.lose_answer(operation, 2)
+    region.ebs.throttle(operation, 3)
+    restore(world, backup, on_ebs)
+    assert contents(region, on_ebs) == original
+    check(world, region)
+
+
+def test_revert(world: World, data: Data, region: Region, on_ebs: Volume) -> None:
+    fill(region, on_ebs, seed=1)
+    snapshot = create_snapshot(context(), on_ebs)
+    world.settle()
+    frozen = contents(region, on_ebs)
+    fill(region, on_ebs, seed=2)
+    before = on_ebs.reload().provider_id
+    reverts.revert(context(), on_ebs.id, snapshot.id)
+    world.settle()
+    on_ebs = on_ebs.reload()
+    assert (on_ebs.status, on_ebs.provider_id == before) == ('available', False)
+    assert contents(region, on_ebs) == frozen
+    check(world, region)
+
+
+def test_a_fifth_extension_in_a_day_changes_nothing(world: World, data: Data, region: Region, on_ebs: Volume) -> None:
+    for size in range(SIZE + 1, SIZE + 6):
+        volumes.extend(context(), on_ebs.id, size)
+        world.settle()
+        region.clock.sleep(3600)
+    on_ebs = on_ebs.reload()
+    assert (on_ebs.status, on_ebs.size) == ('available', SIZE + 4)
+    check(world, region)
+
+
+def test_a_clone_and_a_volume_of_a_snapshot(world: World, data: Data, region: Region, on_ebs: Volume) -> None:
+    fill(region, on_ebs, seed=1)
+    snapshot = create_snapshot(context(), on_ebs)
+    world.settle()
+    made = [
+        create_volume(context(), SIZE, source_volid=on_ebs.id),
+        create_volume(context(), SIZE + 1, snapshot_id=snapshot.id),
+    ]
+    world.settle()
+    assert [contents(region, one) for one in made] == [contents(region, on_ebs)] * 2
+    with pytest.raises(errors.InvalidVolume):
+        volumes.delete(context(), on_ebs.id)
+    for one in made:
+        volumes.delete(context(), one.id)
+    world.settle()
+    check(world, region)
