@@ -28,6 +28,7 @@ EC2: Mapping[str, Operation] = {
     'DeleteSnapshot': snapshots.delete,
     'DeleteTags': tags.delete,
     'DeleteVolume': volumes.delete,
+    'DescribeAvailabilityZones': volumes.zones,
     'DescribeSnapshots': snapshots.list_,
     'DescribeVolumes': volumes.list_,
     'DescribeVolumesModifications': volumes.modifications,

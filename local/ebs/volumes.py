@@ -39,6 +39,10 @@ def _zone(cloud: Cloud, parameters: Parameters) -> str:
     return str(zone)
 
 
+def zones(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
+    return {'AvailabilityZones': [{'ZoneName': zone, 'State': 'available'} for zone in cloud.zones]}
+
+
 def _source(cloud: Cloud, parameters: Parameters) -> Snapshot | None:
     """The snapshot that a volume is made of; it must be completed."""
     if 'SnapshotId' not in parameters:

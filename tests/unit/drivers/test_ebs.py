@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
+from chalicelib.drivers import registry
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
 from local.ebs.cloud import Cut, Refused, Timing
 from tests.ebs import TIMES, ZONES, EbsBackend, Region, backend, driver, region, served
@@ -482,6 +483,32 @@ class TestManagement:
         backend.driver.unmanage_snapshot(snapshot)
         region.clock.sleep(2)
         assert snapshot.name not in backend.driver.list_objects()
+
+
+class TestSetup:
+    def test_the_zones_are_there(self, backend: EbsBackend) -> None:
+        backend.driver.check_for_setup_error()
+
+    def test_a_zone_that_is_not(self, region: Region) -> None:
+        with pytest.raises(errors.BackendMisconfigured, match=r'us-east-1z.*us-east-1a, us-east-1b'):
+            driver(zones=['us-east-1z']).check_for_setup_error()
+
+    def test_a_role_that_may_not_look(self, region: Region) -> None:
+        region.ebs.fail('DescribeAvailabilityZones', Refused('UnauthorizedOperation', 'no', 403))
+        with pytest.raises(errors.BackendMisconfigured, match='UnauthorizedOperation'):
+            driver().check_for_setup_error()
+
+    def test_the_document_makes_it(self) -> None:
+        options = {'zones': ['us-east-1a'], 'kms_key_id': 'alias/ours'}
+        entry = {'name': 'ebs-a', 'driver': 'ebs', 'options': options}
+        made = registry.load({'backends': [entry]}, str).driver('cinderless@ebs-a')
+        assert (made.options['volume_type'], made.options['kms_key_id']) == ('gp3', 'alias/ours')
+
+    @pytest.mark.parametrize('options', [{}, {'zones': 'us-east-1a'}, {'zones': [], 'colour': 'red'}])
+    def test_what_the_document_may_not_say(self, options: dict[str, Any]) -> None:
+        entry = {'name': 'ebs-a', 'driver': 'ebs', 'options': options}
+        with pytest.raises(errors.BackendMisconfigured):
+            registry.load({'backends': [entry]}, str).check()
 
 
 class TestReport:
