@@ -195,6 +195,7 @@ SUPPORT = {
     'manage': 'manage and unmanage volumes',
     'manage_snapshots': 'manage and unmanage snapshots',
     'retype': 'retype in place',
+    'path_accounts': 'an account and sessions for each path (else: one path per host and volume)',
     'zeroed_volumes': 'new volumes surely read as zeroes',
 }
 

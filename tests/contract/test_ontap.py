@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract import driver_model
-from tests.contract.driver_suite import AttachedContract, Backend, DriverContract, IscsiContract
+from tests.contract.driver_suite import (
+    AttachedContract,
+    Backend,
+    DriverContract,
+    IscsiContract,
+    OpenedContract,
+    RestoreContract,
+)
 from tests.ontap.rig import Appliance
 
 
@@ -23,6 +30,14 @@ def backend(ontap: Appliance) -> Backend:
 
 
 class TestDriver(DriverContract):
+    pass
+
+
+class TestOpened(OpenedContract):
+    pass
+
+
+class TestRestore(RestoreContract):
     pass
 
 
