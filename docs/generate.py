@@ -196,6 +196,7 @@ SUPPORT = {
     'manage_snapshots': 'manage and unmanage snapshots',
     'retype': 'retype in place',
     'path_accounts': 'an account and sessions for each path (else: one path per host and volume)',
+    'read_only_paths': 'a read-only attachment cannot be written to (else: the host keeps to it)',
     'zeroed_volumes': 'new volumes surely read as zeroes',
 }
 

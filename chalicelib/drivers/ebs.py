@@ -270,10 +270,8 @@ class EbsDriver(Manager):
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
     ) -> ConnectionInfo:
-        if mode == 'ro':
-            reason = 'an EC2 instance can write to what is attached; make a snapshot and attach a volume of it'
-            raise errors.NotSupported(backend=self.backend, operation='attaching read-only', reason=reason)
-        return ebs_paths.connect(self._objects, volume, connector, export_id)
+        info = ebs_paths.connect(self._objects, volume, connector, export_id)
+        return {**info, 'data': {**info['data'], 'access_mode': mode}}
 
     def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
         ebs_paths.disconnect(self._objects, volume, export_id)

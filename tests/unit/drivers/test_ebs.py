@@ -292,9 +292,9 @@ class TestPaths:
         backend.driver.terminate_connection(volume, 'two')
         assert self.attached(region, volume) == [region.instance]
 
-    def test_read_only_is_refused(self, backend: EbsBackend, region: Region) -> None:
-        with pytest.raises(errors.NotSupported, match='read-only'):
-            backend.driver.initialize_connection(make(backend), {'instance_id': region.instance}, 'one', 'ro')
+    def test_read_only_is_told_to_the_host(self, backend: EbsBackend, region: Region) -> None:
+        info = backend.driver.initialize_connection(make(backend), {'instance_id': region.instance}, 'one', 'ro')
+        assert info['data']['access_mode'] == 'ro'
 
     def test_every_volume_of_an_instance_gets_a_name(self, backend: EbsBackend, region: Region) -> None:
         """Names are chosen without asking; who finds one taken asks."""
