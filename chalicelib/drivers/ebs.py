@@ -368,7 +368,11 @@ class EbsDriver(Manager):
         return {'provider_id': row['VolumeId']}
 
     def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
-        self._objects.remove_snapshots(f'restore-{export_id}', volume)
+        """A snapshot that was opened a moment ago may not be told yet."""
+        name = f'restore-{export_id}'
+        if self._objects.snapshot_named(name) is None:
+            self._api.sleep(CONSISTENT)
+        self._objects.remove_snapshots(name, volume)
 
     def list_objects(self) -> list[str]:
         rows = [*self._volumes(self._objects.ours()), *self._objects.snapshots(self._objects.ours())]
