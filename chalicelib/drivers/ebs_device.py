@@ -29,11 +29,18 @@ IN_FLIGHT = 32
 #: Entries of one page of a listing.
 _PAGE = 10_000
 
+#: Seconds after which a snapshot that was started is known.
+_SETTLE = 15.0
+
 _ZEROES = bytes(BLOCK)
 
 
 def checksum(data: bytes | memoryview) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+class _Missing(DeviceError):
+    """The snapshot is not there, or was made so lately that it is not told yet."""
 
 
 class _Device:
@@ -52,7 +59,8 @@ class _Device:
         try:
             return self._api.direct(operation, **parameters)
         except Refused as refused:
-            raise DeviceError(device=self._snapshot_id, reason=str(refused)) from refused
+            kind = _Missing if refused.code == 'ResourceNotFoundException' else DeviceError
+            raise kind(device=self._snapshot_id, reason=str(refused)) from refused
         except BackendUnavailable as error:
             raise DeviceUnreachable(device=self._snapshot_id, reason=error.message) from error
 
@@ -133,21 +141,23 @@ class SnapshotDevice(_Device):
         if not self._from <= first <= self._until:
             self._tokens.clear()
             self._from = self._until = first
+        if len(self._tokens) > 2 * _PAGE:  # what lies behind is not read again
+            self._tokens = {index: token for index, token in self._tokens.items() if index >= first}
+            self._from = first
         while self._until < last:
-            page = self._direct(
-                'ListSnapshotBlocks',
-                SnapshotId=self._snapshot_id,
-                StartingBlockIndex=self._until,
-                MaxResults=_PAGE,
-            )
-            self._tokens |= {one['BlockIndex']: one['BlockToken'] for one in page['Blocks']}
-            self._until = self._after(page)
+            self._until = self._page()
 
-    def _after(self, page: dict[str, Any]) -> int:
-        """The first block that a page does not tell of."""
-        if not page.get('NextToken'):
-            return -(-self.size // BLOCK)
-        return int(page['Blocks'][-1]['BlockIndex']) + 1 if page['Blocks'] else self._until + _PAGE
+    def _page(self) -> int:
+        """Learn one page's tokens; return the first block that it does not tell of. A page may be empty."""
+        place: dict[str, Any] = {'StartingBlockIndex': self._until}
+        while True:
+            page = self._direct('ListSnapshotBlocks', SnapshotId=self._snapshot_id, MaxResults=_PAGE, **place)
+            self._tokens |= {one['BlockIndex']: one['BlockToken'] for one in page['Blocks']}
+            if not page.get('NextToken'):
+                return -(-self.size // BLOCK)
+            if page['Blocks']:
+                return int(page['Blocks'][-1]['BlockIndex']) + 1
+            place = {'NextToken': page['NextToken']}
 
     def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """What was ever written on the volume."""
@@ -213,15 +223,24 @@ class RestoreDevice(_Device):
             one.result()
 
     def _put(self, index: int, data: bytes) -> None:
-        self._direct(
-            'PutSnapshotBlock',
-            SnapshotId=self._snapshot_id,
-            BlockIndex=index,
-            BlockData=data,
-            DataLength=BLOCK,
-            Checksum=checksum(data),
-            ChecksumAlgorithm='SHA256',
-        )
+        """A snapshot that was started a moment ago may be unknown to the API for a while."""
+        if not self._api.wait(lambda: self._is_put(index, data), _SETTLE):
+            raise DeviceError(device=self._snapshot_id, reason='the snapshot is not there')
+
+    def _is_put(self, index: int, data: bytes) -> bool:
+        try:
+            self._direct(
+                'PutSnapshotBlock',
+                SnapshotId=self._snapshot_id,
+                BlockIndex=index,
+                BlockData=data,
+                DataLength=BLOCK,
+                Checksum=checksum(data),
+                ChecksumAlgorithm='SHA256',
+            )
+        except _Missing:
+            return False
+        return True
 
     def zero(self, offset: int, length: int) -> None:
         """Nothing was written there, so nothing need be done."""

@@ -55,6 +55,8 @@ _FAILURES: Mapping[str, type[errors.DriverError]] = {
     'InsufficientVolumeCapacity': errors.BackendFull,
     'SnapshotLimitExceeded': errors.BackendFull,
     'ConcurrentSnapshotLimitExceeded': errors.BackendUnavailable,
+    'ConcurrentLimitExceededException': errors.BackendUnavailable,
+    'ServiceQuotaExceededException': errors.BackendUnavailable,
     'UnauthorizedOperation': errors.BackendMisconfigured,
     'AuthFailure': errors.BackendMisconfigured,
     'AccessDeniedException': errors.BackendMisconfigured,

@@ -172,6 +172,8 @@ class Cloud:
     file: BlockFile
     #: GiB that the account may have in all (VolumeLimitExceeded), None for any.
     storage_limit: int | None = None
+    #: How many of the next listings of blocks come with a page that has no entry, and a token to go on.
+    empty_pages: int = 0
     volumes: dict[str, Volume] = dataclasses.field(default_factory=dict)
     snapshots: dict[str, Snapshot] = dataclasses.field(default_factory=dict)
     #: Client token -> (what was asked, id of what was made).

@@ -47,6 +47,10 @@ def _readable(cloud: Cloud, id: str) -> Snapshot:
 
 def _writable(cloud: Cloud, id: str) -> Snapshot:
     snapshot = _snapshot(cloud, id)
+    if cloud.now() < snapshot.visible_at:
+        raise Refused(
+            'ResourceNotFoundException', f"The snapshot '{id}' does not exist.", 404, Reason='SNAPSHOT_NOT_FOUND'
+        )
     if not snapshot.open or snapshot.state(cloud.now()) != 'pending':
         raise _invalid('INVALID_SNAPSHOT_ID', f"The snapshot '{id}' is not pending.")
     return snapshot
@@ -87,6 +91,9 @@ def _page(
     start = int(parameters.get('StartingBlockIndex', 0))
     if 'NextToken' in parameters:
         start = _opened(cloud, parameters['NextToken'], id, 'INVALID_PAGE_TOKEN')
+    if cloud.empty_pages:
+        cloud.empty_pages -= 1
+        return [], {'NextToken': _sealed(cloud, id, start, PAGE_TOKEN)}
     found = [index for index in indexes if index >= start]
     more = {'NextToken': _sealed(cloud, id, found[size], PAGE_TOKEN)} if len(found) > size else {}
     return found[:size], more

@@ -113,6 +113,15 @@ class TestReading:
         call = region.direct.list_snapshot_blocks
         assert refused(call, SnapshotId=frozen, NextToken='junk') == 'ValidationException'
 
+    def test_a_page_may_be_empty(self, region: Region, volume: Make, snapshot: Make) -> None:
+        id = volume()
+        region.ebs.disk(id).write(0, A)
+        frozen = snapshot(id)
+        region.ebs.cloud.empty_pages = 1
+        page = region.direct.list_snapshot_blocks(SnapshotId=frozen)
+        assert page['Blocks'] == []
+        assert indexes(region, frozen, NextToken=page['NextToken']) == [0]
+
     def test_changed_blocks(self, region: Region, volume: Make, snapshot: Make) -> None:
         id = volume()
         region.ebs.disk(id).write(0, A + A)
@@ -130,10 +139,18 @@ class TestReading:
 class TestWriting:
     @pytest.fixture
     def opened(self, region: Region) -> str:
-        return str(region.direct.start_snapshot(VolumeSize=1, ClientToken='once')['SnapshotId'])
+        id = str(region.direct.start_snapshot(VolumeSize=1, ClientToken='once')['SnapshotId'])
+        region.clock.sleep(1)
+        return id
 
     def complete(self, region: Region, id: str, count: int) -> str:
         return str(region.direct.complete_snapshot(SnapshotId=id, ChangedBlocksCount=count)['Status'])
+
+    def test_it_is_not_known_at_once(self, region: Region) -> None:
+        id = region.direct.start_snapshot(VolumeSize=1)['SnapshotId']
+        assert refused(put, region=region, id=id, index=0) == 'ResourceNotFoundException'
+        region.clock.sleep(1)
+        put(region, id, 0)
 
     def test_what_is_written_is_there(self, region: Region, opened: str) -> None:
         for index, data in ((2047, A), (0, A), (0, B)):
@@ -189,6 +206,7 @@ class TestWriting:
         self.complete(region, opened, 1)
         region.clock.sleep(60)
         child = region.direct.start_snapshot(VolumeSize=1, ParentSnapshotId=opened)['SnapshotId']
+        region.clock.sleep(1)
         put(region, child, 1, B)
         self.complete(region, child, 1)
         region.clock.sleep(60)
