@@ -58,8 +58,9 @@ def run() -> list[tuple[str, str]]:
 def _rows(folder: Path) -> Iterator[tuple[str, str]]:
     version = interpreter.runtime()
     python = interpreter.find(version)
+    compiled, source = [str(ROOT)], list[str]()
     if python is None:
-        python, compiled, source = sys.executable, [str(ROOT)], []
+        python = sys.executable
         yield 'interpreter', f'{sys.version.split()[0]}, the source tree: python{version} is not here'
     else:
         compiled, source = _artefacts(folder, version, python)
