@@ -6,7 +6,7 @@ import contextvars
 import dataclasses
 import uuid
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 #: Each role implies those after it, as ``keystone-manage bootstrap`` sets them up.
 ROLE_CHAIN = ('admin', 'manager', 'member', 'reader')
@@ -33,8 +33,7 @@ def new_request_id() -> str:
     return f'req-{uuid.uuid4()}'
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TokenFacts:
+class TokenFacts(NamedTuple):
     """What a valid token says; never the token itself."""
 
     user_id: str

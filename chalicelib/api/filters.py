@@ -8,10 +8,9 @@ value, from 3.34.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.api.request import Request
 from chalicelib.errors import Invalid, InvalidInput, InvalidParameterValue
@@ -106,8 +105,7 @@ def _moment(text: str) -> str:
     return moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """One name. ``attribute`` of the record is ``name`` unless told otherwise; before ``since`` it is ignored."""
 
     read: Reader = literal
@@ -115,8 +113,7 @@ class Filter:
     since: str = '3.0'
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(NamedTuple):
     """The filters of one list. ``early``: what others than administrators may use before 3.31."""
 
     resource: str

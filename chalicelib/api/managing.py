@@ -68,7 +68,7 @@ def manage_volume(request: Request) -> dict[str, Any]:
 
 def _as_first(request: Request) -> Request:
     """What is managed is shown as it was in 3.0 at any version, as in Cinder."""
-    return dataclasses.replace(request, context=dataclasses.replace(request.context, microversion=MINIMUM))
+    return request._replace(context=dataclasses.replace(request.context, microversion=MINIMUM))
 
 
 def _reference(ref: Any) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalice.app import Request as HttpRequest
 
@@ -25,8 +24,7 @@ MEDIA_TYPES = ('application/json', 'application/vnd.openstack.volume+json', '')
 MALFORMED = 'Malformed request body'
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(NamedTuple):
     """What a handler is given."""
 
     context: Context

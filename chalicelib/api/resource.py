@@ -14,9 +14,8 @@ path differ by action or by version. Every resource is mounted twice, with and w
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from chalice.app import Blueprint, Response
 
@@ -34,8 +33,7 @@ Handler = TypeVar('Handler', bound=Callable[..., Any])
 PREFIXES = ('/v3', '/v3/{project_id}')
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Visibility:
+class Visibility(NamedTuple):
     """A rule that Cinder asks before the route's own, since it looks the resource up first: who fails is told 404."""
 
     rule: str
@@ -46,8 +44,7 @@ class Visibility:
     find: Callable[[Context, str], Any] | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(NamedTuple):
     """What one method on one path does, at some versions, for one action."""
 
     method: str

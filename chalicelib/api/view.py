@@ -12,9 +12,8 @@ show(record)                # -> dict
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.api.request import Request
 from chalicelib.rules import microversions
@@ -25,8 +24,7 @@ Value = Callable[[Any, Request], Any]
 Shown = Callable[[Any], dict[str, Any]]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One member of a view."""
 
     name: str

@@ -10,13 +10,12 @@ attachment's id: the same update again gives the same answer.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import logging
 import uuid
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pynamodb.expressions.update import Action
 
@@ -287,8 +286,7 @@ def seal_connection_info(attachment_id: str, info: dict[str, Any]) -> tuple[dict
     return clear, aws.seal(json.dumps(secrets), attachment_id) if secrets else ''
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What happens to an attachment and to its volume, together."""
 
     verb: Literal['put', 'update', 'delete']

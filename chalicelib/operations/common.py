@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import operator
+import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pynamodb.expressions.update import Action
 
@@ -32,15 +32,14 @@ NEWEST_FIRST = (('created_at', 'desc'), ('id', 'desc'))
 Matcher = Callable[[Any, Any], bool]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ListQuery:
+class ListQuery(NamedTuple):
     """One page of a list. ``sort``: (attribute, 'asc' or 'desc') pairs; a filter's name may end in ``~`` (contains)."""
 
     limit: int = 1000
     marker: str | None = None
     offset: int = 0
     sort: tuple[tuple[str, str], ...] = NEWEST_FIRST
-    filters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    filters: Mapping[str, Any] = types.MappingProxyType({})
     all_tenants: bool = False
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import time
+from typing import TYPE_CHECKING
 
 from chalicelib.config import settings
 from chalicelib.models import Pool, Service, base
-from chalicelib.scheduler.config import DEFAULT_FILTERS, SchedulerConfig
-from chalicelib.scheduler.pools import PoolState
+
+if TYPE_CHECKING:  # the scheduler is imported where it is asked: most processes of the API never do
+    from chalicelib.scheduler.config import SchedulerConfig
+    from chalicelib.scheduler.pools import PoolState
 
 #: Seconds that pools are remembered for a first choice; a claim is decided by the record itself.
 TTL = 5
@@ -26,6 +29,8 @@ def config() -> SchedulerConfig:
 
     The affinity filters are on: they decide nothing unless a request has their hint.
     """
+    from chalicelib.scheduler.config import DEFAULT_FILTERS, SchedulerConfig
+
     usual = {
         'scheduler_default_filters': (*DEFAULT_FILTERS, 'DifferentBackendFilter', 'SameBackendFilter'),
         'scheduler_max_attempts': settings().scheduler_max_attempts,
@@ -63,6 +68,8 @@ def backend(pool_id: str) -> str:
 
 
 def _state(pool: Pool, service: Service | None) -> PoolState:
+    from chalicelib.scheduler.pools import PoolState
+
     record = {
         'name': pool.id,
         'availability_zone': pool.availability_zone,

@@ -8,11 +8,10 @@ transaction is made again.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.condition import Condition
@@ -39,8 +38,7 @@ _USAGE: Any = Quota.usage
 _RESERVED: Any = Quota.reserved
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What this process knows of a project's limits. ``expires``: seconds of the monotonic clock."""
 
     limits: Mapping[str, int]

@@ -12,9 +12,6 @@ from chalicelib.context import Context
 from chalicelib.models import Service, base
 from chalicelib.operations import pools as pool_states
 from chalicelib.operations import volume_types
-from chalicelib.scheduler import filter_scheduler
-from chalicelib.scheduler.pools import seconds
-from chalicelib.scheduler.request_spec import RequestSpec
 
 #: Seconds that zones are remembered; an unknown zone reads them at once (Cinder's az_cache_duration is an hour).
 ZONES_TTL = 60
@@ -65,8 +62,8 @@ def _row(service: Service) -> dict[str, Any]:
 
 def is_up(service: Service) -> bool:
     """A service is up while its backend answered its last report, and that is not too long ago."""
-    heard = seconds(service.heartbeat_at)
-    return service.backend_state != 'down' and heard is not None and time.time() - heard <= settings().report_max_age
+    heard = service.heartbeat_at
+    return service.backend_state != 'down' and heard is not None and heard >= base.after(-settings().report_max_age)
 
 
 def set_enabled(context: Context, host: str, binary: str, enabled: bool, reason: str | None = None) -> dict[str, Any]:
@@ -137,6 +134,9 @@ def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[di
 
     ``filters``: ``name``, ``volume_type`` (its extra specs must be met), or any capability.
     """
+    from chalicelib.scheduler import filter_scheduler  # most processes of the API never ask
+    from chalicelib.scheduler.request_spec import RequestSpec
+
     wanted = dict(filters)
     type_name = wanted.pop('volume_type', None)
     volume_type = volume_types.find(context, type_name) if type_name else None

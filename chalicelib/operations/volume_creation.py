@@ -6,11 +6,10 @@ Where the volume goes is decided afterwards, by the machine ``create_volume``; s
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib import errors
 from chalicelib.clients.glance import Image
@@ -23,7 +22,6 @@ from chalicelib.operations import (
     images,
     keys,
     quotas,
-    scheduling,
     services,
     type_encryption,
     volume_types,
@@ -34,8 +32,7 @@ from chalicelib.rules import extra_specs, states
 Also = Callable[[Volume, base.Transaction], None]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """What a volume is made from. ``volume`` is the volume itself, or the snapshot's; a backup has none."""
 
     record: Volume | Snapshot | Backup
@@ -92,6 +89,8 @@ def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volu
 def dry_run(context: Context, **wanted: Any) -> dict[str, Any]:
     """Say where the volume would go if it were asked for now; nothing is recorded, reserved or claimed."""
     volume, _ = prepare(context, **wanted)
+    from chalicelib.operations import scheduling  # and with it the scheduler, which no other request needs
+
     return scheduling.shown(context, scheduling.decide(volume, fresh=True))
 
 

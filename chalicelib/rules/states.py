@@ -7,7 +7,7 @@ when it failed, seconds until the reconciler takes over, and the state machine t
 
 from __future__ import annotations
 
-import dataclasses
+from typing import NamedTuple
 
 #: As ``done`` or ``failed``: back to the status before the action.
 PREVIOUS = '<previous>'
@@ -16,8 +16,7 @@ PREVIOUS = '<previous>'
 REMOVED = '<removed>'
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One action on one resource. ``deadline`` in seconds; ``machine`` is a file of stepfunctions/."""
 
     allowed: frozenset[str]

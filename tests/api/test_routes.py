@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import re
@@ -33,7 +32,7 @@ def call(route: Route, token: str) -> tuple[Answer, list[str]]:
     def handler(request: Any, **ids: str) -> None:
         reached.append(name(route))
 
-    bare = dataclasses.replace(route, handler=handler, schema=None, find=None)
+    bare = route._replace(handler=handler, schema=None, find=None)
     ids = {key: uuid.uuid4().hex for key in re.findall(r'{(\w+)}', route.path)}
     inner = {'snapshot': {'volume_id': 'v'}, 'backup': {'volume_id': 'v'}}
     headers = {
