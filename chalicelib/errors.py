@@ -69,6 +69,18 @@ class InvalidGroup(Invalid):
     template = 'Invalid Group: {reason}'
 
 
+class InvalidGroupSnapshot(Invalid):
+    template = 'Invalid GroupSnapshot: {reason}'
+
+
+class InvalidGroupType(Invalid):
+    template = 'Invalid group type: {reason}'
+
+
+class GroupTypeInUse(Invalid):
+    template = 'Group type {id} has groups: delete them first.'
+
+
 class InvalidAuthKey(Invalid):
     template = 'Invalid auth key: {reason}'
 
@@ -162,6 +174,26 @@ class BackupNotFound(NotFound):
 
 class TransferNotFound(NotFound):
     template = 'Transfer {id} could not be found.'
+
+
+class GroupNotFound(NotFound):
+    template = 'Group {id} could not be found.'
+
+
+class GroupSnapshotNotFound(NotFound):
+    template = 'GroupSnapshot {id} could not be found.'
+
+
+class GroupTypeNotFound(NotFound):
+    template = 'Group type {id} could not be found.'
+
+
+class GroupTypeNotFoundByName(GroupTypeNotFound):
+    template = 'Group type with name {name} could not be found.'
+
+
+class GroupTypeSpecsNotFound(NotFound):
+    template = 'Group Type {id} has no specs with key {key}.'
 
 
 class AttachmentNotFound(NotFound):
@@ -265,6 +297,10 @@ class VolumeTypeExists(Conflict):
 
 class QoSSpecsExists(Conflict):
     template = 'QoS Specs {id} already exists.'
+
+
+class GroupTypeExists(Conflict):
+    template = 'Group Type {id} already exists.'
 
 
 class VolumeTypeAccessExists(Conflict):

@@ -145,6 +145,30 @@ DIFFERENCES = (
         'the operator can correct them, the user who attaches cannot',
     ),
     (
+        'groups',
+        'any number of volumes',
+        'at most 47, which leave or go with their group, never alone',
+        'what is asked of a group is one transaction: [decision 11](decisions/0011-groups.md)',
+    ),
+    (
+        'replication of groups',
+        'the driver answers',
+        'checked and accepted; `replication_status` becomes error, with a user message; no targets',
+        'no driver here replicates',
+    ),
+    (
+        '`POST /groups/action` with `create-from-src` from a reader',
+        '400, after the volumes were refused one by one',
+        '403, before anything is done',
+        'it is what the policy says',
+    ),
+    (
+        'volume transfers',
+        'any number of snapshots; a group is looked for at acceptance',
+        'at most 46 snapshots; a volume in a group cannot be offered',
+        'acceptance is one transaction: [decision 10](decisions/0010-transfers.md)',
+    ),
+    (
         'limits (`GET /limits`)',
         '`rate` lists rate limits where configured',
         'always empty',
@@ -195,6 +219,7 @@ SUPPORT = {
     'manage': 'manage and unmanage volumes',
     'manage_snapshots': 'manage and unmanage snapshots',
     'retype': 'retype in place',
+    'consistent_group_snapshots': 'snapshots of several volumes, of one moment',
     'path_accounts': 'an account and sessions for each path (else: one path per host and volume)',
     'read_only_paths': 'a read-only attachment cannot be written to (else: the host keeps to it)',
     'zeroed_volumes': 'new volumes surely read as zeroes',

@@ -6,8 +6,8 @@ import uuid
 from typing import Any
 
 from chalicelib.context import Context, implied_roles
-from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import common, snapshots, volumes
+from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
+from chalicelib.operations import common, group_creation, group_snapshots, group_types, snapshots, volume_types, volumes
 
 
 def context(
@@ -64,3 +64,26 @@ def stored_snapshot(volume: Volume, **facts: Any) -> Snapshot:
 
 def query(**facts: Any) -> common.ListQuery:
     return common.ListQuery(**facts)
+
+
+def create_group(caller: Context, *, group_specs: dict[str, str] | None = None, **facts: Any) -> Group:
+    """Ask for a group of the default volume type, of a group type of its own; nothing of it is done yet."""
+    kind = group_types.create(
+        context('admin'),
+        name=f'g-{uuid.uuid4().hex}',
+        description=None,
+        is_public=True,
+        group_specs=group_specs or {},
+    )
+    usual: dict[str, Any] = {
+        'name': 'group',
+        'description': None,
+        'group_type': kind.id,
+        'volume_types_': [volume_types.default(caller).id],
+        'availability_zone': None,
+    }
+    return group_creation.create(caller, **{**usual, **facts})
+
+
+def create_group_snapshot(caller: Context, group: Group) -> GroupSnapshot:
+    return group_snapshots.create(caller, group.id, name='group snap', description=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from chalicelib import errors
@@ -46,6 +46,7 @@ class Backend:
     revert: bool = False
     #: 'done' or 'refused': what the driver's retype makes of a change; '' for a driver without.
     retype: str = ''
+    consistent: bool = False
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
     paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
     faults: dict[str, list[Exception | None]] = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
@@ -85,6 +86,7 @@ class FakeDriver(Driver):
             multiattach=True,
             manage=True,
             manage_snapshots=True,
+            consistent_group_snapshots=backend.consistent,
         )
 
     @contextlib.contextmanager
@@ -121,6 +123,7 @@ class FakeDriver(Driver):
             'thin_provisioning_support': False,
             'multiattach': True,
             'online_extend_support': store.online_extend,
+            'consistent_group_snapshot_enabled': store.consistent,
         }
 
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
@@ -173,6 +176,13 @@ class FakeDriver(Driver):
             source = self._require(store, snapshot.volume.name)
             store.objects.setdefault(snapshot.name, Object(source.pool, snapshot.size, snapshot.volume.name))
             return {'provider_id': f'snap-{snapshot.id}'}
+
+    def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
+        with self._verb('create_group_snapshot', ' '.join(snapshot.name for snapshot in snapshots)) as store:
+            for snapshot in snapshots:
+                source = self._require(store, snapshot.volume.name)
+                store.objects.setdefault(snapshot.name, Object(source.pool, snapshot.size, snapshot.volume.name))
+            return [{'provider_id': f'snap-{snapshot.id}'} for snapshot in snapshots]
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         with self._verb('delete_snapshot', snapshot.name) as store:

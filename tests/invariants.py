@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import collections
 
-from chalicelib.models import Backup, Message, Pool, Quota, Snapshot, Volume
+from chalicelib.models import Backup, Group, GroupSnapshot, Message, Pool, Quota, Snapshot, Volume
 from chalicelib.rules import states
 from tests.world import World
 
 #: A migration shows a volume that is not locked as what it was.
 SHOWN_THROUGHOUT = {'available', 'in-use'}
 
+#: Resource -> statuses in which work is under way; an offer of a volume lasts until somebody ends it.
 TRANSITIONAL = {
-    row.running for rows in (states.VOLUME, states.SNAPSHOT, states.BACKUP) for row in rows.values() if row.deadline
-} - SHOWN_THROUGHOUT
+    'volume': {row.running for row in states.VOLUME.values() if row.deadline} - SHOWN_THROUGHOUT,
+    'snapshot': {row.running for row in states.SNAPSHOT.values()},
+    'backup': {row.running for row in states.BACKUP.values()},
+    'group': {row.running for row in states.GROUP.values()},
+    'group_snapshot': {row.running for row in states.GROUP_SNAPSHOT.values()},
+}
 
 
 def check(world: World) -> None:
     """Every invariant at once; says which do not hold."""
     volumes, snapshots = list(Volume.scan()), list(Snapshot.scan())
     broken = [
-        *_at_rest([*volumes, *snapshots, *Backup.scan()]),
+        *_at_rest([*volumes, *snapshots, *Backup.scan(), *Group.scan(), *GroupSnapshot.scan()]),
+        *_groups(volumes, snapshots),
         *_objects(world, volumes, snapshots),
         *miscounted(world),
-        *_errors_explained([*volumes, *snapshots]),
+        *_errors_explained([*volumes, *snapshots, *Group.scan(), *GroupSnapshot.scan()]),
         *(violation for backend in world.backends.values() for violation in backend.violations),
     ]
     assert broken == [], '; '.join(broken)
@@ -39,7 +45,7 @@ def _at_rest(records: list) -> list[str]:
     return [
         f'{record.resource} {record.id} is {record.status}, in flight {record.in_flight}, owner {record.owner}'
         for record in records
-        if record.status in TRANSITIONAL or record.in_flight or record.owner or record.operation
+        if record.status in TRANSITIONAL[record.resource] or record.in_flight or record.owner or record.operation
     ]
 
 
@@ -77,6 +83,23 @@ def _counters(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
     ]
 
 
+def _groups(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
+    """A group counts its volumes and group snapshots, has them on its backend, and nobody is in one that is gone."""
+    groups = {group.id: group for group in Group.scan()}
+    group_snapshots = {one.id: one for one in GroupSnapshot.scan()}
+    taken = collections.Counter(one.group_id for one in group_snapshots.values())
+    grouped = collections.Counter(volume.group_id for volume in volumes if volume.group_id)
+    strays = [volume for volume in volumes if volume.host and volume.group_id in groups
+              and volume.backend != groups[volume.group_id].host]  # fmt: skip
+    orphans = [one for one in volumes if one.group_id and one.group_id not in groups]
+    orphans += [one for one in snapshots if one.group_snapshot_id and one.group_snapshot_id not in group_snapshots]
+    return [
+        f'group {group.id} counts {group.volume_count, group.group_snapshot_count}, not {grouped[id], taken[id]}'
+        for id, group in groups.items()
+        if (group.volume_count, group.group_snapshot_count) != (grouped[id], taken[id])
+    ] + [f'{record.resource} {record.id} is astray of its group' for record in [*strays, *orphans]]
+
+
 def _claims(world: World, volumes: list[Volume]) -> list[str]:
     """Pools' claims == sums; in transit is only what failed to go."""
     broken = []
@@ -105,6 +128,8 @@ def _quotas(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
         for suffix in ('', f'_{record.volume_type_id}'):
             wanted[record.project_id][f'{name}{suffix}'] += 1
             wanted[record.project_id][f'gigabytes{suffix}'] += size
+    for group in Group.scan():
+        wanted[group.project_id].update(groups=1)
     for backup in Backup.scan():
         wanted[backup.project_id].update(backups=1, backup_gigabytes=int(backup.size))
     quotas = {quota.project_id: quota for quota in Quota.scan() if quota.id == 'quota'}

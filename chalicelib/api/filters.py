@@ -146,6 +146,20 @@ class Filters(NamedTuple):
         return values
 
 
+class AnyFilter(Filters):
+    """Whoever asks may filter by anything; what the records do not have, none matches."""
+
+    def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
+        return {name: text for name, text in sent.items() if name not in self.apart}
+
+
+class NoFilter(Filters):
+    """Whatever is asked for, nothing is filtered by it."""
+
+    def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
+        return {}
+
+
 def refuse_unknown(request: Request, resource: str, sent: Mapping[str, str], *, admins_too: bool = False) -> None:
     """Raise Invalid for names that the operator did not list for ``resource``."""
     if not all(name.isascii() for name in sent):

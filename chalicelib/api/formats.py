@@ -28,6 +28,8 @@ STATUSES: Mapping[str, tuple[str, Sequence[str]]] = {
     'attach_status': ('Volume attach', tuple(states.ATTACHMENT_STATUSES)),
     'migration_status': ('Volume migration', ('migrating', 'error', 'success', 'completing', 'none', 'starting')),
     'snapshot_status': ('Snapshot', tuple(states.SNAPSHOT_STATUSES)),
+    'group_status': ('Group', tuple(states.GROUP_SNAPSHOT_STATUSES)),
+    'group_snapshot_status': ('Group snapshot', tuple(states.GROUP_SNAPSHOT_STATUSES)),
     'backup_status': ('Backup', ['available', 'error']),
 }
 

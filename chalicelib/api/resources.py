@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.api import (
     extra_specs,
+    group_actions,
     log_levels,
     snapshot_metadata,
     type_encryption,
@@ -15,9 +16,14 @@ from chalicelib.api.attachments import attachments
 from chalicelib.api.availability_zones import availability_zones
 from chalicelib.api.backups import backups
 from chalicelib.api.capabilities import capabilities
+from chalicelib.api.cgsnapshots import cgsnapshots
 from chalicelib.api.clusters import clusters
+from chalicelib.api.consistencygroups import consistencygroups
 from chalicelib.api.default_types import default_types
 from chalicelib.api.extensions import extensions
+from chalicelib.api.group_snapshots import group_snapshots
+from chalicelib.api.group_types import group_types
+from chalicelib.api.groups import groups
 from chalicelib.api.hosts import hosts
 from chalicelib.api.limits import limits
 from chalicelib.api.managing import MANAGEABLE
@@ -43,6 +49,13 @@ ADDITIONS = (
     volume_actions,
     volume_images,
     volume_metadata,
+    volume_actions,
+    volume_metadata,
+    snapshot_metadata,
+    extra_specs,
+    group_actions,
+    type_encryption,
+    log_levels,
 )
 
 RESOURCES: tuple[Resource, ...] = (
@@ -55,6 +68,11 @@ RESOURCES: tuple[Resource, ...] = (
     backups,
     volume_transfers,
     old_transfers,
+    group_types,
+    groups,
+    group_snapshots,
+    consistencygroups,
+    cgsnapshots,
     availability_zones,
     services,
     clusters,

@@ -6,13 +6,12 @@ and takes the words of paging for filters, which nothing matches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.api import pagination
 from chalicelib.api import parameters as p
-from chalicelib.api.filters import Filters
+from chalicelib.api.filters import AnyFilter
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import transfers as schemas
@@ -31,13 +30,6 @@ ENCRYPTED: Version = (3, 70)
 PAGED: Version = (3, 59)
 
 GET_ALL = 'volume:get_all_transfers'
-
-
-class AnyFilter(Filters):
-    """Whoever asks may filter by anything; what transfers do not have, none matches."""
-
-    def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
-        return dict(sent)
 
 
 FILTERS = AnyFilter('transfer', Transfer, early=frozenset(), known={})

@@ -44,11 +44,11 @@ FILTERS = Filters(
 @volume_types.get('', policy='volume_extension:type_get_all')
 def index(request: Request) -> dict[str, Any]:
     wanted = query(request, FILTERS)
-    records, _ = operations.list_(request.context, wanted, _is_public(request))
+    records, _ = operations.list_(request.context, wanted, is_public(request))
     return page(request, 'volume_types', views.DETAIL, records, links='volume_type_links', path='types')
 
 
-def _is_public(request: Request) -> bool | None:
+def is_public(request: Request) -> bool | None:
     """Public types only, private ones only, or (None) both; others than administrators are not asked."""
     text = request.query.get('is_public', 'true').lower()
     if not request.context.is_admin:

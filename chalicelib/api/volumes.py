@@ -99,8 +99,6 @@ def create(request: Request) -> dict[str, Any] | Response:
     volume = request.body['volume']
     if p.is_yes(volume.get('multiattach') or False):
         raise errors.Invalid(MULTIATTACH_REMOVED)
-    if group_id := volume.get('group_id') or volume.get('consistencygroup_id'):
-        raise errors.NotFound(f'Group {group_id} could not be found.')
     wanted = {
         'size': _size(volume),
         'name': p.stripped(volume, 'name'),
@@ -114,6 +112,7 @@ def create(request: Request) -> dict[str, Any] | Response:
         'scheduler_hints': request.body.get('OS-SCH-HNT:scheduler_hints') or {},
         'backup_id': volume.get('backup_id'),
         'image_id': _image_id(request, volume),
+        'group_id': volume.get('group_id') or volume.get('consistencygroup_id') or None,
     }
     if boolean('dry_run', request.query.get('dry_run', 'false')):
         return reply(200, {'placement': operations.dry_run(request.context, **wanted)})

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from chalicelib.device import BlockDevice
@@ -123,6 +123,9 @@ class Capabilities:
     path_accounts: bool = False
     #: A host that was given a path in mode ro cannot write; else it keeps to access_mode by itself.
     read_only_paths: bool = False
+    #: create_group_snapshot: snapshots of several volumes as of one moment. Such a backend also reports
+    #: ``consistent_group_snapshot_enabled``, which group types ask for.
+    consistent_group_snapshots: bool = False
     #: A new volume surely reads as zeroes.
     zeroed_volumes: bool = False
 
@@ -184,6 +187,13 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
         """Freeze the volume's data as of one moment under the snapshot's name."""
+
+    def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
+        """Freeze the data of several volumes as of one moment; one answer for each, in their order.
+
+        All or nothing: a failure leaves none of them. Only with ``capabilities.consistent_group_snapshots``.
+        """
+        raise self._unsupported('create_group_snapshot')
 
     @abc.abstractmethod
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:

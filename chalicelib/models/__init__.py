@@ -1,6 +1,8 @@
 """The records. ``TABLES`` is what the template creates; nothing else describes a table."""
 
 from chalicelib.models.backup import Backup
+from chalicelib.models.group import Group, GroupSnapshot
+from chalicelib.models.group_type import GroupType
 from chalicelib.models.lease import Lease
 from chalicelib.models.message import Message
 from chalicelib.models.pool import Pool, Service
@@ -30,6 +32,9 @@ TABLES = (
     Revocation,
     Transfer,
     Secret,
+    GroupType,
+    Group,
+    GroupSnapshot,
 )
 
 __all__ = [
@@ -37,6 +42,9 @@ __all__ = [
     'Attachment',
     'Backup',
     'DefaultType',
+    'Group',
+    'GroupSnapshot',
+    'GroupType',
     'Lease',
     'Message',
     'Name',

@@ -11,6 +11,7 @@ volume still holds what was read. Whoever comes second finds the condition lost.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,7 +19,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import errors
-from chalicelib.models import Pool, Snapshot, Volume, base
+from chalicelib.models import Group, Pool, Snapshot, Volume, base
 from chalicelib.operations import common, keys, quotas
 from chalicelib.rules import quotas as rules
 from chalicelib.rules import states
@@ -117,6 +118,7 @@ def end(
             transaction.delete(volume, held & _unmoved(volume), lambda: base.state_changed(volume))
             if volume.consumes_quota:  # what a migration leaves behind is locked by the key of the volume that stays
                 keys.leave(transaction, volume.project_id, volume.encryption_key_id)
+            _leave_group(transaction, volume)
         else:
             kept = [] if in_transit else _keeping(volume, keep)
             final = [*base.end_actions(volume, status), *kept, *_let_go(volume), *actions]
@@ -172,6 +174,15 @@ def _place_of(volume: Volume) -> list[Action]:
         'provider_location': volume.provider_location,
     }
     return [common.set_or_remove(getattr(Volume, name), value) for name, value in facts.items()]
+
+
+def _leave_group(transaction: base.Transaction, volume: Volume) -> None:
+    """A volume that goes counts in its group no longer; a group outlives its volumes, so it is there."""
+    if volume.group_id is None:
+        return
+    actions = [Group.volume_count.add(-1), *base.touched(Group)]
+    lost = functools.partial(base.state_changed, volume)
+    transaction.update(Group(volume.project_id, volume.group_id), actions, Group.volume_count >= 1, lost)
 
 
 def pass_on(

@@ -11,7 +11,7 @@ from pynamodb.expressions.condition import Condition
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Snapshot, Volume, base
+from chalicelib.models import GroupSnapshot, Snapshot, Volume, base
 from chalicelib.operations import common, quotas, services, volumes
 from chalicelib.rules import states
 
@@ -66,10 +66,15 @@ def create(
     return snapshot
 
 
-def _check_volume(volume: Volume, allowed: tuple[str, ...]) -> None:
+def check_obstacles(volume: Volume) -> None:
+    """Raise InvalidVolume for a volume that cannot be snapshotted, whatever the status wished for."""
     for reason, holds in _OBSTACLES:
         if holds(volume):
             raise errors.InvalidVolume(reason=reason)
+
+
+def _check_volume(volume: Volume, allowed: tuple[str, ...]) -> None:
+    check_obstacles(volume)
     if volume.status not in allowed:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} status must be {", ".join(allowed)}, but current status is: {volume.status}.'
@@ -117,6 +122,16 @@ def new_record(context: Context, volume: Volume) -> Snapshot:
         deadline=base.first_deadline(row),
         operation=common.operation('create', row),
     )
+
+
+def in_group(context: Context, volume: Volume, group_snapshot: GroupSnapshot) -> Snapshot:
+    """Return the record of a volume's part of a group snapshot, which alone drives it."""
+    snapshot = new_record(context, volume)
+    snapshot.name, snapshot.description = group_snapshot.name, group_snapshot.description
+    snapshot.group_snapshot_id = group_snapshot.id
+    snapshot.operation = common.operation('create_in_group', states.GROUPED_SNAPSHOT['create_in_group'])
+    snapshot.in_flight = snapshot.deadline = None
+    return snapshot
 
 
 def _write(snapshot: Snapshot, volume: Volume, allowed: tuple[str, ...], transaction: base.Transaction) -> None:

@@ -15,9 +15,10 @@ from chalicelib import errors
 from chalicelib.clients.glance import Image
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, Snapshot, Volume, VolumeType, base
+from chalicelib.models import Backup, Group, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import (
     common,
+    group_members,
     holds,
     images,
     keys,
@@ -61,6 +62,9 @@ _ORIGINS: Mapping[str, tuple[tuple[str, ...], str, type[errors.Invalid]]] = {
     'volume': (('available', 'in-use'), 'source volume', errors.InvalidVolume),
     'backup': (('available',), 'backup', errors.InvalidBackup),
 }
+
+#: Resource -> how a request for a volume names it.
+_REFERENCES: Mapping[str, str] = {'snapshot': 'snapshot_id', 'volume': 'source_volid'}
 
 _TOO_SMALL: Mapping[str, str] = {
     'snapshot': "Volume size '{size}'GB cannot be smaller than the snapshot size {least}GB. "
@@ -121,6 +125,10 @@ def prepare(
     gigabytes = _size(size, source)
     image = images.usable(context, image_id, gigabytes) if image_id else None
     kind = _type(context, volume_type or _type_of(image), source)
+    group = group_members.joinable(context, group_id) if group_id is not None else None
+    if group is not None:
+        group_members.check_type(group, kind)
+        group_members.check_backend(group, source.host if source else None)
     extra_specs.check_size(kind.extra_specs, kind.name, gigabytes)
     zone, zones = _zones(availability_zone, source, kind)
     quotas.check_volume_size(context.project_id, gigabytes)
@@ -128,17 +136,52 @@ def prepare(
     _check_encryption(kind, source, image)
     volume.name, volume.description, volume.metadata = name, description, dict(metadata or {})
     volume.multiattach = multiattach or extra_specs.is_multiattach(kind.extra_specs)
-    volume.group_id = group_id
+    volume.group_id = group.id if group else None
     volume.operation = common.operation(
         'create',
         states.VOLUME['create'],
         scheduler_hints=dict(scheduler_hints or {}),
         availability_zones=zones,
-        resource_backend=source.host if source else None,
+        resource_backend=_backend(source, group),
         attempted=[],
         **({'image_id': image.id} if image else {}),
     )
     return volume, source
+
+
+def _backend(source: Source | None, group: Group | None) -> str | None:
+    """The pool or backend that the volume must be on."""
+    return (source.host if source else None) or (group.host if group else None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Copy:
+    """A volume that is made with its group; ``write`` adds it, its key and its source's reader to a transaction."""
+
+    volume: Volume
+    key: keys.NewKey | None
+    write: Callable[[base.Transaction], None]
+
+
+def copy_of(context: Context, record: Volume | Snapshot, group_id: str) -> Copy:
+    """Return a volume like its source, in a new group; errors are those of ``prepare``."""
+    ids = {_REFERENCES[record.resource]: record.id}
+    nothing: dict[str, Any] = {
+        'size': None,
+        'name': None,
+        'description': None,
+        'availability_zone': None,
+        'volume_type': None,
+        'metadata': {},
+        'snapshot_id': None,
+        'source_volid': None,
+        'multiattach': False,
+        'scheduler_hints': {},
+    }
+    volume, source = prepare(context, **{**nothing, **ids})
+    volume.group_id = group_id
+    key = _key(context, volume, source)
+    return Copy(volume, key, functools.partial(_put, volume, source, key))
 
 
 def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Source | None:
@@ -308,13 +351,19 @@ def _copy_facts(volume: Volume, source: Source) -> None:
 def _write(
     volume: Volume, source: Source | None, key: keys.NewKey | None, also: Also | None, transaction: base.Transaction
 ) -> None:
+    _put(volume, source, key, transaction)
+    if volume.group_id is not None:
+        group_members.join(transaction, volume)
+    if also is not None:
+        also(volume, transaction)
+
+
+def _put(volume: Volume, source: Source | None, key: keys.NewKey | None, transaction: base.Transaction) -> None:
     transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
     if key:
         key.join(transaction)
     if source and not isinstance(source.record, Backup):
         _read(transaction, source.record)
-    if also is not None:
-        also(volume, transaction)
 
 
 def _read(transaction: base.Transaction, record: Volume | Snapshot) -> None:

@@ -136,6 +136,8 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
 
     What could not be brought under management is only let go of, whatever is asked for: its data is not ours.
     """
+    if not volume.host and volume.group_id is not None:
+        raise _not_removable(volume, action == 'force_delete')
     if not volume.host:
         return _forget(volume)
     services.refuse_frozen(volume.host)
@@ -160,7 +162,7 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
 def _forget(volume: Volume) -> None:
     """Remove a volume that no backend knows; work that is under way for it finds it gone."""
     try:
-        holds.end(volume, Volume.host.does_not_exist(), states.REMOVED)
+        holds.end(volume, Volume.host.does_not_exist() & Volume.group_id.does_not_exist(), states.REMOVED)
     except errors.StateChanged:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} is being placed on a backend right now; try again.'

@@ -40,6 +40,12 @@ class Action(enum.StrEnum):
     VOLUME_MANAGE = '114'
     SNAPSHOT_MANAGE = '115'
     SNAPSHOT_UNMANAGE = '116'
+    #: Nor of groups.
+    GROUP_CREATE = '131'
+    GROUP_DELETE = '132'
+    GROUP_SNAPSHOT_CREATE = '133'
+    GROUP_SNAPSHOT_DELETE = '134'
+    GROUP_REPLICATE = '135'
 
 
 ACTION_TEXTS = {
@@ -66,6 +72,11 @@ ACTION_TEXTS = {
     Action.VOLUME_MANAGE: 'manage existing volume',
     Action.SNAPSHOT_MANAGE: 'manage existing snapshot',
     Action.SNAPSHOT_UNMANAGE: 'unmanage snapshot',
+    Action.GROUP_CREATE: 'create group',
+    Action.GROUP_DELETE: 'delete group',
+    Action.GROUP_SNAPSHOT_CREATE: 'create group snapshot',
+    Action.GROUP_SNAPSHOT_DELETE: 'delete group snapshot',
+    Action.GROUP_REPLICATE: 'replicate group',
 }
 
 

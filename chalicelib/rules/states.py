@@ -131,6 +131,49 @@ SNAPSHOT = {
     'unmanage': row('available error', 'unmanaging', REMOVED, 'error', 900, 'unmanage_snapshot'),
 }  # fmt: skip
 
+#: What group snapshots do with their snapshots: driven by the group snapshot's machine, and by nobody else.
+GROUPED_SNAPSHOT = {
+    'create_in_group': row('', 'creating', 'available', 'error', 0),
+    'delete_in_group': row('available error error_deleting', 'deleting', REMOVED, 'error_deleting', 0),
+}
+
+GROUP_STATUSES = {
+    'creating': 'accepted; a backend is being chosen, or its volumes are being copied',
+    'available': 'exists; volumes may join and leave',
+    'updating': 'its volumes are being changed (never seen here: one write changes them)',
+    'in-use': 'not used; an old word of Cinder',
+    'deleting': 'being removed, with its volumes if it has any',
+    'deleted': 'removed (only ever seen in transit)',
+    'error': 'could not be made or removed; a user message says why; can be deleted',
+    'error_deleting': 'not used; a removal that failed leaves error',
+}
+
+GROUP = {
+    'create': row('', 'creating', 'available', 'error', 300, 'create_group'),
+    # Ends when the last of its volumes is done; see operations/groups.py.
+    'create_from_src': row('', 'creating', 'available', 'error', 900),
+    'delete': row('available error', 'deleting', REMOVED, 'error', 900, 'delete_group'),
+    'delete_with_volumes': row(' '.join(GROUP_STATUSES), 'deleting', REMOVED, 'error', 900, 'delete_group'),
+}
+
+#: Statuses of a group that a volume may be made in.
+JOINABLE = frozenset({'available', 'creating'})
+
+GROUP_SNAPSHOT_STATUSES = {
+    'creating': 'accepted; its snapshots are being taken',
+    'available': 'all of its snapshots are available',
+    'updating': 'not used; a word of Cinder',
+    'deleting': 'being removed with its snapshots',
+    'deleted': 'removed (only ever seen in transit)',
+    'error': 'could not be taken; none of its snapshots is left on the backend; can be deleted',
+    'error_deleting': 'could not be removed; can be deleted after a reset of its status',
+}
+
+GROUP_SNAPSHOT = {
+    'create': row('', 'creating', 'available', 'error', 900, 'create_group_snapshot'),
+    'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_group_snapshot'),
+}
+
 BACKUP_STATUSES = {
     'creating': 'accepted; data is being copied to the repository',
     'available': 'complete and restorable',

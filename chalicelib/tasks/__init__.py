@@ -43,6 +43,13 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
         'fail_unmanage_snapshot',
         'get_manageable',
     ),
+    'groups': ('create_group', 'fail_create_group', 'delete_group', 'fail_delete_group'),
+    'group_snapshots': (
+        'create_group_snapshot',
+        'fail_create_group_snapshot',
+        'delete_group_snapshot',
+        'fail_delete_group_snapshot',
+    ),
     'backups': ('open_backup', 'copy_range', 'complete_backup', 'close_backup', 'fail_backup'),
     'backup_imports': ('import_backup', 'fail_import_backup'),
     'backup_removal': ('delete_manifest', 'delete_backup', 'collect_backup', 'fail_delete_backup'),

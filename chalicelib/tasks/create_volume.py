@@ -15,7 +15,7 @@ from pynamodb.expressions.update import Action as Write
 from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import backup_holds, common, holds, messages
+from chalicelib.operations import backup_holds, common, groups, holds, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
@@ -83,6 +83,7 @@ def complete_create(payload: Payload) -> None:
     telemetry.count('CandidatesTried', 1 + len(volume.operation_facts().get('attempted', [])))
     launched = [Volume.launched_at.set(base.now())]
     holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=launched)
+    groups.settle_group_of(volume)
 
 
 def _download(volume: Volume, payload: Payload) -> None:
@@ -194,6 +195,7 @@ def fail_create(payload: Payload) -> None:
     with contextlib.suppress(errors.BackupNotFound):
         backup_holds.end_waiting(_backup(volume), volume, payload['request_id'])
     holds.end(volume, ours(volume), states.VOLUME['create'].failed)
+    groups.settle_group_of(volume)
 
 
 _FAILED_TO_CREATE = (Action.CREATE_VOLUME_FROM_BACKEND, Detail.DRIVER_FAILED_CREATE)

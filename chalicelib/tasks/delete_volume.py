@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import common, holds, messages, snapshots, volumes
+from chalicelib.operations import common, groups, holds, messages, snapshots, volumes
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock
@@ -25,9 +25,11 @@ def delete_volume(payload: Payload) -> dict[str, bool]:
         return {'done': False}
     volume = owned(Volume, payload)
     holds.mark_removal(volume, ours(volume))
-    backends.driver(volume).delete_volume(backends.volume_ref(volume))
+    if volume.host:  # one that was never placed goes with its group
+        backends.driver(volume).delete_volume(backends.volume_ref(volume))
     volume = owned(Volume, payload)
     holds.end(volume, ours(volume), states.REMOVED)
+    groups.settle_group_of(volume)
     return {'done': True}
 
 
@@ -58,6 +60,7 @@ def cancel_delete(payload: Payload) -> None:
     _tell(volume, payload, Detail.VOLUME_IS_BUSY)
     _end_snapshots(volume, status_back)
     holds.end(volume, ours(volume), status_back(volume))
+    groups.settle_group_of(volume)
 
 
 def fail_delete(payload: Payload) -> None:
@@ -66,6 +69,7 @@ def fail_delete(payload: Payload) -> None:
     _tell(volume, payload, Detail.VOLUME_DELETE_ERROR)
     _end_snapshots(volume, lambda _: states.SNAPSHOT['delete'].failed)
     holds.end(volume, ours(volume), states.VOLUME['delete'].failed, in_transit=True)
+    groups.settle_group_of(volume)
 
 
 def _tell(volume: Volume, payload: Payload, detail: Detail) -> None:

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from pynamodb.expressions.condition import Condition
 
 from chalicelib import errors
-from chalicelib.models import Snapshot, Volume, base
+from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.rules import states
 from chalicelib.tasks import backends, workflows
 
 Payload = Mapping[str, Any]
 
-R = TypeVar('R', Volume, Snapshot)
+R = TypeVar('R', Volume, Snapshot, Group, GroupSnapshot)
 
 
 def owned(kind: type[R], payload: Payload) -> R:

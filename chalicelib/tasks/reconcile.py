@@ -17,15 +17,21 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors, telemetry
-from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import moves
+from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
+from chalicelib.operations import groups, moves
 from chalicelib.rules import states
 from chalicelib.tasks import workflows
 
 logger = logging.getLogger(__name__)
 
 #: Kinds of record that have work under way.
-KINDS: Mapping[str, type[base.StatefulRecord]] = {'volume': Volume, 'snapshot': Snapshot, 'backup': Backup}
+KINDS: Mapping[str, type[base.StatefulRecord]] = {
+    'volume': Volume,
+    'snapshot': Snapshot,
+    'backup': Backup,
+    'group': Group,
+    'group_snapshot': GroupSnapshot,
+}
 
 #: Records of each kind that one call looks at.
 LIMIT = 50
@@ -83,7 +89,9 @@ def _look(record: base.StatefulRecord | None) -> None:
 def _bring_on(record: base.StatefulRecord) -> None:
     operation = record.operation or {}
     row = workflows.ROWS[record.resource].get(operation.get('action', ''))
-    if 'volume_id' in operation:
+    if isinstance(record, Group) and row is not None and operation.get('members'):
+        _follow_members(record, row)
+    elif 'volume_id' in operation:
         _follow_volume(record, row)
     elif row is None or not row.machine:
         _leave_alone(record)
@@ -145,6 +153,12 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
     failed = 'error' if operation.get('new') else row.failed
     logger.warning('%s %s: its backup is done, and has left it in %s', record.resource, record.id, record.status)
     base.update(record, base.end_actions(record, failed), _unmoved(record))
+
+
+def _follow_members(group: Group, row: states.Transition) -> None:
+    """A group ends when the last of its volumes does; each of those is followed by itself."""
+    if not groups.settle(group):
+        _postpone(group, row.deadline)
 
 
 def _follow_execution(record: base.StatefulRecord, row: states.Transition) -> None:

@@ -12,8 +12,10 @@ from chalicelib.rules import states
 #: Resource -> its rows.
 ROWS: Mapping[str, Mapping[str, states.Transition]] = {
     'volume': states.VOLUME,
-    'snapshot': states.SNAPSHOT,
+    'snapshot': {**states.SNAPSHOT, **states.GROUPED_SNAPSHOT},
     'backup': states.BACKUP,
+    'group': states.GROUP,
+    'group_snapshot': states.GROUP_SNAPSHOT,
 }
 
 #: What a message, and so an execution's input, must hold.
@@ -45,6 +47,10 @@ FAILURES: Mapping[str, Failure] = {
     'unmanage_volume': Failure('fail_unmanage_volume'),
     'manage_snapshot': Failure('fail_manage_snapshot'),
     'unmanage_snapshot': Failure('fail_unmanage_snapshot'),
+    'create_group': Failure('fail_create_group'),
+    'delete_group': Failure('fail_delete_group'),
+    'create_group_snapshot': Failure('fail_create_group_snapshot'),
+    'delete_group_snapshot': Failure('fail_delete_group_snapshot'),
     'backup_volume': Failure('fail_backup', 'backup'),
     'import_backup': Failure('fail_import_backup', 'backup'),
     'restore_backup': Failure('fail_restore', 'backup'),

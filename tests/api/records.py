@@ -8,6 +8,9 @@ from typing import Any
 from chalicelib.models import (
     Attachment,
     Backup,
+    Group,
+    GroupSnapshot,
+    GroupType,
     Message,
     Pool,
     QosSpecs,
@@ -163,6 +166,53 @@ class Records:
         member = Context(user_id='user-member', project_id=self.project, roles=frozenset(('member',)))
         usual = {'name': 'x', 'no_snapshots': False, 'allow_encrypted': True}
         return transfers.create(member, volume.id, **(usual | facts))
+
+    def group_type(self, **facts: Any) -> GroupType:
+        """A group type, by way of its operation: its name must be taken too."""
+        from chalicelib.context import Context
+        from chalicelib.operations import group_types
+
+        admin = Context(user_id='admin', project_id=self.project, roles=frozenset(('admin',)))
+        usual = {'name': f'g-{uuid.uuid4().hex}', 'description': 'd', 'is_public': True, 'group_specs': {}}
+        return group_types.create(admin, **(usual | facts))
+
+    def group(self, volumes: int = 0, **facts: Any) -> Group:
+        """A group with so many volumes of the default type."""
+        usual = {
+            'created_at': base.now(),
+            'user_id': 'user-member',
+            'name': 'test_group',
+            'description': 'this is a test group',
+            'status': 'available',
+            'group_type_id': facts.get('group_type_id') or self.group_type().id,
+            'volume_type_ids': [self.default_type().id],
+            'availability_zone': 'nova',
+            'host': HOST.partition('#')[0],
+            'volume_count': volumes,
+        }
+        group = self._saved(Group, usual | facts)
+        for _ in range(volumes):
+            self.volume(group_id=group.id)
+        return group
+
+    def group_snapshot(self, group: Group | None = None, **facts: Any) -> GroupSnapshot:
+        """A snapshot of a group with one volume, or of this group."""
+        from chalicelib.operations.group_members import volumes_of
+
+        group = group or self.group(volumes=1)
+        group.update(actions=[Group.group_snapshot_count.add(1)])
+        usual = {
+            'created_at': base.now(),
+            'user_id': 'user-member',
+            'name': 'test_group_snapshot',
+            'status': 'available',
+            'group_id': group.id,
+            'group_type_id': group.group_type_id,
+        }
+        made = self._saved(GroupSnapshot, usual | facts)
+        for volume in volumes_of(group):
+            self.snapshot(volume, group_snapshot_id=made.id)
+        return made
 
     def message(self, **facts: Any) -> Message:
         usual = {

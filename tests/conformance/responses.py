@@ -14,11 +14,17 @@ from tests.conformance.world import World, send
 
 #: Maps whose keys are the backend's or the user's: what the facts name there are examples.
 FREE = re.compile(
-    r'(connection_info|capabilities|levels|metadata|extra_specs|volume_image_metadata|save_volume_id)(\..*)?$'
+    r'(connection_info|capabilities|levels|metadata|extra_specs|group_specs|volume_image_metadata|save_volume_id)(\..*)?$'
 )
 
 #: Entries whose body is a bare pair, or not below a version.
-UNNAMED = ('GET /', 'GET /types/{type_id}/extra_specs/{id}', 'PUT /types/{type_id}/extra_specs/{id}')
+UNNAMED = (
+    'GET /group_types/{group_type_id}/group_specs/{id}',
+    'PUT /group_types/{group_type_id}/group_specs/{id}',
+    'GET /',
+    'GET /types/{type_id}/extra_specs/{id}',
+    'PUT /types/{type_id}/extra_specs/{id}',
+)
 
 TYPES = {
     'string': str, 'integer': int, 'boolean': bool, 'object': dict, 'array': list, 'null': type(None), 'datetime': str,

@@ -112,7 +112,24 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         'update': _send('PUT', '/backups/{id}', lambda backup: {'backup': {'name': 'n'}}),
         'create volume from (3.47)': _send('POST', '/volumes', lambda backup: {'volume': {'backup_id': backup.id}}),
     },
+    'group': {
+        'delete': _act('delete', {'delete-volumes': False}),
+        'delete with delete-volumes': _act('delete', {'delete-volumes': True}),
+        'update name': _send('PUT', '/groups/{id}', lambda group: {'group': {'name': 'n'}}),
+        'create group snapshot': _send(
+            'POST', '/group_snapshots', lambda group: {'group_snapshot': {'group_id': group.id}}
+        ),
+        'reset_status': _act('reset_status', {'status': 'available'}),
+        'create volume in group': _send(
+            'POST',
+            '/volumes',
+            lambda group: {'volume': {'size': 1, 'group_id': group.id, 'volume_type': group.volume_type_ids[0]}},
+        ),
+    },
 }
+
+#: Operations that need something in their group.
+FILLED = [OPERATIONS['group']['create group snapshot']]
 
 
 #: What a worker does before the answer here; when the facts were taken there was none, so nothing changed.
@@ -137,7 +154,7 @@ def _check(door: FrontDoor, kind: str, name: str, operation: Operation, status: 
 
 def _wrong(door: FrontDoor, kind: str, operation: Operation, status: str, code: int, after: str) -> str | None:
     world = World(door)
-    record = _record(world, kind, status)
+    record = world.make.group(volumes=1, status=status) if operation in FILLED else _record(world, kind, status)
     answer = operation(world.caller('admin'), record)
     if answer.status != code:
         return f'{answer.status}, not {code}: {answer.text[:200]}'

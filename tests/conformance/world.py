@@ -61,6 +61,11 @@ def _transfer(world: World) -> Any:
     return transfer
 
 
+def _replicated(world: World) -> None:
+    kind = world.make.group_type(group_specs={'group_replication_enabled': '<is> True'})
+    world.set('groups', world.make.group(group_type_id=kind.id, replication_status='enabled'))
+
+
 #: Kind -> how it is made where nothing special is asked for.
 MAKERS: dict[str, Callable[[World], Any]] = {
     'volumes': _volume,
@@ -69,6 +74,11 @@ MAKERS: dict[str, Callable[[World], Any]] = {
     'attachments': lambda world: world.make.attachment(world.one('volumes')),
     'messages': lambda world: world.make.message(),
     'volume-transfers': _transfer,
+    'group_types': lambda world: world.make.group_type(group_specs={'k': 'v'}),
+    'groups': lambda world: world.make.group(),
+    'group_snapshots': lambda world: world.make.group_snapshot(),
+    'consistencygroups': lambda world: world.one('groups'),
+    'cgsnapshots': lambda world: world.one('group_snapshots'),
     'os-volume-transfer': lambda world: world.one('volume-transfers'),
     'types': lambda world: world.make.type(extra_specs={'k': 'v', 'multiattach': '<is> False'}),
     'qos-specs': lambda world: world.make.qos_specs(specs={'k': 'v'}),
@@ -80,6 +90,7 @@ MAKERS: dict[str, Callable[[World], Any]] = {
 PATH_VALUES: dict[str, Callable[[World], str]] = {
     'metadata': lambda world: 'k',
     'extra_specs': lambda world: 'multiattach',
+    'group_specs': lambda world: 'k',
     'encryption': lambda world: 'encryption_key_id',
     'os-quota-sets': lambda world: world.project,
     'default-types': lambda world: world.project,
@@ -123,6 +134,10 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'new_size': lambda world: 2,
     'connector': lambda world: CONNECTOR,
     'auth_key': lambda world: world.one('auth_key'),
+    'group_id': lambda world: world.one('groups').id,
+    'consistencygroup_id': lambda world: world.one('groups').id,
+    'source_group_id': lambda world: world.one('groups').id,
+    'group_snapshot_id': lambda world: world.one('group_snapshots').id,
     'mountpoint': lambda world: '/dev/vdb',
     'instance_uuid': lambda world: str(uuid.uuid4()),
     'bootable': lambda world: True,
@@ -170,6 +185,7 @@ NEEDED = {
     'PUT /os-services/get-log': ('binary', 'prefix'),
     'PUT /os-services/disable': ('host',),
     'PUT /os-services/disable-log-reason': ('host', 'disabled_reason'),
+    'PUT /consistencygroups/{id}': ('consistencygroup.name',),
     'POST /attachments': ('attachment.connector',),
     'POST /types/{type_id}/encryption': ('encryption.cipher', 'encryption.key_size'),
     'PUT /types/{type_id}/encryption/{id}': (
@@ -233,6 +249,20 @@ BODIES: dict[str, Callable[[World], Any]] = {
     'PUT /clusters/enable': lambda world: {'name': world.one('services').host},
     'PUT /clusters/disable': lambda world: {'name': world.one('services').host, 'disabled_reason': 'r'},
     'POST /workers/cleanup': lambda world: {},
+    'POST /groups/action create-from-src': lambda world: {
+        'create-from-src': {'source_group_id': world.one('groups').id}
+    },
+    'POST /groups': lambda world: {
+        'group': {'group_type': world.one('group_types').id, 'volume_types': [world.make.default_type().id]}
+    },
+    'POST /group_types': lambda world: {'group_type': {'name': uuid.uuid4().hex, 'group_specs': {'k': 'v'}}},
+    'PUT /group_types/{id}': lambda world: {'group_type': {'name': uuid.uuid4().hex}},
+    'POST /consistencygroups': lambda world: {'consistencygroup': {'volume_types': world.make.default_type().id}},
+    'POST /consistencygroups/create_from_src': lambda world: {
+        'consistencygroup-from-src': {'source_cgid': world.one('groups').id}
+    },
+    'POST /group_types/{group_type_id}/group_specs': lambda world: {'group_specs': {'k': 'v'}},
+    'PUT /group_types/{group_type_id}/group_specs/{id}': lambda world: {'k': 'z'},
 }
 
 #: What the facts' request had in its query.
@@ -277,6 +307,12 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /attachments(/detail)?', lambda world: world.one('attachments')),
     (r'POST /(?:os-)?volume-transfers?', lambda world: world.set('volumes', world.make.volume())),
     (r'.* /(os-volume-transfer|volume-transfers)(/.*)?', lambda world: world.one('volume-transfers')),
+    (r'POST /(groups/action create-from-src|group_snapshots|cgsnapshots|consistencygroups/create_from_src)',
+     lambda world: world.set('groups', world.make.group(volumes=1))),
+    (r'GET /(groups|consistencygroups)(/detail)?', lambda world: world.one('groups')),
+    (r'GET /(group_snapshots|cgsnapshots)(/detail)?', lambda world: world.one('group_snapshots')),
+    (r'GET /group_types', lambda world: world.one('group_types')),
+    (r'POST /groups/{id}/action (.*_replication.*)', _replicated),
     (r'GET /os-services', lambda world: world.one('services')),
     (r'PUT /os-services/thaw', lambda world: world.set('services', world.make.service(
         f'h{uuid.uuid4().hex[:8]}@lvm', frozen=True, disabled=True))),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pynamodb.connection import Connection
 
-from chalicelib.models import TABLES, Backup, Pool, Snapshot, Volume
+from chalicelib.models import TABLES, Backup, Group, GroupSnapshot, Pool, Snapshot, Volume
 from tests import invariants
 from tests.machine import TaskFailed
 from tests.world import Killed, World, clear, forget, stored_items
@@ -122,7 +122,7 @@ def recover(world: World) -> None:
         world.settle()
         world.reconcile()
         if not world.queue and not any(
-            record.in_flight for kind in (Volume, Snapshot, Backup) for record in kind.scan()
+            record.in_flight for kind in (Volume, Snapshot, Backup, Group, GroupSnapshot) for record in kind.scan()
         ):
             break
     if any(pool.leftovers for pool in Pool.scan()):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from chalicelib.models import Volume
-from chalicelib.operations import managing, snapshots, volumes
-from tests.factories import context, create_snapshot, create_volume
+from chalicelib.operations import group_creation, group_snapshots, groups, managing, snapshots, volumes
+from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Object
 from tests.workflows.crashes import Crasher, Scenario, Stage
 from tests.world import BIG, World
@@ -70,6 +70,33 @@ def failing_twice(world: World) -> None:
     world.big.fail('delete_volume', world.big.unavailable())
 
 
+def group_with_volumes(world: World) -> Any:
+    group = create_group(CALLER)
+    world.settle()
+    for _ in range(2):
+        create_volume(context(), 5, group_id=group.id)
+    world.settle()
+    return group
+
+
+def group_with_snapshot(world: World) -> Any:
+    taken = create_group_snapshot(CALLER, group_with_volumes(world))
+    world.settle()
+    return taken
+
+
+def group_that_cannot_be_snapshotted(world: World) -> Any:
+    group = group_with_volumes(world)
+    world.big.fail('create_snapshot', None, RuntimeError('a bug'))
+    return group
+
+
+def copy_of(group: Any) -> Any:
+    return group_creation.create_from_src(
+        context(), name=None, description=None, group_snapshot_id=None, source_group_id=group.id
+    )
+
+
 SCENARIOS = [
     Scenario('create', nothing, lambda _, __: create_volume(context(), 5)),
     Scenario('create, second candidate', failing_backend, lambda _, __: create_volume(context(), 5)),
@@ -95,6 +122,18 @@ SCENARIOS = [
         lambda _, made: managing.unmanage_snapshot(context('admin'), made[1].id),
     ),
     Scenario('delete snapshot', volume_with_snapshot, lambda _, made: snapshots.delete(context(), made[1].id)),
+    Scenario('group', nothing, lambda _, __: create_group(context())),
+    Scenario('copy of a group', group_with_volumes, lambda _, group: copy_of(group)),
+    Scenario(
+        'delete group', group_with_volumes, lambda _, made: groups.delete(context(), made.id, delete_volumes=True)
+    ),
+    Scenario('group snapshot', group_with_volumes, lambda _, made: create_group_snapshot(context(), made)),
+    Scenario(
+        'group snapshot, undone',
+        group_that_cannot_be_snapshotted,
+        lambda _, made: create_group_snapshot(context(), made),
+    ),
+    Scenario('delete group snapshot', group_with_snapshot, lambda _, made: group_snapshots.delete(context(), made.id)),
 ]
 
 

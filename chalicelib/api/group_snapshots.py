@@ -1,0 +1,72 @@
+"""Group snapshots (3.14)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.api import parameters as p
+from chalicelib.api.filters import Filter, Filters, plain
+from chalicelib.api.pagination import page, query
+from chalicelib.api.request import Request
+from chalicelib.api.resource import Resource
+from chalicelib.api.schemas import groups as schemas
+from chalicelib.api.view import View
+from chalicelib.api.views import groups as views
+from chalicelib.models import GroupSnapshot
+from chalicelib.operations import group_snapshots as operations
+
+group_snapshots = Resource('group_snapshots', not_found=errors.GroupSnapshotNotFound, find=operations.get)
+
+SINCE = '3.14'
+
+FILTERS = Filters(
+    'group_snapshot',
+    GroupSnapshot,
+    early=frozenset(('name', 'status', 'group_id')),
+    known={name: Filter(plain) for name in ('name', 'status', 'group_id')},
+)
+
+
+@group_snapshots.get('', policy='group:get_all_group_snapshots', since=SINCE)
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF, 'group_snapshots')
+
+
+@group_snapshots.get('/detail', policy='group:get_all_group_snapshots', since=SINCE)
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, views.SNAPSHOT, 'group_snapshots/detail')
+
+
+def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+    records, _ = operations.list_(request.context, query(request, FILTERS))
+    return page(request, 'group_snapshots', view, records, links='group_snapshot_links', path=path)
+
+
+@group_snapshots.get('/{id}', policy='group:get_group_snapshot', since=SINCE)
+def show(request: Request, id: str) -> dict[str, Any]:
+    return {'group_snapshot': views.SNAPSHOT.of(request)(operations.get(request.context, id))}
+
+
+@group_snapshots.post('', policy='group:create_group_snapshot', schema=schemas.CREATE_SNAPSHOT, status=202, since=SINCE)
+def create(request: Request) -> dict[str, Any]:
+    body = request.body['group_snapshot']
+    created = operations.create(
+        request.context,
+        body['group_id'],
+        name=p.stripped(body, 'name'),
+        description=p.stripped(body, 'description'),
+    )
+    return {'group_snapshot': views.CREATED_SNAPSHOT.of(request)(created)}
+
+
+@group_snapshots.delete('/{id}', policy='group:delete_group_snapshot', status=202, since=SINCE)
+def delete(request: Request, id: str) -> None:
+    operations.delete(request.context, id)
+
+
+@group_snapshots.action(
+    'reset_status', policy='group:reset_group_snapshot_status', schema=schemas.SNAPSHOT_RESET_STATUS, since='3.19'
+)
+def reset_status(request: Request, id: str) -> None:
+    operations.reset_status(request.context, id, request.body['status'].lower())

@@ -1,0 +1,53 @@
+"""Generic volume groups and their snapshots."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Group(base.StatefulRecord):
+    """Volumes that are snapshotted together. Which they are, the volumes say (``group_id``)."""
+
+    Meta = base.meta('groups')
+    resource = 'group'
+    not_found = errors.GroupNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+    in_flight_index = base.in_flight()
+
+    user_id = UnicodeAttribute()
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
+    group_type_id = UnicodeAttribute()
+    volume_type_ids = JSONAttribute(default=list)
+    availability_zone = UnicodeAttribute(null=True)
+    #: The backend, ``host@backend``, that all its volumes are on.
+    host = UnicodeAttribute(null=True)
+    group_snapshot_id = UnicodeAttribute(null=True)
+    source_group_id = UnicodeAttribute(null=True)
+    replication_status = UnicodeAttribute(null=True)
+    #: Counters, so that one condition tests what depends on the group.
+    volume_count = NumberAttribute(default=0)
+    group_snapshot_count = NumberAttribute(default=0)
+
+
+class GroupSnapshot(base.StatefulRecord):
+    """Snapshots of all volumes of a group. Which they are, the snapshots say (``group_snapshot_id``)."""
+
+    Meta = base.meta('group-snapshots')
+    resource = 'group_snapshot'
+    not_found = errors.GroupSnapshotNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+    in_flight_index = base.in_flight()
+
+    user_id = UnicodeAttribute()
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
+    group_id = UnicodeAttribute()
+    group_type_id = UnicodeAttribute()

@@ -1,0 +1,23 @@
+"""Group types with their group specs, in the partition of what belongs to no project."""
+
+from __future__ import annotations
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, UnicodeAttribute
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class GroupType(base.Record):
+    """What groups of this type want of their backend. Only administrators see ``group_specs`` and private types."""
+
+    Meta = base.meta('group-types')
+    resource = 'group_type'
+    not_found = errors.GroupTypeNotFound
+
+    by_created_at = base.by_created_at()
+
+    name = UnicodeAttribute()
+    description = UnicodeAttribute(null=True)
+    is_public = BooleanAttribute(default=True)
+    group_specs = JSONAttribute(default=dict)

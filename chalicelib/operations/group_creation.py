@@ -1,0 +1,211 @@
+"""Accept a new group: empty, or with copies of the volumes of a group or of a group snapshot."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+
+from chalicelib import errors
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.models import Group, GroupSnapshot, GroupType, Snapshot, Volume, VolumeType, base
+from chalicelib.operations import (
+    common,
+    group_snapshots,
+    group_types,
+    groups,
+    keys,
+    pools,
+    quotas,
+    services,
+    volume_creation,
+    volume_types,
+)
+from chalicelib.operations.group_members import MAX_VOLUMES, volumes_of
+from chalicelib.rules import group_specs as specs
+from chalicelib.rules import quotas as quota_rules
+from chalicelib.rules import states
+from chalicelib.scheduler import filter_scheduler
+from chalicelib.scheduler.hosts import extract_host
+from chalicelib.scheduler.request_spec import RequestSpec
+
+#: The group whose facts are taken over, what is copied, and its parts.
+Sources = tuple[Group, Group | GroupSnapshot, Sequence[Volume | Snapshot]]
+
+
+def create(
+    context: Context,
+    *,
+    name: str | None,
+    description: str | None,
+    group_type: str,
+    volume_types_: Iterable[str],
+    availability_zone: str | None,
+    legacy: bool = False,
+) -> Group:
+    """Accept an empty group for volumes of these types (ids or names).
+
+    ``legacy``: by way of the consistency group API, whose group type nobody else may use. Raises NotFound for types
+    that are not there, InvalidAvailabilityZone, GroupLimitExceeded.
+    """
+    kind = group_types.find(context, group_type)
+    if kind.name == specs.CONSISTENCY_GROUPS and not legacy:
+        raise errors.Invalid(
+            f'Group_type {specs.CONSISTENCY_GROUPS} is reserved for migrating consistency groups. '
+            'Cannot be used to create group.'
+        )
+    types = [volume_types.find(context, one) for one in volume_types_]
+    zone = availability_zone or settings().default_availability_zone
+    if availability_zone is not None and not services.knows_zone(availability_zone):
+        raise errors.InvalidAvailabilityZone(az=availability_zone)
+    row = states.GROUP['create']
+    group = _record(context, row, name, description, kind.id, [one.id for one in types])
+    group.availability_zone, group.operation = zone, common.operation('create', row)
+    group.host = choose_backend(group)[0]
+    quotas.commit(context.project_id, {'groups': 1}, lambda transaction: _put(transaction, group))
+    common.send(context, 'create', group)
+    return group
+
+
+def _record(
+    context: Context,
+    row: states.Transition,
+    name: str | None,
+    description: str | None,
+    type_id: str,
+    volume_type_ids: Iterable[str],
+) -> Group:
+    """The record as it is first written."""
+    return Group(
+        context.project_id,
+        str(uuid.uuid4()),
+        created_at=base.now(),
+        user_id=context.user_id,
+        name=name,
+        description=description,
+        group_type_id=type_id,
+        volume_type_ids=list(dict.fromkeys(volume_type_ids)),
+        status=row.running,
+        owner=context.request_id,
+        in_flight='1',
+        deadline=base.first_deadline(row),
+    )
+
+
+def _put(transaction: base.Transaction, group: Group) -> None:
+    transaction.put(group, Group.id.does_not_exist(), lambda: base.state_changed(group))
+
+
+def choose_backend(group: Group, *, fresh: bool = False) -> tuple[str | None, str]:
+    """Return the backend where all of the group's types find a pool, and why there is none if there is none."""
+    group_type = group_types.by_id(group.group_type_id)
+    decision = filter_scheduler.schedule_group(
+        _spec(group, None, group_type),
+        [_spec(group, volume_types.by_id(id), None) for id in group.volume_type_ids],
+        pools.states(fresh=fresh),
+        pools.config(),
+        now=time.time(),
+    )
+    return (extract_host(decision.winner), '') if decision.winner else (None, decision.summary())
+
+
+def _spec(group: Group, kind: VolumeType | None, group_type: GroupType | None) -> RequestSpec:
+    """What is asked of the scheduler for the group itself, or for any volume of one of its types."""
+    return RequestSpec(
+        size=0,
+        availability_zone=group.availability_zone,
+        extra_specs=kind.extra_specs if kind else {},
+        group_specs=group_type.group_specs if group_type else None,
+        volume_properties={'size': 0, 'project_id': group.project_id, 'user_id': group.user_id},
+        operation='create_group',
+    )
+
+
+def create_from_src(
+    context: Context,
+    *,
+    name: str | None,
+    description: str | None,
+    group_snapshot_id: str | None,
+    source_group_id: str | None,
+) -> Group:
+    """Accept a group with a copy of each volume of another group, or of each snapshot of a group snapshot.
+
+    Group, volumes, the readers of what they are copied from and the quota are one transaction; every copy is then
+    made by its own machine, on its source's backend.
+    """
+    source, origin, sources = _sources(context, group_snapshot_id, source_group_id)
+    row = states.GROUP['create_from_src']
+    group = _record(context, row, name, description, source.group_type_id, source.volume_type_ids)
+    group.availability_zone, group.host = source.availability_zone, source.host
+    group.group_snapshot_id, group.source_group_id = group_snapshot_id, source_group_id
+    group.volume_count = len(sources)
+    group.operation = common.operation('create_from_src', row, members=len(sources))
+    copies = [volume_creation.copy_of(context, one, group.id) for one in sources]
+
+    def build(transaction: base.Transaction) -> None:
+        _put(transaction, group)
+        _still_there(transaction, origin)
+        for copy in copies:
+            copy.write(transaction)
+
+    with contextlib.ExitStack() as undo:
+        for copy in copies:
+            undo.enter_context(keys.discarding(copy.key))
+        quotas.commit(context.project_id, _quota(copy.volume for copy in copies), build)
+    for copy in copies:
+        common.send(context, 'create', copy.volume)
+    return group
+
+
+def _of_group_snapshot(context: Context, id: str) -> Sources:
+    origin = group_snapshots.get(context, id)
+    return Group.find(origin.project_id, origin.group_id), origin, group_snapshots.snapshots_of(origin)
+
+
+def _of_group(context: Context, id: str) -> Sources:
+    origin = groups.get(context, id)
+    return origin, origin, volumes_of(origin)
+
+
+def _sources(context: Context, group_snapshot_id: str | None, source_group_id: str | None) -> Sources:
+    """Find what is to be copied. Raises InvalidInput when there is nothing."""
+    if group_snapshot_id is not None:
+        source, origin, sources = _of_group_snapshot(context, group_snapshot_id)
+    else:
+        source, origin, sources = _of_group(context, str(source_group_id))
+    if not sources or origin.project_id != context.project_id:
+        raise errors.InvalidInput(
+            reason=f'Cannot create group from {origin.resource} {origin.id}: it has nothing to copy in your project.'
+        )
+    encrypted = sum(one.encryption_key_id is not None for one in sources)
+    if 2 * len(sources) + encrypted > 2 * MAX_VOLUMES:
+        raise errors.InvalidInput(
+            reason=f'{len(sources)} volumes, {encrypted} of them encrypted, are more than one request can copy: '
+            f'at most {MAX_VOLUMES}, where an encrypted one counts one and a half.'
+        )
+    services.refuse_frozen(source.host)
+    return source, origin, sources
+
+
+def _still_there(transaction: base.Transaction, origin: Group | GroupSnapshot) -> None:
+    """What is copied must not be on its way in or out meanwhile."""
+    kind = type(origin)
+    if origin.status != 'available':
+        raise _not_available(origin)
+    transaction.check(origin, kind.status == 'available', lambda: _not_available(origin))
+
+
+def _not_available(origin: Group | GroupSnapshot) -> errors.Invalid:
+    refusal = errors.InvalidGroup if isinstance(origin, Group) else errors.InvalidGroupSnapshot
+    return refusal(reason=f'The {origin.resource} {origin.id} to copy must be available.')
+
+
+def _quota(made: Iterable[Volume]) -> dict[str, int]:
+    deltas: collections.Counter[str] = collections.Counter(groups=1)
+    for volume in made:
+        deltas.update(quota_rules.with_type({'volumes': 1, 'gigabytes': int(volume.size)}, volume.volume_type_id))
+    return dict(deltas)

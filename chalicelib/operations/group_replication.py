@@ -1,0 +1,63 @@
+"""Replication of groups (3.38). No backend of this service replicates groups, and the answers say so.
+
+As in Cinder the request is checked and accepted; what the backend makes of it shows in ``replication_status``, and
+here a user message says why.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Group, base
+from chalicelib.operations import group_types, groups, messages
+from chalicelib.rules import group_specs
+from chalicelib.rules.messages import Action, Detail
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """What a group must be like, and how its replication_status says that nobody could do it."""
+
+    statuses: frozenset[str]
+    replication_statuses: frozenset[str]
+    failed: str
+
+
+CHANGES: Mapping[str, Change] = {
+    'enable': Change(frozenset({'available'}), frozenset({'disabled', 'enabled', 'error'}), 'error'),
+    'disable': Change(frozenset({'available', 'error'}), frozenset({'enabled', 'error'}), 'error'),
+    'failover': Change(frozenset({'available'}), frozenset({'enabled', 'failed-over'}), 'failover-error'),
+}
+
+
+def change(context: Context, id: str, verb: str) -> None:
+    """Accept ``enable``, ``disable`` or ``failover``. Raises InvalidGroupType, InvalidGroup."""
+    group, row = _replicated(context, id), CHANGES[verb]
+    found = {'status': group.status, 'replication_status': group.replication_status or 'disabled'}
+    for name, wanted in (('status', row.statuses), ('replication_status', row.replication_statuses)):
+        if found[name] not in wanted:
+            raise errors.InvalidGroup(
+                reason=f'The {name} of group {id} must be {" or ".join(sorted(wanted))} to {verb} replication, '
+                f'but is {found[name]}.'
+            )
+    cause = f'The backend {group.host} does not replicate groups, so replication cannot {verb}.'
+    messages.create(group, context.request_id, Action.GROUP_REPLICATE, Detail.UNKNOWN_ERROR, cause=cause)
+    base.update(group, [Group.replication_status.set(row.failed), *base.touched(Group)])
+
+
+def targets(context: Context, id: str) -> list[dict[str, Any]]:
+    """Return where a replicated group could fail over to: nowhere. Raises InvalidGroupType."""
+    _replicated(context, id)
+    return []
+
+
+def _replicated(context: Context, id: str) -> Group:
+    group = groups.get(context, id)
+    kind = group_types.by_id(group.group_type_id)
+    if kind is None or not group_specs.is_replicated(kind.group_specs):
+        raise errors.InvalidGroupType(reason=f'Group {id} is not a replication group type.')
+    return group
