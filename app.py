@@ -47,3 +47,11 @@ def report_pools(event: dict[str, Any], context: Any) -> Any:
     from chalicelib.tasks import report_pools
 
     return report_pools.run(event)
+
+
+@app.lambda_function(name='backup_schedules')
+def backup_schedules(event: dict[str, Any], context: Any) -> Any:
+    """Invoked every minute, and by hand: runs the backup schedules that are due."""
+    from chalicelib.tasks import schedules
+
+    return schedules.run()

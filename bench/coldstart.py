@@ -29,6 +29,7 @@ STARTS = {
     'backup_worker': ('app, chalicelib.tasks.backups', ('s3', 'kms')),
     'reconcile': ('app, chalicelib.tasks.reconcile', ('stepfunctions',)),
     'report_pools': ('app, chalicelib.tasks.report_pools', ('ssm', 'lambda')),
+    'backup_schedules': ('app, chalicelib.tasks.schedules', ('sqs',)),
 }
 
 #: What none of them may import before it is needed.

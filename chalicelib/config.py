@@ -52,6 +52,8 @@ class Settings:
     scheduler_options: str
     #: Seconds after which a backend's report is stale (Cinder's service_down_time is 60, its polling 60).
     report_max_age: int
+    #: Public half of a recovery key (hex) that data keys of backups are wrapped to, too; empty for none.
+    recovery_public_key: str
     #: Bytes of one object of a backup.
     pack_size: int
     osapi_max_limit: int
@@ -74,6 +76,7 @@ class Settings:
 
 
 DEFAULTS: dict[str, str | int] = {
+    'recovery_public_key': '',
     'table_prefix': 'cinderless',
     'keystone_username': 'cinder',
     'keystone_project': 'service',

@@ -40,6 +40,7 @@ IDLE = {
     'CloudWatch alarms, 7': 0.70,
     "SQS, the mapping's polling (5 pollers, 20 s each)": 0.26,
     'reconcile each minute, report_pools every five: Lambda, DynamoDB, logs': 0.25,
+    'backup_schedules each minute: Lambda, DynamoDB, logs': 0.06,
     'DynamoDB storage and recovery, 100 MB': 0.05,
 }
 

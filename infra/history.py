@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FUNCTIONS = ('api', 'start_workflow', 'volume_worker', 'backup_worker', 'reconcile', 'report_pools')
+FUNCTIONS = ('api', 'start_workflow', 'volume_worker', 'backup_worker', 'reconcile', 'report_pools', 'backup_schedules')
 
 _EXECUTION = re.compile(r'arn:[\w-]+:states:[\w-]+:\d+:execution:[\w.-]+:[\w.-]+')
 

@@ -20,6 +20,7 @@ REACHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     'start_workflow': (('common',), ('chalicelib.tasks.start',)),
     'reconcile': (('common',), ('chalicelib.tasks.reconcile',)),
     'report_pools': (('common',), ('chalicelib.tasks.report_pools',)),
+    'backup_schedules': (('common',), ('chalicelib.tasks.schedules',)),
     'volume_worker': (('common', 'data'), ('chalicelib',)),
     'backup_worker': (('common', 'data'), ('chalicelib',)),
 }

@@ -29,6 +29,7 @@ ENTRIES = {
     ('chalicelib/tasks/start.py', 'run'): 'start_workflow',
     ('chalicelib/tasks/reconcile.py', 'run'): 'reconcile',
     ('chalicelib/tasks/report_pools.py', 'run'): 'report_pools',
+    ('chalicelib/tasks/schedules.py', 'run'): 'backup_schedules',
 }
 
 #: The entry of both workers; its event names the task.

@@ -30,6 +30,7 @@ ROLES = {
     'backup_worker': 'BackupWorkerRole',
     'reconcile': 'ReconcileRole',
     'report_pools': 'ReportPoolsRole',
+    'backup_schedules': 'BackupSchedulesRole',
 }
 
 ADVICE = (

@@ -14,6 +14,7 @@ from chalicelib.api import (
 )
 from chalicelib.api.attachments import attachments
 from chalicelib.api.availability_zones import availability_zones
+from chalicelib.api.backup_schedules import backup_schedules
 from chalicelib.api.backups import backups
 from chalicelib.api.capabilities import capabilities
 from chalicelib.api.cgsnapshots import cgsnapshots
@@ -73,6 +74,7 @@ RESOURCES: tuple[Resource, ...] = (
     group_snapshots,
     consistencygroups,
     cgsnapshots,
+    backup_schedules,
     availability_zones,
     services,
     clusters,

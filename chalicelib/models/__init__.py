@@ -3,6 +3,7 @@
 from chalicelib.models.backup import Backup
 from chalicelib.models.group import Group, GroupSnapshot
 from chalicelib.models.group_type import GroupType
+from chalicelib.models.backup_schedule import BackupSchedule
 from chalicelib.models.lease import Lease
 from chalicelib.models.message import Message
 from chalicelib.models.pool import Pool, Service
@@ -20,6 +21,7 @@ TABLES = (
     Attachment,
     Snapshot,
     Backup,
+    BackupSchedule,
     VolumeType,
     Name,
     QosSpecs,
@@ -41,6 +43,7 @@ __all__ = [
     'TABLES',
     'Attachment',
     'Backup',
+    'BackupSchedule',
     'DefaultType',
     'Group',
     'GroupSnapshot',

@@ -40,9 +40,12 @@ def create(
     snapshot_id: str | None,
     metadata: dict[str, str],
     availability_zone: str | None,
+    id: str | None = None,
+    schedule_id: str | None = None,
 ) -> Backup:
     """Accept a backup of a volume, or of one of its snapshots: one transaction of record, quota and source status.
 
+    A schedule gives ``id`` and its own id, so that a run that comes twice asks for one backup.
     The volume must be available, or in use with ``force``; a snapshot must be available and the volume's. An
     incremental one builds on the project's newest available backup of the volume (older than the snapshot).
     """
@@ -53,7 +56,8 @@ def create(
     now = base.now()
     backup = Backup(
         context.project_id,
-        str(uuid.uuid4()),
+        id or str(uuid.uuid4()),
+        schedule_id=schedule_id,
         created_at=now,
         user_id=context.user_id,
         volume_id=volume.id,

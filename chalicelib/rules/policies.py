@@ -137,6 +137,12 @@ POLICIES: Mapping[str, Predicate] = {
     'backup:get_all': project_reader,
     'backup:restore': project_member,
     'backup:update': project_member,
+    # Backup schedules (not Cinder's)
+    'backup_schedule:create': project_member,
+    'backup_schedule:delete': project_member,
+    'backup_schedule:get': project_reader,
+    'backup_schedule:get_all': project_reader,
+    'backup_schedule:update': project_member,
     'volume_extension:backup_admin_actions:force_delete': admin,
     'volume_extension:backup_admin_actions:reset_status': admin,
     # Messages

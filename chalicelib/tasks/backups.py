@@ -14,6 +14,7 @@ from typing import Any
 
 from chalicelib import aws, errors, telemetry
 from chalicelib.backup import engine
+from chalicelib.backup.keys import KeyWrapper, RecoverableKeyWrapper, RecoveryKeyWrapper
 from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
 from chalicelib.drivers.base import GIB
@@ -233,9 +234,13 @@ def repository(backup: Backup) -> S3Repository:
     return S3Repository(_client('s3', backup), backups.location_of(backup)['bucket'], backups.repository_prefix(backup))
 
 
-def wrapper(backup: Backup) -> KmsKeyWrapper:
-    """Data keys of the backup's chain: new ones under our KMS key, old ones opened in the region of their bucket."""
-    return KmsKeyWrapper(_client('kms', backup), settings().kms_key_id)
+def wrapper(backup: Backup) -> KeyWrapper:
+    """Data keys of the backup's chain: new ones under our KMS key, old ones opened in the region of their bucket.
+
+    With a recovery key in the settings new ones are wrapped to its public half as well.
+    """
+    kms, public = KmsKeyWrapper(_client('kms', backup), settings().kms_key_id), settings().recovery_public_key
+    return RecoverableKeyWrapper(kms, RecoveryKeyWrapper(bytes.fromhex(public))) if public else kms
 
 
 def _client(service: str, backup: Backup) -> Any:

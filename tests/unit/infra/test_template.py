@@ -99,7 +99,7 @@ def test_an_unknown_path_gets_cinders_404(plain: dict[str, Any], kind: str) -> N
 def test_functions_have_their_own_role_and_the_runtime_of_the_release(plain: dict[str, Any]) -> None:
     functions = of_type(plain, 'AWS::Lambda::Function')
     roles = [json.dumps(body['Role']) for body in functions.values()]
-    assert len(set(roles)) == len(functions) == 6
+    assert len(set(roles)) == len(functions) == 7
     assert {body['Runtime'] for body in functions.values()} == {'python3.13'}
     assert {tuple(body['Architectures']) for body in functions.values()} == {('x86_64',)}
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from chalicelib import aws
 from chalicelib.backup import engine
+from chalicelib.backup.keys import RecoveryKeyWrapper, public_half
 from chalicelib.drivers.base import GIB
 from chalicelib.operations import backups as operations
 from chalicelib.tasks import backups, clock
-from tests.backup_factories import create_backup
+from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
-from tests.factories import context, create_volume
+from tests.factories import context, create_volume, stored_volume
 from tests.world import World
 
 
@@ -122,6 +123,17 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
     aws.client.cache_clear()
     yield s3
     aws.client.cache_clear()
+
+
+def test_a_recovery_key_opens_what_kms_wrapped(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service holds the public half only; without one in the settings KMS alone wraps."""
+    private = b'r' * 32
+    known = dataclasses.replace(backups.settings(), recovery_public_key=public_half(private).hex())
+    monkeypatch.setattr(backups, 'settings', lambda: known)
+    plaintext, wrapped = backups.wrapper(stored_backup(stored_volume())).generate('lineage')
+    assert sorted(wrapped) == ['kms', 'recovery']
+    assert RecoveryKeyWrapper.from_private(private).unwrap('lineage', wrapped) == plaintext
+    assert backups.wrapper(stored_backup(stored_volume())).unwrap('lineage', wrapped) == plaintext
 
 
 def test_through_s3_and_kms(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,93 @@
+"""Backup schedules: an extension of Cinder's API, documented in docs/backup-schedules.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.api import parameters as p
+from chalicelib.api.filters import Filter, Filters, plain
+from chalicelib.api.pagination import page, query
+from chalicelib.api.request import Request
+from chalicelib.api.resource import Resource
+from chalicelib.api.view import View, attribute, links
+from chalicelib.models import BackupSchedule
+from chalicelib.operations import backup_schedules as operations
+from chalicelib.rules import retention
+
+backup_schedules = Resource(
+    'backup-schedules', not_found=errors.BackupScheduleNotFound, find=operations.get, shown_by='backup_schedule:get'
+)
+
+_COUNT = {'type': 'integer', 'minimum': 0, 'maximum': 1000}
+
+_PROPERTIES = {
+    'name': p.SHORT_TEXT,
+    'description': p.PRINTABLE_TEXT,
+    'cron': {'type': 'string', 'minLength': 9, 'maxLength': 255},
+    'keep': p.members(dict.fromkeys(retention.KEEPS, _COUNT)),
+    'full_every': _COUNT,
+    'container': p.SHORT_TEXT,
+    'enabled': {'type': 'boolean'},
+}
+
+CREATE = p.only('backup_schedule', p.members({'volume_id': p.UUID, **_PROPERTIES}, required=('volume_id', 'cron')))
+UPDATE = p.only('backup_schedule', p.members(_PROPERTIES))
+
+VIEW = View(
+    attribute('id'),
+    attribute('name'),
+    attribute('description'),
+    attribute('project_id'),
+    attribute('user_id'),
+    attribute('volume_id'),
+    attribute('cron'),
+    attribute('keep'),
+    attribute('full_every'),
+    attribute('container'),
+    attribute('enabled'),
+    attribute('next_run_at'),
+    attribute('last_run_at'),
+    attribute('last_backup_id'),
+    attribute('last_error'),
+    attribute('created_at'),
+    attribute('updated_at'),
+    links('backup-schedules'),
+)
+
+FILTERS = Filters(
+    'backup_schedule',
+    BackupSchedule,
+    early=frozenset(),
+    known={'name': Filter(plain), 'volume_id': Filter(plain)},
+)
+
+
+def _whole(request: Request, schedule: BackupSchedule) -> dict[str, Any]:
+    return {'backup_schedule': VIEW.of(request)(schedule)}
+
+
+@backup_schedules.get('', policy='backup_schedule:get_all')
+def index(request: Request) -> dict[str, Any]:
+    records, _ = operations.list_(request.context, query(request, FILTERS))
+    return page(request, 'backup_schedules', VIEW, records, links='backup_schedules_links', path='backup-schedules')
+
+
+@backup_schedules.get('/{id}', policy='backup_schedule:get')
+def show(request: Request, id: str) -> dict[str, Any]:
+    return _whole(request, operations.get(request.context, id))
+
+
+@backup_schedules.post('', policy='backup_schedule:create', schema=CREATE, status=201)
+def create(request: Request) -> dict[str, Any]:
+    return _whole(request, operations.create(request.context, **request.body['backup_schedule']))
+
+
+@backup_schedules.put('/{id}', policy='backup_schedule:update', schema=UPDATE)
+def update(request: Request, id: str) -> dict[str, Any]:
+    return _whole(request, operations.update(request.context, id, request.body['backup_schedule']))
+
+
+@backup_schedules.delete('/{id}', policy='backup_schedule:delete', status=204)
+def delete(request: Request, id: str) -> None:
+    operations.delete(request.context, id)

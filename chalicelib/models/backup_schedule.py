@@ -1,0 +1,52 @@
+"""Schedules of backups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import GlobalSecondaryIndex, KeysOnlyProjection
+
+from chalicelib import errors
+from chalicelib.models import base
+
+
+class Due(GlobalSecondaryIndex[Any]):
+    """The schedules that are enabled, by their next run."""
+
+    class Meta:
+        index_name = 'due'
+        projection = KeysOnlyProjection()
+
+    due = UnicodeAttribute(hash_key=True)
+    next_run_at = UnicodeAttribute(range_key=True)
+
+
+class BackupSchedule(base.Record):
+    """When a volume is backed up, how, and which of its backups stay. ``due`` is there while it is enabled."""
+
+    Meta = base.meta('backup-schedules')
+    resource = 'backup_schedule'
+    not_found = errors.BackupScheduleNotFound
+
+    by_created_at = base.by_created_at()
+    by_id = base.by_id()
+    due_index = Due()
+
+    user_id = UnicodeAttribute()
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
+    volume_id = UnicodeAttribute()
+    cron = UnicodeAttribute()
+    #: {'last', 'hourly', 'daily', 'weekly', 'monthly'} -> how many stay.
+    keep = JSONAttribute(default=dict)
+    #: Every so manieth backup is full; 0: only the first.
+    full_every = NumberAttribute(default=0)
+    container = UnicodeAttribute(null=True)
+    enabled = BooleanAttribute(default=True)
+    due = UnicodeAttribute(null=True)
+    next_run_at = UnicodeAttribute()
+    last_run_at = UnicodeAttribute(null=True)
+    last_backup_id = UnicodeAttribute(null=True)
+    #: Why the last run made no backup.
+    last_error = UnicodeAttribute(null=True)

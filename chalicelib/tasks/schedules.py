@@ -1,0 +1,26 @@
+"""Runs the backup schedules that are due. Called every minute; each call does a bounded amount of work."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+from chalicelib import errors
+from chalicelib.models import base
+from chalicelib.operations import backup_schedules
+
+logger = logging.getLogger(__name__)
+
+#: Schedules that one call runs; the others are due a minute later.
+LIMIT = 50
+
+
+def run() -> None:
+    """One that fails keeps no other waiting: it stays due."""
+    for schedule in itertools.islice(backup_schedules.due(base.now()), LIMIT):
+        try:
+            backup_schedules.run(schedule)
+        except (errors.StateChanged, errors.NotFound):
+            logger.info('schedule %s was run by another call, changed or removed', schedule.id)
+        except Exception:  # tried again by the next call
+            logger.exception('schedule %s could not be run', schedule.id)

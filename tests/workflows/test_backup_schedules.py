@@ -1,0 +1,187 @@
+"""Schedules at work: what is backed up when, how, and what stays."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Backup, BackupSchedule, Volume, base
+from chalicelib.operations import backup_schedules as operations
+from chalicelib.operations import backups, volumes
+from chalicelib.tasks import schedules
+from tests.disks import Data
+from tests.factories import context, create_volume
+from tests.invariants import check
+from tests.world import World
+
+
+class Clock:
+    """Time for records; it stands still until told."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.datetime(2026, 3, 1, 0, 30)
+
+    def now(self) -> str:
+        self.moment += datetime.timedelta(milliseconds=1)
+        return self.moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+
+    def after(self, seconds: float) -> str:
+        return (self.moment + datetime.timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S.%f')
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, world: World) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(base, 'now', clock.now)
+    monkeypatch.setattr(base, 'after', clock.after)
+    world.report()
+    return clock
+
+
+@pytest.fixture
+def data(clock: Clock, world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    made = create_volume(context(), 1)
+    world.settle()
+    data.of(made).write(0, b'something' * 1000)
+    return made
+
+
+def made(volume: Volume, **facts: Any) -> BackupSchedule:
+    return operations.create(context(), **{'volume_id': volume.id, 'cron': '0 * * * *', **facts})
+
+
+def pass_hours(world: World, clock: Clock, count: int) -> None:
+    for _ in range(count):
+        clock.moment += datetime.timedelta(hours=1)
+        schedules.run()
+        world.settle()
+
+
+def found() -> list[Backup]:
+    return sorted(Backup.scan(), key=lambda backup: backup.created_at)
+
+
+def test_a_run_makes_a_backup_and_waits_for_the_next(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume, name='nightly')
+    assert schedule.next_run_at == '2026-03-01T01:00:00.000000'
+    schedules.run()
+    assert found() == []
+    pass_hours(world, clock, 1)
+    [backup] = found()
+    assert (backup.status, backup.name, backup.schedule_id) == ('available', 'nightly-2026-03-01T01:00', schedule.id)
+    schedule = schedule.reload()
+    assert schedule.next_run_at == '2026-03-01T02:00:00.000000'
+    assert (schedule.last_backup_id, schedule.last_error) == (backup.id, None)
+    schedules.run()
+    assert len(found()) == 1
+    check(world)
+
+
+def test_a_run_that_comes_twice_asks_for_one_backup(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume)
+    clock.moment += datetime.timedelta(hours=1)
+    late = schedule.reload()
+    operations.run(schedule)
+    with pytest.raises(errors.StateChanged):
+        operations.run(late)
+    assert len(found()) == 1
+
+
+def test_what_was_missed_is_done_once(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume)
+    clock.moment += datetime.timedelta(hours=30)
+    schedules.run()
+    assert len(found()) == 1
+    assert schedule.reload().next_run_at == '2026-03-02T07:00:00.000000'
+
+
+@pytest.mark.parametrize(('full_every', 'expected'), [(0, 'FiiiiI'), (1, 'FFFFFF'), (3, 'FiiFii')])
+def test_full_and_incremental(
+    world: World, clock: Clock, data: Data, volume: Volume, full_every: int, expected: str
+) -> None:
+    made(volume, full_every=full_every)
+    pass_hours(world, clock, 6)
+    assert ''.join('i' if backup.parent_id else 'F' for backup in found()) == expected.replace('I', 'i')
+
+
+def test_retention_removes_what_need_not_stay(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    own = backups.create(
+        context(), volume_id=volume.id, name=None, description=None, container=None, incremental=False, force=False,
+        snapshot_id=None, metadata={}, availability_zone=None,
+    )  # fmt: skip
+    world.settle()
+    made(volume, keep={'last': 2})
+    pass_hours(world, clock, 6)
+    left = found()
+    assert left[0].id == own.id
+    assert len(left) == 1 + 2 + 1
+    for backup in left:
+        _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+        world.settle()
+        assert data.of(target).same(data.of(volume))
+    check(world)
+
+
+def test_an_attached_volume_is_backed_up_too(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    volume.update(actions=[Volume.status.set('in-use')])
+    made(volume)
+    pass_hours(world, clock, 1)
+    assert [backup.status for backup in found()] == ['available']
+
+
+def test_a_volume_that_is_gone_is_told_of(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume)
+    volumes.delete(context(), volume.id)
+    world.settle()
+    pass_hours(world, clock, 1)
+    schedule = schedule.reload()
+    assert schedule.last_error == f'Volume {volume.id} could not be found.'
+    assert schedule.next_run_at == '2026-03-01T02:00:00.000000'
+    assert found() == []
+
+
+def test_one_that_is_disabled_rests(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume, enabled=False)
+    pass_hours(world, clock, 3)
+    assert found() == []
+    operations.update(context(), schedule.id, {'enabled': True})
+    assert schedule.reload().next_run_at == '2026-03-01T04:00:00.000000'
+    pass_hours(world, clock, 1)
+    assert len(found()) == 1
+    operations.delete(context(), schedule.id)
+    pass_hours(world, clock, 1)
+    assert len(found()) == 1
+
+
+def test_one_that_fails_keeps_no_other_waiting(
+    world: World, clock: Clock, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, _ = made(volume), made(volume)
+    run = operations.run
+
+    def failing(schedule: BackupSchedule) -> None:
+        if schedule.id == broken.id:
+            raise RuntimeError('a bug')
+        run(schedule)
+
+    monkeypatch.setattr(operations, 'run', failing)
+    pass_hours(world, clock, 1)
+    assert len(found()) == 1
+
+
+def test_others_see_nothing(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule, stranger = made(volume), context(project_id='other')
+    with pytest.raises(errors.BackupScheduleNotFound):
+        operations.get(stranger, schedule.id)
+    with pytest.raises(errors.VolumeNotFound):
+        operations.create(stranger, volume_id=volume.id, cron='0 * * * *')
+    with pytest.raises(errors.InvalidInput, match='has 2 fields'):
+        made(volume, cron='0 *')
