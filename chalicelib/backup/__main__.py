@@ -3,6 +3,7 @@
     list    s3://bucket/prefix                          what backups there are
     verify  s3://bucket/prefix <backup>                 read and prove every block
     restore s3://bucket/prefix <backup> volume.img      to a new file, or over a block special file
+    copy    s3://bucket/prefix <backup> s3://other/prefix   to another bucket, its key wrapped anew for there
     keygen  recovery.key                                make a recovery key; print its public half
 
 The repository may be a folder as well. Data keys are unwrapped by KMS, or by ``--recovery-key FILE``. AWS is reached as
@@ -74,14 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='python -m chalicelib.backup', description='Backups without the service.')
-    commands = parser.add_subparsers(required=True, metavar='list | verify | restore | keygen')
-    for command, takes in ((list_, ()), (verify, ('backup',)), (restore, ('backup', 'target'))):
+    commands = parser.add_subparsers(required=True, metavar='list | verify | restore | copy | keygen')
+    commands_with_a_backup = ((verify, ('backup',)), (restore, ('backup', 'target')), (copy, ('backup', 'target')))
+    for command, takes in ((list_, ()), *commands_with_a_backup):
         sub = commands.add_parser(command.__name__.strip('_'), help=command.__doc__)
         sub.add_argument('repository', help='s3://bucket/prefix, or a folder')
         for name in takes:
             sub.add_argument(name)
         if takes:
             sub.add_argument('--recovery-key', type=Path, metavar='FILE', help='instead of KMS')
+        if command is verify:
+            sub.add_argument('--sample', type=int, default=100, metavar='PERCENT', help='check a part, drawn anew')
+        if command is copy:
+            sub.add_argument('--kms-key', default='', metavar='KEY', help='wraps the data key there')
+            sub.add_argument('--region', help='of the bucket there and its KMS key')
+            sub.add_argument('--target-recovery-key', type=Path, metavar='FILE', help='instead of KMS there')
         sub.set_defaults(command=command)
     sub = commands.add_parser('keygen', help=keygen.__doc__)
     sub.add_argument('file', type=Path)
@@ -112,7 +120,7 @@ def verify(options: argparse.Namespace) -> int:
     """Read and prove every block of a backup."""
     repository, manifest = _open(options)
     bar = ProgressBar(sys.stderr, manifest.size)
-    result = engine.verify_backup(repository, manifest, progress=bar.show)
+    result = engine.verify_backup(repository, manifest, sample=options.sample, progress=bar.show)
     bar.close()
     for message in result.damage:
         print(message)
@@ -130,6 +138,19 @@ def restore(options: argparse.Namespace) -> int:
     else:
         _restore_file(repository, manifest, target)
     print(f'{manifest.backup_id} restored to {target}')
+    return 0
+
+
+def copy(options: argparse.Namespace) -> int:
+    """Copy a backup to another repository; packs that are there already are not copied again."""
+    repository, manifest = _open(options)
+    target = _repository(options.target, options.region)
+    there = _wrapper(options.target_recovery_key, options.kms_key, options.region)
+    bar = ProgressBar(sys.stderr, manifest.size)
+    opener = _wrapper(options.recovery_key)
+    engine.copy_backup(repository, target, manifest, opener, there, progress=bar.show)
+    bar.close()
+    print(f'{manifest.backup_id} copied to {options.target}: "verify" proves it there')
     return 0
 
 
@@ -180,22 +201,22 @@ def _lineage_of(repository: Repository, backup: str) -> str:
     raise InvalidBackup(reason=f'there is no backup {backup} in this repository: see "list"')
 
 
-def _repository(place: str) -> Repository:
+def _repository(place: str, region: str | None = None) -> Repository:
     if place.startswith('s3://'):
         from chalicelib.backup import s3  # a folder needs nothing of AWS
 
-        return s3.repository_at(place)
+        return s3.repository_at(place, region)
     if not Path(place).is_dir():
         raise InvalidBackup(reason=f'{place} is neither a folder nor s3://bucket/prefix')
     return FileRepository(place)
 
 
-def _wrapper(recovery_key: Path | None) -> KeyWrapper:
+def _wrapper(recovery_key: Path | None, kms_key: str = '', region: str | None = None) -> KeyWrapper:
     if recovery_key:
         return read_recovery_key(recovery_key)
     from chalicelib.backup import s3
 
-    return s3.key_wrapper()
+    return s3.key_wrapper(kms_key, region)
 
 
 if __name__ == '__main__':

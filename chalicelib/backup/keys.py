@@ -30,6 +30,9 @@ class KeyWrapper(Protocol):
     def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
         """A new data key of 32 bytes, in clear and wrapped; wrapped, it opens for this lineage only."""
 
+    def wrap(self, lineage: str, plaintext: bytes) -> WrappedKeys:
+        """Wrap a data key that there is already."""
+
     def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes: ...
 
 
@@ -93,6 +96,9 @@ class RecoverableKeyWrapper:
     def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
         plaintext, wrapped = self._primary.generate(lineage)
         return plaintext, {**wrapped, **self._recovery.wrap(lineage, plaintext)}
+
+    def wrap(self, lineage: str, plaintext: bytes) -> WrappedKeys:
+        return {**self._primary.wrap(lineage, plaintext), **self._recovery.wrap(lineage, plaintext)}
 
     def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes:
         return self._primary.unwrap(lineage, wrapped)

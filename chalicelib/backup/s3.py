@@ -135,6 +135,14 @@ class KmsKeyWrapper:
             )
         return answer['Plaintext'], {KMS: base64.b64encode(answer['CiphertextBlob']).decode()}
 
+    def wrap(self, lineage: str, plaintext: bytes) -> WrappedKeys:
+        """As ``generate`` does, of a data key that there is already: KMS opens both alike."""
+        with _unwrapping(lineage):
+            answer = self._client.encrypt(
+                KeyId=self._key_id, Plaintext=plaintext, EncryptionContext={'lineage': lineage}
+            )
+        return {KMS: base64.b64encode(answer['CiphertextBlob']).decode()}
+
     def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes:
         blob = decode_wrapped(lineage, wrapped, KMS)
         with _unwrapping(lineage):
@@ -143,22 +151,23 @@ class KmsKeyWrapper:
         return plaintext
 
 
-def repository_at(url: str) -> S3Repository:
+def repository_at(url: str, region: str | None = None) -> S3Repository:
     """The repository at ``s3://bucket`` or ``s3://bucket/prefix``, reached as the AWS command line would."""
     import boto3
 
     bucket, _, prefix = url.removeprefix('s3://').partition('/')
     prefix = prefix.strip('/')
     with _reaching(url):
-        return S3Repository(boto3.client('s3'), bucket, f'{prefix}/' if prefix else '')
+        client = boto3.client('s3', region_name=region)
+        return S3Repository(client, bucket, f'{prefix}/' if prefix else '')
 
 
-def key_wrapper() -> KmsKeyWrapper:
-    """Unwraps with KMS, reached as the AWS command line would."""
+def key_wrapper(key_id: str = '', region: str | None = None) -> KmsKeyWrapper:
+    """Unwraps with KMS, and wraps under ``key_id``, reached as the AWS command line would."""
     import boto3
 
     with _reaching('KMS'):
-        return KmsKeyWrapper(boto3.client('kms'))
+        return KmsKeyWrapper(boto3.client('kms', region_name=region), key_id)
 
 
 def _range(start: int, length: int | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import secrets
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -35,21 +37,32 @@ def verify_backup(
     *,
     deadline: Deadline = lambda: math.inf,
     cursor: Cursor | None = None,
+    sample: int = 100,
     progress: Progress = silent,
     limits: Limits | None = None,
 ) -> VerifyResult:
     """Check shard manifests, packs and blocks as a restore would. ``progress`` counts bytes of the volume.
 
+    ``sample``: so many percent of the stretches between two looks at the time, drawn anew by each scrub; the first
+    stretch always is among them. All in all each is drawn in time, at a part of the cost.
     Damage is in the result; raises RepositoryError only when the repository cannot be asked.
     """
     limits = limits or Limits()
+    seed = int(cursor['seed']) if cursor else secrets.randbits(32)
     with Pool(limits.downloads) as pool:
         scrub = _Scrub(repository, manifest, limits, pool)
-        for count, (index, block) in enumerate(_steps(manifest, cursor, limits.step_blocks)):
+        drawn = (step for step in _steps(manifest, cursor, limits.step_blocks) if _is_drawn(seed, step, sample))
+        for count, (index, block) in enumerate(drawn):
             if count and deadline() < limits.reserve:
-                return scrub.result({'shard': index, 'next': block})
+                return scrub.result({'shard': index, 'next': block, 'seed': seed})
             progress(scrub.check(index, block))
     return scrub.result(None)
+
+
+def _is_drawn(seed: int, step: tuple[int, int], sample: int) -> bool:
+    """The same in every call of one scrub."""
+    number = zlib.crc32(f'{seed}/{step[0]}/{step[1]}'.encode())
+    return step == (0, 0) or number % 10_000 < sample * 100
 
 
 def _steps(manifest: Manifest, cursor: Cursor | None, step: int) -> Iterator[tuple[int, int]]:

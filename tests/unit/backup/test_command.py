@@ -163,3 +163,16 @@ def test_a_block_special_file_is_written_over(folder: Path, tmp_path: Path, monk
     monkeypatch.setattr('stat.S_ISBLK', lambda mode: True)
     assert main(['restore', str(folder), 'one', os.fspath(target), *options(folder)]) == 0
     assert target.read_bytes() == DATA + bytes(MIB)
+
+
+def test_copy(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the key that it was wrapped to opens the copy."""
+    write_recovery_key(tmp_path / 'other-key')
+    other, target = tmp_path / 'other', tmp_path / 'volume.img'
+    other.mkdir()
+    there = ['--target-recovery-key', str(tmp_path / 'other-key')]
+    assert main(['copy', str(folder), 'one', str(other), *options(folder), *there]) == 0
+    assert 'one copied to' in capsys.readouterr().out
+    assert main(['restore', str(other), 'one', str(target), *options(folder)]) == 1
+    assert main(['restore', str(other), 'one', str(target), '--recovery-key', str(tmp_path / 'other-key')]) == 0
+    assert target.read_bytes() == DATA

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -207,3 +208,26 @@ def test_a_later_format_is_refused_by_name() -> None:
     memory.put(key, memory.objects[key].replace(b'cinderless-backup-1', b'cinderless-backup-9'))
     with pytest.raises(BackupError, match=r"'cinderless-backup-9', and this release reads 'cinderless-backup-1'"):
         flows.load(memory, 'b0')
+
+
+def test_a_sample_finds_damage_in_time_and_reads_its_part() -> None:
+    """Each scrub draws anew; one in several calls keeps to what it drew."""
+    memory, limits = PRISTINE.copy(), dataclasses.replace(flows.LIMITS, step_blocks=1)
+    manifest = flows.load(memory, 'b2')
+    blocks = sum(manifest.geometry.blocks(shard) for shard in engine.plan(manifest.size, manifest.geometry))
+    checked = [engine.verify_backup(memory, manifest, sample=25, limits=limits).checked for _ in range(40)]
+    assert all(1 <= count < blocks for count in checked)
+    assert 0.1 < sum(checked) / len(checked) / blocks < 0.5
+    assert engine.verify_backup(memory, manifest, sample=100, limits=limits).checked == blocks
+    pack = next(key for key in memory.objects if key.startswith('packs/'))
+    memory.objects[pack] = bytes(len(memory.objects[pack]))
+    assert any(engine.verify_backup(memory, manifest, sample=25, limits=limits).damaged for _ in range(200))
+    cursor, together = None, 0
+    while True:
+        result = engine.verify_backup(
+            memory, manifest, sample=50, limits=limits, cursor=cursor, deadline=flows.countdown(0)
+        )
+        together, cursor = together + result.checked, result.cursor
+        if result.done:
+            break
+    assert 1 <= together < blocks
