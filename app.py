@@ -1,15 +1,20 @@
 """Cinderless: the Lambda functions, and nothing else. Each hands its event to the room that answers it."""
 
+import os
 from typing import Any
 
 from chalice.app import Chalice, SQSEvent
 
 from chalicelib import telemetry
-from chalicelib.api import mount
 
 telemetry.start()
 app = Chalice(app_name='cinderless')
-mount(app)
+
+if os.environ.get('AWS_LAMBDA_FUNCTION_NAME', '-api').endswith('-api'):
+    # Routes, schemas and views are half of what there is to import: no other function needs them.
+    from chalicelib.api import mount
+
+    mount(app)
 
 
 @app.on_sqs_message(queue='cinderless-work', batch_size=10, name='start_workflow')

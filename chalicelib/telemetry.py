@@ -64,7 +64,7 @@ def start() -> None:
     for handler in root.handlers or [logging.StreamHandler(sys.stdout)]:
         handler.setFormatter(JsonFormatter())
         root.addHandler(handler)
-    for noisy in ('botocore', 'urllib3', 'boto3'):
+    for noisy in ('boto3', 'botocore', 'pynamodb', 'urllib3'):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -31,7 +31,8 @@ import importlib, json, pkgutil, sys
 path, handler, names = json.loads(sys.argv[1])
 sys.path[:0] = path
 import app
-assert callable(getattr(app, handler, None)) or handler == 'api_handler' and callable(app.app)
+assert callable(app.app if handler == 'api_handler' else getattr(app, handler))
+assert bool(app.app.routes) == (handler == 'api_handler')
 for name in names:
     found = importlib.import_module(name)
     for module in pkgutil.walk_packages(getattr(found, '__path__', ()), name + '.'):
@@ -49,11 +50,15 @@ def run(python: str, folder: Path) -> None:
     for handler, (layers, names) in REACHES.items():
         path = [str(folder / 'functions'), *(str(folder / layer / 'python') for layer in layers), *extra]
         script = [python, '-I', '-S', '-c', _SCRIPT, json.dumps([path, handler, names])]
-        answer = subprocess.run(  # noqa: S603
-            script, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False
-        )
+        told = {**os.environ, **ENVIRONMENT, 'AWS_LAMBDA_FUNCTION_NAME': _named(handler)}
+        answer = subprocess.run(script, env=told, capture_output=True, text=True, check=False)  # noqa: S603
         if answer.returncode != 0:
             raise RuntimeError(f'{handler} does not load from {folder}:\n{answer.stderr}')
+
+
+def _named(handler: str) -> str:
+    """A function's name in the stack; only the API's mounts routes."""
+    return f'smoke-{handler.removesuffix("_handler")}'
 
 
 def is_deployed(python: str) -> bool:

@@ -17,8 +17,7 @@ EXPECTED = {'backup_worker': ['zstandard', 'blake3', 'cryptography']}
 @pytest.mark.parametrize('function', coldstart.STARTS)
 def test_a_function_loads_what_is_heavy_only_where_it_is_used(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coldstart, 'TIMES', 1)
-    names, clients = coldstart.STARTS[function]
-    _, _, heavy = coldstart.start(sys.executable, [str(ROOT)], names, clients)
+    _, _, heavy = coldstart.start(function, sys.executable, [str(ROOT)])
     assert heavy == EXPECTED.get(function, [])
 
 
