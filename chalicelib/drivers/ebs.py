@@ -137,13 +137,19 @@ class EbsDriver(Manager):
         if row['AvailabilityZone'] == self._zone(volume):
             parameters = {**self._shape(volume), 'SourceVolumeId': row['VolumeId']}
             return self._create('CopyVolumes', volume, row['VolumeId'], parameters)
+        return self._clone_elsewhere(volume, row['VolumeId'])
+
+    def _clone_elsewhere(self, volume: VolumeRef, source_id: str) -> ModelUpdate:
+        """A repeat may find the volume made, and the snapshot that it was made of gone."""
         name = f'clone-{volume.id}'
-        made = self._objects.make_snapshot(row['VolumeId'], volume, name, {'for': volume.name})
-        id = self._objects.completed(made, name)
-        parameters = {**self._place(volume), **self._shape(volume), 'SnapshotId': id}
-        update = self._create('CreateVolume', volume, id, parameters)
+        made = self._objects.find(volume)
+        if made is None or made['State'] == 'creating':
+            snapshot = self._objects.make_snapshot(source_id, volume, name, {'for': volume.name})
+            id = self._objects.completed(snapshot, name)
+            parameters = {**self._place(volume), **self._shape(volume), 'SnapshotId': id}
+            made = self._objects.make_volume('CreateVolume', volume, id, parameters)
         self._objects.remove_snapshots(name, volume)
-        return update
+        return {'provider_id': made['VolumeId']}
 
     def _create(
         self, operation: str, volume: VolumeRef, seed: str, parameters: Row, marks: Mapping[str, str] | None = None

@@ -72,8 +72,12 @@ def _attach(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None
         except Unsure:
             objects.api.sleep(1)
         except Refused as refused:
-            if refused.code == 'VolumeInUse' and _attachment(objects.volume(id), instance):
+            before = _attachment(objects.volume(id), instance) if refused.code == 'VolumeInUse' else None
+            if before and before['State'] != 'detaching':
                 return
+            if before:  # an earlier path to the same instance is on its way out
+                objects.api.sleep(2)
+                continue
             if not _is_taken(refused):
                 raise _attach_failure(objects, refused, volume) from refused
             device = _free_device(objects, instance)
