@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chalicelib.device import BlockDevice
@@ -30,11 +30,25 @@ def copy(source: BlockDevice, target: BlockDevice, start: int, *, zeroed: bool) 
 
 
 def _copy_window(source: BlockDevice, target: BlockDevice, offset: int, length: int, *, zeroed: bool) -> None:
-    allocated = list(source.allocated(offset, length))
+    allocated = list(_widened(source.allocated(offset, length), target.block_size))
     if not zeroed:
         for start, size in _gaps(allocated, offset, offset + length):
             target.zero(start, size)
     target.write_many(source.read_many(_chunks(allocated)))
+
+
+def _widened(extents: Iterable[tuple[int, int]], unit: int) -> Iterator[tuple[int, int]]:
+    """Extents out to whole blocks of the target, each block once. A window begins and ends with a block."""
+    begin = end = 0
+    for start, size in extents:
+        first, last = start // unit * unit, -(-(start + size) // unit) * unit
+        if first > end:
+            if end > begin:
+                yield begin, end - begin
+            begin = first
+        end = max(end, last)
+    if end > begin:
+        yield begin, end - begin
 
 
 def _gaps(extents: list[tuple[int, int]], offset: int, end: int) -> Iterator[tuple[int, int]]:

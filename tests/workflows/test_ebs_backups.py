@@ -10,7 +10,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
-from chalicelib.operations import backups, reverts, volumes
+from chalicelib.operations import backups, moves, reverts, volumes
 from local.ebs.cloud import Refused
 from tests import invariants
 from tests.backup_factories import create_backup
@@ -244,3 +244,24 @@ def test_a_clone_and_a_volume_of_a_snapshot(world: World, data: Data, region: Re
         volumes.delete(context(), one.id)
     world.settle()
     check(world, region)
+
+
+def move(world: World, volume: Volume, host: str) -> Volume:
+    moves.migrate(context('admin'), volume.id, host=host, cluster=None, force_host_copy=False, lock_volume=False)
+    world.settle()
+    moved = volume.reload()
+    assert (moved.status, moved.host, moved.migration_status) == ('available', host, 'success')
+    return moved
+
+
+def test_a_volume_moves_to_ebs_and_back(world: World, data: Data, region: Region, on_disk: Volume) -> None:
+    """Its extents are of 64 KiB, and EBS takes blocks of 512."""
+    original, home = of_disk(data.of(on_disk)), str(on_disk.reload().host)
+    moved = move(world, on_disk, f'{HOST}#{ZONES[0]}')
+    assert contents(region, moved) == original
+    moved = move(world, moved, home)
+    [disk] = [disk for disks in data.disks.values() for disk in disks.values()]
+    assert of_disk(disk) == original
+    region.clock.sleep(60)
+    region.ebs.cloud.settle()
+    assert (region.ebs.cloud.volumes, region.ebs.cloud.snapshots) == ({}, {})

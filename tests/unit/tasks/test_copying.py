@@ -50,6 +50,21 @@ def test_every_byte_over_old_data(held: dict[int, bytes], old: dict[int, bytes],
     assert source.tiles == held
 
 
+@given(extents=st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), max_size=6))
+def test_whole_blocks_of_a_target_that_takes_no_less(extents: list[tuple[int, int]]) -> None:
+    """Every byte is covered, each block once, in order, and no block that no extent touches."""
+    ordered, end = [], 0
+    for start, size in sorted(extents):
+        if start >= end:
+            ordered.append((start, size))
+            end = start + size
+    found = list(copying._widened(iter(ordered), 8))
+    blocks = [block for start, size in found for block in range(start // 8, (start + size) // 8)]
+    assert all(start % 8 == 0 and size % 8 == 0 for start, size in found)
+    touched = {byte // 8 for start, size in ordered for byte in range(start, start + size)}
+    assert blocks == sorted(touched)
+
+
 @settings(max_examples=30, deadline=None)
 @given(held=tiles)
 def test_only_what_is_allocated_to_a_zeroed_target(held: dict[int, bytes]) -> None:
