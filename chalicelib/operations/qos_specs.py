@@ -154,11 +154,21 @@ def _release(id: str, named: list[VolumeType]) -> None:
 
 def front_end(type_id: str | None, size: int) -> dict[str, Any] | None:
     """Return the limits that the host of a volume enforces (its size in GiB), None for none: for tasks."""
+    specs = _of_type(type_id)
+    return rules.front_end(specs.consumer, specs.specs, size) if specs else None
+
+
+def back_end(type_id: str | None) -> dict[str, str]:
+    """Return the specs that the backend of a volume enforces: for tasks."""
+    specs = _of_type(type_id)
+    return rules.back_end(specs.consumer, specs.specs) if specs else {}
+
+
+def _of_type(type_id: str | None) -> QosSpecs | None:
     volume_type = volume_types.by_id(type_id)
     if volume_type is None or volume_type.qos_specs_id is None:
         return None
     try:
-        specs = QosSpecs.find(base.GLOBAL, volume_type.qos_specs_id)
+        return QosSpecs.find(base.GLOBAL, volume_type.qos_specs_id)
     except errors.QoSSpecsNotFound:
         return None
-    return rules.front_end(specs.consumer, specs.specs, size)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 #: Who may enforce specs, and which of them the attaching host is.
 CONSUMERS = ('back-end', 'front-end', 'both')
 FRONT_END = frozenset({'front-end', 'both'})
+BACK_END = frozenset({'back-end', 'both'})
 
 #: Limits that may be given per GiB of the volume.
 SCALED = (
@@ -26,6 +27,11 @@ def front_end(consumer: str, specs: Mapping[str, str], size: int) -> dict[str, s
         if f'{name}_per_gb' in told:
             told[name] = _scaled(told, name, size)
     return told
+
+
+def back_end(consumer: str, specs: Mapping[str, str]) -> dict[str, str]:
+    """Return the specs that the volume's backend enforces; none when that is not its part."""
+    return dict(specs) if consumer in BACK_END else {}
 
 
 def _scaled(told: dict[str, str | int], name: str, size: int) -> int:

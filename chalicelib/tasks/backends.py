@@ -49,6 +49,7 @@ def volume_ref(volume: Volume) -> VolumeRef:
         availability_zone=volume.availability_zone,
         multiattach=volume.multiattach,
         extra_specs=kind.extra_specs if kind else {},
+        qos_specs=qos_specs.back_end(volume.volume_type_id),
     )
 
 

@@ -12,10 +12,10 @@ from tests.contract.driver_suite import (
     AttachedContract,
     Backend,
     DriverContract,
-    IscsiContract,
     OpenedContract,
     RestoreContract,
 )
+from tests.contract.iscsi_suite import IscsiContract
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,8 @@ import pytest
 
 from chalicelib.errors import VolumeIsBusy
 from tests.contract.agent import Agent
-from tests.contract.driver_suite import Backend, DriverContract, IscsiContract, OpenedContract, RestoreContract
+from tests.contract.driver_suite import Backend, DriverContract, OpenedContract, RestoreContract
+from tests.contract.iscsi_suite import IscsiContract
 
 
 @pytest.fixture(scope='module')

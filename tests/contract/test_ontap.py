@@ -11,10 +11,10 @@ from tests.contract.driver_suite import (
     AttachedContract,
     Backend,
     DriverContract,
-    IscsiContract,
     OpenedContract,
     RestoreContract,
 )
+from tests.contract.iscsi_suite import IscsiContract
 from tests.ontap.rig import Appliance
 
 

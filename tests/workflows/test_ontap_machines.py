@@ -12,7 +12,7 @@ from appliance import certificate
 from chalicelib.drivers import ontap_client
 from chalicelib.drivers.base import Driver
 from chalicelib.models import Message, Volume
-from chalicelib.operations import volumes
+from chalicelib.operations import qos_specs, volume_types, volumes
 from tests.factories import context, create_volume
 from tests.fake_driver import Backend, FakeBackends
 from tests.ontap.cluster import Cluster
@@ -110,6 +110,20 @@ def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Do
     assert ended(mixed, volume) == ('error', None)
     [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
     assert 'no JSON of ONTAP' in message.user_message
+
+
+@pytest.mark.parametrize('consumer', ['back-end', 'both', 'front-end'])
+def test_the_qos_specs_of_a_type_reach_the_backend_that_enforces_them(
+    mixed: World, double: Double, consumer: str
+) -> None:
+    admin = context('admin')
+    kind = volume_types.create(admin, name='limited', description=None, is_public=True, extra_specs={})
+    specs = qos_specs.create(admin, name='limits', consumer=consumer, specs={'maxIOPSperGiB': '100'})
+    qos_specs.associate(admin, specs.id, kind.id)
+    volume = create_volume(CALLER, 5, volume_type=kind.id)
+    assert ended(mixed, volume) == ('available', ONTAP)
+    limits = [policy['fixed'] for policy in double.cluster.policies]
+    assert limits == ([] if consumer == 'front-end' else [{'max_throughput_iops': 500}])
 
 
 def test_a_volume_that_is_in_use_there_stays_available_and_the_user_is_told(mixed: World, double: Double) -> None:
