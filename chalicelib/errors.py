@@ -194,6 +194,8 @@ class GroupTypeNotFoundByName(GroupTypeNotFound):
 
 class GroupTypeSpecsNotFound(NotFound):
     template = 'Group Type {id} has no specs with key {key}.'
+
+
 class BackupScheduleNotFound(NotFound):
     template = 'Backup schedule {id} could not be found.'
 

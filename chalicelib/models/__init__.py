@@ -1,9 +1,9 @@
 """The records. ``TABLES`` is what the template creates; nothing else describes a table."""
 
 from chalicelib.models.backup import Backup
+from chalicelib.models.backup_schedule import BackupSchedule
 from chalicelib.models.group import Group, GroupSnapshot
 from chalicelib.models.group_type import GroupType
-from chalicelib.models.backup_schedule import BackupSchedule
 from chalicelib.models.lease import Lease
 from chalicelib.models.message import Message
 from chalicelib.models.pool import Pool, Service

@@ -154,8 +154,7 @@ def _backend(source: Source | None, group: Group | None) -> str | None:
     return (source.host if source else None) or (group.host if group else None)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """A volume that is made with its group; ``write`` adds it, its key and its source's reader to a transaction."""
 
     volume: Volume

@@ -70,7 +70,7 @@ def test_who_may(
     assert ask(member, f'/v1/secrets/{secret.id}{path}', **{'X-Auth-Token': 'forged'}).status == 401
 
 
-@pytest.mark.parametrize('id', [str(uuid.uuid4()), 'x' * 300, '%00', '..%2F..%2Fv3', 'é'])
+@pytest.mark.parametrize('id', ['00000000-0000-4000-8000-000000000000', 'x' * 300, '%00', '..%2F..%2Fv3', 'é'])
 def test_unknown_keys(member: Caller, id: str) -> None:
     for path in f'/v1/secrets/{id}', f'/v1/secrets/{id}/payload':
         assert ask(member, path).status == 404
