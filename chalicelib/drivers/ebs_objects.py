@@ -33,7 +33,8 @@ T = TypeVar('T')
 CONSISTENT = 15.0
 
 #: Seconds that a worker waits for a new volume, and for a snapshot; less of them where more is to be done after it.
-VOLUME_WAIT, SNAPSHOT_WAIT, REPLACEMENT_WAIT = 300.0, 600.0, 200.0
+#: A verb waits for one of each at most, and must be done within a worker's 15 min.
+VOLUME_WAIT, SNAPSHOT_WAIT, REPLACEMENT_WAIT = 300.0, 500.0, 200.0
 
 #: Namespace of client tokens: they follow from what is to be made.
 _TOKENS = uuid.UUID('6f3fd0f4-0f0c-5c50-9a55-6f6d7f1b8a2e')

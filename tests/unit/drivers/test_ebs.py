@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
 
 from chalicelib import errors
-from chalicelib.drivers import registry
+from chalicelib.drivers import ebs_objects, registry
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
+from infra.render import ROOT
 from local.ebs.cloud import Cut, Refused, Timing
 from tests.ebs import TIMES, ZONES, EbsBackend, Region, backend, driver, region, served
 
@@ -509,6 +511,12 @@ class TestSetup:
         entry = {'name': 'ebs-a', 'driver': 'ebs', 'options': options}
         with pytest.raises(errors.BackendMisconfigured):
             registry.load({'backends': [entry]}, str).check()
+
+    def test_what_a_verb_waits_for_fits_a_worker_s_time(self) -> None:
+        functions = json.loads((ROOT / '.chalice' / 'config.json').read_text())['stages']['prod']['lambda_functions']
+        longest = ebs_objects.VOLUME_WAIT + ebs_objects.SNAPSHOT_WAIT
+        for worker in ('volume_worker', 'backup_worker'):
+            assert longest + 60 < functions[worker]['lambda_timeout']
 
 
 class TestReport:
