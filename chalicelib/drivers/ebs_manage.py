@@ -13,7 +13,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.drivers.base import Driver, ManageableObject, ModelUpdate, SnapshotRef, VolumeRef
 from chalicelib.drivers.ebs_client import Refused
-from chalicelib.drivers.ebs_objects import Objects, Row, listed, tags
+from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tags
 
 
 class Manager(Driver):
@@ -48,10 +48,20 @@ class Manager(Driver):
             raise _invalid(existing_ref, f'it is {marks["cinder:name"]} already')
 
     def _tag(self, id: str, marks: Mapping[str, str]) -> None:
+        """Return when a describe tells of it: who lists objects now must find it."""
         try:
             self._objects.api.ec2('CreateTags', Resources=[id], Tags=listed(marks))
         except Refused as refused:
             raise self._objects.failure(refused) from refused
+        self._objects.api.wait(lambda: self._name(id) == marks['cinder:name'], CONSISTENT)
+
+    def _name(self, id: str) -> str | None:
+        """The name of ours that an object bears."""
+        if id.startswith('vol-'):
+            row = self._objects.volume(id)
+        else:
+            row = next(iter(self._objects.snapshots({'snapshot-id': id})), None)
+        return tags(row).get('cinder:name') if row else None
 
     def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
         rows = self._objects.volumes({**self._objects.deployed(), 'availability-zone': pool})
@@ -75,6 +85,7 @@ class Manager(Driver):
         """It stays handed over to the deployment, so that it can come back."""
         keys = ('name', 'backend', 'project', 'replaces', 'origin')
         self._objects.api.ec2('DeleteTags', Resources=[id], Tags=[{'Key': f'cinder:{key}'} for key in keys])
+        self._objects.api.wait(lambda: self._name(id) is None, CONSISTENT)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> int:
         return int(self._existing_snapshot(snapshot, existing_ref)['VolumeSize'])
@@ -97,24 +108,29 @@ class Manager(Driver):
 
     def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
         """Snapshots belong to the region: those of volumes in the pool's zone."""
-        volumes = {
-            row['VolumeId'] for row in self._objects.volumes({'availability-zone': pool, **self._objects.deployed()})
-        }
+        rows = self._objects.volumes({'availability-zone': pool, **self._objects.deployed()})
+        volumes = {row['VolumeId']: row for row in rows}
         return [
             ManageableObject(
                 reference={'source-id': row['SnapshotId']},
                 size=int(row['VolumeSize']),
                 reason_not_safe=None if row['State'] == 'completed' else f'the snapshot is {row["State"]}',
-                source_reference={'source-id': row['VolumeId']},
+                source_reference=_reference(volumes[row['VolumeId']]),
                 provider_id=row['SnapshotId'],
             )
             for row in self._objects.snapshots(self._objects.deployed())
-            if row['VolumeId'] in volumes
+            if row['VolumeId'] in volumes and 'cinder:for' not in tags(row)
         ]
 
     def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
         for row in self._objects.snapshots(self._objects.named(snapshot.name)):
             self._untag(row['SnapshotId'])
+
+
+def _reference(row: Row) -> dict[str, str]:
+    """How a volume is called: by our name, where it bears one."""
+    name = tags(row).get('cinder:name')
+    return {'source-name': name} if name else {'source-id': str(row['VolumeId'])}
 
 
 def _source_id(existing_ref: Mapping[str, str], prefix: str) -> str:

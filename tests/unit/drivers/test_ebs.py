@@ -479,9 +479,7 @@ class TestManagement:
         region.clock.sleep(2)
         assert snapshot.name in backend.driver.list_objects()
         listed = backend.driver.get_manageable_snapshots(ZONES[0])
-        assert [(one.reference, one.source_reference) for one in listed] == [
-            (reference, {'source-id': volume.provider_id})
-        ]
+        assert [(one.reference, one.source_reference) for one in listed] == [(reference, {'source-name': volume.name})]
         backend.driver.unmanage_snapshot(snapshot)
         region.clock.sleep(2)
         assert snapshot.name not in backend.driver.list_objects()
