@@ -15,10 +15,13 @@ EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
 
 
 class FakeNova:
-    """``servers``: server -> {volume: attachment}. ``told``: (event, server, volume) of all that was taken."""
+    """``servers``: server -> {volume: attachment}; ``hosts``: server -> the host that runs it. ``told``: (event, server,
+    volume) of all that was taken.
+    """
 
     def __init__(self) -> None:
         self.servers: dict[str, dict[str, str]] = {}
+        self.hosts: dict[str, str] = {}
         self.told: list[tuple[str, str, str]] = []
         self.faults: list[int] = []
         self.asked: list[str] = []
@@ -33,6 +36,8 @@ class FakeNova:
         minor = int(version.partition('.')[2]) if service == 'compute' else 1
         if (method, path) == ('POST', '/v2.1/os-server-external-events'):
             return self._events(minor, json.loads(sent))
+        if method == 'GET' and (shown := re.fullmatch(r'/v2.1/servers/([^/]+)', path)):
+            return self._server(shown.group(1))
         found = re.fullmatch(r'/v2.1/servers/([^/]+)/os-volume_attachments/([^/]+)', path)
         if found is None or method != 'GET':
             self.violations.append(f'{method} {path}')
@@ -53,6 +58,11 @@ class FakeNova:
             for event in body['events']
         ]
         return 200 if len(known) == len(answers) else 207, {'events': answers}
+
+    def _server(self, id: str) -> tuple[int, Any]:
+        if id not in self.hosts:
+            return 404, {'itemNotFound': {'code': 404, 'message': f'Instance {id} could not be found.'}}
+        return 200, {'server': {'id': id, 'OS-EXT-SRV-ATTR:host': self.hosts[id] or None}}
 
     def _attachment(self, minor: int, server: str, volume: str) -> tuple[int, Any]:
         attachment = self.servers.get(server, {}).get(volume)

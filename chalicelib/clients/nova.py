@@ -49,6 +49,14 @@ class Compute:
         except (KeyError, TypeError):
             raise self._service.failed('answered what is not a volume attachment') from None
 
+    def host_of(self, server_id: str) -> str | None:
+        """Return the compute host that runs a server; None when there is no such server, or Nova does not say."""
+        path = f'/servers/{urllib.parse.quote(server_id, safe="")}'
+        status, body = self._service.call('GET', path, expected=(200, 404))
+        server = body.get('server') if status == 200 and isinstance(body, dict) else None
+        host = server.get('OS-EXT-SRV-ATTR:host') if isinstance(server, dict) else None
+        return str(host) if host else None
+
 
 def _at(microversion: str) -> dict[str, str]:
     return {'OpenStack-API-Version': f'compute {microversion}'}

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
-from chalicelib.operations import pools, volume_types
+from chalicelib.operations import cloud, pools, volume_types
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision, Removal
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
@@ -58,7 +58,19 @@ def _properties(volume: Volume) -> dict[str, object]:
 
 def facts(volume: Volume) -> Facts:
     """Look up what filters and weighers ask for; other projects' volumes are invisible to hints."""
-    return Facts(volume_backends=_named_volumes(volume), volume_counts=pools.volume_counts())
+    hints = volume.operation_facts().get('scheduler_hints') or {}
+    return Facts(
+        volume_backends=_named_volumes(volume),
+        volume_counts=pools.volume_counts(),
+        instance_hosts=_instance_hosts(hints.get('local_to_instance')),
+    )
+
+
+def _instance_hosts(server_id: object) -> Mapping[str, str]:
+    """Ask Nova where the server of a hint runs, if that counts. Raises ServiceUnavailable when it does not answer."""
+    compute = cloud.compute() if 'InstanceLocalityFilter' in pools.config().scheduler_default_filters else None
+    host = compute.host_of(str(server_id)) if compute and server_id else None
+    return {str(server_id): host} if host else {}
 
 
 def _named_volumes(volume: Volume) -> Mapping[str, str]:

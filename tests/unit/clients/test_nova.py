@@ -54,6 +54,14 @@ def test_no_answer_is_never_a_no(nova: FakeNova, compute: Compute, status: int) 
         compute.attachment_of('one', 'volume')
 
 
+def test_hosts(nova: FakeNova, compute: Compute) -> None:
+    nova.hosts = {'one': 'compute-1', 'shelved': ''}
+    assert [compute.host_of(server) for server in ('one', 'shelved', 'gone')] == ['compute-1', None, None]
+    nova.faults = [500]
+    with pytest.raises(ServiceUnavailable):
+        compute.host_of('one')
+
+
 def test_ids_stay_in_their_place(nova: FakeNova, compute: Compute) -> None:
     assert compute.attachment_of('../x', 'a/b') is None
     assert nova.asked == ['GET /v2.1/servers/..%2Fx/os-volume_attachments/a%2Fb']
