@@ -81,6 +81,7 @@ def create(request: Request) -> dict[str, Any]:
         snapshot_id=body.get('snapshot_id'),
         metadata=body.get('metadata') or {},
         availability_zone=body.get('availability_zone'),
+        storage_class=body.get('cinderless:storage_class'),
     )
     return {'backup': views.BRIEF.of(request)(created)}
 

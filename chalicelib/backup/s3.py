@@ -40,19 +40,22 @@ class S3Repository:
 
     ``client`` is a boto3 S3 client; its configuration sets time-outs and the retry of throttling. A general purpose
     bucket: directory buckets do not list in order. CRC32 travels with every put, S3 stores and checks it; the
-    strong hashes are the format's own.
+    strong hashes are the format's own. ``storage_class`` is that of packs; what is looked at often stays in S3's own.
     """
 
-    def __init__(self, client: Any, bucket: str, prefix: str = '') -> None:
+    def __init__(self, client: Any, bucket: str, prefix: str = '', storage_class: str = '') -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
+        self._storage_class = storage_class
 
     def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
         body = bytes(data) if isinstance(data, memoryview) else data
-        condition = {'IfNoneMatch': '*'} if if_none_match else {}
+        options = {'IfNoneMatch': '*'} if if_none_match else {}
+        if self._storage_class and key.startswith('packs/'):
+            options['StorageClass'] = self._storage_class
         with _translated(key):
-            self._put(ChecksumAlgorithm='CRC32', Body=body, **self._at(key), **condition)
+            self._put(ChecksumAlgorithm='CRC32', Body=body, **self._at(key), **options)
 
     def _put(self, **arguments: Any) -> None:
         for _ in range(_ATTEMPTS - 1):

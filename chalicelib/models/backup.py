@@ -46,6 +46,8 @@ class Backup(base.StatefulRecord):
     stored_bytes = NumberAttribute(null=True)
     #: {'bucket', 'region', 'prefix'} of the repository of a backup that was imported; without it the project's own.
     location = JSONAttribute(null=True)
+    #: S3's class of its packs; none: S3's own.
+    storage_class = UnicodeAttribute(null=True)
     #: The schedule that asked for it.
     schedule_id = UnicodeAttribute(null=True)
     #: How far the copy is (operations/progress.py).

@@ -17,6 +17,9 @@ from chalicelib.rules import states
 SERVICE = 'cinderless.backup.s3'
 DEFAULT_CONTAINER = 'volumebackups'
 
+#: S3's classes that a restore can read at once.
+STORAGE_CLASSES = ('STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR')
+
 
 def get(context: Context, id: str) -> Backup:
     """The backup, of the caller's project or (admins) of any. Raises BackupNotFound."""
@@ -42,10 +45,12 @@ def create(
     availability_zone: str | None,
     id: str | None = None,
     schedule_id: str | None = None,
+    storage_class: str | None = None,
 ) -> Backup:
     """Accept a backup of a volume, or of one of its snapshots: one transaction of record, quota and source status.
 
-    A schedule gives ``id`` and its own id, so that a run that comes twice asks for one backup.
+    A schedule gives ``id`` and its own id, so that a run that comes twice asks for one backup. ``storage_class`` is one
+    of STORAGE_CLASSES, for what this backup stores anew.
     The volume must be available, or in use with ``force``; a snapshot must be available and the volume's. An
     incremental one builds on the project's newest available backup of the volume (older than the snapshot).
     """
@@ -58,6 +63,7 @@ def create(
         context.project_id,
         id or str(uuid.uuid4()),
         schedule_id=schedule_id,
+        storage_class=storage_class,
         created_at=now,
         user_id=context.user_id,
         volume_id=volume.id,

@@ -231,7 +231,12 @@ def owned(payload: Payload, action: str = 'create') -> Backup:
 
 def repository(backup: Backup) -> S3Repository:
     """Where the backup's chain lies."""
-    return S3Repository(_client('s3', backup), backups.location_of(backup)['bucket'], backups.repository_prefix(backup))
+    return S3Repository(
+        _client('s3', backup),
+        backups.location_of(backup)['bucket'],
+        backups.repository_prefix(backup),
+        backup.storage_class or '',
+    )
 
 
 def wrapper(backup: Backup) -> KeyWrapper:

@@ -210,3 +210,12 @@ def test_a_record_goes_out_and_comes_in(admin: Caller, member: Caller, make: Any
     assert admin.get(f'/backups/{record.id}').body['backup']['status'] == 'creating'
     wrong = {**body, 'backup_url': 'no base64'}
     assert admin.post('/backups/import_record', {'backup-record': wrong}).status == 400
+
+
+def test_a_backup_in_a_cheaper_class(member: Caller, make: Any) -> None:
+    body = {'volume_id': make.volume().id, 'cinderless:storage_class': 'STANDARD_IA'}
+    made = member.post('/backups', {'backup': body}).body['backup']
+    shown = member.get(f'/backups/{made["id"]}').body['backup']
+    assert shown['cinderless:storage_class'] == 'STANDARD_IA'
+    body = {'volume_id': make.volume().id, 'cinderless:storage_class': 'DEEP_ARCHIVE'}
+    assert member.post('/backups', {'backup': body}).status == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.api import parameters as p
 from chalicelib.api.schema import since
+from chalicelib.operations.backups import STORAGE_CLASSES
 
 CREATE = p.only(
     'backup',
@@ -18,6 +19,7 @@ CREATE = p.only(
             'snapshot_id': p.OPTIONAL_UUID,
             'metadata': since('3.43', p.nullable(p.metadata())),
             'availability_zone': since('3.51', p.SHORT_TEXT),
+            'cinderless:storage_class': {'type': 'string', 'enum': list(STORAGE_CLASSES)},
         },
         required=('volume_id',),
     ),

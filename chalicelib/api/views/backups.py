@@ -33,6 +33,7 @@ DETAIL = View(
         'os-backup-project-attr:project_id', 'project_id', since='3.18', policy='backup:backup_project_attribute'
     ),
     attribute('user_id', since='3.56', policy='backup:backup_project_attribute'),
+    attribute('cinderless:storage_class', 'storage_class', when=lambda backup: backup.storage_class is not None),
     field(
         'cinderless:progress',
         lambda backup, request: progress.shown(backup),

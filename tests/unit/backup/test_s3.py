@@ -149,3 +149,11 @@ def test_without_a_region_aws_cannot_be_reached(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv('AWS_CONFIG_FILE', '/nonexistent')
     with pytest.raises(BackupError, match='KMS cannot be reached: You must specify a region'):
         s3.key_wrapper()
+
+
+def test_the_storage_class_is_for_packs() -> None:
+    client = Client({}, {})
+    store = S3Repository(client, 'bucket', 'prefix/', 'STANDARD_IA')
+    store.put('packs/l/00000/b/x-0000', b'blocks')
+    store.put('shards/l/00000/b', b'listing', if_none_match=True)
+    assert [request.get('StorageClass') for request in client.requests] == ['STANDARD_IA', None]
