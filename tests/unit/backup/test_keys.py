@@ -83,6 +83,31 @@ def test_kms_wraps_for_one_lineage(kms_wrapper: KmsKeyWrapper) -> None:
         kms_wrapper.unwrap('b', wrapped)
 
 
+class Kms:
+    """Encrypts by remembering. No part of the service encrypts a data key: only who copies a backup by hand does."""
+
+    def __init__(self) -> None:
+        self.known: dict[bytes, tuple[bytes, dict[str, str]]] = {}
+
+    def encrypt(self, **asked: Any) -> dict[str, bytes]:
+        blob = f'{asked["KeyId"]} {len(self.known)}'.encode()
+        self.known[blob] = asked['Plaintext'], asked['EncryptionContext']
+        return {'CiphertextBlob': blob}
+
+    def decrypt(self, **asked: Any) -> dict[str, bytes]:
+        plaintext, context = self.known[asked['CiphertextBlob']]
+        assert context == asked['EncryptionContext']
+        return {'Plaintext': plaintext}
+
+
+def test_a_key_that_is_there_is_wrapped_anew() -> None:
+    """By KMS, and to a recovery key as well: either opens it."""
+    kms = KmsKeyWrapper(Kms(), 'alias/there')
+    wrapped = RecoverableKeyWrapper(kms, RecoveryKeyWrapper(public_half(PRIVATE))).wrap('a', b'd' * 32)
+    for wrapper in (kms, RecoveryKeyWrapper.from_private(PRIVATE)):
+        assert wrapper.unwrap('a', wrapped) == b'd' * 32
+
+
 def test_kms_failures_are_translated(kms: Any, kms_wrapper: KmsKeyWrapper) -> None:
     with pytest.raises(KeyUnavailable, match='NotFoundException'):
         KmsKeyWrapper(kms, 'alias/none').generate('a')
