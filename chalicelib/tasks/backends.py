@@ -59,6 +59,8 @@ def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
 
 def front_end_qos(volume: Volume) -> dict[str, Any] | None:
     """Return the limits that the attaching host enforces; None where the volume's type names none for it."""
+    if volume.volume_type_id is None:
+        return None
     return qos_specs.front_end(volume.volume_type_id, int(volume.size))
 
 
