@@ -165,6 +165,8 @@ def test_states_only_name_statuses_that_are_documented() -> None:
         'volume': states.VOLUME_STATUSES,
         'snapshot': states.SNAPSHOT_STATUSES,
         'backup': states.BACKUP_STATUSES,
+        'group': states.GROUP_STATUSES,
+        'group_snapshot': states.GROUP_SNAPSHOT_STATUSES,
     }
     for resource, rows in workflows.ROWS.items():
         for row in rows.values():
