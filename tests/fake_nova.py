@@ -15,8 +15,9 @@ EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
 
 
 class FakeNova:
-    """``servers``: server -> {volume: attachment}; ``hosts``: server -> the host that runs it. ``told``: (event, server,
-    volume) of all that was taken.
+    """``servers``: server -> {volume: attachment}; ``hosts``: server -> the host that runs it.
+
+    ``told``: (event, server, volume) of all that was taken.
     """
 
     def __init__(self) -> None:
