@@ -66,7 +66,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
         'os-migrate_volume': _migrate,
         'os-volume_upload_image': _act('os-volume_upload_image', {'image_name': 'i'}),
         'os-set_bootable': _act('os-set_bootable', {'bootable': True}),
-        'os-reimage': _act('os-reimage', {'image_id': str(uuid.uuid4())}),
+        'os-reimage': _act('os-reimage', {'image_id': str(uuid.uuid4()), 'reimage_reserved': True}),
         'revert': _revert,
         'os-detach': _act('os-detach', {}),
         'os-initialize_connection': _act('os-initialize_connection', {'connector': CONNECTOR}),

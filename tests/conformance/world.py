@@ -140,6 +140,7 @@ VALUES: dict[str, Callable[[World], Any]] = {
     'group_snapshot_id': lambda world: world.one('group_snapshots').id,
     'mountpoint': lambda world: '/dev/vdb',
     'instance_uuid': lambda world: str(uuid.uuid4()),
+    'image_id': lambda world: str(uuid.uuid4()),
     'bootable': lambda world: True,
     'readonly': lambda world: True,
     'status': lambda world: 'available',
@@ -298,6 +299,8 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /volumes(/detail|/{id})?', _attached),
     (r'.* os-(begin_detaching|detach|force_detach)', _attached),
     (r'.* os-(attach|unreserve)', lambda world: world.set('volumes', world.make.volume(status='attaching'))),
+    # A backup of a volume without encryption: it is restored to a new volume of the default type.
+    (r'POST /backups/{id}/restore', lambda world: world.set('backups', world.make.backup())),
     (r'.* os-roll_detaching', lambda world: world.set('volumes', world.make.volume(status='detaching'))),
     (r'.* os-update_snapshot_status', lambda world: world.set('snapshots', world.make.snapshot(status='creating'))),
     (r'.*(os-volume-type-access|addProjectAccess)', lambda world: world.set('types', _private(world))),
