@@ -261,6 +261,7 @@ SITUATIONS: tuple[tuple[str, Callable[..., Any]], ...] = (
     (r'transfer volume not available', lambda world: _status('volumes')(world, 'error')),
     (r'transfer no_snapshots.*', lambda world: world.set('volumes', world.make.volume())),
     (r'extend over gigabytes', lambda world: _quota(world, 'gigabytes')),
+    (r'backup_id at .*', lambda world: world.set('backups', world.make.backup())),
     (r'backup incremental', lambda world: world.make.backup(world.one('volumes'))),
     (r'backup snapshot of other volume', _other_snapshot),
     (r'attachment second reserve.*', lambda world: world.make.attachment(world.one('volumes'))),
