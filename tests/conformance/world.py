@@ -324,6 +324,7 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /scheduler-stats/get_pools', lambda world: world.one('pools')),
     (r'PUT /os-services.*', lambda world: world.one('services')),
     (r'GET /attachments/{id}', _attached),
+    (r'POST /backups/{id}/restore', lambda world: world.set('backups', world.make.backup())),
     (r'GET /qos-specs(/{id}/(dis)?associat.*)?', lambda world: associated(world)),
     (r'(GET|DELETE) /default-types.*', lambda world: world.caller('admin').put(
         f'/default-types/{world.project}', {'default_type': {'volume_type': world.one('types').id}}, at='3.62')),
