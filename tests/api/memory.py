@@ -12,6 +12,7 @@ ENVIRONMENT = {
     'AWS_SECRET_ACCESS_KEY': 'test',
     'AWS_DEFAULT_REGION': 'us-east-1',
     'AWS_ACCOUNT_ID_ENDPOINT_MODE': 'disabled',
+    'BACKUP_BUCKET': 'backups',
 }
 
 

@@ -250,6 +250,7 @@ BODIES: dict[str, Callable[[World], Any]] = {
     'PUT /clusters/enable': lambda world: {'name': world.one('services').host},
     'PUT /clusters/disable': lambda world: {'name': world.one('services').host, 'disabled_reason': 'r'},
     'POST /workers/cleanup': lambda world: {},
+    'POST /backups/import_record': lambda world: _exported(world),
     'POST /groups/action create-from-src': lambda world: {
         'create-from-src': {'source_group_id': world.one('groups').id}
     },
@@ -324,7 +325,6 @@ PREPARE: tuple[tuple[str, Callable[[World], Any]], ...] = (
     (r'GET /scheduler-stats/get_pools', lambda world: world.one('pools')),
     (r'PUT /os-services.*', lambda world: world.one('services')),
     (r'GET /attachments/{id}', _attached),
-    (r'POST /backups/{id}/restore', lambda world: world.set('backups', world.make.backup())),
     (r'GET /qos-specs(/{id}/(dis)?associat.*)?', lambda world: associated(world)),
     (r'(GET|DELETE) /default-types.*', lambda world: world.caller('admin').put(
         f'/default-types/{world.project}', {'default_type': {'volume_type': world.one('types').id}}, at='3.62')),
@@ -351,6 +351,14 @@ def _snapshotted(world: World) -> Any:
     volume = world.make.volume()
     world.set('snapshots', world.make.snapshot(volume))
     return volume
+
+
+def _exported(world: World) -> Any:
+    """The record of a backup that is not there any more."""
+    backup = world.make.backup(manifest_key='backups/a/manifest', root_hash='0' * 64)
+    exported = world.caller('admin').get(f'/backups/{backup.id}/export_record').body
+    backup.delete()
+    return exported
 
 
 def _encrypted(world: World) -> None:
