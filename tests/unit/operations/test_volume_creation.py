@@ -88,7 +88,7 @@ def test_only_one_source(world: World) -> None:
 
 
 def test_images_are_refused_rather_than_ignored(world: World) -> None:
-    assert 'imageRef' in refusal(size=1, image_id='i')
+    assert 'GLANCE_URL' in refusal(size=1, image_id='i')
 
 
 @pytest.mark.parametrize(

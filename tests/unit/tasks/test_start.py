@@ -9,7 +9,6 @@ import pytest
 
 from chalicelib import aws, tasks
 from chalicelib.errors import CinderlessError
-from chalicelib.rules import states
 from chalicelib.tasks import start, workflows
 from tests.world import World
 
@@ -91,5 +90,5 @@ def test_a_task_that_does_not_exist(world: World) -> None:
 
 
 def test_machines_of_the_rows_are_known_to_the_reconciler() -> None:
-    machines = {row.machine for row in [*states.VOLUME.values(), *states.SNAPSHOT.values(), *states.BACKUP.values()]}
+    machines = {row.machine for rows in workflows.ROWS.values() for row in rows.values()}
     assert machines - {''} == set(workflows.FAILURES)
