@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, 'workerinput'):
         folder = permissions.RECORDS.with_name(f'calls-{os.getpid()}')
         os.environ[VARIABLE] = str(folder)
+    recorder.OTHERS.add('tests/fake_driver.py')
     recorder.install(Path(os.environ[VARIABLE]), everything=False)
 
 
