@@ -34,6 +34,9 @@ RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
     'volume_type': ('extra_specs',),
 }  # fmt: skip
 
+#: The same of what Cinder does not have.
+EXTENSIONS: Mapping[str, tuple[str, ...]] = {'backup_schedule': ('name', 'volume_id')}
+
 CONFIGURABLE: Version = (3, 31)
 LIKE: Version = (3, 34)
 
@@ -166,7 +169,7 @@ def refuse_unknown(request: Request, resource: str, sent: Mapping[str, str], *, 
         raise Invalid('Filter keys can only contain ASCII characters.')
     if request.context.is_admin and not admins_too:
         return
-    listed = RESOURCE_FILTERS[resource]
+    listed = {**RESOURCE_FILTERS, **EXTENSIONS}[resource]
     unknown = [name for name in sent if name not in listed and f'{name}~' not in listed]
     if unknown:
         raise Invalid(f'Invalid filters {",".join(unknown)} are found in query options.')

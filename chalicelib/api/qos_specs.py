@@ -34,7 +34,12 @@ CREATE = p.only(
 )
 UPDATE = p.only(
     'qos_specs',
-    p.pairs(p.METADATA_KEY, _SPEC, properties={'consumer': _CONSUMER}),
+    {
+        'type': 'object',
+        'properties': {'consumer': _CONSUMER},
+        'patternProperties': {p.METADATA_KEY: _SPEC},
+        'additionalProperties': False,
+    },
 )
 KEYS = p.only('keys', {'type': 'array', 'items': p.NAME_REQUIRED, 'uniqueItems': True})
 

@@ -42,6 +42,7 @@ UPDATE_CLASS = p.only(
 def show(request: Request, id: str) -> dict[str, Any]:
     """The limits, or with ``usage`` each with what is in use and reserved."""
     with_usage = boolean('usage', request.query.get('usage', 'false'))
+    volume_types.ensure_default()
     shown: Mapping[str, Any] = quotas.usages(id) if with_usage else quotas.limits(id)
     return {'quota_set': {**shown, 'id': id}}
 
@@ -87,6 +88,7 @@ def update_class(request: Request, id: str) -> dict[str, Any]:
 
 def _class_limits(name: str) -> dict[str, int]:
     """The class's limits; those of volume types are unlimited where nobody set them."""
+    volume_types.ensure_default()
     of_types = {
         f'{resource}_{type_name}': UNLIMITED for type_name in volume_types.names().values() for resource in PER_TYPE
     }

@@ -49,6 +49,12 @@ def names() -> dict[str, str]:
     return {id: volume_type.name for id, volume_type in _types().items()}
 
 
+def ensure_default() -> None:
+    """Make Cinder's own default type where a new deployment has not met it yet; Cinder is installed with it."""
+    if settings().default_volume_type == DEFAULT:
+        common_default()
+
+
 def by_id(id: str | None) -> VolumeType | None:
     """Return a type whoever asks: for tasks. None for none, and for one that is gone."""
     return _types().get(id) if id else None

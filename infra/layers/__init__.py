@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -35,12 +36,15 @@ def fetch(layer: str, runtime: str) -> list[Path]:
     """
     folder = BUILD / 'wheels' / hashlib.sha256(runtime.encode() + locked(layer).read_bytes()).hexdigest()[:16]
     if not folder.exists():
-        unfinished = folder.with_suffix('.new')
-        shutil.rmtree(unfinished, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
         command = [sys.executable, '-m', 'pip', 'download', '-q', '--disable-pip-version-check', '--no-deps']
         command += ['--require-hashes', '--dest', str(unfinished), '-r', str(locked(layer)), *platform_options(runtime)]
         subprocess.run(command, check=True)  # noqa: S603
-        unfinished.replace(folder)
+        try:
+            unfinished.replace(folder)
+        except OSError:  # somebody else has just done the same
+            shutil.rmtree(unfinished)
     return sorted(folder.glob('*.whl'))
 
 

@@ -61,6 +61,7 @@ def test_the_catalog_leads_back_to_this_door(standalone: Caller) -> None:
         'volumev3': f'{ENDPOINT}/v3',
         'block-storage': f'{ENDPOINT}/v3',
         'identity': f'{ENDPOINT}/identity/v3',
+        'key-manager': f'{ENDPOINT}/key-manager',
     }
 
 

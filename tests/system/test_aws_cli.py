@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class Api:
     def status(self, id: str) -> str:
         return str(self.call('GET', f'/volumes/{id}')[0]['volume']['status'])
 
+    def ids(self) -> set[str]:
+        """Of the project's volumes."""
+        return {volume['id'] for volume in self.call('GET', '/volumes')[0]['volumes']}
+
 
 def until(true: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + PATIENCE
@@ -91,12 +95,14 @@ def api(cloud: Cloud) -> Api:
 
 
 @pytest.fixture
-def volume(api: Api) -> tuple[str, str]:
+def volume(api: Api) -> Iterator[tuple[str, str]]:
     """(id, request id) of a volume that is available."""
     body, request = api.call('POST', '/volumes', {'volume': {'size': 1, 'name': 'cli'}})
     id = body['volume']['id']
     until(lambda: api.status(id) == 'available')
-    return id, request
+    yield id, request
+    api.call('DELETE', f'/volumes/{id}')
+    until(lambda: id not in api.ids())
 
 
 def test_schedules_are_run_by_hand(cli: Cli) -> None:

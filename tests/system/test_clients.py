@@ -314,7 +314,7 @@ class TestErrors:
             ({'size': -1}, 'minimum of 1'),
             ({'size': 'x'}, 'does not match'),
             ({'size': 1, 'availability_zone': 'moon'}, "Availability zone 'moon' is invalid"),
-            ({'size': 1, 'imageRef': ABSENT}, 'Volumes cannot be made from an image'),
+            ({'size': 1, 'imageRef': ABSENT}, 'This cloud has no image service'),
         ],
     )
     def test_what_makes_no_sense_is_400(self, demo: User, facts: dict[str, Any], message: str) -> None:

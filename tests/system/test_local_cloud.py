@@ -48,8 +48,9 @@ class TestReady:
         assert ready['region'] == 'us-east-1'
 
     def test_it_names_what_the_stack_holds(self, cloud: Cloud) -> None:
-        roles = {'api', 'start_workflow', 'volume_worker', 'backup_worker', 'reconcile', 'report_pools'}
-        assert set(cloud.ready['functions']) == roles
+        workers = {'volume_worker', 'backup_worker'}
+        scheduled = {'reconcile', 'report_pools', 'backup_schedules'}
+        assert set(cloud.ready['functions']) == {'api', 'start_workflow'} | workers | scheduled
         assert set(cloud.ready['queues']) == {'cinderless-work', 'cinderless-work-dead'}
         files = {path.name.removesuffix('.asl.yaml') for path in (ROOT / 'stepfunctions').glob('*.asl.yaml')}
         assert set(cloud.ready['machines']) == files

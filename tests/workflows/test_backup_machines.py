@@ -95,7 +95,7 @@ def test_payload_carries_ids_only(world: World, data: Data, volume: Volume) -> N
     create_backup(context(), volume, name='secret name', description='secret', metadata={'a': 'secret'})
     [execution] = world.settle()
     assert 'secret' not in str(execution.payload)
-    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id'}
+    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id', 'execution'}
 
 
 def test_the_volume_has_its_status_back_while_it_is_copied(world: World, data: Data, volume: Volume) -> None:

@@ -136,7 +136,7 @@ class TestCreate:
     def test_the_state_payload_carries_no_property(self, world: World, data: Data, image: str) -> None:
         create_volume(context(), 1, image_id=image)
         _, execution = world.settle()
-        assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id'}
+        assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id', 'execution'}
         assert 'virtio' not in str(execution.output)
 
     @pytest.mark.parametrize('resumable', [True, False])
