@@ -133,6 +133,12 @@ DIFFERENCES = (
         'a client reads one shape',
     ),
     (
+        '`PUT /types/{{id}}`',
+        'renames the default type, and volumes without a type fail then',
+        'refuses to rename it',
+        'the configuration names it',
+    ),
+    (
         '`PUT /default-types/{{id}}`',
         'asks Keystone whether the project exists',
         'takes any project',

@@ -193,10 +193,15 @@ def _give_name(transaction: base.Transaction, name: str) -> None:
 
 
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType:
-    """Change name, description or is_public; quotas follow the new name, since they are kept by the type's id."""
+    """Change name, description or is_public; quotas follow the new name, since they are kept by the type's id.
+
+    Raises InvalidInput for another name of the default type: it is found by its name, and volumes would have none.
+    """
     volume_type = get(context, id).reload()
     transaction = base.Transaction()
     if changes.get('name') not in {None, volume_type.name}:
+        if volume_type.name == settings().default_volume_type:
+            raise errors.InvalidInput(reason=f'{volume_type.name} is the default volume type and keeps its name.')
         _give_name(transaction, volume_type.name)
         _take_name(transaction, changes['name'], id)
     actions = [common.set_or_remove(getattr(VolumeType, key), value) for key, value in changes.items()]

@@ -73,7 +73,7 @@ def test_a_backend_is_a_cluster(admin: Caller, host: str) -> None:
     assert brief == {'name': host, 'binary': 'cinder-volume', 'state': 'up', 'status': 'enabled'}
     changed = admin.put('/clusters/disable', {'name': host, 'disabled_reason': 'old'}, at='3.7').body['cluster']
     assert (changed['status'], changed['disabled_reason']) == ('disabled', 'old')
-    assert [each['name'] for each in admin.get('/clusters?disabled=true', at='3.7').body['clusters']] == [host]
+    assert host in {each['name'] for each in admin.get('/clusters?disabled=true', at='3.7').body['clusters']}
     assert admin.put('/clusters/enable', {'name': host}, at='3.7').body['cluster']['status'] == 'enabled'
     shown = admin.get(f'/clusters/{host}', at='3.26').body['cluster']
     assert (shown['num_hosts'], shown['num_down_hosts'], shown['frozen']) == (1, 0, False)
