@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,14 @@ def _is_whole(session: pytest.Session, exitstatus: int) -> bool:
     config, option = session.config, session.config.option
     chosen = (option.keyword, option.markexpr, option.deselect, getattr(option, 'lf', False))
     return exitstatus == 0 and config.args_source is pytest.Config.ArgsSource.TESTPATHS and not any(chosen)
+
+
+def asking_in_a_thread(found: list[tuple[str, ...]]) -> Callable[[object], None]:
+    """A task that notes on whose behalf a thread of its own runs; it stands here, since tests' own work is nobody's."""
+
+    def task(payload: object) -> None:
+        thread = threading.Thread(target=lambda: found.append(recorder.callers()))
+        thread.start()
+        thread.join()
+
+    return task

@@ -10,7 +10,7 @@ import pytest
 
 from infra import access
 from local import recorder, workers
-from tests import permissions
+from tests import permissions, recording
 from tests.permissions import Call, Permission
 
 TABLE = 'arn:aws:dynamodb:us-east-1:123456789012:table/cinderless-volumes'
@@ -98,19 +98,11 @@ def test_a_call_becomes_what_iam_asks_for(
 
 def test_a_thread_belongs_to_the_function_that_started_it(tmp_path: Path) -> None:
     """Recording is on in every run of the tests; this one asks for the function from a thread of a task."""
-    import threading
-
     from chalicelib import tasks
 
     found: list[tuple[str, ...]] = []
-
-    def task(payload: Any) -> None:
-        thread = threading.Thread(target=lambda: found.append(recorder.callers()))
-        thread.start()
-        thread.join()
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('chalicelib.tasks.backups.copy_range', task)
+        patch.setattr('chalicelib.tasks.backups.copy_range', recording.asking_in_a_thread(found))
         tasks.run({'task': 'copy_range', 'input': {}}, None)
     assert found == [('backup_worker',)]
     assert recorder.callers() == ()
