@@ -22,6 +22,9 @@ from tests import permissions
 #: Tells workers and the local clouds that tests start where to write.
 VARIABLE = 'RECORD_CALLS'
 
+#: The lines to print at the end.
+FOUND = pytest.StashKey[list[str]]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, 'workerinput'):
@@ -38,13 +41,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     calls = permissions.recorded(Path(os.environ[VARIABLE]))
     missing, unused = findings(calls, whole=_is_whole(session, exitstatus))
     _keep(Path(os.environ[VARIABLE]), calls)
-    if missing or unused:
-        reporter = session.config.pluginmanager.get_plugin('terminalreporter')
-        reporter.write_line('')
-        for line in [*missing, *unused, permissions.ADVICE]:
-            reporter.write_line(line, red=line in missing)
+    session.config.stash[FOUND] = [*missing, *unused]
     if missing:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The findings, below all that pytest itself has to say, where whoever reads the end of a log sees them."""
+    if found := config.stash.get(FOUND, []):
+        print(*found, permissions.ADVICE, sep='\n')
 
 
 def findings(calls: set[permissions.Call], whole: bool) -> tuple[list[str], list[str]]:

@@ -1,26 +1,35 @@
-"""As much of DynamoDB as creates use, in a dict: one call takes microseconds, so thousands of interleavings can be run.
+"""DynamoDB in a dict: one call takes microseconds, so whole matrices of crashes and interleavings can be run.
 
 It stands in the place of botocore's client, and reads the very expressions that would go over the wire. Each call is
-atomic. Tables are keyed (project_id, id).
+atomic. What it does not know it refuses; what it answers is held to moto's DynamoDB by tests of its own.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import dataclasses
 import decimal
+import functools
+import itertools
 import operator
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
+
+from chalicelib.models.connection import connection
+from local import recorder
 
 #: {'S': 'text'}, {'N': '1'}, ...
 Value = dict[str, Any]
 Item = dict[str, Value]
-Key = tuple[str, str]
+Key = tuple[str, ...]
+Path = tuple[str | int, ...]
 
-TOKEN = re.compile(r'[()=,+]|<>|<=|>=|<|>|-(?=\s)|[#:]\w+|\w+')
+TOKEN = re.compile(r'[()=,+.\[\]]|<>|<=|>=|<|>|-(?=\s)|[#:]\w+|\w+')
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     '=': operator.eq, '<>': operator.ne, '<': operator.lt, '<=': operator.le, '>': operator.gt, '>=': operator.ge,
@@ -32,14 +41,21 @@ def plain(value: Value | None) -> Any:
     if value is None:
         return None
     ((kind, content),) = value.items()
-    return (kind, decimal.Decimal(content)) if kind == 'N' else (kind, content)
+    if kind == 'N':
+        return kind, decimal.Decimal(content)
+    return (kind, sorted(content)) if kind in ('SS', 'NS') else (kind, content)
+
+
+@functools.lru_cache(100_000)
+def tokens(text: str) -> tuple[str, ...]:
+    return tuple(TOKEN.findall(text))
 
 
 class Expression:
     """A recursive descent over one expression, evaluated on an item while it is read."""
 
     def __init__(self, text: str, request: dict[str, Any], item: Item) -> None:
-        self.tokens, self.at = TOKEN.findall(text), 0
+        self.tokens, self.at = tokens(text), 0
         self.names = request.get('ExpressionAttributeNames', {})
         self.values = request.get('ExpressionAttributeValues', {})
         self.item = item
@@ -49,7 +65,7 @@ class Expression:
 
     def next(self) -> str:
         self.at += 1
-        return str(self.tokens[self.at - 1])
+        return self.tokens[self.at - 1]
 
     def accept(self, token: str) -> bool:
         if self.peek() != token:
@@ -57,7 +73,37 @@ class Expression:
         self.at += 1
         return True
 
+    def arguments(self, *readers: Callable[[], Any]) -> list[Any]:
+        """What stands between parentheses, each read by its reader."""
+        assert self.next() == '('
+        found = []
+        for number, reader in enumerate(readers):
+            assert number == 0 or self.next() == ','
+            found.append(reader())
+        assert self.next() == ')'
+        return found
+
+    def name(self) -> str:
+        token = self.next()
+        return str(self.names[token]) if token.startswith('#') else token
+
+    def path(self) -> Path:
+        """An attribute's name, and the way into it."""
+        steps: list[str | int] = [self.name()]
+        while self.peek() in ('.', '['):
+            if self.next() == '.':
+                steps.append(self.name())
+            else:
+                steps.append(int(self.next()))
+                assert self.next() == ']'
+        return tuple(steps)
+
     # Conditions: every part is read, whatever the others said.
+
+    def holds(self) -> bool:
+        found = self.either()
+        assert self.at == len(self.tokens), self.tokens[self.at :]
+        return found
 
     def either(self) -> bool:
         found = self.both()
@@ -76,134 +122,322 @@ class Expression:
             return not self.one()
         if self.accept('('):
             found = self.either()
-            self.next()
+            assert self.next() == ')'
             return found
         if self.peek() in ('attribute_exists', 'attribute_not_exists'):
-            return self.has(wanted=self.next() == 'attribute_exists')
+            wanted = self.next() == 'attribute_exists'
+            return (within(self.item, *self.arguments(self.path)) is not None) == wanted
+        if self.peek() in ('begins_with', 'contains'):
+            function = self.next()
+            whole, part = (plain(value) for value in self.arguments(self.operand, self.operand))
+            return has_part(function, whole, part)
         return self.comparison()
-
-    def has(self, *, wanted: bool) -> bool:
-        """Read ``(name)``: whether the item has it, or has it not."""
-        self.next()
-        found = self.names[self.next()] in self.item
-        self.next()
-        return found == wanted
 
     def comparison(self) -> bool:
         left, verb = plain(self.operand()), self.next()
-        if verb != 'IN':
-            right = plain(self.operand())
-            return left is not None and left[0] == right[0] and COMPARISONS[verb](left[1], right[1])
+        if verb == 'BETWEEN':
+            low, high = plain(self.operand()), (self.next(), plain(self.operand()))[1]
+            return left is not None and left[0] == low[0] and bool(low[1] <= left[1] <= high[1])
+        if verb == 'IN':
+            return left in self.among()
+        right = plain(self.operand())
+        if left is None or right is None:
+            return verb == '<>' and left is not right
+        return COMPARISONS[verb](left[1], right[1]) if left[0] == right[0] else verb == '<>'
+
+    def among(self) -> list[Any]:
         self.next()
-        among = [plain(self.operand())]
+        found = [plain(self.operand())]
         while self.accept(','):
-            among.append(plain(self.operand()))
+            found.append(plain(self.operand()))
         self.next()
-        return left in among
+        return found
 
     def operand(self) -> Value | None:
-        token = self.next()
-        if token == 'if_not_exists':
-            self.next()
-            known = self.item.get(self.names[self.next()])
-            self.next()
-            other = self.operand()
-            self.next()
+        if self.accept('if_not_exists'):
+            known, other = self.arguments(lambda: within(self.item, self.path()), self.operand)
             return known or other
-        return self.item.get(self.names[token]) if token.startswith('#') else self.values[token]
+        if self.accept('list_append'):
+            first, second = self.arguments(self.operand, self.operand)
+            return {'L': [*first['L'], *second['L']]}
+        if self.peek().startswith(':'):
+            return self.values[self.next()]  # type: ignore[no-any-return]
+        return within(self.item, self.path())
 
     # Updates
 
     def update(self) -> Item:
         """The item after the update; every value is read from the item before it."""
-        changed = dict(self.item)
+        changed, paths = self.item, []
         while self.at < len(self.tokens):
             verb = self.next()
             while True:
-                name = self.names[self.next()]
-                value = self.value(verb, name)
-                changed.pop(name, None) if value is None else changed.__setitem__(name, value)
+                path = self.path()
+                paths.append(path)
+                changed = replaced(changed, path, self.value(verb, path))
                 if not self.accept(','):
                     break
+        if any(one == other[: len(one)] for one, other in itertools.permutations(paths, 2)):
+            raise refusal('ValidationException', f'Two document paths overlap with each other: {paths}')
         return changed
 
-    def value(self, verb: str, name: str) -> Value | None:
+    def value(self, verb: str, path: Path) -> Value | None:
         if verb == 'REMOVE':
             return None
         if verb == 'SET':
-            self.next()
+            assert self.next() == '='
             found = self.operand()
             while self.peek() in ('+', '-'):
                 sign = 1 if self.next() == '+' else -1
                 found = number(found, sign, self.operand())
+            if found is None:
+                raise refusal('ValidationException', 'The expression refers to an attribute that does not exist')
             return found
-        assert verb == 'ADD', verb
-        return number(self.item.get(name), 1, self.operand())
+        known, given = within(self.item, path), self.operand()
+        assert given is not None
+        if 'N' in given and verb == 'ADD':
+            return number(known or {'N': '0'}, 1, given)
+        ((kind, members),) = given.items()
+        if kind not in ('SS', 'NS') or (known and kind not in known):
+            raise refusal('ValidationException', 'An operand in the update expression has an incorrect data type')
+        held = set(known[kind]) if known else set()
+        left = held | set(members) if verb == 'ADD' else held - set(members)
+        return {kind: sorted(left)} if left else None
+
+
+def has_part(function: str, whole: Any, part: Any) -> bool:
+    if whole is None or part is None:
+        return False
+    if function == 'begins_with':
+        return bool(whole[0] == part[0] == 'S' and whole[1].startswith(part[1]))
+    return part[1] in whole[1] if whole[0] in ('S', 'SS') else {part[0]: part[1]} in whole[1]
+
+
+def within(item: Item, path: Path) -> Value | None:
+    """The value at the end of a path."""
+    found: Value | None = item.get(str(path[0]))
+    for step in path[1:]:
+        if found is None:
+            return None
+        inner = found.get('L' if isinstance(step, int) else 'M')
+        inside = inner is not None and (step < len(inner) if isinstance(step, int) else step in inner)
+        found = inner[step] if inside and inner is not None else None
+    return found
+
+
+def replaced(item: Item, path: Path, value: Value | None) -> Item:
+    """The item with another value at the end of a path, None for no value; the item itself stays as it is."""
+    step, *rest = path
+    assert isinstance(step, str), path
+    changed = dict(item)
+    if rest:
+        if step not in item or 'M' not in item[step]:
+            raise refusal('ValidationException', 'The document path provided in the update expression is invalid')
+        changed[step] = {'M': replaced(item[step]['M'], tuple(rest), value)}
+    elif value is None:
+        changed.pop(step, None)
+    else:
+        changed[step] = value
+    return changed
 
 
 def number(one: Value | None, sign: int, other: Value | None) -> Value:
-    total = decimal.Decimal((one or {'N': '0'})['N']) + sign * decimal.Decimal((other or {'N': '0'})['N'])
-    return {'N': str(total)}
+    if one is None or other is None or 'N' not in one or 'N' not in other:
+        raise refusal('ValidationException', 'An operand in the update expression is missing, or no number')
+    return {'N': str(decimal.Decimal(one['N']) + sign * decimal.Decimal(other['N']))}
+
+
+def refusal(code: str, message: str, operation: str = '', **facts: Any) -> ClientError:
+    return ClientError({'Error': {'Code': code, 'Message': message}, **facts}, operation)
+
+
+@dataclasses.dataclass
+class Table:
+    """``items`` are never changed in place, so a copy of the dict is a copy of the table."""
+
+    key: Key
+    indexes: dict[str, Index]
+    items: dict[Key, Item] = dataclasses.field(default_factory=dict)
+
+    def key_of(self, item: Item) -> Key:
+        return tuple(next(iter(item[name].values())) for name in self.key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    key: Key
+    is_global: bool
+    keys_only: bool
+
+
+def empty_table(model: Any) -> Table:
+    """The table that a model describes."""
+    schema = model._get_schema()
+    indexes = {
+        facts['index_name']: Index(_key(facts), kind == 'global', facts['projection']['ProjectionType'] == 'KEYS_ONLY')
+        for kind in ('local', 'global')
+        for facts in schema[f'{kind}_secondary_indexes']
+    }
+    return Table(_key(schema), indexes)
+
+
+def _key(schema: Any) -> Key:
+    return tuple(part['AttributeName'] for part in sorted(schema['key_schema'], key=lambda part: part['KeyType']))
 
 
 class SmallDynamoDB:
-    """``tables``: table name -> key -> item."""
+    """``tables``: by their names."""
 
-    def __init__(self, tables: dict[str, dict[Key, Item]]) -> None:
-        self.tables = {name: copy.copy(items) for name, items in tables.items()}
+    def __init__(self, tables: dict[str, Table]) -> None:
+        self.tables = tables
+        self._one_at_a_time = threading.Lock()
+
+    def copy(self) -> SmallDynamoDB:
+        return SmallDynamoDB(
+            {name: Table(table.key, table.indexes, dict(table.items)) for name, table in self.tables.items()}
+        )
+
+    def put_back(self, other: SmallDynamoDB) -> None:
+        """Hold what another one holds."""
+        for name, table in other.tables.items():
+            self.tables[name].items = dict(table.items)
 
     def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        """One call as botocore's client makes it; raises ClientError."""
+        recorder.heard('dynamodb', operation, **request)
         name = re.sub(r'(?<!^)(?=[A-Z])', '_', operation).lower()
-        answer: dict[str, Any] = getattr(self, name)(request)
+        with self._one_at_a_time:
+            answer: dict[str, Any] = getattr(self, name)(request)
         return answer
 
     def get_item(self, request: dict[str, Any]) -> dict[str, Any]:
-        found = self.tables[request['TableName']].get(key_of(request['Key']))
-        return {'Item': found} if found else {}
+        table = self.tables[request['TableName']]
+        found = table.items.get(table.key_of(request['Key']))
+        return {'Item': projected(found, request)} if found else {}
+
+    def batch_get_item(self, request: dict[str, Any]) -> dict[str, Any]:
+        answers: dict[str, list[Item]] = {}
+        for name, wanted in request['RequestItems'].items():
+            table = self.tables[name]
+            found = (table.items.get(table.key_of(key)) for key in wanted['Keys'])
+            answers[name] = [projected(item, wanted) for item in found if item]
+        return {'Responses': answers, 'UnprocessedKeys': {}}
 
     def query(self, request: dict[str, Any]) -> dict[str, Any]:
-        found = [
-            item
-            for item in self.tables[request['TableName']].values()
-            if Expression(request['KeyConditionExpression'], request, item).either()
-        ]
-        return {'Items': found, 'Count': len(found), 'ScannedCount': len(found)}
+        condition = request['KeyConditionExpression']
+        return self._read(request, lambda item: Expression(condition, request, item).holds())
 
     def scan(self, request: dict[str, Any]) -> dict[str, Any]:
-        found = list(self.tables[request['TableName']].values())
-        return {'Items': found, 'Count': len(found), 'ScannedCount': len(found)}
+        assert 'Segment' not in request
+        return self._read(request, lambda item: True)
+
+    def _read(self, request: dict[str, Any], wanted: Callable[[Item], bool]) -> dict[str, Any]:
+        table = self.tables[request['TableName']]
+        index = table.indexes[request['IndexName']] if 'IndexName' in request else None
+        if index and index.is_global and request.get('ConsistentRead'):
+            raise refusal('ValidationException', 'Consistent reads are not supported on global secondary indexes')
+        order = tuple(dict.fromkeys((*(index.key if index else ()), *table.key)))
+        held = [item for item in table.items.values() if all(name in item for name in order) and wanted(item)]
+        held.sort(key=lambda item: place(item, order), reverse=not request.get('ScanIndexForward', True))
+        page, last = paged(held, order, request)
+        kept = [item for item in page if 'FilterExpression' not in request or passes(item, request)]
+        shown = [{name: item[name] for name in order} for item in kept] if index and index.keys_only else kept
+        answer = {'Items': [projected(item, request) for item in shown], 'Count': len(kept), 'ScannedCount': len(page)}
+        if request.get('Select') == 'COUNT':
+            del answer['Items']
+        return {**answer, 'LastEvaluatedKey': last} if last else answer
+
+    def put_item(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._write_one('Put', request)
 
     def update_item(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._write_one('Update', request)
+
+    def delete_item(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._write_one('Delete', request)
+
+    def _write_one(self, verb: str, request: dict[str, Any]) -> dict[str, Any]:
         if not self.holds(request):
-            raise ClientError({'Error': {'Code': 'ConditionalCheckFailedException', 'Message': 'lost'}}, 'UpdateItem')
-        self.apply('Update', request)
-        return {'Attributes': self.tables[request['TableName']][key_of(request['Key'])]}
+            raise refusal('ConditionalCheckFailedException', 'The conditional request failed', f'{verb}Item')
+        self.apply(verb, request)
+        after = self.item(request)
+        return {'Attributes': after} if after and request.get('ReturnValues') == 'ALL_NEW' else {}
 
     def transact_write_items(self, request: dict[str, Any]) -> dict[str, Any]:
         works = [next(iter(one.items())) for one in request['TransactItems']]
+        keys = [(work['TableName'], self.key(work)) for _, work in works]
+        if len(set(keys)) != len(keys) or len(keys) > 100:
+            raise refusal('ValidationException', 'Transaction request cannot include multiple operations on one item')
         codes = ['None' if self.holds(work) else 'ConditionalCheckFailed' for _, work in works]
         if set(codes) != {'None'}:
-            reasons = [{'Code': code} for code in codes]
-            error = {'Code': 'TransactionCanceledException', 'Message': f'cancelled [{", ".join(codes)}]'}
-            raise ClientError({'Error': error, 'CancellationReasons': reasons}, 'TransactWriteItems')
-        for verb, work in works:
-            self.apply(verb, work)
+            reasons = {'CancellationReasons': [{'Code': code} for code in codes]}
+            message = f'Transaction cancelled, please refer cancellation reasons for specific reasons {codes}'
+            raise refusal('TransactionCanceledException', message, 'TransactWriteItems', **reasons)
+        before = self.copy()
+        try:
+            for verb, work in works:
+                self.apply(verb, work)
+        except ClientError:
+            self.put_back(before)
+            raise
         return {}
+
+    def key(self, work: dict[str, Any]) -> Key:
+        return self.tables[work['TableName']].key_of(work.get('Key') or work['Item'])
+
+    def item(self, work: dict[str, Any]) -> Item:
+        return self.tables[work['TableName']].items.get(self.key(work), {})
 
     def holds(self, work: dict[str, Any]) -> bool:
         condition = work.get('ConditionExpression')
-        item = self.tables[work['TableName']].get(key_of(work.get('Key') or work['Item']), {})
-        return condition is None or Expression(condition, work, item).either()
+        return condition is None or Expression(condition, work, self.item(work)).holds()
 
     def apply(self, verb: str, work: dict[str, Any]) -> None:
-        table, key = self.tables[work['TableName']], key_of(work.get('Key') or work['Item'])
+        items, key = self.tables[work['TableName']].items, self.key(work)
         if verb == 'Update':
-            table[key] = Expression(work['UpdateExpression'], work, table.get(key, dict(work['Key']))).update()
+            items[key] = Expression(work['UpdateExpression'], work, items.get(key, work['Key'])).update()
         elif verb == 'Put':
-            table[key] = work['Item']
+            items[key] = work['Item']
         elif verb == 'Delete':
-            table.pop(key, None)
+            items.pop(key, None)
+        else:
+            assert verb == 'ConditionCheck', verb
 
 
-def key_of(item: Item) -> Key:
-    return item['project_id']['S'], item['id']['S']
+def passes(item: Item, request: dict[str, Any]) -> bool:
+    return Expression(request['FilterExpression'], request, item).holds()
+
+
+def place(item: Item, order: Key) -> tuple[Any, ...]:
+    return tuple(plain(item[name]) for name in order)
+
+
+def paged(held: list[Item], order: Key, request: dict[str, Any]) -> tuple[list[Item], Item | None]:
+    """What comes after ExclusiveStartKey, at most Limit, and where the next page starts."""
+    if 'ExclusiveStartKey' in request:
+        start, backwards = place(request['ExclusiveStartKey'], order), not request.get('ScanIndexForward', True)
+        held = [item for item in held if (place(item, order) < start if backwards else place(item, order) > start)]
+    page = held[: request['Limit']] if 'Limit' in request else held
+    more = 'Limit' in request and len(page) == request['Limit']
+    return page, {name: page[-1][name] for name in order} if more and page else None
+
+
+def projected(item: Item, request: dict[str, Any]) -> Item:
+    if 'ProjectionExpression' not in request:
+        return item
+    names = request.get('ExpressionAttributeNames', {})
+    wanted = [names.get(name.strip(), name.strip()) for name in request['ProjectionExpression'].split(',')]
+    return {name: item[name] for name in wanted if name in item}
+
+
+def empty(models: Iterable[Any]) -> SmallDynamoDB:
+    """The models' tables, with nothing in them."""
+    return SmallDynamoDB({model.Meta.table_name: empty_table(model) for model in models})
+
+
+@contextlib.contextmanager
+def serving(store: SmallDynamoDB) -> Iterator[SmallDynamoDB]:
+    """Answer all that this process asks DynamoDB."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection().client, '_make_api_call', store.call)
+        yield store

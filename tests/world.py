@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local import recorder, workers
+from tests import moto_speed
 from tests.fake_driver import Backend, FakeBackends
 from tests.machine import Execution
 
@@ -171,6 +172,7 @@ def tables() -> Iterator[None]:
 
     from chalicelib.models import TABLES
 
+    moto_speed.install()
     with mock_aws():
         for table in TABLES:
             if not table.exists():

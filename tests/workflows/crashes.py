@@ -17,9 +17,10 @@ import pytest
 from pynamodb.connection import Connection
 
 from chalicelib.models import TABLES, Backup, Group, GroupSnapshot, Pool, Snapshot, Volume
-from tests import invariants
+from chalicelib.models.connection import connection
+from tests import invariants, small_dynamodb
 from tests.machine import TaskFailed
-from tests.world import Killed, World, clear, forget, stored_items
+from tests.world import Killed, World, forget
 
 #: Rounds of delivery and reconciliation within which everything must be at rest.
 ROUNDS = 8
@@ -59,13 +60,14 @@ class Stage:
 
     def __init__(self, scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
         self.scenario, self.monkeypatch = scenario, monkeypatch
-        clear()
+        self.store = small_dynamodb.empty(TABLES)
+        monkeypatch.setattr(connection().client, '_make_api_call', self.store.call)
         self.world = World()
         self.world.install(monkeypatch)
         self.world.report()
         self.prepared = scenario.prepare(self.world)
         self.world.settle()
-        self.tables = {table: copy.deepcopy(stored_items(table)) for table in TABLES}
+        self.tables = self.store.copy()
         self.backends = copy.deepcopy({host: vars(backend) for host, backend in self._stores()})
 
     def _stores(self) -> Iterator[tuple[str, Any]]:
@@ -76,9 +78,7 @@ class Stage:
     def world_again(self) -> World:
         """The starting point, in a new process."""
         forget()
-        for table, items in self.tables.items():
-            stored_items(table).clear()
-            stored_items(table).update(copy.deepcopy(items))
+        self.store.put_back(self.tables)
         world = World()
         for host, facts in copy.deepcopy(self.backends).items():
             vars(world.backends[host]).update({**facts, 'around': world.backends[host].around})

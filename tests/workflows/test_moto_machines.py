@@ -19,7 +19,9 @@ from chalicelib.operations import snapshots, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import FOLDER, definition
-from tests.world import World
+from tests.world import World, tables
+
+__all__ = ['tables']  # of moto, like the machines
 
 REAL = {name: getattr(aws, name) for name in ('start_workflow', 'execution_status')}
 ACCOUNT = 'arn:aws:{service}:us-east-1:123456789012:{kind}:test-'

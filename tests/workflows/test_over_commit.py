@@ -18,9 +18,9 @@ from chalicelib import errors
 from chalicelib.models import TABLES, Message, Pool, Volume
 from chalicelib.models.connection import connection
 from chalicelib.operations import pools
-from tests import invariants
+from tests import invariants, small_dynamodb
 from tests.factories import context, create_volume
-from tests.small_dynamodb import SmallDynamoDB, key_of
+from tests.small_dynamodb import SmallDynamoDB
 from tests.world import World
 
 CREATES = 12
@@ -110,9 +110,10 @@ def payloads(world: World) -> list[dict[str, Any]]:
 
 def stored() -> SmallDynamoDB:
     """All that is in the tables."""
-    names = [table.Meta.table_name for table in TABLES]
-    items = {name: connection().scan(name)['Items'] for name in names}
-    return SmallDynamoDB({name: {key_of(item): item for item in found} for name, found in items.items()})
+    store = small_dynamodb.empty(TABLES)
+    for name, table in store.tables.items():
+        table.items = {table.key_of(item): item for item in connection().scan(name)['Items']}
+    return store
 
 
 def scheduling(world: World, payload: dict[str, Any], refused: list[str]) -> Callable[[], None]:
@@ -127,8 +128,8 @@ def scheduling(world: World, payload: dict[str, Any], refused: list[str]) -> Cal
 
 def resized(store: SmallDynamoDB, chance: random.Random, count: int) -> None:
     """Give the volumes sizes that fit together about as often as not: there are pools of 20 and 100 GiB."""
-    volumes = store.tables[Volume.Meta.table_name]
-    for key, volume in volumes.items():
+    volumes = store.tables[Volume.Meta.table_name].items
+    for key, volume in list(volumes.items()):
         volumes[key] = {**volume, 'size': {'N': str(chance.choice((1, 5, 10, 20, 25, 50, 240 // count)))}}
 
 
@@ -140,7 +141,7 @@ def test_creates_in_any_order(
     outcomes = set()
     for turn in range(ROUNDS):
         chance = random.Random(f'{seed}/{turn}')
-        store, refused = SmallDynamoDB(before.tables), []
+        store, refused = before.copy(), []
         count = chance.randint(2, CREATES)
         asked = chance.sample(payloads, count)
         resized(store, chance, count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -225,26 +224,12 @@ def reset_during(stage: Stage, at: int, monkeypatch: pytest.MonkeyPatch) -> int:
     return len(seen)
 
 
-@pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto's read-modify-writes are not atomic between threads; DynamoDB's are."""
-    from moto.core.botocore_stubber import BotocoreStubber
-
-    lock, process = threading.RLock(), BotocoreStubber.process_request
-
-    def locked(stubber: Any, request: Any) -> Any:
-        with lock:
-            return process(stubber, request)
-
-    monkeypatch.setattr(BotocoreStubber, 'process_request', locked)
-
-
 def in_parallel(count: int, work: Callable[[int], object]) -> list[object]:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         return list(pool.map(work, range(count)))
 
 
-def test_parallel_requests_at_the_limit_of_the_quota(world: World, threads: None) -> None:
+def test_parallel_requests_at_the_limit_of_the_quota(world: World) -> None:
     quotas.update('project', {'volumes': 7})
 
     def ask(_: int) -> int:
@@ -261,7 +246,7 @@ def test_parallel_requests_at_the_limit_of_the_quota(world: World, threads: None
     invariants.check(world)
 
 
-def test_parallel_schedulers_never_over_commit(world: World, threads: None) -> None:
+def test_parallel_schedulers_never_over_commit(world: World) -> None:
     """Pools of 20 and 100 GiB hold ten and two volumes of 10 GiB: the other four find no room."""
     for number in range(16):
         create_volume(context(project_id=f'p{number}'), 10)
@@ -273,7 +258,7 @@ def test_parallel_schedulers_never_over_commit(world: World, threads: None) -> N
     invariants.check(world)
 
 
-def test_reports_and_claims_at_once(world: World, threads: None) -> None:
+def test_reports_and_claims_at_once(world: World) -> None:
     """Reports that were asked for before claims were made, and arrive after them, give nothing away."""
     for number in range(8):
         create_volume(context(project_id=f'p{number}'), 5)

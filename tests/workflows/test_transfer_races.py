@@ -13,7 +13,7 @@ from chalicelib.operations import snapshots, transfers, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.workflows.crashes import Scenario, Stage
-from tests.workflows.test_races import in_parallel, intruding, outcome, threads  # noqa: F401 - a fixture
+from tests.workflows.test_races import in_parallel, intruding, outcome
 from tests.world import World
 
 Offered = tuple[Volume, Snapshot, Transfer, str]
@@ -68,7 +68,7 @@ def test_any_two_in_every_interleaving(first: str, second: str, tables: None, mo
         at += 1
 
 
-def test_many_accept_at_once(world: World, threads: None) -> None:  # noqa: F811 - the fixture
+def test_many_accept_at_once(world: World) -> None:
     volume, snapshot, transfer, key = prepare(world)
     codes: list[int] = []
 
