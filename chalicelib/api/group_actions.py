@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.groups import SINCE, groups
 from chalicelib.api.request import Request
@@ -11,6 +12,7 @@ from chalicelib.api.schemas import groups as schemas
 from chalicelib.api.views import groups as views
 from chalicelib.operations import group_creation, group_replication
 from chalicelib.operations import groups as operations
+from chalicelib.rules.policies import allowed
 
 REPLICATION = '3.38'
 
@@ -18,12 +20,15 @@ REPLICATION = '3.38'
 @groups.post(
     '/action',
     action='create-from-src',
-    policy='group:create',
+    policy='group:get',
     schema=schemas.CREATE_FROM_SRC,
     status=202,
     since='3.14',
 )
 def create_from_src(request: Request) -> dict[str, Any]:
+    """Cinder reads the source first, and tells who may read it but not create a bad request (400, not 403)."""
+    if not allowed(request.context, 'group:create'):
+        raise errors.InvalidInput(reason=errors.PolicyNotAuthorized(action='group:create').message)
     body = request.body
     created = group_creation.create_from_src(
         request.context,

@@ -295,6 +295,7 @@ def shown_name(resource: str) -> str:
 
 def _stored_names(changes: Mapping[str, int]) -> dict[str, int]:
     """Return changes under the names that are stored; raises InvalidInput for names of nothing."""
+    volume_types.ensure_default()
     per_type = {
         f'{prefix}_{name}': f'{prefix}_{id}' for id, name in volume_types.names().items() for prefix in rules.PER_TYPE
     }

@@ -90,8 +90,14 @@ def set_frozen(context: Context, host: str, frozen: bool) -> None:
     """
     actions = [Service.frozen.set(frozen), Service.disabled.set(frozen), *base.touched(Service)]
     actions.append(Service.disabled_reason.set('frozen') if frozen else Service.disabled_reason.remove())
+    # The report that makes a service's record says nothing of freezing: it is not frozen then.
+    thawed = (Service.frozen == False) | Service.frozen.does_not_exist()  # noqa: E712 - a condition
     try:
-        base.update(Service(base.GLOBAL, f'{VOLUME_BINARY}:{host}'), actions, Service.frozen == (not frozen))
+        base.update(
+            Service(base.GLOBAL, f'{VOLUME_BINARY}:{host}'),
+            actions,
+            thawed if frozen else Service.frozen == True,  # noqa: E712
+        )
     except errors.NotFound:
         raise _unknown_backend(host) from None
     except errors.StateChanged:

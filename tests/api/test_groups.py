@@ -197,6 +197,13 @@ def test_all_tenants_and_other_projects(member: Caller, door: Any, stranger: Cal
     assert boss.delete(f'/group_types/{kind.id}', at='3.71').status == 202
 
 
+def test_who_may_read_a_group_but_not_copy_it_made_a_bad_request(reader: Caller, nobody: Caller, make: Any) -> None:
+    body = {'create-from-src': {'source_group_id': make.group(volumes=1).id}}
+    refused = reader.post('/groups/action', body, at='3.14').fault
+    assert refused == ('badRequest', 400, "Invalid input received: Policy doesn't allow group:create to be performed.")
+    assert nobody.post('/groups/action', body, at='3.14').status == 403
+
+
 def test_copy_of_a_group(member: Caller, make: Any) -> None:
     group = make.group(volumes=1)
     made = member.post('/groups/action', {'create-from-src': {'source_group_id': group.id}}, at='3.14')

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.models import Service, base
 from tests.api.front_door import Answer, Caller
 
 FROZEN = 'Invalid input received: Modification operations are not allowed on frozen storage backends.'
@@ -22,11 +23,16 @@ def host(make: Any) -> str:
     return host
 
 
+def service_of(host: str) -> Service:
+    return Service.get(base.GLOBAL, f'cinder-volume:{host}')
+
+
 def do(admin: Caller, verb: str, at: str = '3.71', **body: Any) -> Answer:
     return admin.put(f'/os-services/{verb}', body, at=at)
 
 
 def test_a_frozen_backend_changes_nothing_until_it_thaws(admin: Caller, member: Caller, make: Any, host: str) -> None:
+    service_of(host).update(actions=[Service.frozen.remove()])  # as a backend's first report leaves it
     volume = make.volume(host=f'{host}#pool')
     snapshot = make.snapshot(make.volume(host=f'{host}#pool'))
     frozen = do(admin, 'freeze', host=host)

@@ -11,7 +11,7 @@ import traceback
 import pytest
 
 from tests.api.front_door import FrontDoor, Worker
-from tests.api.memory import cloud_in_memory
+from tests.api.memory import cloud_in_memory, empty
 from tests.conformance import entries, responses, roles, statuses, vectors
 from tests.conformance.facts import Check
 from tests.conformance.images import AnyImages
@@ -44,6 +44,7 @@ def _passes(check: Check) -> bool:
         complaint = wrong()
     except Exception:
         complaint = traceback.format_exc(limit=-3)
+    empty()
     if complaint is not None:
         print(f'FAILED {name}: {complaint}')
     return complaint is None

@@ -12,6 +12,9 @@ from tests.conformance.world import World, send
 #: What refuses an accidental entry.
 REFUSALS = (400, 404)
 
+#: Where Cinder asks another rule first, and makes a bad request of what its own refuses.
+ASKED_FIRST = {'POST /groups/action create-from-src': 'group:get'}
+
 
 def checks(door: FrontDoor) -> Checks:
     for id, entry in entries().items():
@@ -57,6 +60,7 @@ def _wrong(entry: Entry) -> str | None:
     if ours.status not in entry['success_codes']:
         return f'answers {ours.status}, not {entry["success_codes"]}'
     rules = {policy['name'] for policy in entry['policies']} or {'any_authenticated'}
+    rules |= {ASKED_FIRST[entry['id']]} if entry['id'] in ASKED_FIRST else set()
     if ours.policy not in rules and not (ours.policy == 'any_authenticated' and entry['group'] == 'limits'):
         return f'policy {ours.policy}, not {sorted(rules)}'
     return None if ours.policy in POLICIES else f'unknown policy {ours.policy}'

@@ -9,6 +9,10 @@ from tests.conformance.entries import REFUSALS, route
 from tests.conformance.facts import Checks, Entry, accidental, entries
 from tests.conformance.world import ROLES, World, send
 
+#: Where what the facts found cannot be: they failed over a backend that replicates, and no driver here does. Cinder's
+#: answer for one that does not is this.
+WITHOUT_REPLICATION = {('PUT /os-services/failover_host', 'admin'): 400}
+
 
 def checks(door: FrontDoor) -> Checks:
     for id, entry in entries().items():
@@ -19,7 +23,7 @@ def checks(door: FrontDoor) -> Checks:
 def _wrong(door: FrontDoor, entry: Entry, role: str) -> str | None:
     if entry['id'] != 'GET /' and route(entry) is None and not accidental(entry):
         return 'no route'
-    expected = entry['observed_status_by_role'][role]
+    expected = WITHOUT_REPLICATION.get((entry['id'], role), entry['observed_status_by_role'][role])
     answer = send(World(door), entry, role, '3.71')
     refused = answer.status in REFUSALS and (accidental(entry) or expected >= 500)
     return None if answer.status == expected or refused else f'{answer.status}, not {expected}: {answer.text[:300]}'

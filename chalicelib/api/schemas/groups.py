@@ -77,9 +77,13 @@ OLD_UPDATE = p.only(
 
 OLD_DELETE = p.only('consistencygroup', p.members({'force': p.BOOLEAN}, strict=False))
 
+#: python-cinderclient sends both, one of them null.
 OLD_CREATE_FROM_SRC = p.only(
     'consistencygroup-from-src',
-    p.members({**_TEXTS, 'cgsnapshot_id': {'type': 'string'}, 'source_cgid': {'type': 'string'}}, strict=False),
+    p.members(
+        {**_TEXTS, 'cgsnapshot_id': {'type': ['string', 'null']}, 'source_cgid': {'type': ['string', 'null']}},
+        strict=False,
+    ),
 )
 
 OLD_CREATE_SNAPSHOT = p.only(
