@@ -9,7 +9,6 @@ from chalicelib.api.request import Request
 from chalicelib.api.schemas import volumes as schemas
 from chalicelib.api.views import volume_images as views
 from chalicelib.api.volumes import volumes
-from chalicelib.operations import images as operations
 from chalicelib.rules.policies import authorize
 
 ACTION = 'volume_extension:volume_actions'
@@ -21,6 +20,8 @@ ACTION = 'volume_extension:volume_actions'
 )
 def upload_image(request: Request, id: str) -> dict[str, Any]:
     """Copy the volume to a new image. ``force`` is taken, and an attached volume refused, as Cinder does by default."""
+    from chalicelib.operations import images as operations  # and with it Glance's port, which few requests need
+
     body = request.body
     visibility = body.get('visibility', 'private')
     if visibility == 'public':
@@ -40,6 +41,8 @@ def upload_image(request: Request, id: str) -> dict[str, Any]:
 
 @volumes.action('os-reimage', policy='volume:reimage', schema=schemas.REIMAGE, since='3.68')
 def reimage(request: Request, id: str) -> None:
+    from chalicelib.operations import images as operations
+
     reserved = p.is_yes(request.body.get('reimage_reserved', False))
     if reserved:
         authorize(request.context, 'volume:reimage_reserved')

@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.context import Context, implied_roles
 from chalicelib.models import Backup, BackupSchedule, base
 from chalicelib.operations import backups, common, volumes
-from chalicelib.rules import cron, retention
+from chalicelib.rules import retention
 
 #: The form of every stored moment.
 _FORMAT = '%Y-%m-%dT%H:%M:%S.%f'
@@ -172,4 +172,6 @@ def _utc_now() -> datetime.datetime:
 
 
 def _next(expression: str, moment: datetime.datetime) -> str:
+    from chalicelib.rules import cron  # compiles what few requests ask for
+
     return cron.parse(expression).after(moment).strftime(_FORMAT)

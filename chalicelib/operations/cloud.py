@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import TYPE_CHECKING
 
 from chalicelib import aws, errors
-from chalicelib.clients.barbican import Secrets
-from chalicelib.clients.glance import Images
-from chalicelib.clients.http import Tokens
-from chalicelib.clients.nova import Compute
 from chalicelib.config import settings
 from chalicelib.context import caller_token
+
+if TYPE_CHECKING:  # each port is imported where it is made: most processes of the API use none
+    from chalicelib.clients.barbican import Secrets
+    from chalicelib.clients.glance import Images
+    from chalicelib.clients.http import Tokens
+    from chalicelib.clients.nova import Compute
 
 
 def images() -> Images:
@@ -28,6 +31,8 @@ def images() -> Images:
 
 @functools.lru_cache(maxsize=1)
 def _images(url: str, tokens: Tokens) -> Images:
+    from chalicelib.clients.glance import Images
+
     return Images(url, tokens)
 
 
@@ -39,6 +44,8 @@ def compute() -> Compute | None:
 
 @functools.lru_cache(maxsize=1)
 def _compute(url: str, tokens: Tokens) -> Compute:
+    from chalicelib.clients.nova import Compute
+
     return Compute(url, tokens)
 
 
@@ -57,6 +64,8 @@ class _CallerToken:
 @functools.cache
 def secrets_of_caller() -> Secrets:
     """Return Barbican, as the caller of the request that is being served sees it."""
+    from chalicelib.clients.barbican import Secrets
+
     return Secrets(settings().barbican_url, _CallerToken())
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import time
 import uuid
 from collections.abc import Iterable, Sequence
 
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Group, GroupSnapshot, GroupType, Snapshot, Volume, VolumeType, base
+from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.operations import (
     common,
     group_snapshots,
     group_types,
     groups,
     keys,
-    pools,
     quotas,
     services,
     volume_creation,
@@ -28,9 +26,6 @@ from chalicelib.operations.group_members import MAX_VOLUMES, volumes_of
 from chalicelib.rules import group_specs as specs
 from chalicelib.rules import quotas as quota_rules
 from chalicelib.rules import states
-from chalicelib.scheduler import filter_scheduler
-from chalicelib.scheduler.hosts import extract_host
-from chalicelib.scheduler.request_spec import RequestSpec
 
 #: The group whose facts are taken over, what is copied, and its parts.
 Sources = tuple[Group, Group | GroupSnapshot, Sequence[Volume | Snapshot]]
@@ -64,7 +59,9 @@ def create(
     row = states.GROUP['create']
     group = _record(context, row, name, description, kind.id, [one.id for one in types])
     group.availability_zone, group.operation = zone, common.operation('create', row)
-    group.host = choose_backend(group)[0]
+    from chalicelib.operations import group_placement  # and with it the scheduler, which no other request needs
+
+    group.host = group_placement.choose_backend(group)[0]
     quotas.commit(context.project_id, {'groups': 1}, lambda transaction: _put(transaction, group))
     common.send(context, 'create', group)
     return group
@@ -97,31 +94,6 @@ def _record(
 
 def _put(transaction: base.Transaction, group: Group) -> None:
     transaction.put(group, Group.id.does_not_exist(), lambda: base.state_changed(group))
-
-
-def choose_backend(group: Group, *, fresh: bool = False) -> tuple[str | None, str]:
-    """Return the backend where all of the group's types find a pool, and why there is none if there is none."""
-    group_type = group_types.by_id(group.group_type_id)
-    decision = filter_scheduler.schedule_group(
-        _spec(group, None, group_type),
-        [_spec(group, volume_types.by_id(id), None) for id in group.volume_type_ids],
-        pools.states(fresh=fresh),
-        pools.config(),
-        now=time.time(),
-    )
-    return (extract_host(decision.winner), '') if decision.winner else (None, decision.summary())
-
-
-def _spec(group: Group, kind: VolumeType | None, group_type: GroupType | None) -> RequestSpec:
-    """What is asked of the scheduler for the group itself, or for any volume of one of its types."""
-    return RequestSpec(
-        size=0,
-        availability_zone=group.availability_zone,
-        extra_specs=kind.extra_specs if kind else {},
-        group_specs=group_type.group_specs if group_type else None,
-        volume_properties={'size': 0, 'project_id': group.project_id, 'user_id': group.user_id},
-        operation='create_group',
-    )
 
 
 def create_from_src(

@@ -6,9 +6,8 @@ here a user message says why.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib import errors
 from chalicelib.context import Context
@@ -18,8 +17,7 @@ from chalicelib.rules import group_specs
 from chalicelib.rules.messages import Action, Detail
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What a group must be like, and how its replication_status says that nobody could do it."""
 
     statuses: frozenset[str]

@@ -9,13 +9,12 @@ same bytes, so that whoever deletes one volume does not lock the other.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hmac
 import logging
 import secrets
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib import aws, errors
 from chalicelib.context import Context
@@ -31,8 +30,7 @@ CIPHER, KEY_SIZE = 'aes-xts-plain64', 256
 MODE = 'cbc'
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class NewKey:
+class NewKey(NamedTuple):
     """A key that a record is about to refer to. ``record`` is to be written with it; None: it lies in Barbican."""
 
     id: str

@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib import errors
-from chalicelib.clients.glance import Image
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Group, Snapshot, Volume, VolumeType, base
@@ -20,7 +19,6 @@ from chalicelib.operations import (
     common,
     group_members,
     holds,
-    images,
     keys,
     quotas,
     services,
@@ -28,6 +26,9 @@ from chalicelib.operations import (
     volume_types,
 )
 from chalicelib.rules import extra_specs, states
+
+if TYPE_CHECKING:
+    from chalicelib.clients.glance import Image
 
 #: Told the new record and the transaction that writes it.
 Also = Callable[[Volume, base.Transaction], None]
@@ -123,7 +124,7 @@ def prepare(
         context, snapshot_id=snapshot_id, source_volid=source_volid, backup_id=backup_id, image_id=image_id
     )
     gigabytes = _size(size, source)
-    image = images.usable(context, image_id, gigabytes) if image_id else None
+    image = _usable(context, image_id, gigabytes) if image_id else None
     kind = _type(context, volume_type or _type_of(image), source)
     group = group_members.joinable(context, group_id) if group_id is not None else None
     if group is not None:
@@ -224,6 +225,13 @@ def _key(context: Context, volume: Volume, source: Source | None) -> keys.NewKey
         key = keys.clone(context, source.record.project_id, locked, to=volume.project_id)
     volume.encryption_key_id = key.id
     return key
+
+
+def _usable(context: Context, image_id: str, size: int) -> Image:
+    """The image, when a volume of ``size`` GiB may be made from it."""
+    from chalicelib.operations import images  # and with it Glance's port, which no other request needs
+
+    return images.usable(context, image_id, size)
 
 
 def _type_of(image: Image | None) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chalicelib import errors
 from chalicelib.models import Group, base
-from chalicelib.operations import group_creation, groups
+from chalicelib.operations import group_placement, groups
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
@@ -19,7 +19,7 @@ def create_group(payload: Payload) -> None:
     group = owned(Group, payload)
     host, reason = group.host, ''
     if host is None:
-        host, reason = group_creation.choose_backend(group, fresh=True)
+        host, reason = group_placement.choose_backend(group, fresh=True)
     if host is None:
         raise errors.NoValidBackend(reason=reason)
     actions = [Group.host.set(host), *base.end_actions(group, states.GROUP['create'].done)]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib.api.request import Request
 from chalicelib.api.view import View, attribute, field
 from chalicelib.api.views.volume_types import visible
-from chalicelib.clients.glance import Image
 from chalicelib.models import Volume
 from chalicelib.operations import volume_types
 
+if TYPE_CHECKING:
+    from chalicelib.clients.glance import Image
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Uploaded:
+
+class Uploaded(NamedTuple):
     """A volume and the image that is made of it."""
 
     volume: Volume
