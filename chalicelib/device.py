@@ -6,12 +6,16 @@ Offsets and lengths are bytes, and multiples of ``block_size`` unless said other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol
 
 #: What ``read_many`` yields and ``write_many`` takes: (offset in bytes, data).
 Extent = tuple[int, memoryview]
+
+#: Asked (offset, length), tells what of that range may differ from an older copy of the device: (offset, length),
+#: ascending; None when that is not known. What lies beyond the older copy's end counts as different.
+Changes = Callable[[int, int], Iterable[tuple[int, int]] | None]
 
 
 class BlockDevice(Protocol):

@@ -229,6 +229,7 @@ SUPPORT = {
     'path_accounts': 'an account and sessions for each path (else: one path per host and volume)',
     'read_only_paths': 'a read-only attachment cannot be written to (else: the host keeps to it)',
     'zeroed_volumes': 'new volumes surely read as zeroes',
+    'changed_blocks': 'incremental backups read only what has changed',
 }
 
 _MARK = '<!-- support -->\n{text}<!-- /support -->'

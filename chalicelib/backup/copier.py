@@ -16,7 +16,7 @@ from chalicelib.backup.listing import Counts, Listing, ShardRef, encode_entry
 from chalicelib.backup.manifests import Backup, load_shard
 from chalicelib.backup.packs import PackWriter
 from chalicelib.backup.repository import Repository, exists
-from chalicelib.device import BlockDevice
+from chalicelib.device import BlockDevice, Changes
 from chalicelib.errors import BackupCanceled, BackupError, ObjectExists, ObjectMissing
 
 
@@ -39,6 +39,7 @@ def backup_shard(
     backup: Backup,
     index: int,
     *,
+    changes: Changes | None = None,
     deadline: Deadline = lambda: math.inf,
     cursor: Cursor | None = None,
     progress: Progress = silent,
@@ -46,7 +47,8 @@ def backup_shard(
 ) -> ShardResult:
     """Store what changed in shard ``index``, then its manifest: the first to do so wins, a later one finds it done.
 
-    Reads what ``device.allocated`` tells and nothing else. When ``deadline`` falls below ``limits.reserve`` the
+    Reads what ``device.allocated`` tells and nothing else; of that only what ``changes`` since the parent tell, if
+    given: all other blocks are the parent's. When ``deadline`` falls below ``limits.reserve`` the
     progress is stored and a cursor returned; every call gets at least one block further. Raises BackupCanceled once
     the backup is deleted, IntegrityError when the parent's manifest is damaged, and what device and repository raise.
     """
@@ -56,8 +58,9 @@ def backup_shard(
     _check(device, repository, backup)
     limits = limits or Limits()
     job = _Job(repository, backup, backup.geometry.shard(backup.size, index), cursor)
+    wanted = job.keep_unchanged(changes)
     with Pool(limits.uploads) as pool:
-        reader = _Reader(device, job.geometry, job.shard, job.start, deadline, limits.reserve)
+        reader = _Reader(device, job.geometry, job.shard, job.start, wanted, deadline, limits.reserve)
         job.run(reader, job.writer(pool, limits), progress)
     return job.publish() if reader.stop == job.blocks else job.suspend(reader.stop)
 
@@ -112,6 +115,18 @@ class _Job:
         """Blocks of these identities need not be stored again."""
         for block, entry in listing.stored(0, listing.blocks):
             self._known.setdefault(entry.identity, listing.raw(block))
+
+    def keep_unchanged(self, changes: Changes | None) -> frozenset[int] | None:
+        """List what has not changed since the parent as there; return the blocks that may have, None: all."""
+        extents = changes(self.shard.offset, self.shard.length) if changes and self._parent else None
+        if extents is None or self._parent is None:
+            return None
+        before = self._parent.listing
+        changed = self.geometry.touched(self.shard, extents) | frozenset(range(before.blocks, self.blocks))
+        for block in range(self.start, self.blocks):
+            if block not in changed:
+                self._listing.set(block, before.raw(block))
+        return changed
 
     def writer(self, pool: Pool, limits: Limits) -> PackWriter:
         prefix = layout.pack_prefix(self._backup.lineage, self.shard.index, self._backup.backup_id)
@@ -175,7 +190,7 @@ class _Job:
 
 
 class _Reader:
-    """Yields (block, data) of what may hold data, until all is read or the time is short.
+    """Yields (block, data) of what may hold data and is wanted (None: all), until all is read or the time is short.
 
     The end comes through the ranges that the device is asked for: those under way are still read and copied.
     """
@@ -186,6 +201,7 @@ class _Reader:
         geometry: Geometry,
         shard: Shard,
         start: int,
+        wanted: frozenset[int] | None,
         deadline: Deadline,
         reserve: float,
     ) -> None:
@@ -193,6 +209,7 @@ class _Reader:
         self._geometry = geometry
         self._shard = shard
         self._start = start
+        self._wanted = wanted
         self._deadline = deadline
         self._reserve = reserve
         #: The first block that is not copied, once all is yielded.
@@ -212,6 +229,12 @@ class _Reader:
             yield self._geometry.extent(self._shard, block)
 
     def _blocks(self) -> Iterator[int]:
+        """With nothing wanted the device need not even tell what is allocated."""
+        if self._wanted is None:
+            return self._allocated()
+        return (block for block in self._allocated() if block in self._wanted) if self._wanted else iter(())
+
+    def _allocated(self) -> Iterator[int]:
         """Blocks of the shard that the device's allocated extents touch, each once."""
         size, base, count = self._geometry.block_size, self._shard.offset, self.stop
         following = self._start

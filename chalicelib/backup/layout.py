@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import uuid
+from collections.abc import Iterable
 
 from chalicelib.errors import InvalidInput
 
@@ -70,6 +71,14 @@ class Geometry:
         """(offset in the volume, length) of a shard's block in bytes; a volume's last block may be short."""
         start = block * self.block_size
         return shard.offset + start, min(self.block_size, shard.length - start)
+
+    def touched(self, shard: Shard, extents: Iterable[tuple[int, int]]) -> frozenset[int]:
+        """The shard's blocks that extents of the volume, (offset, length) in bytes, touch."""
+        count, found = self.blocks(shard), set[int]()
+        for offset, length in extents:
+            first, last = offset - shard.offset, offset + length - shard.offset
+            found.update(range(max(0, first // self.block_size), min(count, -(-last // self.block_size))))
+        return frozenset(found)
 
 
 def plan(size: int, geometry: Geometry | None = None) -> list[Shard]:

@@ -24,7 +24,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from chalicelib.device import BlockDevice
+from chalicelib.device import BlockDevice, Changes
 from chalicelib.errors import NotSupported
 
 #: Fields of the record that a driver may set.
@@ -128,6 +128,8 @@ class Capabilities:
     consistent_group_snapshots: bool = False
     #: A new volume surely reads as zeroes.
     zeroed_volumes: bool = False
+    #: changes_since: a backup need not read again what has not changed since its parent.
+    changed_blocks: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -240,6 +242,22 @@ class Driver(abc.ABC):
     @abc.abstractmethod
     def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
         """Take away the path that ``open_snapshot`` made; a missing one is success."""
+
+    def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
+        """Tell what a snapshot has of the volume's data that an older snapshot of it has not, or has otherwise.
+
+        None when that cannot be known: the older one is gone, or was taken of data that were replaced since. To leave
+        one difference out would damage backups unseen. Only with ``capabilities.changed_blocks``.
+        """
+        return None
+
+    def retire_snapshot(self, snapshot: SnapshotRef) -> None:
+        """Done with what a backup was made of: delete it, or keep it for ``changes_since``; a missing one is success.
+
+        One that is kept is not in ``list_objects``. It goes with ``delete_snapshot``, with its volume, or when the next
+        one of that volume is kept.
+        """
+        self.delete_snapshot(snapshot)
 
     def open_restore(self, volume: VolumeRef, export_id: str) -> BlockDevice:
         """Open what is to become all of the volume's data, for writing by any number of workers.

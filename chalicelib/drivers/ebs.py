@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 
 from chalicelib import errors
 from chalicelib.config import settings
-from chalicelib.device import BlockDevice
-from chalicelib.drivers import ebs_paths, ebs_types
+from chalicelib.device import BlockDevice, Changes
+from chalicelib.drivers import ebs_changes, ebs_paths, ebs_types
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -61,6 +61,8 @@ class EbsDriver(Manager):
         'kms_key_id': Option(str),
         #: GiB that each pool may hold; without it a pool is infinite, as EC2's quotas are not asked for.
         'capacity_gb': Option(int),
+        #: Keep the last backup's snapshot of each volume, so that the next one reads what has changed, and no more.
+        'keep_backup_snapshots': Option(bool, default=False),
     }
 
     capabilities = Capabilities(
@@ -75,6 +77,7 @@ class EbsDriver(Manager):
         manage_snapshots=True,
         retype=True,
         zeroed_volumes=True,
+        changed_blocks=True,
     )
 
     def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
@@ -170,14 +173,13 @@ class EbsDriver(Manager):
         return {'Size': volume.size, **ebs_types.wanted(self.backend, volume, self.options).parameters()}
 
     def delete_volume(self, volume: VolumeRef) -> None:
-        """What bears the volume's name goes, and the snapshots of an operation on it that came to no end."""
+        """What bears the volume's name goes, and the snapshots that are kept for it or were left by an operation."""
         rows = self._volumes(self._objects.named(volume.name))
         ids = {row['VolumeId'] for row in rows} | ({volume.provider_id} if volume.provider_id else set())
         for id in sorted(ids):
             self._objects.remove_volume(id, volume)
-        if not volume.provider_id or any('cinder:origin' in tags(row) for row in rows):
-            for row in self._objects.snapshots({**self._objects.deployed(), 'tag:cinder:for': volume.name}):
-                self._objects.remove_snapshot(row['SnapshotId'], volume)
+        for row in self._objects.snapshots({**self._objects.deployed(), 'tag:cinder:for': volume.name}):
+            self._objects.remove_snapshot(row['SnapshotId'], volume)
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         """Works attached, too. Raises VolumeIsBusy while another modification runs, or after four in 24 hours."""
@@ -249,6 +251,15 @@ class EbsDriver(Manager):
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         self._objects.remove_snapshots(snapshot.name, snapshot)
+
+    def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
+        return ebs_changes.since(self._objects, snapshot, older)
+
+    def retire_snapshot(self, snapshot: SnapshotRef) -> None:
+        if self.options['keep_backup_snapshots']:
+            ebs_changes.keep(self._objects, snapshot)
+        else:
+            self.delete_snapshot(snapshot)
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         """A new volume of the snapshot takes the old one's place. Raises VolumeIsBusy while it is attached."""
@@ -382,7 +393,7 @@ class EbsDriver(Manager):
 
     def list_objects(self) -> list[str]:
         rows = [*self._volumes(self._objects.ours()), *self._objects.snapshots(self._objects.ours())]
-        names = {tags(row)['cinder:name'] for row in rows}
+        names = {tags(row)['cinder:name'] for row in rows if 'cinder:for' not in tags(row)}
         return sorted(name for name in names if name.startswith(('volume-', 'snapshot-')))
 
 

@@ -27,7 +27,7 @@ BLOCK, SECTOR = 512 * 1024, 512
 IN_FLIGHT = 32
 
 #: Entries of one page of a listing.
-_PAGE = 10_000
+PAGE = 10_000
 
 #: Seconds after which a snapshot that was started is known.
 _SETTLE = 15.0
@@ -39,8 +39,25 @@ def checksum(data: bytes | memoryview) -> str:
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 
-class _Missing(DeviceError):
+class Missing(DeviceError):
     """The snapshot is not there, or was made so lately that it is not told yet."""
+
+
+class Invalid(DeviceError):
+    """The API does not do this with this snapshot."""
+
+
+_KINDS = {'ResourceNotFoundException': Missing, 'ValidationException': Invalid}
+
+
+def direct(api: Api, device: str, operation: str, **parameters: Any) -> dict[str, Any]:
+    """A call of the EBS direct APIs, its errors as those of a device."""
+    try:
+        return api.direct(operation, **parameters)
+    except Refused as refused:
+        raise _KINDS.get(refused.code, DeviceError)(device=device, reason=str(refused)) from refused
+    except BackendUnavailable as error:
+        raise DeviceUnreachable(device=device, reason=error.message) from error
 
 
 class _Device:
@@ -55,14 +72,7 @@ class _Device:
         self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix='ebs')
 
     def _direct(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Errors as those of a device."""
-        try:
-            return self._api.direct(operation, **parameters)
-        except Refused as refused:
-            kind = _Missing if refused.code == 'ResourceNotFoundException' else DeviceError
-            raise kind(device=self._snapshot_id, reason=str(refused)) from refused
-        except BackendUnavailable as error:
-            raise DeviceUnreachable(device=self._snapshot_id, reason=error.message) from error
+        return direct(self._api, self._snapshot_id, operation, **parameters)
 
     def _check(self, offset: int, length: int) -> None:
         if (
@@ -141,7 +151,7 @@ class SnapshotDevice(_Device):
         if not self._from <= first <= self._until:
             self._tokens.clear()
             self._from = self._until = first
-        if len(self._tokens) > 2 * _PAGE:  # what lies behind is not read again
+        if len(self._tokens) > 2 * PAGE:  # what lies behind is not read again
             self._tokens = {index: token for index, token in self._tokens.items() if index >= first}
             self._from = first
         while self._until < last:
@@ -151,7 +161,7 @@ class SnapshotDevice(_Device):
         """Learn one page's tokens; return the first block that it does not tell of. A page may be empty."""
         place: dict[str, Any] = {'StartingBlockIndex': self._until}
         while True:
-            page = self._direct('ListSnapshotBlocks', SnapshotId=self._snapshot_id, MaxResults=_PAGE, **place)
+            page = self._direct('ListSnapshotBlocks', SnapshotId=self._snapshot_id, MaxResults=PAGE, **place)
             self._tokens |= {one['BlockIndex']: one['BlockToken'] for one in page['Blocks']}
             if not page.get('NextToken'):
                 return -(-self.size // BLOCK)
@@ -163,10 +173,10 @@ class SnapshotDevice(_Device):
         """What was ever written on the volume."""
         self._check(offset, length)
         end = offset + length
-        for first in range(offset // BLOCK, -(-end // BLOCK), _PAGE):
-            last = min(first + _PAGE, -(-end // BLOCK))
+        for first in range(offset // BLOCK, -(-end // BLOCK), PAGE):
+            last = min(first + PAGE, -(-end // BLOCK))
             self._list(first, last)
-            for start, stop in _runs(index for index in range(first, last) if index in self._tokens):
+            for start, stop in runs(index for index in range(first, last) if index in self._tokens):
                 left, right = max(offset, start * BLOCK), min(end, stop * BLOCK)
                 yield left, right - left
 
@@ -188,7 +198,7 @@ def _joined(offset: int, length: int, parts: Sequence[Future[bytes]]) -> Extent:
     return offset, data[skip : skip + length]
 
 
-def _runs(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
+def runs(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
     """(first, last + 1) of each run of neighbours."""
     for _, run in groupby(enumerate(indexes), lambda pair: pair[1] - pair[0]):
         members = [index for _, index in run]
@@ -238,7 +248,7 @@ class RestoreDevice(_Device):
                 Checksum=checksum(data),
                 ChecksumAlgorithm='SHA256',
             )
-        except _Missing:
+        except Missing:
             return False
         return True
 

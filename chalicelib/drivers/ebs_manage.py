@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from chalicelib import errors
 from chalicelib.config import settings
+from chalicelib.drivers import ebs_changes
 from chalicelib.drivers.base import Driver, ManageableObject, ModelUpdate, SnapshotRef, VolumeRef
 from chalicelib.drivers.ebs_client import Refused
 from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tags
@@ -79,6 +80,7 @@ class Manager(Driver):
     def unmanage(self, volume: VolumeRef) -> None:
         row = self._objects.find(volume)
         if row is not None:
+            ebs_changes.drop(self._objects, volume)
             self._untag(row['VolumeId'])
 
     def _untag(self, id: str) -> None:

@@ -7,7 +7,7 @@ Tags say whose an object is:
 | cinder:name, Name | the name in the contract, volume-<id> or snapshot-<id>; or what a temporary snapshot is for |
 | cinder:deployment | the stack; IAM lets this deployment change nothing without it |
 | cinder:backend, cinder:project | the backend's name, the project's id |
-| cinder:for | on what is temporary: the name of the volume that it goes with |
+| cinder:for | on what is temporary, or kept for a next backup: the name of the volume that it goes with |
 | cinder:replaces | on a volume that took another's place: the other's EC2 id |
 | cinder:origin | on the same: the snapshot's cinder:name that it was made of |
 | cinder:export:<id> | on a volume: the instance that a path leads to |

@@ -35,6 +35,7 @@ def delete_manifest(payload: Payload) -> dict[str, Any]:
     """
     backup = owned(payload, 'delete')
     backup_sources.clean(backup)
+    backup_sources.drop_kept(backup)
     left = {'lineage': backup.lineage, 'container': backup.container, 'location': backup.location}
     if not backup_records.owns_data(backup):
         return {**left, 'seconds': 0, 'lineage': None}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib import errors
-from chalicelib.device import BlockDevice
+from chalicelib.device import BlockDevice, Changes
 from chalicelib.drivers.base import Driver, SnapshotRef
 from chalicelib.models import Backup, Snapshot, Volume
 from chalicelib.operations import backup_holds
@@ -47,6 +47,19 @@ class Source:
         """Open the frozen data; the caller closes the device, ``clean`` takes the path away."""
         return self.driver.open_snapshot(self.frozen, self.backup_id)
 
+    def changes(self, parent: Backup) -> Changes | None:
+        """What differs from the data that a parent was made of, where the backend knows; None: anything may."""
+        if parent.location or not self.driver.capabilities.changed_blocks:
+            return None
+        older = SnapshotRef(parent.snapshot_id or parent.id, int(parent.size), self.frozen.volume)
+        return self.driver.changes_since(self.frozen, older)
+
+    def retire(self) -> None:
+        """Take the path away; the backend may keep a temporary snapshot for ``changes`` of the next backup."""
+        self.driver.close_snapshot(self.frozen, self.backup_id)
+        if self.temporary:
+            self.driver.retire_snapshot(self.frozen)
+
     def clean(self) -> None:
         """Take the path away, and the snapshot if it is temporary; what is not there is no error."""
         driver = self.driver
@@ -79,8 +92,34 @@ def _temporary(backup_id: str, volume: Volume, size: int) -> Source:
     return Source(backup_id, volume, SnapshotRef(backup_id, size, backends.volume_ref(volume)), temporary=True)
 
 
+def changes(backup: Backup, source: Source) -> Changes | None:
+    """What differs from the backup's parent, if it has one and that is known."""
+    if backup.parent_id is None:
+        return None
+    try:
+        return source.changes(Backup.find(backup.project_id, backup.parent_id))
+    except errors.BackupNotFound:
+        return None
+
+
 def clean(backup: Backup) -> None:
     """Clean up what the backup may have left on the backend; with its source gone there is nothing."""
     if backup.reading:
         with contextlib.suppress(errors.VolumeNotFound, errors.SnapshotNotFound):
             of(backup).clean()
+
+
+def retire(backup: Backup) -> None:
+    """As ``clean``, of a backup that is done."""
+    if backup.reading:
+        with contextlib.suppress(errors.VolumeNotFound, errors.SnapshotNotFound):
+            of(backup).retire()
+
+
+def drop_kept(backup: Backup) -> None:
+    """A snapshot that was kept of a finished backup goes with it; the volume's next backup takes it away as well."""
+    if backup.manifest_key and not backup.snapshot_id:
+        with contextlib.suppress(errors.NotFound, errors.DriverError):
+            source = _temporary(backup.id, backends.find_volume(backup.project_id, backup.volume_id), int(backup.size))
+            if source.driver.capabilities.changed_blocks:
+                source.driver.delete_snapshot(source.frozen)

@@ -80,11 +80,13 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
     row = states.BACKUP['create']
     told = reporter(payload, opened.size, functools.partial(progress.note, backup, row, payload['request_id']))
+    source = backup_sources.of(backup)
     try:
-        source = backup_sources.of(backup).open()
+        opened_source = source.open()
     except errors.NotReady:
         return dict(payload['progress'])  # the machine calls again
-    with source as device:
+    changes = backup_sources.changes(backup, source)
+    with opened_source as device:
 
         def copy(shard: int, cursor: Any) -> engine.ShardResult:
             return engine.backup_shard(
@@ -92,6 +94,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
                 store,
                 opened,
                 shard,
+                changes=changes,
                 deadline=clock.seconds_left,
                 cursor=cursor,
                 progress=told.of(shard),
@@ -124,7 +127,7 @@ def complete_backup(payload: Payload) -> None:
     """Write the manifest: the commit. Then remove what was temporary, and make the record available."""
     backup = owned(payload)
     manifest = _commit(backup)
-    backup_sources.clean(backup)
+    backup_sources.retire(backup)
     actions = [
         Backup.object_count.set(manifest.object_count),
         Backup.stored_bytes.set(manifest.stored_bytes),

@@ -11,6 +11,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backups, moves, reverts, volumes
+from chalicelib.operations import snapshots as operations
 from local.ebs.cloud import Refused
 from tests import invariants
 from tests.backup_factories import create_backup
@@ -31,6 +32,8 @@ SIZE = 9
 class Mixed(DiskBackends):
     """Two backends in memory, and EBS."""
 
+    keep = False
+
     def names(self) -> list[str]:
         return [*super().names(), HOST]
 
@@ -40,7 +43,8 @@ class Mixed(DiskBackends):
         return super().backend(host)
 
     def driver(self, host: str) -> Any:
-        return driver(zones=[ZONES[0]]) if host.startswith(HOST) else super().driver(host)
+        ours = host.startswith(HOST)
+        return driver(zones=[ZONES[0]], keep_backup_snapshots=self.keep) if ours else super().driver(host)
 
 
 @pytest.fixture
@@ -146,6 +150,47 @@ def test_increments_of_ebs(world: World, data: Data, region: Region, on_ebs: Vol
     assert child.reload().parent_id
     restore(world, child, on_disk)
     assert of_disk(data.of(on_disk)) == expected
+    check(world, region)
+
+
+def test_increments_of_ebs_read_what_has_changed(
+    world: World, data: Data, region: Region, on_ebs: Volume, on_disk: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last backup's snapshot stays for that, and goes with the last one of its volume, or of its backups."""
+    monkeypatch.setattr(Mixed, 'keep', True)
+    fill(region, on_ebs, seed=1)
+    backed_up(world, on_ebs)
+    [kept] = region.ebs.cloud.snapshots.values()
+    region.ebs.disk(str(on_ebs.reload().provider_id)).write(5 * GIB, b'changed!')
+    expected = contents(region, on_ebs)
+    region.ebs.calls.clear()
+    child = backed_up(world, on_ebs, incremental=True)
+    assert (region.ebs.calls.count('GetSnapshotBlock'), region.ebs.calls.count('ListChangedBlocks')) == (1, 3)
+    assert kept.id not in region.ebs.cloud.snapshots
+    assert len(region.ebs.cloud.snapshots) == 1
+    restore(world, child, on_disk)
+    assert of_disk(data.of(on_disk)) == expected
+    backups.delete(context(), child.id)
+    world.settle()
+    check(world, region)
+
+
+def test_increments_of_users_snapshots(world: World, data: Data, region: Region, on_ebs: Volume) -> None:
+    """While the parent's snapshot is there; without it all is read, and the data are as right."""
+    made, snapshots = [], []
+    for seed in (1, 2, 3):
+        fill(region, on_ebs, seed)
+        snapshots.append(create_snapshot(context(), on_ebs))
+        world.settle()
+        if seed == 3:
+            operations.delete(context(), snapshots[1].id)
+            world.settle()
+        region.ebs.calls.clear()
+        made.append(backed_up(world, on_ebs, snapshot_id=snapshots[-1].id, incremental=seed > 1))
+        assert region.ebs.calls.count('ListChangedBlocks') == (3 if seed == 2 else 0)
+    expected = contents(region, on_ebs)
+    restore(world, made[-1], on_ebs)
+    assert contents(region, on_ebs) == expected
     check(world, region)
 
 

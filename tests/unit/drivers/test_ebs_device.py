@@ -54,7 +54,7 @@ class TestReading:
             assert list(device.allocated(6 * BLOCK, BLOCK)) == []
 
     def test_many_pages_and_empty_ones(self, region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ebs_device, '_PAGE', 100)
+        monkeypatch.setattr(ebs_device, 'PAGE', 100)
         indexes = list(range(0, 1000, 2))
         region.ebs.cloud.empty_pages = 2
         with written(region, *indexes) as device:

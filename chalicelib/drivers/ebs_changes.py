@@ -1,0 +1,75 @@
+"""What changed from one snapshot of a volume to another (ListChangedBlocks), and the snapshots kept to tell it.
+
+A backup's own snapshot goes when the backup is done, and with it what the next one could be compared with. With the
+option ``keep_backup_snapshots`` the last one of each volume stays: the tag ``cinder:for`` tells that it is no snapshot
+of a user's, and whose it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+from chalicelib.device import Changes
+from chalicelib.drivers.base import SnapshotRef, VolumeRef
+from chalicelib.drivers.ebs_client import Api, Refused
+from chalicelib.drivers.ebs_device import BLOCK, PAGE, Invalid, Missing, direct, runs
+from chalicelib.drivers.ebs_objects import Objects, listed, tags
+
+logger = logging.getLogger(__name__)
+
+
+def since(objects: Objects, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
+    """None unless both are completed, of one EBS volume and of one size, the older one first."""
+    first, second = objects.find_snapshot(older), objects.require_snapshot(snapshot)
+    if first is None or first['State'] != 'completed' or first['StartTime'] > second['StartTime']:
+        return None
+    if any(first[fact] != second[fact] for fact in ('VolumeId', 'VolumeSize')):
+        return None
+    return functools.partial(_changed, objects.api, first['SnapshotId'], second['SnapshotId'])
+
+
+def _changed(api: Api, first: str, second: str, offset: int, length: int) -> list[tuple[int, int]] | None:
+    """The blocks that differ, as (offset, length) in bytes; None when EBS does not compare the two (any more)."""
+    try:
+        indexes = _indexes(api, first, second, offset // BLOCK, -(-(offset + length) // BLOCK))
+    except (Missing, Invalid) as error:
+        logger.warning('all of %s is read: %s', second, error.message)
+        return None
+    return [(start * BLOCK, (stop - start) * BLOCK) for start, stop in runs(indexes)]
+
+
+def _indexes(api: Api, first: str, second: str, start: int, stop: int) -> list[int]:
+    """The indexes from ``start`` to before ``stop``. A page may be empty."""
+    found: list[int] = []
+    place: dict[str, int | str] = {'StartingBlockIndex': start}
+    while True:
+        page = direct(
+            api, second, 'ListChangedBlocks', FirstSnapshotId=first, SecondSnapshotId=second, MaxResults=PAGE, **place
+        )
+        found += [one['BlockIndex'] for one in page['ChangedBlocks']]
+        if not page.get('NextToken') or (found and found[-1] >= stop):
+            return [index for index in found if index < stop]
+        place = {'NextToken': page['NextToken']}
+
+
+def keep(objects: Objects, snapshot: SnapshotRef) -> None:
+    """Keep a backup's snapshot in place of the one that was kept of the volume before; a missing one is success."""
+    volume = snapshot.volume
+    row = objects.find_snapshot(snapshot)
+    if row is None:
+        return
+    if tags(row).get('cinder:for') != volume.name:
+        try:
+            objects.api.ec2('CreateTags', Resources=[row['SnapshotId']], Tags=listed({'cinder:for': volume.name}))
+        except Refused as refused:
+            raise objects.failure(refused, snapshot) from refused
+    drop(objects, volume, spared=snapshot.name)
+
+
+def drop(objects: Objects, volume: VolumeRef, spared: str = '') -> None:
+    """Remove what is kept of a volume, but for one by name."""
+    for row in objects.snapshots({**objects.deployed(), 'tag:cinder:for': volume.name}):
+        name = tags(row)['cinder:name']
+        if name.startswith('snapshot-') and name != spared:
+            objects.remove_snapshot(row['SnapshotId'], volume)
