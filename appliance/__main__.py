@@ -61,7 +61,7 @@ def serve(options: argparse.Namespace) -> int:
         if daemon:
             started.callback(daemon.stop)
         tgt = daemon.tgt if daemon else Tgt(options.control_port)
-        appliance = build(store, options, keys, tgt, portals)
+        appliance = build(store, options, keys, tgt, portals, daemon)
         server = listen(options, appliance, keys)
         started.callback(server.shutdown)
         announce(server, options, daemon)
@@ -101,12 +101,15 @@ def start_tgtd(options: argparse.Namespace, portals: list[str]) -> Daemon:
     return Daemon(options.control_port or choose_control_port(options.state_dir / 'control-port'), portals)
 
 
-def build(store: Store, options: argparse.Namespace, keys: Keys, tgt: Tgt, portals: list[str]) -> Appliance:
+def build(
+    store: Store, options: argparse.Namespace, keys: Keys, tgt: Tgt, portals: list[str], daemon: Daemon | None
+) -> Appliance:
     """The service, with every export of the journal served."""
     tgt.check_protocol()
     pools = Pools(store, options.pools, options.max_over_subscription)
     journal = Journal(options.state_dir / 'journal', list(options.pools))
-    appliance = Appliance(store, pools, journal, Exports(store, journal, Targets(tgt), keys), portals)
+    exports = Exports(store, journal, Targets(tgt), keys)
+    appliance = Appliance(store, pools, journal, exports, portals, daemon.paused if daemon else None)
     appliance.recover(adopt=options.existing_tgtd)
     return appliance
 

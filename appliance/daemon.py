@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance import kernel
@@ -32,6 +34,7 @@ class Daemon:
         for portal in portals:
             _check_free(portal)
         self.tgt = Tgt(control_port)
+        self._pausing = threading.Lock()
         command = ['tgtd', '-f', '-C', str(control_port), '-t', str(THREADS_PER_LUN)]
         command += ['--iscsi', ','.join(f'portal={portal}' for portal in portals)]
         parent = os.getpid()
@@ -57,6 +60,29 @@ class Daemon:
         if listening != set(portals):
             raise Unavailable(f'tgtd listens at {sorted(listening)} instead of {sorted(portals)}: is a port taken?')
         self.tgt.check_protocol()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is read, written or answered until the block ends; hosts wait. Raises Unavailable.
+
+        A write that is answered is in its file. So what is copied within the block is, of all volumes together, of one
+        moment: what a host did after an answer is not in it without what was answered.
+        """
+        with self._pausing:
+            self.process.send_signal(signal.SIGSTOP)
+            try:
+                self._wait_until_stopped()
+                yield
+            finally:
+                self.process.send_signal(signal.SIGCONT)
+
+    def _wait_until_stopped(self) -> None:
+        """The kernel tells a parent when the last thread has stopped."""
+        deadline = time.monotonic() + PATIENCE
+        while os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG) is None:
+            if time.monotonic() > deadline:
+                raise Unavailable('tgtd does not stop: a write to its store hangs')
+            time.sleep(0.001)
 
     def stop(self) -> None:
         """End all sessions, remove all targets, end tgtd, and remove the sockets that it leaves behind."""

@@ -60,6 +60,10 @@ class FileStore:
                 _copy_data(old.fileno(), new)
             os.ftruncate(new, max(size, os.fstat(new).st_size))
 
+    def flush(self, key: Key) -> None:
+        with translated(f'{key} cannot be written back'), self._file(key).open('rb') as file:
+            os.fsync(file.fileno())
+
     def grow(self, key: Key, size: int) -> None:
         with translated(f'{key} cannot grow'), self._file(key).open('r+b') as file:
             os.ftruncate(file.fileno(), max(size, os.fstat(file.fileno()).st_size))

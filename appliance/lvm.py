@@ -61,6 +61,9 @@ class LvmStore:
         self._extend(target.name + NEW, size)
         self._replace(target.name)
 
+    def flush(self, key: Key) -> None:
+        """Nothing is held in memory."""
+
     def grow(self, key: Key, size: int) -> None:
         self._extend(key.name, size)
 

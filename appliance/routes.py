@@ -21,6 +21,9 @@ _BLOCK = 512
 #: tgt counts blocks in 64 bits; no store holds more than this.
 _MAX_SIZE = 2**53
 
+#: Snapshots of one moment; a group of Cinderless has 47 volumes at most.
+_MAX_GROUP = 64
+
 
 def _size(value: Any) -> int:
     if type(value) is not int or not 0 < value <= _MAX_SIZE or value % _BLOCK:
@@ -38,6 +41,24 @@ def _source(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
         raise Invalid('source is no object of names')
     return value
+
+
+def _snapshots(value: Any) -> dict[Key, str]:
+    """Snapshots and the volume that each is to be of; there is one of each volume."""
+    if not isinstance(value, list) or not value or len(value) > _MAX_GROUP:
+        raise Invalid(f'snapshots is no list of 1 to {_MAX_GROUP} objects')
+    found = dict(map(_snapshot, value))
+    if len({(key.pool, volume) for key, volume in found.items()}) != len(value):
+        raise Invalid('snapshots names a snapshot or a volume twice')
+    return found
+
+
+def _snapshot(value: Any) -> tuple[Key, str]:
+    kinds = ('pool', 'snapshot', 'volume')
+    if not isinstance(value, dict) or set(value) != set(kinds):
+        raise Invalid(f'each of snapshots has {", ".join(kinds)}')
+    pool, snapshot, volume = (names.check(kind, value[kind]) for kind in kinds)
+    return Key(pool, snapshot), volume
 
 
 def _name(kind: str) -> Check:
@@ -83,6 +104,7 @@ ROUTES = [
     Route('PUT', _SNAPSHOT, Appliance.create_snapshot,
           {'volume': Field(_name('volume')), 'existing': Field(_name('any'), False)}),
     Route('DELETE', _SNAPSHOT, Appliance.delete),
+    Route('PUT', '/v1/snapshots', Appliance.create_snapshots, {'snapshots': Field(_snapshots)}),
     Route('GET', '/v1/pools/{pool}/exports', Appliance.list_exports),
     Route('PUT', _EXPORT, Appliance.create_export,
           {'initiator': Field(_name('initiator')), 'mode': Field(_mode)}),

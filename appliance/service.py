@@ -5,7 +5,9 @@ A verb holds the locks of the objects it touches. The store says what exists; th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from appliance import __version__, names
@@ -19,6 +21,9 @@ from appliance.store import Store
 
 Answer = dict[str, Any]
 
+#: Keeps all hosts waiting: nobody writes until the block ends.
+Pause = Callable[[], AbstractContextManager[None]]
+
 #: What stands before the name of an object that was let go of.
 RELEASED = 'unmanaged-'
 
@@ -27,13 +32,17 @@ _SOURCES = {'volume': 'volume', 'snapshot': 'snapshot', 'existing': 'any'}
 
 
 class Appliance:
-    def __init__(self, store: Store, pools: Pools, journal: Journal, exports: Exports, portals: list[str]) -> None:
-        """``portals`` are ``ip:port`` as initiators reach them."""
+    def __init__(
+        self, store: Store, pools: Pools, journal: Journal, exports: Exports, portals: list[str],
+        pause: Pause | None = None,
+    ) -> None:  # fmt: skip
+        """``portals`` are ``ip:port`` as initiators reach them. Without ``pause`` hosts cannot be kept waiting."""
         self._store = store
         self._pools = pools
         self._journal = journal
         self._exports = exports
         self._portals = portals
+        self._pause = pause
         self._locks = KeyedLocks()
 
     def recover(self, adopt: bool) -> None:
@@ -52,7 +61,9 @@ class Appliance:
     def capacity(self) -> Answer:
         """What Cinder's report of a backend needs."""
         pools = [{'name': pool, **self._pools.usage(pool)._asdict()} for pool in self._pools]
-        return {'pools': pools, 'copies_attached': self._store.copies_attached, 'portals': self._portals}
+        copies = self._store.copies_attached
+        groups = copies and self._pause is not None
+        return {'pools': pools, 'copies_attached': copies, 'copies_groups': groups, 'portals': self._portals}
 
     def list_sessions(self) -> Answer:
         return {'sessions': self._exports.sessions()}
@@ -109,6 +120,22 @@ class Appliance:
                 raise Conflict(f'{key} exists and is no snapshot of {volume}')
             return self.show(key)
 
+    def create_snapshots(self, snapshots: Mapping[Key, str]) -> Answer:
+        """Snapshots of several volumes as of one moment, all or none; ``snapshots`` tells the volume of each.
+
+        If only some are there, an attempt was cut off: they are of another moment, and all are taken anew.
+        """
+        origins = {key: Key(key.pool, volume) for key, volume in snapshots.items()}
+        with self._locks.holding(*origins, *origins.values()):
+            for key, origin in origins.items():
+                self._existing(origin)
+                if self._store.size(key) is not None and self._journal.get(key).source != origin.name:
+                    raise Conflict(f'{key} exists and is no snapshot of {origin.name}')
+            if any(self._store.size(key) is None for key in origins):
+                self._drop_all(origins)
+                self._copy_at_once(origins)
+            return {'snapshots': [self.show(key) for key in origins]}
+
     def extend_volume(self, key: Key, size_bytes: int) -> Answer:
         """A volume that is as large, or larger, is the result. Open sessions see a short loss of the connection."""
         with self._locks.holding(key):
@@ -152,10 +179,7 @@ class Appliance:
         """Remove a volume or snapshot, its exports first. Not while a session is open."""
         with self._locks.holding(key):
             self._pools.check(key.pool)
-            self._exports.hold(key)
-            self._exports.remove_all(key)
-            self._store.delete(key)
-            self._journal.remove(key)
+            self._drop(key)
             return {}
 
     # Exports
@@ -189,6 +213,31 @@ class Appliance:
         if size is None:
             raise NotFound(f'there is no {key}')
         return size
+
+    def _drop(self, key: Key) -> None:
+        self._exports.hold(key)
+        self._exports.remove_all(key)
+        self._store.delete(key)
+        self._journal.remove(key)
+
+    def _drop_all(self, keys: Collection[Key]) -> None:
+        for key in keys:
+            self._drop(key)
+
+    def _copy_at_once(self, origins: Mapping[Key, Key]) -> None:
+        """Only one that is written to is of one moment by itself; more of them must wait for each other."""
+        written = [origin for origin in origins.values() if self._exports.is_writable(origin)]
+        if len(written) > 1 and self._store.copies_attached and self._pause is None:
+            raise Busy('the hosts of several attached volumes cannot be kept waiting here: detach all but one')
+        for origin in written:
+            self._store.flush(origin)
+        try:
+            with self._pause() if self._pause and len(written) > 1 else contextlib.nullcontext():
+                for key, origin in origins.items():
+                    self._copy(key, self._existing(origin), origin)
+        except ApplianceError:
+            self._drop_all(origins)
+            raise
 
     def _create(self, key: Key, size: int, kind: str, origin: Key | None) -> None:
         if origin is None:

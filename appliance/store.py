@@ -55,6 +55,9 @@ class Store(Protocol):
     def copy(self, source: Key, target: Key, size: int) -> None:
         """Make ``target`` with the source's data, grown to ``size``; an older ``target`` is replaced at once."""
 
+    def flush(self, key: Key) -> None:
+        """Write back what hosts have written, so that a copy soon after takes little time."""
+
     def grow(self, key: Key, size: int) -> None:
         """Grow an object; what is new reads as zeroes."""
 

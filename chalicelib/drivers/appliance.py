@@ -7,7 +7,7 @@ ends derive from their shared secret, so an export id gives the same connection 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from chalicelib import errors, iscsi
@@ -76,6 +76,7 @@ class ApplianceDriver(Driver):
         manage_snapshots=True,
         path_accounts=True,
         read_only_paths=True,
+        consistent_group_snapshots=True,
         zeroed_volumes=True,
     )
 
@@ -85,16 +86,18 @@ class ApplianceDriver(Driver):
         self._client = Client(backend, options['url'], pinned, options['secret'])
 
     def check_for_setup_error(self) -> None:
-        self._pools()
+        self._pools(self._capacity())
 
     def get_volume_stats(self) -> dict[str, Any]:
+        told = self._capacity()
+        groups = {'consistent_group_snapshot_enabled': bool(told.get('copies_groups'))}
         return {
             'volume_backend_name': self.backend,
             'vendor_name': 'Cinderless',
             'driver_version': '1.0',
             'storage_protocol': self.capabilities.storage_protocol,
             'shared_targets': False,
-            'pools': [{**_POOL, **_capacity(pool)} for pool in self._pools()],
+            'pools': [{**_POOL, **groups, **_sizes(pool)} for pool in self._pools(told)],
         }
 
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
@@ -119,6 +122,14 @@ class ApplianceDriver(Driver):
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
         self._request('PUT', self._snapshot(snapshot), snapshot.volume, {'volume': snapshot.volume.name})
         return {}
+
+    def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
+        """The agent keeps all hosts waiting for the moment that its copies take."""
+        wanted = [
+            {'pool': self._pool(one.volume), 'snapshot': one.name, 'volume': one.volume.name} for one in snapshots
+        ]
+        self._request('PUT', '/v1/snapshots', snapshots[0].volume, {'snapshots': wanted})
+        return [{} for _ in snapshots]
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         self._request('DELETE', self._snapshot(snapshot), snapshot)
@@ -187,13 +198,17 @@ class ApplianceDriver(Driver):
         return found
 
     def list_objects(self) -> list[str]:
-        answers = [self._request('GET', f'/v1/pools/{pool["name"]}/objects') for pool in self._pools()]
+        pools = self._pools(self._capacity())
+        answers = [self._request('GET', f'/v1/pools/{pool["name"]}/objects') for pool in pools]
         found = [name for answer in answers for name in answer['objects']]
         return [name for name in found if name.startswith(('volume-', 'snapshot-'))]
 
-    def _pools(self) -> list[dict[str, Any]]:
+    def _capacity(self) -> dict[str, Any]:
+        return self._request('GET', '/v1/capacity')
+
+    def _pools(self, told: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the agent says of this backend's pools. Raises BackendMisconfigured if it lacks one."""
-        served = {pool['name']: pool for pool in self._request('GET', '/v1/capacity')['pools']}
+        served = {pool['name']: pool for pool in told['pools']}
         ours = self.options.get('pools') or list(served)
         for name in ours:
             if name not in served:
@@ -263,7 +278,7 @@ class ApplianceDriver(Driver):
         return kind(backend=self.backend, reason=str(refused), missing=str(refused), size=size, **facts)
 
 
-def _capacity(pool: Mapping[str, Any]) -> dict[str, Any]:
+def _sizes(pool: Mapping[str, Any]) -> dict[str, Any]:
     sizes = {'total': 'total_capacity_gb', 'free': 'free_capacity_gb', 'provisioned': 'provisioned_capacity_gb'}
     return {'pool_name': pool['name'], **{name: round(pool[f'{key}_bytes'] / GIB, 2) for key, name in sizes.items()}}
 

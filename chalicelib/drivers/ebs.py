@@ -7,13 +7,13 @@ volumes of a zone. A volume can be modified four times in any 24 hours, one modi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.device import BlockDevice, Changes
-from chalicelib.drivers import ebs_changes, ebs_paths, ebs_types
+from chalicelib.drivers import ebs_changes, ebs_groups, ebs_paths, ebs_types
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -27,7 +27,7 @@ from chalicelib.drivers.base import (
 from chalicelib.drivers.ebs_client import Api, Refused, Unsure
 from chalicelib.drivers.ebs_device import RestoreDevice, SnapshotDevice, count_blocks
 from chalicelib.drivers.ebs_manage import Manager
-from chalicelib.drivers.ebs_objects import CONSISTENT, REPLACEMENT_WAIT, Objects, Row, listed, tags
+from chalicelib.drivers.ebs_objects import CONSISTENT, REPLACEMENT_WAIT, Filters, Objects, Row, listed, tags
 
 #: Seconds that a modification may take until the volume has its new size and type.
 _MODIFY_WAIT = 240.0
@@ -41,6 +41,7 @@ _POOL: Mapping[str, Any] = {
     'thick_provisioning_support': True,
     'multiattach': True,
     'online_extend_support': True,
+    'consistent_group_snapshot_enabled': True,
     'QoS_support': False,
     'reserved_percentage': 0,
     'max_over_subscription_ratio': 1.0,
@@ -78,6 +79,7 @@ class EbsDriver(Manager):
         retype=True,
         zeroed_volumes=True,
         changed_blocks=True,
+        consistent_group_snapshots=True,
     )
 
     def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
@@ -120,7 +122,7 @@ class EbsDriver(Manager):
             room = {'total_capacity_gb': total, 'free_capacity_gb': max(0, total - used)}
         return {**room, 'provisioned_capacity_gb': used, 'allocated_capacity_gb': used}
 
-    def _volumes(self, filters: Mapping[str, str]) -> list[Row]:
+    def _volumes(self, filters: Filters) -> list[Row]:
         try:
             return self._objects.volumes(filters)
         except Refused as refused:
@@ -249,8 +251,13 @@ class EbsDriver(Manager):
             self._objects.is_completed(row['SnapshotId'], 60, snapshot.name)
         return {'provider_id': row['SnapshotId']}
 
+    def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
+        """Raises NotSupported for volumes that are attached to several instances."""
+        return ebs_groups.freeze(self._objects, self.backend, snapshots)
+
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
-        self._objects.remove_snapshots(snapshot.name, snapshot)
+        if not self._objects.remove_snapshots(snapshot.name, snapshot):
+            ebs_groups.remove_unnamed(self._objects, snapshot)
 
     def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
         return ebs_changes.since(self._objects, snapshot, older)

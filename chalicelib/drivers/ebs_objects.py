@@ -10,6 +10,7 @@ Tags say whose an object is:
 | cinder:for | on what is temporary, or kept for a next backup: the name of the volume that it goes with |
 | cinder:replaces | on a volume that took another's place: the other's EC2 id |
 | cinder:origin | on the same: the snapshot's cinder:name that it was made of |
+| cinder:group, cinder:of:<id> | on a group's snapshots: which group, and how that of each volume is called |
 | cinder:export:<id> | on a volume: the instance that a path leads to |
 
 EC2 is eventually consistent: what was just made or tagged may not be told yet. So nothing is concluded from an absence
@@ -19,7 +20,7 @@ within ``CONSISTENT`` seconds, except where a later repeat finds what was missed
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from chalicelib import errors
@@ -27,6 +28,10 @@ from chalicelib.drivers.base import SnapshotRef, VolumeRef
 from chalicelib.drivers.ebs_client import Api, Refused, Unsure
 
 Row = dict[str, Any]
+
+#: A filter's name -> the value to find, or those of which one will do.
+Filters = Mapping[str, str | Sequence[str]]
+
 T = TypeVar('T')
 
 #: Seconds after which a describe tells of what was made.
@@ -101,20 +106,20 @@ class Objects:
         ours = {'name': name, 'deployment': self._deployment, 'backend': self._backend, 'project': project_id}
         return {'Name': name, **{f'cinder:{key}': value for key, value in {**ours, **more}.items()}}
 
-    def volumes(self, filters: Mapping[str, str]) -> list[Row]:
+    def volumes(self, filters: Filters) -> list[Row]:
         """Volumes by filter, those that are being deleted left out."""
         pages = self.api.pages('DescribeVolumes', Filters=_filters(filters), MaxResults=_PAGE)
         rows: list[Row] = [row for page in pages for row in page['Volumes']]
         return [row for row in rows if row['State'] not in ('deleting', 'deleted')]
 
-    def snapshots(self, filters: Mapping[str, str]) -> list[Row]:
+    def snapshots(self, filters: Filters) -> list[Row]:
         """Snapshots by filter, the oldest first."""
         pages = self.api.pages('DescribeSnapshots', OwnerIds=['self'], Filters=_filters(filters), MaxResults=_PAGE)
         rows: list[Row] = [row for page in pages for row in page['Snapshots']]
         return sorted(rows, key=lambda row: (row['StartTime'], row['SnapshotId']))
 
-    def named(self, name: str) -> dict[str, str]:
-        """The filter for a name of ours."""
+    def named(self, name: str | Sequence[str]) -> dict[str, str | Sequence[str]]:
+        """The filter for a name of ours, or for any of several."""
         return {'tag:cinder:name': name, 'tag:cinder:deployment': self._deployment}
 
     def ours(self) -> dict[str, str]:
@@ -291,10 +296,12 @@ class Objects:
     def remove_volume(self, id: str, ref: VolumeRef) -> None:
         self._remove('DeleteVolume', {'VolumeId': id}, lambda refused: self.failure(refused, ref))
 
-    def remove_snapshots(self, name: str, ref: VolumeRef | SnapshotRef) -> None:
-        """All of one name: a crash may have left two."""
-        for row in self.snapshots(self.named(name)):
+    def remove_snapshots(self, name: str, ref: VolumeRef | SnapshotRef) -> int:
+        """All of one name: a crash may have left two. Returns how many there were."""
+        rows = self.snapshots(self.named(name))
+        for row in rows:
             self.remove_snapshot(row['SnapshotId'], ref)
+        return len(rows)
 
     def remove_snapshot(self, id: str, ref: VolumeRef | SnapshotRef) -> None:
         self._remove('DeleteSnapshot', {'SnapshotId': id}, lambda refused: self.failure(refused, ref))
@@ -308,5 +315,7 @@ class Objects:
                 raise failure(refused) from refused
 
 
-def _filters(filters: Mapping[str, str]) -> list[Row]:
-    return [{'Name': name, 'Values': [value]} for name, value in filters.items()]
+def _filters(filters: Filters) -> list[Row]:
+    return [
+        {'Name': name, 'Values': [value] if isinstance(value, str) else list(value)} for name, value in filters.items()
+    ]

@@ -29,21 +29,22 @@ TAKEN = '100%'
 def create_group_snapshot(payload: Payload) -> dict[str, bool]:
     """Freeze the group's data, and make all records available in one write; {'done': False} when time ran out.
 
-    In one verb and of one moment, where the driver can; else one volume after the other.
+    In one verb and of one moment if the group's type asks for that (as in Cinder); else one volume after the other.
     """
     group_snapshot = owned(GroupSnapshot, payload)
     taking = _mine(group_snapshot)
     if not taking:
         raise errors.Invalid('The snapshots were all taken out of their group snapshot; delete it.')
     driver = backends.driver(taking[0].find_volume())
-    if driver.capabilities.consistent_group_snapshots:
+    if not _is_consistent(group_snapshot):
+        if not _take_in_turn(driver, taking):
+            return {'done': False}
+    elif driver.capabilities.consistent_group_snapshots:
         _take_at_once(driver, taking)
-    elif _is_consistent(group_snapshot):
+    else:
         raise errors.NotSupported(
             backend=driver.backend, operation='create_group_snapshot', reason='it takes one snapshot after the other'
         )
-    elif not _take_in_turn(driver, taking):
-        return {'done': False}
     _complete(group_snapshot, _mine(group_snapshot))
     return {'done': True}
 

@@ -23,6 +23,7 @@ EC2: Mapping[str, Operation] = {
     'CopySnapshot': snapshots.copy,
     'CopyVolumes': volumes.copy,
     'CreateSnapshot': snapshots.create,
+    'CreateSnapshots': snapshots.create_many,
     'CreateTags': tags.create,
     'CreateVolume': volumes.create,
     'DeleteSnapshot': snapshots.delete,

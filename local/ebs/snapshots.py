@@ -18,10 +18,37 @@ MAX_DESCRIPTION = 255
 def create(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
     """Freeze the bytes now; the snapshot is completed later. There is no token: a repeat makes another one."""
     volume = cloud.volume(parameters['VolumeId'])
+    _check(cloud, volume)
+    return shown(cloud, _made(cloud, volume, parameters))
+
+
+def create_many(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
+    """Freeze an instance's volumes together, but for those that are excluded; all or none."""
+    instance = parameters['InstanceSpecification']
+    id, excluded = instance.get('InstanceId', ''), instance.get('ExcludeDataVolumeIds', [])
+    if cloud.instances(id) is None:
+        raise Refused('InvalidInstanceID.NotFound', f"The instance ID '{id}' does not exist")
+    attached = {one.id: one for one in cloud.volumes.values() if id in one.attachments}
+    for other in excluded:
+        if other not in attached:
+            raise Refused('InvalidParameterValue', f"The volume '{other}' is no data volume of '{id}'.")
+    wanted = [volume for other, volume in attached.items() if other not in excluded]
+    if not wanted:
+        raise Refused('InvalidParameterValue', f"Nothing of '{id}' is left to be snapshotted.")
+    for volume in wanted:
+        _check(cloud, volume)
+    rows = [shown(cloud, _made(cloud, volume, parameters)) for volume in wanted]
+    return {'Snapshots': [{name: row[name] for name in row if name != 'KmsKeyId'} for row in rows]}
+
+
+def _check(cloud: Cloud, volume: Volume) -> None:
     state = volume.state(cloud.now())
     if state not in ('available', 'in-use'):
         raise Refused('IncorrectState', f"The volume '{volume.id}' is '{state}'.")
     _check_pending(cloud, volume)
+
+
+def _made(cloud: Cloud, volume: Volume, parameters: Parameters) -> Snapshot:
     at = cloud.now()
     made = Snapshot(
         id=new_id('snap'),
@@ -36,7 +63,7 @@ def create(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
         key=volume.key,
     )
     cloud.snapshots[made.id] = made
-    return shown(cloud, made)
+    return made
 
 
 def _check_pending(cloud: Cloud, volume: Volume) -> None:

@@ -8,14 +8,11 @@ import pytest
 
 from tests.contract import driver_model
 from tests.contract.agent import Agent
-from tests.contract.driver_suite import (
-    AttachedContract,
-    Backend,
-    DriverContract,
-    OpenedContract,
-    RestoreContract,
-)
-from tests.contract.iscsi_suite import IscsiContract
+from tests.contract.driver_suite import Backend
+from tests.contract.group_suite import GroupContract
+from tests.contract.iscsi_backends import TestAttached, TestDriver, TestOpened, TestPaths, TestRestore
+
+__all__ = ['TestAttached', 'TestDriver', 'TestOpened', 'TestPaths', 'TestRestore']
 
 
 @pytest.fixture(scope='module')
@@ -29,23 +26,7 @@ def backend(agent: Agent) -> Backend:
     return agent.backend()
 
 
-class TestDriver(DriverContract):
-    pass
-
-
-class TestOpened(OpenedContract):
-    pass
-
-
-class TestRestore(RestoreContract):
-    pass
-
-
-class TestPaths(IscsiContract):
-    pass
-
-
-class TestAttached(AttachedContract):
+class TestGroups(GroupContract):
     pass
 
 

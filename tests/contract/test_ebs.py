@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.contract import driver_model
 from tests.contract.driver_suite import AttachedContract, Backend, DriverContract, RestoreContract
+from tests.contract.group_suite import GroupContract
 from tests.ebs import backend, region, served
 
 __all__ = ['backend', 'region', 'served']
@@ -19,6 +20,10 @@ class TestRestore(RestoreContract):
 
 class TestAttached(AttachedContract):
     places = AttachedContract.places[:20]  # each is a block of 512 KiB here
+
+
+class TestGroups(GroupContract):
+    pass
 
 
 def test_model(backend: Backend) -> None:

@@ -13,7 +13,7 @@ from appliance.keys import Account, Keys
 from appliance.lvm import LvmStore
 from appliance.names import Key
 from appliance.pools import Pools
-from appliance.service import Appliance
+from appliance.service import Appliance, Pause
 from appliance.store import Store
 from appliance.targets import Targets
 from tests.unit.appliance.fakes import FakeLvm, FakeTarget, FakeTgt
@@ -34,6 +34,7 @@ class Rig:
 
     folder: Path
     lvm: FakeLvm | None = None
+    pause: Pause | None = None
     capacities: Mapping[str, int] = dataclasses.field(default_factory=lambda: {'fast': 8 * GIB, 'slow': 8 * GIB})
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class Rig:
         self.pools = Pools(self.store, self.capacities, 2.0)
         self.journal = Journal(self.folder / 'journal', list(self.capacities))
         self.exports = Exports(self.store, self.journal, Targets(self.tgt), self.keys)
-        self.appliance = Appliance(self.store, self.pools, self.journal, self.exports, ['192.0.2.1:3260'])
+        self.appliance = Appliance(self.store, self.pools, self.journal, self.exports, ['192.0.2.1:3260'], self.pause)
         self.appliance.recover(adopt=tgt is not None)
 
     def target(self, iqn: str = IQN) -> FakeTarget:

@@ -85,6 +85,7 @@ def base(rig: Rig) -> None:
     if not rig.lvm:
         rig.write(VOLUME, b'new')
     rig.appliance.create_export(VOLUME, 'kept', OTHER, 'ro')
+    rig.appliance.create_volume(Key('slow', 'volume-4'), GIB)
 
 
 NEW = Key('slow', 'volume-2')
@@ -94,6 +95,9 @@ VERBS: dict[str, Callable[[Rig], Any]] = {
     'from snapshot': lambda rig: rig.appliance.create_volume(NEW, 2 * GIB, {'snapshot': 'snapshot-1', 'pool': 'fast'}),
     'clone': lambda rig: rig.appliance.create_volume(NEW, 2 * GIB, {'volume': 'volume-1', 'pool': 'fast'}),
     'snapshot': lambda rig: rig.appliance.create_snapshot(Key('fast', 'snapshot-2'), 'volume-1'),
+    'group snapshot': lambda rig: rig.appliance.create_snapshots(
+        {Key('fast', 'snapshot-4'): 'volume-1', Key('slow', 'snapshot-5'): 'volume-4'}
+    ),
     'extend': lambda rig: rig.appliance.extend_volume(VOLUME, 2 * GIB),
     'revert': lambda rig: rig.appliance.revert_volume(VOLUME, 'snapshot-1'),
     'export': lambda rig: rig.appliance.create_export(VOLUME, 'e1', HOST, 'rw'),

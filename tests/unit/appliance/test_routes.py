@@ -102,6 +102,30 @@ def test_an_export_that_is_wrong_is_refused(files: Rig, body: object) -> None:
     assert files.tgt.live == {}
 
 
+ONE = {'pool': 'fast', 'snapshot': 'snapshot-1', 'volume': 'volume-1'}
+
+
+@pytest.mark.parametrize(
+    'snapshots',
+    [None, {}, [], [1], [ONE, ONE], [ONE, {**ONE, 'snapshot': 'snapshot-2'}], [{**ONE, 'more': 1}],
+     [{**ONE, 'volume': 'snapshot-1'}], [{**ONE, 'pool': '..'}], [{'pool': 'fast', 'snapshot': 'snapshot-1'}],
+     [{**ONE, 'snapshot': f'snapshot-{n}', 'volume': f'volume-{n}'} for n in range(65)]],
+)  # fmt: skip
+def test_a_group_that_is_wrong_is_refused(files: Rig, snapshots: object) -> None:
+    ask(files, 'PUT', VOLUME, {'size_bytes': GIB})
+    with pytest.raises(Invalid):
+        ask(files, 'PUT', '/v1/snapshots', {'snapshots': snapshots})
+    assert files.appliance.list_objects('fast') == {'objects': ['volume-1']}
+
+
+def test_a_group_is_answered_in_its_order(files: Rig) -> None:
+    for number in (1, 2):
+        ask(files, 'PUT', f'/v1/pools/fast/volumes/volume-{number}', {'size_bytes': GIB})
+    wanted = [{**ONE, 'snapshot': f'snapshot-{n}', 'volume': f'volume-{n}'} for n in (2, 1)]
+    found = ask(files, 'PUT', '/v1/snapshots', {'snapshots': wanted})['snapshots']
+    assert [one['source'] for one in found] == ['volume-2', 'volume-1']
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

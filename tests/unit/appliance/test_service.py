@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from appliance.errors import Busy, Conflict, Full, Invalid, NoPool, NotFound, Unavailable
 from appliance.names import Key
+from tests.unit.appliance.fakes import FakeLvm
 from tests.unit.appliance.rig import GIB, HOST, IQN, OTHER, SNAPSHOT, VOLUME, Rig
 
 CLONE = Key('slow', 'volume-2')
@@ -415,3 +418,85 @@ def test_the_report_counts_every_object(rig: Rig) -> None:
     assert (fast['total_bytes'], fast['provisioned_bytes'], fast['objects']) == (8 * GIB, 2 * GIB, 2)
     assert report['copies_attached'] is (rig.lvm is not None)
     assert rig.appliance.health()['status'] == 'ok'
+
+
+class TestGroups:
+    """Snapshots of several volumes of one moment."""
+
+    SNAPSHOTS: ClassVar = {Key('fast', 'snapshot-1'): 'volume-1', Key('slow', 'snapshot-2'): 'volume-2'}
+
+    @pytest.fixture
+    def paused(self, tmp_path: Path) -> tuple[Rig, list[set[str]]]:
+        """An agent whose store copies at once, and what is there at each begin and end of a pause."""
+        seen: list[set[str]] = []
+        rig = Rig(tmp_path, FakeLvm())
+
+        @contextlib.contextmanager
+        def pause() -> Iterator[None]:
+            seen.append({name for pool in ('fast', 'slow') for name in rig.store.objects(pool)})
+            yield
+            seen.append({name for pool in ('fast', 'slow') for name in rig.store.objects(pool)})
+
+        rig.pause = pause
+        rig.start()
+        for key in (VOLUME, CLONE):
+            rig.appliance.create_volume(key, GIB)
+        return rig, seen
+
+    def test_hosts_wait_while_several_volumes_are_copied(self, paused: tuple[Rig, list[set[str]]]) -> None:
+        rig, seen = paused
+        export(rig)
+        export(rig, key=CLONE)
+        for _ in range(2):
+            assert len(rig.appliance.create_snapshots(self.SNAPSHOTS)['snapshots']) == 2
+        assert seen == [{'volume-1', 'volume-2'}, {'volume-1', 'volume-2', 'snapshot-1', 'snapshot-2'}]
+        assert rig.appliance.capacity()['copies_groups'] is True
+
+    def test_and_not_for_less(self, paused: tuple[Rig, list[set[str]]]) -> None:
+        """One that is written to is of one moment by itself; those that are only read are of any."""
+        rig, seen = paused
+        export(rig)
+        export(rig, mode='ro', key=CLONE)
+        rig.appliance.create_snapshots(self.SNAPSHOTS)
+        assert seen == []
+
+    def test_who_cannot_keep_hosts_waiting_says_so(self, rig: Rig) -> None:
+        for key in (VOLUME, CLONE):
+            rig.appliance.create_volume(key, GIB)
+            export(rig, key=key)
+        with pytest.raises(Busy, match='detach'):
+            rig.appliance.create_snapshots(self.SNAPSHOTS)
+        assert rig.appliance.capacity()['copies_groups'] is False
+        assert rig.appliance.list_objects('slow') == {'objects': ['volume-2']}
+        rig.appliance.delete_exports(CLONE)
+        if rig.lvm:
+            rig.appliance.create_snapshots(self.SNAPSHOTS)
+        rig.appliance.delete_exports(VOLUME)
+        rig.appliance.create_snapshots(self.SNAPSHOTS)
+        assert rig.appliance.list_objects('slow') == {'objects': ['snapshot-2', 'volume-2']}
+
+    def test_a_store_that_fails_on_the_way_leaves_none(self, paused: tuple[Rig, list[set[str]]]) -> None:
+        rig, _ = paused
+        assert rig.lvm is not None
+        copy, copied = rig.store.copy, list[Key]()
+
+        def broken(source: Key, target: Key, size: int) -> None:
+            if copied:
+                raise Full('no room')
+            copied.append(target)
+            copy(source, target, size)
+
+        rig.store.copy = broken  # type: ignore[method-assign]
+        with pytest.raises(Full):
+            rig.appliance.create_snapshots(self.SNAPSHOTS)
+        left = [rig.appliance.list_objects(pool)['objects'] for pool in ('fast', 'slow')]
+        assert left == [['volume-1'], ['volume-2']]
+        assert rig.journal.items() == []
+
+    def test_another_volumes_snapshot_stays(self, paused: tuple[Rig, list[set[str]]]) -> None:
+        rig, _ = paused
+        rig.appliance.create_volume(Key('fast', 'volume-3'), GIB)
+        rig.appliance.create_snapshot(SNAPSHOT, 'volume-3')
+        with pytest.raises(Conflict, match='no snapshot of volume-1'):
+            rig.appliance.create_snapshots(self.SNAPSHOTS)
+        assert rig.appliance.show(SNAPSHOT)['source'] == 'volume-3'
