@@ -7,15 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract import driver_model
-from tests.contract.driver_suite import (
-    AttachedContract,
-    Backend,
-    DriverContract,
-    OpenedContract,
-    RestoreContract,
-)
-from tests.contract.iscsi_suite import IscsiContract
+from tests.contract.driver_suite import Backend
+from tests.contract.iscsi_backends import TestAttached, TestDriver, TestOpened, TestPaths, TestRestore
 from tests.ontap.rig import Appliance
+
+__all__ = ['TestAttached', 'TestDriver', 'TestOpened', 'TestPaths', 'TestRestore']
 
 
 @pytest.fixture(scope='module')
@@ -27,26 +23,6 @@ def ontap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 @pytest.fixture
 def backend(ontap: Appliance) -> Backend:
     return ontap.backend()
-
-
-class TestDriver(DriverContract):
-    pass
-
-
-class TestOpened(OpenedContract):
-    pass
-
-
-class TestRestore(RestoreContract):
-    pass
-
-
-class TestPaths(IscsiContract):
-    pass
-
-
-class TestAttached(AttachedContract):
-    pass
 
 
 def test_model(backend: Backend) -> None:
