@@ -41,6 +41,8 @@ packages() {
   missing java default-jre-headless  # DynamoDB Local
   missing npm npm                    # fetches it
   missing openssl openssl
+  missing systemd-analyze systemd          # tests: whether systemd reads the unit as it is meant
+  missing /usr/bin/python3 python3-minimal # and finds what it starts
   "$1" -c 'import ensurepip, venv' 2> /dev/null || printf 'python3-venv '
 }
 

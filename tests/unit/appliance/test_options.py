@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,14 @@ def test_install_puts_everything_where_the_unit_looks_for_it(tmp_path: Path) -> 
     Keys(read_secret(secret))
     assert 'https://192.0.2.10:18700' in said
     assert secret.read_text().strip() not in said
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    """It only warns of a key that it does not know."""
+    installed(tmp_path)
+    unit = tmp_path / 'etc/systemd/system/cinderless-appliance.service'
+    done = subprocess.run(['systemd-analyze', 'verify', unit], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ('', '')
 
 
 def test_what_install_prints_is_what_the_driver_takes(tmp_path: Path) -> None:
