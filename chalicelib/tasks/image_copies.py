@@ -19,10 +19,14 @@ CHUNK = 8 * 1024**2
 #: Bytes that are written, or not, as one: what is all zero is not sent.
 PIECE = 64 * 1024
 
+#: Stretches of zeroes that are left out of a device that must be told what was written; more would not fit into a
+#: machine's payload, so from then on all is written.
+MOST_GAPS = 1000
+
 #: Bytes behind an image that are cleared between two looks at the clock.
 STRETCH = 1024**3
 
-_ZERO = bytes(PIECE)
+_ZERO = bytes(CHUNK)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,40 +41,52 @@ class Source:
 
 @dataclasses.dataclass(slots=True)
 class Cursor:
-    """How far a copy got: bytes that are on the volume, and the state of the hash over them ('': none)."""
+    """How far a copy got: bytes that are on the volume, and the state of the hash over them ('': none).
+
+    ``written``: [first byte, byte after the last] of each stretch that was written, where that must be told.
+    """
 
     offset: int = 0
     hash: str = ''
     done: bool = False
+    written: list[list[int]] = dataclasses.field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-def download(images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
+def download(
+    images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, telling: bool = False
+) -> Cursor:
     """Copy an image from the cursor on until it is whole, verified, and zeroes follow it, or time runs short.
 
-    ``zeroed``: the volume surely reads as zeroes where nothing was written. A stream that breaks off is taken up by the
-    next call if anything of it arrived. Raises ImageCopyFailure for bytes that are not the image's.
+    ``zeroed``: the volume surely reads as zeroes where nothing was written. ``telling``: the cursor tells what was.
+    A stream that breaks off is taken up by the next call if anything of it arrived. Raises ImageCopyFailure for bytes
+    that are not the image's.
     """
     if cursor.offset < source.size:
-        cursor = _copied(images, source, device, cursor, zeroed=zeroed)
+        cursor = _copied(images, source, device, cursor, zeroed=zeroed, telling=telling)
     if cursor.offset >= source.size:
         cursor = _cleared(device, cursor, zeroed=zeroed)
     device.flush()
     return cursor
 
 
-def _copied(images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
+def _copied(
+    images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, telling: bool
+) -> Cursor:
     """Copy whole chunks while there is time; a hash without a state begins anew, over bytes that are there already."""
     hash_ = digest.begin(source.algorithm, cursor.hash)
     hashed, written = cursor.offset if cursor.hash else 0, cursor.offset
+    told = [list(run) for run in cursor.written]
     try:
         for position, chunk in _chunks(images, source, hashed):
             if position >= hashed:
                 hash_.update(chunk)
             if position >= written:
-                _write(device, position, chunk, zeroed=zeroed)
+                extents = _write(device, position, chunk, zeroed=zeroed, dense=len(told) > MOST_GAPS)
+                if telling:
+                    _tell(told, extents)
                 written = position + len(chunk)
             if cursor.offset < written < source.size and not clock.has_time():
                 break
@@ -78,9 +94,18 @@ def _copied(images: Images, source: Source, device: BlockDevice, cursor: Cursor,
         if written == cursor.offset:
             raise
     if written < source.size:
-        return Cursor(written, hash_.state())
+        return Cursor(written, hash_.state(), written=told)
     _verify(source, hash_)
-    return Cursor(-(-written // device.block_size) * device.block_size)
+    return Cursor(-(-written // device.block_size) * device.block_size, written=told)
+
+
+def _tell(told: list[list[int]], extents: list[Extent]) -> None:
+    """Add extents to the stretches before them."""
+    for offset, data in extents:
+        if told and told[-1][1] == offset:
+            told[-1][1] += len(data)
+        else:
+            told.append([offset, offset + len(data)])
 
 
 def _chunks(images: Images, source: Source, start: int) -> Iterator[tuple[int, bytes]]:
@@ -106,26 +131,28 @@ def _verify(source: Source, hash_: digest.Digest) -> None:
         )
 
 
-def _write(device: BlockDevice, offset: int, chunk: bytes, *, zeroed: bool) -> None:
-    """Write what is not zero, and make the rest read as zeroes unless it surely does."""
+def _write(device: BlockDevice, offset: int, chunk: bytes, *, zeroed: bool, dense: bool = False) -> list[Extent]:
+    """Write what is not zero (``dense``: all), and make the rest read as zeroes unless it surely does."""
     if len(chunk) % device.block_size:
         chunk += bytes(-len(chunk) % device.block_size)
-    zeroes, extents = _sorted_out(offset, chunk)
+    everything: tuple[list[tuple[int, int]], list[Extent]] = ([], [(offset, memoryview(chunk))])
+    zeroes, extents = everything if dense else _sorted_out(offset, chunk, max(PIECE, device.block_size))
     if not zeroed:
         for place, length in zeroes:
             device.zero(place, length)
     device.write_many(extents)
+    return extents
 
 
-def _sorted_out(offset: int, chunk: bytes) -> tuple[list[tuple[int, int]], list[Extent]]:
-    """Cut a chunk into runs of zeroes, (offset, length), and pieces with data."""
+def _sorted_out(offset: int, chunk: bytes, size: int) -> tuple[list[tuple[int, int]], list[Extent]]:
+    """Cut a chunk into pieces of ``size`` bytes: runs of zeroes, (offset, length), and pieces with data."""
     zeroes: list[tuple[int, int]] = []
     extents: list[Extent] = []
     view = memoryview(chunk)
-    for start in range(0, len(chunk), PIECE):
-        piece = chunk[start : start + PIECE]
+    for start in range(0, len(chunk), size):
+        piece = chunk[start : start + size]
         if piece != _ZERO[: len(piece)]:
-            extents.append((offset + start, view[start : start + PIECE]))
+            extents.append((offset + start, view[start : start + size]))
         elif zeroes and sum(zeroes[-1]) == offset + start:
             zeroes[-1] = (zeroes[-1][0], zeroes[-1][1] + len(piece))
         else:
@@ -141,7 +168,7 @@ def _cleared(device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
         for place, extent in list(device.allocated(offset, length)):
             device.zero(place, extent)
         offset += length
-    return Cursor(offset, '', offset >= device.size)
+    return Cursor(offset, '', offset >= device.size, cursor.written)
 
 
 class Upload:

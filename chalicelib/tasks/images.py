@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.clients.glance import Image
-from chalicelib.drivers.base import GIB
+from chalicelib.drivers.base import GIB, Driver, VolumeRef
 from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, common, compute, images, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, image_copies
+from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 logger = logging.getLogger(__name__)
@@ -52,20 +54,23 @@ def copy_image(payload: Payload) -> dict[str, Any]:
     """Write the image to the volume from the cursor on, until it is there or time runs short."""
     volume = owned(Volume, payload)
     driver = backends.driver(volume)
-    zeroed = bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes
+    whole = not driver.capabilities.opens_volumes
+    zeroed = whole or (bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes)
     source = image_copies.Source(**payload['image'])
     cursor = image_copies.Cursor(**payload.get('progress', {}))
-    with driver.open_volume(backends.volume_ref(volume), _path_id(payload), 'rw') as device:
-        return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed).plain()
+    with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
+        return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed, telling=whole).plain()
 
 
 def complete_download(payload: Payload) -> dict[str, Any]:
-    """Take the path away; the volume is bootable, and knows its image. Return what Nova is to be told."""
+    """Make what was written the volume's data; it is bootable, and knows its image. Return what Nova is to be told."""
     volume = owned(Volume, payload)
     image = _image(volume)
-    _close(volume, payload)
+    written = [(start, end - start) for start, end in payload['progress'].get('written', [])]
+    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), _path_id(payload), lambda: written)
     servers = compute.servers_of(volume) if payload['action'] == 'reimage_reserved' else []
-    _end(volume, payload, [Volume.bootable.set(True), Volume.volume_image_metadata.set(images.described(image))])
+    described = [Volume.bootable.set(True), Volume.volume_image_metadata.set(images.described(image))]
+    _end(volume, payload, [*described, *model_actions(update)])
     return {'event': 'volume-reimaged', 'servers': servers, 'told': not servers}
 
 
@@ -85,7 +90,7 @@ def _end(volume: Volume, payload: Payload, actions: list[Any]) -> None:
 def fail_download(payload: Payload) -> None:
     """Half an image is on the volume: error, and a message that says why."""
     volume = owned(Volume, payload)
-    _try_close(volume, payload)
+    _try(volume, lambda driver, ref: driver.cancel_restore(ref, _path_id(payload)))
     created = payload['action'] == 'download'
     action, detail = (
         (Action.COPY_IMAGE_TO_VOLUME, Detail.UNKNOWN_ERROR)
@@ -126,7 +131,7 @@ def complete_upload(payload: Payload) -> None:
     """Take the path away, protect the image if that was asked for, and give the volume its status back."""
     volume = owned(Volume, payload)
     operation = volume.operation_facts()
-    _close(volume, payload)
+    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
     if operation['protected']:
         cloud.images().protect(operation['image_id'])
     images.give_back(volume, payload['request_id'])
@@ -135,7 +140,7 @@ def complete_upload(payload: Payload) -> None:
 def fail_upload(payload: Payload) -> None:
     """Remove the image, give the volume its status back, and say why."""
     volume = owned(Volume, payload)
-    _try_close(volume, payload)
+    _try(volume, lambda driver, ref: driver.close_volume(ref, _path_id(payload)))
     try:
         cloud.images().delete(volume.operation_facts()['image_id'])
     except errors.CinderlessError as unreached:
@@ -146,13 +151,9 @@ def fail_upload(payload: Payload) -> None:
     images.give_back(volume, payload['request_id'])
 
 
-def _close(volume: Volume, payload: Payload) -> None:
-    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
-
-
-def _try_close(volume: Volume, payload: Payload) -> None:
+def _try(volume: Volume, close: Callable[[Driver, VolumeRef], None]) -> None:
     """A path that only we know the secret of must not keep a failure from being told; it goes with the volume."""
     try:
-        _close(volume, payload)
+        close(backends.driver(volume), backends.volume_ref(volume))
     except errors.DriverError as error:
         logger.warning('a path to volume %s is left: %s', volume.id, error.message)

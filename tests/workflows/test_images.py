@@ -182,9 +182,9 @@ class TestCreate:
         largest = []
         write = image_copies._write
 
-        def noted(device: Any, offset: int, chunk: bytes, *, zeroed: bool) -> None:
+        def noted(device: Any, offset: int, chunk: bytes, **how: bool) -> Any:
             largest.append(len(chunk))
-            write(device, offset, chunk, zeroed=zeroed)
+            return write(device, offset, chunk, **how)
 
         monkeypatch.setattr(image_copies, '_write', noted)
         create_volume(context(), 1, image_id=image)
