@@ -21,9 +21,10 @@ from chalicelib.tasks.snapshots import remove_snapshot, status_back
 def delete_volume(payload: Payload) -> dict[str, bool]:
     """Remove the volume; {'done': False} when its snapshots took all the time there was."""
     volume = owned(Volume, payload)
-    if volume.operation_facts().get('cascade') and not _delete_snapshots(volume):
-        return {'done': False}
-    volume = owned(Volume, payload)
+    if volume.operation_facts().get('cascade'):
+        if not _delete_snapshots(volume):
+            return {'done': False}
+        volume = owned(Volume, payload)
     holds.mark_removal(volume, ours(volume))
     if volume.host:  # one that was never placed goes with its group
         backends.driver(volume).delete_volume(backends.volume_ref(volume))

@@ -17,7 +17,7 @@ import pytest
 from pynamodb.connection import Connection
 
 from chalicelib.models import Volume
-from chalicelib.operations import attachments, backups, snapshots, volumes
+from chalicelib.operations import attachments, backups, moves, snapshots, volume_types, volumes
 from docs.cost import CALLS
 from tests.backup_factories import create_backup
 from tests.chap import chap
@@ -33,8 +33,10 @@ HOST = {'host': 'compute-1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip':
 #: and the machine do beside is no call of ours.
 BUDGETS = {
     'create volume': 11,
-    'delete volume': 10,
+    'create volume, second candidate': 15,
+    'delete volume': 9,
     'extend volume': 10,
+    'retype in place': 11,
     'create snapshot': 8,
     'delete snapshot': 8,
     'attach': 7,
@@ -129,7 +131,13 @@ Measure = Callable[[str, Callable[[], Any]], None]
 def _volumes(world: World, measure: Measure) -> None:
     volume = available(world)
     measure('create volume', lambda: create_volume(context(), 1))
+    world.big.fail('create_volume', world.big.full(1))
+    measure('create volume, second candidate', lambda: create_volume(context(), 1))
     measure('extend volume', lambda: volumes.extend(context(), volume.id, 2))
+    world.big.retype = 'done'
+    admin, specs = context('admin'), {'vendor:speed': '7'}
+    volume_types.create(admin, name='tuned', description=None, is_public=True, extra_specs=specs)
+    measure('retype in place', lambda: moves.retype(context(), volume.id, 'tuned', 'never'))
     measure('create snapshot', lambda: create_snapshot(context(), volume))
     [snapshot] = snapshots.list_(context(), query())[0]
     measure('delete snapshot', lambda: snapshots.delete(context(), snapshot.id))
