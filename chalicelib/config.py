@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
-from typing import NamedTuple
 
 
-class Settings(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
     """What a function is told by the template. Names in upper case are the environment variables."""
 
     #: Prefix of every table's name: the stack's name.
@@ -60,21 +61,20 @@ class Settings(NamedTuple):
     @classmethod
     def from_environment(cls, environment: dict[str, str]) -> Settings:
         """Read every field from its upper-case name; numbers are checked."""
-        values = {field: _read(field, environment) for field in cls._fields}
+        values = {field.name: cls._read(field, environment) for field in dataclasses.fields(cls)}
         return cls(**values)  # type: ignore[arg-type]  # the reader returns each field's own type
 
+    @staticmethod
+    def _read(field: dataclasses.Field[object], environment: dict[str, str]) -> str | int:
+        name = field.name.upper()
+        text = environment.get(name, str(DEFAULTS.get(field.name, '')))
+        if field.type != 'int':
+            return text
+        if not text.isdigit():
+            raise ValueError(f'{name}={text!r} is not a whole number')
+        return int(text)
 
-def _read(field: str, environment: dict[str, str]) -> str | int:
-    name, default = field.upper(), DEFAULTS.get(field, '')
-    text = environment.get(name, str(default))
-    if isinstance(default, str):
-        return text
-    if not text.isdigit():
-        raise ValueError(f'{name}={text!r} is not a whole number')
-    return int(text)
 
-
-#: What is not the empty text where nothing is said; a number's default is one.
 DEFAULTS: dict[str, str | int] = {
     'recovery_public_key': '',
     'table_prefix': 'cinderless',
