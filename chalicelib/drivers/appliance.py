@@ -96,7 +96,7 @@ class ApplianceDriver(Driver):
             'vendor_name': 'Cinderless',
             'driver_version': '1.0',
             'storage_protocol': self.capabilities.storage_protocol,
-            'shared_targets': False,
+            'shared_targets': self.capabilities.shared_targets,
             'pools': [{**_POOL, **groups, **_sizes(pool)} for pool in self._pools(told)],
         }
 

@@ -126,6 +126,8 @@ class Capabilities:
     #: create_group_snapshot: snapshots of several volumes as of one moment. Such a backend also reports
     #: ``consistent_group_snapshot_enabled``, which group types ask for.
     consistent_group_snapshots: bool = False
+    #: Volumes share targets, so a host must not leave one for a volume that it detaches (its ``shared_targets``).
+    shared_targets: bool = False
     #: A new volume surely reads as zeroes.
     zeroed_volumes: bool = False
     #: changes_since: a backup need not read again what has not changed since its parent.

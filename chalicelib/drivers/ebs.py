@@ -111,7 +111,7 @@ class EbsDriver(Manager):
             'vendor_name': 'Amazon Web Services',
             'driver_version': '1.0',
             'storage_protocol': self.capabilities.storage_protocol,
-            'shared_targets': False,
+            'shared_targets': self.capabilities.shared_targets,
             'pools': [{**_POOL, 'pool_name': zone, **self._capacity(gib)} for zone, gib in used.items()],
         }
 

@@ -68,6 +68,7 @@ class OntapDriver(Driver):
         multiattach=True,
         manage=True,
         retype=True,
+        shared_targets=True,
         zeroed_volumes=True,
     )
 
@@ -96,7 +97,7 @@ class OntapDriver(Driver):
             'vendor_name': 'NetApp',
             'driver_version': '1.0',
             'storage_protocol': self.capabilities.storage_protocol,
-            'shared_targets': True,
+            'shared_targets': self.capabilities.shared_targets,
             'pools': pools,
         }
 

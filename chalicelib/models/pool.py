@@ -11,6 +11,8 @@ in one write, which no claim can make fail and no late report can get wrong; it 
 
 from __future__ import annotations
 
+import uuid
+
 from pynamodb.attributes import (
     BooleanAttribute,
     JSONAttribute,
@@ -45,6 +47,15 @@ class Pool(base.Record):
     entered_gb = NumberAttribute(default=0)
     #: '<project id>/<volume id>' whose failed attempt may have left an object here; removed at the next report.
     leftovers = UnicodeSetAttribute(null=True)
+
+
+#: Namespace of the services' uuids.
+_SERVICES = uuid.UUID('9b0f6b6e-6a3c-5a0f-8b3d-2d7b1f2c4e55')
+
+
+def service_uuid(binary: str, host: str) -> str:
+    """Return a service's uuid: it follows from what the service is, so that a volume need not look for its own."""
+    return str(uuid.uuid5(_SERVICES, f'{binary}:{host}'))
 
 
 class Service(base.Record):

@@ -56,7 +56,7 @@ class Volume(base.StatefulRecord):
     reading = JSONAttribute(null=True)
     #: How far a restore to it is (operations/progress.py).
     progress: MapAttribute[str, int] = MapAttribute(null=True)
-    service_uuid = UnicodeAttribute(null=True)
+    #: Whether other volumes of its backend come through the same target; None until it is made.
     shared_targets = BooleanAttribute(null=True)
     name_id = UnicodeAttribute(null=True)
     provider_id = UnicodeAttribute(null=True)

@@ -172,6 +172,7 @@ def _place_of(volume: Volume) -> list[Action]:
         'name_id': volume.name_id or volume.id,
         'provider_id': volume.provider_id,
         'provider_location': volume.provider_location,
+        'shared_targets': volume.shared_targets,
     }
     return [common.set_or_remove(getattr(Volume, name), value) for name, value in facts.items()]
 

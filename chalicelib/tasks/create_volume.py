@@ -36,14 +36,20 @@ def schedule(payload: Payload) -> dict[str, str]:
 def provision(payload: Payload) -> None:
     """Make the volume on its pool and record what the driver says of it."""
     volume = _placed(payload)
-    update = _create(backends.driver(volume), volume)
+    driver = backends.driver(volume)
+    update = _create(driver, volume)
     try:
         base.update(
-            volume, [*model_actions(update), *base.touched(Volume)], ours(volume) & (Volume.host == volume.host)
+            volume, [*made_actions(driver, update), *base.touched(Volume)], ours(volume) & (Volume.host == volume.host)
         )
     except (errors.StateChanged, errors.NotFound):
         _remove_unwanted(payload)
         raise
+
+
+def made_actions(driver: Driver, update: ModelUpdate) -> list[Write]:
+    """Actions that record what a driver says of a volume that is new on its backend."""
+    return [*model_actions(update), Volume.shared_targets.set(driver.capabilities.shared_targets)]
 
 
 def model_actions(update: ModelUpdate) -> list[Write]:

@@ -17,7 +17,7 @@ from chalicelib.operations import holds, messages, quotas, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
-from chalicelib.tasks.create_volume import model_actions
+from chalicelib.tasks.create_volume import made_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 from chalicelib.tasks.snapshots import forget_snapshot
 
@@ -34,7 +34,7 @@ def manage_volume(payload: Payload) -> None:
         holds.adopt(volume, size, [], ours(volume))
         volume = owned(Volume, payload)
     update = driver.manage_existing(backends.volume_ref(volume), ref)
-    final = [Volume.launched_at.set(base.now()), *model_actions(update)]
+    final = [Volume.launched_at.set(base.now()), *made_actions(driver, update)]
     holds.end(volume, ours(volume), states.VOLUME['manage'].done, actions=final)
 
 

@@ -23,7 +23,7 @@ from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Candidate, Decision
 from chalicelib.tasks import backends, copying
-from chalicelib.tasks.create_volume import model_actions
+from chalicelib.tasks.create_volume import made_actions, model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 logger = logging.getLogger(__name__)
@@ -150,8 +150,9 @@ def _elsewhere(volume: Volume, candidates: list[Candidate]) -> list[Candidate]:
 def prepare_target(payload: Payload) -> None:
     """Make the empty volume that the data goes to."""
     target = _target(owned(Volume, payload))
-    update = backends.driver(target).create_volume(backends.volume_ref(target))
-    base.update(target, [*model_actions(update), *base.touched(Volume)], ours(target))
+    driver = backends.driver(target)
+    update = driver.create_volume(backends.volume_ref(target))
+    base.update(target, [*made_actions(driver, update), *base.touched(Volume)], ours(target))
 
 
 def _target(volume: Volume) -> Volume:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.drivers.base import VolumeRef
 from chalicelib.models import Pool, Service, Volume, base
+from chalicelib.models.pool import service_uuid
 from chalicelib.operations import pools
 from chalicelib.scheduler import reports
 from chalicelib.scheduler.pools import PoolState
@@ -24,8 +24,6 @@ from chalicelib.tasks import backends
 
 logger = logging.getLogger(__name__)
 
-#: Namespace of the services' uuids: they follow from binary and host.
-SERVICES = uuid.UUID('9b0f6b6e-6a3c-5a0f-8b3d-2d7b1f2c4e55')
 
 #: Services without a backend: they are up while this function runs.
 CONTROL = ('cinder-scheduler', 'cinder-backup')
@@ -83,7 +81,7 @@ def _write_service(binary: str, host: str, zone: str | None, state: str) -> None
     zone = zone or settings().default_availability_zone
     actions = [
         Service.created_at.set(Service.created_at | base.now()),
-        Service.uuid.set(Service.uuid | str(uuid.uuid5(SERVICES, f'{binary}:{host}'))),
+        Service.uuid.set(Service.uuid | service_uuid(binary, host)),
         Service.binary.set(binary),
         Service.host.set(host),
         Service.backend_state.set(state),

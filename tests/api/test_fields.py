@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.models.pool import service_uuid
 from tests.api.front_door import Caller, FrontDoor
 
 
@@ -109,6 +110,12 @@ def test_create_answers_less_than_show(admin: Caller) -> None:
     created = admin.post('/volumes', {'volume': {'size': 1}}, at='3.71').body['volume']
     assert not [name for name in created if ':' in name]
     assert 'migration_status' in created
+
+
+def test_a_volume_names_its_service(admin: Caller, make: Any) -> None:
+    placed, new = make.volume(host='host@lvm#pool'), make.volume(host=None)
+    shown = {id: admin.get(f'/volumes/{id}', at='3.48').body['volume']['service_uuid'] for id in (placed.id, new.id)}
+    assert shown == {placed.id: service_uuid('cinder-volume', 'host@lvm'), new.id: None}
 
 
 @pytest.mark.parametrize(

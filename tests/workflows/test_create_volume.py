@@ -39,7 +39,7 @@ def test_happy_path(world: World) -> None:
     assert execution.transitions <= 5
     volume = volume.reload()
     assert (volume.status, volume.host, volume.availability_zone) == ('available', BIG, 'nova')
-    assert volume.provider_id == f'lun-{volume.id}'
+    assert (volume.provider_id, volume.shared_targets) == (f'lun-{volume.id}', False)
     assert volume.launched_at
     assert world.big.objects[f'volume-{volume.id}'].size == 5
     invariants.check(world)

@@ -7,7 +7,8 @@ from typing import Any
 from chalicelib.api.request import Request
 from chalicelib.api.view import View, attribute, field, item, links, nothing
 from chalicelib.models import Volume
-from chalicelib.operations import progress, volume_types
+from chalicelib.models.pool import service_uuid
+from chalicelib.operations import progress, services, volume_types
 from chalicelib.rules import states
 
 #: The key id of a volume that is encrypted by a fixed key; never shown.
@@ -45,6 +46,11 @@ def _attachments(volume: Volume, request: Request) -> list[dict[str, Any]]:
     ]
 
 
+def _service_uuid(volume: Volume, request: Request) -> str | None:
+    """The uuid of the service that looks after the volume: hosts name their lock on shared targets by it."""
+    return service_uuid(services.VOLUME_BINARY, volume.backend) if volume.host else None
+
+
 #: What create and update answer.
 VOLUME = View(
     attribute('id'),
@@ -72,7 +78,7 @@ VOLUME = View(
     attribute('provider_id', since='3.21', admin_only=True),
     field('shared_targets', lambda volume, request: volume.shared_targets is not False, since='3.48', until='3.68'),
     attribute('shared_targets', since='3.69'),
-    attribute('service_uuid', since='3.48'),
+    field('service_uuid', _service_uuid, since='3.48'),
     field('cluster_name', lambda volume, request: volume.backend or None, since='3.61', admin_only=True),
     attribute('volume_type_id', since='3.63'),
     attribute('consumes_quota', since='3.65'),
