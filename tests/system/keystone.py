@@ -1,17 +1,10 @@
-"""A real Keystone on loopback: its own environment from PyPI, sqlite, fernet tokens, one process.
-
-``python -m tests.system.keystone`` makes the environment and leaves; the tests make it when it is not there.
-"""
+"""A real Keystone on loopback: its own environment from PyPI, sqlite, fernet tokens, one process."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
-import json
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +12,7 @@ from typing import Any
 
 import urllib3
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = ROOT / '.venv-keystone'
-REQUIREMENTS = ROOT / 'requirements-keystone.txt'
-PYTHON = ENVIRONMENT / 'bin' / 'python'
+from tests.system import environments
 
 #: The child says its port, and leaves when the pipe to its parent breaks: nothing outlives the tests.
 SERVE = """
@@ -39,22 +29,6 @@ print(server.server_port, flush=True)
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 server.serve_forever()
 """
-
-
-def ensure_environment() -> Path:
-    """Make ``.venv-keystone`` unless it holds what requirements-keystone.txt asks for; returns its Python.
-
-    Safe to call from many processes at once.
-    """
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    stamp = ENVIRONMENT / '.requirements'
-    with REQUIREMENTS.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != wanted:
-            subprocess.run([sys.executable, '-m', 'venv', '--clear', ENVIRONMENT], check=True)
-            subprocess.run([PYTHON, '-m', 'pip', 'install', '-qq', '-r', REQUIREMENTS], check=True)
-            stamp.write_text(wanted)
-    return PYTHON
 
 
 class Keystone:
@@ -78,7 +52,6 @@ class Keystone:
 
     def bootstrap(self) -> None:
         """Make the database, the keys, the user admin (password admin) on project admin, and the default roles."""
-        ensure_environment()
         keys = self.home / 'fernet'
         keys.mkdir(parents=True, mode=0o700)
         self._configure(expiration=3600)
@@ -90,7 +63,7 @@ class Keystone:
         """Serve; tokens issued from now on live ``expiration`` seconds."""
         self._configure(expiration)
         self._process = subprocess.Popen(
-            [PYTHON, '-W', 'ignore', '-c', SERVE, str(self.port)],
+            [environments.ensure('keystone'), '-W', 'ignore', '-c', SERVE, str(self.port)],
             env=self._environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -173,7 +146,8 @@ class Keystone:
         (self.home / 'keystone.conf').write_text(textwrap.dedent(text))
 
     def _manage(self, *arguments: str) -> None:
-        command = [str(PYTHON), '-W', 'ignore', str(ENVIRONMENT / 'bin' / 'keystone-manage'), *arguments]
+        python = environments.ensure('keystone')
+        command = [str(python), '-W', 'ignore', str(python.with_name('keystone-manage')), *arguments]
         subprocess.run(command, env=self._environment(), check=True, capture_output=True, timeout=120)
 
     def _environment(self) -> dict[str, str]:
@@ -207,16 +181,4 @@ def running_keystone(home: Path) -> Iterator[Keystone]:
 
 def run_inside(script: str, argument: Any) -> Any:
     """Run ``script`` in Keystone's environment with ``argument`` as JSON on its input; returns its output's JSON."""
-    done = subprocess.run(
-        [ensure_environment(), '-W', 'ignore', '-c', textwrap.dedent(script)],
-        input=json.dumps(argument),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-if __name__ == '__main__':
-    print(ensure_environment())
+    return environments.run('keystone', ['-c', textwrap.dedent(script)], argument)
