@@ -14,6 +14,9 @@ from tests.system import environments
 from tests.system.clients import User, unique
 from tests.system.cloud import Cloud
 
+#: Nova takes seconds to import: with ``--dist loadgroup`` one worker has all of it.
+pytestmark = pytest.mark.xdist_group('nova')
+
 STORY = Path(__file__).with_name('as_nova.py')
 
 ENCRYPTION = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
