@@ -240,10 +240,11 @@ def _resources() -> list[str]:
 
 def update(project_id: str, changes: Mapping[str, int]) -> dict[str, int]:
     """Set limits of a project; return all. Raises Invalid for one below what is in use, InvalidInput for a bad key."""
-    used = usages(project_id)
     stored = _stored_names(changes)
+    used = usages(project_id)
     for name, limit in changes.items():
-        in_use = used[name]['in_use'] + used[name]['reserved']
+        # A type may be removed between the two readings of the types.
+        in_use = used[name]['in_use'] + used[name]['reserved'] if name in used else 0
         if name not in rules.NOT_COUNTED and limit != rules.UNLIMITED and limit < in_use:
             raise errors.Invalid(
                 f'Quota {name} limit must be equal or greater than existing resources. '

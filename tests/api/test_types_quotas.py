@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.api.front_door import Caller, FrontDoor
+from tests.api.memory import empty
 
 BAD = ('badRequest', 400)
 
@@ -138,6 +139,12 @@ def test_limits_of_another_project(
     asks = door.caller(role, uuid.uuid4().hex)
     absolute = asks.get(f'/limits?project_id={project}', at=at).body['limits']['absolute']
     assert absolute['totalVolumesUsed'] == (1 if theirs else 0)
+
+
+def test_a_new_deployment_has_quotas_of_the_default_type(admin: Caller, project: str) -> None:
+    empty()
+    changed = admin.put(f'/os-quota-sets/{project}', {'quota_set': {'gigabytes___DEFAULT__': 5}})
+    assert (changed.status, changed.body['quota_set']['gigabytes___DEFAULT__']) == (200, 5)
 
 
 def test_quotas_of_a_project(admin: Caller, member: Caller, stranger: Caller, project: str) -> None:
