@@ -1,8 +1,12 @@
 """Which function makes which AWS call: noted where the SDK prepares it, for the test of infra/roles.yaml.
 
 ``RECORD_CALLS`` names a folder; each process appends what is new to a file of its own there, so that what a killed
-process did is known too. The function is read off the stack: from the call outwards, the first frame that is a
-function's entry. A thread belongs to the function that started it. What moto does to play AWS is nobody's call.
+process did is known too. Whose call it is, callers.py reads off the stack.
+
+Some calls are made only by who comes first, or when requests meet. They are noted whenever they might be made, so that
+the record does not hang on luck: what is remembered for a while is read again by a process that does not know it, who
+writes under a condition reads the record again when the condition is lost, and who finds a key in an index without
+anything else reads the record.
 """
 
 from __future__ import annotations
@@ -12,37 +16,12 @@ import json
 import os
 import sys
 import threading
-import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from local.callers import callers
 from local.settings import ACCOUNT, REGION
-from local.workers import workers_of
-
-ROOT = str(Path(__file__).parent.parent)
-
-#: Where a function's own code begins: (file, function in it) -> name.
-ENTRIES = {
-    ('chalicelib/api/front_door.py', 'serve'): 'api',
-    ('chalicelib/api/front_door.py', 'guarded'): 'api',
-    ('chalicelib/tasks/start.py', 'run'): 'start_workflow',
-    ('chalicelib/tasks/reconcile.py', 'run'): 'reconcile',
-    ('chalicelib/tasks/report_pools.py', 'run'): 'report_pools',
-    ('chalicelib/tasks/schedules.py', 'run'): 'backup_schedules',
-}
-
-#: The entry of both workers; its event names the task.
-TASK = ('chalicelib/tasks/__init__.py', 'run')
-
-#: Rooms that only workers enter: their tests call them without an entry.
-ROOMS = {
-    'chalicelib/drivers/': ('volume_worker', 'backup_worker'),
-    'chalicelib/backup/': ('backup_worker',),
-}
-
-#: Files that call back whoever acts in the middle of a function's work: tests add their doubles.
-OTHERS: set[str] = set()
 
 #: The actions that IAM knows under another name than the API, and operations that are several.
 ACTIONS = {
@@ -72,6 +51,34 @@ _VERBS = {
     'ConditionCheck': 'ConditionCheckItem',
     'Get': 'GetItem',
 }
+
+#: Indexes that hold keys alone: what is found there is read from the table.
+_KEYS_ONLY = frozenset({'by_id', 'in_flight', 'due'})
+
+#: What a function of chalicelib.operations remembers for a while: (module, function) -> (operation, tables).
+REMEMBERED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ('quotas', '_view'): ('GetItem', ('quotas',)),
+    ('volume_types', '_types'): ('Query', ('volume-types',)),
+    ('volume_types', '_chosen'): ('Query', ('default-types',)),
+    ('services', '_frozen_hosts'): ('Query', ('services',)),
+    ('services', '_cached_zones'): ('Query', ('services',)),
+    ('pools', 'states'): ('Query', ('services', 'pools')),
+}
+
+#: What EC2 asks a permission for: (action, parameter that must be there) -> kinds of object. No parameter: always.
+_OBJECTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    'ec2:AttachVolume': {'': ('volume', 'instance')},
+    'ec2:DetachVolume': {'': ('volume', 'instance')},
+    'ec2:CopyVolumes': {'': ('volume',)},
+    'ec2:CreateSnapshot': {'': ('volume', 'snapshot')},
+    'ec2:CreateVolume': {'': ('volume',), 'SnapshotId': ('snapshot',)},
+    'ec2:DeleteVolume': {'': ('volume',)},
+    'ec2:ModifyVolume': {'': ('volume',)},
+    'ec2:DeleteSnapshot': {'': ('snapshot',)},
+}
+
+#: What an id of EC2 begins with, and what it is an id of.
+_KINDS = {'vol': 'volume', 'snap': 'snapshot', 'i': 'instance'}
 
 
 def install(folder: Path, *, everything: bool = True) -> None:
@@ -118,17 +125,56 @@ def _hear_of_documents(notes: _Notes) -> None:
     aws._cached = cached_and_noted
 
 
+def _listeners(notes: _Notes) -> dict[tuple[str, str], Callable[..., Callable[..., Any]]]:
+    """(module, function) -> what to put in its place. Modules are wrapped once they are loaded: they read settings."""
+    found: dict[tuple[str, str], Callable[..., Callable[..., Any]]] = {
+        (f'chalicelib.operations.{module}', name): functools.partial(_noting, notes, *reads)
+        for (module, name), reads in REMEMBERED.items()
+    }
+    return {**found, ('chalicelib.models.base', 'update'): functools.partial(_noting_loss, notes)}
+
+
+def _noting(notes: _Notes, operation: str, tables: tuple[str, ...], ask: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(ask)
+    def asked(*arguments: Any, **options: Any) -> Any:
+        for table in tables:
+            notes.note('dynamodb', operation, {'TableName': f'cinderless-{table}'})
+        return ask(*arguments, **options)
+
+    return asked
+
+
+def _noting_loss(notes: _Notes, write: Callable[..., None]) -> Callable[..., None]:
+    """``base.update`` tells what it found instead."""
+
+    @functools.wraps(write)
+    def written(record: Any, *arguments: Any, **options: Any) -> None:
+        notes.note('dynamodb', 'GetItem', {'TableName': type(record).Meta.table_name})
+        write(record, *arguments, **options)
+
+    return written
+
+
 class _Notes:
     """What was heard, each thing once."""
 
     def __init__(self, path: Path, everything: bool) -> None:
         self._path, self.everything = path, everything
         self._known: set[tuple[str, str, str]] = set()
+        self._listeners = _listeners(self)
 
     def hear(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        self._listen()
         service = str(model.service_model.service_id.hyphenize())
         if self.everything or service in {'dynamodb', 'ec2', 'ebs', 'kms', 's3'}:
             self.note(service, str(model.name), params)
+
+    def _listen(self) -> None:
+        for module, name in list(self._listeners):
+            if not hasattr(sys.modules.get(module), name):
+                continue
+            if wrap := self._listeners.pop((module, name), None):  # threads look at once
+                setattr(sys.modules[module], name, wrap(getattr(sys.modules[module], name)))
 
     def note(self, service: str, operation: str, params: dict[str, Any]) -> None:
         for function in callers():
@@ -142,47 +188,14 @@ class _Notes:
                 file.write(json.dumps(call) + '\n')
 
 
-def callers() -> tuple[str, ...]:
-    """The functions on whose behalf this code runs, () for none."""
-    frame: types.FrameType | None = sys._getframe(1)
-    room: tuple[str, ...] = ()
-    while frame is not None:
-        path = _place(frame.f_code.co_filename)
-        if path == 'moto':
-            return ()
-        if path in OTHERS or path.rpartition('/')[2].startswith('test_'):
-            break  # a test acts in the middle of a function's work, or enters a room by itself
-        entry = (path, frame.f_code.co_name)
-        if entry in ENTRIES:
-            return (ENTRIES[entry],)
-        if entry == TASK:
-            return workers_of(str(frame.f_locals['event'].get('task')))
-        room = room or _room(path)
-        frame = frame.f_back
-    return getattr(threading.current_thread(), 'cinderless_functions', ()) or room
-
-
-@functools.cache
-def _place(filename: str) -> str:
-    """A file's path in the project, 'moto' for any of moto's, else ''."""
-    if '/moto/' in filename:
-        return 'moto'
-    return filename.removeprefix(ROOT + '/') if filename.startswith(ROOT) else ''
-
-
-@functools.cache
-def _room(path: str) -> tuple[str, ...]:
-    return next((functions for room, functions in ROOMS.items() if path.startswith(room)), ())
-
-
 def permissions(service: str, operation: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """(action, resource) pairs that IAM asks for one call. Names of tests' own buckets and keys do not matter."""
     if service == 'dynamodb':
         return _dynamodb(operation, params)
     prefix = PREFIXES.get(service, service)
     actions = ACTIONS.get(f'{prefix}:{operation}', (f'{prefix}:{operation}',))
-    if service == 'ec2' and params.get('TagSpecifications'):
-        actions = (*actions, 'ec2:CreateTags')
+    if prefix in {'ec2', 'ebs'}:
+        return _block_storage(actions[0], params)
     return [(action, resource) for action in actions for resource in _resources(prefix, action, params)]
 
 
@@ -196,6 +209,8 @@ def _dynamodb(operation: str, params: dict[str, Any]) -> Iterable[tuple[str, str
     if 'TableName' in params:
         index = f'/index/{params["IndexName"]}' if 'IndexName' in params else ''
         yield f'dynamodb:{operation}', _table(params['TableName']) + index
+        if params.get('IndexName') in _KEYS_ONLY:
+            yield 'dynamodb:GetItem', _table(params['TableName'])
 
 
 def _table(name: str) -> str:
@@ -221,9 +236,29 @@ def _resources(prefix: str, action: str, params: dict[str, Any]) -> list[str]:
             return [str(params.get('stateMachineArn') or params.get('executionArn'))]
         case 'events':
             return sorted({f'arn:aws:events:{place}:event-bus/{_bus(entry)}' for entry in params['Entries']})
-        case 'ec2' | 'ebs':
-            return ['*' if action.startswith('ec2:Describe') else f'{prefix}-resource']
     return ['*']
+
+
+def _block_storage(action: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """EC2 asks for each object that a call names or makes, and for the tags of what it makes."""
+    if action.startswith('ec2:Describe'):
+        return [(action, '*')]
+    if action.startswith('ebs:'):
+        return [(action, _object('snapshot'))]
+    if action in {'ec2:CreateTags', 'ec2:DeleteTags'}:
+        return [(action, _object(_KINDS[id.partition('-')[0]])) for id in params['Resources']]
+    if action not in _OBJECTS:
+        return [(action, '*')]
+    named = [
+        kind for parameter, kinds in _OBJECTS[action].items() if not parameter or parameter in params for kind in kinds
+    ]
+    tagged = [('ec2:CreateTags', _object(each['ResourceType'])) for each in params.get('TagSpecifications', ())]
+    return [*((action, _object(kind)) for kind in named), *tagged]
+
+
+def _object(kind: str) -> str:
+    """Snapshots belong to no account in their names."""
+    return f'arn:aws:ec2:{REGION}:{"" if kind == "snapshot" else ACCOUNT}:{kind}/any'
 
 
 def _bus(entry: dict[str, Any]) -> str:

@@ -56,7 +56,7 @@ class Permission(NamedTuple):
 
     def covers(self, call: Call) -> bool:
         same = (self.function, self.action) == (call.function, call.action)
-        return same and (call.resource.endswith('-resource') or fnmatch.fnmatchcase(call.resource, self.pattern))
+        return same and fnmatch.fnmatchcase(call.resource, self.pattern)
 
 
 def recorded(folder: Path = RECORDS) -> set[Call]:

@@ -1,8 +1,8 @@
 """pytest's part in the test of the roles: every run records, its end compares.
 
-A call that a role does not allow fails any run. A permission that nothing needed is told at the end of a complete run
-whose tests passed, for only that has called everything; it does not fail it, since some calls are made only when
-requests meet, which no run repeats exactly.
+A call that a role does not allow fails any run. A permission that nothing needed fails a complete run whose tests
+passed, for only that has called everything. What is called only when requests meet is noted without their meeting
+(local/recorder.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from local import recorder
+from local import callers, recorder
 from tests import permissions
 
 #: Tells workers and the local clouds that tests start where to write.
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, 'workerinput'):
         folder = permissions.RECORDS.with_name(f'calls-{os.getpid()}')
         os.environ[VARIABLE] = str(folder)
-    recorder.OTHERS.update(('tests/disks.py', 'tests/fake_driver.py'))
+    callers.OTHERS.update(('tests/disks.py', 'tests/fake_driver.py'))
     recorder.install(Path(os.environ[VARIABLE]), everything=False)
 
 
@@ -42,7 +42,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     missing, unused = findings(calls, whole=_is_whole(session, exitstatus))
     _keep(Path(os.environ[VARIABLE]), calls)
     session.config.stash[FOUND] = [*missing, *unused]
-    if missing:
+    if missing or unused:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -80,7 +80,7 @@ def asking_in_a_thread(found: list[tuple[str, ...]]) -> Callable[[object], None]
     """A task that notes on whose behalf a thread of its own runs; it stands here, since tests' own work is nobody's."""
 
     def task(payload: object) -> None:
-        thread = threading.Thread(target=lambda: found.append(recorder.callers()))
+        thread = threading.Thread(target=lambda: found.append(callers.callers()))
         thread.start()
         thread.join()
 

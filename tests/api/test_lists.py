@@ -239,3 +239,21 @@ def test_a_page_too_large_for_one_response_is_cut(
     assert 0 < len(ids(answer)) < 5
     rest = member.get(answer.body['volumes_links'][0]['href'].partition('/v3')[2])
     assert ids(rest)[0] == five[len(ids(answer))]
+
+
+@pytest.mark.parametrize('path', ['attachments', 'messages', 'backup-schedules'])
+def test_an_administrator_lists_what_all_projects_have(door: FrontDoor, make: Any, path: str) -> None:
+    """Of another project than the caller's; members see their own whatever they ask for."""
+    if path == 'messages':
+        id = make.message().id
+    elif path == 'attachments':
+        id = make.attachment(make.volume()).id
+    else:
+        owner = door.caller('member', make.volume().project_id)
+        body = {'backup_schedule': {'volume_id': make.volume().id, 'cron': '30 2 * * *'}}
+        id = owner.post('/backup-schedules', body).body['backup_schedule']['id']
+    elsewhere = '0' * 32
+    for role, sees in (('admin', True), ('member', False)):
+        answer = door.caller(role, elsewhere).get(f'/{path}?all_tenants=1', at='3.71')
+        assert answer.status == 200, answer.text
+        assert (id in [item['id'] for item in answer.body[path.replace('-', '_')]]) == sees

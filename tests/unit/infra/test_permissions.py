@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 
 from infra import access
-from local import recorder, workers
+from local import callers, recorder, workers
 from tests import permissions, recording
+from tests.factories import stored_volume
 from tests.permissions import Call, Permission
+from tests.world import World
 
 TABLE = 'arn:aws:dynamodb:us-east-1:123456789012:table/cinderless-volumes'
+VOLUMES = 'arn:aws:ec2:us-east-1:123456789012:volume'
+SNAPSHOTS = 'arn:aws:ec2:us-east-1::snapshot/any'
 FUNCTION = 'arn:aws:lambda:us-east-1:123456789012:function'
 
 
@@ -70,7 +75,7 @@ def test_every_implicit_permission_is_one_that_a_role_has() -> None:
             'dynamodb',
             'Query',
             {'TableName': 'cinderless-volumes', 'IndexName': 'by_id'},
-            [('dynamodb:Query', f'{TABLE}/index/by_id')],
+            [('dynamodb:Query', f'{TABLE}/index/by_id'), ('dynamodb:GetItem', TABLE)],
         ),
         (
             'dynamodb',
@@ -85,8 +90,8 @@ def test_every_implicit_permission_is_one_that_a_role_has() -> None:
         (
             'ec2',
             'CreateVolume',
-            {'TagSpecifications': [{}]},
-            [('ec2:CreateVolume', 'ec2-resource'), ('ec2:CreateTags', 'ec2-resource')],
+            {'TagSpecifications': [{'ResourceType': 'volume'}]},
+            [('ec2:CreateVolume', f'{VOLUMES}/any'), ('ec2:CreateTags', f'{VOLUMES}/any')],
         ),
     ],
 )
@@ -105,7 +110,62 @@ def test_a_thread_belongs_to_the_function_that_started_it(tmp_path: Path) -> Non
         patch.setattr('chalicelib.tasks.backups.copy_range', recording.asking_in_a_thread(found))
         tasks.run({'task': 'copy_range', 'input': {}}, None)
     assert found == [('backup_worker',)]
-    assert recorder.callers() == ()
+    assert callers.callers() == ()
+
+
+@pytest.mark.parametrize(
+    ('operation', 'params', 'expected'),
+    [
+        ('CreateVolume', {'SnapshotId': 'snap-1'}, {('CreateVolume', f'{VOLUMES}/any'), ('CreateVolume', SNAPSHOTS)}),
+        ('CreateSnapshot', {}, {('CreateSnapshot', f'{VOLUMES}/any'), ('CreateSnapshot', SNAPSHOTS)}),
+        ('CreateTags', {'Resources': ['snap-1']}, {('CreateTags', SNAPSHOTS)}),
+        ('DeleteTags', {'Resources': ['vol-1']}, {('DeleteTags', f'{VOLUMES}/any')}),
+    ],
+)
+def test_ec2_asks_for_each_object_that_a_call_names(
+    operation: str, params: dict[str, Any], expected: set[tuple[str, str]]
+) -> None:
+    found = recorder.permissions('ec2', operation, params)
+    assert set(found) == {(f'ec2:{action}', resource) for action, resource in expected}
+
+
+def test_what_hangs_on_luck_is_noted_each_time(world: World, tmp_path: Path) -> None:
+    """A type that is remembered, a condition that holds: other processes read, and lose."""
+    notes = recorder._Notes(tmp_path / 'notes.jsonl', everything=True)
+    listeners = recorder._listeners(notes)
+    ask = listeners[('chalicelib.operations.volume_types', '_types')](lambda: {})
+    write = listeners[('chalicelib.models.base', 'update')](lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, 'callers', lambda: ('api',))
+        ask()
+        write(stored_volume(), [])
+    place = TABLE.rpartition('/')[0]
+    assert permissions.recorded(tmp_path) == {
+        Call('api', 'dynamodb:Query', f'{place}/cinderless-volume-types'),
+        Call('api', 'dynamodb:GetItem', TABLE),
+    }
+
+
+def test_what_is_remembered_has_its_name_still() -> None:
+    for module, name in recorder._listeners(recorder._Notes(Path(), everything=False)):
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+@pytest.mark.parametrize(
+    ('path', 'name', 'expected'),
+    [
+        ('operations/volumes.py', 'get', ('api',)),
+        ('operations/volume_creation.py', 'create', ('api',)),  # shown by operations.volumes
+        ('operations/volumes.py', '_forget', ()),  # whoever called it is further out
+        ('operations/volume_types.py', 'by_id', ()),  # tasks do, too
+        ('tasks/backups.py', 'copy_range', ('backup_worker',)),
+        ('tasks/reconcile.py', 'run', ()),  # an entry
+    ],
+)
+def test_what_only_one_function_ever_does_is_its_own_without_an_entry(
+    path: str, name: str, expected: tuple[str, ...]
+) -> None:
+    assert callers._asked(f'chalicelib/{path}', name) == expected
 
 
 def test_machines_say_who_runs_a_task() -> None:
