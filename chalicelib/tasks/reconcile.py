@@ -18,7 +18,6 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors, telemetry
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
-from chalicelib.operations import groups, moves
 from chalicelib.rules import states
 from chalicelib.tasks import workflows
 
@@ -128,6 +127,8 @@ def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -
         return
     logger.warning('%s %s: the work that it was held for is over', record.resource, record.id)
     if isinstance(record, Volume):
+        from chalicelib.operations import moves  # most runs find nothing to discard, and need none of what it knows
+
         moves.discard(record)
     elif row is not None:
         base.update(record, _let_go(record, row), _unmoved(record))
@@ -157,6 +158,8 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
 
 def _follow_members(group: Group, row: states.Transition) -> None:
     """A group ends when the last of its volumes does; each of those is followed by itself."""
+    from chalicelib.operations import groups
+
     if not groups.settle(group):
         _postpone(group, row.deadline)
 
@@ -174,6 +177,7 @@ def _follow_execution(record: base.StatefulRecord, row: states.Transition) -> No
         _postpone(record, row.deadline)
     elif attempt + 1 < ATTEMPTS:
         logger.warning('%s of %s %s ended %s', message['action'], record.resource, record.id, status)
+        telemetry.count('Retries', why='execution')
         _postpone(record, base.START_DEADLINE, {**operation, 'attempt': attempt + 1})
         workflows.start(message, attempt + 1)
     else:
