@@ -24,7 +24,7 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjec
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
-from chalicelib import errors
+from chalicelib import errors, telemetry
 from chalicelib.config import settings
 from chalicelib.models.connection import connection
 from chalicelib.rules.states import PREVIOUS, Transition
@@ -311,6 +311,7 @@ class Transaction:
                 raise self._otherwise[ranked[position]]() from None
         if 'TransactionConflict' not in reasons and error.cause_response_code != 'TransactionInProgressException':
             raise translated(error) from error
+        telemetry.count('Retries', why='transaction')
         time.sleep(random.uniform(0, min(JITTER_CAP, JITTER_BASE * 2**attempt)))  # noqa: S311 - jitter, no secret
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pynamodb.expressions.update import Action
 
-from chalicelib import aws, errors
+from chalicelib import aws, errors, telemetry
 from chalicelib.context import Context
 from chalicelib.models import base
 from chalicelib.rules.states import Transition
@@ -223,6 +223,7 @@ def enqueue(record: base.Record, action: str, request_id: str) -> None:
     }
     try:
         aws.enqueue(message)
+        telemetry.count('Operations', asked=action, of=record.resource)
         logger.info('%s of %s %s is accepted', action, record.resource, record.id)
     except Exception:  # whatever it is, the request was accepted
         logger.exception('%s of %s %s is left to the reconciler', action, record.resource, record.id)

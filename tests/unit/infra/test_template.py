@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from docs import cost
 from infra import asl, render
 
 #: Quotas of AWS that a deployment meets without asking for more.
@@ -224,19 +225,55 @@ def test_dead_letters_and_bad_ends_raise_alarms(plain: dict[str, Any]) -> None:
 
 def test_the_dashboard_is_json(plain: dict[str, Any]) -> None:
     body = of_type(plain, 'AWS::CloudWatch::Dashboard')['Dashboard']['DashboardBody']['Fn::Sub']
-    assert len(json.loads(body)['widgets']) == 8
+    assert len(json.loads(body)['widgets']) == 10
 
 
-def test_the_metrics_that_are_watched_are_counted_somewhere(build: Path) -> None:
-    watched = set(
-        re.findall(
-            r'\["(?:Cinderless|\.)", "(\w+)", "(?:Stack|\.)"', (build / 'plain.json').read_text().replace('\\', '')
-        )
-    )
+#: Metrics of AWS that the alarms and the dashboard may name, with their dimensions, as AWS documents them.
+KNOWN_METRICS = {
+    'AWS/ApiGateway': ({'Count', '4XXError', '5XXError', 'Latency'}, ('ApiName',)),
+    'AWS/SQS': ({'ApproximateNumberOfMessagesVisible', 'ApproximateAgeOfOldestMessage'}, ('QueueName',)),
+    'AWS/Events': ({'MatchedEvents'}, ('RuleName',)),
+    'AWS/Lambda': ({'Errors', 'Throttles', 'Duration'}, ('FunctionName',)),
+}
+
+
+def watched(template: dict[str, Any]) -> set[tuple[str, str, tuple[str, ...]]]:
+    """(namespace, metric, dimensions) of every alarm and every line of the dashboard."""
+    body = of_type(template, 'AWS::CloudWatch::Dashboard')['Dashboard']['DashboardBody']['Fn::Sub']
+    found = set()
+    for widget in json.loads(body)['widgets']:
+        before: list[str] = []
+        for row in widget['properties']['metrics']:
+            words = [word for word in row if isinstance(word, str)]
+            if not words:
+                continue  # a search over the machines' own metrics
+            before = expanded(words, before)
+            found.add((before[0], before[1], tuple(before[2::2])))
+    for alarm in of_type(template, 'AWS::CloudWatch::Alarm').values():
+        dimensions = tuple(dimension['Name'] for dimension in alarm['Dimensions'])
+        found.add((alarm['Namespace'], alarm['MetricName'], dimensions))
+    return found
+
+
+def expanded(words: list[str], before: list[str]) -> list[str]:
+    """A line in full: "." is the word above it, "..." all words that are not told again at the end."""
+    if words[0] == '...':
+        told = words[1:]
+        return [*before[: len(before) - len(told)], *told]
+    return [before[place] if word == '.' else word for place, word in enumerate(words)]
+
+
+def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
+    """Ours, under the dimension that telemetry gives them; and of AWS's what there is."""
     source = ' '.join(path.read_text() for path in (render.ROOT / 'chalicelib').rglob('*.py'))
-    ours = set(re.findall(r"telemetry\.count\('(\w+)'", source))
-    assert ours <= watched
-    assert {'CandidatesTried', 'ReconcilerDrift'} <= ours
+    ours = {('Cinderless', name, ('Stack',)) for name in re.findall(r"telemetry\.count\(\s*'(\w+)'", source)}
+    seen = watched(plain)
+    assert {each for each in seen if each[0] == 'Cinderless'} == ours
+    assert {name for _, name, _ in ours} == set(cost.METRICS)
+    for namespace, metric, dimensions in seen - ours:
+        names, expected = KNOWN_METRICS[namespace]
+        assert metric in names
+        assert dimensions == expected
 
 
 def test_alarms_tell_somebody(plain: dict[str, Any]) -> None:
