@@ -79,3 +79,35 @@ def test_files_that_are_named_exist(document: Path) -> None:
     """Paths in code font that begin at one of the project's folders."""
     named = re.findall(rf'`((?:{"|".join(OURS)})/[\w./-]+\.\w+)`', document.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+#: Commands of the AWS CLI that are no operations of a service, and options that every command takes.
+CUSTOM = {('s3', 'cp'), ('cloudformation', 'package')}
+EVERYWHERE = {'endpoint-url', 'cli-binary-format', 'profile', 'region', 'query', 'output'}
+
+
+def aws_commands() -> list[tuple[str, str, tuple[str, ...]]]:
+    """(service, operation, options) of every command of the AWS CLI in the documents' code."""
+    found = []
+    for document in DOCUMENTS:
+        for block in re.findall(r'```sh\n(.*?)```|`(aws [^`]+)`', document.read_text(), re.DOTALL):
+            for line in ''.join(block).replace('\\\n', ' ').splitlines():
+                if words := re.match(r'aws (?:--endpoint-url \S+ )?([\w]+) ([\w-]+)(.*)', line.strip()):
+                    found.append((words[1], words[2], tuple(re.findall(r' --([a-z][a-z0-9-]*)', words[3]))))
+    return found
+
+
+def test_commands_of_the_aws_cli_exist() -> None:
+    """As its own data has them: a service, an operation, its parameters."""
+    import botocore.session
+    from botocore import xform_name
+
+    session, commands = botocore.session.get_session(), aws_commands()
+    assert len(commands) > 8
+    for service, command, options in commands:
+        if (service, command) in CUSTOM:
+            continue
+        model = session.get_service_model(service)
+        [operation] = [name for name in model.operation_names if xform_name(name, '-') == command]
+        members = model.operation_model(operation).input_shape.members
+        assert set(options) - EVERYWHERE <= {xform_name(name, '-') for name in members}, (service, command)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chalicelib.drivers import registry
 from infra import deploy
 from infra.deploy import Aws, Refused, Stage
 
@@ -70,11 +71,15 @@ def test_without_a_stage_nothing_is_deployed(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_example_is_a_stage(tmp_path: Path) -> None:
-    for path in deploy.FOLDER.glob('example.yaml'):
-        (tmp_path / path.name).write_text(path.read_text())
-    (tmp_path / 'example.identity.json').write_text(IDENTITY)
-    (tmp_path / 'example.backends.json').write_text('{}')
-    assert deploy.load('example', tmp_path).stack == 'cinderless-example'
+    """As the README says: two files, renamed, and the people."""
+    text = (deploy.FOLDER / 'example.yaml').read_text()
+    (tmp_path / 'mine.yaml').write_text(text.replace('example', 'mine'))
+    (tmp_path / 'mine.backends.json').write_text((deploy.FOLDER / 'example.backends.json').read_text())
+    (tmp_path / 'mine.identity.json').write_text(IDENTITY)
+    stage = deploy.load('mine', tmp_path)
+    assert stage.stack == 'cinderless-mine'
+    document = registry.load(stage.parameters['Backends'], lambda name: name)
+    assert document.backend('cinderless@ebs-a').host == 'cinderless@ebs-a'
 
 
 class Cli:
