@@ -71,6 +71,7 @@ _OBJECTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     'ec2:DetachVolume': {'': ('volume', 'instance')},
     'ec2:CopyVolumes': {'': ('volume',)},
     'ec2:CreateSnapshot': {'': ('volume', 'snapshot')},
+    'ec2:CreateSnapshots': {'': ('instance', 'volume', 'snapshot')},
     'ec2:CreateVolume': {'': ('volume',), 'SnapshotId': ('snapshot',)},
     'ec2:DeleteVolume': {'': ('volume',)},
     'ec2:ModifyVolume': {'': ('volume',)},
@@ -164,7 +165,6 @@ class _Notes:
         self._listeners = _listeners(self)
 
     def hear(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        self._listen()
         service = str(model.service_model.service_id.hyphenize())
         if self.everything or service in {'dynamodb', 'ec2', 'ebs', 'kms', 's3'}:
             self.note(service, str(model.name), params)
@@ -177,6 +177,7 @@ class _Notes:
                 setattr(sys.modules[module], name, wrap(getattr(sys.modules[module], name)))
 
     def note(self, service: str, operation: str, params: dict[str, Any]) -> None:
+        self._listen()
         for function in callers():
             for action, resource in permissions(service, operation, params):
                 self._write((function, action, resource))
