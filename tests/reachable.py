@@ -1,0 +1,276 @@
+"""Which function may use which table how, read from the source by its types: ``python -m tests.reachable``.
+
+mypy says what every expression is. A function of ours reaches what it names, calls, or gets as a value; a verb of
+PynamoDB on a model is a use of that model's table. What is written for any record (``base``, ``common``) is each
+caller's own: the models among the arguments of the call. More is reached in this way than ever happens, since a branch
+that is never taken counts; less never is, but for tables of models (``KINDS``), whose types say nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mypy import build, nodes, types
+from mypy.main import process_options
+
+from infra.render import ROOT
+from local import workers
+
+PACKAGE = 'chalicelib'
+MODEL = 'pynamodb.models.Model'
+
+#: PynamoDB's verbs on a model, on a record, and our own in a transaction, as permissions.
+OF_MODELS = {
+    'get': 'GetItem', 'query': 'Query', 'scan': 'Scan', 'batch_get': 'BatchGetItem', 'count': 'Query',
+}  # fmt: skip
+OF_RECORDS = {'refresh': 'GetItem', 'save': 'PutItem', 'update': 'UpdateItem', 'delete': 'DeleteItem'}
+IN_TRANSACTION = {'put': 'PutItem', 'update': 'UpdateItem', 'delete': 'DeleteItem', 'check': 'ConditionCheckItem'}
+
+#: Reads the records of a project, or those of all: what its second argument is says how.
+EVERY = 'chalicelib.models.base.every'
+
+#: Stands for whatever record the caller means.
+ANY = 'any record'
+
+#: Fields of mypy's nodes that lead out of a function, or nowhere.
+_ELSEWHERE = frozenset(
+    {'node', 'info', 'type', 'unanalyzed_type', 'analyzed', 'def_frame', 'original_def', 'original_first_arg'}
+    | {'method_type', 'method_types', 'callee_type', 'expanded'}
+)
+
+
+class Use(NamedTuple):
+    """One verb on a model's table, or on an index of it."""
+
+    verb: str
+    model: str
+    index: str = ''
+
+
+class Found:
+    """What one function does itself, and what it reaches: (name of a function, models that the call is about)."""
+
+    def __init__(self) -> None:
+        self.uses: set[Use] = set()
+        self.reaches: set[tuple[str, frozenset[str]]] = set()
+
+
+class Source:
+    """The package, with its types."""
+
+    def __init__(self) -> None:
+        sources, options = process_options(['--config-file', str(ROOT / 'pyproject.toml'), str(ROOT / PACKAGE)])
+        options.export_types, options.preserve_asts, options.incremental = True, True, False
+        built = build.build(sources, options)
+        self._types = built.types
+        self._files = {name: file for name, file in built.files.items() if name.split('.')[0] == PACKAGE}
+        self.functions: dict[str, Found] = {}
+        for name, file in self._files.items():
+            self._read(file.defs, name)
+
+    def _read(self, statements: list[Any], place: str) -> None:
+        for statement in statements:
+            kind = statement.func if isinstance(statement, nodes.Decorator) else statement
+            if isinstance(kind, nodes.ClassDef):
+                self._read(kind.defs.body, kind.fullname)
+            elif isinstance(kind, nodes.FuncDef):
+                self._note(kind.fullname, [kind.body, *getattr(statement, 'decorators', ())])
+            elif isinstance(kind, nodes.AssignmentStmt):  # a table of functions is what it holds
+                for target in kind.lvalues:
+                    if isinstance(target, nodes.NameExpr):
+                        self._note(f'{place}.{target.name}', [kind.rvalue])
+
+    def _note(self, name: str, parts: list[Any]) -> None:
+        found = self.functions[name] = Found()
+        for part in parts:
+            self._walk(part, found, frozenset())
+
+    def _walk(self, node: Any, found: Found, about: frozenset[str]) -> None:
+        if isinstance(node, list | tuple):
+            for each in node:
+                self._walk(each, found, about)
+        elif isinstance(node, nodes.Node) and not isinstance(node, nodes.ClassDef):
+            if isinstance(node, nodes.CallExpr):
+                if getattr(node.callee, 'fullname', '') == EVERY:
+                    found.uses |= set(self._every(*node.args))
+                    return
+                about = self._call(node, found) or about
+            elif isinstance(node, nodes.NameExpr | nodes.MemberExpr):
+                self._name(node, found, about)
+            if not isinstance(node, nodes.SymbolNode) or isinstance(node, nodes.FuncDef | nodes.Decorator):
+                for field in _fields(type(node)):
+                    self._walk(getattr(node, field, None), found, about)
+
+    def _call(self, call: nodes.CallExpr, found: Found) -> frozenset[str]:
+        """The models that a call is about; a call of a verb is noted."""
+        about = set().union(*(self._models(argument) for argument in call.args))
+        callee = call.callee
+        if isinstance(callee, nodes.MemberExpr):
+            about |= self._models(callee.expr)
+            found.uses |= set(self._verbs(call, callee))
+        return frozenset(about)
+
+    def _every(self, kind: Any, project: Any) -> Iterator[Use]:
+        """All of a project are queried, all of all projects (None) scanned."""
+        of = types.get_proper_type(self._types.get(project))
+        items = of.items if isinstance(of, types.UnionType) else [of]
+        for item in items:
+            verb = 'Scan' if isinstance(types.get_proper_type(item), types.NoneType) else 'Query'
+            yield from (Use(verb, model) for model in self._models(kind))
+
+    def _verbs(self, call: nodes.CallExpr, callee: nodes.MemberExpr) -> Iterator[Use]:
+        receiver = types.get_proper_type(self._types.get(callee.expr))
+        if _is(receiver, 'chalicelib.models.base.Transaction') and callee.name in IN_TRANSACTION:
+            yield from (Use(IN_TRANSACTION[callee.name], model) for model in self._models(call.args[0]))
+            return
+        verbs = OF_RECORDS if isinstance(receiver, types.Instance) else OF_MODELS
+        if callee.name in verbs:
+            named = zip(call.arg_names, call.args, strict=True)
+            index = next((value.value for name, value in named if name == 'index_name'), '')
+            yield from (Use(verbs[callee.name], model, index) for model in _models(receiver, depth=3))
+
+    def _name(self, node: Any, found: Found, about: frozenset[str]) -> None:
+        symbols = [node.node] if node.node is not None else self._members(node)
+        for symbol in symbols:
+            symbol = symbol.func if isinstance(symbol, nodes.Decorator) else symbol
+            if isinstance(symbol, nodes.TypeInfo):
+                found.reaches.add((f'{symbol.fullname}.__init__', about))
+            elif isinstance(symbol, nodes.FuncDef | nodes.OverloadedFuncDef | nodes.Var):
+                found.reaches.add((symbol.fullname, about))
+
+    def _members(self, node: Any) -> list[Any]:
+        """What an attribute may be, in the class of its object or one below."""
+        if not isinstance(node, nodes.MemberExpr):
+            return []
+        members = [
+            kind.get(node.name) for info in _classes(self._types.get(node.expr)) for kind in (info, *self._below(info))
+        ]
+        return [member.node for member in members if member is not None and member.node is not None]
+
+    def _below(self, info: Any) -> list[Any]:
+        known = (each.info for file in self._files.values() for each in file.defs if isinstance(each, nodes.ClassDef))
+        return [one for one in known if one is not info and info in one.mro]
+
+    def _models(self, expression: Any) -> set[str]:
+        return _models(self._types.get(expression))
+
+    def uses(self) -> dict[str, set[Use]]:
+        """All that each function uses, by itself or through others."""
+        known = {name: set(found.uses) for name, found in self.functions.items()}
+        callers: dict[str, set[tuple[str, frozenset[str]]]] = defaultdict(set)
+        for name, found in self.functions.items():
+            for callee, about in found.reaches:
+                callers[callee].add((name, about))
+        waiting = set(known)
+        while waiting:
+            callee = waiting.pop()
+            for caller, about in callers[callee]:
+                new = {each for use in known[callee] for each in _meant(use, about)} - known[caller]
+                if new:
+                    known[caller] |= new
+                    waiting.add(caller)
+        return known
+
+
+def _meant(use: Use, about: frozenset[str]) -> list[Use]:
+    return [use._replace(model=model) for model in about] if use.model == ANY and about else [use]
+
+
+_known_fields: dict[type, list[str]] = {}
+
+
+def _fields(kind: type) -> list[str]:
+    """Of a class that mypyc has compiled."""
+    if kind not in _known_fields:
+        own = {name: value for one in kind.__mro__ for name, value in vars(one).items()}
+        _known_fields[kind] = [
+            name
+            for name, value in own.items()
+            if type(value).__name__ == 'getset_descriptor' and name not in _ELSEWHERE and not name.startswith('_')
+        ]
+    return _known_fields[kind]
+
+
+def _is(kind: Any, name: str) -> bool:
+    return isinstance(kind, types.Instance) and kind.type.fullname == name
+
+
+def _classes(kind: Any) -> list[Any]:
+    kind = types.get_proper_type(kind)
+    if isinstance(kind, types.Instance):
+        return [kind.type]
+    if isinstance(kind, types.TypeType):
+        return _classes(kind.item)
+    if isinstance(kind, types.CallableType) and kind.is_type_obj():
+        return _classes(kind.ret_type)
+    if isinstance(kind, types.TypeVarType):
+        return _classes(kind.upper_bound)
+    return [each for item in kind.items for each in _classes(item)] if isinstance(kind, types.UnionType) else []
+
+
+def _models(kind: Any, depth: int = 0) -> set[str]:
+    """Models that a type is of, or holds."""
+    kind = types.get_proper_type(kind)
+    if isinstance(kind, types.Instance) and not any(base.fullname == MODEL for base in kind.type.mro):
+        return set().union(*(_models(item, depth + 1) for item in kind.args)) if depth < 3 else set()
+    if isinstance(kind, types.UnionType | types.TupleType):
+        return set().union(*(_models(item, depth) for item in kind.items))
+    return {_model(info) for info in _classes(kind) if any(base.fullname == MODEL for base in info.mro)}
+
+
+def _model(info: Any) -> str:
+    return str(info.name) if info.name not in {'Model', 'Record', 'StatefulRecord'} else ANY
+
+
+def roots(names: Iterator[str]) -> dict[str, list[str]]:
+    """The functions of ours that each deployed function begins with."""
+    from chalicelib import tasks
+
+    found = {
+        'api': [name for name in names if name.startswith(('chalicelib.api.', 'chalicelib.identity.'))],
+        'start_workflow': ['chalicelib.tasks.start.run'],
+        'reconcile': ['chalicelib.tasks.reconcile.run'],
+        'report_pools': ['chalicelib.tasks.report_pools.run'],
+        'backup_schedules': ['chalicelib.tasks.schedules.run'],
+    }
+    for task, module in tasks.TASKS.items():
+        for worker in workers.workers_of(task):
+            found.setdefault(worker, []).append(f'chalicelib.tasks.{module}.{task}')
+    return found
+
+
+def reachable() -> dict[str, set[tuple[str, str]]]:
+    """{function: (table or table/index/name, verb)}; what is still any record's is left out."""
+    from chalicelib.models import TABLES
+
+    models = {model.__name__: model for model in TABLES}
+    uses = Source().uses()
+    found = {}
+    for function, names in roots(iter(uses)).items():
+        reached = {use for name in names for use in uses[name] if use.model in models}
+        found[function] = {
+            (_table(models[use.model], use.index), use.verb)
+            for use in reached
+            if not use.index or hasattr(models[use.model], use.index)
+        }
+    return found
+
+
+def _table(model: Any, index: str) -> str:
+    name = str(model.Meta.table_name).partition('-')[2]
+    return f'{name}/index/{index}' if index else name
+
+
+if __name__ == '__main__':
+    from infra import access
+
+    known = access.load()
+    for function, rows in sorted(reachable().items()):
+        allowed = {(table, verb) for table, verbs in known.get(function, {}).items() for verb in verbs}
+        print(f'{function}: {len(rows)} reached, {len(allowed)} allowed')
+        for table, verb in sorted(rows - allowed):
+            print(f'  may be missing: {table} {verb}')
+        for table, verb in sorted(allowed - rows):
+            print(f'  may be unused:  {table} {verb}')
