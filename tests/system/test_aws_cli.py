@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -58,12 +59,12 @@ class Api:
         scope = {'project': {'name': 'demo', 'domain': {'name': 'Default'}}}
         body = {'auth': {'identity': {'methods': ['password'], 'password': {'user': user}}, 'scope': scope}}
         answer = self._pool.request('POST', f'{cloud.ready["identity"]}/auth/tokens', json=body)
-        self._token = answer.headers['x-subject-token']
+        self.token = answer.headers['x-subject-token']
         self.project = answer.json()['token']['project']['id']
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[Any, str]:
+    def call(self, method: str, path: str, body: Any = None, at: str = '3.0') -> tuple[Any, str]:
         """The answer's body, and its request id."""
-        headers = {'X-Auth-Token': self._token}
+        headers = {'X-Auth-Token': self.token, 'OpenStack-API-Version': f'volume {at}'}
         answer = self._pool.request(method, f'{self._url}/{self.project}{path}', json=body, headers=headers)
         assert answer.status < 300, answer.data
         return (answer.json() if answer.data else None), answer.headers['x-openstack-request-id']
@@ -103,6 +104,22 @@ def volume(api: Api) -> Iterator[tuple[str, str]]:
     yield id, request
     api.call('DELETE', f'/volumes/{id}')
     until(lambda: id not in api.ids())
+
+
+def test_the_commands_of_the_readme(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand there, but for the cloud's own port."""
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / 'README.md').read_text().replace('\\\n', ' ')
+    commands = [shlex.split(line)[3:] for line in text.splitlines() if line.startswith('aws --endpoint-url ')]
+    assert [words[:2] for words in commands] == [
+        ['stepfunctions', 'list-executions'],
+        ['lambda', 'invoke'],
+        ['sqs', 'get-queue-attributes'],
+    ]
+    executions, invoked, queue = [cli(*words) for words in commands]
+    assert 'executions' in executions
+    assert (invoked['StatusCode'], (tmp_path / 'pools.json').exists()) == (200, True)
+    assert queue['Attributes']['QueueArn'].endswith(':cinderless-work')
 
 
 def test_schedules_are_run_by_hand(cli: Cli) -> None:
