@@ -10,6 +10,9 @@ import contextlib
 import time
 from typing import Any
 
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+
 from chalicelib import errors
 from chalicelib.models import Backup, Volume, base
 from chalicelib.rules.states import Transition
@@ -19,25 +22,31 @@ Record = Backup | Volume
 #: Statuses in which a record's progress is shown.
 SHOWN_IN = frozenset({'creating', 'restoring-backup'})
 
-_TOTAL, _STARTED = 'total', 'started'
+#: Seconds between two writes, at least.
+INTERVAL = 30.0
+
+_TOTAL, _STARTED, _NOTED = 'total', 'started', 'noted'
 
 
 def begin(record: Record, row: Transition, request_id: str, total: int) -> None:
     """Start to count, of ``total`` bytes; whoever lost the record counts nothing."""
-    kind = type(record)
-    _write(record, row, request_id, kind.progress.set({_TOTAL: total, _STARTED: int(time.time())}))
+    now = int(time.time())
+    begun = type(record).progress.set({_TOTAL: total, _STARTED: now, _NOTED: now})
+    _write(record, [begun], base.owned_by(type(record), row, request_id))
 
 
 def note(record: Record, row: Transition, request_id: str, part: str, done: int) -> None:
-    """Store the bytes that are done of one part."""
-    counts: Any = type(record).progress
-    _write(record, row, request_id, counts[part].set(done))
+    """Store the bytes that are done of one part, unless anything was stored in the last INTERVAL seconds."""
+    kind, now = type(record), time.time()
+    counts: Any = kind.progress
+    due = base.owned_by(kind, row, request_id) & (counts[_NOTED] <= int(now - INTERVAL))
+    _write(record, [counts[part].set(done), counts[_NOTED].set(int(now))], due)
 
 
-def _write(record: Record, row: Transition, request_id: str, action: Any) -> None:
+def _write(record: Record, actions: list[Action], condition: Condition) -> None:
     """No revision: a count must not keep anybody's write from taking place."""
     with contextlib.suppress(errors.StateChanged, errors.NotFound):
-        base.update(record, [action], base.owned_by(type(record), row, request_id))
+        base.update(record, actions, condition)
 
 
 def shown(record: Record) -> dict[str, int | None] | None:
@@ -46,6 +55,7 @@ def shown(record: Record) -> dict[str, int | None] | None:
     if record.status not in SHOWN_IN or _TOTAL not in counts:
         return None
     total, started = int(counts.pop(_TOTAL)), int(counts.pop(_STARTED))
+    counts.pop(_NOTED, None)
     done = min(total, sum(map(int, counts.values())))
     rate = done // max(1, int(time.time()) - started)
     left = -(-(total - done) // rate) if rate else None

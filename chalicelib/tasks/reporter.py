@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-#: Seconds between two writes of one worker.
-INTERVAL = 30.0
+from chalicelib.operations import progress
 
 
 class Reporter:
@@ -14,14 +13,14 @@ class Reporter:
 
     def __init__(self, first: int, shard_size: int, write: Callable[[int], None]) -> None:
         self._first, self._shard_size, self._write = first, shard_size, write
-        self._next = time.monotonic() + INTERVAL
+        self._next = time.monotonic() + progress.INTERVAL
 
     def of(self, shard: int) -> Callable[[int], None]:
         """The engine's progress callback for one shard: told the bytes that are done of it."""
 
-        def progress(done: int) -> None:
+        def tell(done: int) -> None:
             if time.monotonic() >= self._next:
-                self._next = time.monotonic() + INTERVAL
+                self._next = time.monotonic() + progress.INTERVAL
                 self._write((shard - self._first) * self._shard_size + done)
 
-        return progress
+        return tell

@@ -20,7 +20,7 @@ from tests.world import World
 
 @pytest.fixture
 def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    monkeypatch.setattr(reporter, 'INTERVAL', 0.0)
+    monkeypatch.setattr(progress, 'INTERVAL', 0.0)
     return Data(world, monkeypatch)
 
 
@@ -81,6 +81,27 @@ def test_a_range_is_told_at_most_every_interval(monkeypatch: pytest.MonkeyPatch)
         moment[0] = now
         one.of(3)(int(now))
     assert told == [1130, 1160]
+
+
+def test_a_record_is_written_once_an_interval_whoever_tells(
+    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chalicelib.rules import states
+
+    monkeypatch.setattr(progress, 'INTERVAL', 30.0)
+    moment, row = [1000.0], states.BACKUP['create']
+    monkeypatch.setattr(time, 'time', lambda: moment[0])
+    backup = stored_backup(volume, status='creating', owner='mine')
+    progress.begin(backup, row, 'mine', 1000)
+    stored = []
+    for second in range(1000, 1100, 5):
+        moment[0] = float(second)
+        for worker in range(8):
+            progress.note(backup, row, 'mine', f'range_{worker}', second * 10 + worker)
+        found = backup.reload().progress.attribute_values
+        stored.append(tuple(sorted((name, found[name]) for name in found if name.startswith('range_'))))
+    assert len(set(stored)) - 1 == 3
+    assert stored[5] == () != stored[6]
 
 
 @pytest.mark.parametrize(
