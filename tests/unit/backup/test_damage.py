@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from chalicelib.backup import engine
 from chalicelib.backup.manifests import load_shard
 from chalicelib.errors import BackupError, CinderlessError
+from tests.counts import Counting
 from tests.unit.backup import flows
 from tests.unit.backup.doubles import MemoryDevice, MemoryRepository, image
 
@@ -99,8 +100,14 @@ def extra_bytes(data: bytes, key: str) -> Iterator[bytes]:
 
 
 def swapped(data: bytes, key: str) -> Iterator[bytes]:
-    """Any other object in its place; those of the same kind from older backups are replays."""
+    """Any other object in its place."""
     yield from (other for name, other in PRISTINE.objects.items() if name != key and other != data)
+
+
+def replayed(data: bytes, key: str) -> Iterator[bytes]:
+    """What another backup of the chain has in its place: of the same kind, and of the same shard if it is of one."""
+    place = '/'.join(key.split('/')[: 2 if key.startswith('backups/') else 3])
+    yield from (other for name, other in PRISTINE.objects.items() if name.startswith(f'{place}/') and other != data)
 
 
 def missing(data: bytes, key: str) -> Iterator[None]:
@@ -108,19 +115,27 @@ def missing(data: bytes, key: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize('check', [restore_checked, scrub])
-@pytest.mark.parametrize('fault', [bit_flips, truncations, extra_bytes, swapped, missing])
+@pytest.mark.parametrize('fault', [bit_flips, truncations, extra_bytes, swapped, replayed, missing])
 def test_damage_is_always_noticed(
-    fault: Callable[[bytes, str], Iterator[bytes | None]], check: Callable[[MemoryRepository, str], None]
+    fault: Callable[[bytes, str], Iterator[bytes | None]],
+    check: Callable[[MemoryRepository, str], None],
+    counted: Counting,
 ) -> None:
-    for backup_id in ('b0', 'b2'):
-        for key in NEEDED[backup_id]:
+    objects, cases = set(), 0
+    for backup_id, needed in NEEDED.items():
+        for key in needed:
             for damaged in fault(PRISTINE.objects[key], key):
+                objects.add(key)
+                cases += 1
                 memory = PRISTINE.copy()
                 memory.delete([key])
                 if damaged is not None:
                     memory.put(key, damaged)
                 with pytest.raises(CinderlessError):
                     check(memory, backup_id)
+    told = {restore_checked: 'restore', scrub: 'scrub'}[check]
+    counted(f'damage noticed by {told}: {fault.__name__.replace("_", " ")}', cases)
+    assert objects == {key for keys in NEEDED.values() for key in keys}
 
 
 def test_the_matrix_covers_every_kind_of_object() -> None:

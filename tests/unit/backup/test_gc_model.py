@@ -7,11 +7,12 @@ deleted or collected, and nothing may be left when all are deleted. A seed repla
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from chalicelib.backup import engine
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import BackupCanceled, InvalidBackup, LeaseLost, ObjectMissing
+from tests.counts import Counting
 from tests.unit.backup import flows
 from tests.unit.backup.doubles import Killed, MemoryRepository, Wrapped
 
@@ -138,6 +140,7 @@ class Simulation:
 
     def play(self, steps: int) -> None:
         """So many random actions; then all that runs ends, all that stands is checked, all goes, nothing is left."""
+        COUNTS['runs'] += 1
         for name in self._draw.choices(list(self.WEIGHTS), list(self.WEIGHTS.values()), k=steps):
             getattr(self, name)()
             self._settle()
@@ -219,6 +222,7 @@ class Simulation:
 
     def kill(self) -> None:
         if self._processes:
+            COUNTS['processes killed'] += 1
             self._processes.pop(self._draw.randrange(len(self._processes))).actor.kill()
 
     def years(self) -> None:
@@ -235,6 +239,7 @@ class Simulation:
             if process.actor.finished:
                 return
             self._now += 1
+            COUNTS['calls'] += 1
             process.actor.step()
 
     def _standing(self) -> list[str]:
@@ -267,7 +272,19 @@ class Simulation:
 
     def _check_standing(self) -> None:
         for backup_id in self._standing():
+            COUNTS['restores compared'] += 1
             assert flows.restored(self.repository, backup_id) == self._backups[backup_id].content
+
+
+COUNTS: collections.Counter[str] = collections.Counter()
+
+
+@pytest.fixture(autouse=True)
+def counts(counted: Counting) -> Iterator[None]:
+    COUNTS.clear()
+    yield
+    for name, number in COUNTS.items():
+        counted(f'interleavings of backups, deletes and collectors: {name}', number)
 
 
 @pytest.mark.parametrize(('grace', 'cancels'), [(100_000.0, True), (0.0, False)], ids=['with grace', 'without grace'])
