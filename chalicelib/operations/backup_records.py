@@ -186,8 +186,10 @@ def _taken_over(facts: dict[str, Any]) -> dict[str, Any]:
 def owns_data(backup: Backup) -> bool:
     """Whether the data goes with the record: it was made here, or taken over from this deployment's own bucket.
 
-    What another deployment's bucket holds is that one's; of an import that failed nobody knows what it is.
+    What another deployment's bucket holds is that one's; of an import that failed nobody knows what it is. A record
+    that was imported under another id is a second one of a backup that may be here still.
     """
     if not backup.location:
         return True
-    return backup.manifest_key is not None and bool(backup.location['bucket'] == settings().backup_bucket)
+    own = str(backup.manifest_key).rpartition('/')[2] == backup.id
+    return own and bool(backup.location['bucket'] == settings().backup_bucket)

@@ -13,8 +13,9 @@ from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import common, holds, keys, quotas, snapshots, volumes
 from chalicelib.rules import states
 
-#: The service that a backup names, and the folder of the bucket it goes to when the user names none (Cinder's default).
-SERVICE = 'cinderless.backup.s3'
+#: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
+#: and the folder of the bucket that a backup goes to when the user names none (Cinder's default).
+SERVICE = 'cinder.backup.drivers.cinderless.S3BackupDriver'
 DEFAULT_CONTAINER = 'volumebackups'
 
 #: S3's classes that a restore can read at once.

@@ -152,7 +152,7 @@ class Records:
             'container': 'volumebackups',
             'availability_zone': 'nova',
             'data_timestamp': moment,
-            'service': 'cinderless.backup.s3',
+            'service': 'cinder.backup.drivers.cinderless.S3BackupDriver',
             'lineage': volume.id,
         }
         return self._saved(Backup, usual | facts)

@@ -85,7 +85,7 @@ def test_a_lost_record_is_imported_and_restored(world: World, data: Data, volume
 def test_a_record_holds_no_key_and_names_the_place(world: World, data: Data, volume: Volume) -> None:
     backup, record = exported(world, volume)
     facts = json.loads(base64.b64decode(record['backup_url']))
-    assert record['backup_service'] == 'cinderless.backup.s3'
+    assert record['backup_service'] == 'cinder.backup.drivers.cinderless.S3BackupDriver'
     assert facts['repository'] == {
         'bucket': 'ours',
         'region': 'us-east-1',
@@ -125,6 +125,19 @@ def test_removing_an_import_leaves_another_deployment_s_data(world: World, data:
     assert list(Backup.scan()) == []
     assert data.objects() == before
     check(world)
+
+
+def test_removing_a_second_record_of_a_backup_leaves_it_its_data(world: World, data: Data, volume: Volume) -> None:
+    backup, record = exported(world, volume)
+    second = imported(world, changed(record, lambda facts: facts.update(id=str(uuid.uuid4()))))
+    assert second.status == 'available'
+    before = data.objects()
+    backups.delete(ADMIN, second.id)
+    world.settle()
+    assert data.objects() == before
+    _, target = backups.restore(ADMIN, backup.id, volume_id=None, name=None)
+    world.settle()
+    assert data.of(target).same(data.of(volume))
 
 
 def test_an_import_of_another_bucket_is_no_parent(world: World, data: Data, volume: Volume) -> None:
