@@ -99,7 +99,7 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     # API Gateway leaves variables of a path as they were written; nothing here has a percent sign in its name.
     ids = {name: urllib.parse.unquote(value) for name, value in ids.items()}
     project_id = ids.pop('project_id', None)
-    if project_id is not None and not PROJECT_ID.fullmatch(project_id):
+    if requests.ends_with_slash(http) or (project_id is not None and not PROJECT_ID.fullmatch(project_id)):
         return faults.no_route()
     body = requests.body_of(http, headers) if http.method in ('POST', 'PUT') else None
     route = _select(routes, stamp.version, body)

@@ -113,6 +113,13 @@ def path_of(http: HttpRequest) -> str:
     return _split(http)[1]
 
 
+def ends_with_slash(http: HttpRequest) -> bool:
+    """Whether the path was sent with a slash at its end: API Gateway overlooks it. For Cinder it is another path, and
+    what ``GET /volumes/`` + an empty id asks for is nothing, never the list.
+    """
+    return str(http.context.get('path') or http.path).endswith('/')
+
+
 def _split(http: HttpRequest) -> tuple[str, str]:
     """What stands before the API's own path (a stage, or the base path of a custom domain), and that path."""
     parts = str(http.context.get('path') or http.path).rstrip('/').split('/')

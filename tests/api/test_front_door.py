@@ -79,8 +79,16 @@ def test_links_show_the_project_where_the_path_did(member: Caller, make: object,
     assert without[0]['href'] == f'{base}/v3/volumes/{volume.id}'
 
 
-def test_a_trailing_slash_changes_nothing(member: Caller) -> None:
-    assert member.get('/volumes/').status == 200
+@pytest.mark.parametrize('path', ['/volumes/', '/volumes/detail/'])
+def test_a_slash_at_the_end_is_an_empty_id(member: Caller, path: str) -> None:
+    """Nobody who has lost an id gets, changes or deletes the whole list."""
+    assert member.get(path.rstrip('/')).status == 200
+    answer = member.get(path)
+    assert (answer.status, answer.body['title']) == (404, 'Not Found')
+
+
+def test_a_slash_at_the_end_of_the_versions(member: Caller) -> None:
+    assert member.get('/', prefix='/v3').status == 200
 
 
 @pytest.mark.parametrize(
