@@ -109,6 +109,18 @@ DIFFERENCES = (
         'they never did anything',
     ),
     (
+        '`os-unmanage`',
+        'the object keeps its name, `volume-<id>` (LVM)',
+        'it becomes `unmanaged-volume-<id>`, which the lists of manageable objects show',
+        'nobody takes it for an orphan: [decision 17](decisions/0017-managing.md)',
+    ),
+    (
+        '`backup_service` of a backup record',
+        '`cinder.backup.drivers.s3.S3BackupDriver`',
+        '`cinder.backup.drivers.cinderless.S3BackupDriver`',
+        'Cinder refuses a record whose format it does not know, instead of failing in the middle of a restore',
+    ),
+    (
         'pages of a list',
         'a next link repeats `offset`, so that every page skips records',
         'a next link has no `offset`',
