@@ -35,6 +35,8 @@ QUERIES: Mapping[tuple[str, str], tuple[str, ...]] = {
        for tail in ('', '/detail')},
     ('GET', '/volumes/summary'): ('all_tenants',),
     ('POST', '/volumes'): ('dry_run',),
+    ('GET', '/volumes/{id}'): ('progress',),
+    ('GET', '/backups/{id}'): ('progress',),
     ('DELETE', '/volumes/{id}'): ('cascade', 'force'),
     **{('GET', f'/snapshots{tail}'): (*LIST, *_SNAPSHOT) for tail in ('', '/detail')},
     **{('GET', f'/backups{tail}'): (*LIST, 'name', 'status', 'volume_id') for tail in ('', '/detail')},

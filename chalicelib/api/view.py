@@ -36,11 +36,15 @@ class Field(NamedTuple):
     policy: str | None
     #: The member is there only for records that this holds for.
     when: Callable[[Any], bool] | None
+    #: The member, which is not Cinder's, is there only for requests whose query names this: strict clients refuse it.
+    asked: str | None = None
 
     def shown(self, request: Request) -> bool:
         if not self.since <= request.version <= self.until:
             return False
         if self.admin_only and not request.context.is_admin:
+            return False
+        if self.asked is not None and self.asked not in request.query:
             return False
         return self.policy is None or allowed(request.context, self.policy)
 
@@ -54,9 +58,11 @@ def field(
     admin_only: bool = False,
     policy: str | None = None,
     when: Callable[[Any], bool] | None = None,
+    asked: str | None = None,
 ) -> Field:
     """A member whose value is computed of the record and the request."""
-    return Field(name, value, microversions.parse(since), microversions.parse(until), admin_only, policy, when)
+    versions = microversions.parse(since), microversions.parse(until)
+    return Field(name, value, *versions, admin_only, policy, when, asked)
 
 
 def attribute(name: str, source: str | None = None, **facts: Any) -> Field:

@@ -212,6 +212,16 @@ def test_a_record_goes_out_and_comes_in(admin: Caller, member: Caller, make: Any
     assert admin.post('/backups/import_record', {'backup-record': wrong}).status == 400
 
 
+def test_progress_is_told_to_those_who_ask(member: Caller, make: Any) -> None:
+    """Strict clients, such as Tempest, refuse an answer with a member that is not Cinder's."""
+    backup = make.backup(status='creating', progress={'total': 1000, 'started': 1000})
+    for path in f'/backups/{backup.id}', '/backups/detail':
+        body = member.get(path).body
+        assert 'cinderless:progress' not in body.get('backup', body.get('backups', [{}])[0])
+    shown = member.get(f'/backups/{backup.id}?progress=1').body['backup']['cinderless:progress']
+    assert (shown['bytes_done'], shown['bytes_total']) == (0, 1000)
+
+
 def test_a_backup_in_a_cheaper_class(member: Caller, make: Any) -> None:
     body = {'volume_id': make.volume().id, 'cinderless:storage_class': 'STANDARD_IA'}
     made = member.post('/backups', {'backup': body}).body['backup']

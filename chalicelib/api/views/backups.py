@@ -38,5 +38,6 @@ DETAIL = View(
         'cinderless:progress',
         lambda backup, request: progress.shown(backup),
         when=lambda backup: progress.shown(backup) is not None,
+        asked='progress',
     ),
 )

@@ -102,6 +102,7 @@ DETAIL = VOLUME.and_(
         'cinderless:progress',
         lambda volume, request: progress.shown(volume),
         when=lambda volume: progress.shown(volume) is not None,
+        asked='progress',
     ),
 )
 
