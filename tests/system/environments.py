@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Name -> how pip installs its requirements-<name>.txt.
+#: Name -> how pip installs its requirements-<name>.txt: of those that ``make test`` needs.
 OPTIONS = {'keystone': (), 'nova': ('--no-deps', '--no-compile')}
 
 
@@ -31,7 +31,9 @@ def ensure(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
             subprocess.run([sys.executable, '-m', 'venv', '--clear', environment], check=True)
-            subprocess.run([python, '-m', 'pip', 'install', '-qq', *OPTIONS[name], '-r', requirements], check=True)
+            subprocess.run(
+                [python, '-m', 'pip', 'install', '-qq', *OPTIONS.get(name, ()), '-r', requirements], check=True
+            )
             stamp.write_text(wanted)
     return python
 
