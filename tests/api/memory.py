@@ -1,10 +1,14 @@
-"""A cloud in memory: every table, the queue and the key, on moto."""
+"""A cloud in memory: every table in a dict, the queue and the key on moto."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
+
+from tests import small_dynamodb
+from tests.small_dynamodb import SmallDynamoDB
 
 #: What a function of ours is told by its environment, for AWS that is not there.
 ENVIRONMENT = {
@@ -25,13 +29,17 @@ def forget() -> None:
 
 
 def empty() -> None:
-    """Remove every record: what is left costs each query and transaction of moto's time."""
-    from moto.core import DEFAULT_ACCOUNT_ID
-    from moto.dynamodb.models import dynamodb_backends
-
-    for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][os.environ['AWS_DEFAULT_REGION']].tables.values():
+    """Remove every record: what is left costs each list its time."""
+    for table in _tables().tables.values():
         table.items.clear()
     forget()
+
+
+@functools.cache
+def _tables() -> SmallDynamoDB:
+    from chalicelib import models
+
+    return small_dynamodb.empty(models.TABLES)
 
 
 @contextlib.contextmanager
@@ -44,17 +52,16 @@ def cloud_in_memory(**settings: str) -> Iterator[None]:
     with mock_aws():
         import boto3
 
-        from chalicelib import config, models
+        from chalicelib import config
 
         os.environ['WORK_QUEUE_URL'] = boto3.client('sqs').create_queue(QueueName='work')['QueueUrl']
         os.environ['KMS_KEY_ID'] = boto3.client('kms').create_key()['KeyMetadata']['KeyId']
         os.environ.update(settings)
         config.settings.cache_clear()
-        for table in models.TABLES:
-            if not table.exists():
-                table.create_table(billing_mode='PAY_PER_REQUEST', wait=True)
+        empty()
         try:
-            yield
+            with small_dynamodb.serving(_tables()):
+                yield
         finally:
             forget()
             for name in ('WORK_QUEUE_URL', 'KMS_KEY_ID', *settings):
