@@ -54,6 +54,10 @@ class Settings:
     report_max_age: int
     #: Public half of a recovery key (hex) that data keys of backups are wrapped to, too; empty for none.
     recovery_public_key: str
+    #: Most days that a backup may be locked (S3 Object Lock); 0: the bucket has no Object Lock.
+    backup_lock_days: int
+    #: JSON object of places for copies of backups, by name (operations/backup_copies.py); empty for none.
+    backup_targets: str
     #: Bytes of one object of a backup.
     pack_size: int
     osapi_max_limit: int
@@ -85,6 +89,7 @@ DEFAULTS: dict[str, str | int] = {
     'default_volume_type': '__DEFAULT__',
     'scheduler_max_attempts': 3,
     'report_max_age': 600,
+    'backup_lock_days': 0,
     'pack_size': 32 * 1024 * 1024,
     'osapi_max_limit': 1000,
 }

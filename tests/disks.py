@@ -19,6 +19,7 @@ from chalicelib.backup.keys import RecoveryKeyWrapper
 from chalicelib.device import BlockDevice, Extent
 from chalicelib.drivers.base import GIB, ModelUpdate, SnapshotRef, VolumeRef
 from chalicelib.models import Backup
+from chalicelib.operations import backup_copies as copies
 from chalicelib.operations import backups as operations
 from tests.fake_driver import Backend, FakeBackends, FakeDriver
 from tests.unit.backup.doubles import MemoryRepository, Wrapped
@@ -221,7 +222,15 @@ class Data:
     """Disks by backend and name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        from chalicelib.tasks import backends, backup_imports, backup_removal, backups, restores
+        from chalicelib.tasks import (
+            backends,
+            backup_checks,
+            backup_copies,
+            backup_imports,
+            backup_removal,
+            backups,
+            restores,
+        )
 
         self.world = world
         self.disks: dict[str, dict[str, Disk]] = {host: {} for host in world.backends}
@@ -229,10 +238,12 @@ class Data:
         self.repositories: dict[str, MemoryRepository] = {}
         monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(world.backends, self))
         monkeypatch.setattr(backup_removal, 'repository', self._repository)
-        for module in (backups, restores, backup_imports):
+        for module in (backups, restores, backup_imports, backup_checks, backup_copies):
             monkeypatch.setattr(module, 'repository', self._repository)
             monkeypatch.setattr(module, 'wrapper', lambda _: WRAPPER)
-        for module in (backups, restores):
+        monkeypatch.setattr(backup_copies, 'there', lambda _: WRAPPER)
+        monkeypatch.setattr(copies, 'targets', lambda: {'dr': copies.Target('elsewhere', 'eu-west-1', 'key', 'dr/')})
+        for module in (backups, restores, backup_checks, backup_copies):
             monkeypatch.setattr(module, 'limits', lambda: LIMITS)
 
     def _repository(self, backup: Backup) -> Any:

@@ -8,14 +8,14 @@ from chalicelib.models import Backup, Group, GroupSnapshot, Message, Pool, Quota
 from chalicelib.rules import states
 from tests.world import World
 
-#: A migration shows a volume that is not locked as what it was.
+#: A migration shows a volume that is not locked as what it was, and a check a backup.
 SHOWN_THROUGHOUT = {'available', 'in-use'}
 
 #: Resource -> statuses in which work is under way; an offer of a volume lasts until somebody ends it.
 TRANSITIONAL = {
     'volume': {row.running for row in states.VOLUME.values() if row.deadline} - SHOWN_THROUGHOUT,
     'snapshot': {row.running for row in states.SNAPSHOT.values()},
-    'backup': {row.running for row in states.BACKUP.values()},
+    'backup': {row.running for row in states.BACKUP.values()} - SHOWN_THROUGHOUT,
     'group': {row.running for row in states.GROUP.values()},
     'group_snapshot': {row.running for row in states.GROUP_SNAPSHOT.values()},
 }

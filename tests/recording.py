@@ -56,8 +56,9 @@ def findings(calls: set[permissions.Call], whole: bool) -> tuple[list[str], list
     """What is called and not allowed, and what is allowed and not called, a line each."""
     if not calls:
         return [], []
-    allowed = permissions.allowed(permissions.template())
-    return permissions.missing(calls, allowed), permissions.unused(calls, allowed) if whole else []
+    template = permissions.template()
+    missing = permissions.missing(calls, permissions.allowed(template, at_most=True))
+    return missing, permissions.unused(calls, permissions.allowed(template)) if whole else []
 
 
 def _keep(folder: Path, calls: set[permissions.Call]) -> None:

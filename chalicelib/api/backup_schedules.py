@@ -10,6 +10,7 @@ from chalicelib.api.filters import Filter, Filters, plain
 from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
+from chalicelib.api.schemas.backups import SAMPLE
 from chalicelib.api.view import View, attribute, links
 from chalicelib.models import BackupSchedule
 from chalicelib.operations import backup_schedules as operations
@@ -25,13 +26,18 @@ _PROPERTIES = {
     'name': p.SHORT_TEXT,
     'description': p.PRINTABLE_TEXT,
     'cron': {'type': 'string', 'minLength': 9, 'maxLength': 255},
+    'sample': SAMPLE,
     'keep': p.members(dict.fromkeys(retention.KEEPS, _COUNT)),
     'full_every': _COUNT,
+    'lock_days': {'type': 'integer', 'minimum': 0, 'maximum': 36500},
     'container': p.SHORT_TEXT,
     'enabled': {'type': 'boolean'},
 }
 
-CREATE = p.only('backup_schedule', p.members({'volume_id': p.UUID, **_PROPERTIES}, required=('volume_id', 'cron')))
+#: What cannot be changed.
+_FIXED = {'volume_id': p.UUID, 'action': {'type': 'string', 'enum': list(operations.ACTIONS)}}
+
+CREATE = p.only('backup_schedule', p.members({**_FIXED, **_PROPERTIES}, required=('volume_id', 'cron')))
 UPDATE = p.only('backup_schedule', p.members(_PROPERTIES))
 
 VIEW = View(
@@ -42,8 +48,11 @@ VIEW = View(
     attribute('user_id'),
     attribute('volume_id'),
     attribute('cron'),
+    attribute('action'),
+    attribute('sample'),
     attribute('keep'),
     attribute('full_every'),
+    attribute('lock_days'),
     attribute('container'),
     attribute('enabled'),
     attribute('next_run_at'),

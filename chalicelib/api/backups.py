@@ -14,6 +14,8 @@ from chalicelib.api.schemas import backups as schemas
 from chalicelib.api.view import View
 from chalicelib.api.views import backups as views
 from chalicelib.models import Backup
+from chalicelib.operations import backup_checks as checks
+from chalicelib.operations import backup_copies as copies
 from chalicelib.operations import backup_records as records
 from chalicelib.operations import backups as operations
 from chalicelib.operations import common
@@ -82,6 +84,7 @@ def create(request: Request) -> dict[str, Any]:
         metadata=body.get('metadata') or {},
         availability_zone=body.get('availability_zone'),
         storage_class=body.get('cinderless:storage_class'),
+        locked_until=body.get('cinderless:locked_until'),
     )
     return {'backup': views.BRIEF.of(request)(created)}
 
@@ -130,3 +133,23 @@ def force_delete(request: Request, id: str) -> None:
 @backups.action('os-reset_status', policy=f'{ADMIN_ACTION}:reset_status', schema=schemas.RESET_STATUS)
 def reset_status(request: Request, id: str) -> None:
     operations.reset_status(request.context, id, request.body['status'].lower())
+
+
+@backups.action('cinderless:scrub', policy='backup:scrub', schema=schemas.SCRUB)
+def scrub(request: Request, id: str) -> None:
+    """Not Cinder's: docs/backup-checks.md."""
+    checks.scrub(request.context, id, **(request.body or {}))
+
+
+@backups.action('cinderless:drill', policy='backup:drill', schema=p.ANYTHING)
+def drill(request: Request, id: str) -> None:
+    """Not Cinder's: docs/backup-checks.md."""
+    checks.drill(request.context, id)
+
+
+@backups.action('cinderless:copy', policy='backup:copy', schema=schemas.COPY)
+def copy(request: Request, id: str) -> dict[str, Any]:
+    """Not Cinder's: docs/backup-copies.md."""
+    body = request.body
+    texts = {'name': p.stripped(body, 'name'), 'description': p.stripped(body, 'description')}
+    return {'backup': views.BRIEF.of(request)(copies.create(request.context, id, target=body['target'], **texts))}

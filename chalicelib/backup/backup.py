@@ -120,7 +120,7 @@ def commit_backup(
         manifest = _assemble(backup, looks, created_at, metadata)
         _check_running(repository, backup)
         _store_manifest(repository, manifest)
-    _take_back_if_deleted(repository, backup)
+    take_back_if_deleted(repository, backup)
     return load_backup(repository, wrapper, key)
 
 
@@ -173,7 +173,7 @@ def _store_manifest(repository: Repository, manifest: Manifest) -> None:
         return  # another attempt was first: it lists the same shards
 
 
-def _take_back_if_deleted(repository: Repository, backup: Backup) -> None:
+def take_back_if_deleted(repository: Repository, backup: Backup | Manifest) -> None:
     """A delete that came between check and put found no manifest to delete: do it in its place."""
     try:
         _refuse_deleted(repository, backup.lineage, backup.backup_id)

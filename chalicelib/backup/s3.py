@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ _CONFLICT = 'ConditionalRequestConflict'
 #: Tries of what botocore does not retry: conflicting puts, and bodies that break off.
 _ATTEMPTS = 4
 
+#: What a restore needs, and a lock keeps; the rest is the writer's and the collector's own.
+_LOCKED = ('packs/', 'shards/', 'backups/')
+_MODE = 'COMPLIANCE'
+
 #: Most keys one DeleteObjects takes.
 _DELETE_BATCH = 1000
 
@@ -41,21 +46,41 @@ class S3Repository:
     ``client`` is a boto3 S3 client; its configuration sets time-outs and the retry of throttling. A general purpose
     bucket: directory buckets do not list in order. CRC32 travels with every put, S3 stores and checks it; the
     strong hashes are the format's own. ``storage_class`` is that of packs; what is looked at often stays in S3's own.
+    ``locked_until``: what restores need is locked till then (Object Lock, in compliance mode: nobody can shorten it).
+    The bucket then keeps versions: deleting a locked object hides it, and its bytes stay.
     """
 
-    def __init__(self, client: Any, bucket: str, prefix: str = '', storage_class: str = '') -> None:
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        prefix: str = '',
+        storage_class: str = '',
+        locked_until: datetime.datetime | None = None,
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
         self._storage_class = storage_class
+        self._locked_until = locked_until
 
     def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
         body = bytes(data) if isinstance(data, memoryview) else data
-        options = {'IfNoneMatch': '*'} if if_none_match else {}
+        options: dict[str, Any] = {'IfNoneMatch': '*'} if if_none_match else {}
         if self._storage_class and key.startswith('packs/'):
             options['StorageClass'] = self._storage_class
+        if self._locked_until and key.startswith(_LOCKED):
+            options |= {'ObjectLockMode': _MODE, 'ObjectLockRetainUntilDate': self._locked_until}
         with _translated(key):
             self._put(ChecksumAlgorithm='CRC32', Body=body, **self._at(key), **options)
+
+    def retain(self, key: str) -> None:
+        """Lock an object that is there, unless it is locked for longer."""
+        with _translated(key):
+            known = self._client.head_object(**self._at(key)).get('ObjectLockRetainUntilDate')
+            if self._locked_until and (known is None or known < self._locked_until):
+                until = {'Mode': _MODE, 'RetainUntilDate': self._locked_until}
+                self._client.put_object_retention(**self._at(key), Retention=until, ChecksumAlgorithm='CRC32')
 
     def _put(self, **arguments: Any) -> None:
         for _ in range(_ATTEMPTS - 1):

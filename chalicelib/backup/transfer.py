@@ -9,15 +9,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from chalicelib.backup import layout, shards
+from chalicelib.backup.backup import take_back_if_deleted
 from chalicelib.backup.keys import KeyWrapper
-from chalicelib.backup.limits import Limits, Pool, Progress, silent
+from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
 from chalicelib.backup.listing import Pack, ShardRef
 from chalicelib.backup.manifests import Backup, Manifest, load_backup
 from chalicelib.backup.repository import Repository, exists
 from chalicelib.errors import BackupCanceled, IntegrityError, ObjectExists
+
+
+class CopyResult(NamedTuple):
+    """``cursor`` goes into the next call unless ``manifest``, that of the finished copy, is there."""
+
+    manifest: Manifest | None
+    cursor: Cursor | None
 
 
 def copy_backup(
@@ -27,32 +37,45 @@ def copy_backup(
     opener: KeyWrapper,
     wrapper: KeyWrapper,
     *,
+    deadline: Deadline = lambda: math.inf,
+    cursor: Cursor | None = None,
     progress: Progress = silent,
     limits: Limits | None = None,
-) -> Manifest:
-    """Copy one backup with all that it refers to, and return its manifest there.
+) -> CopyResult:
+    """Copy one backup with all that it refers to.
 
     ``opener`` opens the data key here, ``wrapper`` wraps it for there. What is there already stays: the second backup
     of a chain costs what is new in it, and a copy that was interrupted goes on. Nobody may collect the lineage there
-    meanwhile: an old pack that this relies on, and that nothing else refers to any more, would be swept.
+    during a call: an old pack that it relies on, and that nothing else refers to any more, would be swept; between two
+    calls the collector may run, for each call copies whole shards, and looks at the time between them.
     ``progress`` counts bytes of the volume. Raises IntegrityError for an object that is not what a manifest names,
     BackupCanceled when the backup was deleted there.
     """
     limits = limits or Limits()
     moved = _rewrapped(manifest, opener, wrapper)
-    if exists(target, layout.deleted_key(manifest.lineage, manifest.backup_id)):
-        raise BackupCanceled(id=manifest.backup_id)
-    with contextlib.suppress(ObjectExists):
-        running = layout.running_key(manifest.lineage, manifest.backup_id)
-        target.put(running, _intent(moved).encode(), if_none_match=True)
+    _begin(target, moved)
+    first = int(cursor['shard']) if cursor else 0
     with Pool(limits.downloads) as pool:
-        for index in range(len(manifest.shards)):
+        for index in range(first, len(manifest.shards)):
+            if index > first and deadline() < limits.reserve:
+                return CopyResult(None, {'shard': index})
             _copy_shard(source, target, manifest, index, pool)
             shard = manifest.geometry.shard(manifest.size, index)
             progress(shard.offset + shard.length)
     with contextlib.suppress(ObjectExists):
         target.put(moved.object_key, moved.encode(), if_none_match=True)
-    return load_backup(target, wrapper, moved.object_key, root_hash=manifest.root_hash)
+    take_back_if_deleted(target, moved)
+    return CopyResult(load_backup(target, wrapper, moved.object_key, root_hash=manifest.root_hash), None)
+
+
+def _begin(target: Repository, moved: Manifest) -> None:
+    """The tombstone is looked for once more when the intent is there: a delete puts it before it removes anything."""
+    running = layout.running_key(moved.lineage, moved.backup_id)
+    if not exists(target, layout.deleted_key(moved.lineage, moved.backup_id)):
+        with contextlib.suppress(ObjectExists):
+            target.put(running, _intent(moved).encode(), if_none_match=True)
+    if exists(target, layout.deleted_key(moved.lineage, moved.backup_id)):
+        raise BackupCanceled(id=moved.backup_id)
 
 
 def _rewrapped(manifest: Manifest, opener: KeyWrapper, wrapper: KeyWrapper) -> Manifest:

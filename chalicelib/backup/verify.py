@@ -18,7 +18,7 @@ from chalicelib.backup.repository import Repository
 from chalicelib.errors import BackupError, IntegrityError, ObjectMissing
 
 #: Messages kept of one call: damage beyond is counted only.
-_REPORTED = 20
+REPORTED = 20
 
 
 class VerifyResult(NamedTuple):
@@ -136,5 +136,5 @@ class _Scrub:
         self._report(error)
 
     def _report(self, error: BackupError) -> None:
-        if len(self._damage) < _REPORTED and error.message not in self._damage:
+        if len(self._damage) < REPORTED and error.message not in self._damage:
             self._damage.append(error.message)

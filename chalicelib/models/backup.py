@@ -44,12 +44,20 @@ class Backup(base.StatefulRecord):
     root_hash = UnicodeAttribute(null=True)
     lineage = UnicodeAttribute(null=True)
     stored_bytes = NumberAttribute(null=True)
-    #: {'bucket', 'region', 'prefix'} of the repository of a backup that was imported; without it the project's own.
+    #: {'bucket', 'region', 'prefix'} of the repository of a backup that was imported, or is a copy; without it the
+    #: project's own.
     location = JSONAttribute(null=True)
+    #: The backup that this is a copy of.
+    copied_from = UnicodeAttribute(null=True)
     #: S3's class of its packs; none: S3's own.
     storage_class = UnicodeAttribute(null=True)
+    #: Until then nobody can remove it (S3 Object Lock), in the form of every moment here.
+    locked_until = UnicodeAttribute(null=True)
     #: The schedule that asked for it.
     schedule_id = UnicodeAttribute(null=True)
+    #: What the last scrub and the last restore drill found (operations/backup_checks.py).
+    scrub = JSONAttribute(null=True)
+    drill = JSONAttribute(null=True)
     #: How far the copy is (operations/progress.py).
     progress: MapAttribute[str, int] = MapAttribute(null=True)
     #: The volume being restored to, while status is ``restoring``.

@@ -23,7 +23,10 @@ class Due(GlobalSecondaryIndex[Any]):
 
 
 class BackupSchedule(base.Record):
-    """When a volume is backed up, how, and which of its backups stay. ``due`` is there while it is enabled."""
+    """When a volume is backed up, how, and which of its backups stay; or when its backups are checked.
+
+    ``due`` is there while it is enabled.
+    """
 
     Meta = base.meta('backup-schedules')
     resource = 'backup_schedule'
@@ -38,15 +41,21 @@ class BackupSchedule(base.Record):
     description = UnicodeAttribute(null=True)
     volume_id = UnicodeAttribute()
     cron = UnicodeAttribute()
+    #: backup, scrub or drill.
+    action = UnicodeAttribute(default='backup')
+    #: Percent of the blocks that a scrub reads.
+    sample = NumberAttribute(default=100)
     #: {'last', 'hourly', 'daily', 'weekly', 'monthly'} -> how many stay.
     keep = JSONAttribute(default=dict)
     #: Every so manieth backup is full; 0: only the first.
     full_every = NumberAttribute(default=0)
     container = UnicodeAttribute(null=True)
+    #: Days that each backup is locked.
+    lock_days = NumberAttribute(default=0)
     enabled = BooleanAttribute(default=True)
     due = UnicodeAttribute(null=True)
     next_run_at = UnicodeAttribute()
     last_run_at = UnicodeAttribute(null=True)
     last_backup_id = UnicodeAttribute(null=True)
-    #: Why the last run made no backup.
+    #: Why the last run made no backup, or checked none.
     last_error = UnicodeAttribute(null=True)

@@ -17,13 +17,21 @@ class Lease(base.Record):
 
     token = NumberAttribute(default=0)
     expires_at = UnicodeAttribute()
+    #: Whose work it is, where that may be done by several of its own workers at once.
+    holder = UnicodeAttribute(null=True)
 
     @classmethod
-    def acquire(cls, id: str, seconds: float) -> Lease:
-        """Take the lease if nobody holds it. Raises LeaseLost when somebody does."""
+    def acquire(cls, id: str, seconds: float, *, holder: str = '') -> Lease:
+        """Take the lease if nobody holds it. Raises LeaseLost when somebody does.
+
+        A ``holder`` may take it from itself: a worker that was killed keeps its successor from nothing.
+        """
         lease = cls(base.GLOBAL, id)
         free = cls.id.does_not_exist() | (cls.expires_at < base.now())
+        if holder:
+            free |= cls.holder == holder
         actions = [
+            cls.holder.set(holder) if holder else cls.holder.remove(),
             cls.token.add(1),
             cls.expires_at.set(base.after(seconds)),
             cls.created_at.set(base.now()),

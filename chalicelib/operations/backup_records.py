@@ -184,12 +184,12 @@ def _taken_over(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def owns_data(backup: Backup) -> bool:
-    """Whether the data goes with the record: it was made here, or taken over from this deployment's own bucket.
+    """Whether the data goes with the record: it was made or copied here, or taken over from this deployment's bucket.
 
     What another deployment's bucket holds is that one's; of an import that failed nobody knows what it is. A record
     that was imported under another id is a second one of a backup that may be here still.
     """
-    if not backup.location:
+    if not backup.location or backup.copied_from:
         return True
     own = str(backup.manifest_key).rpartition('/')[2] == backup.id
     return own and bool(backup.location['bucket'] == settings().backup_bucket)

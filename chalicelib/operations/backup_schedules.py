@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context, implied_roles
 from chalicelib.models import Backup, BackupSchedule, base
-from chalicelib.operations import backups, common, volumes
+from chalicelib.operations import backup_checks, backups, common, volumes
 from chalicelib.rules import retention
 
 #: The form of every stored moment.
@@ -32,6 +32,7 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[BackupSchedul
 def create(context: Context, *, volume_id: str, cron: str, **facts: Any) -> BackupSchedule:
     """Accept a schedule of a volume that the caller sees; its first run is the next moment that ``cron`` names."""
     volume = volumes.get(context, volume_id)
+    backups.check_lock(facts.get('lock_days', 0))
     if sum(1 for _ in base.every(BackupSchedule, context.project_id)) >= LIMIT:
         raise errors.InvalidInput(reason=f'A project has at most {LIMIT} backup schedules: delete one.')
     schedule = BackupSchedule(
@@ -52,6 +53,7 @@ def create(context: Context, *, volume_id: str, cron: str, **facts: Any) -> Back
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSchedule:
     """Change what is named; another ``cron``, or being enabled again, sets the next run anew."""
     schedule = get(context, id)
+    backups.check_lock(changes.get('lock_days', 0))
     enabled = changes.get('enabled', schedule.enabled)
     derived: dict[str, Any] = {'due': '1' if enabled else None}
     if 'cron' in changes or enabled != schedule.enabled:
@@ -80,19 +82,18 @@ def due(moment: str) -> Iterator[BackupSchedule]:
 
 
 def run(schedule: BackupSchedule) -> None:
-    """Ask for the backup that is due, then for the removal of those that need not stay, then wait for the next.
+    """Ask for what is due, then for the removal of backups that need not stay, then wait for the next moment.
 
-    A run that comes twice asks for the same backup: its id follows from schedule and moment. What was missed while
+    A run that comes twice asks for the same: what it asks under follows from schedule and moment. What was missed while
     nobody looked is done once.
     """
     context = _context(schedule)
-    id, error = str(uuid.uuid5(uuid.UUID(schedule.id), schedule.next_run_at)), None
+    told: dict[str, str | None]
     try:
-        _back_up(context, schedule, id)
+        told = {'last_error': None, 'last_backup_id': ACTIONS[schedule.action](context, schedule)}
     except (errors.Invalid, errors.NotFound, errors.OverQuota) as refused:
-        error = refused.message
+        told = {'last_error': refused.message}
     _prune(context, schedule)
-    told = {'last_error': error} if error else {'last_error': None, 'last_backup_id': id}
     actions = [common.set_or_remove(getattr(BackupSchedule, name), value) for name, value in told.items()]
     following = [
         BackupSchedule.next_run_at.set(_next(schedule.cron, _utc_now())),
@@ -102,9 +103,15 @@ def run(schedule: BackupSchedule) -> None:
     base.update(schedule, [*actions, *following, *base.touched(BackupSchedule)], same)
 
 
-def _back_up(context: Context, schedule: BackupSchedule, id: str) -> None:
+def _run_id(schedule: BackupSchedule) -> str:
+    """One moment of a schedule, however often it is run."""
+    return str(uuid.uuid5(uuid.UUID(schedule.id), schedule.next_run_at))
+
+
+def _back_up(context: Context, schedule: BackupSchedule) -> str:
+    id = _run_id(schedule)
     if _is_there(schedule.project_id, id):
-        return
+        return id
     backups.create(
         context,
         id=id,
@@ -118,7 +125,48 @@ def _back_up(context: Context, schedule: BackupSchedule, id: str) -> None:
         snapshot_id=None,
         metadata={},
         availability_zone=None,
+        locked_until=base.after(int(schedule.lock_days) * 86_400) if schedule.lock_days else None,
     )
+    return id
+
+
+def _scrub(context: Context, schedule: BackupSchedule) -> str:
+    backup = _to_check(schedule, context, lambda backup: backup.scrub)
+    backup_checks.scrub(context, backup.id, sample=int(schedule.sample))
+    return backup.id
+
+
+def _drill(context: Context, schedule: BackupSchedule) -> str:
+    backup = _to_check(schedule, context, lambda backup: backup.drill)
+    backup_checks.drill(context, backup.id)
+    return backup.id
+
+
+def _to_check(schedule: BackupSchedule, context: Context, found: Callable[[Backup], dict[str, Any] | None]) -> Backup:
+    """The one that this run chose before; else the newest that was never checked, or the one checked longest ago.
+
+    Raises InvalidBackup when there is none.
+    """
+    usable = [
+        backup
+        for backup in base.every(Backup, schedule.project_id)
+        if backup.volume_id == schedule.volume_id and backup.status == 'available'
+    ]
+    if not usable:
+        raise errors.InvalidBackup(reason=f'volume {schedule.volume_id} has no available backup to check')
+    for backup in usable:
+        if context.request_id in {backup.owner, (found(backup) or {}).get('request_id')}:
+            return backup
+    newest_first = sorted(usable, key=lambda backup: str(backup.created_at), reverse=True)
+    return min(newest_first, key=lambda backup: str((found(backup) or {}).get('checked_at', '')))
+
+
+#: What a schedule does -> how one run asks for it; answers the backup's id.
+ACTIONS: Mapping[str, Callable[[Context, BackupSchedule], str]] = {
+    'backup': _back_up,
+    'scrub': _scrub,
+    'drill': _drill,
+}
 
 
 def _is_there(project_id: str, id: str) -> bool:
@@ -164,7 +212,12 @@ def _remove(context: Context, id: str) -> None:
 
 def _context(schedule: BackupSchedule) -> Context:
     """Who asks: the user who made the schedule, as a member of its project."""
-    return Context(user_id=schedule.user_id, project_id=schedule.project_id, roles=implied_roles(['member']))
+    return Context(
+        user_id=schedule.user_id,
+        project_id=schedule.project_id,
+        roles=implied_roles(['member']),
+        request_id=f'req-{_run_id(schedule)}',
+    )
 
 
 def _utc_now() -> datetime.datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import uuid
 from typing import Any
@@ -47,11 +48,13 @@ def create(
     id: str | None = None,
     schedule_id: str | None = None,
     storage_class: str | None = None,
+    locked_until: str | None = None,
 ) -> Backup:
     """Accept a backup of a volume, or of one of its snapshots: one transaction of record, quota and source status.
 
     A schedule gives ``id`` and its own id, so that a run that comes twice asks for one backup. ``storage_class`` is one
-    of STORAGE_CLASSES, for what this backup stores anew.
+    of STORAGE_CLASSES, for what this backup stores anew. Nobody can remove it before ``locked_until``
+    (ISO 8601, UTC unless it says otherwise).
     The volume must be available, or in use with ``force``; a snapshot must be available and the volume's. An
     incremental one builds on the project's newest available backup of the volume (older than the snapshot).
     """
@@ -65,6 +68,7 @@ def create(
         id or str(uuid.uuid4()),
         schedule_id=schedule_id,
         storage_class=storage_class,
+        locked_until=_locked_until(locked_until),
         created_at=now,
         user_id=context.user_id,
         volume_id=volume.id,
@@ -88,6 +92,32 @@ def create(
         quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, build)
     common.send(context, 'create', backup)
     return backup
+
+
+def _locked_until(text: str | None) -> str | None:
+    """The end of a lock in the form of records, in whole seconds. Raises InvalidInput for what cannot be had."""
+    if text is None:
+        return None
+    check_lock(1)
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+        until = aware.astimezone(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.000000')
+    except (ValueError, OverflowError):
+        raise errors.InvalidInput(reason=f'{text!r} is no moment: write it as 2027-01-31T00:00:00Z.') from None
+    most = settings().backup_lock_days
+    if not base.now() < until <= base.after(most * 86_400):
+        raise errors.InvalidInput(reason=f'A lock ends in the future, and within {most} days; {text} does not.')
+    return until
+
+
+def check_lock(days: int) -> None:
+    """Raise InvalidInput when backups cannot be locked for so many days here."""
+    most = settings().backup_lock_days
+    if not most and days:
+        raise errors.InvalidInput(reason='Backups cannot be locked here: the bucket has no Object Lock.')
+    if days > most:
+        raise errors.InvalidInput(reason=f'Backups are locked for {most} days at most here, not for {days}.')
 
 
 def _key(context: Context, backup: Backup, volume: Volume) -> keys.NewKey | None:
@@ -178,8 +208,9 @@ def update(context: Context, id: str, changes: dict[str, Any]) -> Backup:
 
 
 def delete(context: Context, id: str, *, force: bool = False) -> None:
-    """Accept the removal of a backup. Any may go: no other needs it to be restored."""
+    """Accept the removal of a backup. Any may go that is not locked: no other needs it to be restored."""
     backup = get(context, id)
+    check_unlocked(backup)
     row = states.BACKUP['force_delete' if force else 'delete']
     try:
         base.begin(backup, row, context.request_id, common.operation('delete', row))
@@ -187,6 +218,14 @@ def delete(context: Context, id: str, *, force: bool = False) -> None:
         raise errors.InvalidBackup(reason='Backup status must be available or error') from None
     keys.release(backup.encryption_key_id)
     common.send(context, 'delete', backup)
+
+
+def check_unlocked(backup: Backup) -> None:
+    """Raise InvalidBackup for a finished backup that is locked still."""
+    if backup.manifest_key and backup.locked_until and backup.locked_until > base.now():
+        raise errors.InvalidBackup(
+            reason=f'Backup {backup.id} is locked until {backup.locked_until[:19]} UTC, and cannot be removed before.'
+        )
 
 
 def restore(context: Context, id: str, *, volume_id: str | None, name: str | None) -> tuple[Backup, Volume]:

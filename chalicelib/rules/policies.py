@@ -130,12 +130,15 @@ POLICIES: Mapping[str, Predicate] = {
     # Backups
     'backup:backup-import': admin,
     'backup:backup_project_attribute': admin,
+    'backup:copy': project_member,
     'backup:create': project_member,
     'backup:delete': project_member,
+    'backup:drill': project_member,
     'backup:export-import': admin,
     'backup:get': project_reader,
     'backup:get_all': project_reader,
     'backup:restore': project_member,
+    'backup:scrub': project_member,
     'backup:update': project_member,
     # Backup schedules (not Cinder's)
     'backup_schedule:create': project_member,

@@ -88,7 +88,7 @@ VOLUME = {
     'migrate': row('available', 'available', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
     'migrate_attached': row('in-use', 'in-use', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
     'migrate_locked': row('available', 'maintenance', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
-    # The other half of a move: a volume that exists only while another one's data is copied to it.
+    # The other half of a move: a volume that exists only while another one's data is copied to it. A drill's, too.
     'receive': row('', 'creating', REMOVED, REMOVED, 3600),
     'manage': row('', 'managing', 'available', 'error_managing', 900, 'manage_volume'),
     'unmanage': row(
@@ -187,7 +187,11 @@ BACKUP_STATUSES = {
 BACKUP = {
     'create': row('', 'creating', 'available', 'error', 21600, 'backup_volume'),
     'import': row('', 'creating', 'available', 'error', 900, 'import_backup'),
+    'copy': row('', 'creating', 'available', 'error', 21600, 'copy_backup'),
     'restore': row('available', 'restoring', 'available', 'available', 21600, 'restore_backup'),
+    # Checks read only: the backup stays available, and whoever restores or removes it meanwhile ends them.
+    'scrub': row('available', 'available', 'available', 'available', 21600, 'scrub_backup'),
+    'drill': row('available', 'available', 'available', 'available', 21600, 'drill_backup'),
     'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
     'force_delete': row(' '.join(BACKUP_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
 }

@@ -7,6 +7,7 @@ volume, so that cleaning up needs no backup record.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import time
 from collections.abc import Callable
@@ -89,7 +90,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     with opened_source as device:
 
         def copy(shard: int, cursor: Any) -> engine.ShardResult:
-            return engine.backup_shard(
+            done = engine.backup_shard(
                 device,
                 store,
                 opened,
@@ -100,6 +101,9 @@ def copy_range(payload: Payload) -> dict[str, Any]:
                 progress=told.of(shard),
                 limits=limits(),
             )
+            if done.done and backup.locked_until:
+                engine.lock_shard(store, opened, shard, limits=limits())
+            return done
 
         return shard_by_shard(payload, copy)
 
@@ -239,7 +243,13 @@ def repository(backup: Backup) -> S3Repository:
         backups.location_of(backup)['bucket'],
         backups.repository_prefix(backup),
         backup.storage_class or '',
+        _moment(backup.locked_until),
     )
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    """A stored moment as the SDK takes it, in whole seconds."""
+    return datetime.datetime.fromisoformat(f'{text[:19]}+00:00') if text else None
 
 
 def wrapper(backup: Backup) -> KeyWrapper:

@@ -92,6 +92,8 @@ def _bring_on(record: base.StatefulRecord) -> None:
         _follow_members(record, row)
     elif 'volume_id' in operation:
         _follow_volume(record, row)
+    elif isinstance(record, Volume) and operation.get('action') == 'receive':
+        _follow_drill(record)
     elif row is None or not row.machine:
         _leave_alone(record)
     elif 'backup_id' in operation:
@@ -154,6 +156,19 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
     failed = 'error' if operation.get('new') else row.failed
     logger.warning('%s %s: its backup is done, and has left it in %s', record.resource, record.id, record.status)
     base.update(record, base.end_actions(record, failed), _unmoved(record))
+
+
+def _follow_drill(scratch: Volume) -> None:
+    """The scratch volume of a drill goes with it; left behind, it is removed."""
+    operation = scratch.operation_facts()
+    try:
+        backup = Backup.find(operation['backup_project_id'], operation['backup_id'])
+    except errors.BackupNotFound:
+        backup = None
+    if backup is not None and backup.owner == scratch.owner:
+        _postpone(scratch, base.START_DEADLINE)
+    else:
+        moves.discard(scratch)
 
 
 def _follow_members(group: Group, row: states.Transition) -> None:

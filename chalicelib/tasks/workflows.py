@@ -55,6 +55,9 @@ FAILURES: Mapping[str, Failure] = {
     'import_backup': Failure('fail_import_backup', 'backup'),
     'restore_backup': Failure('fail_restore', 'backup'),
     'delete_backup': Failure('fail_delete_backup', 'backup'),
+    'copy_backup': Failure('fail_copy', 'backup'),
+    'scrub_backup': Failure('fail_scrub', 'backup'),
+    'drill_backup': Failure('fail_drill', 'backup'),
     'download_image': Failure('fail_download', 'backup'),
     'upload_image': Failure('fail_upload', 'backup'),
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
+from chalicelib.operations import backups
 from tests.api.front_door import Caller
 
 
@@ -45,3 +47,25 @@ def test_strangers_and_readers(member: Caller, stranger: Caller, reader: Caller,
     assert stranger.delete(f'/backup-schedules/{id}').status == 404
     assert reader.get(f'/backup-schedules/{id}').status == 200
     assert reader.delete(f'/backup-schedules/{id}').status == 403
+
+
+def test_a_schedule_locks_within_the_deployers_limit(
+    member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {'backup_schedule': {'volume_id': make.volume().id, 'cron': '0 4 * * 0', 'lock_days': 31}}
+    assert member.post('/backup-schedules', body).fault[2].endswith('the bucket has no Object Lock.')
+    known = dataclasses.replace(backups.settings(), backup_lock_days=31)
+    monkeypatch.setattr(backups, 'settings', lambda: known)
+    id = member.post('/backup-schedules', body).body['backup_schedule']['id']
+    change = {'backup_schedule': {'lock_days': 32}}
+    assert member.put(f'/backup-schedules/{id}', change).fault[2].endswith('for 31 days at most here, not for 32.')
+
+
+def test_schedules_of_checks(member: Caller, make: Any) -> None:
+    volume = make.volume()
+    for more in ({'action': 'scrub', 'sample': 10}, {'action': 'drill'}):
+        body = {'volume_id': volume.id, 'cron': '0 4 * * 0', **more}
+        schedule = member.post('/backup-schedules', {'backup_schedule': body}).body['backup_schedule']
+        assert {**schedule, **body} == schedule
+    change = {'backup_schedule': {'action': 'backup'}}
+    assert member.put(f'/backup-schedules/{schedule["id"]}', change).status == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from typing import Any
 
@@ -229,3 +230,58 @@ def test_a_backup_in_a_cheaper_class(member: Caller, make: Any) -> None:
     assert shown['cinderless:storage_class'] == 'STANDARD_IA'
     body = {'volume_id': make.volume().id, 'cinderless:storage_class': 'DEEP_ARCHIVE'}
     assert member.post('/backups', {'backup': body}).status == 400
+
+
+def act(caller: Caller, record: Any, name: str, inside: Any) -> Any:
+    return caller.post(f'/backups/{record.id}/action', {f'cinderless:{name}': inside})
+
+
+def test_scrub_and_drill(member: Caller, make: Any) -> None:
+    """One at a time; what the last one found is shown with the backup."""
+    record = make.backup(scrub={'result': 'passed', 'checked_at': '2026-11-22T00:00:00.000000'})
+    assert act(member, record, 'scrub', {'sample': 10}).status == 202
+    shown = member.get(f'/backups/{record.id}').body['backup']
+    assert (shown['status'], shown['cinderless:check']) == ('available', 'scrub')
+    assert (shown['cinderless:scrub']['result'], 'cinderless:drill' in shown) == ('passed', False)
+    assert act(member, record, 'drill', None).fault[2].endswith('and no other check of it under way')
+    drilled = make.backup()
+    assert act(member, drilled, 'drill', None).status == 202
+    assert [one['name'] for one in member.get('/volumes').body['volumes'] if one['name'] == f'drill-{drilled.id}']
+
+
+@pytest.mark.parametrize('inside', [{'sample': 0}, {'sample': 101}, {'sample': '10'}, {'part': 1}, []])
+def test_a_scrub_that_makes_no_sense(member: Caller, make: Any, inside: Any) -> None:
+    assert act(member, make.backup(), 'scrub', inside).status == 400
+
+
+def test_copies_go_where_the_deployer_says(member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chalicelib.operations import backup_copies
+
+    record = make.backup(name='n', manifest_key='backups/l/b', root_hash='0' * 64, lineage='l')
+    assert act(member, record, 'copy', {'target': 'dr'}).fault[2].endswith('for copies of backups: none is set up.')
+    text = '{"dr": {"bucket": "elsewhere", "region": "eu-west-1", "kms_key": "k"}}'
+    known = dataclasses.replace(backup_copies.settings(), backup_targets=text)
+    monkeypatch.setattr(backup_copies, 'settings', lambda: known)
+    answer = act(member, record, 'copy', {'target': 'dr', 'name': ' c '})
+    assert answer.status == 202
+    shown = member.get(f'/backups/{answer.body["backup"]["id"]}').body['backup']
+    assert (shown['name'], shown['status'], shown['cinderless:copied_from']) == ('c', 'creating', record.id)
+    assert shown['cinderless:location']['bucket'] == 'elsewhere'
+    assert shown['is_incremental'] is False
+
+
+def test_a_locked_backup(member: Caller, admin: Caller, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chalicelib.operations import backups
+
+    volume, until = make.volume(), '2099-01-31T00:00:00Z'
+    lock = {'cinderless:locked_until': until}
+    assert backup(member, volume, **lock).fault[2].endswith('the bucket has no Object Lock.')
+    known = dataclasses.replace(backups.settings(), backup_lock_days=36_500)
+    monkeypatch.setattr(backups, 'settings', lambda: known)
+    made = backup(member, volume, **lock).body['backup']
+    shown = member.get(f'/backups/{made["id"]}').body['backup']
+    assert shown['cinderless:locked_until'] == '2099-01-31T00:00:00.000000'
+    record = make.backup(locked_until='2099-01-31T00:00:00.000000', manifest_key='backups/l/b')
+    refused = 'is locked until 2099-01-31T00:00:00 UTC, and cannot be removed before.'
+    assert member.delete(f'/backups/{record.id}').fault[2].endswith(refused)
+    assert admin.post(f'/backups/{record.id}/action', {'os-force_delete': {}}).fault[2].endswith(refused)

@@ -20,8 +20,10 @@ def granted(check: str, roles: frozenset[str], owns: bool) -> bool:
 
 
 def test_the_table_holds_cinders_rules_and_no_others() -> None:
-    """But those of the extension (docs/backup-schedules.md)."""
-    ours = {rule for rule in POLICIES if rule.startswith('backup_schedule:')}
+    """But those of the extensions (docs/backup-schedules.md, docs/backup-checks.md, ...)."""
+    ours = {rule for rule in POLICIES if rule.startswith('backup_schedule:')} | {
+        *('backup:copy', 'backup:drill', 'backup:scrub')
+    }
     assert set(POLICIES) - {ANY_AUTHENTICATED} - ours == set(CHECK_STRINGS)
     assert len(CHECK_STRINGS) == 160
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib.models import Backup, Volume
-from chalicelib.operations import backup_records, backups, moves, reverts, volume_types
+from chalicelib.operations import backup_checks, backup_copies, backup_records, backups, moves, reverts, volume_types
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
@@ -122,6 +122,37 @@ class Story:
             self.world.settle()
             assert self.data.of(target).same(expected)
 
+    def scrub(self) -> None:
+        assert self.parent is not None
+        backup_checks.scrub(context(), self.parent.id)
+
+    def drill(self) -> None:
+        assert self.parent is not None
+        backup_checks.drill(context(), self.parent.id)
+
+    def copy(self) -> None:
+        assert self.parent is not None
+        backup_copies.create(context(), self.parent.id, target='dr', name=None, description=None)
+
+    def check_copied(self) -> None:
+        """A copy that was accepted is there, and outlives what it was made of."""
+        assert self.parent is not None
+        copies = [backup for backup in Backup.scan() if backup.copied_from]
+        assert [backup.status for backup in copies] in ([], ['available'])
+        backups.delete(context(), self.parent.id)
+        self.world.settle()
+        for backup in copies:
+            _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+            self.world.settle()
+            assert self.data.of(target).same(self.original)
+
+    def check_checked(self) -> None:
+        """A check that was accepted has passed, and left nothing."""
+        [backup] = Backup.scan()
+        assert backup.status == 'available'
+        assert [found['result'] for found in (backup.scrub, backup.drill) if found] in ([], ['passed'])
+        assert [volume.id for volume in Volume.scan()] == [self.volume.id]
+
     def check_restore(self) -> None:
         assert [backup.status for backup in Backup.scan()] == ['available']
         if self.target is not None:
@@ -167,6 +198,9 @@ STORIES: dict[str, tuple[Callable[[Story, World], None], Step, Step]] = {
         lambda story: backups.delete(context(), story.parent.id if story.parent else ''),
         Story.check_nothing,
     ),
+    'scrub': (Story.with_backup, Story.scrub, Story.check_checked),
+    'drill': (Story.with_backup, Story.drill, Story.check_checked),
+    'copy': (Story.with_backup, Story.copy, Story.check_copied),
     'migrate': (Story.begin, lambda story: story.migrate(), Story.check_moved),
     'migrate, locked': (Story.begin, lambda story: story.migrate(lock_volume=True), Story.check_moved),
     'retype': (

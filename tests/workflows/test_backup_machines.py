@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import pytest
 
-from chalicelib import errors
+from chalicelib import config, errors
 from chalicelib.models import Backup, Message, Snapshot, Volume
 from chalicelib.operations import backups, volumes
 from tests import invariants
@@ -734,3 +735,47 @@ def test_a_disk_keeps_what_is_written_to_it() -> None:
     assert disk.same(disk.copy(1 << 20))
     assert not disk.same(Disk(1 << 20))
     assert Snapshot.resource == 'snapshot'
+
+
+LOCKED_UNTIL = '2099-01-31T00:00:00Z'
+
+
+@pytest.fixture
+def locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks of up to a century."""
+    known = dataclasses.replace(config.settings(), backup_lock_days=36_500)
+    monkeypatch.setattr(backups, 'settings', lambda: known)
+
+
+def test_a_locked_backup_stays(world: World, data: Data, volume: Volume, locks: None) -> None:
+    """With all that it shares with its parent."""
+    backed_up(world, volume)
+    data.of(volume).write(5 * 1024**3, b'changed' * 10_000)
+    locked = backed_up(world, volume, incremental=True, locked_until=LOCKED_UNTIL)
+    assert locked.locked_until == '2099-01-31T00:00:00.000000'
+    [repository] = data.repositories.values()
+    assert {key.split('/')[0] for key in repository.retained} == {'packs', 'shards'}
+    for force, caller in ((False, context()), (True, context('admin'))):
+        with pytest.raises(errors.InvalidBackup, match='is locked until 2099-01-31T00:00:00 UTC'):
+            backups.delete(caller, locked.id, force=force)
+    locked.update(actions=[Backup.locked_until.set('2020-01-31T00:00:00.000000')])
+    backups.delete(context(), locked.id)
+    world.settle()
+    check(world, data)
+
+
+@pytest.mark.parametrize(
+    ('until', 'complaint'),
+    [('soon', 'is no moment'), ('2020-01-01T00:00:00Z', 'in the future'), ('2999-01-01', 'within 36500 days')],
+)
+def test_a_lock_that_cannot_be_had(
+    world: World, data: Data, volume: Volume, locks: None, until: str, complaint: str
+) -> None:
+    with pytest.raises(errors.InvalidInput, match=complaint):
+        create_backup(context(), volume, locked_until=until)
+    check(world, data)
+
+
+def test_no_lock_without_object_lock(world: World, data: Data, volume: Volume) -> None:
+    with pytest.raises(errors.InvalidInput, match='the bucket has no Object Lock'):
+        create_backup(context(), volume, locked_until=LOCKED_UNTIL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -185,3 +186,76 @@ def test_others_see_nothing(world: World, clock: Clock, data: Data, volume: Volu
         operations.create(stranger, volume_id=volume.id, cron='0 * * * *')
     with pytest.raises(errors.InvalidInput, match='has 2 fields'):
         made(volume, cron='0 *')
+
+
+@pytest.mark.parametrize('action', ['scrub', 'drill'])
+def test_a_run_checks_one_backup(world: World, clock: Clock, data: Data, volume: Volume, action: str) -> None:
+    """First the newest that was never checked, then the one checked longest ago."""
+    old = backups_of(world, clock, volume, 2)
+    schedule = made(volume, action=action, sample=50)
+    checked = []
+    for _ in range(3):
+        pass_hours(world, clock, 1)
+        checked.append(schedule.reload().last_backup_id)
+    assert checked == [old[1].id, old[0].id, old[1].id]
+    assert {getattr(backup, action)['result'] for backup in found()} == {'passed'}
+    assert (schedule.reload().last_error, len(found())) == (None, 2)
+    check(world)
+
+
+def backups_of(world: World, clock: Clock, volume: Volume, count: int) -> list[Backup]:
+    """Oldest first; the schedule that made them is gone."""
+    schedule = made(volume)
+    pass_hours(world, clock, count)
+    operations.delete(context(), schedule.id)
+    return found()
+
+
+@pytest.mark.parametrize('action', ['scrub', 'drill'])
+def test_a_run_that_comes_twice_checks_once(
+    world: World, clock: Clock, data: Data, volume: Volume, action: str
+) -> None:
+    backups_of(world, clock, volume, 2)
+    schedule = made(volume, action=action)
+    clock.moment += datetime.timedelta(hours=1)
+    late = schedule.reload()
+    operations.run(schedule)
+    with pytest.raises(errors.StateChanged):
+        operations.run(late)
+    world.settle()
+    with pytest.raises(errors.StateChanged):
+        operations.run(late)
+    world.settle()
+    assert [getattr(backup, action) is None for backup in found()] == [True, False]
+
+
+def test_a_drill_of_a_volume_that_is_gone(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    """Its backups are what is left of it."""
+    [backup] = backups_of(world, clock, volume, 1)
+    schedule = made(volume, action='drill')
+    volumes.delete(context(), volume.id)
+    world.settle()
+    pass_hours(world, clock, 1)
+    assert (schedule.reload().last_error, backup.reload().drill['result']) == (None, 'passed')
+    check(world)
+
+
+def test_a_check_without_a_backup_says_so(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume, action='scrub')
+    pass_hours(world, clock, 1)
+    assert 'has no available backup to check' in (schedule.reload().last_error or '')
+
+
+def test_backups_of_a_schedule_are_locked(
+    world: World, clock: Clock, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention takes them when the lock is over."""
+    known = dataclasses.replace(backups.settings(), backup_lock_days=30)
+    monkeypatch.setattr(backups, 'settings', lambda: known)
+    made(volume, lock_days=1, keep={'last': 1})
+    pass_hours(world, clock, 3)
+    assert [backup.locked_until for backup in found()] == [f'2026-03-02T0{hour}:30:00.000000' for hour in (1, 2, 3)]
+    clock.moment += datetime.timedelta(hours=22)
+    pass_hours(world, clock, 1)
+    assert [backup.created_at[:13] for backup in found()] == ['2026-03-01T03', '2026-03-02T02']
+    check(world)

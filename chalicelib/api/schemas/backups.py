@@ -20,6 +20,7 @@ CREATE = p.only(
             'metadata': since('3.43', p.nullable(p.metadata())),
             'availability_zone': since('3.51', p.SHORT_TEXT),
             'cinderless:storage_class': {'type': 'string', 'enum': list(STORAGE_CLASSES)},
+            'cinderless:locked_until': {'type': 'string', 'maxLength': 32},
         },
         required=('volume_id',),
     ),
@@ -43,6 +44,15 @@ IMPORT_RECORD = p.only(
         },
         required=('backup_service', 'backup_url'),
     ),
+)
+
+#: Percent of the blocks.
+SAMPLE = {'type': 'integer', 'minimum': 1, 'maximum': 100}
+
+SCRUB = p.nullable(p.members({'sample': SAMPLE}))
+
+COPY = p.members(
+    {'target': p.NAME_REQUIRED, 'name': p.SHORT_TEXT, 'description': p.PRINTABLE_TEXT}, required=('target',)
 )
 
 RESET_STATUS = p.members({'status': {'type': 'string', 'format': 'backup_status'}}, required=('status',))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.api.view import View, attribute, field, links
 from chalicelib.api.views.volumes import FIXED_KEY
-from chalicelib.operations import progress
+from chalicelib.operations import backup_checks, progress
 
 #: What the short list, create and update answer.
 BRIEF = View(attribute('id'), attribute('name'), links('backups'))
@@ -34,10 +34,22 @@ DETAIL = View(
     ),
     attribute('user_id', since='3.56', policy='backup:backup_project_attribute'),
     attribute('cinderless:storage_class', 'storage_class', when=lambda backup: backup.storage_class is not None),
+    attribute('cinderless:locked_until', 'locked_until', when=lambda backup: backup.locked_until is not None),
+    attribute('cinderless:copied_from', 'copied_from', when=lambda backup: backup.copied_from is not None),
+    field(
+        'cinderless:location', lambda backup, request: backup.location, when=lambda backup: backup.location is not None
+    ),
     field(
         'cinderless:progress',
         lambda backup, request: progress.shown(backup),
         when=lambda backup: progress.shown(backup) is not None,
         asked='progress',
+    ),
+    attribute('cinderless:scrub', 'scrub', when=lambda backup: backup.scrub is not None),
+    attribute('cinderless:drill', 'drill', when=lambda backup: backup.drill is not None),
+    field(
+        'cinderless:check',
+        lambda backup, request: backup_checks.under_way(backup),
+        when=lambda backup: backup_checks.under_way(backup) is not None,
     ),
 )

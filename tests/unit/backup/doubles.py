@@ -19,6 +19,8 @@ class MemoryRepository:
     def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self.objects: dict[str, bytes] = {}
         self.times: dict[str, float] = {}
+        #: Keys that were locked after they had been put.
+        self.retained: set[str] = set()
         self._clock = clock
         self._lock = threading.Lock()
 
@@ -50,6 +52,9 @@ class MemoryRepository:
         for key in keys:
             self.objects.pop(key, None)
 
+    def retain(self, key: str) -> None:
+        self.retained.add(self.head(key).key)
+
     def copy(self) -> MemoryRepository:
         other = MemoryRepository(self._clock)
         other.objects, other.times = dict(self.objects), dict(self.times)
@@ -80,6 +85,9 @@ class Wrapped:
 
     def list(self, prefix: str, start_after: str = '') -> Iterator[ObjectInfo]:
         return iter(self._around('list', lambda: list(self._repository.list(prefix, start_after))))
+
+    def retain(self, key: str) -> None:
+        self._around('retain', lambda: self._repository.retain(key))  # type: ignore[attr-defined]
 
     def delete(self, keys: Sequence[str]) -> None:
         self._around('delete', lambda: self._repository.delete(keys))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from chalicelib.backup import engine, keys
 from chalicelib.backup.layout import backup_key, deleted_key
-from chalicelib.errors import BackupCanceled, IntegrityError, KeyUnavailable
+from chalicelib.errors import BackupCanceled, IntegrityError, KeyUnavailable, ObjectMissing
 from tests.unit.backup import flows
 from tests.unit.backup.doubles import KillAt, Killed, MemoryDevice, MemoryRepository, Meter, Wrapped, image
 
@@ -27,7 +31,9 @@ def contents(memory: MemoryRepository) -> dict[str, bytearray]:
 
 def copy(memory: MemoryRepository, target: MemoryRepository | Wrapped, backup_id: str) -> engine.Manifest:
     manifest = flows.load(memory, backup_id)
-    return engine.copy_backup(memory, target, manifest, flows.WRAPPER, THERE, limits=flows.LIMITS)
+    copied = engine.copy_backup(memory, target, manifest, flows.WRAPPER, THERE, limits=flows.LIMITS).manifest
+    assert copied
+    return copied
 
 
 def restored_there(target: MemoryRepository, backup_id: str) -> bytearray:
@@ -109,3 +115,40 @@ def test_what_was_deleted_there_does_not_come_back(memory: MemoryRepository, con
     target.put(deleted_key(flows.LINEAGE, 'one'), b'')
     with pytest.raises(BackupCanceled):
         copy(memory, target, 'one')
+
+
+def test_a_copy_goes_on_from_its_cursor_and_a_collector_may_come_between(
+    memory: MemoryRepository, contents: dict[str, bytearray]
+) -> None:
+    """Older packs that only a deleted copy refers to are there at the beginning."""
+    target = MemoryRepository()
+    copy(memory, target, 'one')
+    engine.delete_backup(target, flows.LINEAGE, 'one')
+    manifest, cursor, calls = flows.load(memory, 'two'), None, 0
+    while True:
+        moved, cursor = engine.copy_backup(
+            memory, target, manifest, flows.WRAPPER, THERE, limits=flows.LIMITS, cursor=cursor, deadline=lambda: 0.0
+        )
+        flows.collect(target)
+        calls += 1
+        if moved:
+            break
+    assert calls == len(manifest.shards) > 1
+    assert restored_there(target, 'two') == contents['two']
+
+
+def test_a_delete_that_overtakes_a_copy_takes_it_back(memory: MemoryRepository, contents: dict[str, bytearray]) -> None:
+    meter = Meter()
+    copy(memory, Wrapped(MemoryRepository(), meter), 'two')
+    for number in range(1, meter.calls.total() - 1):
+        target, left = MemoryRepository(), [number]
+
+        def around(method: str, call: Callable[[], Any], target: MemoryRepository = target, left: Any = left) -> Any:
+            left[0] -= 1
+            if not left[0]:
+                engine.delete_backup(target, flows.LINEAGE, 'two')
+            return call()
+
+        with contextlib.suppress(BackupCanceled, ObjectMissing):
+            copy(memory, Wrapped(target, around), 'two')
+        assert backup_key(flows.LINEAGE, 'two') not in target.objects

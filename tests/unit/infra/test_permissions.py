@@ -30,6 +30,15 @@ def test_the_roles_of_the_template_are_read_with_their_policies() -> None:
     assert not [one for one in allowed if one.function == 'start_workflow' and one.action.startswith('dynamodb:')]
 
 
+def test_what_a_deployers_parameter_adds_may_be_called_and_need_not() -> None:
+    template = permissions.template()
+    always, at_most = permissions.allowed(template), permissions.allowed(template, at_most=True)
+    locks = {one for one in at_most - always if one.action == 's3:PutObjectRetention'}
+    assert [one.pattern for one in locks] == ['arn:aws:s3:::backups/*']
+    assert Permission('backup_worker', 'kms:Encrypt', '*') in at_most - always
+    assert always <= at_most
+
+
 def test_what_is_called_and_not_allowed_is_told_with_the_function() -> None:
     calls = {Call('api', 'dynamodb:Scan', TABLE), Call('api', 'dynamodb:GetItem', TABLE)}
     (line,) = permissions.missing(calls, {Permission('api', 'dynamodb:GetItem', TABLE)})

@@ -197,6 +197,17 @@ def test_stores_are_encrypted_and_closed(plain: dict[str, Any]) -> None:
         assert all('aws:SecureTransport' in json.dumps(body) for body in of_type(plain, policies).values())
 
 
+def test_a_bucket_with_locks_keeps_versions_and_forgets_them(plain: dict[str, Any]) -> None:
+    """Object Lock is refused without versions; and what was deleted must not be paid for forever."""
+    bucket = of_type(plain, 'AWS::S3::Bucket')['BackupBucket']
+    locked = ['ObjectLockEnabled', 'VersioningConfiguration']
+    assert {bucket[name]['Fn::If'][0] for name in locked} == {'HasLocks'}
+    rules = [rule['Fn::If'] for rule in bucket['LifecycleConfiguration']['Rules'] if 'Fn::If' in rule]
+    assert [(condition, 'NoncurrentVersionExpiration' in rule) for condition, rule, _ in rules] == [('HasLocks', True)]
+    given = {action for _, each in statements(plain) for action in as_list(each['Action']) if 'Retention' in action}
+    assert given == {'s3:GetObjectRetention', 's3:PutObjectRetention'}
+
+
 def test_one_policy_per_queue(plain: dict[str, Any]) -> None:
     """A second AWS::SQS::QueuePolicy on a queue replaces the first."""
     queues = [
@@ -278,7 +289,7 @@ def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
 
 def test_alarms_tell_somebody(plain: dict[str, Any]) -> None:
     alarms = of_type(plain, 'AWS::CloudWatch::Alarm')
-    assert len(alarms) == 7
+    assert len(alarms) == 8
     assert all('AlarmTopicArn' in json.dumps(body['AlarmActions']) for body in alarms.values())
 
 

@@ -1,0 +1,135 @@
+"""Checks of a backup, an extension of Cinder's API: the scrub reads its data in the repository and proves it; the drill
+restores it to a scratch volume, and compares what a reader finds there with the hashes of the backup.
+
+A backup under check stays ``available``. Who restores or removes it meanwhile is not kept waiting: that ends the check,
+and the result of the one before stands. What was found is kept on the record, with its date.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from chalicelib import errors
+from chalicelib.context import Context
+from chalicelib.models import Backup, Volume, base
+from chalicelib.operations import backups, common, quotas, volume_types
+from chalicelib.rules import states
+
+#: What a check may find: all is well; data is not what was stored; or it could not be carried out.
+PASSED, DAMAGED, FAILED = 'passed', 'damaged', 'failed'
+
+#: Messages of what is damaged that a record keeps, of at most so many characters.
+KEPT, LONGEST = 5, 300
+
+
+def scrub(context: Context, id: str, *, sample: int = 100) -> None:
+    """Accept that ``sample`` percent of the backup's blocks, drawn anew each time, are read and proven."""
+    backup = backups.get(context, id)
+    if _is_asked(context, backup, 'scrub'):
+        return
+    transaction = base.Transaction()
+    _begin(context, backup, 'scrub', transaction, sample=sample)
+    transaction.commit()
+    common.send(context, 'scrub', backup)
+
+
+def drill(context: Context, id: str) -> None:
+    """Accept that the backup is restored to a scratch volume, which is in the project's quota until it is removed.
+
+    Raises InvalidBackup, OverQuota.
+    """
+    backup = backups.get(context, id)
+    if _is_asked(context, backup, 'drill'):
+        return
+    scratch = _scratch(context, backup)
+
+    def build(transaction: base.Transaction) -> None:
+        _begin(context, backup, 'drill', transaction)
+        transaction.put(scratch, Volume.id.does_not_exist(), lambda: base.state_changed(scratch))
+
+    deltas = {'volumes': 1, 'gigabytes': int(backup.size)}
+    quotas.commit(backup.project_id, deltas, build, type_id=scratch.volume_type_id)
+    common.send(context, 'drill', backup)
+
+
+def _is_asked(context: Context, backup: Backup, kind: str) -> bool:
+    """Whether this very request was accepted before: a schedule's run may come twice."""
+    found = getattr(backup, kind) or {}
+    return context.request_id in {backup.owner, found.get('request_id')}
+
+
+def _begin(context: Context, backup: Backup, kind: str, transaction: base.Transaction, **facts: Any) -> None:
+    row = states.BACKUP[kind]
+    actions = base.begin_actions(Backup, row, context.request_id, common.operation(kind, row, **facts))
+    free = base.is_allowed(Backup, row) & Backup.in_flight.does_not_exist()
+    busy = errors.InvalidBackup(reason='Backup status must be available, and no other check of it under way')
+    transaction.update(backup, actions, free, lambda: busy)
+
+
+def _scratch(context: Context, backup: Backup) -> Volume:
+    """The volume to restore to, as it is first written: of the type and in the zone of the one that was backed up."""
+    row, source = states.VOLUME['receive'], _source(backup)
+    of = {'backup_id': backup.id, 'backup_project_id': backup.project_id}
+    return Volume(
+        backup.project_id,
+        scratch_id(backup.id, context.request_id),
+        created_at=base.now(),
+        user_id=context.user_id,
+        name=f'drill-{backup.id}',
+        description='scratch volume of a restore drill, removed when that is done',
+        size=int(backup.size),
+        availability_zone=source.availability_zone if source else backup.availability_zone,
+        volume_type_id=source.volume_type_id if source else volume_types.default(context).id,
+        status=row.running,
+        owner=context.request_id,
+        in_flight='1',
+        deadline=base.after(row.deadline),
+        operation=common.operation('receive', row, **of),
+    )
+
+
+def _source(backup: Backup) -> Volume | None:
+    try:
+        return Volume.find(backup.project_id, backup.volume_id)
+    except errors.VolumeNotFound:
+        return None
+
+
+def scratch_id(backup_id: str, request_id: str) -> str:
+    """One request has one scratch volume, however often its work is repeated."""
+    return str(uuid.uuid5(uuid.UUID(backup_id), request_id))
+
+
+def end(backup: Backup, kind: str, result: str, **found: Any) -> None:
+    """Note what was found, and let go of the backup. Raises BackupCanceled when the check has lost it."""
+    row, owner = states.BACKUP[kind], str(backup.owner)
+    facts = {'result': result, 'checked_at': base.now(), 'request_id': owner, **found}
+    ended = [*base.end_actions(backup, row.done), getattr(Backup, kind).set(facts)]
+    try:
+        base.update(backup, ended, base.owned_by(Backup, row, owner))
+    except (errors.StateChanged, errors.NotFound):
+        raise errors.BackupCanceled(id=backup.id) from None
+
+
+def under_way(backup: Backup) -> str | None:
+    """The check that is under way: scrub, drill, or None."""
+    action = (backup.operation or {}).get('action')
+    return str(action) if action in ('scrub', 'drill') else None
+
+
+def counted() -> dict[str, Any]:
+    """What was found before the first call."""
+    return {'checked': 0, 'damaged': 0, 'damage': []}
+
+
+def added(before: dict[str, Any], checked: int, damaged: int, damage: list[str]) -> dict[str, Any]:
+    """What was found so far and by one more call; a record keeps few messages."""
+    kept = [*before['damage'], *(message[:LONGEST] for message in damage)][:KEPT]
+    return {'checked': before['checked'] + checked, 'damaged': before['damaged'] + damaged, 'damage': kept}
+
+
+def verdict(found: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(result, what a record keeps of it)."""
+    facts = {f'blocks_{name}': found[name] for name in ('checked', 'damaged')}
+    return (DAMAGED if found['damaged'] else PASSED), {**facts, 'damage': found['damage']}

@@ -1,0 +1,103 @@
+"""Copies of backups in other buckets and regions, an extension of Cinder's API.
+
+The deployer names the places (``BackupTargets``); a user chooses one by its name. A copy is a backup of its own,
+restored and removed as any other: its data is the same, byte for byte, with the data key wrapped anew by the KMS key
+there.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from chalicelib import errors
+from chalicelib.config import settings
+from chalicelib.context import Context
+from chalicelib.models import Backup, base
+from chalicelib.operations import backups, common, keys, quotas
+from chalicelib.rules import states
+
+
+class Target(NamedTuple):
+    """A place for copies. ``prefix`` is empty, or ends in '/'."""
+
+    bucket: str
+    region: str
+    kms_key: str
+    prefix: str = ''
+
+
+def targets() -> Mapping[str, Target]:
+    """The places that the deployer names, by name."""
+    return {name: Target(**facts) for name, facts in json.loads(settings().backup_targets or '{}').items()}
+
+
+def create(context: Context, id: str, *, target: str, name: str | None, description: str | None) -> Backup:
+    """Accept a copy of an available backup to the place ``target``; return its record, which is ``creating``.
+
+    Raises InvalidInput for a place that is not named, InvalidBackup for a backup that is not available or has its copy
+    there already, OverQuota.
+    """
+    source, place = backups.get(context, id), _place(target)
+    if source.status != 'available':
+        raise errors.InvalidBackup(reason=f'Backup status must be available and not {source.status}.')
+    copy = _record(context, source, place)
+    copy.name, copy.description = name if name is not None else source.name, description
+    key = _key(context, source, copy)
+    build = functools.partial(_write, copy, key)
+    with keys.discarding(key):
+        quotas.commit(copy.project_id, {'backups': 1, 'backup_gigabytes': int(copy.size)}, build)
+    common.send(context, 'copy', copy)
+    return copy
+
+
+def _place(name: str) -> Target:
+    known = targets()
+    if name not in known:
+        named = ', '.join(sorted(known)) or 'none is set up'
+        raise errors.InvalidInput(reason=f'There is no place {name!r} for copies of backups: {named}.')
+    return known[name]
+
+
+def _record(context: Context, source: Backup, place: Target) -> Backup:
+    """The copy's record as it is first written. Its id follows from what it is a copy of, and where: there is one."""
+    row = states.BACKUP['copy']
+    prefix = place.prefix + backups.repository_prefix(source)
+    of = {'source_id': source.id, 'source_project_id': source.project_id, 'kms_key': place.kms_key}
+    same = (
+        *('volume_id', 'snapshot_id', 'metadata', 'size', 'container', 'availability_zone', 'data_timestamp'),
+        *('service', 'lineage', 'manifest_key', 'root_hash'),
+    )
+    return Backup(
+        source.project_id,
+        str(uuid.uuid5(uuid.UUID(source.id), f'{place.region}/{place.bucket}/{prefix}')),
+        **{attribute: getattr(source, attribute) for attribute in same},
+        created_at=base.now(),
+        user_id=context.user_id,
+        copied_from=source.id,
+        location={'bucket': place.bucket, 'region': place.region, 'prefix': prefix},
+        status=row.running,
+        owner=context.request_id,
+        in_flight='1',
+        deadline=base.first_deadline(row),
+        operation=common.operation('copy', row, **of),
+    )
+
+
+def _key(context: Context, source: Backup, copy: Backup) -> keys.NewKey | None:
+    """The key of an encrypted volume's data, stored again, so that it outlives the backup that was copied."""
+    if source.encryption_key_id is None:
+        return None
+    key = keys.clone(context, source.project_id, source.encryption_key_id, to=copy.project_id)
+    copy.encryption_key_id = key.id
+    return key
+
+
+def _write(copy: Backup, key: keys.NewKey | None, transaction: base.Transaction) -> None:
+    if key:
+        key.join(transaction)
+    exists = errors.InvalidBackup(reason=f'Backup {copy.copied_from} is copied there already: it is backup {copy.id}.')
+    transaction.put(copy, Backup.id.does_not_exist(), lambda: exists)

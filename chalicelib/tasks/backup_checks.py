@@ -1,0 +1,149 @@
+"""The states of scrub_backup, and those of drill_backup that read the repository.
+
+Payload of every task: project_id, id (of the backup), request_id; between two calls also what was found so far.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from chalicelib import telemetry
+from chalicelib.backup import engine
+from chalicelib.models import Backup, Volume, base
+from chalicelib.operations import backup_checks, messages
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.tasks import backends, clock, scratch
+from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, shard_by_shard, wrapper
+from chalicelib.tasks.create_volume import model_actions
+from chalicelib.tasks.ownership import failure, ours
+
+#: Where work on all shards of a backup begins.
+START = {'done': False, 'shard': 0, 'cursor': None}
+
+#: Errors that say that a backup's data is not what was stored.
+DAMAGE = ('IntegrityError', 'ObjectMissing')
+
+
+def scrub_backup(payload: Payload) -> dict[str, Any]:
+    """Read and prove blocks from the cursor on, until all are seen or time runs short."""
+    backup = owned(payload, 'scrub')
+    before = payload.get('scrubbed') or backup_checks.counted()
+    found = engine.verify_backup(
+        repository(backup),
+        _manifest(backup),
+        deadline=clock.seconds_left,
+        cursor=before.get('cursor'),
+        sample=int((backup.operation or {})['sample']),
+        limits=limits(),
+    )
+    counts = backup_checks.added(before, found.checked, found.damaged, found.damage)
+    return {**counts, 'done': found.done, 'cursor': found.cursor}
+
+
+def complete_scrub(payload: Payload) -> None:
+    """Note what was found."""
+    backup = owned(payload, 'scrub')
+    result, facts = backup_checks.verdict(payload['scrubbed'])
+    telemetry.count('DamagedBlocks', facts['blocks_damaged'])
+    backup_checks.end(backup, 'scrub', result, sample=(backup.operation or {})['sample'], **facts)
+
+
+def fail_scrub(payload: Payload) -> None:
+    """Note why it could not be carried out; a manifest that is gone or damaged is damage."""
+    backup = owned(payload, 'scrub')
+    sample = (backup.operation or {})['sample']
+    backup_checks.end(backup, 'scrub', _result_of(payload), sample=sample, reason=reason_of(payload))
+
+
+def _result_of(payload: Payload) -> str:
+    if failure(payload)[0] not in DAMAGE:
+        return backup_checks.FAILED
+    telemetry.count('DamagedBlocks')
+    return backup_checks.DAMAGED
+
+
+def restore_scratch(payload: Payload) -> dict[str, Any]:
+    """Verify and write shards from the cursor on, until all are done or time runs short."""
+    backup, volume = owned(payload, 'drill'), scratch.owned(payload)
+    manifest, store, driver = _manifest(backup), repository(backup), backends.driver(volume)
+    zeroed = not driver.capabilities.opens_volumes or driver.capabilities.zeroed_volumes
+    with driver.open_restore(backends.volume_ref(volume), volume.id) as device:
+
+        def restore(shard: int, cursor: Any) -> engine.RestoreResult:
+            return engine.restore_shard(
+                device,
+                store,
+                manifest,
+                shard,
+                target_is_zeroed=zeroed,
+                deadline=clock.seconds_left,
+                cursor=cursor,
+                limits=limits(),
+            )
+
+        return shard_by_shard(_all(manifest, payload.get('restored')), restore)
+
+
+def _all(manifest: engine.Manifest, progress: Any) -> Payload:
+    """The whole backup as one range of shards."""
+    return {'last': len(manifest.shards) - 1, 'progress': progress or START}
+
+
+def finish_scratch(payload: Payload) -> None:
+    """Make what was written the scratch volume's data."""
+    backup, volume = owned(payload, 'drill'), scratch.owned(payload)
+    written = functools.partial(engine.stored_extents, repository(backup), _manifest(backup))
+    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), volume.id, written)
+    base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
+
+
+def compare_scratch(payload: Payload) -> dict[str, Any]:
+    """Read the scratch volume as anybody would, and compare it with the hashes of the backup."""
+    backup, volume = owned(payload, 'drill'), scratch.owned(payload)
+    manifest, store = _manifest(backup), repository(backup)
+    before = payload.get('compared') or {**START, 'found': backup_checks.counted()}
+    found = before['found']
+    with backends.driver(volume).open_volume(backends.volume_ref(volume), volume.id, 'ro') as device:
+
+        def compare(shard: int, cursor: Any) -> engine.VerifyResult:
+            nonlocal found
+            result = engine.compare_shard(
+                device, store, manifest, shard, deadline=clock.seconds_left, cursor=cursor, limits=limits()
+            )
+            found = backup_checks.added(found, result.checked, result.damaged, result.damage)
+            return result
+
+        progress = shard_by_shard(_all(manifest, before), compare)
+    return {**progress, 'found': found}
+
+
+def complete_drill(payload: Payload) -> None:
+    """Note what was found, and remove the scratch volume."""
+    backup = owned(payload, 'drill')
+    result, facts = backup_checks.verdict(payload['compared']['found'])
+    if result != backup_checks.PASSED:
+        _tell(backup, payload, ' '.join(facts['damage']))
+    backup_checks.end(backup, 'drill', result, **facts)
+    scratch.discard(payload)
+
+
+def fail_drill(payload: Payload) -> None:
+    """Note why the backup could not be restored, and remove the scratch volume."""
+    backup, reason = owned(payload, 'drill'), reason_of(payload)
+    _tell(backup, payload, reason)
+    backup_checks.end(backup, 'drill', _result_of(payload), reason=reason)
+    scratch.discard(payload)
+
+
+def _tell(backup: Backup, payload: Payload, cause: str) -> None:
+    messages.create(backup, payload['request_id'], Action.BACKUP_RESTORE, Detail.BACKUP_RESTORE_ERROR, cause=cause)
+
+
+def abandon_drill(payload: Payload) -> None:
+    """The backup is somebody else's by now, or the drill is done: remove the scratch volume."""
+    scratch.discard(payload)
+
+
+def _manifest(backup: Backup) -> engine.Manifest:
+    return engine.load_backup(repository(backup), wrapper(backup), str(backup.manifest_key), root_hash=backup.root_hash)

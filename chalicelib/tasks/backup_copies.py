@@ -1,0 +1,102 @@
+"""The states of copy_backup: a finished backup's objects, to another bucket or region.
+
+Payload of every task: project_id, id (of the copy), request_id; between two calls also ``copied``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from chalicelib import aws, errors
+from chalicelib.backup import engine
+from chalicelib.backup.keys import KeyWrapper, RecoverableKeyWrapper, RecoveryKeyWrapper
+from chalicelib.backup.s3 import KmsKeyWrapper
+from chalicelib.config import settings
+from chalicelib.models import Backup
+from chalicelib.models.lease import Lease
+from chalicelib.operations import backup_holds, messages, progress
+from chalicelib.rules import states
+from chalicelib.rules.messages import Action, Detail
+from chalicelib.tasks import clock
+from chalicelib.tasks.backup_removal import LEASE_MARGIN
+from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, wrapper
+from chalicelib.tasks.reporter import Reporter
+
+ROW = states.BACKUP['copy']
+
+#: Seconds that one shard of 4 GiB may take: none is begun with less left.
+SHARD_TIME = 120.0
+
+
+def copy_backup(payload: Payload) -> dict[str, Any]:
+    """Copy shards from the cursor on, until all are there or time runs short. The lineage is not collected meanwhile.
+
+    Two workers of one copy may meet: each looks for every object itself, and puts what is not there. Raises LeaseLost
+    while somebody else has the lineage.
+    """
+    copy = owned(payload, 'copy')
+    manifest = _source(copy)
+    note = functools.partial(progress.note, copy, ROW, payload['request_id'], 'range_0')
+    if 'copied' not in payload:
+        progress.begin(copy, ROW, payload['request_id'], manifest.size)
+    lease = Lease.acquire(f'collect:{copy.lineage}', clock.seconds_left() + LEASE_MARGIN, holder=copy.id)
+    try:
+        found = _copied(copy, manifest, payload.get('copied'), Reporter(0, 0, note))
+    finally:
+        lease.release()
+    return {'done': found.manifest is not None, 'cursor': found.cursor}
+
+
+def _copied(copy: Backup, manifest: engine.Manifest, before: Any, told: Reporter) -> engine.CopyResult:
+    source = _source_record(copy)
+    try:
+        return engine.copy_backup(
+            repository(source),
+            repository(copy),
+            manifest,
+            wrapper(source),
+            there(copy),
+            deadline=lambda: clock.seconds_left() - SHARD_TIME,
+            cursor=(before or {}).get('cursor'),
+            progress=told.of(0),
+            limits=limits(),
+        )
+    except errors.BackupCanceled:
+        raise errors.InvalidBackup(
+            reason='a copy of it was removed there less than two days ago, and is being swept: copy it again later.'
+        ) from None
+
+
+def _source_record(copy: Backup) -> Backup:
+    """Raises BackupNotFound when the backup that is copied is gone."""
+    facts = copy.operation or {}
+    return Backup.find(facts['source_project_id'], facts['source_id'])
+
+
+def _source(copy: Backup) -> engine.Manifest:
+    source = _source_record(copy)
+    return engine.load_backup(repository(source), wrapper(source), str(source.manifest_key), root_hash=copy.root_hash)
+
+
+def there(copy: Backup) -> KeyWrapper:
+    """Wraps data keys for the copy's place, and to the recovery key if there is one."""
+    region, public = str((copy.location or {})['region']), settings().recovery_public_key
+    kms = KmsKeyWrapper(aws.client('kms', region), str((copy.operation or {})['kms_key']))
+    return RecoverableKeyWrapper(kms, RecoveryKeyWrapper(bytes.fromhex(public))) if public else kms
+
+
+def complete_copy(payload: Payload) -> None:
+    """Read the copy's manifest as a restore would, and make it available."""
+    copy = owned(payload, 'copy')
+    manifest = engine.load_backup(repository(copy), wrapper(copy), str(copy.manifest_key), root_hash=copy.root_hash)
+    actions = [Backup.object_count.set(manifest.object_count), Backup.stored_bytes.set(manifest.stored_bytes)]
+    backup_holds.end(copy, ROW, ROW.done, actions=actions)
+
+
+def fail_copy(payload: Payload) -> None:
+    """Say why there is no copy; what was copied goes when its record is removed."""
+    copy, reason = owned(payload, 'copy'), reason_of(payload)
+    detail = Detail.BACKUP_CREATE_DRIVER_ERROR
+    messages.create(copy, payload['request_id'], Action.BACKUP_CREATE, detail, cause=reason)
+    backup_holds.end(copy, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason)])

@@ -1,0 +1,132 @@
+"""What goes wrong around a backup, for once or for good: S3 at each of its calls, the source, the target, the key."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.backup.keys import RecoveryKeyWrapper
+from chalicelib.models import Volume
+from chalicelib.operations import backups
+from chalicelib.tasks import restores
+from tests.backup_factories import create_backup
+from tests.counts import Counting
+from tests.disks import Data
+from tests.factories import context, create_volume
+from tests.invariants import check
+from tests.workflows.crashes import Crasher
+from tests.workflows.test_backup_crashes import DataStage
+from tests.world import World
+
+REFUSED = errors.RepositoryError(key='k', reason='SlowDown: Please reduce your request rate.')
+
+
+class Refusal(Crasher):
+    """S3 refuses its call number ``index``, before or after it had its effect; nobody dies."""
+
+    def __init__(self, index: int | None, *, after: bool = False) -> None:
+        super().__init__(index)
+        self._after = after
+
+    @contextlib.contextmanager
+    def around(self, name: str) -> Iterator[None]:
+        if not name.startswith('s3 '):
+            yield
+            return
+        self.calls.append(name)
+        refused = len(self.calls) - 1 == self.index
+        if refused and not self._after:
+            raise REFUSED
+        yield
+        if refused:
+            raise REFUSED
+
+
+@pytest.mark.parametrize('after', [False, True], ids=['refused', 'answer lost'])
+@pytest.mark.parametrize('name', ['full', 'incremental', 'restore', 'delete', 'import', 'scrub', 'drill', 'copy'])
+def test_s3_fails_at_any_call(
+    name: str, after: bool, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
+) -> None:
+    """Once: the machine calls again, and nobody notices."""
+    stage, trace = DataStage(name, monkeypatch), Refusal(None)
+    stage.play(trace)
+    for index in range(len(trace.calls)):
+        stage.play(Refusal(index, after=after))
+    counted('failures of S3 survived', len(trace.calls))
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def volume(world: World, data: Data) -> Volume:
+    made = create_volume(context(), 5)
+    world.settle()
+    data.of(made).fill(seed=1)
+    return made.reload()
+
+
+@pytest.mark.parametrize('call', ['cinderless@big open_snapshot', 'cinderless@big read', 's3 put'])
+def test_a_source_that_disappears(world: World, data: Data, volume: Volume, call: str) -> None:
+    """Somebody removed what is read, on the backend itself: the backup says so, and the volume is as it was."""
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == call:
+            for frozen in [one for one in world.big.objects if one.startswith('snapshot-')]:
+                world.big.objects.pop(frozen)
+                world.big.paths.pop(frozen, None)
+        return contextlib.nullcontext()
+
+    backup = create_backup(context(), volume)
+    world.around = around
+    world.settle()
+    backup = backup.reload()
+    assert (backup.status, volume.reload().status) == ('error', 'available')
+    assert backup.fail_reason
+    backups.delete(context(), backup.id)
+    world.settle()
+    check(world)
+
+
+def test_a_target_that_fills_up(world: World, data: Data, volume: Volume) -> None:
+    """The volume is in error_restoring with the reason; the backup is as good as before, and restores elsewhere."""
+    original = data.of(volume).copy(data.of(volume).size)
+    backup = create_backup(context(), volume)
+    world.settle()
+    written = itertools.count()
+
+    def around(name: str) -> contextlib.AbstractContextManager[None]:
+        if name == 'cinderless@big write' and next(written) >= 3:
+            raise errors.CheckCondition(device='d', reason='SPACE ALLOCATION FAILED WRITE PROTECT')
+        return contextlib.nullcontext()
+
+    world.around = around
+    backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+    world.settle()
+    assert (volume.reload().status, backup.reload().status) == ('error_restoring', 'available')
+    assert next(written) > 3
+    world.around = lambda _: contextlib.nullcontext()
+    _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
+    world.settle()
+    assert data.of(target).same(original)
+    check(world)
+
+
+def test_a_key_that_is_not_the_one(world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a byte is written, and the volume says why."""
+    backup = create_backup(context(), volume)
+    world.settle()
+    data.of(volume).fill(seed=2)
+    before = data.of(volume).copy(data.of(volume).size)
+    monkeypatch.setattr(restores, 'wrapper', lambda _: RecoveryKeyWrapper.from_private(b'q' * 32))
+    backups.restore(context(), backup.id, volume_id=volume.id, name=None)
+    world.settle()
+    assert (volume.reload().status, backup.reload().status) == ('error_restoring', 'available')
+    assert data.of(volume).same(before)
+    check(world)
