@@ -26,7 +26,7 @@ REFUSED = errors.RepositoryError(key='k', reason='SlowDown: Please reduce your r
 
 
 class Refusal(Crasher):
-    """S3 refuses its call number ``index``, before or after it had its effect; nobody dies."""
+    """S3 refuses its call number ``index``; or loses the answer of one that changes something. Nobody dies."""
 
     def __init__(self, index: int | None, *, after: bool = False) -> None:
         super().__init__(index)
@@ -34,7 +34,7 @@ class Refusal(Crasher):
 
     @contextlib.contextmanager
     def around(self, name: str) -> Iterator[None]:
-        if not name.startswith('s3 '):
+        if not name.startswith(('s3 put', 's3 delete') if self._after else 's3 '):
             yield
             return
         self.calls.append(name)
@@ -47,12 +47,12 @@ class Refusal(Crasher):
 
 
 @pytest.mark.parametrize('after', [False, True], ids=['refused', 'answer lost'])
-@pytest.mark.parametrize('name', ['full', 'incremental', 'restore', 'delete', 'import', 'scrub', 'drill', 'copy'])
+@pytest.mark.parametrize('name', ['incremental', 'restore', 'delete', 'import', 'scrub', 'drill', 'copy'])
 def test_s3_fails_at_any_call(
     name: str, after: bool, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
     """Once: the machine calls again, and nobody notices."""
-    stage, trace = DataStage(name, monkeypatch), Refusal(None)
+    stage, trace = DataStage(name, monkeypatch), Refusal(None, after=after)
     stage.play(trace)
     for index in range(len(trace.calls)):
         stage.play(Refusal(index, after=after))
