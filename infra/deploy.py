@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from chalicelib.drivers.__main__ import check as check_backends
+from chalicelib.errors import BackendMisconfigured
 from infra import package
 from infra.render import BUILD, ROOT, templates
 
@@ -58,12 +60,14 @@ def load(name: str, folder: Path = FOLDER) -> Stage:
 
 
 def _value(key: str, text: str, folder: Path) -> str:
+    """``@file`` stands for the file's text; a file in YAML becomes JSON, as the parameters are."""
     if not text.startswith('@'):
         return text
     path = folder / text[1:]
     if not path.exists():
         raise Refused(f'{key}: {path} is not there')
-    return path.read_text(encoding='utf-8').strip()
+    found = path.read_text(encoding='utf-8').strip()
+    return json.dumps(yaml.safe_load(found)) if path.suffix in ('.yaml', '.yml') else found
 
 
 def complaints(stage: Stage, known: Mapping[str, Any]) -> Iterator[str]:
@@ -74,6 +78,7 @@ def complaints(stage: Stage, known: Mapping[str, Any]) -> Iterator[str]:
     for key in ('Backends', 'IdentityDocument'):
         if key in given and not _is_object(given[key]):
             yield f'{key} is not a JSON object'
+    yield from _wrong_backends(given.get('Backends', ''))
     if not given.get('KeystoneUrl') and not _has_users(given.get('IdentityDocument', '')):
         yield 'nobody could log in: give KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
     if given.get('KeystoneUrl') and not given['KeystoneUrl'].rstrip('/').endswith('/v3'):
@@ -81,6 +86,15 @@ def complaints(stage: Stage, known: Mapping[str, Any]) -> Iterator[str]:
     for who in ('Worker', 'Api'):
         if bool(given.get(f'{who}SubnetIds')) != bool(given.get(f'{who}SecurityGroupIds')):
             yield f'{who}SubnetIds and {who}SecurityGroupIds go together'
+
+
+def _wrong_backends(text: str) -> Iterator[str]:
+    """What is wrong with a backends document, as the workers would find it."""
+    if _is_object(text):
+        try:
+            check_backends(text.encode())
+        except BackendMisconfigured as error:
+            yield f'Backends: {error.message}'
 
 
 def _is_object(text: str) -> bool:

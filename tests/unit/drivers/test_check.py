@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chalicelib.drivers.__main__ import main
+from infra import deploy
 
 ONTAP: dict[str, Any] = {
     'name': 'fsx',
@@ -66,3 +68,24 @@ def test_a_file_that_is_not_there_and_a_wrong_call(tmp_path: Path, capsys: pytes
     assert main([str(tmp_path / 'gone')]) == 1
     assert main([]) == 2
     assert 'gone' in capsys.readouterr().err
+
+
+class TestDeployment:
+    """The same document as a stage's parameter, in JSON or YAML."""
+
+    def stage(self, folder: Path, document: str, name: str) -> deploy.Stage:
+        (folder / name).write_text(document)
+        parameters = {'KeystoneUrl': 'https://k/v3', 'Backends': f'@{name}'}
+        (folder / 'mine.yaml').write_text(
+            yaml.safe_dump({'region': 'eu-west-1', 'stack': 'mine', 'parameters': parameters})
+        )
+        return deploy.load('mine', folder)
+
+    def test_one_that_is_wrong_is_refused_with_its_key(self, tmp_path: Path) -> None:
+        document = json.dumps({'backends': [{**APPLIANCE, 'options': {}}]})
+        with pytest.raises(deploy.Refused, match=r'Backends: .*cinderless@fast.*options\.url is missing'):
+            self.stage(tmp_path, document, 'mine.json')
+
+    def test_yaml_becomes_json(self, tmp_path: Path) -> None:
+        stage = self.stage(tmp_path, yaml.safe_dump({'backends': [ONTAP, APPLIANCE]}), 'mine.backends.yaml')
+        assert json.loads(stage.parameters['Backends']) == {'backends': [ONTAP, APPLIANCE]}
