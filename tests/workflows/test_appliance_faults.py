@@ -21,10 +21,11 @@ from appliance.signing import Verifier
 from chalicelib.drivers import appliance_client
 from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.drivers.base import Driver
-from chalicelib.models import Message, Volume
+from chalicelib.models import Message, Snapshot, Volume
 from chalicelib.operations import snapshots, volumes
-from tests.factories import context, create_snapshot, create_volume
+from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Backend, FakeBackends
+from tests.unit.appliance.fakes import FakeLvm
 from tests.unit.appliance.rig import GIB, SECRET, Rig
 from tests.world import BIG, World
 
@@ -75,7 +76,7 @@ class Agent:
     """``rig`` is what it has; ``faults`` are those of its next requests."""
 
     def __init__(self, folder: Path) -> None:
-        self.rig = Rig(folder, capacities={'fast': 100 * GIB})
+        self.rig = Rig(folder, FakeLvm(), contextlib.nullcontext, {'fast': 100 * GIB})
         identity = certificate.ensure(folder)
         self.server = Server(
             ('127.0.0.1', 0), tls_context(*identity), self.rig.appliance, Verifier(Keys(SECRET).requests)
@@ -211,3 +212,21 @@ def test_verbs_on_a_volume_end_in_their_status_and_can_be_repeated(mixed: World,
     volumes.delete(context('admin'), volume.id, force=True)
     mixed.settle()
     assert agent.names() == []
+
+
+@pytest.mark.parametrize('fault', [None, Fault.LATE, Fault.DOWN])
+def test_a_group_that_asks_for_one_moment_has_a_backend(mixed: World, agent: Agent, fault: Fault | None) -> None:
+    """An answer that gets lost on the way changes nothing; a backend that is gone leaves no snapshot."""
+    group = create_group(context(), group_specs={'consistent_group_snapshot_enabled': '<is> True'})
+    mixed.settle()
+    assert (group.reload().status, group.host) == ('available', HOST.partition('#')[0])
+    made = [create_volume(CALLER, 5, group_id=group.id) for _ in range(2)]
+    assert [ended(mixed, volume) for volume in made] == [('available', HOST)] * 2
+    agent.faults += [fault] * (1 if fault is Fault.LATE else 40) if fault else []
+    taken = create_group_snapshot(context(), group.reload())
+    mixed.settle()
+    agent.faults.clear()
+    there = {record.status for record in [taken.reload(), *Snapshot.scan()]}
+    assert there == {'error' if fault is Fault.DOWN else 'available'}
+    frozen = [name for name in agent.names() if name.startswith('snapshot-')]
+    assert len(frozen) == (0 if fault is Fault.DOWN else 2)
