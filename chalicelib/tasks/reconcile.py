@@ -129,9 +129,7 @@ def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -
         return
     logger.warning('%s %s: the work that it was held for is over', record.resource, record.id)
     if isinstance(record, Volume):
-        from chalicelib.operations import moves  # most runs find nothing to discard, and need none of what it knows
-
-        moves.discard(record)
+        _discard(record)
     elif row is not None:
         base.update(record, _let_go(record, row), _unmoved(record))
 
@@ -158,6 +156,13 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
     base.update(record, base.end_actions(record, failed), _unmoved(record))
 
 
+def _discard(volume: Volume) -> None:
+    """Remove a volume that nobody asked for."""
+    from chalicelib.operations import moves  # most runs find nothing to discard, and need none of what it knows
+
+    moves.discard(volume)
+
+
 def _follow_drill(scratch: Volume) -> None:
     """The scratch volume of a drill goes with it; left behind, it is removed."""
     operation = scratch.operation_facts()
@@ -168,7 +173,7 @@ def _follow_drill(scratch: Volume) -> None:
     if backup is not None and backup.owner == scratch.owner:
         _postpone(scratch, base.START_DEADLINE)
     else:
-        moves.discard(scratch)
+        _discard(scratch)
 
 
 def _follow_members(group: Group, row: states.Transition) -> None:
