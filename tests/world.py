@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from local import recorder, workers
-from tests import moto_speed
+from tests import moto_dynamodb
 from tests.fake_driver import Backend, FakeBackends
 from tests.machine import Execution
 
@@ -172,7 +172,7 @@ def tables() -> Iterator[None]:
 
     from chalicelib.models import TABLES
 
-    moto_speed.install()
+    moto_dynamodb.install()
     with mock_aws():
         for table in TABLES:
             if not table.exists():
