@@ -54,6 +54,8 @@ CONFIGURATION = """
     neutron = true
     swift = false
     horizon = false
+    [enforce_scope]
+    cinder = true
     [compute]
     image_ref = {image}
     image_ref_alt = {image}
