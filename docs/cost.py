@@ -47,7 +47,10 @@ IDLE = {
 }
 
 #: Our own, in the embedded format (chalicelib/telemetry.py); those of AWS cost nothing.
-METRICS = ('Operations', 'TaskSeconds', 'TaskErrors', 'CandidatesTried', 'Retries', 'ReconcilerDrift', 'ShardsCopied')
+METRICS = (
+    'Operations', 'TaskSeconds', 'TaskErrors', 'CandidatesTried', 'Retries', 'ReconcilerDrift', 'ShardsCopied',
+    'DamagedBlocks',
+)  # fmt: skip
 
 #: Three controllers for Cinder, from list prices: the same month.
 CINDER = {

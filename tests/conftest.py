@@ -3,7 +3,7 @@
 from tests.counts import counted, pytest_terminal_summary
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.system.cloud import cloud
-from tests.world import tables, world
+from tests.world import tables, tables_of_moto, world
 
 __all__ = [
     'cloud',
@@ -13,5 +13,6 @@ __all__ = [
     'pytest_terminal_summary',
     'pytest_unconfigure',
     'tables',
+    'tables_of_moto',
     'world',
 ]

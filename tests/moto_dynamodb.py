@@ -12,7 +12,9 @@ import functools
 import threading
 from typing import Any
 
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.serialize import JSONSerializer
+from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
 from moto.dynamodb.responses import DynamoHandler
 
@@ -49,3 +51,16 @@ def install() -> None:
     DynamoHandler.call_action = _atomic
     JSONSerializer._serialize_type_structure = _what_is_there
     DepthFirstTraverser.nodes_to_be_processed = lambda self: _read_by(type(self))
+
+
+def items_of(table: Any) -> Any:
+    """What moto holds of a table: {hash key: {range key: item}}."""
+    return dynamodb_backends[DEFAULT_ACCOUNT_ID]['us-east-1'].get_table(table.Meta.table_name).items
+
+
+def clear() -> None:
+    """Empty every table."""
+    from chalicelib.models import TABLES
+
+    for table in TABLES:
+        items_of(table).clear()

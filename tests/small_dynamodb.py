@@ -302,6 +302,11 @@ class SmallDynamoDB:
         for name, table in other.tables.items():
             self.tables[name].items = dict(table.items)
 
+    def clear(self) -> None:
+        """Empty every table."""
+        for table in self.tables.values():
+            table.items.clear()
+
     def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         """One call as botocore's client makes it; raises ClientError."""
         recorder.heard('dynamodb', operation, **request)

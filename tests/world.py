@@ -1,4 +1,4 @@
-"""The service in one process: tables in moto, two strict backends, a queue, and machines that run when told to."""
+"""The service in one process: tables in a dict, two strict backends, a queue, and machines that run when told to."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from local import recorder, workers
-from tests import moto_dynamodb
+from tests import moto_dynamodb, small_dynamodb
 from tests.fake_driver import Backend, FakeBackends
 from tests.machine import Execution
+from tests.small_dynamodb import SmallDynamoDB
 
 for name, value in (('ACCESS_KEY_ID', 'test'), ('SECRET_ACCESS_KEY', 'test'), ('DEFAULT_REGION', 'us-east-1')):
     os.environ.setdefault(f'AWS_{name}', value)
@@ -166,8 +167,21 @@ def forget() -> None:
 
 
 @pytest.fixture
-def tables() -> Iterator[None]:
-    """Empty tables. Another fixture of this process may have made them already."""
+def tables() -> Iterator[SmallDynamoDB]:
+    """Empty tables in a dict; what else is asked of AWS is moto's to answer."""
+    from moto import mock_aws
+
+    from chalicelib.models import TABLES
+
+    with mock_aws(), small_dynamodb.serving(small_dynamodb.empty(TABLES)) as store:
+        forget()
+        yield store
+        forget()
+
+
+@pytest.fixture
+def tables_of_moto() -> Iterator[None]:
+    """Empty tables of moto's. Another fixture of this process may have made them already."""
     from moto import mock_aws
 
     from chalicelib.models import TABLES
@@ -177,29 +191,14 @@ def tables() -> Iterator[None]:
         for table in TABLES:
             if not table.exists():
                 table.create_table(billing_mode='PAY_PER_REQUEST')
-        clear()
+        moto_dynamodb.clear()
         forget()
         yield
         forget()
 
 
-def stored_items(table: Any) -> Any:
-    """What moto holds of a table: {hash key: {range key: item}}."""
-    from moto.dynamodb.models import dynamodb_backends
-
-    return dynamodb_backends['123456789012']['us-east-1'].get_table(table.Meta.table_name).items
-
-
-def clear() -> None:
-    """Empty every table."""
-    from chalicelib.models import TABLES
-
-    for table in TABLES:
-        stored_items(table).clear()
-
-
 @pytest.fixture
-def world(tables: None, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> World:
     """The service with both backends reported: fast has 20 GiB, big 100."""
     made = World()
     made.install(monkeypatch)

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from chalicelib.models import Volume
 from chalicelib.models.connection import connection
-from tests import small_dynamodb
+from tests import moto_dynamodb, small_dynamodb
 from tests.small_dynamodb import SmallDynamoDB
-from tests.world import clear, stored_items
 
 NAME = Volume.Meta.table_name
 
@@ -99,12 +98,12 @@ def answer(call: Any, operation: str, request: dict[str, Any]) -> Any:
 
 
 @pytest.fixture
-def moto(tables: None) -> Any:
+def moto(tables_of_moto: None) -> Any:
     return connection().client._make_api_call
 
 
 def held_by_moto() -> list[str]:
-    items = (item for partition in stored_items(Volume).values() for item in partition.values())
+    items = (item for partition in moto_dynamodb.items_of(Volume).values() for item in partition.values())
     return sorted(json.dumps(plainly(item.to_json()['Attributes']), sort_keys=True) for item in items)
 
 
@@ -125,7 +124,7 @@ def plainly(value: Any) -> Any:
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(works(), min_size=1, max_size=8))
 def test_writes(moto: Any, written: list[tuple[str, dict[str, Any]]]) -> None:
-    clear()
+    moto_dynamodb.clear()
     store = small_dynamodb.empty([Volume])
     for verb, work in written:
         expected = answer(moto, f'{verb}Item', work)
@@ -136,7 +135,7 @@ def test_writes(moto: Any, written: list[tuple[str, dict[str, Any]]]) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(works(), max_size=6), st.lists(works(), min_size=1, max_size=3))
 def test_transactions(moto: Any, first: list[Any], together: list[Any]) -> None:
-    clear()
+    moto_dynamodb.clear()
     store = small_dynamodb.empty([Volume])
     for verb, work in first:
         answer(moto, f'{verb}Item', work)

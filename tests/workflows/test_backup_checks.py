@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.models import Backup, Message, Volume
-from chalicelib.operations import backup_checks, backups, quotas
+from chalicelib.operations import backup_checks, backups, quotas, services
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data
@@ -175,6 +175,18 @@ def test_a_drill_of_a_damaged_backup(world: World, data: Data, backup: Backup, k
 def test_a_drill_that_finds_no_room(world: World, data: Data, backup: Backup) -> None:
     for backend in world.backends.values():
         backend.fail('create_volume', *[backend.full(SIZE)] * 9)
+    backup_checks.drill(context(), backup.id)
+    world.settle()
+    found = backup.reload()
+    assert (found.status, found.drill['result']) == ('available', 'failed')
+    check(world, data)
+
+
+def test_a_drill_that_finds_no_place(world: World, data: Data, backup: Backup) -> None:
+    """The scratch volume was never on a backend: its record goes at once."""
+    for host in world.backends:
+        services.set_enabled(context('admin'), host, 'cinder-volume', False, 'full')
+    services.forget()
     backup_checks.drill(context(), backup.id)
     world.settle()
     found = backup.reload()

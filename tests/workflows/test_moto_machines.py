@@ -19,15 +19,18 @@ from chalicelib.operations import snapshots, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import FOLDER, definition
-from tests.world import World, tables
-
-__all__ = ['tables']  # of moto, like the machines
+from tests.world import World
 
 REAL = {name: getattr(aws, name) for name in ('start_workflow', 'execution_status')}
 ACCOUNT = 'arn:aws:{service}:us-east-1:123456789012:{kind}:test-'
 
 #: Seconds after which an execution counts as hanging.
 PATIENCE = 60
+
+
+@pytest.fixture
+def tables(tables_of_moto: None) -> None:
+    """Those of moto, like the machines."""
 
 
 @pytest.fixture

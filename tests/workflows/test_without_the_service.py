@@ -24,7 +24,8 @@ from chalicelib.tasks import backups as backup_tasks
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
 from tests.factories import context, create_volume
-from tests.world import World, clear
+from tests.small_dynamodb import SmallDynamoDB
+from tests.world import World
 
 #: As the modules have them before a test's doubles take their place.
 MODULES = (backup_tasks, restores, check_tasks, copy_tasks, backup_removal)
@@ -89,9 +90,9 @@ def content(path: Path) -> Disk:
 
 
 def test_every_backup_comes_back_from_the_bucket_alone(
-    data: Data, chain: dict[str, Disk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tables: SmallDynamoDB, data: Data, chain: dict[str, Disk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clear()
+    tables.clear()
     place = 's3://backups/project/volumebackups'
     assert main(['list', place]) == 0
     assert all(id in capsys.readouterr().out for id in [*chain][-1:])
@@ -102,7 +103,12 @@ def test_every_backup_comes_back_from_the_bucket_alone(
 
 
 def test_a_copy_needs_nothing_of_the_first_region(
-    world: World, data: Data, chain: dict[str, Disk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    tables: SmallDynamoDB,
+    data: Data,
+    chain: dict[str, Disk],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Made through the API, restored through it, and without it."""
     id, expected = [*chain.items()][-1]
@@ -114,7 +120,7 @@ def test_a_copy_needs_nothing_of_the_first_region(
     world.settle()
     assert target.reload().status == 'available'
     assert data.of(target).same(expected)
-    clear()
+    tables.clear()
     monkeypatch.setenv('AWS_DEFAULT_REGION', ELSEWHERE)
     assert main(['restore', 's3://far-backups/project/volumebackups', id, str(tmp_path / 'far')]) == 0
     assert content(tmp_path / 'far').same(expected)

@@ -87,6 +87,6 @@ def test_the_files_that_it_writes_make_a_stage(workflow: dict[str, Any], tmp_pat
     assert files == ['yaml', 'backends.json', 'identity.json']
     parameters = {'Backends': '@ci.backends.json', 'IdentityDocument': '@ci.identity.json'}
     (tmp_path / 'ci.yaml').write_text(yaml.safe_dump({'region': 'r', 'stack': 's', 'parameters': parameters}))
-    (tmp_path / 'ci.backends.json').write_text('{}')
+    (tmp_path / 'ci.backends.json').write_text('{"backends": []}')
     (tmp_path / 'ci.identity.json').write_text(json.dumps({'users': [{'name': 'a'}]}))
-    assert load('ci', tmp_path).parameters['Backends'] == '{}'
+    assert load('ci', tmp_path).parameters['Backends'] == '{"backends": []}'

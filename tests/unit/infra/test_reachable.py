@@ -8,6 +8,7 @@ from infra import access
 from tests import reachable
 
 MADE_BEFORE = "made by the api with a project's first resource"
+TYPED_BEFORE = "the default type is made with the deployment's first volume, and a drill is of a volume's backup"
 ONLY_INCREASES = 'only an increase of what is used is refused by a limit, and told with the names of types'
 OF_VOLUMES = 'a schedule is of a volume, never of a snapshot'
 AS_MEMBER = 'a schedule acts as a member of its project, for whom nothing is looked up elsewhere'
@@ -17,7 +18,10 @@ EXPLAINED = {
     ('volume_worker', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_worker', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_schedules', 'quotas', 'PutItem'): MADE_BEFORE,
-    ('backup_schedules', 'volume-types', 'Query'): 'backups are not counted by type',
+    ('backup_schedules', 'names', 'PutItem'): TYPED_BEFORE,
+    ('backup_schedules', 'volume-types', 'PutItem'): TYPED_BEFORE,
+    ('backup_worker', 'groups', 'UpdateItem'): 'the scratch volume of a drill is in no group',
+    ('backup_worker', 'pools', 'UpdateItem'): 'a scratch volume that was placed is removed by its own machine',
     ('backup_schedules', 'snapshots', 'GetItem'): OF_VOLUMES,
     ('backup_schedules', 'snapshots', 'UpdateItem'): OF_VOLUMES,
     ('backup_schedules', 'snapshots/index/by_id', 'Query'): OF_VOLUMES,

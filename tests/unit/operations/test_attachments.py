@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from chalicelib import aws, errors
-from chalicelib.models import TABLES, Attachment, Message, Volume
+from chalicelib.models import Attachment, Message, Volume
 from chalicelib.operations import attachments, volumes
 from chalicelib.rules import states
 from tests.chap import CANARY, chap, paths
 from tests.factories import context, query, stored_volume
-from tests.world import BIG, World, stored_items
+from tests.small_dynamodb import SmallDynamoDB
+from tests.world import BIG, World
 
 __all__ = ['chap']
 
@@ -105,7 +106,11 @@ def test_the_same_update_again_gives_the_same_answer(chap: World, volume: Volume
 
 
 def test_no_secret_is_stored_told_or_logged(
-    chap: World, volume: Volume, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tables: SmallDynamoDB,
+    chap: World,
+    volume: Volume,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG, 'chalicelib')
     payloads: list[Any] = []
@@ -115,7 +120,7 @@ def test_no_secret_is_stored_told_or_logged(
     attachments.complete(context(), made.id)
     attachments.update(context(), made.id, HOST)
     assert CANARY in str(attachments.connection_info(made))
-    for kept in [*(stored_items(table) for table in TABLES), payloads, caplog.messages]:
+    for kept in [tables.tables, payloads, caplog.messages]:
         assert CANARY not in repr(kept)
     sealed = attachments.get(context(), made.id).sealed
     assert CANARY in aws.unseal(sealed, made.id)

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
-from chalicelib.models import TABLES, Attachment, Message, Volume
+from chalicelib.models import Attachment, Message, Volume
 from chalicelib.operations import attachments
 from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.rules import states
 from tests.chap import CANARY, chap, paths
 from tests.factories import context
+from tests.small_dynamodb import SmallDynamoDB
 from tests.unit.operations.test_attachments import HOST, OTHER_HOST, make_volume, statuses
-from tests.world import World, stored_items
+from tests.world import World
 
 __all__ = ['chap']
 
@@ -64,12 +65,12 @@ def test_from_reserve_to_detach(chap: World, volume: Volume) -> None:
     assert list(Attachment.scan()) == []
 
 
-def test_nothing_of_a_connection_is_stored(chap: World, volume: Volume) -> None:
+def test_nothing_of_a_connection_is_stored(tables: SmallDynamoDB, chap: World, volume: Volume) -> None:
     first = legacy.initialize_connection(context(), volume.id, HOST)
     attach(volume)
     assert legacy.initialize_connection(context(), volume.id, HOST) == first
     assert len(paths(chap)) == 1
-    assert CANARY not in ''.join(repr(stored_items(table)) for table in TABLES)
+    assert CANARY not in repr(tables.tables)
 
 
 @pytest.mark.parametrize('status', sorted(states.VOLUME_STATUSES))
