@@ -206,7 +206,7 @@ class Expression:
 
 
 def has_part(function: str, whole: Any, part: Any) -> bool:
-    if whole is None or part is None:
+    if whole is None or part is None or whole[0] == 'N':
         return False
     if function == 'begins_with':
         return bool(whole[0] == part[0] == 'S' and whole[1].startswith(part[1]))
