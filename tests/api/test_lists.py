@@ -200,6 +200,7 @@ def test_all_tenants_is_for_administrators(door: FrontDoor, member: Caller, five
 def test_backups_say_it_in_words_of_their_own(admin: Caller) -> None:
     answer = admin.get('/backups?all_tenants=z')
     assert answer.fault == (*BAD, "all_tenants must be a boolean, got 'z'.")
+    assert admin.get('/backups?all_tenants=1').status == 200
 
 
 @pytest.mark.parametrize(('at', 'counted'), [('3.44', False), ('3.45', True)])
