@@ -186,7 +186,6 @@ def tables_of_moto() -> Iterator[None]:
 
     from chalicelib.models import TABLES
 
-    moto_dynamodb.install()
     with mock_aws():
         for table in TABLES:
             if not table.exists():

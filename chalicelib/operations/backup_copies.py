@@ -46,7 +46,7 @@ def create(context: Context, id: str, *, target: str, name: str | None, descript
         raise errors.InvalidBackup(reason=f'Backup status must be available and not {source.status}.')
     copy = _record(context, source, place)
     copy.name, copy.description = name if name is not None else source.name, description
-    key = _key(context, source, copy)
+    key = backups.key_for(context, copy, source)
     build = functools.partial(_write, copy, key)
     with keys.discarding(key):
         quotas.commit(copy.project_id, {'backups': 1, 'backup_gigabytes': int(copy.size)}, build)
@@ -85,15 +85,6 @@ def _record(context: Context, source: Backup, place: Target) -> Backup:
         deadline=base.first_deadline(row),
         operation=common.operation('copy', row, **of),
     )
-
-
-def _key(context: Context, source: Backup, copy: Backup) -> keys.NewKey | None:
-    """The key of an encrypted volume's data, stored again, so that it outlives the backup that was copied."""
-    if source.encryption_key_id is None:
-        return None
-    key = keys.clone(context, source.project_id, source.encryption_key_id, to=copy.project_id)
-    copy.encryption_key_id = key.id
-    return key
 
 
 def _write(copy: Backup, key: keys.NewKey | None, transaction: base.Transaction) -> None:

@@ -86,7 +86,7 @@ def create(
         reading={**holds.read_by(snapshot or volume), 'request_id': context.request_id},
     )
     _own(backup, context)
-    key = _key(context, backup, volume)
+    key = key_for(context, backup, volume)
     build = functools.partial(_accept, context, backup, snapshot or volume, force, key)
     with keys.discarding(key):
         quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, build)
@@ -120,11 +120,11 @@ def check_lock(days: int) -> None:
         raise errors.InvalidInput(reason=f'Backups are locked for {most} days at most here, not for {days}.')
 
 
-def _key(context: Context, backup: Backup, volume: Volume) -> keys.NewKey | None:
-    """The key of a backup of an encrypted volume: the volume's, stored again, so that it outlives the volume."""
-    if volume.encryption_key_id is None:
+def key_for(context: Context, backup: Backup, source: Volume | Backup) -> keys.NewKey | None:
+    """The key of encrypted data, of a volume or a backup to copy: stored again, so that it outlives the source."""
+    if source.encryption_key_id is None:
         return None
-    key = keys.clone(context, volume.project_id, volume.encryption_key_id, to=backup.project_id)
+    key = keys.clone(context, source.project_id, source.encryption_key_id, to=backup.project_id)
     backup.encryption_key_id = key.id
     return key
 
