@@ -60,8 +60,9 @@ CINDER = {
 
 PAGE = """# Cost
 
-AWS calls of each operation, counted in a test ([`test_budgets.py`](../tests/workflows/test_budgets.py), which also
-holds them to a budget), and what they cost at the list price of us-east-1 in November 2026 without the free tier.
+AWS calls of each operation, by processes that remember types and pools from a moment ago, counted in a test
+([`test_budgets.py`](../tests/workflows/test_budgets.py), which also holds them to a budget), and what they cost at the
+list price of us-east-1 in November 2026 without the free tier. What drivers call is on the [drivers](drivers.md) page.
 Generated: `make docs`.
 
 | operation | DynamoDB calls | writes | reads | queue | start | tasks | transitions | backend | dollars per million |

@@ -17,7 +17,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base
-from chalicelib.operations import backups, common, keys, quotas
+from chalicelib.operations import backups, common, keys, progress, quotas
 from chalicelib.rules import states
 
 
@@ -84,6 +84,7 @@ def _record(context: Context, source: Backup, place: Target) -> Backup:
         in_flight='1',
         deadline=base.first_deadline(row),
         operation=common.operation('copy', row, **of),
+        progress=progress.begun(int(source.size)),
     )
 
 

@@ -28,7 +28,7 @@ Source = Volume | Snapshot
 _ROWS = {'volume': states.VOLUME['backup'], 'snapshot': states.SNAPSHOT['backup']}
 
 
-def source(backup: Backup) -> Source | None:
+def source_of(backup: Backup) -> Source | None:
     """Return what the backup reads; None when it reads nothing any more, or the source is gone."""
     reading = backup.reading
     if not reading:
@@ -39,9 +39,8 @@ def source(backup: Backup) -> Source | None:
         return None
 
 
-def give_back(backup: Backup) -> None:
-    """Give the source its status back; one that is not the backup's any more stays as it is."""
-    found = source(backup)
+def give_back(backup: Backup, found: Source | None) -> None:
+    """Give the source (as ``source_of`` found it) its status back; one that is not the backup's any more stays."""
     if found is not None and _is_held(found, backup):
         row, kind = _ROWS[found.resource], type(found)
         with contextlib.suppress(errors.StateChanged, errors.NotFound):
@@ -72,7 +71,7 @@ def _let_go(backup: Backup) -> None:
     transaction = base.Transaction()
     actions = [Backup.reading.remove(), *base.touched(Backup)]
     transaction.update(backup, actions, Backup.reading.exists(), lambda: base.state_changed(backup))
-    _leave(transaction, backup)
+    _leave(transaction, source_of(backup), backup)
     transaction.commit()
 
 
@@ -84,10 +83,12 @@ def end(
     actions: Iterable[Action] = (),
     keeps_source: bool = False,
     dependents: int = 0,
+    source: Source | None = None,
 ) -> None:
     """End what is under way: the status (it may be REMOVED), and all that the backup holds for it, in one transaction.
 
     ``keeps_source``: something temporary may be left on the backend. ``dependents`` is added to the parent's number.
+    ``source``: as it was just read, if it was.
     Raises BackupCanceled when the request that owned the backup has lost it.
     """
     owner = backup.owner
@@ -95,9 +96,10 @@ def end(
         if backup.status != row.running or backup.owner != owner:
             raise errors.BackupCanceled(id=backup.id)
         try:
-            return _end(backup, status, list(actions), keeps_source, dependents)
+            found = None if keeps_source else source or source_of(backup)
+            return _end(backup, status, list(actions), found, keeps_source, dependents)
         except errors.StateChanged:
-            backup = _reloaded(backup)
+            backup, source = _reloaded(backup), None
     raise _contended(backup)
 
 
@@ -112,7 +114,9 @@ def _contended(backup: Backup) -> errors.ServiceUnavailable:
     return errors.ServiceUnavailable(reason=f'backup {backup.id} is being changed by too many requests; try again')
 
 
-def _end(backup: Backup, status: str, actions: list[Action], keeps_source: bool, dependents: int) -> None:
+def _end(
+    backup: Backup, status: str, actions: list[Action], found: Source | None, keeps_source: bool, dependents: int
+) -> None:
     ours = (Backup.status == backup.status) & (Backup.owner == backup.owner) & (Backup.revision == backup.revision)
 
     def build(transaction: base.Transaction) -> None:
@@ -123,17 +127,15 @@ def _end(backup: Backup, status: str, actions: list[Action], keeps_source: bool,
             read = [] if keeps_source or not backup.reading else [Backup.reading.remove()]
             final = [*base.end_actions(backup, status), *read, *actions]
             transaction.update(backup, final, ours, lambda: base.state_changed(backup))
-        if not keeps_source:
-            _leave(transaction, backup)
+        _leave(transaction, found, backup)
         _count(transaction, backup, dependents)
 
     removed = {'backups': -1, 'backup_gigabytes': -int(backup.size)}
     quotas.commit(backup.project_id, removed if status == REMOVED else {}, build)
 
 
-def _leave(transaction: base.Transaction, backup: Backup) -> None:
+def _leave(transaction: base.Transaction, found: Source | None, backup: Backup) -> None:
     """Take the backup off its source's readers, and with the last of it the source's status."""
-    found = source(backup)
     if found is None or not found.reader_count:
         return
     row, kind = _ROWS[found.resource], type(found)

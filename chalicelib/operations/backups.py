@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, holds, keys, quotas, snapshots, volumes
+from chalicelib.operations import common, holds, keys, progress, quotas, snapshots, volumes
 from chalicelib.rules import states
 
 #: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
@@ -84,6 +84,7 @@ def create(
         service=SERVICE,
         lineage=volume.id,
         reading={**holds.read_by(snapshot or volume), 'request_id': context.request_id},
+        progress=progress.begun(int(snapshot.volume_size if snapshot else volume.size)),
     )
     _own(backup, context)
     key = key_for(context, backup, volume)
@@ -245,7 +246,10 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
         operation['encryption_key_id'] = key.id
     transaction.update(
         volume,
-        base.begin_actions(Volume, row, context.request_id, operation),
+        [
+            *base.begin_actions(Volume, row, context.request_id, operation),
+            Volume.progress.set(progress.begun(int(backup.size))),
+        ],
         base.is_allowed(Volume, row),
         lambda: errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available.'),
     )

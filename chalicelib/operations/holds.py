@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -33,11 +33,26 @@ class NoRoom(Exception):
     """The pool has less left than is asked for."""
 
 
-def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition) -> None:
-    """Claim the volume's size on a pool, in one transaction with its host. Raises NoRoom, or StateChanged."""
+class Retreat(NamedTuple):
+    """What leaving a pool that failed changes: the volume's operation, which names the attempt, and the pool.
+
+    ``leftover``: the failed attempt may have left an object there. The pool remembers it, and gets no room back until
+    its backend has reported what is really free.
+    """
+
+    operation: dict[str, Any]
+    leftover: bool
+
+
+def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition, leaving: Retreat | None = None) -> None:
+    """Claim the volume's size on a pool, in one transaction with its host; and leave the pool where it was to be.
+
+    Raises NoRoom, or StateChanged.
+    """
     size = int(volume.size)
     transaction = base.Transaction()
     actions = [
+        *([Volume.operation.set(leaving.operation)] if leaving else []),
         Volume.host.set(pool_id),
         Volume.claimed_gb.set(size),
         Volume.in_transit_gb.set(size),
@@ -45,13 +60,18 @@ def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition) -> No
         *([Volume.availability_zone.set(zone)] if zone else []),
         *base.touched(Volume),
     ]
-    _update(transaction, volume, actions, held & Volume.claimed_gb.does_not_exist())
+    _update(transaction, volume, actions, held & (_unmoved(volume) if leaving else Volume.claimed_gb.does_not_exist()))
     _take(transaction, pool_id, size, [Pool.volume_count.add(1)])
+    if leaving:
+        _vacate(transaction, volume, leaving)
     transaction.commit()
 
 
 def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
-    """Claim what an extension needs on the volume's pool, unless it has it. Raises NoRoom, or StateChanged."""
+    """Claim what an extension needs on the volume's pool, unless it has it; ``volume`` then says so.
+
+    Raises NoRoom, or StateChanged.
+    """
     growth = new_size - int(volume.claimed_gb or 0)
     if growth <= 0:
         return
@@ -60,10 +80,14 @@ def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
     _update(transaction, volume, actions, held & _unmoved(volume))
     _take(transaction, volume.host or '', growth, [])
     transaction.commit()
+    volume.claimed_gb, volume.in_transit_gb = new_size, int(volume.in_transit_gb) + growth
 
 
 def mark_removal(volume: Volume, held: Condition) -> None:
-    """Count the whole claim as in transit before the backend frees it, so that no report gives it away twice."""
+    """Count the whole claim as in transit before the backend frees it, so that no report gives it away twice.
+
+    ``volume`` then says so.
+    """
     missing = int(volume.claimed_gb or 0) - int(volume.in_transit_gb)
     if missing <= 0:
         return
@@ -72,21 +96,22 @@ def mark_removal(volume: Volume, held: Condition) -> None:
     _update(transaction, volume, actions, held & _unmoved(volume))
     _change_pool(transaction, volume, [Pool.in_transit_gb.add(missing), Pool.entered_gb.add(missing)])
     transaction.commit()
+    volume.in_transit_gb = volume.claimed_gb
 
 
-def retreat(volume: Volume, held: Condition, operation: dict[str, Any], *, leftover: bool) -> None:
-    """Give the claim on a pool that failed back and forget the host, in one transaction.
-
-    ``leftover``: the failed attempt may have left an object there. The pool remembers it, and gets no room back until
-    its backend has reported what is really free.
-    """
+def retreat(volume: Volume, held: Condition, leaving: Retreat) -> None:
+    """Give the claim on a pool that failed back and forget the host, in one transaction."""
     transaction = base.Transaction()
-    actions = [Volume.operation.set(operation), *_without_claim(), *base.touched(Volume)]
+    actions = [Volume.operation.set(leaving.operation), *_without_claim(), *base.touched(Volume)]
     _update(transaction, volume, actions, held & _unmoved(volume))
-    returned = [] if leftover else [Pool.claimable_gb.add(int(volume.claimed_gb or 0))]
-    remembered = [Pool.leftovers.add({leftover_of(volume.project_id, volume.id)})] if leftover else []
-    _change_pool(transaction, volume, [*returned, *remembered, *_released(volume, 0)])
+    _vacate(transaction, volume, leaving)
     transaction.commit()
+
+
+def _vacate(transaction: base.Transaction, volume: Volume, leaving: Retreat) -> None:
+    returned = [] if leaving.leftover else [Pool.claimable_gb.add(int(volume.claimed_gb or 0))]
+    remembered = [Pool.leftovers.add({leftover_of(volume.project_id, volume.id)})] if leaving.leftover else []
+    _change_pool(transaction, volume, [*returned, *remembered, *_released(volume, 0)])
 
 
 def end(

@@ -25,14 +25,16 @@ SHOWN_IN = frozenset({'creating', 'restoring-backup'})
 #: Seconds between two writes, at least.
 INTERVAL = 30.0
 
+#: Bytes.
+GIB = 1024**3
+
 _TOTAL, _STARTED, _NOTED = 'total', 'started', 'noted'
 
 
-def begin(record: Record, row: Transition, request_id: str, total: int) -> None:
-    """Start to count, of ``total`` bytes; whoever lost the record counts nothing."""
+def begun(size: int) -> dict[str, int]:
+    """Return the ``progress`` of a copy of ``size`` GiB that begins now: it is part of what accepts the work."""
     now = int(time.time())
-    begun = type(record).progress.set({_TOTAL: total, _STARTED: now, _NOTED: now})
-    _write(record, [begun], base.owned_by(type(record), row, request_id))
+    return {_TOTAL: size * GIB, _STARTED: now, _NOTED: now}
 
 
 def note(record: Record, row: Transition, request_id: str, part: str, done: int) -> None:

@@ -30,7 +30,7 @@ class Notice:
 #: Task -> what it tells.
 NOTICES: Mapping[str, Notice] = {
     'schedule': Notice('volume', start='volume.create.start'),
-    'complete_create': Notice('volume', end='volume.create.end', status='available'),
+    'provision': Notice('volume', end='volume.create.end', status='available'),
     'complete_download': Notice('volume', end='volume.create.end', action='download'),
     'delete_volume': Notice('volume', 'volume.delete.start', 'volume.delete.end', REMOVED),
     'extend_volume': Notice('volume', 'volume.resize.start', 'volume.resize.end'),

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 #: Module -> its tasks.
 _MODULES: Mapping[str, tuple[str, ...]] = {
-    'create_volume': ('schedule', 'provision', 'reschedule', 'complete_create', 'fail_create'),
+    'create_volume': ('schedule', 'provision', 'reschedule', 'fail_create'),
     'delete_volume': ('delete_volume', 'cancel_delete', 'fail_delete'),
     'extend_volume': ('extend_volume', 'cancel_extend', 'fail_extend'),
     'snapshots': (

@@ -38,8 +38,6 @@ def copy_backup(payload: Payload) -> dict[str, Any]:
     copy = owned(payload, 'copy')
     manifest = _source(copy)
     note = functools.partial(progress.note, copy, ROW, payload['request_id'], 'range_0')
-    if 'copied' not in payload:
-        progress.begin(copy, ROW, payload['request_id'], manifest.size)
     lease = Lease.acquire(f'collect:{copy.lineage}', clock.seconds_left() + LEASE_MARGIN, holder=copy.id)
     try:
         found = _copied(copy, manifest, payload.get('copied'), Reporter(0, 0, note))

@@ -17,12 +17,20 @@ from chalicelib.tasks import backends
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """A volume as of one moment. ``frozen`` bears the backup's id, unless the user took the snapshot."""
+    """A volume as of one moment. ``frozen`` bears the backup's id, unless the user took the snapshot.
+
+    ``record`` is what the backup is made of: the user's snapshot, else the volume.
+    """
 
     backup_id: str
     volume: Volume
+    record: Volume | Snapshot
     frozen: SnapshotRef
-    temporary: bool
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the frozen data was frozen for the backup, and goes with it."""
+        return self.record is self.volume
 
     @property
     def driver(self) -> Driver:
@@ -70,10 +78,10 @@ class Source:
 
 def of(backup: Backup) -> Source:
     """Return what the backup reads. Raises VolumeNotFound or SnapshotNotFound when it is gone."""
-    found = backup_holds.source(backup)
+    found = backup_holds.source_of(backup)
     if isinstance(found, Snapshot):
         volume = Volume.find(found.project_id, found.volume_id)
-        return Source(backup.id, volume, backends.snapshot_ref(found, volume), temporary=False)
+        return Source(backup.id, volume, found, backends.snapshot_ref(found, volume))
     if found is None:
         raise errors.VolumeNotFound(id=backup.volume_id)
     return _temporary(backup.id, found, int(backup.size))
@@ -85,11 +93,11 @@ def planned(backup_id: str, plan: Mapping[str, Any]) -> Source:
     if plan['snapshot_id'] is None:
         return _temporary(backup_id, volume, plan['size'])
     snapshot = Snapshot.find(volume.project_id, plan['snapshot_id'])
-    return Source(backup_id, volume, backends.snapshot_ref(snapshot, volume), temporary=False)
+    return Source(backup_id, volume, snapshot, backends.snapshot_ref(snapshot, volume))
 
 
 def _temporary(backup_id: str, volume: Volume, size: int) -> Source:
-    return Source(backup_id, volume, SnapshotRef(backup_id, size, backends.volume_ref(volume)), temporary=True)
+    return Source(backup_id, volume, volume, SnapshotRef(backup_id, size, backends.volume_ref(volume)))
 
 
 def changes(backup: Backup, source: Source) -> Changes | None:
@@ -107,13 +115,6 @@ def clean(backup: Backup) -> None:
     if backup.reading:
         with contextlib.suppress(errors.VolumeNotFound, errors.SnapshotNotFound):
             of(backup).clean()
-
-
-def retire(backup: Backup) -> None:
-    """As ``clean``, of a backup that is done."""
-    if backup.reading:
-        with contextlib.suppress(errors.VolumeNotFound, errors.SnapshotNotFound):
-            of(backup).retire()
 
 
 def drop_kept(backup: Backup) -> None:

@@ -19,7 +19,7 @@ from chalicelib.backup.keys import KeyWrapper, RecoverableKeyWrapper, RecoveryKe
 from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
 from chalicelib.drivers.base import GIB
-from chalicelib.models import Backup
+from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_holds, backups, messages, progress
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
@@ -48,8 +48,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
         source.clean()
         raise
     if source.temporary:
-        backup_holds.give_back(backup)
-    progress.begin(backup, states.BACKUP['create'], payload['request_id'], int(backup.size) * GIB)
+        backup_holds.give_back(backup, source.record)
     return {'ranges': ranges(int(backup.size) * GIB), **source.plan}
 
 
@@ -130,29 +129,29 @@ def shard_by_shard(payload: Payload, work: Callable[[int, Any], Any]) -> dict[st
 def complete_backup(payload: Payload) -> None:
     """Write the manifest: the commit. Then remove what was temporary, and make the record available."""
     backup = owned(payload)
-    manifest = _commit(backup)
-    backup_sources.retire(backup)
+    source = backup_sources.of(backup)
+    manifest = _commit(backup, source.volume)
+    source.retire()
     actions = [
         Backup.object_count.set(manifest.object_count),
         Backup.stored_bytes.set(manifest.stored_bytes),
         Backup.manifest_key.set(manifest.object_key),
         Backup.root_hash.set(manifest.root_hash),
     ]
-    backup_holds.end(backup, states.BACKUP['create'], 'available', actions=actions, dependents=1)
+    backup_holds.end(backup, states.BACKUP['create'], 'available', actions=actions, dependents=1, source=source.record)
 
 
-def _commit(backup: Backup) -> engine.Manifest:
+def _commit(backup: Backup, volume: Volume) -> engine.Manifest:
     store = repository(backup)
     opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
     created_at = str(backup.created_at)
     return engine.commit_backup(
-        store, wrapper(backup), opened, created_at=created_at, metadata=_metadata(backup), limits=limits()
+        store, wrapper(backup), opened, created_at=created_at, metadata=_metadata(backup, volume), limits=limits()
     )
 
 
-def _metadata(backup: Backup) -> dict[str, Any]:
+def _metadata(backup: Backup, volume: Volume) -> dict[str, Any]:
     """What of the volume is kept with its data (Cinder's volume-base-metadata and its companions)."""
-    volume = backup_sources.of(backup).volume
     return {
         'volume': {
             'id': volume.id,
@@ -189,7 +188,7 @@ def fail_backup(payload: Payload) -> None:
     except errors.BackupCanceled:
         return close_backup(payload)
     cleaned = _try_clean(backup, payload)
-    backup_holds.give_back(backup)
+    backup_holds.give_back(backup, backup_holds.source_of(backup))
     cause, detail = reason_of(payload), _detail(payload)
     messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause)
     told = Backup.fail_reason.set(cause)

@@ -15,7 +15,7 @@ from pynamodb.expressions.update import Action as Write
 from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import backup_holds, common, groups, holds, messages
+from chalicelib.operations import backup_holds, common, groups, holds, messages, progress
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
@@ -34,14 +34,15 @@ def schedule(payload: Payload) -> dict[str, str]:
 
 
 def provision(payload: Payload) -> None:
-    """Make the volume on its pool and record what the driver says of it."""
+    """Make the volume on its pool; what the driver says of it and its final status are recorded in one transaction.
+
+    A run that was cut off before that is repeated: the driver finds what it has made.
+    """
     volume = _placed(payload)
     driver = backends.driver(volume)
-    update = _create(driver, volume)
+    made = made_actions(driver, _create(driver, volume))
     try:
-        base.update(
-            volume, [*made_actions(driver, update), *base.touched(Volume)], ours(volume) & (Volume.host == volume.host)
-        )
+        _complete(volume, payload, [*made, Volume.launched_at.set(base.now())])
     except (errors.StateChanged, errors.NotFound):
         _remove_unwanted(payload)
         raise
@@ -77,49 +78,42 @@ def _create(driver: Driver, volume: Volume) -> ModelUpdate:
     return driver.create_cloned_volume(ref, backends.volume_ref(Volume.find(reading['project_id'], reading['id'])))
 
 
-def complete_create(payload: Payload) -> None:
+def _complete(volume: Volume, payload: Payload, actions: list[Write]) -> None:
     """Make the volume available, or hand it over to the restore or the image that it is made for."""
-    volume = _placed(payload)
     if volume.backup_id:
-        _hand_over(volume, payload)
-        return
-    if 'image_id' in volume.operation_facts():
-        _download(volume, payload)
-        return
+        _hand_over(volume, payload, actions)
+    elif 'image_id' in volume.operation_facts():
+        _download(volume, payload, actions)
+    else:
+        holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=actions)
+        groups.settle_group_of(volume)
     telemetry.count('CandidatesTried', 1 + len(volume.operation_facts().get('attempted', [])))
-    launched = [Volume.launched_at.set(base.now())]
-    holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=launched)
-    groups.settle_group_of(volume)
 
 
-def _download(volume: Volume, payload: Payload) -> None:
+def _download(volume: Volume, payload: Payload, actions: list[Write]) -> None:
     """Begin to write the image to the volume."""
     row = states.VOLUME['download']
     operation = common.operation('download', row, image_id=volume.operation_facts()['image_id'], new=True)
-    actions = base.begin_actions(Volume, row, payload['request_id'], operation)
-    holds.pass_on(volume, ours(volume), [*actions, Volume.launched_at.set(base.now())])
+    holds.pass_on(volume, ours(volume), [*base.begin_actions(Volume, row, payload['request_id'], operation), *actions])
     common.enqueue(volume, 'download', payload['request_id'])
 
 
-def _hand_over(volume: Volume, payload: Payload) -> None:
+def _hand_over(volume: Volume, payload: Payload, actions: list[Write]) -> None:
     """Begin the restore of the backup that the volume is made from; both records change together."""
     backup = _backup(volume)
     operation = {'action': 'restore', 'backup_id': backup.id, 'backup_project_id': backup.project_id, 'new': True}
     volume_row, backup_row = states.VOLUME['restore'], states.BACKUP['restore']
-    volume_actions = [
-        *base.begin_actions(Volume, volume_row, payload['request_id'], operation),
-        Volume.launched_at.set(base.now()),
-    ]
     backup_actions = [
         *base.begin_actions(Backup, backup_row, payload['request_id'], {'action': 'restore'}),
         Backup.restore_volume_id.set(volume.id),
     ]
+    begun = Volume.progress.set(progress.begun(int(backup.size)))
     free = base.is_allowed(Backup, backup_row) | backup_holds.is_awaited(volume, payload['request_id'])
     busy = errors.InvalidBackup(reason=f'Backup {backup.id} is no longer available')
     holds.pass_on(
         volume,
         ours(volume),
-        volume_actions,
+        [*base.begin_actions(Volume, volume_row, payload['request_id'], operation), begun, *actions],
         lambda transaction: transaction.update(backup, backup_actions, free, lambda: busy),
     )
     common.enqueue(backup, 'restore', payload['request_id'])
@@ -144,19 +138,29 @@ def reschedule(payload: Payload) -> dict[str, str]:
         _remove_unwanted(payload)
         raise
     if volume.host == host:
-        _retreat(volume, *failure(payload))
-        volume = owned(Volume, payload)
+        return {'host': _next(volume, _undone(volume, *failure(payload)))}
     return {'host': volume.host or placement.place(volume, ours(volume))}
 
 
-def _retreat(volume: Volume, error: str, reason: str) -> None:
-    """Remove what the attempt may have left, as far as the backend lets us, and give the claim back."""
+def _next(volume: Volume, leaving: holds.Retreat) -> str:
+    """Claim room on the next candidate and leave the one that failed; NoValidBackend with none left, having left it."""
+    held = ours(volume)
+    volume.operation = leaving.operation
+    try:
+        return placement.place(volume, held, leaving)
+    except errors.NoValidBackend:
+        holds.retreat(volume, held, leaving)
+        raise
+
+
+def _undone(volume: Volume, error: str, reason: str) -> holds.Retreat:
+    """Remove what the attempt may have left, as far as the backend lets us; what its record and pool are to say."""
     removed = _removed(str(volume.host), backends.volume_ref(volume))
     leftover = not removed or not _is_answer(error)
     operation = volume.operation_facts()
     attempt = {'host': volume.host, 'error': error, 'reason': reason[:300]}
     attempted = [*operation.get('attempted', []), attempt]
-    holds.retreat(volume, ours(volume), {**operation, 'attempted': attempted}, leftover=leftover)
+    return holds.Retreat({**operation, 'attempted': attempted}, leftover)
 
 
 def _is_answer(error: str) -> bool:
@@ -194,7 +198,7 @@ def fail_create(payload: Payload) -> None:
     volume = owned(Volume, payload)
     error, reason = failure(payload)
     if volume.host:
-        _retreat(volume, error, reason)
+        holds.retreat(volume, ours(volume), _undone(volume, error, reason))
         volume = owned(Volume, payload)
     action, detail = _MESSAGES.get(error, _FAILED_TO_CREATE)
     messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)

@@ -28,7 +28,6 @@ def delete_volume(payload: Payload) -> dict[str, bool]:
     holds.mark_removal(volume, ours(volume))
     if volume.host:  # one that was never placed goes with its group
         backends.driver(volume).delete_volume(backends.volume_ref(volume))
-    volume = owned(Volume, payload)
     holds.end(volume, ours(volume), states.REMOVED)
     groups.settle_group_of(volume)
     return {'done': True}

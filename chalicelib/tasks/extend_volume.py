@@ -28,7 +28,6 @@ def extend_volume(payload: Payload) -> dict[str, Any]:
         raise errors.NoValidBackend(reason='The backend cannot extend a volume while it is attached: detach it first.')
     _claim(volume, new_size)
     driver.extend_volume(backends.volume_ref(volume), new_size)
-    volume = owned(Volume, payload)
     servers = compute.servers_of(volume)
     holds.end(volume, ours(volume), states.PREVIOUS, actions=[Volume.size.set(new_size)], grown=True)
     return {'event': 'volume-extended', 'servers': servers, 'told': not servers}

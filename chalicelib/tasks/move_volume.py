@@ -41,8 +41,7 @@ def plan_move(payload: Payload) -> dict[str, bool]:
     Raises VolumeMigrationFailed or NoValidBackend when the volume must stay as it is.
     """
     volume = owned(Volume, payload)
-    target = moves.target_of(volume.id, payload['request_id'])
-    if target is not None and target.host:
+    if _has_placed_target(volume, payload):
         return {'done': False}
     if payload['action'] == 'retype' and _retyped_in_place(volume):
         return {'done': True}
@@ -51,13 +50,21 @@ def plan_move(payload: Payload) -> dict[str, bool]:
     return {'done': False}
 
 
+def _has_placed_target(volume: Volume, payload: Payload) -> bool:
+    """Whether an earlier run has claimed room for a copy: it says so on the volume before it claims."""
+    if volume.migration_status != 'migrating':
+        return False
+    target = moves.target_of(volume.id, payload['request_id'])
+    return target is not None and bool(target.host)
+
+
 def _retyped_in_place(volume: Volume) -> bool:
     """Change the type where the volume is. False: it must move, and may. Raises what forbids that."""
     policy = volume.operation_facts()['migration_policy']
     decision = _retype_decision(volume, policy)
     if not decision.candidates:
         raise scheduling.refusal(volume, decision)
-    if decision.candidates[0][0] == volume.host:
+    if _stays(volume, decision):
         update = _changed_by_driver(volume)
         if update is not None:
             holds.end(
@@ -72,10 +79,19 @@ def _retyped_in_place(volume: Volume) -> bool:
 
 
 def _retype_decision(volume: Volume, policy: str) -> Decision:
+    """Where the volume may have its new type. To stay takes no room, so pools that are some seconds old may say so."""
     spec = scheduling.spec_of(volume, 'retype', _new_type(volume), **_zones(volume))
-    known, config = pools.states(fresh=True), pools.config()
-    facts = scheduling.facts(volume)
-    return filter_scheduler.retype(spec, known, config, str(volume.host), policy, facts=facts, now=time.time())
+    config, facts, host = pools.config(), scheduling.facts(volume), str(volume.host)
+    for fresh in (False, True):
+        known = pools.states(fresh=fresh)
+        decision = filter_scheduler.retype(spec, known, config, host, policy, facts=facts, now=time.time())
+        if _stays(volume, decision):
+            break
+    return decision
+
+
+def _stays(volume: Volume, decision: Decision) -> bool:
+    return bool(decision.candidates) and decision.candidates[0][0] == volume.host
 
 
 def _zones(volume: Volume) -> dict[str, Any]:

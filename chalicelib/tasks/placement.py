@@ -16,27 +16,28 @@ from chalicelib.scheduler.request_spec import RequestSpec
 logger = logging.getLogger(__name__)
 
 
-def place(volume: Volume, held: Condition) -> str:
+def place(volume: Volume, held: Condition, leaving: holds.Retreat | None = None) -> str:
     """Claim room for the volume on the best candidate and return the pool's name.
 
+    ``leaving``: the pool that the volume has is left in the same transaction; ``volume.operation`` is what it says.
     The first choice is made from pools that are some seconds old; what they refuse or lose is asked again of the
     records themselves. Raises NoValidBackend, with what each filter removed, or StateChanged.
     """
     for fresh in (False, True):
         decision = scheduling.decide(volume, fresh=fresh)
-        claimed = _claim_first(volume, decision, held)
+        claimed = _claim_first(volume, decision, held, leaving)
         if claimed:
             return claimed
     logger.info('volume %s fits nowhere: %s', volume.id, ' | '.join(decision.explain()))
     raise scheduling.refusal(volume, decision, _reason(volume, decision))
 
 
-def _claim_first(volume: Volume, decision: Decision, held: Condition) -> str | None:
+def _claim_first(volume: Volume, decision: Decision, held: Condition, leaving: holds.Retreat | None) -> str | None:
     """Claim the best candidate that still has room; one that has not was seen through an old or crowded report."""
     zones = {pool.name: pool.availability_zone for pool in pools.states()}
-    for name, _ in decision.candidates:
+    for name in [name for name, _ in decision.candidates if name != volume.host]:
         try:
-            holds.claim(volume, name, zones.get(name), held)
+            holds.claim(volume, name, zones.get(name), held, leaving)
         except holds.NoRoom:
             continue
         return name

@@ -49,7 +49,6 @@ def open_restore(payload: Payload) -> dict[str, Any]:
         raise errors.InvalidVolume(
             reason=f'volume size {volume.size} is too small to restore backup of size {backup.size}.'
         )
-    progress.begin(volume, VOLUME_ROW, payload['request_id'], manifest.size)
     return {'ranges': ranges(manifest.size), 'volume_id': volume.id, 'volume_project_id': volume.project_id}
 
 

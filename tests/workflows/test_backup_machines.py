@@ -245,7 +245,7 @@ def test_restore_to_a_new_volume_brings_back_what_described_it(world: World, dat
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
     assert (target.status, target.name) == ('creating', f'restore_backup_{backup.id}')
     created, done = world.settle()
-    assert (created.path[-1], done.path) == ('CompleteCreate', RESTORED)
+    assert (created.path[-1], done.path) == ('Provision', RESTORED)
     target = target.reload()
     assert (target.status, target.name, target.description) == ('available', 'data', None)
     assert target.metadata == {'rack': '7', 'src_backup_id': backup.id}

@@ -9,13 +9,14 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Backup, Message, Pool, Snapshot, Volume, base
 from chalicelib.operations import volumes
+from chalicelib.tasks import backends
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.world import BIG, FAST, World
 
 CALLER = context()
 
-HAPPY = ['Schedule', 'Provision', 'CompleteCreate']
+HAPPY = ['Schedule', 'Provision']
 
 
 def made(world: World, size: int = 1, **facts: object) -> Volume:
@@ -56,7 +57,7 @@ def test_next_candidate_after_a_failure(world: World) -> None:
     world.big.fail('create_volume', world.big.full(5))
     volume = create_volume(CALLER, 5)
     [execution] = world.settle()
-    assert execution.path == ['Schedule', 'Provision', 'Reschedule', 'Provision', 'CompleteCreate']
+    assert execution.path == ['Schedule', 'Provision', 'Reschedule', 'Provision']
     assert volume.reload().host == FAST
     assert world.big.objects == {}
     assert list(Message.scan()) == []
@@ -152,15 +153,15 @@ def test_room_that_this_process_has_not_heard_of_yet(world: World) -> None:
 
 @pytest.mark.parametrize('verb', ['delete_volume'])
 def test_what_cannot_be_undone_is_removed_when_the_backend_answers_again(world: World, verb: str) -> None:
-    """The driver made the volume, lost its connection, and cannot be reached for the undo either."""
-    world.big.fail('create_volume', None)
+    """The driver made the volume, its worker was cut off, and the backend cannot be reached for the undo either."""
     world.big.fail(verb, world.big.unavailable())
     volume = create_volume(CALLER, 5)
     world.deliver()
     [execution] = world.executions.values()
     world.work('schedule', execution.payload)
     placed = {**execution.payload, 'placed': {'host': BIG}}
-    world.work('provision', placed)
+    placed_volume = volume.reload()
+    backends.driver(placed_volume).create_volume(backends.volume_ref(placed_volume))  # and the worker is cut off
     world.work('reschedule', {**placed, 'error': {'Error': 'States.Timeout', 'Cause': ''}})
     assert f'volume-{volume.id}' in world.big.objects
     assert Pool.get(base.GLOBAL, BIG).claimable_gb == 95
@@ -243,11 +244,11 @@ def test_two_executions_of_one_request_make_one_volume(world: World) -> None:
     volume = create_volume(CALLER, 1)
     world.deliver()
     [first] = world.executions.values()
-    for task in ('schedule', 'provision', 'provision'):
+    for task in ('schedule', 'schedule', 'provision'):
         world.work(task, {**first.payload, 'placed': {'host': BIG}})
-    assert first.run() == 'SUCCEEDED'
     with pytest.raises(errors.StateChanged):
-        world.work('complete_create', {**first.payload, 'placed': {'host': BIG}})
+        world.work('provision', {**first.payload, 'placed': {'host': BIG}})
+    assert first.run() == 'SUCCEEDED'
     assert volume.reload().status == 'available'
     invariants.check(world)
 
@@ -381,11 +382,9 @@ def test_a_volume_that_was_placed_elsewhere_is_not_completed_by_whoever_made_it_
     [execution] = world.executions.values()
     world.work('schedule', execution.payload)
     before = {**execution.payload, 'placed': {'host': BIG}}
-    world.work('provision', before)
     world.work('reschedule', {**before, 'error': {'Error': 'States.Timeout', 'Cause': ''}})
-    for task in ('provision', 'complete_create'):
-        with pytest.raises(errors.StateChanged):
-            world.work(task, before)
+    with pytest.raises(errors.StateChanged):
+        world.work('provision', before)
     assert volume.reload().status == 'creating'
     assert world.fast.objects == {}
     world.settle()

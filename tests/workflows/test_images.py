@@ -92,7 +92,7 @@ class TestCreate:
         volume = create_volume(context(), 2, image_id=image)
         assert (volume.status, volume.bootable) == ('creating', False)
         first, second = world.settle()
-        assert first.path == ['Schedule', 'Provision', 'CompleteCreate']
+        assert first.path == ['Schedule', 'Provision']
         assert second.path == [
             'OpenImage', 'CopyImage', 'IsImageCopied', 'CompleteDownload', 'IsComputeTold', 'Downloaded',
         ]  # fmt: skip

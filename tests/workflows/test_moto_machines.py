@@ -99,8 +99,7 @@ def available_volume(world: World) -> Volume:
     [message] = world.queue
     world.queue.clear()
     placed = world.work('schedule', message)
-    for task in ('provision', 'complete_create'):
-        world.work(task, {**message, 'placed': placed})
+    world.work('provision', {**message, 'placed': placed})
     return volume.reload()
 
 
@@ -108,7 +107,7 @@ def test_create_volume_over_two_candidates(machines: World) -> None:
     machines.big.fail('create_volume', RuntimeError('a bug'))
     volume = create_volume(context(), 5)
     path = run(machines, 'create_volume')
-    assert path == ['Schedule', 'Provision', 'Reschedule', 'Provision', 'CompleteCreate']
+    assert path == ['Schedule', 'Provision', 'Reschedule', 'Provision']
     assert volume.reload().status == 'available'
 
 

@@ -52,7 +52,9 @@ def done(seen: list[Any]) -> list[int]:
 
 def test_a_backup_tells_how_far_it_is(world: World, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    assert progress.shown(backup) is None
+    assert progress.shown(backup) == {
+        'bytes_done': 0, 'bytes_total': 9 * GIB, 'bytes_per_second': 0, 'seconds_left': None
+    }  # fmt: skip
     seen = watched(world, 'cinderless@big read', backup)
     assert {one['bytes_total'] for one in seen if one} == {9 * GIB}
     assert done(seen) == sorted(done(seen))
@@ -91,8 +93,7 @@ def test_a_record_is_written_once_an_interval_whoever_tells(
     monkeypatch.setattr(progress, 'INTERVAL', 30.0)
     moment, row = [1000.0], states.BACKUP['create']
     monkeypatch.setattr(time, 'time', lambda: moment[0])
-    backup = stored_backup(volume, status='creating', owner='mine')
-    progress.begin(backup, row, 'mine', 1000)
+    backup = stored_backup(volume, status='creating', owner='mine', progress=progress.begun(9))
     stored = []
     for second in range(1000, 1100, 5):
         moment[0] = float(second)

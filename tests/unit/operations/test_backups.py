@@ -319,7 +319,7 @@ def test_an_end_begins_again_when_the_source_or_the_parent_moves(
 
 def test_an_end_that_keeps_its_source_keeps_it_from_being_removed(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    backup_holds.give_back(backup)
+    backup_holds.give_back(backup, backup_holds.source_of(backup))
     backup_holds.end(backup, ROW, 'error', keeps_source=True)
     assert (volume.reload().status, volume.reload().reader_count) == ('available', 1)
     backup_holds.let_go(backup.reload())
@@ -329,7 +329,7 @@ def test_an_end_that_keeps_its_source_keeps_it_from_being_removed(world: World, 
 def test_a_status_that_another_request_holds_is_not_given_back(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     volume.update(actions=[Volume.status.set('deleting'), Volume.owner.set('another')])
-    backup_holds.give_back(backup)
+    backup_holds.give_back(backup, backup_holds.source_of(backup))
     backup_holds.end(backup, ROW, 'error')
     assert (volume.reload().status, volume.reload().reader_count) == ('deleting', 0)
 
@@ -337,7 +337,7 @@ def test_a_status_that_another_request_holds_is_not_given_back(world: World, vol
 def test_a_source_that_is_gone_holds_nobody_up(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     volume.delete()
-    backup_holds.give_back(backup)
+    backup_holds.give_back(backup, backup_holds.source_of(backup))
     backup_holds.end(backup, ROW, 'error')
     assert backup.reload().status == 'error'
 
