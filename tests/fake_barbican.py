@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.server
 import json
 import re
-import threading
 import uuid
 from collections.abc import Iterator
 from typing import Any
+
+from tests import http_double
 
 
 class FakeBarbican:
@@ -60,31 +60,5 @@ class FakeBarbican:
 
 @contextlib.contextmanager
 def serving(barbican: FakeBarbican) -> Iterator[FakeBarbican]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = 'HTTP/1.1'
-
-        def handle_one(self) -> None:
-            sent = self.rfile.read(int(self.headers.get('Content-Length') or 0))
-            status, kind, content = barbican.answer(self.command, self.path, self.headers, sent)
-            self.send_response(status)
-            self.send_header('Content-Type', kind)
-            self.send_header('Content-Length', str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_DELETE = handle_one  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True)
-    thread.start()
-    barbican.url = f'http://127.0.0.1:{server.server_port}'
-    try:
+    with http_double.serving(barbican.answer) as barbican.url:
         yield barbican
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

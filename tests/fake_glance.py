@@ -12,10 +12,11 @@ import hashlib
 import http.server
 import json
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from tests import http_double
 
 #: What Glance knows by itself and lets no request set.
 READ_ONLY = (
@@ -229,24 +230,7 @@ ROUTES = (
 )
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is none of a server's business."""
-
-
 @contextlib.contextmanager
 def serving(glance: FakeGlance) -> Iterator[FakeGlance]:
-    handler = type('Handler', (_Handler,), {'glance': glance})
-    server = _Server(('127.0.0.1', 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True)
-    thread.start()
-    glance.url = f'http://127.0.0.1:{server.server_port}'
-    try:
+    with http_double.listening(type('Handler', (_Handler,), {'glance': glance})) as glance.url:
         yield glance
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
+
+from tests import http_double
 
 #: Event -> the first minor version of 2.x whose schema has it.
 EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
@@ -75,32 +75,10 @@ class FakeNova:
 
 @contextlib.contextmanager
 def serving(nova: FakeNova) -> Iterator[FakeNova]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = 'HTTP/1.1'
+    def answer(method: str, path: str, headers: Any, sent: bytes) -> tuple[int, str, bytes]:
+        status, body = nova.answer(method, path, headers, sent)
+        return status, 'application/json', json.dumps(body).encode()
 
-        def handle_one(self) -> None:
-            sent = self.rfile.read(int(self.headers.get('Content-Length') or 0))
-            status, body = nova.answer(self.command, self.path, self.headers, sent)
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header('Content-Type', 'application/json')
-            self.send_header('Content-Length', str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_DELETE = do_PUT = handle_one  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True)
-    thread.start()
-    nova.url = f'http://127.0.0.1:{server.server_port}/v2.1'
-    try:
+    with http_double.serving(answer) as url:
+        nova.url = f'{url}/v2.1'
         yield nova
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -17,6 +17,7 @@ from chalicelib.tasks import backends, clock, scratch
 from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, shard_by_shard, wrapper
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import failure, ours
+from chalicelib.tasks.restores import restorer
 
 #: Where work on all shards of a backup begins.
 START = {'done': False, 'shard': 0, 'cursor': None}
@@ -69,20 +70,8 @@ def restore_scratch(payload: Payload) -> dict[str, Any]:
     manifest, store, driver = _manifest(backup), repository(backup), backends.driver(volume)
     zeroed = not driver.capabilities.opens_volumes or driver.capabilities.zeroed_volumes
     with driver.open_restore(backends.volume_ref(volume), volume.id) as device:
-
-        def restore(shard: int, cursor: Any) -> engine.RestoreResult:
-            return engine.restore_shard(
-                device,
-                store,
-                manifest,
-                shard,
-                target_is_zeroed=zeroed,
-                deadline=clock.seconds_left,
-                cursor=cursor,
-                limits=limits(),
-            )
-
-        return shard_by_shard(_all(manifest, payload.get('restored')), restore)
+        work = restorer(device, store, manifest, zeroed)
+        return shard_by_shard(_all(manifest, payload.get('restored')), work)
 
 
 def _all(manifest: engine.Manifest, progress: Any) -> Payload:

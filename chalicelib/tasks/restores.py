@@ -9,10 +9,14 @@ import contextlib
 import functools
 import logging
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.backup import engine
+from chalicelib.backup.limits import Progress, silent
+from chalicelib.backup.repository import Repository
+from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, messages, progress
@@ -92,21 +96,32 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     new = bool(volume.operation_facts().get('new'))
     zeroed = not driver.capabilities.opens_volumes or (new and driver.capabilities.zeroed_volumes)
     with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
+        return shard_by_shard(payload, restorer(device, store, manifest, zeroed, told.of))
 
-        def restore(shard: int, cursor: Any) -> engine.RestoreResult:
-            return engine.restore_shard(
-                device,
-                store,
-                manifest,
-                shard,
-                target_is_zeroed=zeroed,
-                deadline=clock.seconds_left,
-                cursor=cursor,
-                progress=told.of(shard),
-                limits=limits(),
-            )
 
-        return shard_by_shard(payload, restore)
+def restorer(
+    device: BlockDevice,
+    store: Repository,
+    manifest: engine.Manifest,
+    zeroed: bool,
+    progress_of: Callable[[int], Progress] = lambda _: silent,
+) -> Callable[[int, Any], engine.RestoreResult]:
+    """Return the work on one shard: (shard, cursor) -> how far it came. ``zeroed``: of a target, as the engine's."""
+
+    def restore(shard: int, cursor: Any) -> engine.RestoreResult:
+        return engine.restore_shard(
+            device,
+            store,
+            manifest,
+            shard,
+            target_is_zeroed=zeroed,
+            deadline=clock.seconds_left,
+            cursor=cursor,
+            progress=progress_of(shard),
+            limits=limits(),
+        )
+
+    return restore
 
 
 def complete_restore(payload: Payload) -> None:

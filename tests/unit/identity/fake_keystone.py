@@ -6,9 +6,10 @@ import contextlib
 import datetime
 import http.server
 import json
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from tests import http_double
 
 #: (status, headers, body); None: hang up without an answer.
 Reply = tuple[int, dict[str, str], bytes] | None
@@ -88,19 +89,8 @@ def _handler(keystone: FakeKeystone) -> type[http.server.BaseHTTPRequestHandler]
     return Handler
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 64
-
-
 @contextlib.contextmanager
 def serving(keystone: FakeKeystone) -> Iterator[FakeKeystone]:
-    server = _Server(('127.0.0.1', 0), _handler(keystone))
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True)
-    thread.start()
-    keystone.url = f'http://127.0.0.1:{server.server_port}/v3'
-    try:
+    with http_double.listening(_handler(keystone)) as url:
+        keystone.url = f'{url}/v3'
         yield keystone
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
