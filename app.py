@@ -10,11 +10,14 @@ from chalicelib import telemetry
 telemetry.start()
 app = Chalice(app_name='cinderless')
 
-if os.environ.get('AWS_LAMBDA_FUNCTION_NAME', '-api').endswith('-api'):
-    # Routes, schemas and views are half of what there is to import: no other function needs them.
-    from chalicelib.api import mount
+FUNCTION = os.environ.get('AWS_LAMBDA_FUNCTION_NAME')
 
-    mount(app)
+if FUNCTION is None or FUNCTION.endswith('-api'):
+    # Routes, schemas and views are half of what there is to import: no other function needs them, and this one only
+    # those that it is asked for. Who packages the app, or serves it on one machine, gets them all.
+    from chalicelib.api import mounting
+
+    mounting.mount(app) if FUNCTION is None else mounting.mount_on_demand(app)
 
 
 @app.on_sqs_message(queue='cinderless-work', batch_size=10, name='start_workflow')

@@ -32,7 +32,7 @@ path, handler, names = json.loads(sys.argv[1])
 sys.path[:0] = path
 import app
 assert callable(app.app if handler == 'api_handler' else getattr(app, handler))
-assert bool(app.app.routes) == (handler == 'api_handler')
+assert bool(app.app.middleware_handlers) == (handler == 'api_handler')
 for name in names:
     found = importlib.import_module(name)
     for module in pkgutil.walk_packages(getattr(found, '__path__', ()), name + '.'):

@@ -37,7 +37,7 @@ def view(**ids: Any) -> Response:
 
 
 def _answer(http: HttpRequest) -> Response:
-    from chalicelib.identity import IdentityRequest, handle
+    from chalicelib.identity.handler import IdentityRequest, handle
 
     headers = lower_headers(http)
     request = IdentityRequest(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from chalicelib.errors import MalformedRequest, VersionNotAcceptable
 from chalicelib.rules import microversions
 from chalicelib.rules.microversions import Version
@@ -36,12 +34,12 @@ def check(version: Version) -> None:
         )
 
 
-@dataclasses.dataclass(slots=True)
 class Stamp:
     """What every response carries: the request's id and, once it is known, the version that was asked for."""
 
-    request_id: str
-    version: Version | None = None
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.version: Version | None = None
 
     def headers(self) -> dict[str, str]:
         ids = {'x-openstack-request-id': self.request_id, 'x-compute-request-id': self.request_id}

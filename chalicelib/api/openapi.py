@@ -13,8 +13,8 @@ from typing import Any
 
 from chalicelib.api.pagination import PAGING
 from chalicelib.api.parameters import only
-from chalicelib.api.resource import PREFIXES, Route
-from chalicelib.api.resources import routes
+from chalicelib.api.resource import Route
+from chalicelib.api.resources import PREFIXES, routes
 from chalicelib.api.schema import SINCE, UNTIL
 from chalicelib.rules import microversions
 

@@ -1,4 +1,4 @@
-"""A resource of the API: a Chalice Blueprint whose routes say who may, at which versions, with what body.
+"""A resource of the API: its routes say who may, at which versions, with what body.
 
     volumes = Resource('volumes', shown_by='volume:get', not_found=errors.VolumeNotFound)
 
@@ -9,18 +9,15 @@
     def extend(request: Request, id: str) -> None: ...
 
 The routes are a table: the pipeline serves from it, and tests and documents read it. Routes that share a method and a
-path differ by action or by version. Every resource is mounted twice, with and without the project's id in the path.
+path differ by action or by version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from chalice.app import Blueprint, Response
-
 from chalicelib import errors
-from chalicelib.api import front_door
 from chalicelib.api.parameters import Schema, only
 from chalicelib.api.schema import BodySchema
 from chalicelib.context import Context
@@ -28,9 +25,6 @@ from chalicelib.rules import microversions
 from chalicelib.rules.microversions import Version
 
 Handler = TypeVar('Handler', bound=Callable[..., Any])
-
-#: Both forms of a path; the project's id is optional at any version.
-PREFIXES = ('/v3', '/v3/{project_id}')
 
 
 class Visibility(NamedTuple):
@@ -71,7 +65,7 @@ class Route(NamedTuple):
         return self.since <= version <= self.until
 
 
-class Resource(Blueprint):
+class Resource:
     """One collection below /v3.
 
     ``shown_by`` is the rule of its show, which callers need for its other verbs too; ``find`` looks one record up.
@@ -85,7 +79,6 @@ class Resource(Blueprint):
         not_found: type[errors.NotFound] = errors.NotFound,
         find: Callable[[Context, str], Any] | None = None,
     ) -> None:
-        super().__init__(__name__)
         self.collection = collection
         self.routes: list[Route] = []
         self._visibility = Visibility(shown_by, not_found) if shown_by is not None else None
@@ -144,24 +137,3 @@ class Resource(Blueprint):
             return handler
 
         return declare
-
-    def by_url(self) -> dict[tuple[str, str], list[Route]]:
-        """The routes by method and path."""
-        table: dict[tuple[str, str], list[Route]] = {}
-        for route in self.routes:
-            table.setdefault((route.method, route.path), []).append(route)
-        return table
-
-    def register_urls(self) -> None:
-        """Tell Chalice every method and path, in both forms: once, before the Blueprint is registered."""
-        for (method, path), routes in self.by_url().items():
-            for prefix in PREFIXES:
-                # Any content type: the pipeline judges it, in Cinder's words.
-                self.route(prefix + path, methods=[method], content_types=['*/*'])(_view(routes))
-
-
-def _view(routes: Sequence[Route]) -> Callable[..., Response]:
-    def view(**ids: str) -> Response:
-        return front_door.serve(routes, ids)
-
-    return view

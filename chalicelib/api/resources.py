@@ -1,97 +1,92 @@
-"""Every resource of the API. Importing a module declares its routes; some add to the resource of another."""
+"""The table of the API: which modules declare the routes of which paths.
+
+A module is imported when one of its paths is first asked for, so that a cold start pays for what it serves and no more.
+Who wants the whole table (the template, the documents, the tests) gets it from ``routes``.
+"""
 
 from __future__ import annotations
 
-from chalicelib.api import (
-    extra_specs,
-    group_actions,
-    log_levels,
-    snapshot_metadata,
-    type_encryption,
-    volume_actions,
-    volume_images,
-    volume_metadata,
-)
-from chalicelib.api.attachments import attachments
-from chalicelib.api.availability_zones import availability_zones
-from chalicelib.api.backup_schedules import backup_schedules
-from chalicelib.api.backups import backups
-from chalicelib.api.capabilities import capabilities
-from chalicelib.api.cgsnapshots import cgsnapshots
-from chalicelib.api.clusters import clusters
-from chalicelib.api.consistencygroups import consistencygroups
-from chalicelib.api.default_types import default_types
-from chalicelib.api.extensions import extensions
-from chalicelib.api.group_snapshots import group_snapshots
-from chalicelib.api.group_types import group_types
-from chalicelib.api.groups import groups
-from chalicelib.api.hosts import hosts
-from chalicelib.api.limits import limits
-from chalicelib.api.managing import MANAGEABLE
-from chalicelib.api.messages import messages
-from chalicelib.api.qos_specs import qos_specs
-from chalicelib.api.quota_sets import quota_class_sets, quota_sets
+import functools
+import importlib
+from collections.abc import Mapping
+
 from chalicelib.api.resource import Resource, Route
-from chalicelib.api.resource_filters import resource_filters
-from chalicelib.api.scheduler_stats import scheduler_stats
-from chalicelib.api.services import services
-from chalicelib.api.snapshots import snapshots
-from chalicelib.api.volume_transfers import old_transfers, volume_transfers
-from chalicelib.api.volume_types import volume_types
-from chalicelib.api.volumes import volumes
-from chalicelib.api.workers import workers
 
-#: Modules that add routes to a resource of another module.
-ADDITIONS = (
-    extra_specs,
-    log_levels,
-    snapshot_metadata,
-    type_encryption,
-    volume_actions,
-    volume_images,
-    volume_metadata,
-    volume_actions,
-    volume_metadata,
-    snapshot_metadata,
-    extra_specs,
-    group_actions,
-    type_encryption,
-    log_levels,
-)
+#: Both forms of a path; the project's id is optional at any version.
+PREFIXES = ('/v3', '/v3/{project_id}')
 
-RESOURCES: tuple[Resource, ...] = (
-    volumes,
-    attachments,
-    snapshots,
-    volume_types,
-    qos_specs,
-    default_types,
-    backups,
-    volume_transfers,
-    old_transfers,
-    group_types,
-    groups,
-    group_snapshots,
-    consistencygroups,
-    cgsnapshots,
-    backup_schedules,
-    availability_zones,
-    services,
-    clusters,
-    hosts,
-    capabilities,
-    workers,
-    scheduler_stats,
-    limits,
-    quota_sets,
-    quota_class_sets,
-    messages,
-    extensions,
-    resource_filters,
-    *MANAGEABLE,
-)
+#: What a path below /v3 begins with -> the modules that declare its routes; the longest beginning counts. Each module
+#: has the path's collection: the first one makes it, the others add to it.
+MODULES: Mapping[str, tuple[str, ...]] = {
+    '/volumes': ('volumes',),
+    '/volumes/{id}/action': ('volume_actions', 'volume_images', 'volume_metadata', 'managing'),
+    '/volumes/{id}/metadata': ('volume_metadata',),
+    '/volumes/{id}/encryption': ('volume_metadata',),
+    '/attachments': ('attachments',),
+    '/snapshots': ('snapshots',),
+    '/snapshots/{id}/action': ('snapshots', 'managing'),
+    '/snapshots/{id}/metadata': ('snapshot_metadata',),
+    '/types': ('volume_types',),
+    '/types/{id}/extra_specs': ('extra_specs',),
+    '/types/{id}/encryption': ('type_encryption',),
+    '/qos-specs': ('qos_specs',),
+    '/default-types': ('default_types',),
+    '/backups': ('backups',),
+    '/volume-transfers': ('volume_transfers',),
+    '/os-volume-transfer': ('volume_transfers',),
+    '/group_types': ('group_types',),
+    '/groups': ('groups',),
+    '/groups/action': ('group_actions',),
+    '/groups/{id}/action': ('group_actions',),
+    '/group_snapshots': ('group_snapshots',),
+    '/consistencygroups': ('consistencygroups',),
+    '/cgsnapshots': ('cgsnapshots',),
+    '/backup-schedules': ('backup_schedules',),
+    '/os-availability-zone': ('availability_zones',),
+    '/os-services': ('services',),
+    '/os-services/get-log': ('log_levels',),
+    '/os-services/set-log': ('log_levels',),
+    '/clusters': ('clusters',),
+    '/os-hosts': ('hosts',),
+    '/capabilities': ('capabilities',),
+    '/workers': ('workers',),
+    '/scheduler-stats': ('scheduler_stats',),
+    '/limits': ('limits',),
+    '/os-quota-sets': ('quota_sets',),
+    '/os-quota-class-sets': ('quota_sets',),
+    '/messages': ('messages',),
+    '/extensions': ('extensions',),
+    '/resource_filters': ('resource_filters',),
+    '/os-volume-manage': ('managing',),
+    '/manageable_volumes': ('managing',),
+    '/os-snapshot-manage': ('managing',),
+    '/manageable_snapshots': ('managing',),
+}
+
+
+def routes_of(path: str) -> list[Route]:
+    """The routes of one path below /v3 (``/volumes/{id}``); none for a path that is not there."""
+    beginning = beginning_of(path)
+    return [] if beginning is None else [route for route in _resource(beginning).routes if route.path == path]
 
 
 def routes() -> list[Route]:
-    """The whole table."""
-    return [route for resource in RESOURCES for route in resource.routes]
+    """The whole table: every module is imported."""
+    found = dict.fromkeys([_resource(beginning) for beginning in MODULES])
+    return [route for resource in found for route in resource.routes]
+
+
+def beginning_of(path: str) -> str | None:
+    """The row of ``MODULES`` that a path belongs to."""
+    parts = path.split('/')
+    beginnings = ('/'.join(parts[:end]) for end in range(len(parts), 1, -1))
+    return next((each for each in beginnings if each in MODULES), None)
+
+
+@functools.cache
+def _resource(beginning: str) -> Resource:
+    """Import the modules of a row; the collection that they declare, with all the routes that they add to it."""
+    modules = [importlib.import_module(f'chalicelib.api.{name}') for name in MODULES[beginning]]
+    collection = beginning.split('/')[1]
+    named = vars(modules[0]).values()
+    return next(each for each in named if isinstance(each, Resource) and each.collection == collection)

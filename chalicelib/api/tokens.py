@@ -15,7 +15,7 @@ from chalicelib.config import settings
 from chalicelib.context import TokenValidator
 
 if TYPE_CHECKING:
-    from chalicelib.identity import IdentityConfig
+    from chalicelib.identity.config import IdentityConfig
 
 #: Where the standalone identity is mounted.
 MOUNT = '/identity'
@@ -35,7 +35,7 @@ def identity_url(endpoint: str) -> str:
 
 def identity(endpoint: str) -> IdentityConfig:
     """The standalone identity as seen from ``endpoint``: its catalog leads back there."""
-    from chalicelib.identity import block_storage_services
+    from chalicelib.identity.config import block_storage_services
 
     url = identity_url(endpoint)
     config = _config(aws.secret(settings().identity_secret))
@@ -53,14 +53,14 @@ def _keystone(password: str) -> TokenValidator:
 
 @functools.lru_cache(maxsize=1)
 def _standalone(document: str) -> TokenValidator:
-    from chalicelib.identity import StandaloneTokens
+    from chalicelib.identity.validation import StandaloneTokens
 
     return StandaloneTokens(_config(document))
 
 
 @functools.lru_cache(maxsize=1)
 def _config(document: str) -> IdentityConfig:
-    from chalicelib.identity import load
+    from chalicelib.identity.document import load
     from chalicelib.models.revocation import Revocations
 
     return load(json.loads(document), identity_url='', services=(), region='', revocations=Revocations())

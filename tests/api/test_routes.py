@@ -9,11 +9,13 @@ import uuid
 from typing import Any
 
 import pytest
+from chalice.app import Chalice
 
-from chalicelib.api.resource import PREFIXES, Route
-from chalicelib.api.resources import RESOURCES, routes
+from chalicelib.api import mounting
+from chalicelib.api.resource import Route
+from chalicelib.api.resources import MODULES, PREFIXES, beginning_of, routes
 from chalicelib.rules.policies import ANY_AUTHENTICATED, POLICIES
-from tests.api.front_door import Answer, Caller, FrontDoor, match, serve
+from tests.api.front_door import Answer, Caller, FrontDoor, event, match, serve
 
 #: API Gateway's default quota of resources in one API.
 MAX_RESOURCES = 300
@@ -79,6 +81,36 @@ def test_both_forms_of_every_path_are_routed(door: FrontDoor) -> None:
             assert route.method in door.app.routes[prefix + route.path]
 
 
+def test_a_path_is_served_by_the_modules_of_its_row() -> None:
+    """A module that a row leaves out is not imported for its paths, so its routes would be missing where they serve."""
+    served: dict[str | None, set[str]] = {}
+    for route in TABLE:
+        served.setdefault(beginning_of(route.path), set()).add(route.handler.__module__.rpartition('.')[2])
+    assert served == {beginning: set(modules) for beginning, modules in MODULES.items()}
+
+
+def test_a_path_is_registered_when_it_is_first_asked_for(door: FrontDoor) -> None:
+    lazy = Chalice('cinderless')
+    mounting.mount_on_demand(lazy)
+    assert not lazy.routes
+    for place, methods in door.app.routes.items():
+        answer = lazy(event('OPTIONS', place, place, {}, '', {}, None), None)
+        assert answer['statusCode'] == 404
+        assert set(lazy.routes[place]) == set(methods)
+    assert set(lazy.routes) == set(door.app.routes)
+
+
+def test_what_is_registered_on_demand_answers(door: FrontDoor, member: Caller) -> None:
+    lazy = Chalice('cinderless')
+    mounting.mount_on_demand(lazy)
+    known = FrontDoor(door.app).caller('member', member.project)
+    for path in ('/volumes', '/volumes/detail', '/types'):
+        sent = event('GET', f'/v3{path}', f'/v3{path}', {}, '', member.headers, None)
+        assert json.loads(lazy(sent, None)['body']) == known.get(path).body
+    unknown = event('GET', '/v3/nothing', '/v3/nothing', {}, '', member.headers, None)
+    assert lazy(unknown, None)['statusCode'] == 404
+
+
 def test_fits_the_quota_of_api_gateway(door: FrontDoor) -> None:
     assert len(_nodes(door)) < MAX_RESOURCES
 
@@ -103,13 +135,13 @@ def _nodes(door: FrontDoor) -> set[str]:
 
 
 def test_routes_that_share_a_path_differ_by_action_or_version() -> None:
-    for resource in RESOURCES:
-        for shared in resource.by_url().values():
-            actions = {route.action for route in shared}
-            assert None not in actions or actions == {None}
-            for action in actions:
-                spans = sorted((route.since, route.until) for route in shared if route.action == action)
-                assert all(left[1] < right[0] for left, right in itertools.pairwise(spans))
+    for url in {(route.method, route.path) for route in TABLE}:
+        shared = [route for route in TABLE if (route.method, route.path) == url]
+        actions = {route.action for route in shared}
+        assert None not in actions or actions == {None}
+        for action in actions:
+            spans = sorted((route.since, route.until) for route in shared if route.action == action)
+            assert all(left[1] < right[0] for left, right in itertools.pairwise(spans))
 
 
 def test_any_content_type_reaches_the_front_door(door: FrontDoor) -> None:
@@ -121,8 +153,6 @@ def test_any_content_type_reaches_the_front_door(door: FrontDoor) -> None:
 def test_what_is_refused_by_chalice_becomes_cinders_404(member: Caller) -> None:
     found = match(tuple(sorted(member.door.app.routes)), '/v3/volumes')
     assert found is not None
-    from tests.api.front_door import event
-
     answer = member.door.app(event('PATCH', '/v3/volumes', found[0], {}, '', member.headers, None), None)
     assert answer['statusCode'] == 404
     assert json.loads(answer['body'])['title'] == 'Not Found'
