@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import sys
 import zipfile
 from pathlib import Path
 
+import botocore
 import pytest
+from botocore.regions import EndpointResolver
 
 from infra import interpreter, layers, lock, package, smoke
 from infra.render import ROOT
@@ -32,10 +36,31 @@ def test_two_archives_of_the_same_code_are_the_same_bytes(tmp_path: Path) -> Non
         assert archive.read('b/c.py') == b'b/c.py'
 
 
-def test_botocore_keeps_what_is_called(tmp_path: Path) -> None:
-    data = files(tmp_path, 'dynamodb/x.json', 'polly/x.json', 'partitions.json')
+@pytest.fixture
+def endpoints() -> str:
+    return (Path(botocore.__file__).parent / 'data' / 'endpoints.json').read_text(encoding='utf-8')
+
+
+def test_botocore_keeps_what_is_called(tmp_path: Path, endpoints: str) -> None:
+    data = files(tmp_path, 'dynamodb/x.json', 'polly/x.json', 'endpoints.json')
+    (data / 'endpoints.json').write_text(endpoints, encoding='utf-8')
     package.trim_botocore(data)
-    assert sorted(path.name for path in data.iterdir()) == ['dynamodb', 'partitions.json']
+    assert sorted(path.name for path in data.iterdir()) == ['dynamodb', 'endpoints.json']
+
+
+def test_what_is_called_keeps_its_endpoints(tmp_path: Path, endpoints: str) -> None:
+    (tmp_path / 'endpoints.json').write_text(endpoints, encoding='utf-8')
+    package.trim_botocore(tmp_path)
+    trimmed = (tmp_path / 'endpoints.json').read_text(encoding='utf-8')
+    assert len(trimmed) < len(endpoints) / 10
+    every, kept = (EndpointResolver(json.loads(text)) for text in (endpoints, trimmed))
+    for service, partition in itertools.product(package.SERVICES, every.get_available_partitions()):
+        name = package.ENDPOINTS.get(service, service)
+        regions = every.get_available_endpoints(name, partition)
+        assert regions == kept.get_available_endpoints(name, partition)
+        for region in regions:
+            assert every.construct_endpoint(name, region) == kept.construct_endpoint(name, region)
+    assert every.get_available_endpoints('states')
 
 
 def test_every_client_that_the_source_makes_is_kept() -> None:
