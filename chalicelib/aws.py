@@ -26,23 +26,32 @@ EVENT_SOURCE = 'cinderless'
 
 
 @functools.cache
+def session() -> Any:
+    """The process's one session of the SDK, DynamoDB's too: what it reads of its data files, it reads once.
+
+    botocore's, not boto3's: a cold start would pay for resources that nothing here uses.
+    """
+    from botocore.session import get_session
+
+    return get_session()
+
+
+@functools.cache
 def client(service: str, region: str = '') -> Any:
     """One client per service, region (ours when none is named) and process; botocore retries throttling by itself."""
-    import boto3
     from botocore.config import Config
 
     config = Config(retries={'mode': 'standard', 'max_attempts': 4}, connect_timeout=5, read_timeout=60)
-    return boto3.client(service, region_name=region or settings().region, config=config)
+    return session().create_client(service, region_name=region or settings().region, config=config)
 
 
 @functools.cache
 def invoker() -> Any:
     """The client for synchronous workers: no retries and a bounded wait, since a retried invoke would attach twice."""
-    import boto3
     from botocore.config import Config
 
     config = Config(retries={'total_max_attempts': 1}, connect_timeout=5, read_timeout=INVOKE_TIMEOUT)
-    return boto3.client('lambda', region_name=settings().region, config=config)
+    return session().create_client('lambda', region_name=settings().region, config=config)
 
 
 def enqueue(message: dict[str, str]) -> None:
@@ -57,11 +66,10 @@ def enqueue(message: dict[str, str]) -> None:
 @functools.cache
 def _publisher() -> Any:
     """The client for events, which nobody may wait for: short of patience, and without a second attempt."""
-    import boto3
     from botocore.config import Config
 
     config = Config(retries={'total_max_attempts': 1}, connect_timeout=1, read_timeout=2)
-    return boto3.client('events', region_name=settings().region, config=config)
+    return session().create_client('events', region_name=settings().region, config=config)
 
 
 def publish(bus: str, kind: str, detail: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
+from typing import Any, NamedTuple
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a function is told by the template. Names in upper case are the environment variables."""
 
     #: Prefix of every table's name: the stack's name.
@@ -65,14 +64,14 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: dict[str, str]) -> Settings:
         """Read every field from its upper-case name; numbers are checked."""
-        values = {field.name: cls._read(field, environment) for field in dataclasses.fields(cls)}
-        return cls(**values)  # type: ignore[arg-type]  # the reader returns each field's own type
+        return cls(*[cls._read(field, environment) for field in cls._fields])
 
     @staticmethod
-    def _read(field: dataclasses.Field[object], environment: dict[str, str]) -> str | int:
-        name = field.name.upper()
-        text = environment.get(name, str(DEFAULTS.get(field.name, '')))
-        if field.type != 'int':
+    def _read(field: str, environment: dict[str, str]) -> Any:
+        """One setting; what is a number by default is a number."""
+        name, default = field.upper(), DEFAULTS.get(field, '')
+        text = environment.get(name, str(default))
+        if not isinstance(default, int):
             return text
         if not text.isdigit():
             raise ValueError(f'{name}={text!r} is not a whole number')

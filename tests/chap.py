@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -58,7 +57,7 @@ def chap(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     from chalicelib.tasks import backends
 
     key = boto3.client('kms', region_name='us-east-1').create_key()['KeyMetadata']['KeyId']
-    known = dataclasses.replace(aws.settings(), kms_key_id=key)
+    known = aws.settings()._replace(kms_key_id=key)
     monkeypatch.setattr(aws, 'settings', lambda: known)
     monkeypatch.setattr(backends, 'configured', lambda: ChapBackends(world.backends))
     aws.client.cache_clear()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from chalicelib import aws
 from chalicelib.errors import BackendUnavailable
 
 #: Attempts of one call, and the longest pause between two of them, in seconds. All pauses: 12 s on average.
@@ -54,13 +55,12 @@ class Unsure(Exception):
 @functools.cache
 def _client(service: str, region: str) -> Any:
     """One client per process; its own retries are off, since they repeat what must not be repeated."""
-    import boto3
     from botocore.config import Config
 
     config = Config(
         retries={'total_max_attempts': 1}, connect_timeout=CONNECT, read_timeout=READ, max_pool_connections=64
     )
-    return boto3.client(service, region_name=region, config=config)
+    return aws.session().create_client(service, region_name=region, config=config)
 
 
 class Api:

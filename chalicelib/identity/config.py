@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from chalicelib.identity.directory import Directory
 from chalicelib.identity.revocation import RevocationStore
@@ -16,8 +17,7 @@ TOKEN_LIFETIME = 3600
 EXPIRED_WINDOW = 172800
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """One entry of the catalog: the same URL at every interface."""
 
     type: str

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from chalicelib.context import implied_roles
+from chalicelib.context import ROLE_CHAIN, SERVICE_ROLE, implied_roles
 from chalicelib.identity import secret
 
 #: The only domain: Keystone's default one.
 DOMAIN_ID, DOMAIN_NAME = 'default', 'Default'
+
+#: What may be held.
+ROLES = (*ROLE_CHAIN, SERVICE_ROLE)
 
 _NAMESPACE = uuid.UUID('b6cde7cd-97c5-4bd8-ae0f-2e3d0d7c32b5')
 
@@ -21,8 +24,7 @@ def stable_id(kind: str, name: str) -> str:
     return uuid.uuid5(_NAMESPACE, f'{kind}:{name}').hex
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Project:
+class Project(NamedTuple):
     id: str
     name: str
     description: str = ''
@@ -58,8 +60,7 @@ class ApplicationCredential:
 Entry = TypeVar('Entry', Project, User)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(NamedTuple):
     """Everything by id."""
 
     projects: Mapping[str, Project]

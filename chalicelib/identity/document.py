@@ -26,10 +26,9 @@ from typing import Protocol, TypeVar
 
 from chalicelib.identity import secret
 from chalicelib.identity.config import TOKEN_LIFETIME, IdentityConfig, Service
-from chalicelib.identity.directory import ApplicationCredential, Directory, Project, User, stable_id
+from chalicelib.identity.directory import ROLES, ApplicationCredential, Directory, Project, User, stable_id
 from chalicelib.identity.revocation import RevocationStore
 from chalicelib.identity.section import Section
-from chalicelib.identity.views import ROLES
 
 #: HMAC-SHA256 gains nothing from more than its output's length, and loses from less.
 MIN_KEY_LENGTH = 32

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from chalicelib.context import TokenFacts
 from chalicelib.errors import Unauthorized
 from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
@@ -20,7 +18,7 @@ def verify(config: IdentityConfig, text: str, *, allow_expired: bool = False) ->
     window = EXPIRED_WINDOW if allow_expired else 0
     if token.expires_at + window <= config.clock() or any(map(config.revocations.contains, token.audit_ids)):
         raise Unauthorized
-    return dataclasses.replace(token, roles=_roles(config, token))
+    return token._replace(roles=_roles(config, token))
 
 
 def _roles(config: IdentityConfig, token: Token) -> frozenset[str]:

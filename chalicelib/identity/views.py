@@ -6,14 +6,11 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from chalicelib.context import ROLE_CHAIN, SERVICE_ROLE
 from chalicelib.identity.config import IdentityConfig, Service
-from chalicelib.identity.directory import DOMAIN_ID, DOMAIN_NAME, Project, User, stable_id
+from chalicelib.identity.directory import DOMAIN_ID, DOMAIN_NAME, ROLES, Project, User, stable_id
 from chalicelib.identity.token import Token
 
 Body = dict[str, Any]
-
-ROLES = (*ROLE_CHAIN, SERVICE_ROLE)
 
 INTERFACES = ('public', 'internal', 'admin')
 

@@ -1,43 +1,58 @@
-"""The records. ``TABLES`` is what the template creates; nothing else describes a table."""
+"""The records. ``TABLES`` is what the template creates; nothing else describes a table.
 
-from chalicelib.models.backup import Backup
-from chalicelib.models.backup_schedule import BackupSchedule
-from chalicelib.models.group import Group, GroupSnapshot
-from chalicelib.models.group_type import GroupType
-from chalicelib.models.lease import Lease
-from chalicelib.models.message import Message
-from chalicelib.models.pool import Pool, Service
-from chalicelib.models.qos_specs import DefaultType, QosSpecs
-from chalicelib.models.quota import Quota
-from chalicelib.models.revocation import Revocation
-from chalicelib.models.secret import Secret
-from chalicelib.models.snapshot import Snapshot
-from chalicelib.models.transfer import Transfer
-from chalicelib.models.volume import Attachment, Volume
-from chalicelib.models.volume_type import Name, VolumeType
+A record's module is imported when the record is first named, so that a cold start makes only the classes that it uses:
+``from chalicelib.models import Volume`` imports ``volume`` alone (docs/decisions/0033-imports.md).
+"""
 
-TABLES = (
-    Volume,
-    Attachment,
-    Snapshot,
-    Backup,
-    BackupSchedule,
-    VolumeType,
-    Name,
-    QosSpecs,
-    DefaultType,
-    Pool,
-    Service,
-    Quota,
-    Message,
-    Lease,
-    Revocation,
-    Transfer,
-    Secret,
-    GroupType,
-    Group,
-    GroupSnapshot,
-)
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chalicelib.models import base
+    from chalicelib.models.backup import Backup
+    from chalicelib.models.backup_schedule import BackupSchedule
+    from chalicelib.models.group import Group, GroupSnapshot
+    from chalicelib.models.group_type import GroupType
+    from chalicelib.models.lease import Lease
+    from chalicelib.models.message import Message
+    from chalicelib.models.pool import Pool, Service
+    from chalicelib.models.qos_specs import DefaultType, QosSpecs
+    from chalicelib.models.quota import Quota
+    from chalicelib.models.revocation import Revocation
+    from chalicelib.models.secret import Secret
+    from chalicelib.models.snapshot import Snapshot
+    from chalicelib.models.transfer import Transfer
+    from chalicelib.models.volume import Attachment, Volume
+    from chalicelib.models.volume_type import Name, VolumeType
+
+    TABLES: tuple[type[base.Record], ...]
+
+#: Record -> its module.
+_MODULES: Mapping[str, str] = {
+    'Volume': 'volume',
+    'Attachment': 'volume',
+    'Snapshot': 'snapshot',
+    'Backup': 'backup',
+    'BackupSchedule': 'backup_schedule',
+    'VolumeType': 'volume_type',
+    'Name': 'volume_type',
+    'QosSpecs': 'qos_specs',
+    'DefaultType': 'qos_specs',
+    'Pool': 'pool',
+    'Service': 'pool',
+    'Quota': 'quota',
+    'Message': 'message',
+    'Lease': 'lease',
+    'Revocation': 'revocation',
+    'Transfer': 'transfer',
+    'Secret': 'secret',
+    'GroupType': 'group_type',
+    'Group': 'group',
+    'GroupSnapshot': 'group',
+}
 
 __all__ = [
     'TABLES',
@@ -62,3 +77,16 @@ __all__ = [
     'Volume',
     'VolumeType',
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """A record's class, or all of them; found once, and an attribute of this module from then on."""
+        if name == 'TABLES':
+            found = tuple(__getattr__(record) for record in _MODULES)
+        elif name in _MODULES:
+            found = getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
+        else:
+            raise AttributeError(f'{__name__} has no record {name}')
+        globals()[name] = found
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
@@ -32,8 +33,8 @@ class BackupSchedule(base.Record):
     resource = 'backup_schedule'
     not_found = errors.BackupScheduleNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
     due_index = Due()
 
     user_id = UnicodeAttribute()
@@ -59,3 +60,14 @@ class BackupSchedule(base.Record):
     last_backup_id = UnicodeAttribute(null=True)
     #: Why the last run made no backup, or checked none.
     last_error = UnicodeAttribute(null=True)
+
+
+def due(moment: str) -> Iterator[BackupSchedule]:
+    """Enabled schedules whose run is due at ``moment``, oldest first."""
+    for key in BackupSchedule.query('1', BackupSchedule.next_run_at <= moment, index_name='due'):
+        try:
+            schedule = BackupSchedule.find(key.project_id, key.id)
+        except errors.NotFound:
+            continue
+        if schedule.due and schedule.next_run_at <= moment:
+            yield schedule

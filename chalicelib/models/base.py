@@ -57,45 +57,36 @@ def meta(name: str, **facts: Any) -> Any:
     return type('Meta', (), {'table_name': f'{settings().table_prefix}-{name}', 'region': settings().region, **facts})
 
 
-def by_created_at() -> Any:
-    """A local index that sorts a project's records by age."""
+class ByCreatedAt(LocalSecondaryIndex[Any]):
+    """Sorts a project's records by age."""
 
-    class ByCreatedAt(LocalSecondaryIndex[Any]):
-        class Meta:
-            index_name = 'by_created_at'
-            projection = AllProjection()
+    class Meta:
+        index_name = 'by_created_at'
+        projection = AllProjection()
 
-        project_id = UnicodeAttribute(hash_key=True)
-        created_at = UnicodeAttribute(range_key=True)
-
-    return ByCreatedAt()
+    project_id = UnicodeAttribute(hash_key=True)
+    created_at = UnicodeAttribute(range_key=True)
 
 
-def by_id() -> Any:
-    """A global index that finds a record by its id alone."""
+class ById(GlobalSecondaryIndex[Any]):
+    """Finds a record by its id alone."""
 
-    class ById(GlobalSecondaryIndex[Any]):
-        class Meta:
-            index_name = 'by_id'
-            projection = KeysOnlyProjection()
+    class Meta:
+        index_name = 'by_id'
+        projection = KeysOnlyProjection()
 
-        id = UnicodeAttribute(hash_key=True)
-
-    return ById()
+    id = UnicodeAttribute(hash_key=True)
 
 
-def in_flight() -> Any:
-    """A sparse global index over records in a transitional status, by deadline."""
+class InFlight(GlobalSecondaryIndex[Any]):
+    """Sparse: the records in a transitional status, by deadline."""
 
-    class InFlight(GlobalSecondaryIndex[Any]):
-        class Meta:
-            index_name = 'in_flight'
-            projection = KeysOnlyProjection()
+    class Meta:
+        index_name = 'in_flight'
+        projection = KeysOnlyProjection()
 
-        in_flight = UnicodeAttribute(hash_key=True)
-        deadline = UnicodeAttribute(range_key=True)
-
-    return InFlight()
+    in_flight = UnicodeAttribute(hash_key=True)
+    deadline = UnicodeAttribute(range_key=True)
 
 
 class Record(Model):

@@ -15,9 +15,9 @@ class Group(base.StatefulRecord):
     resource = 'group'
     not_found = errors.GroupNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
-    in_flight_index = base.in_flight()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
+    in_flight_index = base.InFlight()
 
     user_id = UnicodeAttribute()
     name = UnicodeAttribute(null=True)
@@ -42,9 +42,9 @@ class GroupSnapshot(base.StatefulRecord):
     resource = 'group_snapshot'
     not_found = errors.GroupSnapshotNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
-    in_flight_index = base.in_flight()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
+    in_flight_index = base.InFlight()
 
     user_id = UnicodeAttribute()
     name = UnicodeAttribute(null=True)

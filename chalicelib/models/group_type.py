@@ -15,7 +15,7 @@ class GroupType(base.Record):
     resource = 'group_type'
     not_found = errors.GroupTypeNotFound
 
-    by_created_at = base.by_created_at()
+    by_created_at = base.ByCreatedAt()
 
     name = UnicodeAttribute()
     description = UnicodeAttribute(null=True)

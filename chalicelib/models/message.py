@@ -15,7 +15,7 @@ class Message(base.Record):
     resource = 'message'
     not_found = errors.MessageNotFound
 
-    by_created_at = base.by_created_at()
+    by_created_at = base.ByCreatedAt()
 
     request_id = UnicodeAttribute()
     resource_type = UnicodeAttribute()

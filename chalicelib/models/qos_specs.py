@@ -15,7 +15,7 @@ class QosSpecs(base.Record):
     resource = 'qos_specs'
     not_found = errors.QoSSpecsNotFound
 
-    by_created_at = base.by_created_at()
+    by_created_at = base.ByCreatedAt()
 
     name = UnicodeAttribute()
     consumer = UnicodeAttribute()

@@ -15,7 +15,7 @@ class Secret(base.Record):
     resource = 'secret'
     not_found = errors.SecretNotFound
 
-    by_id = base.by_id()
+    by_id = base.ById()
 
     user_id = UnicodeAttribute()
     name = UnicodeAttribute(null=True)

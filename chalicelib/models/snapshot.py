@@ -16,9 +16,9 @@ class Snapshot(base.StatefulRecord):
     resource = 'snapshot'
     not_found = errors.SnapshotNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
-    in_flight_index = base.in_flight()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
+    in_flight_index = base.InFlight()
 
     user_id = UnicodeAttribute()
     volume_id = UnicodeAttribute()

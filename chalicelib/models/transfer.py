@@ -18,8 +18,8 @@ class Transfer(base.Record):
     resource = 'transfer'
     not_found = errors.TransferNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
 
     user_id = UnicodeAttribute()
     volume_id = UnicodeAttribute()

@@ -17,9 +17,9 @@ class Volume(base.StatefulRecord):
     resource = 'volume'
     not_found = errors.VolumeNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
-    in_flight_index = base.in_flight()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
+    in_flight_index = base.InFlight()
 
     user_id = UnicodeAttribute()
     name = UnicodeAttribute(null=True)
@@ -92,8 +92,8 @@ class Attachment(base.Record):
     resource = 'attachment'
     not_found = errors.AttachmentNotFound
 
-    by_created_at = base.by_created_at()
-    by_id = base.by_id()
+    by_created_at = base.ByCreatedAt()
+    by_id = base.ById()
 
     user_id = UnicodeAttribute(null=True)
     volume_id = UnicodeAttribute()

@@ -15,7 +15,7 @@ class VolumeType(base.Record):
     resource = 'volume_type'
     not_found = errors.VolumeTypeNotFound
 
-    by_created_at = base.by_created_at()
+    by_created_at = base.ByCreatedAt()
 
     name = UnicodeAttribute()
     description = UnicodeAttribute(null=True)

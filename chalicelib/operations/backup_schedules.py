@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib import errors
@@ -68,17 +68,6 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSched
 def delete(context: Context, id: str) -> None:
     """Remove a schedule; the backups that it made stay."""
     get(context, id).delete()
-
-
-def due(moment: str) -> Iterator[BackupSchedule]:
-    """Enabled schedules whose run is due at ``moment``, oldest first."""
-    for key in BackupSchedule.query('1', BackupSchedule.next_run_at <= moment, index_name='due'):
-        try:
-            schedule = BackupSchedule.find(key.project_id, key.id)
-        except errors.NotFound:
-            continue
-        if schedule.due and schedule.next_run_at <= moment:
-            yield schedule
 
 
 def run(schedule: BackupSchedule) -> None:

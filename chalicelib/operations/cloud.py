@@ -85,7 +85,9 @@ def _keystone(password: str) -> Tokens:
 
 @functools.lru_cache(maxsize=1)
 def _standalone(document: str) -> Tokens:
-    from chalicelib.identity import InMemoryRevocations, ServiceTokens, load
+    from chalicelib.identity.document import load
+    from chalicelib.identity.revocation import InMemoryRevocations
+    from chalicelib.identity.service import ServiceTokens
 
     config = load(json.loads(document), identity_url='', services=(), region='', revocations=InMemoryRevocations())
     return ServiceTokens(config, settings().keystone_username, settings().keystone_project)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from chalicelib import aws
 from chalicelib.config import settings
@@ -22,8 +22,7 @@ ROWS: Mapping[str, Mapping[str, states.Transition]] = {
 KEYS = ('action', 'resource', 'project_id', 'id', 'request_id')
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """How a machine's work is given up: the task that records it, and the worker that runs it."""
 
     task: str

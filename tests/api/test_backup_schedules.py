@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -54,7 +53,7 @@ def test_a_schedule_locks_within_the_deployers_limit(
 ) -> None:
     body = {'backup_schedule': {'volume_id': make.volume().id, 'cron': '0 4 * * 0', 'lock_days': 31}}
     assert member.post('/backup-schedules', body).fault[2].endswith('the bucket has no Object Lock.')
-    known = dataclasses.replace(backups.settings(), backup_lock_days=31)
+    known = backups.settings()._replace(backup_lock_days=31)
     monkeypatch.setattr(backups, 'settings', lambda: known)
     id = member.post('/backup-schedules', body).body['backup_schedule']['id']
     change = {'backup_schedule': {'lock_days': 32}}

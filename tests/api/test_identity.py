@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib import aws, config
 from chalicelib.api import tokens
-from chalicelib.identity import local_document
+from chalicelib.identity.local import local_document
 from tests.api.front_door import HOST, Answer, Caller, FrontDoor
 
 ENDPOINT = f'https://{HOST}/stage'

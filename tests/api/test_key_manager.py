@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.context import Context
-from chalicelib.identity import block_storage_services
+from chalicelib.identity.config import block_storage_services
 from chalicelib.models import Secret
 from chalicelib.operations import keys
 from tests.api.front_door import Answer, Caller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from typing import Any
 
@@ -260,7 +259,7 @@ def test_copies_go_where_the_deployer_says(member: Caller, make: Any, monkeypatc
     record = make.backup(name='n', manifest_key='backups/l/b', root_hash='0' * 64, lineage='l')
     assert act(member, record, 'copy', {'target': 'dr'}).fault[2].endswith('for copies of backups: none is set up.')
     text = '{"dr": {"bucket": "elsewhere", "region": "eu-west-1", "kms_key": "k"}}'
-    known = dataclasses.replace(backup_copies.settings(), backup_targets=text)
+    known = backup_copies.settings()._replace(backup_targets=text)
     monkeypatch.setattr(backup_copies, 'settings', lambda: known)
     answer = act(member, record, 'copy', {'target': 'dr', 'name': ' c '})
     assert answer.status == 202
@@ -276,7 +275,7 @@ def test_a_locked_backup(member: Caller, admin: Caller, make: Any, monkeypatch: 
     volume, until = make.volume(), '2099-01-31T00:00:00Z'
     lock = {'cinderless:locked_until': until}
     assert backup(member, volume, **lock).fault[2].endswith('the bucket has no Object Lock.')
-    known = dataclasses.replace(backups.settings(), backup_lock_days=36_500)
+    known = backups.settings()._replace(backup_lock_days=36_500)
     monkeypatch.setattr(backups, 'settings', lambda: known)
     made = backup(member, volume, **lock).body['backup']
     shown = member.get(f'/backups/{made["id"]}').body['backup']

@@ -9,14 +9,10 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chalicelib.identity import (
-    IdentityConfig,
-    IdentityRequest,
-    InMemoryRevocations,
-    block_storage_services,
-    handle,
-    load,
-)
+from chalicelib.identity.config import IdentityConfig, block_storage_services
+from chalicelib.identity.document import load
+from chalicelib.identity.handler import IdentityRequest, handle
+from chalicelib.identity.revocation import InMemoryRevocations
 
 REGION = 'RegionOne'
 VOLUME_URL = 'http://127.0.0.1:1/v3'

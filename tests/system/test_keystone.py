@@ -22,8 +22,7 @@ from chalicelib.api.auth import authenticate, unauthorized_response
 from chalicelib.clients import keystone as client_module
 from chalicelib.clients.keystone import KeystoneTokens
 from chalicelib.errors import ServiceUnavailable, Unauthorized
-from chalicelib.identity import local_document
-from chalicelib.identity.local import USERS
+from chalicelib.identity.local import USERS, local_document
 from chalicelib.rules.policies import allowed
 from tests.unit.policy_defaults import CHECK_STRINGS, OTHER, OWN, ROLE_SETS, context
 

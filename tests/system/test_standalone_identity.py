@@ -20,7 +20,9 @@ from keystoneauth1.session import Session
 
 from chalicelib.context import TokenFacts
 from chalicelib.errors import Unauthorized
-from chalicelib.identity import IdentityConfig, StandaloneTokens, local_clouds, local_document
+from chalicelib.identity.config import IdentityConfig
+from chalicelib.identity.local import local_clouds, local_document
+from chalicelib.identity.validation import StandaloneTokens
 
 from .standalone import REGION, VOLUME_URL, serving
 

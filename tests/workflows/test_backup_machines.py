@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import Any
 
 import pytest
@@ -743,7 +742,7 @@ LOCKED_UNTIL = '2099-01-31T00:00:00Z'
 @pytest.fixture
 def locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks of up to a century."""
-    known = dataclasses.replace(config.settings(), backup_lock_days=36_500)
+    known = config.settings()._replace(backup_lock_days=36_500)
     monkeypatch.setattr(backups, 'settings', lambda: known)
 
 

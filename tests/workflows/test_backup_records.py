@@ -25,7 +25,7 @@ ADMIN = context('admin')
 
 @pytest.fixture
 def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    known = dataclasses.replace(config.settings(), backup_bucket='ours')
+    known = config.settings()._replace(backup_bucket='ours')
     for module in (backups, backup_records):
         monkeypatch.setattr(module, 'settings', lambda: known)
     return Data(world, monkeypatch)

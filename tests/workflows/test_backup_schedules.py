@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from typing import Any
 
@@ -250,7 +249,7 @@ def test_backups_of_a_schedule_are_locked(
     world: World, clock: Clock, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Retention takes them when the lock is over."""
-    known = dataclasses.replace(backups.settings(), backup_lock_days=30)
+    known = backups.settings()._replace(backup_lock_days=30)
     monkeypatch.setattr(backups, 'settings', lambda: known)
     made(volume, lock_days=1, keep={'last': 1})
     pass_hours(world, clock, 3)

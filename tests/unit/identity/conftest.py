@@ -8,15 +8,10 @@ from typing import Any
 
 import pytest
 
-from chalicelib.identity import (
-    IdentityConfig,
-    IdentityRequest,
-    IdentityResponse,
-    InMemoryRevocations,
-    block_storage_services,
-    handle,
-    load,
-)
+from chalicelib.identity.config import IdentityConfig, block_storage_services
+from chalicelib.identity.document import load
+from chalicelib.identity.handler import IdentityRequest, IdentityResponse, handle
+from chalicelib.identity.revocation import InMemoryRevocations
 
 IDENTITY_URL = 'http://cloud.test/identity/v3'
 VOLUME_URL = 'http://cloud.test/v3'

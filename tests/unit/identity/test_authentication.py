@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.identity import IdentityResponse, secret
+from chalicelib.identity import secret
 from chalicelib.identity.directory import stable_id
+from chalicelib.identity.handler import IdentityResponse
 
 from .conftest import Client, Clock, build, document, password_auth
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.identity import IdentityConfig, secret
+from chalicelib.identity import secret
+from chalicelib.identity.config import IdentityConfig
 from chalicelib.identity.directory import Directory, stable_id
 
 from .conftest import DEMO_HASH, Clock, build

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from chalicelib.identity import StandaloneTokens, local_clouds, local_document
+from chalicelib.identity.local import local_clouds, local_document
+from chalicelib.identity.validation import StandaloneTokens
 
 from .conftest import IDENTITY_URL, Client, Clock, build
 

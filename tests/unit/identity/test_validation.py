@@ -9,9 +9,9 @@ import pytest
 
 from chalicelib.context import TokenFacts
 from chalicelib.errors import ServiceUnavailable, Unauthorized
-from chalicelib.identity import IdentityConfig, StandaloneTokens
-from chalicelib.identity.config import EXPIRED_WINDOW
+from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
 from chalicelib.identity.directory import stable_id
+from chalicelib.identity.validation import StandaloneTokens
 
 from .conftest import Client, Clock, build, document
 

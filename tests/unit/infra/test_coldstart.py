@@ -18,7 +18,7 @@ NOWHERE = ('chalicelib.drivers.ebs', 'chalicelib.drivers.ontap', 'chalicelib.dri
 
 #: What is not a function's business, and would cost it.
 UNNEEDED = {
-    'api': ('chalicelib.tasks', 'chalicelib.drivers', 'chalicelib.backup'),
+    'api': ('pynamodb', 'chalicelib.operations', 'chalicelib.tasks', 'chalicelib.drivers', 'chalicelib.backup'),
     'start_workflow': (
         'chalicelib.api',
         'chalicelib.models',
@@ -30,7 +30,7 @@ UNNEEDED = {
     'backup_worker': ('chalicelib.api',),
     'reconcile': ('chalicelib.api', 'chalicelib.operations', 'chalicelib.clients', 'chalicelib.drivers'),
     'report_pools': ('chalicelib.api', 'chalicelib.clients', 'chalicelib.backup', 'chalicelib.operations.volumes'),
-    'backup_schedules': ('chalicelib.api', 'chalicelib.drivers', 'chalicelib.backup'),
+    'backup_schedules': ('chalicelib.api', 'chalicelib.operations', 'chalicelib.drivers', 'chalicelib.backup'),
 }
 
 

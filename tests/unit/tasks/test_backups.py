@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,7 +116,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
     key = boto3.client('kms', region_name='us-east-1').create_key()['KeyMetadata']['KeyId']
     s3 = boto3.client('s3', region_name='us-east-1')
     s3.create_bucket(Bucket='backups')
-    known = dataclasses.replace(aws.settings(), backup_bucket='backups', kms_key_id=key, pack_size=1 << 20)
+    known = aws.settings()._replace(backup_bucket='backups', kms_key_id=key, pack_size=1 << 20)
     for module in (backups, operations):
         monkeypatch.setattr(module, 'settings', lambda: known)
     aws.client.cache_clear()
@@ -128,7 +127,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
 def test_a_recovery_key_opens_what_kms_wrapped(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service holds the public half only; without one in the settings KMS alone wraps."""
     private = b'r' * 32
-    known = dataclasses.replace(backups.settings(), recovery_public_key=public_half(private).hex())
+    known = backups.settings()._replace(recovery_public_key=public_half(private).hex())
     monkeypatch.setattr(backups, 'settings', lambda: known)
     plaintext, wrapped = backups.wrapper(stored_backup(stored_volume())).generate('lineage')
     assert sorted(wrapped) == ['kms', 'recovery']
