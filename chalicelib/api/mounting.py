@@ -1,7 +1,7 @@
 """The API in a Chalice app. Every path below /v3 is there twice: with and without the project's id.
 
 A function that serves registers a path when it is first asked for: that imports the path's own modules, and nothing of
-the other paths (docs/decisions/0033-imports.md). Who packages the app, or serves it on one machine, wants all at once.
+the other paths (docs/decisions/0034-imports.md). Who packages the app, or serves it on one machine, wants all at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The records. ``TABLES`` is what the template creates; nothing else describes a table.
 
 A record's module is imported when the record is first named, so that a cold start makes only the classes that it uses:
-``from chalicelib.models import Volume`` imports ``volume`` alone (docs/decisions/0033-imports.md).
+``from chalicelib.models import Volume`` imports ``volume`` alone (docs/decisions/0034-imports.md).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -115,6 +116,19 @@ class Record(Model):
         return table
 
     @classmethod
+    def from_raw_data(cls, data: dict[str, dict[str, Any]]) -> Self:
+        """PynamoDB's, by a shorter way that halves a list's time: each attribute is set once, text is taken as it is."""
+        record = cls.__new__(cls)
+        record.attribute_values = values = {}
+        for name, stored, kind, read, default in _attributes(cls):
+            found = data.get(stored)
+            if found is not None and 'NULL' not in found:
+                values[name] = read(found[kind]) if read else found[kind]
+            elif default is not None:
+                values[name] = default() if callable(default) else default
+        return record
+
+    @classmethod
     def find(cls, project_id: str, id: str) -> Self:
         """Return the project's record, read consistently; raise the resource's NotFound."""
         try:
@@ -132,6 +146,15 @@ class Record(Model):
     def reload(self) -> Self:
         """Return the record as it is now, read consistently; raise NotFound when it is gone."""
         return type(self).find(self.project_id, self.id)
+
+
+@functools.cache
+def _attributes(kind: type[Model]) -> list[tuple[str, str, str, Callable[[Any], Any] | None, Any]]:
+    """(name, name in the table, type, how it is read, default) of each attribute; text needs no reading."""
+    return [
+        (name, one.attr_name, one.attr_type, None if type(one) is UnicodeAttribute else one.deserialize, one.default)
+        for name, one in kind.get_attributes().items()
+    ]
 
 
 class StatefulRecord(Record):
