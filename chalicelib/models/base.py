@@ -117,7 +117,7 @@ class Record(Model):
 
     @classmethod
     def from_raw_data(cls, data: dict[str, dict[str, Any]]) -> Self:
-        """PynamoDB's, by a shorter way that halves a list's time: each attribute is set once, text is taken as it is."""
+        """PynamoDB's, by a shorter way that halves a list's time: an attribute is set once, text is taken as it is."""
         record = cls.__new__(cls)
         record.attribute_values = values = {}
         for name, stored, kind, read, default in _attributes(cls):
