@@ -14,6 +14,7 @@ from chalicelib.api.schemas.backups import SAMPLE
 from chalicelib.api.view import View, attribute, links
 from chalicelib.models import BackupSchedule
 from chalicelib.operations import backup_schedules as operations
+from chalicelib.operations.backups import STORAGE_CLASSES
 from chalicelib.rules import retention
 
 backup_schedules = Resource(
@@ -31,11 +32,16 @@ _PROPERTIES = {
     'full_every': _COUNT,
     'lock_days': {'type': 'integer', 'minimum': 0, 'maximum': 36500},
     'container': p.SHORT_TEXT,
+    'storage_class': {'type': ['string', 'null'], 'enum': [*STORAGE_CLASSES, None]},
     'enabled': {'type': 'boolean'},
 }
 
 #: What cannot be changed.
-_FIXED = {'volume_id': p.UUID, 'action': {'type': 'string', 'enum': list(operations.ACTIONS)}}
+_FIXED = {
+    'volume_id': p.UUID,
+    'action': {'type': 'string', 'enum': list(operations.ACTIONS)},
+    'target': p.NAME_REQUIRED,
+}
 
 CREATE = p.only('backup_schedule', p.members({**_FIXED, **_PROPERTIES}, required=('volume_id', 'cron')))
 UPDATE = p.only('backup_schedule', p.members(_PROPERTIES))
@@ -49,11 +55,13 @@ VIEW = View(
     attribute('volume_id'),
     attribute('cron'),
     attribute('action'),
+    attribute('target'),
     attribute('sample'),
     attribute('keep'),
     attribute('full_every'),
     attribute('lock_days'),
     attribute('container'),
+    attribute('storage_class'),
     attribute('enabled'),
     attribute('next_run_at'),
     attribute('last_run_at'),

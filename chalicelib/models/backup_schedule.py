@@ -24,7 +24,7 @@ class Due(GlobalSecondaryIndex[Any]):
 
 
 class BackupSchedule(base.Record):
-    """When a volume is backed up, how, and which of its backups stay; or when its backups are checked.
+    """When a volume is backed up, how, and which of its backups stay; or when its backups are copied or checked.
 
     ``due`` is there while it is enabled.
     """
@@ -42,7 +42,7 @@ class BackupSchedule(base.Record):
     description = UnicodeAttribute(null=True)
     volume_id = UnicodeAttribute()
     cron = UnicodeAttribute()
-    #: backup, scrub or drill.
+    #: backup, copy, scrub or drill.
     action = UnicodeAttribute(default='backup')
     #: Percent of the blocks that a scrub reads.
     sample = NumberAttribute(default=100)
@@ -51,6 +51,10 @@ class BackupSchedule(base.Record):
     #: Every so manieth backup is full; 0: only the first.
     full_every = NumberAttribute(default=0)
     container = UnicodeAttribute(null=True)
+    #: S3's class of each backup's packs; none: S3's own.
+    storage_class = UnicodeAttribute(null=True)
+    #: The place that backups are copied to (operations/backup_copies.py).
+    target = UnicodeAttribute(null=True)
     #: Days that each backup is locked.
     lock_days = NumberAttribute(default=0)
     enabled = BooleanAttribute(default=True)
@@ -58,7 +62,7 @@ class BackupSchedule(base.Record):
     next_run_at = UnicodeAttribute()
     last_run_at = UnicodeAttribute(null=True)
     last_backup_id = UnicodeAttribute(null=True)
-    #: Why the last run made no backup, or checked none.
+    #: Why the last run made, copied or checked no backup.
     last_error = UnicodeAttribute(null=True)
 
 

@@ -35,17 +35,26 @@ def targets() -> Mapping[str, Target]:
     return {name: Target(**facts) for name, facts in json.loads(settings().backup_targets or '{}').items()}
 
 
-def create(context: Context, id: str, *, target: str, name: str | None, description: str | None) -> Backup:
+def create(
+    context: Context,
+    id: str,
+    *,
+    target: str,
+    name: str | None,
+    description: str | None,
+    schedule_id: str | None = None,
+) -> Backup:
     """Accept a copy of an available backup to the place ``target``; return its record, which is ``creating``.
 
     Raises InvalidInput for a place that is not named, InvalidBackup for a backup that is not available or has its copy
     there already, OverQuota.
     """
-    source, place = backups.get(context, id), _place(target)
+    source, place = backups.get(context, id), place_of(target)
     if source.status != 'available':
         raise errors.InvalidBackup(reason=f'Backup status must be available and not {source.status}.')
     copy = _record(context, source, place)
     copy.name, copy.description = name if name is not None else source.name, description
+    copy.schedule_id = schedule_id
     key = backups.key_for(context, copy, source)
     build = functools.partial(_write, copy, key)
     with keys.discarding(key):
@@ -54,7 +63,8 @@ def create(context: Context, id: str, *, target: str, name: str | None, descript
     return copy
 
 
-def _place(name: str) -> Target:
+def place_of(name: str) -> Target:
+    """Raises InvalidInput for one that is not named."""
     known = targets()
     if name not in known:
         named = ', '.join(sorted(known)) or 'none is set up'
@@ -65,7 +75,6 @@ def _place(name: str) -> Target:
 def _record(context: Context, source: Backup, place: Target) -> Backup:
     """The copy's record as it is first written. Its id follows from what it is a copy of, and where: there is one."""
     row = states.BACKUP['copy']
-    prefix = place.prefix + backups.repository_prefix(source)
     of = {'source_id': source.id, 'source_project_id': source.project_id, 'kms_key': place.kms_key}
     same = (
         *('volume_id', 'snapshot_id', 'metadata', 'size', 'container', 'availability_zone', 'data_timestamp'),
@@ -73,12 +82,12 @@ def _record(context: Context, source: Backup, place: Target) -> Backup:
     )
     return Backup(
         source.project_id,
-        str(uuid.uuid5(uuid.UUID(source.id), f'{place.region}/{place.bucket}/{prefix}')),
+        id_of(source, place),
         **{attribute: getattr(source, attribute) for attribute in same},
         created_at=base.now(),
         user_id=context.user_id,
         copied_from=source.id,
-        location={'bucket': place.bucket, 'region': place.region, 'prefix': prefix},
+        location={'bucket': place.bucket, 'region': place.region, 'prefix': _prefix(source, place)},
         status=row.running,
         owner=context.request_id,
         in_flight='1',
@@ -86,6 +95,15 @@ def _record(context: Context, source: Backup, place: Target) -> Backup:
         operation=common.operation('copy', row, **of),
         progress=progress.begun(int(source.size)),
     )
+
+
+def id_of(source: Backup, place: Target) -> str:
+    """The id of a backup's copy in a place, be it there or not."""
+    return str(uuid.uuid5(uuid.UUID(source.id), f'{place.region}/{place.bucket}/{_prefix(source, place)}'))
+
+
+def _prefix(source: Backup, place: Target) -> str:
+    return place.prefix + backups.repository_prefix(source)
 
 
 def _write(copy: Backup, key: keys.NewKey | None, transaction: base.Transaction) -> None:

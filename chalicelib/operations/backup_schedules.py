@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context, implied_roles
 from chalicelib.models import Backup, BackupSchedule, base
-from chalicelib.operations import backup_checks, backups, common, volumes
+from chalicelib.operations import backup_checks, backup_copies, backups, common, volumes
 from chalicelib.rules import retention
 
 #: The form of every stored moment.
@@ -29,10 +29,11 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[BackupSchedul
     return common.list_records(context, BackupSchedule, query)
 
 
-def create(context: Context, *, volume_id: str, cron: str, **facts: Any) -> BackupSchedule:
+def create(context: Context, *, volume_id: str, cron: str, action: str = 'backup', **facts: Any) -> BackupSchedule:
     """Accept a schedule of a volume that the caller sees; its first run is the next moment that ``cron`` names."""
     volume = volumes.get(context, volume_id)
-    backups.check_lock(facts.get('lock_days', 0))
+    _check_target(action, facts.get('target'))
+    _check_lock(action, facts)
     if sum(1 for _ in base.every(BackupSchedule, context.project_id)) >= LIMIT:
         raise errors.InvalidInput(reason=f'A project has at most {LIMIT} backup schedules: delete one.')
     schedule = BackupSchedule(
@@ -42,6 +43,7 @@ def create(context: Context, *, volume_id: str, cron: str, **facts: Any) -> Back
         user_id=context.user_id,
         volume_id=volume.id,
         cron=cron,
+        action=action,
         next_run_at=_next(cron, _utc_now()),
         **facts,
     )
@@ -50,10 +52,25 @@ def create(context: Context, *, volume_id: str, cron: str, **facts: Any) -> Back
     return schedule
 
 
+def _check_target(action: str, target: str | None) -> None:
+    """Raises InvalidInput unless just the schedules of copies name a place, and one that there is."""
+    if (action == 'copy') != (target is not None):
+        raise errors.InvalidInput(reason='A schedule of copies, and no other, names the place (target) for them.')
+    if target is not None:
+        backup_copies.place_of(target)
+
+
+def _check_lock(action: str, facts: Mapping[str, Any]) -> None:
+    days = facts.get('lock_days', 0)
+    if days and action == 'copy':
+        raise errors.InvalidInput(reason='Copies are not locked: give the bucket there a default retention.')
+    backups.check_lock(days)
+
+
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSchedule:
     """Change what is named; another ``cron``, or being enabled again, sets the next run anew."""
     schedule = get(context, id)
-    backups.check_lock(changes.get('lock_days', 0))
+    _check_lock(str(schedule.action), changes)
     enabled = changes.get('enabled', schedule.enabled)
     derived: dict[str, Any] = {'due': '1' if enabled else None}
     if 'cron' in changes or enabled != schedule.enabled:
@@ -99,7 +116,7 @@ def _run_id(schedule: BackupSchedule) -> str:
 
 def _back_up(context: Context, schedule: BackupSchedule) -> str:
     id = _run_id(schedule)
-    if _is_there(schedule.project_id, id):
+    if _find(schedule.project_id, id):
         return id
     backups.create(
         context,
@@ -114,9 +131,24 @@ def _back_up(context: Context, schedule: BackupSchedule) -> str:
         snapshot_id=None,
         metadata={},
         availability_zone=None,
+        storage_class=schedule.storage_class,
         locked_until=base.after(int(schedule.lock_days) * 86_400) if schedule.lock_days else None,
     )
     return id
+
+
+def _copy(context: Context, schedule: BackupSchedule) -> str:
+    """Copy the newest backup; one whose copy is there, or on its way, is not copied again."""
+    target = str(schedule.target)
+    newest = max(_usable(schedule, 'copy'), key=lambda backup: str(backup.created_at))
+    copy = _find(schedule.project_id, backup_copies.id_of(newest, backup_copies.place_of(target)))
+    if copy is None:
+        copy = backup_copies.create(
+            context, newest.id, target=target, name=None, description=None, schedule_id=schedule.id
+        )
+    if copy.status == 'error':
+        raise errors.InvalidBackup(reason=f'copy {copy.id} of backup {newest.id} failed: {copy.fail_reason}')
+    return copy.id
 
 
 def _scrub(context: Context, schedule: BackupSchedule) -> str:
@@ -136,13 +168,7 @@ def _to_check(schedule: BackupSchedule, context: Context, found: Callable[[Backu
 
     Raises InvalidBackup when there is none.
     """
-    usable = [
-        backup
-        for backup in base.every(Backup, schedule.project_id)
-        if backup.volume_id == schedule.volume_id and backup.status == 'available'
-    ]
-    if not usable:
-        raise errors.InvalidBackup(reason=f'volume {schedule.volume_id} has no available backup to check')
+    usable = _usable(schedule, 'check')
     for backup in usable:
         if context.request_id in {backup.owner, (found(backup) or {}).get('request_id')}:
             return backup
@@ -150,20 +176,33 @@ def _to_check(schedule: BackupSchedule, context: Context, found: Callable[[Backu
     return min(newest_first, key=lambda backup: str((found(backup) or {}).get('checked_at', '')))
 
 
+def _usable(schedule: BackupSchedule, purpose: str) -> list[Backup]:
+    """The volume's backups that are available: to copy, those that are no copies. Raises InvalidBackup for none."""
+    found = [
+        backup
+        for backup in base.every(Backup, schedule.project_id)
+        if backup.volume_id == schedule.volume_id and backup.status == 'available'
+        if purpose != 'copy' or not backup.location
+    ]
+    if not found:
+        raise errors.InvalidBackup(reason=f'volume {schedule.volume_id} has no available backup to {purpose}')
+    return found
+
+
 #: What a schedule does -> how one run asks for it; answers the backup's id.
 ACTIONS: Mapping[str, Callable[[Context, BackupSchedule], str]] = {
     'backup': _back_up,
+    'copy': _copy,
     'scrub': _scrub,
     'drill': _drill,
 }
 
 
-def _is_there(project_id: str, id: str) -> bool:
+def _find(project_id: str, id: str) -> Backup | None:
     try:
-        Backup.find(project_id, id)
+        return Backup.find(project_id, id)
     except errors.BackupNotFound:
-        return False
-    return True
+        return None
 
 
 def _is_incremental(schedule: BackupSchedule) -> bool:

@@ -30,7 +30,10 @@ def test_the_life_of_a_schedule(member: Caller, make: Any) -> None:
 
 @pytest.mark.parametrize(
     'wrong',
-    [{'cron': 'now and then'}, {'cron': '61 * * * *'}, {'keep': {'yearly': 1}}, {'keep': {'daily': -1}}, {'more': 1}],
+    [
+        *({'cron': 'now and then'}, {'cron': '61 * * * *'}, {'keep': {'yearly': 1}}, {'keep': {'daily': -1}}),
+        *({'more': 1}, {'storage_class': 'DEEP_ARCHIVE'}, {'action': 'copy', 'target': 'nowhere'}, {'target': ''}),
+    ],
 )
 def test_what_is_refused(member: Caller, make: Any, wrong: dict[str, Any]) -> None:
     body = {'volume_id': make.volume().id, 'cron': '30 2 * * *', **wrong}
@@ -62,7 +65,7 @@ def test_a_schedule_locks_within_the_deployers_limit(
 
 def test_schedules_of_checks(member: Caller, make: Any) -> None:
     volume = make.volume()
-    for more in ({'action': 'scrub', 'sample': 10}, {'action': 'drill'}):
+    for more in ({'action': 'scrub', 'sample': 10}, {'action': 'drill'}, {'storage_class': 'GLACIER_IR'}):
         body = {'volume_id': volume.id, 'cron': '0 4 * * 0', **more}
         schedule = member.post('/backup-schedules', {'backup_schedule': body}).body['backup_schedule']
         assert {**schedule, **body} == schedule

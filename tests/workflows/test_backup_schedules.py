@@ -239,10 +239,54 @@ def test_a_drill_of_a_volume_that_is_gone(world: World, clock: Clock, data: Data
     check(world)
 
 
-def test_a_check_without_a_backup_says_so(world: World, clock: Clock, data: Data, volume: Volume) -> None:
-    schedule = made(volume, action='scrub')
+@pytest.mark.parametrize(('action', 'facts'), [('scrub', {}), ('copy', {'target': 'dr'})])
+def test_without_a_backup_it_says_so(
+    world: World, clock: Clock, data: Data, volume: Volume, action: str, facts: dict[str, str]
+) -> None:
+    schedule = made(volume, action=action, **facts)
     pass_hours(world, clock, 1)
-    assert 'has no available backup to check' in (schedule.reload().last_error or '')
+    assert 'has no available backup to c' in (schedule.reload().last_error or '')
+
+
+def test_a_run_copies_the_newest_backup_once_and_keeps_its_own_copies(
+    world: World, clock: Clock, data: Data, volume: Volume
+) -> None:
+    old = backups_of(world, clock, volume, 2)
+    schedule = made(volume, action='copy', target='dr', keep={'last': 1})
+    pass_hours(world, clock, 2)
+    [copy] = [backup for backup in found() if backup.copied_from]
+    assert (copy.copied_from, copy.status, copy.schedule_id) == (old[1].id, 'available', schedule.id)
+    assert (schedule.reload().last_backup_id, schedule.reload().last_error) == (copy.id, None)
+    backups_of(world, clock, volume, 1)
+    pass_hours(world, clock, 2)
+    assert [backup.copied_from for backup in found()] == [None, None, None, found()[2].id]
+    check(world)
+
+
+def test_a_copy_that_failed_is_told_of(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    [backup] = backups_of(world, clock, volume, 1)
+    schedule = made(volume, action='copy', target='dr')
+    [packs] = data.repositories.values()
+    packs.delete([key for key in packs.objects if key.startswith('packs/')])
+    pass_hours(world, clock, 2)
+    assert f'of backup {backup.id} failed: ' in (schedule.reload().last_error or '')
+    assert len(found()) == 2
+
+
+def test_a_place_is_for_copies(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    for facts in ({'action': 'copy'}, {'target': 'dr'}, {'action': 'copy', 'target': 'moon'}):
+        with pytest.raises(errors.InvalidInput, match='place'):
+            made(volume, **facts)
+    with pytest.raises(errors.InvalidInput, match='default retention'):
+        made(volume, action='copy', target='dr', lock_days=1)
+
+
+def test_backups_of_a_schedule_have_its_storage_class(world: World, clock: Clock, data: Data, volume: Volume) -> None:
+    schedule = made(volume, storage_class='STANDARD_IA')
+    pass_hours(world, clock, 1)
+    operations.update(context(), schedule.id, {'storage_class': None})
+    pass_hours(world, clock, 1)
+    assert [backup.storage_class for backup in found()] == ['STANDARD_IA', None]
 
 
 def test_backups_of_a_schedule_are_locked(

@@ -82,6 +82,17 @@ def scrub(memory: MemoryRepository, backup_id: str) -> None:
         raise BackupError(reason=result.damage[0])
 
 
+def copy(memory: MemoryRepository, backup_id: str) -> None:
+    """To an empty place: nothing damaged is committed there."""
+    target = MemoryRepository()
+    try:
+        engine.copy_backup(
+            memory, target, flows.load(memory, backup_id), flows.WRAPPER, flows.WRAPPER, limits=flows.LIMITS
+        )
+    finally:
+        assert flows.backup_key(flows.LINEAGE, backup_id) not in target.objects
+
+
 def bit_flips(data: bytes, key: str) -> Iterator[bytes]:
     """At both ends of every block in a pack that b2 still needs, and all over anything else."""
     frames = [(first, last) for _, pack, first, last in frames_of('b2') if pack == key]
@@ -114,7 +125,7 @@ def missing(data: bytes, key: str) -> Iterator[None]:
     yield None
 
 
-@pytest.mark.parametrize('check', [restore_checked, scrub])
+@pytest.mark.parametrize('check', [restore_checked, scrub, copy])
 @pytest.mark.parametrize('fault', [bit_flips, truncations, extra_bytes, swapped, replayed, missing])
 def test_damage_is_always_noticed(
     fault: Callable[[bytes, str], Iterator[bytes | None]],
@@ -133,8 +144,7 @@ def test_damage_is_always_noticed(
                     memory.put(key, damaged)
                 with pytest.raises(CinderlessError):
                     check(memory, backup_id)
-    told = {restore_checked: 'restore', scrub: 'scrub'}[check]
-    counted(f'damage noticed by {told}: {fault.__name__.replace("_", " ")}', cases)
+    counted(f'damage noticed by {check.__name__.removesuffix("_checked")}: {fault.__name__.replace("_", " ")}', cases)
     assert objects == {key for keys in NEEDED.values() for key in keys}
 
 

@@ -110,6 +110,15 @@ def test_damage_is_not_copied(memory: MemoryRepository, contents: dict[str, byte
     assert not any(key.startswith('backups/') for key in target.objects)
 
 
+def test_what_shrank_there_is_noticed(memory: MemoryRepository, contents: dict[str, bytearray]) -> None:
+    target = MemoryRepository()
+    copy(memory, target, 'one')
+    pack = next(key for key in target.objects if key.startswith('packs/'))
+    target.put(pack, target.objects[pack][:-1])
+    with pytest.raises(IntegrityError, match=f'{pack}: it has .* bytes there, not'):
+        copy(memory, target, 'two')
+
+
 def test_what_was_deleted_there_does_not_come_back(memory: MemoryRepository, contents: dict[str, bytearray]) -> None:
     target = MemoryRepository()
     target.put(deleted_key(flows.LINEAGE, 'one'), b'')
