@@ -6,8 +6,9 @@
     copy    s3://bucket/prefix <backup> s3://other/prefix   to another bucket, its key wrapped anew for there
     keygen  recovery.key                                make a recovery key; print its public half
 
-The repository may be a folder as well. Data keys are unwrapped by KMS, or by ``--recovery-key FILE``. AWS is reached as
-the AWS command line reaches it (profile, region, AWS_ENDPOINT_URL). Exit status: 0, 1 on failure or damage, 2 on usage.
+The repository may be a folder as well, one that can only be read, too. Data keys are unwrapped by KMS, or by
+``--recovery-key FILE``. AWS is reached as the AWS command line reaches it (profile, region, AWS_ENDPOINT_URL).
+Exit status: 0, 1 on failure or damage, 2 on usage, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from chalicelib.backup.keys import KeyWrapper, read_recovery_key, write_recovery
 from chalicelib.backup.layout import GIB, MIB, backup_key
 from chalicelib.backup.manifests import Manifest
 from chalicelib.backup.repository import Repository
-from chalicelib.errors import CinderlessError, IntegrityError, InvalidBackup
+from chalicelib.errors import BackupError, CinderlessError, InvalidBackup
 
 _LINE = '{:36}  {:36}  {:>12}  {:25}  {}'
 
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CinderlessError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('\ninterrupted', file=sys.stderr)
+        return 130
     return status
 
 
@@ -84,17 +88,27 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(name)
         if takes:
             sub.add_argument('--recovery-key', type=Path, metavar='FILE', help='instead of KMS')
+            sub.add_argument(
+                '--root-hash', metavar='HEX', help='that the backup must have, as its exported record tells'
+            )
         if command is verify:
-            sub.add_argument('--sample', type=int, default=100, metavar='PERCENT', help='check a part, drawn anew')
+            sub.add_argument('--sample', type=_percent, default=100, metavar='PERCENT', help='check a part, drawn anew')
         if command is copy:
-            sub.add_argument('--kms-key', default='', metavar='KEY', help='wraps the data key there')
+            opens = sub.add_mutually_exclusive_group(required=True)
+            opens.add_argument('--kms-key', default='', metavar='KEY', help='wraps the data key there')
+            opens.add_argument('--target-recovery-key', type=Path, metavar='FILE', help='instead of KMS there')
             sub.add_argument('--region', help='of the bucket there and its KMS key')
-            sub.add_argument('--target-recovery-key', type=Path, metavar='FILE', help='instead of KMS there')
         sub.set_defaults(command=command)
     sub = commands.add_parser('keygen', help=keygen.__doc__)
     sub.add_argument('file', type=Path)
     sub.set_defaults(command=keygen)
     return parser
+
+
+def _percent(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1 to 100')
+    return int(text)
 
 
 def list_(options: argparse.Namespace) -> int:
@@ -105,7 +119,7 @@ def list_(options: argparse.Namespace) -> int:
     for key in engine.list_backups(repository):
         try:
             print(_row(engine.peek_backup(repository, key)))
-        except IntegrityError as error:
+        except BackupError as error:
             print(error, file=sys.stderr)
             status = 1
     return status
@@ -190,7 +204,8 @@ def _open(options: argparse.Namespace) -> tuple[Repository, Manifest]:
     repository = _repository(options.repository)
     lineage = _lineage_of(repository, options.backup)
     wrapper = _wrapper(options.recovery_key)
-    return repository, engine.load_backup(repository, wrapper, backup_key(lineage, options.backup))
+    key = backup_key(lineage, options.backup)
+    return repository, engine.load_backup(repository, wrapper, key, root_hash=options.root_hash)
 
 
 def _lineage_of(repository: Repository, backup: str) -> str:

@@ -19,11 +19,13 @@ _STAGING = '.staging'
 
 
 class FileRepository:
-    """Objects as files below ``root``, which is created. Safe for several processes on one file system."""
+    """Objects as files below ``root``. The first put creates it; who reads needs no right to write.
+
+    Safe for several processes on one file system.
+    """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root)
-        (self._root / _STAGING).mkdir(parents=True, exist_ok=True)
 
     def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
         """Written aside, synced, then named: a crash leaves the whole object or none."""
@@ -31,6 +33,7 @@ class FileRepository:
         staged = self._root / _STAGING / uuid.uuid4().hex
         with _translated(key):
             try:
+                _make_folder(staged.parent)
                 _write(staged, data)
                 _make_folder(target.parent)
                 _publish(staged, target, if_none_match)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,12 @@ def test_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2].split() == ['two', flows.LINEAGE, '0.00195312', '2026-11-22T00:00:00Z', 'one']
 
 
-def test_list_goes_on_beside_damage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / backup_key(flows.LINEAGE, 'one')).write_text('{"format": "cinderless-backup-1"}\n{}')
+@pytest.mark.parametrize('other', ['{"format": "cinderless-backup-1"}\n{}', None])
+def test_list_goes_on_beside_damage_and_later_formats(
+    folder: Path, capsys: pytest.CaptureFixture[str], other: str | None
+) -> None:
+    manifest = folder / backup_key(flows.LINEAGE, 'one')
+    manifest.write_text(other or manifest.read_text().replace('cinderless-backup-1', 'cinderless-backup-2'))
     assert main(['list', str(folder)]) == 1
     output = capsys.readouterr()
     assert 'two' in output.out
@@ -75,6 +81,40 @@ def test_a_failed_restore_leaves_no_file(folder: Path, tmp_path: Path, capsys: p
     assert sorted(path.name for path in tmp_path.iterdir()) == ['key', 'repository']
 
 
+def test_a_repository_is_only_read(folder: Path, tmp_path: Path) -> None:
+    """So it may be on a disk that is mounted read-only, and belong to somebody else."""
+    shutil.rmtree(folder / '.staging')
+    before = sorted(folder.rglob('*'))
+    for command in (['list'], ['verify', 'two'], ['restore', 'two', str(tmp_path / 'volume.img')]):
+        name, *more = command
+        assert main([name, str(folder), *more, *(options(folder) if more else ())]) == 0
+    assert sorted(folder.rglob('*')) == before
+
+
+def test_no_room(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr('os.pwrite', full)
+    assert main(['restore', str(folder), 'one', str(tmp_path / 'volume.img'), *options(folder)]) == 1
+    assert 'volume.img.partial failed: No space left on device' in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['key', 'repository']
+
+
+def test_an_interrupt_leaves_no_file(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('os.pwrite', interrupted)
+    assert main(['restore', str(folder), 'one', str(tmp_path / 'volume.img'), *options(folder)]) == 130
+    assert capsys.readouterr().err.endswith('interrupted\n')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['key', 'repository']
+
+
 def test_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['verify', str(folder), 'two', *options(folder)]) == 0
     assert capsys.readouterr().out == '512 blocks checked, 0 damaged\n'
@@ -91,21 +131,39 @@ def test_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (['verify', '{folder}', 'none', '--recovery-key', '{key}'], 'there is no backup none'),
         (['verify', '{folder}', 'one', '--recovery-key', '{folder}/none'], 'is not a recovery key'),
+        (['verify', '{folder}', 'one', '--recovery-key', '{other}'], 'the recovery key is another one'),
         (['list', '{folder}/none'], 'neither a folder nor s3://bucket/prefix'),
+        (
+            ['restore', '{folder}', 'one', '{folder}/none/x', '--recovery-key', '{key}'],
+            'No such file or directory',
+        ),
+        (['restore', '{folder}', 'one', '{folder}', '--recovery-key', '{key}'], 'exists: name a new file'),
+        (['verify', '{folder}', 'one', '--recovery-key', '{key}', '--root-hash', 'ab'], 'its root hash is not that'),
         (['keygen', '{key}'], 'File exists'),
     ],
 )
 def test_failures_say_what_is_wrong(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert main([text.format(folder=folder, key=folder.parent / 'key') for text in arguments]) == 1
+    other = folder.parent / 'other'
+    write_recovery_key(other)
+    assert main([text.format(folder=folder, key=folder.parent / 'key', other=other) for text in arguments]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_wrong_usage_is_status_2() -> None:
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['restore'], 'required: repository, backup, target'),
+        (['verify', '.', 'one', '--sample', '0'], 'no number from 1 to 100'),
+        (['copy', '.', 'one', '..'], '--kms-key --target-recovery-key is required'),
+    ],
+)
+def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(['restore'])
+        main(arguments)
     assert caught.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_keygen_prints_the_public_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

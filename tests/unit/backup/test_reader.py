@@ -12,6 +12,7 @@ import pytest
 
 from chalicelib.backup import engine
 from chalicelib.backup.files import FileRepository
+from chalicelib.backup.keys import RecoveryKeyWrapper
 from tests.unit.backup import flows, reader
 from tests.unit.backup.doubles import image
 
@@ -20,8 +21,11 @@ DOCUMENT = Path(__file__).parents[3] / 'docs' / 'backup-format.md'
 
 
 def write_chain(root: Path) -> dict[str, bytes]:
+    """Incrementals that share, change, grow and repeat blocks; one in the middle is deleted and swept."""
     repository, contents = FileRepository(root), {}
     data = image(SIZE, 1)
+    block = flows.GEOMETRY.block_size
+    data[block : 2 * block] = data[5 * block : 6 * block] = data[:block]
     for number in range(4):
         data[50_000 * number : 50_000 * number + 1000] = b'%1000d' % number
         data += image(512 * number, number)
@@ -33,9 +37,9 @@ def write_chain(root: Path) -> dict[str, bytes]:
     return contents
 
 
-def read(root: Path, backup_id: str) -> bytes:
+def read(root: Path, backup_id: str, private: bytes = b'p' * 32) -> bytes:
     with tempfile.TemporaryFile() as output:
-        reader.Reader(root, flows.LINEAGE, b'p' * 32).restore(backup_id, output)
+        reader.Reader(root, flows.LINEAGE, private).restore(backup_id, output)
         output.seek(0)
         return output.read()
 
@@ -43,6 +47,17 @@ def read(root: Path, backup_id: str) -> bytes:
 def test_it_restores_every_backup_of_a_chain(tmp_path: Path) -> None:
     for backup_id, content in write_chain(tmp_path).items():
         assert read(tmp_path, backup_id) == content
+
+
+def test_it_restores_copies(tmp_path: Path) -> None:
+    """Each from a repository that has nothing else, with the key of that place."""
+    there = RecoveryKeyWrapper.from_private(b'q' * 32)
+    contents = write_chain(tmp_path / 'here')
+    here = FileRepository(tmp_path / 'here')
+    for backup_id, content in contents.items():
+        copy = tmp_path / backup_id
+        engine.copy_backup(here, FileRepository(copy), flows.load(here, backup_id), flows.WRAPPER, there)
+        assert read(copy, backup_id, b'q' * 32) == content
 
 
 def test_it_restores_the_format_s_own_geometry(tmp_path: Path) -> None:
