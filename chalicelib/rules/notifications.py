@@ -6,14 +6,13 @@ states here. Attach, detach and what the API does alone are not told: their call
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from chalicelib.rules.states import REMOVED
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """What a task tells of its record: ``start`` before it works, ``end`` when it has.
 
     ``status``: the end is told only when the record is in it then (REMOVED: gone); None: whenever the task succeeds.
@@ -25,6 +24,11 @@ class Notice:
     end: str = ''
     status: str | None = None
     action: str = ''
+
+    @property
+    def needs_before(self) -> bool:
+        """Whether the record must be read before the task: to tell of its start, or of what is gone afterwards."""
+        return bool(self.start) or self.status == REMOVED
 
 
 #: Task -> what it tells.

@@ -34,11 +34,11 @@ LONGEST = 200_000
 def around(task: str, payload: Mapping[str, Any]) -> Iterator[None]:
     """Tell what the task inside begins and, unless it fails, what it has ended."""
     notice = NOTICES.get(task) if settings().notification_bus else None
-    before = _found(notice, payload) if notice else None
-    if notice is None or before is None:
+    before = _found(notice, payload) if notice and notice.needs_before else None
+    if notice is None or (notice.needs_before and before is None):
         yield
         return
-    if notice.start and before.owner == payload['request_id']:
+    if notice.start and before and before.owner == payload['request_id']:
         _publish(notice.start, before, payload)
     yield
     if notice.end and (not notice.action or notice.action == payload['action']):
@@ -52,10 +52,10 @@ def _found(notice: Notice, payload: Mapping[str, Any]) -> base.StatefulRecord | 
         return None
 
 
-def _tell_end(notice: Notice, before: base.StatefulRecord, payload: Mapping[str, Any]) -> None:
+def _tell_end(notice: Notice, before: base.StatefulRecord | None, payload: Mapping[str, Any]) -> None:
     after = _found(notice, payload)
     if notice.status == REMOVED:
-        if after is None:
+        if after is None and before is not None:
             _publish(notice.end, before, payload)
     elif after is not None and notice.status in (None, after.status):
         _publish(notice.end, after, payload)
