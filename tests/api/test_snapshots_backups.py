@@ -207,7 +207,9 @@ def test_a_record_goes_out_and_comes_in(admin: Caller, member: Caller, make: Any
     record.delete()
     imported = admin.post('/backups/import_record', {'backup-record': body})
     assert (imported.status, imported.body['backup']['id'], imported.body['backup']['name']) == (201, record.id, None)
-    assert admin.get(f'/backups/{record.id}').body['backup']['status'] == 'creating'
+    shown = admin.get(f'/backups/{record.id}').body['backup']
+    assert shown['status'] == 'creating'
+    assert not [name for name in shown if name.startswith('cinderless:')], 'strict clients import records too'
     wrong = {**body, 'backup_url': 'no base64'}
     assert admin.post('/backups/import_record', {'backup-record': wrong}).status == 400
 

@@ -36,9 +36,8 @@ DETAIL = View(
     attribute('cinderless:storage_class', 'storage_class', when=lambda backup: backup.storage_class is not None),
     attribute('cinderless:locked_until', 'locked_until', when=lambda backup: backup.locked_until is not None),
     attribute('cinderless:copied_from', 'copied_from', when=lambda backup: backup.copied_from is not None),
-    field(
-        'cinderless:location', lambda backup, request: backup.location, when=lambda backup: backup.location is not None
-    ),
+    # Of an imported record too, but strict clients, which import records, refuse members that are not Cinder's.
+    attribute('cinderless:location', 'location', when=lambda backup: backup.copied_from is not None),
     field(
         'cinderless:progress',
         lambda backup, request: progress.shown(backup),
