@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from chalice.app import Request as HttpRequest
@@ -16,6 +16,9 @@ from chalicelib.rules.microversions import Version
 
 #: Bytes of a body; oslo.middleware's ``max_request_body_size``.
 MAX_BODY = 114688
+
+#: Levels of a body. None of the API's has a tenth of it, and who looks into one, or tells of it, does so by recursion.
+MAX_DEPTH = 100
 
 #: What Cinder reads as JSON; a body without a Content-Type is taken for JSON too (Cinder answers 500).
 MEDIA_TYPES = ('application/json', 'application/vnd.openstack.volume+json', '')
@@ -90,7 +93,24 @@ def _parsed(raw: bytes) -> Any:
     body = json.loads(raw, parse_constant=_finite, parse_float=_finite)
     if b'\\ud' in raw.lower():
         json.dumps(body, ensure_ascii=False).encode()
+    if raw.count(b'[') + raw.count(b'{') > MAX_DEPTH:
+        _check_depth(body)
     return body
+
+
+def _check_depth(body: Any) -> None:
+    level = [body]
+    for _ in range(MAX_DEPTH):
+        level = [inner for value in level for inner in _members(value)]
+        if not level:
+            return
+    raise ValueError(f'more than {MAX_DEPTH} levels')
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _finite(text: str) -> float:

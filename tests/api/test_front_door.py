@@ -99,6 +99,19 @@ def test_what_is_no_json(member: Caller, body: str) -> None:
     assert member.post('/volumes', body).fault == ('badRequest', 400, 'Malformed request body')
 
 
+@pytest.mark.parametrize('depth', [101, 500, 900, 940, 950, 960, 970, 980])
+def test_a_body_that_is_too_deep(member: Caller, depth: int) -> None:
+    """Deep enough that reading it goes well, and telling what is wrong with it would not."""
+    for value in '[' * depth + ']' * depth, '{"a":' * depth + '1' + '}' * depth:
+        answer = member.post('/volumes', f'{{"volume": {{"size": {value}}}}}')
+        assert answer.fault == ('badRequest', 400, 'Malformed request body')
+
+
+def test_many_members_are_not_deep(member: Caller) -> None:
+    body = {'volume': {'size': 1, 'x': [[]] * 200}}
+    assert member.post('/volumes', body).status == 202
+
+
 def test_bytes_that_are_no_text(member: Caller) -> None:
     assert member.post('/volumes', b'\xff\xfe\x00').fault[:2] == ('badRequest', 400)
 
