@@ -26,12 +26,12 @@ RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
     ),
     'backup': ('name', 'status', 'volume_id'),
     'snapshot': ('name', 'status', 'volume_id', 'metadata', 'availability_zone', 'consumes_quota'),
-    'group': (),
-    'group_snapshot': ('status', 'group_id'),
+    'group': ('name',),
+    'group_snapshot': ('name', 'status', 'group_id'),
     'attachment': ('volume_id', 'status', 'instance_id', 'attach_status'),
     'message': ('resource_uuid', 'resource_type', 'event_id', 'request_id', 'message_level'),
     'pool': ('name', 'volume_type'),
-    'volume_type': ('extra_specs',),
+    'volume_type': ('is_public', 'extra_specs'),
 }  # fmt: skip
 
 #: The same of what Cinder does not have.
@@ -92,8 +92,9 @@ def period(name: str, text: str, version: Version) -> str:
     """Comparisons of a time, ``gt:2026-11-01T00:00:00,lt:...``, in the form of the records. Raises Invalid."""
     terms = []
     for term in text.split(','):
-        verb, colon, rest = term.partition(':')
-        verb, moment = (verb, rest) if colon and verb in _VERBS else ('eq', term)
+        verb, _, moment = term.partition(':')
+        if verb not in _VERBS:
+            raise Invalid(f'Invalid {verb} operator')
         terms.append(f'{verb}:{_moment(moment)}')
     return ','.join(terms)
 
@@ -128,6 +129,8 @@ class Filters(NamedTuple):
     apart: tuple[str, ...] = ()
     #: What an administrator is told whose ``all_tenants`` is not a boolean.
     no_boolean: str = NO_BOOLEAN
+    #: From here on unknown names are refused.
+    configurable: Version = CONFIGURABLE
 
     def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
         """Return {attribute: value}, an attribute with ``~`` where a part is asked for."""
@@ -135,7 +138,7 @@ class Filters(NamedTuple):
         kept = {name: text for name, text in sent.items() if name not in self.apart}
         if version < LIKE:
             kept = {name: text for name, text in kept.items() if not name.endswith('~')}
-        if version >= CONFIGURABLE:
+        if version >= self.configurable:
             refuse_unknown(request, self.resource, kept)
         elif not request.context.is_admin:
             kept = {name: text for name, text in kept.items() if name in self.early}

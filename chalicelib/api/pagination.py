@@ -12,6 +12,7 @@ from chalicelib.api.request import Request
 from chalicelib.api.view import View
 from chalicelib.config import settings
 from chalicelib.errors import Invalid, InvalidInput
+from chalicelib.models import base
 from chalicelib.models.base import Record
 from chalicelib.operations.common import NEWEST_FIRST, ListQuery
 from chalicelib.rules.microversions import Version
@@ -59,7 +60,10 @@ def limit(request: Request) -> int:
 
 def offset(request: Request) -> int:
     """How many items are left out before the page."""
-    return _number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0')
+    number = _number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0')
+    if number > MAX_OFFSET:
+        raise Invalid(f'offset must be <= {MAX_OFFSET}')
+    return number
 
 
 def _number(text: str, no_number: str, negative: str) -> int:
@@ -69,8 +73,6 @@ def _number(text: str, no_number: str, negative: str) -> int:
         raise Invalid(no_number) from None
     if number < 0:
         raise Invalid(negative)
-    if number > MAX_OFFSET:
-        raise Invalid(f'{no_number.split()[0]} must be <= {MAX_OFFSET}')
     return number
 
 
@@ -101,7 +103,7 @@ def _sort(sent: Mapping[str, str], kind: type[Record]) -> tuple[tuple[str, str],
     if pairs == [('created_at', 'desc')]:
         return NEWEST_FIRST
     chosen = tuple((ATTRIBUTES.get(key, key), direction) for key, direction in pairs)
-    if any(attribute not in kind.get_attributes() for attribute, _ in chosen):
+    if not all(base.has_order(kind, attribute) for attribute, _ in chosen):
         raise InvalidInput(reason='Invalid sort key')
     return chosen
 

@@ -18,6 +18,6 @@ def index(request: Request) -> dict[str, Any]:
     shown = [
         {'resource': resource, 'filters': list(filters)}
         for resource, filters in RESOURCE_FILTERS.items()
-        if asked in (None, resource)
+        if asked in (None, '', resource)
     ]
     return {'resource_filters': shown}

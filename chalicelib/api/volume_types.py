@@ -36,6 +36,7 @@ FILTERS = Filters(
     'volume_type',
     VolumeType,
     early=frozenset(),
+    configurable=(3, 52),
     known={'name': Filter(plain), 'extra_specs': Filter(_specs, since='3.52')},
     apart=('is_public',),
 )
@@ -44,7 +45,10 @@ FILTERS = Filters(
 @volume_types.get('', policy='volume_extension:type_get_all')
 def index(request: Request) -> dict[str, Any]:
     wanted = query(request, FILTERS)
-    records, _ = operations.list_(request.context, wanted, is_public(request))
+    asked = wanted.filters.get('extra_specs', {})
+    # Who may not read a spec does not learn it by asking for the types that have it either.
+    hidden = len(views.visible(asked, request)) < len(asked)
+    records = [] if hidden else operations.list_(request.context, wanted, is_public(request))[0]
     return page(request, 'volume_types', views.DETAIL, records, links='volume_type_links', path='types')
 
 

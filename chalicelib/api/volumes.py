@@ -8,7 +8,7 @@ from chalice.app import Response
 
 from chalicelib import errors
 from chalicelib.api import parameters as p
-from chalicelib.api.filters import Filter, Filters, boolean, bootable, flag, period, plain
+from chalicelib.api.filters import RESOURCE_FILTERS, Filter, Filters, boolean, bootable, flag, period, plain
 from chalicelib.api.formats import is_uuid
 from chalicelib.api.pagination import all_tenants, page, query
 from chalicelib.api.reply import reply
@@ -40,7 +40,7 @@ BAD_SIZE = (
 FILTERS = Filters(
     'volume',
     Volume,
-    early=frozenset(('name', 'status', 'metadata', 'availability_zone', 'bootable', 'group_id')),
+    early=frozenset(RESOURCE_FILTERS['volume']),
     known={
         'name': Filter(plain),
         'display_name': Filter(plain, 'name'),

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
-from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.connection.table import TableConnection
 from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
@@ -349,6 +349,11 @@ def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
         'id': {'S': marker.id},
         'created_at': {'S': marker.created_at},
     }
+
+
+def has_order(kind: type[Record], attribute: str) -> bool:
+    """Whether records can be sorted by this attribute: they have it, and it is no map."""
+    return isinstance(kind.get_attributes().get(attribute), (UnicodeAttribute, NumberAttribute, BooleanAttribute))
 
 
 def every(kind: type[R], project_id: str | None) -> Iterator[R]:

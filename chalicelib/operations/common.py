@@ -69,7 +69,8 @@ def list_records(
     marker = None if query.marker is None else find(context, kind, query.marker)
     if query.limit == 0:
         return [], False
-    if query.sort == NEWEST_FIRST and not query.filters and not query.all_tenants:
+    own = marker is None or marker.project_id == context.project_id  # an administrator's may be of another project
+    if query.sort == NEWEST_FIRST and not query.filters and not query.all_tenants and own:
         found = base.page(kind, context.project_id, limit=query.offset + query.limit + 1, marker=marker)
         return _cut(found, query)
     return paged(_all(context, kind, query), query, marker, matchers)
@@ -108,20 +109,37 @@ def _matcher(name: str, matchers: Mapping[str, Matcher]) -> Matcher:
     if name in matchers:
         return matchers[name]
     if name.endswith('~'):
-        return lambda record, value: str(value).casefold() in str(getattr(record, name[:-1], None) or '').casefold()
+        return lambda record, value: _contains(getattr(record, name[:-1], None), str(value))
     if name in {'created_at', 'updated_at'}:
         return lambda record, value: _in_period(getattr(record, name), str(value))
     return lambda record, value: equals(getattr(record, name, None), value)
 
 
+def is_at(host: str | None, wanted: str) -> bool:
+    """Whether a pool's host, ``host@backend#pool``, is in what a filter names: a pool, a backend or a host."""
+    pool = host or ''
+    backend = pool.partition('#')[0]
+    return wanted in (pool, backend, backend.partition('@')[0])
+
+
+def _contains(found: Any, part: str) -> bool:
+    """Whether a value has a part, in any case of letters. What is not there has none, not even the empty one."""
+    return found is not None and part.casefold() in str(found).casefold()
+
+
 def equals(found: Any, wanted: Any) -> bool:
-    """Compare an attribute with a filter's value: maps by the wanted keys, lists by membership, the rest as text."""
+    """Compare an attribute with a filter's value: maps by the wanted keys, lists by membership, the rest as text.
+
+    What is not there equals None, which is not the text ``None``.
+    """
     if isinstance(found, dict) and isinstance(wanted, Mapping):
         return all(found.get(key) == value for key, value in wanted.items())
     if isinstance(wanted, list | tuple):
         return any(equals(found, one) for one in wanted)
     if isinstance(found, bool) or isinstance(wanted, bool):
         return str(found).lower() == str(wanted).lower()
+    if found is None or wanted is None:
+        return found is wanted
     return str(found) == str(wanted)
 
 

@@ -24,6 +24,7 @@ FIXED_METADATA = frozenset({'maintenance', 'uploading'})
 
 #: Filters whose name is not an attribute's.
 MATCHERS: Mapping[str, common.Matcher] = {
+    'host': lambda volume, value: common.is_at(volume.host, str(value)),
     'glance_metadata': lambda volume, value: common.equals(volume.volume_image_metadata, value),
     'use_quota': lambda volume, value: common.equals(volume.consumes_quota, value),
     'no_migration_targets': lambda volume, _: not (volume.migration_status or '').startswith('target:'),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import urllib.parse
+import uuid
 from typing import Any
 
 import pytest
 
 from chalicelib.api import pagination
 from tests.api.front_door import Caller, FrontDoor
+from tests.api.records import Records
 
 BAD = ('badRequest', 400)
 
@@ -98,6 +100,9 @@ def test_the_offset_counts_from_the_marker(member: Caller, five: list[str]) -> N
         ('bootable=foo', "Invalid input received: 'bootable = foo'"),
         ('consumes_quota=zz', "Value 'zz' for 'use_quota' is not a boolean."),
         ('created_at=gt:nope', 'Invalid nope value'),
+        ('created_at=2026-11-22', 'Invalid 2026-11-22 operator'),
+        ('created_at=after:2026-11-22', 'Invalid after operator'),
+        ('sort=metadata', 'Invalid input received: Invalid sort key'),
         ('foo=bar', 'Invalid filters foo are found in query options.'),
         ('name~=x', 'Invalid filters name~ are found in query options.'),
         ('%C3%A9=1', 'Filter keys can only contain ASCII characters.'),
@@ -142,8 +147,9 @@ def test_an_unknown_marker(member: Caller) -> None:
         ('availability_zone=nova&limit=1', 'v4'),
         ('created_at=gt:2026-11-22T00:00:00', 'v4 v3'),
         ('created_at=gte:2026-11-21,lt:2026-11-23T00:00:00', 'v2 v1'),
-        ('created_at=2026-11-22T02:00:00%2B02:00', 'v2'),
+        ('created_at=eq:2026-11-22T02:00:00%2B02:00', 'v2'),
         ('all_tenants=maybe', 'v4 v3 v2 v1 v0'),
+        ('limit=99999999999', 'v4 v3 v2 v1 v0'),
     ],
 )
 def test_what_is_found(member: Caller, five: list[str], query: str, expected: str) -> None:
@@ -157,7 +163,8 @@ def test_what_is_found(member: Caller, five: list[str], query: str, expected: st
         ('foo=bar', '3.0', 5),  # before 3.31 an unknown filter is not heard
         ('foo=bar', '3.30', 5),
         ('with_count=maybe', '3.30', 5),
-        ('size=10', '3.30', 5),  # nor is one that only administrators may use
+        ('host=nowhere', '3.30', 5),  # nor is one that only administrators may use
+        ('size=10', '3.30', 1),
         ('name=v1', '3.30', 1),
         ('name~=v', '3.30', 5),
         ('group_id=g', '3.9', 5),
@@ -181,7 +188,14 @@ def test_filters_by_version(member: Caller, five: list[str], query: str, at: str
         ('name~=V', '3.71', 5),
         ('name~=v1', '3.71', 1),
         ('name~=v1', '3.33', 5),
+        ('name~=', '3.71', 5),
+        ('description~=', '3.71', 0),  # none has one
+        ('description=None', '3.71', 5),
+        ('display_name=None', '3.71', 0),
         ('host=host@lvm%23pool', '3.0', 5),
+        ('host=host@lvm', '3.0', 5),
+        ('host=host', '3.0', 5),
+        ('host=ost', '3.0', 0),
         ('project_id=other', '3.71', 5),  # only with all_tenants
         ('glance_metadata={}', '3.71', 5),
     ],
@@ -195,6 +209,15 @@ def test_all_tenants_is_for_administrators(door: FrontDoor, member: Caller, five
     assert len(ids(admin.get('/volumes'))) == 0
     assert set(ids(admin.get(f'/volumes?all_tenants=1&project_id={project}'))) == set(five)
     assert admin.get('/volumes?all_tenants=maybe').fault == (*BAD, "Value 'maybe' for 'all_tenants' is not a boolean.")
+
+
+def test_the_marker_of_another_project(door: FrontDoor, make: Any, five: list[str], project: str) -> None:
+    """An administrator may name one: what follows it in time is shown, and DynamoDB would refuse it as a key."""
+    admin = door.caller('admin', make.volume().project_id)
+    theirs = Records(uuid.uuid4().hex).volume(created_at='2026-11-22T12:00:00.000000')
+    assert ids(admin.get(f'/volumes?marker={theirs.id}'))[-3:] == five[2:]
+    assert five[1] not in ids(admin.get(f'/volumes?marker={theirs.id}'))
+    assert door.caller('member', project).get(f'/volumes?marker={theirs.id}').status == 404
 
 
 def test_backups_say_it_in_words_of_their_own(admin: Caller) -> None:

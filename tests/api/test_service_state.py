@@ -145,7 +145,8 @@ def test_pages_of_messages(member: Caller, make: Any, at: str, paged: bool) -> N
 
 def test_extensions(nobody: Caller) -> None:
     shown = nobody.get('/extensions').body['extensions']
-    assert {'backups', 'os-quota-sets', 'scheduler-stats'} <= {item['alias'] for item in shown}
+    assert {'backups', 'os-volume-transfer', 'scheduler-stats'} <= {item['alias'] for item in shown}
+    assert len(shown) == 32
     one = nobody.get('/extensions/backups').body['extension']
     assert one in shown
     assert set(one) == {'name', 'alias', 'description', 'updated', 'links'}
@@ -157,5 +158,7 @@ def test_resource_filters(nobody: Caller) -> None:
     assert {'resource': 'backup', 'filters': ['name', 'status', 'volume_id']} in shown
     one = nobody.get('/resource_filters?resource=pool', at='3.33').body['resource_filters']
     assert one == [{'resource': 'pool', 'filters': ['name', 'volume_type']}]
+    assert nobody.get('/resource_filters?resource=', at='3.33').body['resource_filters'] == shown
+    assert {'resource': 'group', 'filters': ['name']} in shown
     assert nobody.get('/resource_filters?resource=zz', at='3.33').body == {'resource_filters': []}
     assert nobody.get('/resource_filters', at='3.32').status == 404
