@@ -145,11 +145,11 @@ def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> Non
         )
     if snapshot is not None and snapshot.status not in states.SNAPSHOT['backup'].allowed:
         raise errors.InvalidSnapshot(
-            reason=f"Snapshot to be backed up must be available, but the current status is '{snapshot.status}'."
+            reason=f'Snapshot to be backed up must be available, but the current status is "{snapshot.status}".'
         )
     if snapshot is None and volume.status not in {'available', 'in-use'}:
         raise errors.InvalidVolume(
-            reason=f"Volume to be backed up must be available or in-use, but the current status is '{volume.status}'."
+            reason=f'Volume to be backed up must be available or in-use, but the current status is "{volume.status}".'
         )
     if snapshot is None and volume.status == 'in-use' and not force:
         raise errors.InvalidVolume(reason='Backing up an in-use volume must use the force flag.')

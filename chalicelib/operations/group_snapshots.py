@@ -148,11 +148,12 @@ def delete(context: Context, id: str) -> None:
 
 def _not_removable(group_snapshot: GroupSnapshot) -> Exception:
     try:
-        status = group_snapshot.reload().status
+        group_snapshot.reload()
     except errors.GroupSnapshotNotFound as gone:
         return gone
     return errors.InvalidGroupSnapshot(
-        reason=f'GroupSnapshot status must be available or error, but current status is: {status}'
+        reason='GroupSnapshot status must be available or error, '
+        'and no Group can be currently using it as source for its creation.'
     )
 
 

@@ -22,8 +22,8 @@ from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import in_backend
 
 #: Statuses of volumes that may join, and that may leave.
-JOINING = frozenset({'available', 'in-use'})
-LEAVING = JOINING | {'error', 'error_deleting'}
+JOINING = ('available', 'in-use')
+LEAVING = (*JOINING, 'error', 'error_deleting')
 
 #: Statuses of volumes that are still at what their group asked of them.
 BUSY = frozenset({'creating', 'downloading', 'deleting'})
@@ -100,9 +100,12 @@ def _changed(group: Group, growth: int) -> Exception:
 def _joining(context: Context, group: Group, id: str) -> Volume:
     volume = _member(context, group, id, 'add')
     obstacles = (
-        (volume.group_id is not None, f'it is in group {volume.group_id}'),
-        (volume.volume_type_id not in group.volume_type_ids, 'its volume type is not one of the group'),
-        (volume.status not in JOINING, f'it is in an invalid state: {volume.status}'),
+        (volume.group_id is not None, f'it is already in group {volume.group_id}'),
+        (
+            volume.volume_type_id not in group.volume_type_ids,
+            f'volume type {volume.volume_type_id} is not supported by the group',
+        ),
+        (volume.status not in JOINING, _invalid_state(volume, JOINING)),
         (not volume.host or not in_backend(volume.host, str(group.host)), 'it is on another backend'),
     )
     for holds, reason in obstacles:
@@ -115,11 +118,15 @@ def _leaving(context: Context, group: Group, id: str) -> Volume:
     volume = _member(context, group, id, 'remove')
     for holds, reason in (
         (volume.group_id != group.id, 'it is not in the group'),
-        (volume.status not in LEAVING, f'it is in an invalid state: {volume.status}'),
+        (volume.status not in LEAVING, _invalid_state(volume, LEAVING)),
     ):
         if holds:
             raise errors.InvalidVolume(reason=f'Cannot remove volume {id} from group {group.id} because {reason}.')
     return volume
+
+
+def _invalid_state(volume: Volume, valid: tuple[str, ...]) -> str:
+    return f'volume is in an invalid state: {volume.status}. Valid states are: {valid}'
 
 
 def _member(context: Context, group: Group, id: str, verb: str) -> Volume:
@@ -128,7 +135,12 @@ def _member(context: Context, group: Group, id: str, verb: str) -> Volume:
     except errors.VolumeNotFound:
         volume = None
     if volume is None or volume.project_id != group.project_id:
-        raise errors.InvalidVolume(reason=f'Cannot {verb} volume {id}: the project of group {group.id} has none such.')
+        whither = (
+            f'to group {group.id} because volume cannot be found'
+            if verb == 'add'
+            else (f'from group {group.id} because it is not in the group')
+        )
+        raise errors.InvalidVolume(reason=f'Cannot {verb} volume {id} {whither}.')
     return volume
 
 

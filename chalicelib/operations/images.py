@@ -184,6 +184,5 @@ def _check_status(volume: Volume, row: states.Transition) -> None:
 
 def _wrong_status(volume: Volume, row: states.Transition) -> errors.InvalidVolume:
     allowed = ' or '.join(sorted(row.allowed))
-    return errors.InvalidVolume(
-        reason=f'Volume {volume.id} status must be {allowed}, but current status is: {volume.status}.'
-    )
+    now = '' if row is states.VOLUME['upload'] else f', but current status is {volume.status}.'
+    return errors.InvalidVolume(reason=f'Volume {volume.id} status must be {allowed}{now}')

@@ -35,7 +35,7 @@ def reserve(context: Context, volume_id: str) -> None:
     if not _move(volume, 'attaching', Volume.status.is_in(*allowed) & volumes.is_not_migrating()):
         raise errors.InvalidVolume(
             reason=f'Volume status must be {" or ".join(allowed)} to reserve, '
-            f'but the current status is {volume.reload().status}.'
+            f'but the status is {volume.reload().status}.'
         )
 
 

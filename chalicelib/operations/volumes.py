@@ -274,8 +274,10 @@ def complete_extension(context: Context, id: str, failed: bool) -> None:
     """
     volume = get(context, id)
     known = volume.admin_metadata
-    if volume.status != 'extending' or any(key not in known for key in WAITING):
-        raise errors.InvalidVolume(reason=f'Volume {id} is not waiting for the completion of an extension.')
+    if volume.status != 'extending':
+        raise errors.InvalidVolume(reason='Volume is not being extended.')
+    if any(key not in known for key in WAITING):
+        raise errors.InvalidVolume(reason='Required volume admin metadata is malformed or missing.')
     grown = [] if failed else [Volume.size.set(int(known['extend_new_size']))]
     left = {key: value for key, value in known.items() if key not in WAITING}
     status = 'error_extending' if failed else 'in-use' if volume.attachment_count else 'available'

@@ -130,8 +130,8 @@ def test_leave_and_join(world: World, group: Group) -> None:
 @pytest.mark.parametrize(
     ('facts', 'reason'),
     [
-        ({'group_id': 'other'}, 'it is in group other'),
-        ({'volume_type_id': 'other'}, 'its volume type'),
+        ({'group_id': 'other'}, 'it is already in group other'),
+        ({'volume_type_id': 'other'}, 'volume type other is not supported by the group'),
         ({'status': 'error'}, 'invalid state: error'),
         ({'host': 'cinderless@fast#pool'}, 'another backend'),
     ],
@@ -148,7 +148,7 @@ def test_who_may_not_leave(world: World, group: Group) -> None:
     alone = create_volume(context(), 5)
     with pytest.raises(errors.InvalidVolume, match='not in the group'):
         groups.update(CALLER, group.id, {}, remove=[alone.id])
-    with pytest.raises(errors.InvalidVolume, match='has none such'):
+    with pytest.raises(errors.InvalidVolume, match='not in the group'):
         groups.update(CALLER, group.id, {}, remove=['nothing'])
 
 

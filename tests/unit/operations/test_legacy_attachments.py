@@ -96,7 +96,7 @@ def test_the_matrix_of_statuses(world: World, status: str) -> None:
 
 def test_refusals_name_the_status(world: World) -> None:
     volume = make_volume(world, status='error')
-    with pytest.raises(errors.InvalidVolume, match='must be available to reserve, but the current status is error'):
+    with pytest.raises(errors.InvalidVolume, match='must be available to reserve, but the status is error'):
         legacy.reserve(context(), volume.id)
     with pytest.raises(errors.InvalidVolume, match="must be 'in-use' and attach_status must be 'attached' to detach"):
         legacy.begin_detaching(context(), volume.id)
