@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors tempest conformance package deploy history lock changes release access lint docs clean
+.PHONY: help setup run test demo bench vectors tempest clients conformance package deploy history lock changes release access lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ vectors: setup  ## the scheduler against recorded answers (folder: SCHEDULER_VEC
 
 tempest: setup  ## OpenStack's own tests, with a real Keystone and Glance (which: TESTS, a regular expression)
 	@$(PYTHON) -m tests.upstream $(if $(TESTS),'$(TESTS)')
+
+clients: setup  ## the functional tests of OpenStack's clients, with a real Keystone and Glance (which: SUITES)
+	@$(PYTHON) -m tests.upstream.clients $(SUITES)
 
 conformance: setup  ## the API against recorded facts (folders: API_FACTS, EDGE_VECTORS)
 	@$(PYTHON) -m tests.conformance

@@ -28,6 +28,8 @@ ALL = r'^(tempest\.api\.volume|cinder_tempest_plugin\.(api|rbac|scenario\.test_v
 
 REGION = 'R1'
 
+IMAGE_NAME = 'raw'
+
 #: Some data, some zeroes: an image as large as a test should copy.
 IMAGE = random.Random(1).randbytes(3 * 1024**2) + bytes(5 * 1024**2)
 
@@ -141,7 +143,13 @@ def serving(home: Path, told: dict[str, str]) -> Iterator[str]:
 
 def add_image(glance: str, token: str) -> str:
     """A public image; returns its id."""
-    facts = {'name': 'raw', 'disk_format': 'raw', 'container_format': 'bare', 'visibility': 'public', 'min_disk': 1}
+    facts = {
+        'name': IMAGE_NAME,
+        'disk_format': 'raw',
+        'container_format': 'bare',
+        'visibility': 'public',
+        'min_disk': 1,
+    }
     made = ask('POST', f'{glance}/v2/images', token, json=facts).json()
     headers = {'Content-Type': 'application/octet-stream'}
     ask('PUT', f'{glance}/v2/images/{made["id"]}/file', token, body=IMAGE, headers=headers)
