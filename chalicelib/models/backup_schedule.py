@@ -64,6 +64,8 @@ class BackupSchedule(base.Record):
     last_backup_id = UnicodeAttribute(null=True)
     #: Why the last run made, copied or checked no backup.
     last_error = UnicodeAttribute(null=True)
+    #: Since when the run that is due is tried again and again.
+    trying_since = UnicodeAttribute(null=True)
 
 
 def due(moment: str) -> Iterator[BackupSchedule]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,14 +11,20 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context, implied_roles
 from chalicelib.models import Backup, BackupSchedule, base
-from chalicelib.operations import backup_checks, backup_copies, backups, common, volumes
+from chalicelib.operations import backup_checks, backup_copies, backups, common, keys, messages, volumes
 from chalicelib.rules import retention
+from chalicelib.rules.messages import Action, Detail
+
+logger = logging.getLogger(__name__)
 
 #: The form of every stored moment.
 _FORMAT = '%Y-%m-%dT%H:%M:%S.%f'
 
 #: Most enabled and disabled schedules of a project.
 LIMIT = 100
+
+#: Seconds for which a run is tried again when something failed that may pass; then it is told.
+PATIENCE = 900
 
 
 def get(context: Context, id: str) -> BackupSchedule:
@@ -34,6 +41,8 @@ def create(context: Context, *, volume_id: str, cron: str, action: str = 'backup
     volume = volumes.get(context, volume_id)
     _check_target(action, facts.get('target'))
     _check_lock(action, facts)
+    if action in ('backup', 'copy'):  # a copy has a key of its own
+        keys.check_unattended(volume.encryption_key_id)
     if sum(1 for _ in base.every(BackupSchedule, context.project_id)) >= LIMIT:
         raise errors.InvalidInput(reason=f'A project has at most {LIMIT} backup schedules: delete one.')
     schedule = BackupSchedule(
@@ -91,22 +100,54 @@ def run(schedule: BackupSchedule) -> None:
     """Ask for what is due, then for the removal of backups that need not stay, then wait for the next moment.
 
     A run that comes twice asks for the same: what it asks under follows from schedule and moment. What was missed while
-    nobody looked is done once.
+    nobody looked is done once. What fails is told on the schedule, and by a user message when it was not told before.
+    Raises what may pass when it is tried again.
     """
     context = _context(schedule)
-    told: dict[str, str | None]
-    try:
-        told = {'last_error': None, 'last_backup_id': ACTIONS[schedule.action](context, schedule)}
-    except (errors.Invalid, errors.NotFound, errors.OverQuota) as refused:
-        told = {'last_error': refused.message}
-    _prune(context, schedule)
+    told = _tried(context, schedule)
+    error = told['last_error']
+    if error and error != schedule.last_error:
+        row = Action.BACKUP_SCHEDULE_RUN, Detail.BACKUP_SCHEDULE_RUN_ERROR
+        messages.create(schedule, context.request_id, *row, cause=error)
     actions = [common.set_or_remove(getattr(BackupSchedule, name), value) for name, value in told.items()]
     following = [
         BackupSchedule.next_run_at.set(_next(schedule.cron, _utc_now())),
         BackupSchedule.last_run_at.set(base.now()),
+        BackupSchedule.trying_since.remove(),
     ]
     same = BackupSchedule.next_run_at == schedule.next_run_at
     base.update(schedule, [*actions, *following, *base.touched(BackupSchedule)], same)
+
+
+def _tried(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
+    """What a run came to, for the schedule. Raises what may pass, while there is time to try it again."""
+    try:
+        told = _done(context, schedule)
+        _prune(context, schedule)
+        return told
+    except errors.StateChanged:
+        raise
+    except Exception as failed:
+        if base.now() < _patience_ends(schedule):
+            raise
+        logger.warning('the run of schedule %s is given up: %s', schedule.id, type(failed).__name__)
+        return {'last_error': getattr(failed, 'message', errors.CinderlessError.template)}
+
+
+def _patience_ends(schedule: BackupSchedule) -> str:
+    """When trying a run again is given up; the first failure is noted."""
+    if schedule.trying_since is None:
+        actions = [BackupSchedule.trying_since.set(base.now()), *base.touched(BackupSchedule)]
+        base.update(schedule, actions, BackupSchedule.next_run_at == schedule.next_run_at)
+    since = datetime.datetime.strptime(str(schedule.trying_since), _FORMAT)
+    return (since + datetime.timedelta(seconds=PATIENCE)).strftime(_FORMAT)
+
+
+def _done(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
+    try:
+        return {'last_error': None, 'last_backup_id': ACTIONS[schedule.action](context, schedule)}
+    except (errors.Invalid, errors.NotFound, errors.OverQuota) as refused:
+        return {'last_error': refused.message}
 
 
 def _run_id(schedule: BackupSchedule) -> str:

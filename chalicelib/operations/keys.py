@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from chalicelib import aws, errors
-from chalicelib.context import Context
+from chalicelib.context import Context, caller_token
 from chalicelib.models import Secret, base
 from chalicelib.operations import cloud, common
 
@@ -65,11 +65,23 @@ def create(context: Context, encryption: Mapping[str, Any]) -> NewKey:
     return _stored(context, context.project_id, secrets.token_bytes(-(-bits // 8)), algorithm, bits)
 
 
+def check_unattended(id: str | None) -> None:
+    """Raise InvalidVolume for a key that can only be read while its user is there: one in Barbican."""
+    if id is not None and cloud.barbican() is not None:
+        raise errors.InvalidVolume(
+            reason=f'Its key {id} lies in Barbican, which gives it to a token of its project only, and a schedule has '
+            'none: back the volume up by a request of your own.'
+        )
+
+
 def clone(context: Context, project_id: str, id: str, *, to: str | None = None) -> NewKey:
     """Store a project's key again under a new id, for ``to`` (another project) if it is given.
 
-    Raises SecretNotFound for a key that is gone: the data that it locks cannot be read any more.
+    Raises SecretNotFound for a key that is gone: the data that it locks cannot be read any more; InvalidVolume for one
+    that is in Barbican when no request of a user is being served.
     """
+    if not caller_token.get():
+        check_unattended(id)
     if cloud.barbican() is not None:
         kept = cloud.secrets_of_caller().get(id)
         return _stored(context, project_id, kept.payload, kept.algorithm, kept.bit_length)

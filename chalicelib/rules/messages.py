@@ -34,6 +34,7 @@ class Action(enum.StrEnum):
     #: Not in Cinder, which says nothing when a volume cannot be removed.
     VOLUME_DELETE = '101'
     #: Not in Cinder, which says nothing of these either.
+    BACKUP_SCHEDULE_RUN = '102'
     VOLUME_REVERT = '111'
     VOLUME_RETYPE = '112'
     VOLUME_MIGRATE = '113'
@@ -66,6 +67,7 @@ ACTION_TEXTS = {
     Action.BACKUP_RESTORE: 'restore backup',
     Action.REIMAGE_VOLUME: 'reimage volume',
     Action.VOLUME_DELETE: 'delete volume',
+    Action.BACKUP_SCHEDULE_RUN: 'run backup schedule',
     Action.VOLUME_REVERT: 'revert volume to snapshot',
     Action.VOLUME_RETYPE: 'change volume type',
     Action.VOLUME_MIGRATE: 'migrate volume',
@@ -116,6 +118,7 @@ class Detail(enum.StrEnum):
     #: Not in Cinder, which puts a busy volume back to available without a word.
     VOLUME_IS_BUSY = '101'
     VOLUME_DELETE_ERROR = '102'
+    BACKUP_SCHEDULE_RUN_ERROR = '103'
     VOLUME_REVERT_ERROR = '111'
     VOLUME_MOVE_ERROR = '112'
     MANAGE_ERROR = '113'
@@ -157,6 +160,7 @@ DETAIL_TEXTS = {
     Detail.INCREMENTAL_BACKUP_FORCES_FULL_BACKUP: 'Incremental backup not possible, forcing full backup.',
     Detail.VOLUME_IS_BUSY: 'Volume is busy.',
     Detail.VOLUME_DELETE_ERROR: 'Volume failed to delete.',
+    Detail.BACKUP_SCHEDULE_RUN_ERROR: 'The schedule did not do what it was made for.',
     Detail.VOLUME_REVERT_ERROR: 'Volume failed to revert; its data is not usable. Its snapshot is: revert again.',
     Detail.VOLUME_MOVE_ERROR: 'Volume stays as and where it was.',
     Detail.MANAGE_ERROR: 'Failed to bring the existing object under management.',

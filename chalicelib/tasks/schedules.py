@@ -15,7 +15,7 @@ LIMIT = 50
 
 
 def run() -> None:
-    """One that fails keeps no other waiting: it stays due."""
+    """One that fails keeps no other waiting: it stays due until it is given up."""
     for schedule in itertools.islice(backup_schedule.due(base.now()), LIMIT):
         _run(schedule)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from chalicelib import errors
-from chalicelib.models import Backup, BackupSchedule, Volume, base
+from chalicelib.models import Backup, BackupSchedule, Message, Volume, base
 from chalicelib.operations import backup_schedules as operations
 from chalicelib.operations import backups, volumes
 from chalicelib.tasks import schedules
@@ -175,6 +175,31 @@ def test_one_that_fails_keeps_no_other_waiting(
     monkeypatch.setattr(operations, 'run', failing)
     pass_hours(world, clock, 1)
     assert len(found()) == 1
+
+
+def test_a_run_that_may_pass_is_tried_again_for_a_while_and_then_told(
+    world: World, clock: Clock, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = made(volume)
+    with monkeypatch.context() as patch:
+        patch.setattr(backups, 'create', down)
+        for minutes, next_run in ((60, '01:00'), (14, '01:00'), (2, '02:00'), (45, '02:00'), (16, '03:00')):
+            clock.moment += datetime.timedelta(minutes=minutes)
+            schedules.run()
+            assert schedule.reload().next_run_at == f'2026-03-01T{next_run}:00.000000'
+            assert len(list(Message.scan())) == (next_run > '01:00')  # the second run fails alike
+    [message] = Message.scan()
+    assert (message.resource_type, message.resource_uuid) == ('BACKUP_SCHEDULE', schedule.id)
+    assert message.user_message.endswith('The key manager is down.')
+    schedule = schedule.reload()
+    assert (schedule.last_error, schedule.last_backup_id) == ('The key manager is down.', None)
+    assert schedule.trying_since is None
+    pass_hours(world, clock, 1)
+    assert (len(found()), schedule.reload().last_error) == (1, None)
+
+
+def down(*_: Any, **__: Any) -> NoReturn:
+    raise errors.ServiceUnavailable('The key manager is down.')
 
 
 def test_others_see_nothing(world: World, clock: Clock, data: Data, volume: Volume) -> None:

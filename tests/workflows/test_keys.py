@@ -10,8 +10,18 @@ import pytest
 from chalicelib import aws, errors
 from chalicelib.clients.barbican import Secrets
 from chalicelib.context import caller_token
-from chalicelib.models import TABLES, Secret, Volume, base
-from chalicelib.operations import attachments, backups, cloud, keys, type_encryption, volume_types, volumes
+from chalicelib.models import TABLES, Backup, BackupSchedule, Message, Secret, Volume, base
+from chalicelib.operations import (
+    attachments,
+    backup_schedules,
+    backups,
+    cloud,
+    keys,
+    type_encryption,
+    volume_types,
+    volumes,
+)
+from chalicelib.tasks import schedules
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data
@@ -319,6 +329,26 @@ class TestBarbican:
         volumes.delete(context(), volume.id)
         world.settle()
         assert list(Volume.scan()) == []
+
+    def test_a_schedule_has_no_token(self, world: World, data: Data, barbican: FakeBarbican) -> None:
+        """It is refused; one of a volume that got such a key later says so, and waits for its next moment."""
+        luks_type()
+        volume = encrypted(world)
+        with pytest.raises(errors.InvalidVolume, match='a schedule has none'):
+            backup_schedules.create(context(), volume_id=volume.id, cron='0 * * * *')
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cloud, 'barbican', lambda: None)
+            schedule = backup_schedules.create(context(), volume_id=volume.id, cron='0 * * * *')
+        schedule.update(actions=[BackupSchedule.next_run_at.set('2026-01-01T00:00:00.000000')])
+        caller_token.set('')
+        schedules.run()
+        schedule = schedule.reload()
+        assert 'a schedule has none' in str(schedule.last_error)
+        assert schedule.next_run_at > base.now()
+        [message] = Message.scan()
+        assert (message.resource_uuid, message.action_id) == (schedule.id, '102')
+        assert str(schedule.last_error) in message.user_message
+        assert list(Backup.scan()) == []
 
 
 def test_sealed_for_the_deployments_key(world: World) -> None:
