@@ -39,7 +39,8 @@ PUTS_PER_GIB, GETS_PER_GIB, SECONDS_PER_GIB, WORKER_GB = 16, 16, 10.7, 3.455
 IDLE = {
     'KMS key': 1.00,
     'Secrets Manager, 2 secrets': 0.80,
-    'CloudWatch alarms, 8': 0.80,
+    'CloudWatch alarms, 10': 1.00,
+    "CloudWatch dashboard (an account's first three are free)": 3.00,
     "SQS, the mapping's polling (5 pollers, 20 s each)": 0.26,
     'reconcile each minute, report_pools every five: Lambda, DynamoDB, logs': 0.25,
     'backup_schedules each minute: Lambda, DynamoDB, logs': 0.06,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,23 @@ FOLDER = ROOT / 'deploy'
 PACKAGED = BUILD / 'packaged.json'
 
 
+#: Names of functions are the longest that are made of a stack's: 64 characters, ``-backup_schedules`` among them.
+STACK = re.compile(r'(?!(?i:aws|ssm))[A-Za-z][A-Za-z0-9-]{0,46}')
+
+#: CloudFormation's limits for a template and for the value of a parameter, in bytes.
+MAX_TEMPLATE, MAX_PARAMETER = 1_000_000, 4096
+
+#: What to do with documents that are too long.
+TOO_LONG = {
+    'Backends': 'leave it out, deploy, then aws ssm put-parameter --overwrite --name /STACK/backends --value file://...',
+    'IdentityDocument': 'deploy with one administrator, then edit the secret STACK/identity (docs/operations.md)',
+}
+
+#: States of a stack that was never complete. Made without rollback: tables, bucket and key are never deleted, so a
+#: rollback would leave them behind, and the next attempt would find their names taken.
+NEVER_COMPLETE = ('', 'REVIEW_IN_PROGRESS', 'CREATE_FAILED', 'UPDATE_FAILED')
+
+
 class Refused(Exception):
     """The deploy cannot be; the text says what to do."""
 
@@ -48,15 +66,28 @@ def load(name: str, folder: Path = FOLDER) -> Stage:
     path = folder / f'{name}.yaml'
     if not path.exists():
         raise Refused(f'{path} is not there; copy deploy/example.yaml and fill it in')
-    told = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    told = _yaml(path)
     missing = [key for key in ('region', 'stack', 'parameters') if not told.get(key)]
     if missing:
         raise Refused(f'{path.name} lacks {", ".join(missing)}')
+    if not isinstance(told['parameters'], dict):
+        raise Refused(f'{path.name}: parameters are names and their values')
     parameters = {key: _value(key, str(value), folder) for key, value in told['parameters'].items()}
     stage = Stage(name, str(told['region']), str(told['stack']), parameters)
     for complaint in complaints(stage, json.loads((templates() / 'template.json').read_text())['Parameters']):
         raise Refused(f'{path.name}: {complaint}')
     return stage
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """A mapping in a file. Raises Refused."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    except yaml.YAMLError as error:
+        raise Refused(f'{path} is not YAML: {error}') from None
+    if not isinstance(found, dict):
+        raise Refused(f'{path} holds no names and values')
+    return found
 
 
 def _value(key: str, text: str, folder: Path) -> str:
@@ -66,15 +97,19 @@ def _value(key: str, text: str, folder: Path) -> str:
     path = folder / text[1:]
     if not path.exists():
         raise Refused(f'{key}: {path} is not there')
-    found = path.read_text(encoding='utf-8').strip()
-    return json.dumps(yaml.safe_load(found)) if path.suffix in ('.yaml', '.yml') else found
+    if path.suffix in ('.yaml', '.yml'):
+        return json.dumps(_yaml(path))
+    return path.read_text(encoding='utf-8').strip()
 
 
 def complaints(stage: Stage, known: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a stage's parameters."""
     given = stage.parameters
+    if not STACK.fullmatch(stage.stack):
+        yield f'stack {stage.stack!r}: 1 to 47 letters, digits and hyphens, a letter first, but not aws or ssm'
     for key in sorted(set(given) - set(known)):
         yield f'the template has no parameter {key}'
+    yield from _too_long(stage)
     for key in ('Backends', 'IdentityDocument'):
         if key in given and not _is_object(given[key]):
             yield f'{key} is not a JSON object'
@@ -86,6 +121,13 @@ def complaints(stage: Stage, known: Mapping[str, Any]) -> Iterator[str]:
     for who in ('Worker', 'Api'):
         if bool(given.get(f'{who}SubnetIds')) != bool(given.get(f'{who}SecurityGroupIds')):
             yield f'{who}SubnetIds and {who}SecurityGroupIds go together'
+
+
+def _too_long(stage: Stage) -> Iterator[str]:
+    sizes = {key: len(value.encode()) for key, value in stage.parameters.items()}
+    for key in (key for key, size in sizes.items() if size > MAX_PARAMETER):
+        advice = TOO_LONG.get(key, 'shorten it').replace('STACK', stage.stack)
+        yield f'{key} has {sizes[key]} bytes, and CloudFormation takes {MAX_PARAMETER}: {advice}'
 
 
 def _wrong_backends(text: str) -> Iterator[str]:
@@ -131,11 +173,14 @@ class Aws:
 def deploy(stage: Stage, aws: Aws, *, review: bool) -> None:
     """Bring the stage's stack up to date, or with ``review`` make the change set and stop there."""
     account = aws.run('sts', 'get-caller-identity', '--query', 'Account', '--output', 'text')
+    found = status(stage, aws)
     bucket = artefacts(stage, account, aws)
     where = ['--s3-bucket', bucket, '--s3-prefix', stage.stack, '--use-json', '--output-template-file', str(PACKAGED)]
     aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
+    compact(PACKAGED)
     told = [f'{key}={value}' for key, value in stage.parameters.items()]
     options = ['--no-execute-changeset'] if review else ['--no-fail-on-empty-changeset']
+    options += ['--disable-rollback'] if found in NEVER_COMPLETE else []
     upload = ['--s3-bucket', bucket, '--s3-prefix', stage.stack]  # templates above 51,200 bytes come from S3
     capabilities = ['--capabilities', 'CAPABILITY_IAM', 'CAPABILITY_AUTO_EXPAND']
     command = ['cloudformation', 'deploy', '--template-file', str(PACKAGED), '--stack-name', stage.stack]
@@ -145,6 +190,33 @@ def deploy(stage: Stage, aws: Aws, *, review: bool) -> None:
         query = 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
         print(aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, '--query', query,
                       '--output', 'text'))  # fmt: skip
+
+
+def compact(path: Path) -> None:
+    """Write JSON without white space: as the AWS CLI writes the template it is larger than CloudFormation takes.
+
+    Raises Refused when it still is.
+    """
+    text = json.dumps(json.loads(path.read_text(encoding='utf-8')), separators=(',', ':'))
+    if len(text) > MAX_TEMPLATE:
+        raise Refused(f'the template has {len(text)} bytes, and CloudFormation takes {MAX_TEMPLATE}')
+    path.write_text(text, encoding='utf-8')
+
+
+def status(stage: Stage, aws: Aws) -> str:
+    """The stack's status, '' for none. Raises Refused for one in which CloudFormation takes no change."""
+    query = ['--query', 'Stacks[0].StackStatus', '--output', 'text']
+    try:
+        found = aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, *query)
+    except Refused as refused:
+        if 'does not exist' in str(refused):
+            return ''
+        raise
+    if found.endswith('_IN_PROGRESS') and found not in NEVER_COMPLETE:
+        raise Refused(f'the stack {stage.stack} is {found}: somebody is changing it, wait for the end')
+    if found.startswith(('ROLLBACK_', 'DELETE_')) or found == 'UPDATE_ROLLBACK_FAILED':
+        raise Refused(f'the stack {stage.stack} is {found}: see docs/operations.md, "A deploy that failed"')
+    return found
 
 
 def artefacts(stage: Stage, account: str, aws: Aws) -> str:

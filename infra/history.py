@@ -36,8 +36,8 @@ class Event(NamedTuple):
 
 def story(lines: Iterable[dict[str, Any]], states: Any) -> list[Event]:
     """The events of a request from its log lines; ``states`` is a Step Functions client."""
-    known = list(lines)
-    arns = {arn for line in known for arn in _EXECUTION.findall(str(line.get('message', '')))}
+    known = [line for line in lines if 'message' in line]  # metrics are lines of the same logs, and say no more
+    arns = {arn for line in known for arn in _EXECUTION.findall(str(line['message']))}
     events = [_logged(line) for line in known]
     return sorted([*events, *(event for arn in sorted(arns) for event in executed(arn, states))])
 
@@ -45,7 +45,7 @@ def story(lines: Iterable[dict[str, Any]], states: Any) -> list[Event]:
 def _logged(line: dict[str, Any]) -> Event:
     level = '' if line.get('level') == 'INFO' else f'{line.get("level")} '
     error = f' ({line["error"]})' if 'error' in line else ''
-    return Event(str(line['timestamp']), str(line.get('function', '?')), f'{level}{line.get("message", "")}{error}')
+    return Event(str(line['timestamp']), str(line.get('function', '?')), f'{level}{line["message"]}{error}')
 
 
 def executed(arn: str, states: Any) -> Iterator[Event]:
@@ -101,7 +101,7 @@ def main(words: list[str] | None = None) -> int:
         states = boto3.client('stepfunctions', region_name=ready['region'], endpoint_url=ready['aws'], **keys)
         lines = from_file(options.request, options.local.with_name('log.jsonl'))
     else:
-        session = boto3.Session(profile_name=options.profile)
+        session = boto3.Session(profile_name=options.profile, region_name=options.region)
         states = session.client('stepfunctions')
         lines = from_cloudwatch(options.request, options.stack, options.days, session.client('logs'))
     events = story(lines, states)
@@ -117,6 +117,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument('request', help='the x-openstack-request-id of the answer: req-...')
     parser.add_argument('--stack', default='cinderless', help='the stack on AWS (default: cinderless)')
     parser.add_argument('--profile', help='a profile of the AWS CLI')
+    parser.add_argument('--region', help="the stack's region (default: the profile's)")
     parser.add_argument('--days', type=float, default=7, help='how far back to look in CloudWatch (default: 7)')
     parser.add_argument('--local', type=Path, default=LOCAL, help='ready.json of a local cloud; taken when it exists')
     return parser.parse_args(words)

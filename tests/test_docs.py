@@ -82,7 +82,7 @@ def test_files_that_are_named_exist(document: Path) -> None:
 
 
 #: Commands of the AWS CLI that are no operations of a service, and options that every command takes.
-CUSTOM = {('s3', 'cp'), ('cloudformation', 'package')}
+CUSTOM = {('s3', 'cp'), ('s3', 'rb'), ('cloudformation', 'package')}
 EVERYWHERE = {'endpoint-url', 'cli-binary-format', 'profile', 'region', 'query', 'output'}
 
 
@@ -110,4 +110,5 @@ def test_commands_of_the_aws_cli_exist() -> None:
         model = session.get_service_model(service)
         [operation] = [name for name in model.operation_names if xform_name(name, '-') == command]
         members = model.operation_model(operation).input_shape.members
-        assert set(options) - EVERYWHERE <= {xform_name(name, '-') for name in members}, (service, command)
+        named = {option.removeprefix('no-') for option in options}
+        assert named - EVERYWHERE <= {xform_name(name, '-') for name in members}, (service, command)

@@ -54,6 +54,7 @@ def test_logs_and_executions_make_one_story_oldest_first() -> None:
         line(6, 'given up', function='reconcile', level='ERROR'),
         line(2, f'create of volume v started as {ARN}', function='start_workflow'),
         line(1, 'POST /v3/p/volumes answered 202', function='api'),
+        {'_aws': {'Timestamp': 1}, 'Stack': 'mine', 'request_id': 'req-1', 'Operations': 1},  # a metric
     ]
     told = [(event.who, event.what.split(' started as')[0]) for event in history.story(lines, States())]
     assert told == [

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from docs import cost
-from infra import asl, render
+from infra import asl, deploy, render
 
 #: Quotas of AWS that a deployment meets without asking for more.
-MAX_RESOURCES_PER_API, MAX_TEMPLATE, MAX_TEMPLATE_RESOURCES, MAX_ENVIRONMENT = 300, 1024 * 1024, 500, 4096
+MAX_RESOURCES_PER_API, MAX_TEMPLATE_RESOURCES, MAX_ENVIRONMENT = 300, 500, 4096
 
 
 @pytest.fixture(scope='module')
@@ -40,8 +40,9 @@ def test_cfn_lint_finds_nothing(build: Path, name: str) -> None:
 
 
 def test_the_template_fits(build: Path, plain: dict[str, Any]) -> None:
-    assert len(json.dumps(json.loads((build / 'template.json').read_text()))) < MAX_TEMPLATE
-    assert len(json.dumps(plain)) < MAX_TEMPLATE
+    """As infra/deploy.py uploads it, and as the SAM transform leaves it."""
+    assert len(json.dumps(json.loads((build / 'template.json').read_text()))) < deploy.MAX_TEMPLATE
+    assert len(json.dumps(plain)) < deploy.MAX_TEMPLATE
     assert len(plain['Resources']) < MAX_TEMPLATE_RESOURCES
 
 
@@ -289,8 +290,20 @@ def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
 
 def test_alarms_tell_somebody(plain: dict[str, Any]) -> None:
     alarms = of_type(plain, 'AWS::CloudWatch::Alarm')
-    assert len(alarms) == 8
+    assert len(alarms) == 10
     assert all('AlarmTopicArn' in json.dumps(body['AlarmActions']) for body in alarms.values())
+
+
+def test_who_is_called_by_an_alarm_finds_what_to_do(plain: dict[str, Any]) -> None:
+    told = (render.ROOT / 'docs' / 'operations.md').read_text()
+    alarms = [name.removesuffix('Alarm') for name in of_type(plain, 'AWS::CloudWatch::Alarm')]
+    assert [name for name in alarms if f'| {name} |' not in told] == []
+
+
+def test_what_is_counted_for_free_is_not_counted_for_money(plain: dict[str, Any]) -> None:
+    """Detailed metrics of a stage are custom metrics, several for each of its 400 methods."""
+    for stage in of_type(plain, 'AWS::ApiGateway::Stage').values():
+        assert not any(setting.get('MetricsEnabled') for setting in stage['MethodSettings'])
 
 
 def test_requests_are_throttled_by_parameter(plain: dict[str, Any]) -> None:
