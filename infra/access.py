@@ -1,4 +1,4 @@
-"""Who uses which table how: ``infra/permissions/access.yaml`` as policies, one per function."""
+"""Who uses which table how, ``infra/permissions/access.yaml`` as policies; and who starts machines."""
 
 from __future__ import annotations
 
@@ -57,6 +57,26 @@ def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[st
     document = {'Version': '2012-10-17', 'Statement': statements}
     told = {'Description': f'Records, as {function} uses them.', 'PolicyDocument': document}
     return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': told}
+
+
+def machine_policies(names: Iterable[str]) -> dict[str, Any]:
+    """{logical id: managed policy} to start machines, and to look at their executions.
+
+    Each is named: the pattern ``<stack>-*`` would fit those of another stack whose name goes on with a hyphen.
+    """
+    known, place = list(names), 'arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}'
+    machines = [{'Fn::Sub': f'{place}:stateMachine:${{AWS::StackName}}-{name}'} for name in known]
+    executions = [{'Fn::Sub': f'{place}:execution:${{AWS::StackName}}-{name}:*'} for name in known]
+    return {
+        'StartMachinesPolicy': _managed('Start machines.', 'states:StartExecution', machines),
+        'FollowMachinesPolicy': _managed('Look at executions.', 'states:DescribeExecution', executions),
+    }
+
+
+def _managed(told: str, action: str, resources: list[Any]) -> dict[str, Any]:
+    statement = {'Effect': 'Allow', 'Action': action, 'Resource': resources}
+    document = {'Version': '2012-10-17', 'Statement': [statement]}
+    return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': {'Description': told, 'PolicyDocument': document}}
 
 
 def _arn(name: str, tables: Mapping[str, str]) -> Any:

@@ -179,9 +179,11 @@ SUBSTITUTIONS = {
 
 
 def _machines() -> dict[str, Any]:
-    from infra import asl
+    from infra import access, asl
 
-    return {machine_id(name): _machine(name, text) for name, text in asl.machines(ROOT / 'stepfunctions').items()}
+    known = asl.machines(ROOT / 'stepfunctions')
+    machines = {machine_id(name): _machine(name, text) for name, text in known.items()}
+    return {**machines, **access.machine_policies(known)}
 
 
 def machine_id(name: str) -> str:

@@ -2,7 +2,8 @@
 
 From the code outwards, the first frame that is a function's entry. A thread belongs to the function that started it.
 What moto does to play AWS is nobody's. Tests also call rooms without an entry: what only one function ever asks of
-``operations`` is then that function's, and drivers and the backup engine are the workers'.
+``operations`` is then that function's, and the backup engine is its worker's. A driver that a test asks is nobody's:
+the two workers ask different things of it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,8 @@ ENTRIES = {
 #: The entry of both workers; its event names the task.
 TASK = ('chalicelib/tasks/__init__.py', 'run')
 
-#: Rooms that only workers enter: their tests call them without an entry.
-ROOMS = {
-    'chalicelib/drivers/': ('volume_worker', 'backup_worker'),
-    'chalicelib/backup/': ('backup_worker',),
-}
+#: Rooms that only one function enters: their tests call them without an entry.
+ROOMS = {'chalicelib/backup/': ('backup_worker',)}
 
 #: Files that call back whoever acts in the middle of a function's work: tests add their doubles.
 OTHERS: set[str] = set()

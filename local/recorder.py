@@ -257,6 +257,15 @@ def _block_storage(action: str, params: dict[str, Any]) -> Iterable[tuple[str, s
     return [*((action, _object(kind)) for kind in named), *tagged]
 
 
+def objects_of(action: str) -> tuple[str, ...]:
+    """Every kind of object that an action may be about: of EC2's and EBS's that change something, else ('',)."""
+    if action.startswith('ebs:'):
+        return ('snapshot',)
+    if action in {'ec2:CreateTags', 'ec2:DeleteTags'}:
+        return ('volume', 'snapshot')
+    return tuple(kind for kinds in _OBJECTS.get(action, {'': ('',)}).values() for kind in kinds)
+
+
 def _object(kind: str) -> str:
     """Snapshots belong to no account in their names."""
     return f'arn:aws:ec2:{REGION}:{"" if kind == "snapshot" else ACCOUNT}:{kind}/any'

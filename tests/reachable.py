@@ -1,22 +1,27 @@
-"""Which function may use which table how, read from the source by its types: ``python -m tests.reachable``.
+"""Which function may make which AWS call, read from the source by its types: ``python -m tests.reachable``.
 
 mypy says what every expression is. A function of ours reaches what it names, calls, or gets as a value; a verb of
 PynamoDB on a model is a use of that model's table. What is written for any record (``base``, ``common``) is each
-caller's own: the models among the arguments of the call. More is reached in this way than ever happens, since a branch
-that is never taken counts; less never is, but for tables of models (``KINDS``), whose types say nothing.
+caller's own: the models among the arguments of the call. Other services are known by their words: EC2's and EBS's
+operations by the text that names one, those of the rest by the method of a client, which no type knows. More is reached
+in this way than ever happens, since a branch that is never taken counts; less never is, but for tables of models
+(``KINDS``), whose types say nothing.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import botocore.session
+from botocore import xform_name
 from mypy import build, nodes, types
 from mypy.main import process_options
 
 from infra.render import ROOT
-from local import workers
+from local import recorder, workers
 
 PACKAGE = 'chalicelib'
 MODEL = 'pynamodb.models.Model'
@@ -34,6 +39,13 @@ EVERY = 'chalicelib.models.base.every'
 #: Stands for whatever record the caller means.
 ANY = 'any record'
 
+#: Services whose operations the source names as text, and those whose clients' methods it calls.
+BY_TEXT = ('ec2', 'ebs')
+BY_METHOD = ('events', 'kms', 'lambda', 's3', 'secretsmanager', 'sqs', 'ssm', 'stepfunctions')
+
+#: A setting that says whom ``lambda:InvokeFunction`` is about.
+INVOKED = {'chalicelib.config.Settings.volume_worker', 'chalicelib.config.Settings.backup_worker'}
+
 #: Fields of mypy's nodes that lead out of a function, or nowhere.
 _ELSEWHERE = frozenset(
     {'node', 'info', 'type', 'unanalyzed_type', 'analyzed', 'def_frame', 'original_def', 'original_first_arg'}
@@ -42,10 +54,10 @@ _ELSEWHERE = frozenset(
 
 
 class Use(NamedTuple):
-    """One verb on a model's table, or on an index of it."""
+    """One verb on a model's table, or on an index of it; without a model an action of IAM, or a name in ``INVOKED``."""
 
     verb: str
-    model: str
+    model: str = ''
     index: str = ''
 
 
@@ -57,6 +69,31 @@ class Found:
         self.reaches: set[tuple[str, frozenset[str]]] = set()
 
 
+@functools.cache
+def actions_by_text() -> Mapping[str, tuple[str, ...]]:
+    """{operation: actions that IAM asks for it}."""
+    return {operation: actions for service in BY_TEXT for operation, actions in _operations(service)}
+
+
+@functools.cache
+def actions_by_method() -> Mapping[str, tuple[str, ...]]:
+    """{method of a client: actions}; of a name that several services have, those of each."""
+    found: dict[str, tuple[str, ...]] = {}
+    for service in BY_METHOD:
+        for operation, actions in _operations(service):
+            method = xform_name(operation)
+            found[method] = (*found.get(method, ()), *actions)
+    return found
+
+
+def _operations(service: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    model = botocore.session.get_session().get_service_model(service)
+    id = str(model.service_id.hyphenize())
+    for operation in model.operation_names:
+        action = f'{recorder.PREFIXES.get(id, id)}:{operation}'
+        yield str(operation), recorder.ACTIONS.get(action, (action,))
+
+
 class Source:
     """The package, with its types."""
 
@@ -66,6 +103,9 @@ class Source:
         built = build.build(sources, options)
         self._types = built.types
         self._files = {name: file for name, file in built.files.items() if name.split('.')[0] == PACKAGE}
+        self._kinds = [
+            each.info for file in self._files.values() for each in file.defs if isinstance(each, nodes.ClassDef)
+        ]
         self.functions: dict[str, Found] = {}
         for name, file in self._files.items():
             self._read(file.defs, name)
@@ -99,6 +139,8 @@ class Source:
                 about = self._call(node, found) or about
             elif isinstance(node, nodes.NameExpr | nodes.MemberExpr):
                 self._name(node, found, about)
+            elif isinstance(node, nodes.StrExpr):
+                found.uses |= set(map(Use, actions_by_text().get(node.value, ())))
             if not isinstance(node, nodes.SymbolNode) or isinstance(node, nodes.FuncDef | nodes.Decorator):
                 for field in _fields(type(node)):
                     self._walk(getattr(node, field, None), found, about)
@@ -125,6 +167,8 @@ class Source:
         if _is(receiver, 'chalicelib.models.base.Transaction') and callee.name in IN_TRANSACTION:
             yield from (Use(IN_TRANSACTION[callee.name], model) for model in self._models(call.args[0]))
             return
+        if isinstance(receiver, types.AnyType):
+            yield from map(Use, actions_by_method().get(_method(call, callee), ()))
         verbs = OF_RECORDS if isinstance(receiver, types.Instance) else OF_MODELS
         if callee.name in verbs:
             named = zip(call.arg_names, call.args, strict=True)
@@ -139,6 +183,7 @@ class Source:
                 found.reaches.add((f'{symbol.fullname}.__init__', about))
             elif isinstance(symbol, nodes.FuncDef | nodes.OverloadedFuncDef | nodes.Var):
                 found.reaches.add((symbol.fullname, about))
+                found.uses |= {Use(symbol.fullname)} & set(map(Use, INVOKED))
 
     def _members(self, node: Any) -> list[Any]:
         """What an attribute may be, in the class of its object or one below."""
@@ -150,8 +195,13 @@ class Source:
         return [member.node for member in members if member is not None and member.node is not None]
 
     def _below(self, info: Any) -> list[Any]:
-        known = (each.info for file in self._files.values() for each in file.defs if isinstance(each, nodes.ClassDef))
-        return [one for one in known if one is not info and info in one.mro]
+        """The classes that are derived of one, or keep its protocol."""
+        needed = set(info.protocol_members) if info.is_protocol else {''}
+        return [
+            one
+            for one in self._kinds
+            if one is not info and (info in one.mro or all(one.get(member) is not None for member in needed))
+        ]
 
     def _models(self, expression: Any) -> set[str]:
         return _models(self._types.get(expression))
@@ -176,6 +226,13 @@ class Source:
 
 def _meant(use: Use, about: frozenset[str]) -> list[Use]:
     return [use._replace(model=model) for model in about] if use.model == ANY and about else [use]
+
+
+def _method(call: nodes.CallExpr, callee: nodes.MemberExpr) -> str:
+    """The method of a client that is called, at once or by ``get_paginator('list_objects_v2')``."""
+    if callee.name == 'get_paginator' and isinstance(call.args[0], nodes.StrExpr):
+        return str(call.args[0].value)
+    return str(callee.name)
 
 
 _known_fields: dict[type, list[str]] = {}
@@ -203,6 +260,8 @@ def _classes(kind: Any) -> list[Any]:
         return [kind.type]
     if isinstance(kind, types.TypeType):
         return _classes(kind.item)
+    if isinstance(kind, types.TupleType):
+        return [kind.partial_fallback.type]
     if isinstance(kind, types.CallableType) and kind.is_type_obj():
         return _classes(kind.ret_type)
     if isinstance(kind, types.TypeVarType):
@@ -237,25 +296,39 @@ def roots(names: Iterator[str]) -> dict[str, list[str]]:
     }
     for task, module in tasks.TASKS.items():
         for worker in workers.workers_of(task):
-            found.setdefault(worker, []).append(f'chalicelib.tasks.{module}.{task}')
+            found.setdefault(worker, ['chalicelib.tasks.run']).append(f'chalicelib.tasks.{module}.{task}')
     return found
 
 
-def reachable() -> dict[str, set[tuple[str, str]]]:
-    """{function: (table or table/index/name, verb)}; what is still any record's is left out."""
+def reachable() -> tuple[dict[str, set[tuple[str, str]]], dict[str, set[tuple[str, str]]]]:
+    """{function: (table or table/index/name, verb)}, and {function: (action, kind of object, '' if there is one)}.
+
+    What is still any record's is left out.
+    """
     from chalicelib.models import TABLES
 
     models = {model.__name__: model for model in TABLES}
     uses = Source().uses()
-    found = {}
-    for function, names in roots(iter(uses)).items():
-        reached = {use for name in names for use in uses[name] if use.model in models}
-        found[function] = {
+    reached = {function: {use for name in names for use in uses[name]} for function, names in roots(iter(uses)).items()}
+    tables = {
+        function: {
             (_table(models[use.model], use.index), use.verb)
-            for use in reached
-            if not use.index or hasattr(models[use.model], use.index)
+            for use in found
+            if use.model in models and (not use.index or hasattr(models[use.model], use.index))
         }
-    return found
+        for function, found in reached.items()
+    }
+    calls = {function: {use.verb for use in found if not use.model} for function, found in reached.items()}
+    return tables, {function: set(_calls(verbs)) for function, verbs in calls.items()}
+
+
+def _calls(found: set[str]) -> Iterator[tuple[str, str]]:
+    """Actions with what they are done to: EC2 asks for each object that a call names or makes, Lambda for whom."""
+    for action in found - INVOKED:
+        if action == 'lambda:InvokeFunction':
+            yield from ((action, name.rpartition('.')[2]) for name in found & INVOKED)
+        else:
+            yield from ((action, kind) for kind in recorder.objects_of(action))
 
 
 def _table(model: Any, index: str) -> str:
@@ -267,7 +340,7 @@ if __name__ == '__main__':
     from infra import access
 
     known = access.load()
-    for function, rows in sorted(reachable().items()):
+    for function, rows in sorted(reachable()[0].items()):
         allowed = {(table, verb) for table, verbs in known.get(function, {}).items() for verb in verbs}
         print(f'{function}: {len(rows)} reached, {len(allowed)} allowed')
         for table, verb in sorted(rows - allowed):

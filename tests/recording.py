@@ -1,8 +1,8 @@
 """pytest's part in the test of the roles: every run records, its end compares.
 
-A call that a role does not allow fails any run. A permission that nothing needed is told at the end of a complete run
+A call that a role does not allow fails any run. A permission that no call needed is told at the end of a complete run
 whose tests passed, for only that has called everything; it fails none, since a call that is made when requests meet may
-be missing from one run. What is known to be called only then is noted without their meeting (local/recorder.py).
+be missing from one run: whether a permission may stay is decided by the source (tests/reachable.py).
 """
 
 from __future__ import annotations

@@ -102,6 +102,8 @@ class EbsDriver(Manager):
                 raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
 
     def get_volume_stats(self) -> dict[str, Any]:
+        """A pool that is no zone of the region would be reported, and fail every volume: it is looked for each time."""
+        self.check_for_setup_error()
         used = dict.fromkeys(self.options['zones'], 0)
         for row in self._volumes(self._objects.ours()):
             if row['AvailabilityZone'] in used:

@@ -209,7 +209,7 @@ class Objects:
             if refused.code != 'IdempotentParameterMismatch':
                 raise self.failure(refused, volume, volume.size) from refused
             return self._already(volume)
-        made = answer['Volumes'][0] if operation == 'CopyVolumes' else answer
+        made = answer['Volumes'][0] if 'Volumes' in answer else answer
         return '' if made['State'] in ('deleting', 'deleted') else str(made['VolumeId'])
 
     def _already(self, volume: VolumeRef) -> str:

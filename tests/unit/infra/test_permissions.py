@@ -200,6 +200,15 @@ def test_an_access_is_written_as_it_is_read(tmp_path: Path, monkeypatch: pytest.
     assert access.load() == {'api': {'volumes': ['GetItem']}}
 
 
+def test_machines_are_allowed_by_their_names() -> None:
+    """A stack ``cinderless`` must not start what belongs to ``cinderless-test``."""
+    template = permissions.template()
+    starting = [one.pattern for one in permissions.allowed(template) if one.action.startswith('states:')]
+    machines = [body for body in template['Resources'].values() if body['Type'] == 'AWS::StepFunctions::StateMachine']
+    assert len(starting) == 3 * len(machines)
+    assert not [pattern for pattern in starting if '*' in pattern.removesuffix(':*')]
+
+
 def test_policies_fit_their_limit() -> None:
     """IAM takes 6,144 characters of a managed policy, not counting white space."""
     template = permissions.template()
@@ -208,6 +217,16 @@ def test_policies_fit_their_limit() -> None:
         if body['Type'] == 'AWS::IAM::ManagedPolicy':
             document = scope.resolve(body['Properties']['PolicyDocument'])
             assert len(json.dumps(document, separators=(',', ':'))) < 6144, name
+
+
+def test_roles_fit_their_limits() -> None:
+    """IAM takes ten managed policies of a role and 10,240 characters of its own: here both together have fewer."""
+    template = permissions.template()
+    scope = permissions.scope_of(template)
+    for role in permissions.ROLES.values():
+        statements = scope.resolve(list(permissions._statements(template, role, at_most=True)))
+        assert len(json.dumps(statements, separators=(',', ':'))) < 10_240, role
+        assert len(template['Resources'][role]['Properties']['ManagedPolicyArns']) <= 10
 
 
 def test_records_of_all_processes_are_read(tmp_path: Path) -> None:
