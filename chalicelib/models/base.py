@@ -16,7 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
-from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import (
+    Attribute,
+    BooleanAttribute,
+    JSONAttribute,
+    MapAttribute,
+    NumberAttribute,
+    UnicodeAttribute,
+)
 from pynamodb.connection.table import TableConnection
 from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
@@ -151,10 +158,15 @@ class Record(Model):
 @functools.cache
 def _attributes(kind: type[Model]) -> list[tuple[str, str, str, Callable[[Any], Any] | None, Any]]:
     """(name, name in the table, type, how it is read, default) of each attribute; text needs no reading."""
-    return [
-        (name, one.attr_name, one.attr_type, None if type(one) is UnicodeAttribute else one.deserialize, one.default)
-        for name, one in kind.get_attributes().items()
-    ]
+    return [(name, one.attr_name, one.attr_type, *_read(one)) for name, one in kind.get_attributes().items()]
+
+
+def _read(attribute: Attribute[Any]) -> tuple[Callable[[Any], Any] | None, Any]:
+    """How an attribute is read, and its default. PynamoDB makes maps of its own of dicts when they are assigned."""
+    if isinstance(attribute, MapAttribute):
+        of_class = MapAttribute if attribute.default else None
+        return lambda sent: MapAttribute(**attribute.deserialize(sent)), of_class
+    return None if type(attribute) is UnicodeAttribute else attribute.deserialize, attribute.default
 
 
 class StatefulRecord(Record):

@@ -32,7 +32,7 @@ SENT: dict[type[Attribute[Any]], dict[str, Any]] = {
 
 def plain(record: base.Record) -> dict[str, Any]:
     return {
-        name: value.attribute_values if isinstance(value, MapAttribute) else value
+        name: (type(value), value.attribute_values if isinstance(value, MapAttribute) else value)
         for name, value in record.attribute_values.items()
     }
 
