@@ -14,7 +14,7 @@ from chalicelib.operations import backup_checks, backups, quotas, services
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data
-from tests.factories import context, create_volume
+from tests.factories import context
 from tests.world import World
 
 #: GiB: three shards.
@@ -28,16 +28,8 @@ DRILLED = [
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def backup(world: World, data: Data) -> Backup:
-    volume = create_volume(context(), SIZE)
-    world.settle()
-    data.of(volume).fill(seed=1)
-    made = create_backup(context(), volume)
+def backup(world: World, make_volume: Callable[[int], Volume]) -> Backup:
+    made = create_backup(context(), make_volume(SIZE))
     world.settle()
     return made.reload()
 

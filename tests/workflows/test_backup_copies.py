@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 import pytest
 
 from chalicelib import errors
-from chalicelib.models import Backup, Message
+from chalicelib.models import Backup, Message, Volume
 from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_copies, backups
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
-from tests.factories import context, create_volume
+from tests.factories import context
 from tests.world import World
 
 #: GiB: three shards.
@@ -24,15 +25,8 @@ THERE = 'dr/project/volumebackups/'
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def original(world: World, data: Data) -> Disk:
-    volume = create_volume(context(), SIZE)
-    world.settle()
-    return data.of(volume).fill(seed=1)
+def original(data: Data, make_volume: Callable[[int], Volume]) -> Disk:
+    return data.of(make_volume(SIZE))
 
 
 @pytest.fixture
@@ -42,8 +36,6 @@ def backup(world: World, data: Data, original: Disk) -> Backup:
 
 
 def backed_up(world: World, data: Data, incremental: bool = False) -> Backup:
-    from chalicelib.models import Volume
-
     [volume] = Volume.scan()
     made = create_backup(context(), volume, incremental=incremental)
     world.settle()

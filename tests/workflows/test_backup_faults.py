@@ -16,7 +16,7 @@ from chalicelib.tasks import restores
 from tests.backup_factories import create_backup
 from tests.counts import Counting
 from tests.disks import Data
-from tests.factories import context, create_volume
+from tests.factories import context
 from tests.invariants import check
 from tests.workflows.crashes import Crasher
 from tests.workflows.test_backup_crashes import DataStage
@@ -57,19 +57,6 @@ def test_s3_fails_at_any_call(
     for index in range(len(trace.calls)):
         stage.play(Refusal(index, after=after))
     counted('failures of S3 survived', len(trace.calls))
-
-
-@pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def volume(world: World, data: Data) -> Volume:
-    made = create_volume(context(), 5)
-    world.settle()
-    data.of(made).fill(seed=1)
-    return made.reload()
 
 
 @pytest.mark.parametrize('call', ['cinderless@big open_snapshot', 'cinderless@big read', 's3 put'])

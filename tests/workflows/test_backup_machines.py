@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,17 +27,8 @@ RESTORED = ['OpenRestore', 'RestoreRanges', *['RestoreRange', 'IsRangeDone', 'Ra
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def volume(world: World, data: Data) -> Volume:
-    """An available volume with data."""
-    made = create_volume(context(), SIZE)
-    world.settle()
-    data.of(made).fill(seed=1)
-    return made.reload()
+def volume(make_volume: Callable[[int], Volume]) -> Volume:
+    return make_volume(SIZE)
 
 
 def backed_up(world: World, volume: Volume, **facts: Any) -> Backup:

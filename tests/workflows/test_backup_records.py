@@ -16,7 +16,7 @@ from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_records, backups
 from tests.backup_factories import create_backup
 from tests.disks import Data
-from tests.factories import context, create_volume
+from tests.factories import context
 from tests.invariants import check
 from tests.world import World
 
@@ -29,14 +29,6 @@ def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
     for module in (backups, backup_records):
         monkeypatch.setattr(module, 'settings', lambda: known)
     return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def volume(world: World, data: Data) -> Volume:
-    made = create_volume(context(), 5)
-    world.settle()
-    data.of(made).fill(seed=1)
-    return made
 
 
 def exported(world: World, volume: Volume, **facts: Any) -> tuple[Backup, dict[str, str]]:

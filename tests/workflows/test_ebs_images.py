@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from chalicelib.clients.glance import Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.models import Message, Volume
-from chalicelib.operations import cloud, images
+from chalicelib.operations import images
 from chalicelib.tasks import image_copies
 from local.ebs.cloud import Refused
 from tests.ebs import TIMES, Region, region, served
 from tests.factories import context, create_volume
-from tests.fake_glance import FakeGlance, serving
+from tests.fake_glance import FakeGlance
 from tests.workflows.test_ebs_backups import check, contents, data, fill, on_ebs
 from tests.workflows.test_images import IMAGE, MIB, SMALL
 from tests.world import World
@@ -24,14 +21,6 @@ from tests.world import World
 __all__ = ['data', 'on_ebs', 'region', 'served']
 
 BLOCK = 512 * 1024
-
-
-@pytest.fixture
-def glance(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGlance]:
-    with serving(FakeGlance()) as running:
-        monkeypatch.setattr(cloud, 'images', lambda: Images(running.url, NoTokens()))
-        yield running
-    assert running.violations == []
 
 
 def blocks(image: bytes) -> dict[int, bytes]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from chalicelib import errors
 from chalicelib.clients import digest
-from chalicelib.clients.glance import Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.models import Message, Quota, Volume
-from chalicelib.operations import attachments, cloud, images, volumes
+from chalicelib.operations import attachments, images, volumes
 from chalicelib.tasks import image_copies
 from chalicelib.tasks import images as tasks
 from tests import invariants
 from tests.disks import TILE, Data, Disk
 from tests.factories import context, create_volume
-from tests.fake_glance import FakeGlance, serving
+from tests.fake_glance import FakeGlance
 from tests.world import World
 
 MIB = 1024**2
@@ -39,19 +36,6 @@ IMAGE = b''.join(
 )
 
 SERVER = 'c2a4f3f2-6d3a-4e5e-9f0e-0d7c5b7b6a11'
-
-
-@pytest.fixture
-def glance(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGlance]:
-    with serving(FakeGlance()) as running:
-        monkeypatch.setattr(cloud, 'images', lambda: Images(running.url, NoTokens()))
-        yield running
-    assert running.violations == []
-
-
-@pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
 
 
 @pytest.fixture

@@ -45,11 +45,6 @@ def key(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     config.settings.cache_clear()
 
 
-@pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
 def luks_type(name: str = 'LUKS', **facts: Any) -> str:
     kind = volume_types.create(context('admin'), name=name, description=None, is_public=True, extra_specs={})
     type_encryption.create(context('admin'), kind.id, {**LUKS, **facts})

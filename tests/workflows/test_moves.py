@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,18 +19,11 @@ MOVED = ['PlanMove', 'IsMoved', 'PrepareTarget', 'CopyVolume', 'IsCopied', 'Comp
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def volume(world: World, data: Data) -> Volume:
+def volume(world: World, make_volume: Callable[[int], Volume]) -> Volume:
     """On the big backend."""
-    made = create_volume(context(), 5)
-    world.settle()
-    data.of(made).fill(seed=1)
+    made = make_volume(5)
     world.executions.clear()
-    return made.reload()
+    return made
 
 
 @pytest.fixture

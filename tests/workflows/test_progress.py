@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from chalicelib.operations import backups, progress
 from chalicelib.tasks import reporter
 from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
-from tests.factories import context, create_volume
+from tests.factories import context
 from tests.world import World
 
 
@@ -25,11 +26,8 @@ def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 
 @pytest.fixture
-def volume(world: World, data: Data) -> Volume:
-    made = create_volume(context(), 9)
-    world.settle()
-    data.of(made).fill(seed=1)
-    return made
+def volume(make_volume: Callable[[int], Volume]) -> Volume:
+    return make_volume(9)
 
 
 def watched(world: World, verb: str, record: Any) -> list[dict[str, int | None] | None]:

@@ -29,11 +29,6 @@ LONG_AGO = '2026-01-01T00:00:00.000000'
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
 def key(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A KMS key in moto."""
     import boto3

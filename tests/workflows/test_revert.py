@@ -9,21 +9,8 @@ from chalicelib.models import Message, Snapshot, Volume
 from chalicelib.operations import reverts, volumes
 from tests import invariants
 from tests.disks import Data
-from tests.factories import context, create_snapshot, create_volume
+from tests.factories import context, create_snapshot
 from tests.world import World
-
-
-@pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
-
-
-@pytest.fixture
-def volume(world: World, data: Data) -> Volume:
-    made = create_volume(context(), 5)
-    world.settle()
-    data.of(made).fill(seed=1)
-    return made.reload()
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""What tests of several machines ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chalicelib.clients.glance import Images
+from chalicelib.clients.http import NoTokens
+from chalicelib.models import Volume
+from chalicelib.operations import cloud
+from tests.disks import Data
+from tests.factories import context, create_volume
+from tests.fake_glance import FakeGlance, serving
+from tests.world import World
+
+
+@pytest.fixture
+def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+    """Disks behind the world's backends."""
+    return Data(world, monkeypatch)
+
+
+@pytest.fixture
+def make_volume(world: World, data: Data) -> Callable[[int], Volume]:
+    """Makes an available volume of so many GiB, with data."""
+
+    def make(size: int) -> Volume:
+        made = create_volume(context(), size)
+        world.settle()
+        data.of(made).fill(seed=1)
+        return made.reload()
+
+    return make
+
+
+@pytest.fixture
+def volume(make_volume: Callable[[int], Volume]) -> Volume:
+    """Two shards."""
+    return make_volume(5)
+
+
+@pytest.fixture
+def glance(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGlance]:
+    with serving(FakeGlance()) as running:
+        monkeypatch.setattr(cloud, 'images', lambda: Images(running.url, NoTokens()))
+        yield running
+    assert running.violations == []
