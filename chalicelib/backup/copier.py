@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -156,8 +155,7 @@ class _Job:
     def _account(self, writer: PackWriter, new: int) -> None:
         self._listing.packs += writer.packs
         counts = self._counts
-        self._counts = dataclasses.replace(
-            counts,
+        self._counts = counts._replace(
             data=sum(1 for _ in self._listing.stored(0, self.blocks)),
             new=counts.new + new,
             packs=counts.packs + len(writer.packs),

@@ -13,9 +13,9 @@ from chalicelib.backup.crypto import HASH_SIZE
 _ENTRY = struct.Struct('<32s4I')
 ENTRY_SIZE = _ENTRY.size
 
-#: Entries that are looked at together: where all of them are zero, as in a hole, one look is enough.
-_STRIDE = 64
-_ZEROES = bytes(_STRIDE * ENTRY_SIZE)
+#: Entries that are looked at together, and then again: where all of them are zero, as in a hole, one look is enough.
+_COARSE, _FINE = 1024, 64
+_ZEROES = bytes(_COARSE * ENTRY_SIZE)
 
 #: Flags of an entry.
 STORED, COMPRESSED = 1, 2
@@ -38,8 +38,7 @@ class Entry(NamedTuple):
     flags: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """What one backup did to one shard. ``new`` blocks are in packs of its own, ``stored`` is those packs' bytes."""
 
     blocks: int = 0
@@ -78,13 +77,18 @@ class Listing:
 
     def stored(self, start: int, stop: int) -> Iterator[tuple[int, Entry]]:
         """Yield (block, entry) of the blocks in [start, stop) that are not zero."""
-        for first in range(start, stop, _STRIDE):
-            part = self.entries[first * ENTRY_SIZE : min(first + _STRIDE, stop) * ENTRY_SIZE]
-            if part == _ZEROES[: len(part)]:
-                continue
-            for block, fields in enumerate(_ENTRY.iter_unpack(part), first):
-                if fields[4]:
-                    yield block, Entry(*fields)
+        for coarse, part in self._parts(start, stop, _COARSE):
+            for first, entries in self._parts(coarse, coarse + len(part) // ENTRY_SIZE, _FINE):
+                for block, fields in enumerate(_ENTRY.iter_unpack(entries), first):
+                    if fields[4]:
+                        yield block, Entry(*fields)
+
+    def _parts(self, start: int, stop: int, stride: int) -> Iterator[tuple[int, bytearray]]:
+        """(first block, entries) of stretches of up to ``stride`` blocks that are not all zero."""
+        for first in range(start, stop, stride):
+            part = self.entries[first * ENTRY_SIZE : min(first + stride, stop) * ENTRY_SIZE]
+            if part != _ZEROES[: len(part)]:
+                yield first, part
 
     def compact(self) -> Listing:
         """The same without packs that no entry refers to."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from chalicelib.backup.limits import Limits, Pool
 from chalicelib.backup.listing import Entry, Pack
 from chalicelib.backup.repository import Data, Repository
 from chalicelib.errors import IntegrityError
+
+#: Buffers of packs that nobody uses now: a new one costs a page fault for each 4 KiB of it.
+_spare: collections.deque[memoryview] = collections.deque(maxlen=3)
 
 
 class PackWriter:
@@ -50,24 +54,34 @@ class PackWriter:
 
     def finish(self) -> None:
         """Store what is left and wait for all of it. Raises what any put raised."""
-        self._send()
+        if self._buffer is not None:
+            self._seal(self._buffer)()  # here: there is nothing else to do
+            _spare.append(self._buffer)
+            self._buffer = None
         while self._under_way:
-            self._reclaim()
+            _spare.append(self._reclaim())
 
     def _send(self) -> None:
-        if self._buffer is None:
-            return
+        if self._buffer is not None:
+            self._under_way.append((self._pool.submit(self._seal(self._buffer)), self._buffer))
+            self._buffer = None
+
+    def _seal(self, buffer: memoryview) -> Callable[[], None]:
+        """Nothing is added to the pack any more: return what stores it."""
         pack = Pack(f'{self._prefix}{len(self.packs):04d}', self._used)
-        put = functools.partial(self._repository.put, pack.key, self._buffer[: self._used])
-        self._under_way.append((self._pool.submit(put), self._buffer))
         self.packs.append(pack)
-        self._buffer, self._used = None, 0
+        self._used = 0
+        return functools.partial(self._repository.put, pack.key, buffer[: pack.size])
 
     def _take_buffer(self) -> memoryview:
         """One buffer fills while those of the puts under way empty; then they are used again."""
         if len(self._under_way) > self._pool.width:
             return self._reclaim()
-        return memoryview(mmap.mmap(-1, self._capacity))  # touched only as far as it fills
+        with contextlib.suppress(IndexError):
+            spare = _spare.pop()
+            if len(spare) == self._capacity:
+                return spare
+        return memoryview(mmap.mmap(-1, self._capacity, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))  # touched as it fills
 
     def _reclaim(self) -> memoryview:
         future, buffer = self._under_way.popleft()
@@ -133,5 +147,7 @@ def _joins(run: Run, packs: Sequence[Pack], entry: Entry, limits: Limits) -> boo
 
 
 def fetch_all(repository: Repository, pool: Pool, wanted: Sequence[Run]) -> Iterator[tuple[Run, Future[memoryview]]]:
-    """Fetch runs, several at once, and give them in order."""
+    """Fetch runs, several at once, and give them in order. One alone needs no thread."""
+    if len(wanted) == 1:
+        pool = Pool(0)
     return zip(wanted, pool.ordered(functools.partial(run.fetch, repository) for run in wanted), strict=True)

@@ -53,7 +53,7 @@ class Header:
 
 
 def encode_listing(key: DataKey, object_key: str, listing: Listing, counts: Counts, kind: int = LISTING) -> bytes:
-    sealed = key.seal_table(object_key, zstandard.compress(bytes(listing.entries), 1))
+    sealed = key.seal_table(object_key, zstandard.compress(listing.entries, 1))
     return _encode(key, object_key, kind, counts, {'packs': listing.packs}, sealed)
 
 
@@ -63,7 +63,7 @@ def encode_pointer(key: DataKey, object_key: str, target: ShardRef, counts: Coun
 
 def _encode(key: DataKey, object_key: str, kind: int, counts: Counts, named: dict[str, Any], sealed: bytes) -> bytes:
     references = zstandard.compress(json.dumps(named, separators=(',', ':')).encode(), 1)
-    fields = (kind, *dataclasses.astuple(counts), len(references), len(sealed), digest(references), digest(sealed))
+    fields = (kind, *counts, len(references), len(sealed), digest(references), digest(sealed))
     header = _HEADER.pack(MAGIC, *fields)
     return header + key.mac(object_key, header) + references + sealed
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.backup import engine
+from chalicelib.backup import engine, packs
 from chalicelib.backup.layout import KIB, backup_key
 from chalicelib.errors import BackupCanceled, BackupError, IntegrityError, InvalidBackup, InvalidInput, ObjectMissing
 from tests.unit.backup import flows
@@ -145,6 +146,17 @@ def test_packs_that_nothing_refers_to_are_not_listed(memory: MemoryRepository) -
     flows.collect(memory)
     assert not [key for key in memory.objects if '/one' in key]
     assert flows.restored(memory, 'two') == second
+
+
+@pytest.mark.parametrize(('uploads', 'buffers'), [(0, 1), (2, 3)])
+def test_a_few_buffers_serve_all_packs(memory: MemoryRepository, uploads: int, buffers: int) -> None:
+    packs._spare.clear()
+    limits = dataclasses.replace(flows.LIMITS, uploads=uploads)
+    for number in range(3):
+        data = image(3 * SHARD, number)
+        flows.back_up(memory, data, f'b{number}', limits=limits)
+        assert flows.restored(memory, f'b{number}') == data
+        assert len({id(buffer.obj) for buffer in packs._spare}) == buffers
 
 
 def test_facts_of_a_backup(memory: MemoryRepository) -> None:
