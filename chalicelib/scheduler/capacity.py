@@ -6,10 +6,9 @@ A pool that cannot tell a size says ``infinite`` or ``unknown``; callers ask ``i
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 UNLIMITED = ('infinite', 'unknown')
 
@@ -64,8 +63,7 @@ def space(
     return reserve, total_available, free if free < computed else computed
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CapacityFactors:
+class CapacityFactors(NamedTuple):
     """Every number that a decision about capacity rests on, rounded to two decimals."""
 
     total_capacity: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 from chalicelib import errors
 from chalicelib.scheduler.request_spec import Retry
@@ -11,8 +12,7 @@ from chalicelib.scheduler.request_spec import Retry
 Candidate = tuple[str, float]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(NamedTuple):
     """Pools that ``filter`` took out for one and the same reason.
 
     ``filter`` is the name of a filter, or a step before the filters (``scheduler_max_attempts``, ``ServiceState``,
@@ -27,8 +27,7 @@ class Removal:
     detail: str = ''
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Weighing:
+class Weighing(NamedTuple):
     """What one weigher said of ``pools``: raw ``weights``, before they were normalised and multiplied."""
 
     weigher: str
