@@ -32,11 +32,11 @@ TIMES = 5
 STARTS = {
     'api': ('app', ('sqs', 'lambda', 'kms', 'dynamodb')),
     'start_workflow': ('app, chalicelib.tasks.start', ('stepfunctions',)),
-    'volume_worker': ('app, chalicelib.tasks.create_volume', ()),
-    'backup_worker': ('app, chalicelib.tasks.backups', ('s3', 'kms')),
-    'reconcile': ('app, chalicelib.tasks.reconcile', ('stepfunctions',)),
-    'report_pools': ('app, chalicelib.tasks.report_pools', ('ssm', 'lambda')),
-    'backup_schedules': ('app, chalicelib.tasks.schedules', ('sqs',)),
+    'volume_worker': ('app, chalicelib.tasks.create_volume', ('dynamodb',)),
+    'backup_worker': ('app, chalicelib.tasks.backups', ('dynamodb', 's3', 'kms')),
+    'reconcile': ('app, chalicelib.tasks.reconcile', ('dynamodb', 'stepfunctions')),
+    'report_pools': ('app, chalicelib.tasks.report_pools', ('dynamodb', 'ssm', 'lambda')),
+    'backup_schedules': ('app, chalicelib.tasks.schedules', ('dynamodb',)),
 }
 
 #: First requests of a process: (method, path, body).
