@@ -109,7 +109,7 @@ def test_functions_have_their_own_role_and_the_runtime_of_the_release(plain: dic
 def test_functions_are_told_everything_that_settings_read(plain: dict[str, Any]) -> None:
     from chalicelib.config import DEFAULTS, Settings
 
-    needed = {name.upper() for name in Settings.__dataclass_fields__ if name not in DEFAULTS}
+    needed = {name.upper() for name in Settings._fields if name not in DEFAULTS}
     for body in of_type(plain, 'AWS::Lambda::Function').values():
         told = body['Environment']['Variables']
         assert needed <= set(told)
