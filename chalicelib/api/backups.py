@@ -29,7 +29,9 @@ FILTERS = Filters(
     'backup',
     Backup,
     early=frozenset(('name', 'status', 'volume_id')),
-    known={'name': Filter(plain), 'display_name': Filter(plain, 'name')},
+    counted=True,
+    named=(3, 37),
+    known={'name': Filter(plain), 'display_name': Filter(plain, 'name'), 'status': Filter(plain)},
     no_boolean="all_tenants must be a boolean, got '{text}'.",
 )
 

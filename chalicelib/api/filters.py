@@ -129,6 +129,10 @@ class Filters(NamedTuple):
     apart: tuple[str, ...] = ()
     #: What an administrator is told whose ``all_tenants`` is not a boolean.
     no_boolean: str = NO_BOOLEAN
+    #: Whether the list counts what it leaves out (with_count); in any other that is a filter like others.
+    counted: bool = False
+    #: From here on ``name`` is a sort key; before, the column's own name is.
+    named: Version = microversions.MINIMUM
     #: From here on unknown names are refused.
     configurable: Version = CONFIGURABLE
 

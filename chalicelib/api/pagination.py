@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chalicelib.api.filters import NO_BOOLEAN, Filters, boolean
@@ -13,7 +13,6 @@ from chalicelib.api.view import View
 from chalicelib.config import settings
 from chalicelib.errors import Invalid, InvalidInput
 from chalicelib.models import base
-from chalicelib.models.base import Record
 from chalicelib.operations.common import NEWEST_FIRST, ListQuery
 from chalicelib.rules.microversions import Version
 
@@ -34,7 +33,7 @@ MAX_ITEMS = 5 * 1024 * 1024
 def query(request: Request, filters: Filters) -> ListQuery:
     """The page, order and filters that the request asks for. Raises Invalid, InvalidInput, InvalidParameterValue."""
     sent = {name: text for name, text in request.query.items() if name not in PAGING and name != 'all_tenants'}
-    if request.version >= WITH_COUNT:
+    if request.version >= WITH_COUNT and filters.counted:
         sent.pop('with_count', None)
     everywhere = all_tenants(request, filters.no_boolean)
     values = filters.read(request, sent)
@@ -45,7 +44,7 @@ def query(request: Request, filters: Filters) -> ListQuery:
         limit=limit(request),
         marker=request.query.get('marker'),
         offset=offset(request),
-        sort=_sort(request.query, filters.kind),
+        sort=_sort(request, filters),
         filters=values,
         all_tenants=everywhere,
     )
@@ -88,7 +87,8 @@ def with_count(request: Request) -> bool:
     return text is not None and request.version >= WITH_COUNT and boolean('with_count', text)
 
 
-def _sort(sent: Mapping[str, str], kind: type[Record]) -> tuple[tuple[str, str], ...]:
+def _sort(request: Request, filters: Filters) -> tuple[tuple[str, str], ...]:
+    sent = request.query
     if 'sort' not in sent:
         pairs = [(sent.get('sort_key', 'created_at').strip(), sent.get('sort_dir', 'desc').strip())]
     elif 'sort_key' in sent or 'sort_dir' in sent:
@@ -103,7 +103,8 @@ def _sort(sent: Mapping[str, str], kind: type[Record]) -> tuple[tuple[str, str],
     if pairs == [('created_at', 'desc')]:
         return NEWEST_FIRST
     chosen = tuple((ATTRIBUTES.get(key, key), direction) for key, direction in pairs)
-    if not all(base.has_order(kind, attribute) for attribute, _ in chosen):
+    unnamed = request.version < filters.named and 'name' in dict(pairs)
+    if unnamed or not all(base.has_order(filters.kind, attribute) for attribute, _ in chosen):
         raise InvalidInput(reason='Invalid sort key')
     return chosen
 

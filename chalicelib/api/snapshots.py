@@ -34,8 +34,11 @@ FILTERS = Filters(
     'snapshot',
     Snapshot,
     early=frozenset(('name', 'status', 'volume_id', 'metadata')),
+    counted=True,
+    named=(3, 30),
     known={
         'name': Filter(plain),
+        'status': Filter(plain),
         'display_name': Filter(plain, 'name'),
         'metadata': Filter(since='3.22'),
         'consumes_quota': Filter(flag, since='3.65'),

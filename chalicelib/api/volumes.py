@@ -41,6 +41,7 @@ FILTERS = Filters(
     'volume',
     Volume,
     early=frozenset(RESOURCE_FILTERS['volume']),
+    counted=True,
     known={
         'name': Filter(plain),
         'display_name': Filter(plain, 'name'),

@@ -44,7 +44,7 @@ def create(
     """Accept an empty group for volumes of these types (ids or names).
 
     ``legacy``: by way of the consistency group API, whose group type nobody else may use. Raises NotFound for types
-    that are not there, InvalidAvailabilityZone, GroupLimitExceeded.
+    that are not there, InvalidInput (the zone), GroupLimitExceeded.
     """
     kind = group_types.find(context, group_type)
     if kind.name == specs.CONSISTENCY_GROUPS and not legacy:
@@ -55,7 +55,7 @@ def create(
     types = [volume_types.find(context, one) for one in volume_types_]
     zone = availability_zone or settings().default_availability_zone
     if availability_zone is not None and not services.knows_zone(availability_zone):
-        raise errors.InvalidAvailabilityZone(az=availability_zone)
+        raise errors.InvalidInput(reason=errors.InvalidAvailabilityZone(az=availability_zone).message)
     row = states.GROUP['create']
     group = _record(context, row, name, description, kind.id, [one.id for one in types])
     group.availability_zone, group.operation = zone, common.operation('create', row)

@@ -79,9 +79,7 @@ def initialize_connection(context: Context, volume_id: str, connector: dict[str,
     """os-initialize_connection: prepare the path for this host and say how to reach it. Nothing of it is stored."""
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
-        raise errors.InvalidVolume(
-            reason=f'Unable to initialize the connection for volume {volume.id}, because it is in maintenance.'
-        )
+        raise errors.InvalidVolume(reason='The volume connection cannot be initialized in maintenance mode.')
     payload = {
         'project_id': volume.project_id,
         'volume_id': volume.id,
@@ -117,7 +115,7 @@ def attach(
     """os-attach: the host says it is connected. The same instance or host again changes nothing."""
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
-        raise errors.InvalidVolume(reason=f'Unable to attach volume {volume.id} because it is in maintenance')
+        raise errors.InvalidVolume(reason='The volume cannot be attached in maintenance mode.')
     _check_mode(context, volume, mode)
     attachment = Attachment(
         volume.project_id,
@@ -166,7 +164,7 @@ def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
     """os-detach: forget the attachment. The only one needs no attachment_id; one that is gone already is no error."""
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
-        raise errors.InvalidVolume(reason=f'Unable to detach volume {volume.id} because it is in maintenance')
+        raise errors.InvalidVolume(reason='The volume cannot be detached in maintenance mode.')
     if attachment_id is None and len(volume.attachments) > 1:
         raise errors.InvalidVolume(
             reason='Detach volume failed: More than one attachment, but no attachment_id provided.'

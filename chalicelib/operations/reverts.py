@@ -38,6 +38,12 @@ def _cannot(volume: Volume, snapshot: Snapshot) -> str:
     return f"Can't revert volume {volume.id} to its latest snapshot {snapshot.id}."
 
 
+def _busy(volume: Volume, snapshot: Snapshot, which: str) -> errors.Conflict:
+    return errors.Conflict(
+        f"Invalid {which.lower()}: {_cannot(volume, snapshot)} {which}'s status must be 'available'."
+    )
+
+
 def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, request_id: str) -> None:
     row, other = states.VOLUME['revert'], states.SNAPSHOT['restore']
     operation = common.operation('revert', row, snapshot_id=snapshot.id)
@@ -46,14 +52,14 @@ def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, re
         volume,
         base.begin_actions(Volume, row, request_id, operation),
         base.is_allowed(Volume, row) & free & (Volume.size == snapshot.volume_size),
-        lambda: errors.Conflict(f"{_cannot(volume, snapshot)} Volume's status must be 'available'."),
+        lambda: _busy(volume, snapshot, 'Volume'),
     )
     follows = common.operation('restore', other, volume_id=volume.id, volume_project_id=volume.project_id)
     transaction.update(
         snapshot,
         base.begin_actions(Snapshot, other, request_id, follows),
         base.is_allowed(Snapshot, other),
-        lambda: errors.Conflict(f"{_cannot(volume, snapshot)} Snapshot's status must be 'available'."),
+        lambda: _busy(volume, snapshot, 'Snapshot'),
     )
 
 

@@ -25,6 +25,13 @@ REPORTABLE: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: Filters whose name is not an attribute's, or whose value is no whole one.
+MATCHERS: Mapping[str, common.Matcher] = {
+    'host': lambda snapshot, value: common.is_at(snapshot.host, str(value)),
+    'use_quota': lambda snapshot, value: common.equals(snapshot.consumes_quota, value),
+}
+
+
 def get(context: Context, id: str) -> Snapshot:
     """Return the snapshot, of the caller's project or (administrators) of any. Raises SnapshotNotFound."""
     return common.find(context, Snapshot, id)
@@ -32,12 +39,12 @@ def get(context: Context, id: str) -> Snapshot:
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Snapshot], bool]:
     """Return one page of snapshots, newest first unless asked otherwise, and whether more follow."""
-    return common.list_records(context, Snapshot, query)
+    return common.list_records(context, Snapshot, query, MATCHERS)
 
 
 def count(context: Context, query: common.ListQuery) -> int:
     """Return the number of snapshots that the query matches."""
-    return common.count(context, Snapshot, query)
+    return common.count(context, Snapshot, query, MATCHERS)
 
 
 def create(

@@ -117,6 +117,28 @@ def test_a_sort_key_is_judged_where_there_is_nothing_to_sort(member: Caller) -> 
         assert member.get(f'/{kind}?sort=nope').fault == (*BAD, 'Invalid input received: Invalid sort key')
 
 
+@pytest.mark.parametrize(('kind', 'at'), [('snapshots', '3.30'), ('backups', '3.37')])
+def test_names_are_a_sort_key_from_some_version_on(member: Caller, kind: str, at: str) -> None:
+    before = f'3.{int(at[2:]) - 1}'
+    assert member.get(f'/{kind}?sort=name', at=before).fault == (*BAD, 'Invalid input received: Invalid sort key')
+    assert member.get(f'/{kind}?sort=display_name', at=before).status == 200
+    assert member.get(f'/{kind}?sort=name', at=at).status == 200
+
+
+def test_lists_that_do_not_count(member: Caller, admin: Caller, make: Any) -> None:
+    make.group()
+    refused = 'Invalid filters with_count are found in query options.'
+    for kind in 'groups', 'group_snapshots', 'attachments', 'messages':
+        assert member.get(f'/{kind}?with_count=1', at='3.71').fault == (*BAD, refused)
+        assert admin.get(f'/{kind}?with_count=1', at='3.71').body == {kind: []}
+
+
+def test_snapshots_of_a_backend(admin: Caller, make: Any) -> None:
+    id = make.snapshot().id
+    for query, found in (('host=host@lvm', [id]), ('host=elsewhere', []), ("status=['available','error']", [])):
+        assert [one['id'] for one in admin.get(f'/snapshots?{query}', at='3.71').body['snapshots']] == found
+
+
 def test_an_unknown_marker(member: Caller) -> None:
     assert member.get('/volumes?marker=zzz').fault == ('itemNotFound', 404, 'Volume zzz could not be found.')
 

@@ -75,6 +75,8 @@ def test_lists(member: Caller, admin: Caller, make: Any) -> None:
     assert listed(f'limit=1&marker={ids[2]}') == [ids[1]]
     assert listed('sort=name:asc') == ids
     assert listed('limit=1', '3.58') == listed('limit=1', path='/os-volume-transfer') == listed('foo=bar') == []
+    for query, message in (('limit=a', 'limit param must be an integer'), ('offset=-1', 'offset must be >= 0')):
+        assert member.get(f'/os-volume-transfer?{query}').fault == ('badRequest', 400, message)
     page = member.get('/volume-transfers?limit=1', at='3.59').body
     assert page['transfers_links'][0]['href'].endswith(f'limit=1&marker={ids[2]}')
     assert member.get('/volume-transfers?marker=unknown', at='3.59').status == 404

@@ -72,7 +72,7 @@ def test_a_group_of_unknown_types(world: World) -> None:
         create_group(context(), group_type='nothing')
     with pytest.raises(errors.VolumeTypeNotFound):
         create_group(context(), volume_types_=['nothing'])
-    with pytest.raises(errors.InvalidAvailabilityZone):
+    with pytest.raises(errors.InvalidInput, match="Availability zone 'nowhere' is invalid"):
         create_group(context(), availability_zone='nowhere')
     with pytest.raises(errors.Invalid, match='reserved for'):
         create_group(context(), group_type='default_cgsnapshot_type')
