@@ -258,15 +258,11 @@ def back_up(folder: Path, backup_id: str, where: str, parent: str | None = None)
         with _source(folder, where) as device:
             engine.backup_shard(device, repository, backup, shard.index)
 
-    _side_by_side(copy, engine.plan(size))
+    with ThreadPoolExecutor(WORKERS) as workers:
+        for done in [workers.submit(copy, shard) for shard in engine.plan(size)]:
+            done.result()
     manifest = engine.commit_backup(repository, WRAPPER, backup, created_at='', metadata={})
     print(repository.puts, manifest.stored_bytes)
-
-
-def _side_by_side(work: Callable[[engine.Shard], None], shards: Iterable[engine.Shard]) -> None:
-    with ThreadPoolExecutor(WORKERS) as workers:
-        for done in [workers.submit(work, shard) for shard in shards]:
-            done.result()
 
 
 def _source(folder: Path, where: str) -> BlockDevice:
@@ -282,12 +278,9 @@ def _over_iscsi(where: str) -> BlockDevice:
 def restore(folder: Path, backup_id: str, where: str) -> None:
     repository = FileRepository(folder / 'repository')
     manifest = _load(repository, backup_id)
-
-    def write(shard: engine.Shard) -> None:
-        with _target(folder, where, manifest.size) as device:
+    with _target(folder, where, manifest.size) as device:
+        for shard in engine.plan(manifest.size):
             engine.restore_shard(device, repository, manifest, shard.index, target_is_zeroed=True)
-
-    _side_by_side(write, engine.plan(manifest.size))
 
 
 def _target(folder: Path, where: str, size: int) -> BlockDevice:

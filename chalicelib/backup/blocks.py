@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 from cryptography.exceptions import InvalidTag
 
@@ -17,18 +19,25 @@ _LEVEL = 1
 _PROBE = 256
 
 
-class Compressor:
-    """Not thread-safe: it keeps its tables from block to block."""
+#: A compressor of each thread: it keeps its tables.
+_own = threading.local()
 
-    def __init__(self) -> None:
-        self._zstd = zstandard.ZstdCompressor(level=_LEVEL)
 
-    def payload(self, data: Data) -> tuple[Data, int]:
-        """(what is to be sealed, flags of the entry)."""
-        compressed = self._zstd.compress(data)
-        if len(compressed) < len(data):
-            return compressed, STORED | COMPRESSED
-        return data, STORED
+def compress(data: Data) -> bytes:
+    """A zstd frame that states its content's size."""
+    try:
+        zstd: zstandard.ZstdCompressor = _own.zstd
+    except AttributeError:
+        zstd = _own.zstd = zstandard.ZstdCompressor(level=_LEVEL)
+    return zstd.compress(data)
+
+
+def payload(data: Data) -> tuple[Data, int]:
+    """(what is to be sealed, flags of the entry)."""
+    compressed = compress(data)
+    if len(compressed) < len(data):
+        return compressed, STORED | COMPRESSED
+    return data, STORED
 
 
 class Opener:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from chalicelib.backup import layout, shards
-from chalicelib.backup.blocks import Compressor, is_zero
+from chalicelib.backup.blocks import is_zero, payload
 from chalicelib.backup.crypto import SEAL_SIZE
 from chalicelib.backup.layout import Geometry, Shard
 from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
@@ -90,7 +90,6 @@ class _Job:
         self.start = int(cursor['next']) if cursor else 0
         self._repository = repository
         self._backup = backup
-        self._compressor = Compressor()
         self._zeroes = bytes(backup.geometry.block_size)
         self._known: dict[bytes, bytes] = {}
         self._parent = _load_parent(repository, backup, shard.index)
@@ -148,7 +147,7 @@ class _Job:
         identity = self._backup.key.identity(data)
         raw = self._known.get(identity)
         if raw is None:
-            raw = encode_entry(writer.add(identity, *self._compressor.payload(data)))
+            raw = encode_entry(writer.add(identity, *payload(data)))
             self._known[identity] = raw
         self._listing.set(block, raw)
 
@@ -184,7 +183,8 @@ class _Job:
         key, parent = self._backup.key, self._parent
         if parent and self._listing.same_content(parent.listing):
             return shards.encode_pointer(key, object_key, parent.ref, self._counts)
-        return shards.encode_listing(key, object_key, self._listing.compact(), self._counts)
+        listing = self._listing.compact() if parent else self._listing  # all that was packed is listed
+        return shards.encode_listing(key, object_key, listing, self._counts)
 
 
 class _Reader:

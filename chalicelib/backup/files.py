@@ -26,14 +26,15 @@ class FileRepository:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = Path(root)
+        self._staging = self._root / _STAGING
 
     def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
         """Written aside, synced, then named: a crash leaves the whole object or none."""
         target = self._path(key)
-        staged = self._root / _STAGING / uuid.uuid4().hex
+        staged = self._staging / uuid.uuid4().hex
         with _translated(key):
             try:
-                _make_folder(staged.parent)
+                _make_folder(self._staging)
                 _write(staged, data)
                 _make_folder(target.parent)
                 _publish(staged, target, if_none_match)

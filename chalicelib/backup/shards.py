@@ -15,6 +15,7 @@ from typing import Any
 
 import zstandard
 
+from chalicelib.backup.blocks import compress
 from chalicelib.backup.crypto import HASH_SIZE, DataKey, digest
 from chalicelib.backup.listing import ENTRY_SIZE, Counts, Listing, Pack, ShardRef
 from chalicelib.backup.repository import Repository
@@ -53,7 +54,7 @@ class Header:
 
 
 def encode_listing(key: DataKey, object_key: str, listing: Listing, counts: Counts, kind: int = LISTING) -> bytes:
-    sealed = key.seal_table(object_key, zstandard.compress(listing.entries, 1))
+    sealed = key.seal_table(object_key, compress(listing.entries))
     return _encode(key, object_key, kind, counts, {'packs': listing.packs}, sealed)
 
 
@@ -62,7 +63,7 @@ def encode_pointer(key: DataKey, object_key: str, target: ShardRef, counts: Coun
 
 
 def _encode(key: DataKey, object_key: str, kind: int, counts: Counts, named: dict[str, Any], sealed: bytes) -> bytes:
-    references = zstandard.compress(json.dumps(named, separators=(',', ':')).encode(), 1)
+    references = compress(json.dumps(named, separators=(',', ':')).encode())
     fields = (kind, *counts, len(references), len(sealed), digest(references), digest(sealed))
     header = _HEADER.pack(MAGIC, *fields)
     return header + key.mac(object_key, header) + references + sealed

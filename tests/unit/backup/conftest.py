@@ -13,6 +13,9 @@ from chalicelib.backup.repository import Repository
 from chalicelib.backup.s3 import S3Repository
 from tests.unit.backup.doubles import MemoryRepository
 
+#: Keys of a page of S3's lists.
+PAGE = 100
+
 
 @pytest.fixture
 def memory() -> MemoryRepository:
@@ -41,7 +44,13 @@ def s3(aws: None) -> Any:
             return put(**arguments)
 
     client.put_object = put_object
+    client.meta.events.register('provide-client-params.s3.ListObjectsV2', _small_pages)
     return client
+
+
+def _small_pages(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A page of 1,000 keys is dear to fill."""
+    return {'MaxKeys': PAGE, **params}
 
 
 @pytest.fixture(params=['memory', 'files', 's3', 's3-below-a-prefix'])

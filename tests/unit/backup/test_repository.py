@@ -10,6 +10,7 @@ import pytest
 from chalicelib.backup.repository import Repository, exists
 from chalicelib.errors import ObjectExists, ObjectMissing, RepositoryError
 from tests.unit.backup import flows
+from tests.unit.backup.conftest import PAGE
 from tests.unit.backup.doubles import MemoryDevice, image
 
 KEYS = [
@@ -129,7 +130,7 @@ def test_delete_takes_what_is_there_and_what_is_not(repository: Repository) -> N
 
 
 def test_more_than_one_page(repository: Repository) -> None:
-    many = [f'packs/a/{number:05d}' for number in range(1001)]
+    many = [f'packs/a/{number:05d}' for number in range(PAGE + 1)]
     for key in many:
         repository.put(key, b'')
     assert keys(repository, 'packs/a/') == many
