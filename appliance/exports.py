@@ -80,6 +80,11 @@ class Exports:
                 self._targets.release(iqn)
             raise
 
+    def unload(self, key: Key) -> None:
+        """Close the object, which is held, at tgtd: ``refresh`` with ``replaced`` serves it again."""
+        for iqn in self._journal.get(key).targets:
+            self._targets.unload(iqn)
+
     def refresh(self, key: Key, replaced: bool = False) -> None:
         """Show the object's size, or with ``replaced`` its new data, to those who are or will be logged in."""
         for iqn, mode in self._journal.get(key).targets.items():

@@ -2,6 +2,8 @@
 
 A pool of the agent is a tag, so that several pools may share one thin pool. tgtd opens the devices with O_DIRECT:
 what a host was told is written has left the page cache, so a thin snapshot holds it.
+
+Options, messages and reserved names are those of lvm2 2.03, whose parser and metadata they were tried on.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from appliance import commands
-from appliance.errors import Full, NotFound, Unavailable
+from appliance.errors import Full, Invalid, NotFound, Unavailable
 from appliance.names import Key
 from appliance.store import NEW, TRASH, Medium, Object
 
@@ -20,8 +22,14 @@ Run = Callable[[tuple[str, ...]], tuple[int, str, str]]
 
 _TAG = 'cinderless.pool.'
 
-#: What lvm2 says when the volume group or the thin pool has no room.
-_NO_ROOM = ('insufficient free space', 'insufficient suitable allocatable extents', 'out of space')
+#: What lvm2 says when the volume group, or the thin pool's data or metadata, has no room.
+_NO_ROOM = ('insufficient free space', 'insufficient suitable', 'out of space', 'is above threshold')
+
+#: What lvrename, lvextend and lvcreate say, and the others.
+_NOT_THERE = ('not found in volume group', 'failed to find logical volume')
+
+#: lvm2 refuses names that begin so. One of ours has '_' before it, which no name in a request begins with.
+_RESERVED = ('snapshot', 'pvmove')
 
 
 class _Volume(NamedTuple):
@@ -39,7 +47,10 @@ class LvmStore:
         self._run = run
 
     def path(self, key: Key) -> str:
-        return f'/dev/{self._group}/{key.name}'
+        return f'/dev/{self._path(key.name)}'
+
+    def _path(self, name: str) -> str:
+        return f'{self._group}/{_lv(name)}'
 
     def objects(self, pool: str) -> dict[str, Object]:
         volumes = self._volumes().items()
@@ -51,13 +62,13 @@ class LvmStore:
 
     def create(self, key: Key, size: int) -> None:
         self._lvm('lvcreate', '--virtualsize', f'{size}b', '--thinpool', f'{self._group}/{self._thin_pool}',
-                  '--name', key.name, '--addtag', _TAG + key.pool)  # fmt: skip
+                  '--name', _lv(key.name), '--addtag', _TAG + key.pool)  # fmt: skip
 
     def copy(self, source: Key, target: Key, size: int) -> None:
         """A snapshot cannot be made at another size or over another volume, so there are steps; see ``recover``."""
         self._remove(target.name + NEW)
-        self._lvm('lvcreate', '--snapshot', '--setactivationskip', 'n', '--name', target.name + NEW,
-                  '--addtag', _TAG + target.pool, f'{self._group}/{source.name}')  # fmt: skip
+        self._lvm('lvcreate', '--snapshot', '--setactivationskip', 'n', '--name', _lv(target.name + NEW),
+                  '--addtag', _TAG + target.pool, self._path(source.name))  # fmt: skip
         self._extend(target.name + NEW, size)
         self._replace(target.name)
 
@@ -68,24 +79,31 @@ class LvmStore:
         self._extend(key.name, size)
 
     def rename(self, key: Key, name: str) -> None:
-        self._lvm('lvrename', self._group, key.name, name)
+        self._rename(key.name, name)
 
     def delete(self, key: Key) -> None:
         self._remove(key.name)
 
     def recover(self) -> None:
-        """Finish a replacement whose old volume is out of the way; undo all others."""
+        """Finish a replacement whose old volume is out of the way, undo all others, and make devices of what is left.
+
+        Raises Invalid for a thin pool that would show a volume what another one had before it.
+        """
+        if not self._pool_report('zero')['zero']:
+            pool = f'{self._group}/{self._thin_pool}'
+            raise Invalid(f'thin pool {pool} does not zero new blocks: lvchange --zero y {pool}')
         volumes = self._volumes()
         for name in [name for name in volumes if name.endswith(NEW)]:
             final = name[: -len(NEW)]
             if final + TRASH in volumes and final not in volumes:
-                self._lvm('lvrename', self._group, name, final)
+                self._rename(name, final)
         for name in self._volumes():
             if name.endswith((NEW, TRASH)):
                 self._remove(name)
+        self._activate()
 
     def medium(self) -> Medium:
-        row = self._report('lv_size,data_percent', f'{self._group}/{self._thin_pool}')[0]
+        row = self._pool_report('lv_size,data_percent')
         total = int(row['lv_size'])
         return Medium(total, total - int(total * float(row['data_percent'] or 0) / 100))
 
@@ -96,23 +114,40 @@ class LvmStore:
         """Put ``<name>.new`` in the place of ``<name>``, if there is one."""
         replaced = name in self._volumes()
         if replaced:
-            self._lvm('lvrename', self._group, name, name + TRASH)
-        self._lvm('lvrename', self._group, name + NEW, name)
+            self._remove(name + TRASH)
+            self._rename(name, name + TRASH)
+        self._rename(name + NEW, name)
         if replaced:
             self._remove(name + TRASH)
 
     def _extend(self, name: str, size: int) -> None:
         if self._volumes()[name].object.size < size:
-            self._lvm('lvextend', '--size', f'{size}b', f'{self._group}/{name}')
+            self._lvm('lvextend', '--size', f'{size}b', self._path(name))
 
     def _remove(self, name: str) -> None:
         if name in self._volumes():
-            self._lvm('lvremove', '--force', f'{self._group}/{name}')
+            self._lvm('lvremove', '--force', self._path(name))
+
+    def _rename(self, name: str, new: str) -> None:
+        self._lvm('lvrename', self._group, _lv(name), _lv(new))
+
+    def _activate(self) -> None:
+        """A host may come up without: udev is still at it, or lvm.conf leaves the group out."""
+        rows = self._report('lv_name,lv_active,pool_lv,lv_tags', self._group)
+        down = [row['lv_name'] for row in rows if self._is_ours(row) and row['lv_active'] != 'active']
+        for name in down:
+            self._lvm('lvchange', '--activate', 'y', f'{self._group}/{name}')
 
     def _volumes(self) -> dict[str, _Volume]:
         """All volumes of the thin pool that carry a tag of ours, half-made ones included."""
         rows = self._report('lv_name,lv_size,pool_lv,data_percent,lv_tags', self._group)
-        return {row['lv_name']: _volume(row) for row in rows if row['pool_lv'] == self._thin_pool and _pool(row)}
+        return {_name(row['lv_name']): _volume(row) for row in rows if self._is_ours(row)}
+
+    def _is_ours(self, row: dict[str, str]) -> bool:
+        return row['pool_lv'] == self._thin_pool and bool(_pool(row))
+
+    def _pool_report(self, fields: str) -> dict[str, str]:
+        return self._report(fields, f'{self._group}/{self._thin_pool}')[0]
 
     def _report(self, fields: str, what: str) -> list[dict[str, str]]:
         output = self._lvm('lvs', '--reportformat', 'json', '--units', 'b', '--nosuffix', '--options', fields, what)
@@ -127,9 +162,19 @@ class LvmStore:
             return output
         if any(text in said.lower() for text in _NO_ROOM):
             raise Full(f'{command}: {said.strip()}')
-        if 'failed to find logical volume' in said.lower():
+        if any(text in said.lower() for text in _NOT_THERE):
             raise NotFound(f'{command}: {said.strip()}')
         raise Unavailable(f'{command} failed: {said.strip()}')
+
+
+def _lv(name: str) -> str:
+    """What an object's volume is called."""
+    return f'_{name}' if name.startswith(_RESERVED) else name
+
+
+def _name(lv: str) -> str:
+    """The reverse."""
+    return lv[1:] if lv[1:].startswith(_RESERVED) else lv
 
 
 def _pool(row: dict[str, str]) -> str:

@@ -156,6 +156,7 @@ class Appliance:
                 raise Invalid(f'{origin} is no snapshot of {key}')
             self._exports.hold(key)
             try:
+                self._exports.unload(key)
                 with self._pools.claim(key, size, 0, self._written(origin)):
                     self._store.copy(origin, key, size)
             finally:

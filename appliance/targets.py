@@ -169,6 +169,13 @@ class Targets:
             self._state(live, 'ready')
             raise
 
+    def unload(self, iqn: str) -> None:
+        """Have tgtd close what a held target shows: LVM removes no volume that is open. ``reload`` shows it again."""
+        live = self._live.get(iqn)
+        if live:
+            live.size = 0
+            self._remove_lun(live)
+
     def release(self, iqn: str) -> None:
         live = self._live.get(iqn)
         if live:

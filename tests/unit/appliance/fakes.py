@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from appliance.tgt import _REQUEST, Mode, Op, Status, Tgt
 
 GLOBAL_NAMES = {'MaxRecvDataSegmentLength', 'MaxXmitDataSegmentLength', 'FirstBurstLength', 'MaxBurstLength'}
 GLOBAL_NAMES |= {'MaxOutstandingR2T', 'InitialR2T', 'ImmediateData', 'state'}
 
-INVALID = 17
+LUN_EXISTS, INVALID = 10, 17
 
 
 class Crashed(Exception):
@@ -143,7 +144,7 @@ class FakeTgt(Tgt):
         if tid not in self.live:
             return Status.NO_TARGET
         if self.live[tid].lun:
-            return 11
+            return LUN_EXISTS
         try:
             size = self._size_of(facts['path'])
         except OSError:
@@ -230,14 +231,25 @@ class FakeTgt(Tgt):
 class _Lv:
     size: int
     tags: set[str]
+    active: bool = True
 
 
 class FakeLvm:
-    """lvcreate, lvextend, lvrename, lvremove and lvs over one volume group with one thin pool.
+    """lvcreate, lvextend, lvrename, lvremove, lvchange and lvs over one volume group with one thin pool.
 
-    It takes exactly the options that the store gives, and refuses what LVM refuses. ``die_before`` counts commands down
-    and raises KeyboardInterrupt at 0, as if the host had gone.
+    It takes exactly the options that the store gives, and refuses what lvm2 2.03 refuses, in its words: each command
+    has its own for what is not there. ``die_before`` counts commands down and raises KeyboardInterrupt at 0, as if the
+    host had gone.
     """
+
+    NOT_THERE: ClassVar = {
+        'lvcreate': 'Snapshot origin LV {name} not found in Volume group {group}.',
+        'lvextend': 'Logical volume {name} not found in volume group {group}.',
+        'lvrename': 'Existing logical volume "{name}" not found in volume group "{group}"',
+        'lvremove': 'Failed to find logical volume "{group}/{name}"',
+        'lvchange': 'Failed to find logical volume "{group}/{name}"',
+        'lvs': 'Failed to find logical volume "{group}/{name}"',
+    }
 
     EXTENT = 4 * 1024**2
 
@@ -245,7 +257,11 @@ class FakeLvm:
         self.group, self.pool, self.size = group, pool, size
         self.volumes: dict[str, _Lv] = {}
         self.commands: list[tuple[str, ...]] = []
-        self.full = False
+        self.full = ''
+        self.zeroes = True
+        #: Path -> the volume that was opened by it; a volume keeps its device when it is renamed.
+        self.opened: dict[str, _Lv] = {}
+        self.is_open: Callable[[str], bool] = lambda path: False
         self.die_before: Iterator[int] | None = None
 
     def __call__(self, command: tuple[str, ...]) -> tuple[int, str, str]:
@@ -258,7 +274,9 @@ class FakeLvm:
         try:
             return 0, getattr(self, f'_{name}')(*arguments), ''
         except LookupError as error:
-            return 5, '', f'  Failed to find logical volume "{error}"'
+            return 5, '', '  ' + self.NOT_THERE[name].format(name=error.args[0], group=self.group)
+        except ValueError as error:
+            return 3, '', f'  {error}'
         except OSError as error:
             return 5, '', f'  {error}'
 
@@ -295,14 +313,22 @@ class FakeLvm:
 
     def _lvremove(self, force: str, name: str) -> str:
         assert force == '--force'
-        self._find(name)
+        volume = self._find(name)
+        if any(one is volume and self.is_open(path) for path, one in self.opened.items()):
+            raise OSError(f'Logical volume {name} in use.')
         del self.volumes[name.partition('/')[2]]
+        return ''
+
+    def _lvchange(self, option: str, value: str, name: str) -> str:
+        assert (option, value) == ('--activate', 'y')
+        self._find(name).active = True
         return ''
 
     def _lvs(self, *arguments: str) -> str:
         *options, fields, what = arguments
         assert options == ['--reportformat', 'json', '--units', 'b', '--nosuffix', '--options']
         pool = {'lv_name': self.pool, 'lv_size': str(self.size), 'data_percent': '25.00', 'lv_tags': '', 'pool_lv': ''}
+        pool |= {'lv_active': 'active', 'zero': 'zero' if self.zeroes else ''}
         rows = [pool, *(self._row(name, volume) for name, volume in self.volumes.items())]
         if what != self.group:
             assert what == f'{self.group}/{self.pool}'
@@ -312,7 +338,8 @@ class FakeLvm:
     def _row(self, name: str, volume: _Lv) -> dict[str, str]:
         tags = ','.join(sorted(volume.tags))
         size = str(volume.size)
-        return {'lv_name': name, 'lv_size': size, 'pool_lv': self.pool, 'data_percent': '50.00', 'lv_tags': tags}
+        row = {'lv_name': name, 'lv_size': size, 'pool_lv': self.pool, 'data_percent': '50.00', 'lv_tags': tags}
+        return row | {'lv_active': 'active' if volume.active else '', 'data_percent': '50.00' if volume.active else ''}
 
     def _find(self, path: str) -> _Lv:
         group, _, name = path.partition('/')
@@ -320,13 +347,18 @@ class FakeLvm:
         return self.volumes[name]
 
     def _check_new(self, name: str) -> None:
+        for reserved in ('snapshot', 'pvmove'):
+            if name.startswith(reserved):
+                raise ValueError(f'Names starting "{reserved}" are reserved. Please choose a different LV name.')
+        if not re.fullmatch(r'[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,126}', name):
+            raise ValueError(f'Logical volume name "{name}" is invalid.')
         if name in self.volumes:
             raise OSError(f'Logical Volume "{name}" already exists in volume group "{self.group}"')
         self._check_room()
 
     def _check_room(self) -> None:
         if self.full:
-            raise OSError('Insufficient free space: 1 extents needed, but only 0 available')
+            raise OSError(self.full)
 
     def _bytes(self, text: str) -> int:
         assert text.endswith('b')

@@ -43,6 +43,8 @@ class Rig:
     def start(self, tgt: FakeTgt | None = None) -> None:
         """With a ``tgt`` that went on, the agent adopts its targets."""
         self.tgt = tgt or FakeTgt(self._size_of)
+        if self.lvm:
+            self.lvm.is_open = self._has_lun
         self.keys = Keys(SECRET)
         self.store = self._open_store()
         self.pools = Pools(self.store, self.capacities, 2.0)
@@ -76,5 +78,10 @@ class Rig:
 
     def _size_of(self, path: str) -> int:
         if self.lvm:
-            return self.lvm.volumes[Path(path).name].size
+            volume = self.lvm.opened[path] = self.lvm.volumes[Path(path).name]
+            return volume.size
         return Path(path).stat().st_size
+
+    def _has_lun(self, path: str) -> bool:
+        """Whether tgtd has the device open: it does as long as there is the LUN, with sessions or without."""
+        return any(target.lun is not None and target.lun.path == path for target in self.tgt.live.values())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.errors import Full, NotFound, Unavailable
+from appliance.errors import Full, Invalid, NotFound, Unavailable
 from appliance.lvm import LvmStore
 from appliance.names import Key
 from appliance.store import Medium
@@ -36,16 +36,18 @@ def test_a_copy_is_a_thin_snapshot_in_its_own_pool_grown(store: LvmStore, lvm: F
     store.create(KEY, GIB)
     store.copy(KEY, COPY, 2 * GIB)
     assert store.size(COPY) == 2 * GIB
-    assert lvm.volumes.keys() == {'volume-1', 'snapshot-1'}
-    assert lvm.volumes['snapshot-1'].tags == {'cinderless.pool.slow'}
+    assert lvm.volumes.keys() == {'volume-1', '_snapshot-1'}
+    assert lvm.volumes['_snapshot-1'].tags == {'cinderless.pool.slow'}
+    assert store.objects('slow').keys() == {'snapshot-1'}
+    assert store.path(COPY) == '/dev/vg/_snapshot-1'
 
 
 def test_a_copy_replaces_what_had_its_name(store: LvmStore, lvm: FakeLvm) -> None:
     store.create(KEY, GIB)
     store.create(COPY, GIB)
-    old = lvm.volumes['snapshot-1']
+    old = lvm.volumes['_snapshot-1']
     store.copy(KEY, COPY, GIB)
-    assert lvm.volumes['snapshot-1'] is not old
+    assert lvm.volumes['_snapshot-1'] is not old
     assert len(lvm.volumes) == 2
 
 
@@ -60,10 +62,18 @@ def test_grow_rename_delete(store: LvmStore, lvm: FakeLvm) -> None:
     assert lvm.volumes == {}
 
 
-def test_a_full_pool_is_full(store: LvmStore, lvm: FakeLvm) -> None:
+@pytest.mark.parametrize(
+    'said',
+    [
+        'Insufficient free space: 1 extents needed, but only 0 available',
+        'Insufficient suitable contiguous allocatable extents for logical volume volume-2: 9 more required',
+        'Free space in pool vg/thin is above threshold, new volumes are not allowed.',
+    ],
+)
+def test_a_full_pool_is_full(store: LvmStore, lvm: FakeLvm, said: str) -> None:
     store.create(KEY, GIB)
-    lvm.full = True
-    with pytest.raises(Full, match='free space'):
+    lvm.full = said
+    with pytest.raises(Full, match=said[:20]):
         store.create(Key('fast', 'volume-2'), GIB)
     with pytest.raises(Full):
         store.grow(KEY, 2 * GIB)
@@ -73,6 +83,8 @@ def test_a_full_pool_is_full(store: LvmStore, lvm: FakeLvm) -> None:
 def test_other_failures_are_told_apart(store: LvmStore, lvm: FakeLvm) -> None:
     with pytest.raises(NotFound):
         store.rename(KEY, 'volume-2')
+    with pytest.raises(NotFound):
+        store.copy(KEY, COPY, GIB)
     store.create(KEY, GIB)
     with pytest.raises(Unavailable, match='already exists'):
         store.create(KEY, GIB)
@@ -84,6 +96,22 @@ def test_volumes_of_others_are_none_of_ours(store: LvmStore, lvm: FakeLvm) -> No
     assert store.objects('fast').keys() == {'volume-1'}
     store.recover()
     assert 'root' in lvm.volumes
+
+
+def test_a_host_that_comes_up_without_its_devices_gets_them(store: LvmStore, lvm: FakeLvm) -> None:
+    store.create(KEY, GIB)
+    store.copy(KEY, COPY, GIB)
+    for volume in lvm.volumes.values():
+        volume.active = False
+    lvm.volumes['root'] = type(lvm.volumes['volume-1'])(GIB, {'somebody'}, active=False)
+    store.recover()
+    assert {name for name, volume in lvm.volumes.items() if volume.active} == {'volume-1', '_snapshot-1'}
+
+
+def test_a_pool_that_shows_old_data_is_refused(store: LvmStore, lvm: FakeLvm) -> None:
+    lvm.zeroes = False
+    with pytest.raises(Invalid, match='lvchange --zero y vg/thin'):
+        store.recover()
 
 
 def test_the_medium_is_the_thin_pool(store: LvmStore) -> None:
@@ -105,13 +133,13 @@ def test_a_replacement_that_a_crash_cut_off_is_finished_or_undone(store: LvmStor
     """The volume is there before and after, old or new; nothing half-made stays."""
     store.create(KEY, GIB)
     store.create(COPY, 2 * GIB)
-    old = lvm.volumes['snapshot-1']
+    old = lvm.volumes['_snapshot-1']
     lvm.die_before = iter(range(survived, -1, -1))
     with pytest.raises(KeyboardInterrupt):
         store.copy(KEY, COPY, 2 * GIB)
     lvm.die_before = None
     store.recover()
-    assert lvm.volumes.keys() == {'volume-1', 'snapshot-1'}
-    assert lvm.volumes['snapshot-1'].size == 2 * GIB
+    assert lvm.volumes.keys() == {'volume-1', '_snapshot-1'}
+    assert lvm.volumes['_snapshot-1'].size == 2 * GIB
     store.copy(KEY, COPY, 2 * GIB)
-    assert lvm.volumes['snapshot-1'] is not old
+    assert lvm.volumes['_snapshot-1'] is not old

@@ -110,7 +110,7 @@ class TestVolumes:
     def test_a_copy_that_fails_leaves_nothing(self, lvm: Rig) -> None:
         lvm.appliance.create_volume(VOLUME, GIB)
         assert lvm.lvm is not None
-        lvm.lvm.full = True
+        lvm.lvm.full = 'Insufficient free space: 1 extents needed, but only 0 available'
         with pytest.raises(Full):
             lvm.appliance.create_snapshot(SNAPSHOT, 'volume-1')
         assert lvm.appliance.list_objects('fast') == {'objects': ['volume-1']}
@@ -203,12 +203,25 @@ class TestSnapshots:
             rig.appliance.revert_volume(VOLUME, 'snapshot-1')
         assert sid in rig.target().sessions
 
+    def test_a_revert_has_tgtd_close_what_it_replaces(self, lvm: Rig) -> None:
+        """LVM removes no volume that is open, and tgtd has it open for as long as there is an export."""
+        lvm.appliance.create_volume(VOLUME, GIB)
+        lvm.appliance.create_snapshot(SNAPSHOT, 'volume-1')
+        export(lvm)
+        assert lvm.lvm is not None
+        old = lvm.lvm.volumes['volume-1']
+        for _ in range(2):
+            lvm.appliance.revert_volume(VOLUME, 'snapshot-1')
+        assert lvm.lvm.volumes.keys() == {'volume-1', '_snapshot-1'}
+        assert lvm.lvm.volumes['volume-1'] is not old
+        lvm.login('e1')
+
     def test_a_revert_that_fails_lets_hosts_back_in(self, lvm: Rig) -> None:
         lvm.appliance.create_volume(VOLUME, GIB)
         lvm.appliance.create_snapshot(SNAPSHOT, 'volume-1')
         export(lvm)
         assert lvm.lvm is not None
-        lvm.lvm.full = True
+        lvm.lvm.full = 'Insufficient free space: 1 extents needed, but only 0 available'
         with pytest.raises(Full):
             lvm.appliance.revert_volume(VOLUME, 'snapshot-1')
         lvm.login('e1')
@@ -386,6 +399,7 @@ class TestStart:
     def test_a_record_without_its_object_is_dropped(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
         export(rig)
+        rig.tgt.live.clear()  # the host died
         rig.store.delete(VOLUME)
         rig.start()
         assert rig.journal.items() == []
