@@ -116,7 +116,7 @@ def build(
 
 def listen(options: argparse.Namespace, appliance: Appliance, keys: Keys) -> Server:
     tls = tls_context(*certificate.ensure(options.state_dir))
-    server = Server(options.listen, tls, appliance, Verifier(keys.requests))
+    server = Server(options.listen, tls, appliance, Verifier(keys.requests, memory=options.state_dir / 'nonces'))
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
     return server
 

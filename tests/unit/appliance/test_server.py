@@ -125,6 +125,7 @@ def test_a_fault_of_ours_is_no_secret_s_end(
         (b'PUT / HTTP/1.1\r\nContent-Length: 1e3\r\n\r\n', 400),
         (b'PUT / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n', 400),
         (b'PUT / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n', 413),
+        (b'PUT / HTTP/1.1\r\nContent-Length: ' + b'9' * 5000 + b'\r\n\r\n', 413),
         (b'PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400),
     ],
 )

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import BadSignature, BadTime, Replayed
+from appliance import nonces
+from appliance.errors import BadSignature, BadTime, Replayed, Unavailable
 from appliance.keys import Keys
 from appliance.signing import MAX_SKEW, SCHEME, Verifier, signature
 
@@ -107,7 +111,62 @@ def test_nonces_are_forgotten_when_they_are_of_no_use(clock: Clock, verifier: Ve
     for number in range(1000):
         verifier.check('PUT', '/v1/x', b'{}', header(clock, nonce=f'{number:032x}'))
         clock.now += 1
-    assert len(verifier._seen) <= 2 * MAX_SKEW + 1
+    assert len(verifier._nonces) <= 2 * MAX_SKEW + 1
+
+
+class TestTheNextLife:
+    def test_knows_what_was_served(self, clock: Clock, tmp_path: Path) -> None:
+        """By whatever clock it was signed."""
+        served = [header(clock, nonce=f'{age + 99:032x}', age=age) for age in (0, -MAX_SKEW // 2)]
+        first = Verifier(KEY, clock, tmp_path / 'nonces')
+        for one in served:
+            first.check('PUT', '/v1/x', b'{}', one)
+        for _ in range(3):
+            clock.now += 5
+            life = Verifier(KEY, clock, tmp_path / 'nonces')
+            for one in served:
+                with pytest.raises(Replayed):
+                    life.check('PUT', '/v1/x', b'{}', one)
+
+    def test_serves_what_was_not(self, clock: Clock, tmp_path: Path) -> None:
+        Verifier(KEY, clock, tmp_path / 'nonces')
+        waiting = header(clock)
+        clock.now += 5
+        Verifier(KEY, clock, tmp_path / 'nonces').check('PUT', '/v1/x', b'{}', waiting)
+
+    @pytest.mark.parametrize('damage', ['boot', 'file', 'line'])
+    def test_begins_anew_where_it_may_not_know(
+        self, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+    ) -> None:
+        memory, before = tmp_path / 'nonces', header(clock)
+        Verifier(KEY, clock, memory).check('PUT', '/v1/x', b'{}', before)
+        clock.now += 5
+        if damage == 'boot':
+            monkeypatch.setattr(nonces, '_boot', lambda: 'another')
+        else:
+            memory.write_text('' if damage == 'file' else memory.read_text() + '99')
+        with pytest.raises(BadTime, match='started'):
+            Verifier(KEY, clock, memory).check('PUT', '/v1/x', b'{}', before)
+
+    def test_finds_a_file_that_does_not_grow_for_ever(
+        self, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(nonces, '_MOST_LINES', 10)
+        memory = tmp_path / 'nonces'
+        verifier = Verifier(KEY, clock, memory)
+        for number in range(1000):
+            verifier.check('PUT', '/v1/x', b'{}', header(clock, nonce=f'{number:032x}'))
+            clock.now += 1
+        assert len(memory.read_text().splitlines()) <= 4 * MAX_SKEW
+        clock.now -= 1
+        with pytest.raises(Replayed):
+            Verifier(KEY, clock, memory).check('PUT', '/v1/x', b'{}', header(clock, nonce=f'{999:032x}'))
+
+    def test_what_cannot_be_noted_is_not_served(self, clock: Clock, tmp_path: Path) -> None:
+        verifier = Verifier(KEY, clock, tmp_path / 'nonces')
+        os.close(verifier._nonces._file)
+        with pytest.raises(Unavailable, match='state folder'):
+            verifier.check('PUT', '/v1/x', b'{}', header(clock))
 
 
 def test_a_wrong_signature_leaves_no_trace(clock: Clock, verifier: Verifier) -> None:
