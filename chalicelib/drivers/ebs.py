@@ -273,15 +273,14 @@ class EbsDriver(Manager):
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         """A new volume of the snapshot takes the old one's place. Raises VolumeIsBusy while it is attached."""
         row = self._objects.require_snapshot(snapshot)
-        return self._replace(volume, row, snapshot.name)
+        return self._replace(volume, self._objects.require(volume), row, snapshot.name)
 
-    def _replace(self, volume: VolumeRef, snapshot: Row, origin: str) -> ModelUpdate:
+    def _replace(self, volume: VolumeRef, old: Row, snapshot: Row, origin: str) -> ModelUpdate:
         """Make a volume of a snapshot under the name of another one, and remove that.
 
         The new one tells by its tags whom it replaces, and counts as the volume once it is available: so a crash
         leaves the old volume or the new one, never none.
         """
-        old = self._objects.require(volume)
         if old['Attachments']:
             raise errors.VolumeIsBusy(id=volume.id, reason='it is attached: detach it first')
         id = self._objects.completed(snapshot, origin, REPLACEMENT_WAIT)
@@ -296,11 +295,13 @@ class EbsDriver(Manager):
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
     ) -> ConnectionInfo:
-        info = ebs_paths.connect(self._objects, volume, connector, export_id)
+        with self._api.budget():
+            info = ebs_paths.connect(self._objects, volume, connector, export_id)
         return {**info, 'data': {**info['data'], 'access_mode': mode}}
 
     def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
-        ebs_paths.disconnect(self._objects, volume, export_id)
+        with self._api.budget():
+            ebs_paths.disconnect(self._objects, volume, export_id)
 
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
         """For reading only, and as of the moment when the path was first opened. Raises NotSupported, NotReady."""
@@ -348,11 +349,15 @@ class EbsDriver(Manager):
         name = f'restore-{export_id}'
         row = self._written(volume, name)
         if row is None:
-            return self._restored(volume, name)
+            return self._restored(volume, self._objects.require(volume), name)
         if row['State'] == 'pending':
             self._complete_snapshot(row['SnapshotId'], volume, count_blocks(written()))
-        update = self._replace(volume, row, name) if not self._is_from(volume, name) else self._restored(volume, name)
-        self._objects.remove_snapshots(name, volume)
+        found = self._objects.require(volume)
+        if tags(found).get('cinder:origin') == name:
+            update = self._restored(volume, found, name)
+        else:
+            update = self._replace(volume, found, row, name)
+        self._objects.remove_snapshot(row['SnapshotId'], volume)
         return update
 
     def _written(self, volume: VolumeRef, name: str) -> Row | None:
@@ -385,9 +390,8 @@ class EbsDriver(Manager):
         row = self._objects.find(volume)
         return row is not None and tags(row).get('cinder:origin') == origin
 
-    def _restored(self, volume: VolumeRef, origin: str) -> ModelUpdate:
+    def _restored(self, volume: VolumeRef, row: Row, origin: str) -> ModelUpdate:
         """The volume, if the restore came to its end before. Raises ProviderNotFound."""
-        row = self._objects.require(volume)
         if tags(row).get('cinder:origin') != origin:
             raise errors.ProviderNotFound(backend=self.backend, object=origin)
         self._objects.remove_volume(tags(row)['cinder:replaces'], volume)

@@ -8,8 +8,11 @@ looks at what is there before it tries again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,8 +38,12 @@ _THROTTLED = frozenset(
     }
 )
 
-#: Seconds for a connection and for an answer.
-CONNECT, READ = 3, 20
+#: Seconds for a connection, and for an answer of each service: what EC2 does takes longer, it answers before.
+CONNECT, READ = 2, {'ec2': 6, 'ebs': 20}
+
+#: Seconds after which a verb that somebody waits for makes no further call: with the last one it is below the 27 s that
+#: a synchronous worker has.
+BUDGET = 18.0
 
 
 class Refused(Exception):
@@ -58,7 +65,10 @@ def _client(service: str, region: str) -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={'total_max_attempts': 1}, connect_timeout=CONNECT, read_timeout=READ, max_pool_connections=64
+        retries={'total_max_attempts': 1},
+        connect_timeout=CONNECT,
+        read_timeout=READ[service],
+        max_pool_connections=64,
     )
     return aws.session().create_client(service, region_name=region, config=config)
 
@@ -69,6 +79,20 @@ class Api:
     def __init__(self, backend: str, region: str) -> None:
         self._backend = backend
         self._region = region
+        self._thread = threading.local()
+
+    @contextlib.contextmanager
+    def budget(self) -> Iterator[None]:
+        """This thread's calls within end in time, if need be with BackendUnavailable."""
+        self._thread.until = self.now() + BUDGET
+        try:
+            yield
+        finally:
+            del self._thread.until
+
+    def _left(self) -> float:
+        """Seconds of the budget in force."""
+        return float(getattr(self._thread, 'until', math.inf)) - self.now()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -96,12 +120,13 @@ class Api:
             token = {'NextToken': page['NextToken']}
 
     def wait(self, look: Callable[[], bool], seconds: float, longest: float = 15.0) -> bool:
-        """Look again and again, ever less often, until it holds; False when the time is over."""
-        until, pause = self.now() + seconds, 0.5
+        """Look again and again, ever less often, until it holds; False when the time is over, or nearly the budget."""
+        until, pause = self.now() + min(seconds, self._left() - 1), 0.5
         while not look():
-            if self.now() >= until:
+            left = until - self.now()
+            if left <= 0:
                 return False
-            self.sleep(min(pause, longest))
+            self.sleep(min(pause, longest, left))
             pause *= 2
         return True
 
@@ -111,8 +136,10 @@ class Api:
     def _repeat(self, service: str, operation: str, repeatable: bool, parameters: dict[str, Any]) -> dict[str, Any]:
         reason = ''
         for attempt in range(ATTEMPTS):
-            if attempt:
-                self.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**attempt)))  # noqa: S311 - no secret
+            pause = random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**attempt)) if attempt else 0.0  # noqa: S311 - no secret
+            if pause > self._left():
+                raise self.unavailable(f'{operation} cannot be done in time: {reason or "what came before took it"}')
+            self.sleep(pause)
             try:
                 return self._call(service, operation, parameters)
             except Refused as refused:

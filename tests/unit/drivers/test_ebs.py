@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib import errors
-from chalicelib.drivers import ebs_objects, registry
+from chalicelib import aws, errors
+from chalicelib.drivers import ebs_client, ebs_objects, registry
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
 from infra.render import ROOT
 from local.ebs.cloud import Cut, Refused, Timing
@@ -547,6 +547,25 @@ class TestFaults:
         with pytest.raises(errors.BackendUnavailable, match='RequestLimitExceeded'):
             make(backend)
         assert region.ebs.calls.count('CreateVolume') == 8
+
+    @pytest.mark.parametrize('operation', ['CreateTags', 'AttachVolume', 'DescribeVolumes'])
+    def test_an_attachment_ends_while_somebody_waits_for_it(
+        self, backend: EbsBackend, region: Region, operation: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever the pauses; a repeat finds what there is of it."""
+        monkeypatch.setattr(ebs_client.random, 'uniform', lambda low, high: high)
+        volume = make(backend)
+        region.ebs.throttle(operation, 100)
+        started = region.clock.now()
+        with pytest.raises(errors.BackendUnavailable, match='RequestLimitExceeded'):
+            backend.driver.initialize_connection(volume, {'instance_id': region.instance}, 'one')
+        assert region.clock.now() - started <= ebs_client.BUDGET
+        region.ebs._before.clear()
+        backend.driver.initialize_connection(volume, {'instance_id': region.instance}, 'one')
+        backend.driver.terminate_connection(volume, 'one')
+
+    def test_the_last_call_ends_before_whoever_waits_gives_up(self) -> None:
+        assert ebs_client.BUDGET + ebs_client.CONNECT + ebs_client.READ['ec2'] < aws.INVOKE_TIMEOUT
 
     def test_a_role_that_may_not(self, backend: EbsBackend, region: Region) -> None:
         region.ebs.fail('CreateVolume', Refused('UnauthorizedOperation', 'You are not authorized', 403))
