@@ -64,7 +64,7 @@ lint: setup  ## style and types
 	@$(VENV)/bin/mypy
 
 docs: setup  ## the generated pages of docs/
-	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py
+	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py tests/contract -k 'budgets or test_calls'
 	@$(PYTHON) -m docs.generate
 
 clean:  ## remove what was made here, but not .venv and .tools

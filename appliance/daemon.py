@@ -68,21 +68,8 @@ class Daemon:
         A write that is answered is in its file. So what is copied within the block is, of all volumes together, of one
         moment: what a host did after an answer is not in it without what was answered.
         """
-        with self._pausing:
-            self.process.send_signal(signal.SIGSTOP)
-            try:
-                self._wait_until_stopped()
-                yield
-            finally:
-                self.process.send_signal(signal.SIGCONT)
-
-    def _wait_until_stopped(self) -> None:
-        """The kernel tells a parent when the last thread has stopped."""
-        deadline = time.monotonic() + PATIENCE
-        while os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOHANG) is None:
-            if time.monotonic() > deadline:
-                raise Unavailable('tgtd does not stop: a write to its store hangs')
-            time.sleep(0.001)
+        with self._pausing, stopped(self.process):
+            yield
 
     def stop(self) -> None:
         """End all sessions, remove all targets, end tgtd, and remove the sockets that it leaves behind."""
@@ -97,6 +84,24 @@ class Daemon:
             self.process.wait()
         for path in (self.tgt.socket, self.tgt.socket + '.lock'):
             Path(path).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def stopped(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """No thread of the child runs until the block ends: the kernel tells a parent when the last one has stopped.
+
+    Raises Unavailable.
+    """
+    child.send_signal(signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOHANG) is None:
+            if time.monotonic() > deadline:
+                raise Unavailable('tgtd does not stop: a write to its store hangs')
+            time.sleep(0.001)
+        yield
+    finally:
+        child.send_signal(signal.SIGCONT)
 
 
 def address(portal: str) -> tuple[str, int]:

@@ -15,6 +15,7 @@ from chalicelib.drivers.base import Capabilities, Driver, Option
 from chalicelib.drivers.registry import DRIVERS
 from chalicelib.rules import microversions
 from docs import cost, workflows
+from docs.drivers import calls
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -257,15 +258,20 @@ SUPPORT = {
     'changed_blocks': 'incremental backups read only what has changed',
 }
 
-_MARK = '<!-- support -->\n{text}<!-- /support -->'
-
 
 def drivers_page() -> str:
-    """docs/drivers.md: written by hand, but for its tables of what each driver supports and takes."""
+    """docs/drivers.md: written by hand, but for its tables of what each driver supports, takes, and calls."""
     text = (FOLDER / 'drivers.md').read_text()
-    before, _, rest = text.partition('<!-- support -->')
-    tables = f'\n{_support(drivers())}\n\n{_options(drivers())}\n\n'
-    return before + _MARK.format(text=tables) + rest.partition('<!-- /support -->')[2]
+    text = _filled(text, 'support', f'{_support(drivers())}\n\n{_options(drivers())}')
+    head, *rows = calls()
+    return _filled(text, 'calls', _table(head, rows))
+
+
+def _filled(text: str, mark: str, what: str) -> str:
+    """Put something between ``<!-- mark -->`` and ``<!-- /mark -->``."""
+    before, _, rest = text.partition(f'<!-- {mark} -->')
+    after = rest.partition(f'<!-- /{mark} -->')[2]
+    return f'{before}<!-- {mark} -->\n\n{what}\n\n<!-- /{mark} -->{after}'
 
 
 def drivers() -> dict[str, type[Driver]]:

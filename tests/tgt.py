@@ -8,13 +8,11 @@ with Tgtd() as tgtd:
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import itertools
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -24,18 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: What lets a write go out in few, large PDUs; tgt's own defaults are 8 KiB segments and an R2T for everything.
-TUNING = {
-    'MaxRecvDataSegmentLength': '262144',
-    'MaxXmitDataSegmentLength': '262144',
-    'FirstBurstLength': '262144',
-    'MaxBurstLength': '1048576',
-    'MaxOutstandingR2T': '16',
-    'InitialR2T': 'No',
-    'ImmediateData': 'Yes',
-}
+from appliance import daemon, kernel
+from appliance.targets import NEGOTIATION
 
-_PR_SET_PDEATHSIG = 1
 _LUN = 1  # LUN 0 is tgt's controller
 _START_SECONDS = 20
 
@@ -110,6 +99,11 @@ class Tgtd:
             self._end()
             shutil.rmtree(self._folder)
 
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """Hosts wait until the block ends; what they were answered is in the images."""
+        assert self._process is not None
+        return daemon.stopped(self._process)
+
     def log(self) -> str:
         return (self._folder / 'log').read_text()
 
@@ -137,7 +131,7 @@ class Tgtd:
         tid = next(self._tids)
         target = Target(tid, f'iqn.2010-10.org.openstack:volume-{os.getpid()}-{tid}', self.portal, image)
         self._target(tid, 'new', '-T', target.iqn)
-        for name, value in ((TUNING if tuned else {}) | (settings or {})).items():
+        for name, value in ((NEGOTIATION if tuned else {}) | (settings or {})).items():
             self._target(tid, 'update', '--name', name, '--value', value)
         self.add_lun(target, thin=thin, block_size=block_size)
         if account:
@@ -204,7 +198,7 @@ class Tgtd:
         return os.environ | {'TGT_IPC_SOCKET': str(self._folder / 'ipc')}
 
     def _launch(self, port: int) -> None:
-        self.portal = f'127.0.0.1:{port}'
+        self.portal, parent = f'127.0.0.1:{port}', os.getpid()
         with (self._folder / 'log').open('wb') as log:
             self._process = subprocess.Popen(
                 ['tgtd', '-f', '-C', '1', '--iscsi', f'portal={self.portal}', '-t', '4'],
@@ -212,7 +206,7 @@ class Tgtd:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,
+                preexec_fn=lambda: kernel.die_with(parent),
             )
         for _ in _attempts(_START_SECONDS):
             with contextlib.suppress(subprocess.CalledProcessError):
@@ -249,8 +243,3 @@ def _attempts(seconds: float) -> Iterator[None]:
     while time.monotonic() < deadline:
         yield
         time.sleep(0.05)
-
-
-def _die_with_parent() -> None:
-    """A test run that is killed leaves no daemon behind."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import secrets
-import string
 import time
 from typing import Any
 
@@ -18,10 +17,10 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from chalicelib.drivers import pinning
+from chalicelib.drivers.connection import letters
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
 
 _SCHEME = 'Cinderless-HMAC-SHA256'
-_LETTERS = string.ascii_letters + string.digits
 
 #: Seconds: for a connection, for one attempt (the agent itself waits 15 for an object), and for all of them.
 CONNECT = 3.0
@@ -55,8 +54,8 @@ class Client:
     def account(self, object_name: str, export_id: str) -> tuple[str, str]:
         """The CHAP user (20 characters) and secret (16) of an export; the agent derives the same."""
         path = f'{object_name}\n{export_id}'
-        user = _letters(_hmac(self._chap_key, f'user\n{path}'), 20)
-        return user, _letters(_hmac(self._chap_key, f'secret\n{path}'), 16)
+        user = letters(_hmac(self._chap_key, f'user\n{path}'), 20)
+        return user, letters(_hmac(self._chap_key, f'secret\n{path}'), 16)
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the answer. Raises Refused, BackendUnavailable, or BackendMisconfigured for another certificate."""
@@ -111,12 +110,3 @@ class Client:
 
 def _hmac(key: bytes, text: str) -> bytes:
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
-
-
-def _letters(digest: bytes, length: int) -> str:
-    """``length`` characters of the digest, as a number written in letters and digits, lowest digit first."""
-    number, characters = int.from_bytes(digest, 'big'), []
-    for _ in range(length):
-        number, digit = divmod(number, len(_LETTERS))
-        characters.append(_LETTERS[digit])
-    return ''.join(characters)

@@ -1,8 +1,11 @@
-"""What hosts are told of a path, in os-brick's words."""
+"""What hosts are told of a path: the target in os-brick's words, and CHAP accounts in letters that all of them take."""
 
 from __future__ import annotations
 
+import string
 from typing import Any
+
+_LETTERS = string.ascii_letters + string.digits
 
 
 def iscsi_target(portals: list[str], iqn: str, lun: int) -> dict[str, Any]:
@@ -12,3 +15,12 @@ def iscsi_target(portals: list[str], iqn: str, lun: int) -> dict[str, Any]:
         return one
     count = len(portals)
     return {**one, 'target_portals': portals, 'target_iqns': [iqn] * count, 'target_luns': [lun] * count}
+
+
+def letters(digest: bytes, length: int) -> str:
+    """``length`` characters of the digest, as a number written in letters and digits, lowest digit first."""
+    number, characters = int.from_bytes(digest, 'big'), []
+    for _ in range(length):
+        number, digit = divmod(number, len(_LETTERS))
+        characters.append(_LETTERS[digit])
+    return ''.join(characters)

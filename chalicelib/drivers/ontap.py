@@ -6,59 +6,36 @@ outlives its volume. What clones cannot do, another FlexVol, a LUN copy does. Pa
 
 from __future__ import annotations
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from chalicelib import errors, iscsi
 from chalicelib.device import BlockDevice
-from chalicelib.drivers import ontap_luns, ontap_paths, ontap_pools, ontap_qos, pinning
+from chalicelib.drivers import ontap_groups, ontap_manage, ontap_paths, ontap_pools, ontap_qos
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
     ConnectionInfo,
     Connector,
-    Driver,
-    ManageableObject,
     ModelUpdate,
-    Option,
     SnapshotRef,
     VolumeRef,
 )
 from chalicelib.drivers.connection import iscsi_target
-from chalicelib.drivers.ontap_client import BUDGET, Client, Record, Refused
-from chalicelib.drivers.ontap_errors import kind
+from chalicelib.drivers.ontap_client import BUDGET, Record
 from chalicelib.drivers.ontap_luns import base, flexvol
 from chalicelib.drivers.read_only import ReadOnlyDevice
 
 #: Seconds for a verb that copies data: a worker's time, less what the verb needs besides.
 _COPY = 780.0
 
-_SHORTEST_SECRET = 32
-_OURS = re.compile(r'(volume|snapshot)-[0-9a-f-]{36}')
+#: LUNs that one request asks for by their paths: its address must not become too long.
+_NAMES = 40
 
 _THIN = {'guarantee': {'requested': False}}
 
 
-class OntapDriver(Driver):
-    OPTIONS: ClassVar[Mapping[str, Option]] = {
-        #: The management address of the SVM, or of the cluster (FSx: of the file system).
-        'url': Option(str, required=True),
-        'svm': Option(str, required=True),
-        'username': Option(str, default='vsadmin'),
-        'password': Option(str, required=True, secret=True),
-        #: At least 32 characters; hosts' CHAP secrets come of it, so it must stay while anything is attached.
-        'chap_secret': Option(str, required=True, secret=True),
-        'fingerprint': Option(str),
-        'certificate': Option(str),
-        #: The FlexVols that this backend has; all of the SVM, unless given.
-        'pools': Option(list),
-        #: LUNs are thick, as Cinder's netapp_lun_space_reservation has it.
-        'space_reservation': Option(bool, default=True),
-        'iscsi_port': Option(int, default=3260),
-    }
-
+class OntapDriver(ontap_manage.Manager):
     capabilities = Capabilities(
         storage_protocol='iSCSI',
         snapshot_attached=True,
@@ -67,21 +44,12 @@ class OntapDriver(Driver):
         online_extend=True,
         multiattach=True,
         manage=True,
+        manage_snapshots=True,
         retype=True,
+        consistent_group_snapshots=True,
         shared_targets=True,
         zeroed_volumes=True,
     )
-
-    def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
-        super().__init__(backend, options)
-        pinned = pinning.pin(backend, options, "ONTAP's")
-        if len(options['chap_secret'].strip()) < _SHORTEST_SECRET:
-            reason = f'secrets.chap_secret is too short: give {_SHORTEST_SECRET} characters or more'
-            raise errors.BackendMisconfigured(backend=backend, reason=reason)
-        account = (options['username'], options['password'])
-        self._client = Client(backend, options['url'], pinned, account, options['svm'])
-        self._luns = ontap_luns.Luns(self._client)
-        self._paths = ontap_paths.Paths(self._client, options['chap_secret'])
 
     def check_for_setup_error(self) -> None:
         with self._verb():
@@ -151,8 +119,19 @@ class OntapDriver(Driver):
 
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
         with self._verb(snapshot, snapshot.size):
-            body = {'clone': {'source': {'name': self._path(snapshot.volume)}}, 'space': _THIN}
-            return {'provider_id': self._luns.make(self._path(snapshot), body)['uuid']}
+            return {'provider_id': self._freeze(snapshot, self._path(snapshot.volume))['uuid']}
+
+    def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
+        """Clones of the LUNs as of one moment of their FlexVols; made already by an attempt that ended here or not."""
+        with self._verb(snapshots[0], snapshots[0].size):
+            moment = ontap_groups.Moment(self._client, map(self._path, snapshots))
+            if moment.hidden():
+                raise self._unsupported_group(moment.hidden())
+            made = self._made(snapshots)
+            if len(made) < len(snapshots):
+                made = self._freeze_all(snapshots, moment, made)
+            moment.end()
+            return [{'provider_id': made[one.name]['uuid']} for one in snapshots]
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         with self._verb(snapshot):
@@ -196,32 +175,6 @@ class OntapDriver(Driver):
     def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
         self._close(snapshot, export_id)
 
-    def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
-        with self._verb(volume):
-            return -(-int(self._existing(volume, existing_ref)['space']['size']) // GIB)
-
-    def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        """A LUN that is no whole number of GiB grows to the next."""
-        with self._verb(volume, volume.size):
-            lun = self._find(volume)
-            if lun is None:
-                lun = self._existing(volume, existing_ref)
-                self._luns.change(lun, {'name': self._path(volume)})
-            if lun['space']['size'] < volume.size * GIB:
-                self._luns.change(lun, {'space': {'size': volume.size * GIB}})
-            return self._update(volume, lun)
-
-    def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
-        with self._verb():
-            found = self._luns.records('name,space.size,status.mapped', **{'location.volume.name': pool})
-        return [_manageable(lun) for lun in found if not base(lun).startswith('snapshot-')]
-
-    def unmanage(self, volume: VolumeRef) -> None:
-        self._rename(volume)
-
-    def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
-        self._rename(snapshot)
-
     def list_objects(self) -> list[str]:
         with self._verb():
             ours = {one['name'] for one in self._pools()}
@@ -242,29 +195,43 @@ class OntapDriver(Driver):
             raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
         return target
 
-    @contextlib.contextmanager
-    def _verb(
-        self, ref: VolumeRef | SnapshotRef | None = None, size: int = 0, seconds: float = BUDGET
-    ) -> Iterator[None]:
-        """One verb: a budget of time, and ONTAP's refusals as the contract's errors."""
-        with self._client.budget(seconds):
-            try:
-                yield
-            except Refused as refused:
-                facts = {'id': ref.id, 'object': ref.name} if ref else {'object': 'what was asked for'}
-                reason = f'{refused} (ONTAP code {refused.code})'
-                raise kind(refused)(
-                    backend=self.backend, reason=reason, missing=reason, size=size, **facts
-                ) from refused
+    def _freeze(self, snapshot: SnapshotRef, source: str) -> Record:
+        body = {'clone': {'source': {'name': source}}, 'space': _THIN, 'comment': ontap_manage.comment(snapshot)}
+        return self._luns.make(self._path(snapshot), body)
 
-    def _find(self, ref: VolumeRef | SnapshotRef) -> Record | None:
-        return self._luns.find(self._path(ref))
+    def _made(self, snapshots: Sequence[SnapshotRef]) -> dict[str, Record]:
+        paths = [self._path(one) for one in snapshots]
+        parts = ['|'.join(paths[first : first + _NAMES]) for first in range(0, len(paths), _NAMES)]
+        return {base(lun): lun for part in parts for lun in self._luns.records('name', name=part)}
 
-    def _require(self, ref: VolumeRef | SnapshotRef) -> Record:
-        lun = self._find(ref)
-        if lun is None:
-            raise errors.ProviderNotFound(backend=self.backend, object=ref.name)
-        return lun
+    def _freeze_all(
+        self, snapshots: Sequence[SnapshotRef], moment: ontap_groups.Moment, made: Mapping[str, Record]
+    ) -> dict[str, Record]:
+        """All, or none: unless ONTAP does not answer, and a repeat goes on with what is there."""
+        try:
+            with self._verb(snapshots[0], snapshots[0].size):
+                if not moment.there():
+                    self._remove(made)
+                    moment.take()
+            return {one.name: self._freeze_of(one, moment) for one in snapshots}
+        except errors.BackendUnavailable:
+            raise
+        except errors.DriverError:
+            self._remove(self._made(snapshots))
+            moment.end()
+            raise
+
+    def _freeze_of(self, snapshot: SnapshotRef, moment: ontap_groups.Moment) -> Record:
+        with self._verb(snapshot.volume, snapshot.size):
+            return self._freeze(snapshot, moment.path(self._path(snapshot.volume)))
+
+    def _remove(self, luns: Mapping[str, Record]) -> None:
+        for lun in luns.values():
+            self._luns.remove(lun)
+
+    def _unsupported_group(self, hidden: Sequence[str]) -> errors.NotSupported:
+        reason = f'FlexVol {", ".join(hidden)} has snapshot_directory_access_enabled off'
+        return errors.NotSupported(backend=self.backend, operation='create_group_snapshot', reason=reason)
 
     def _policy(self, volume: VolumeRef) -> Record:
         """What gives a new LUN its QoS policy."""
@@ -357,37 +324,6 @@ class OntapDriver(Driver):
         with self._verb(ref):
             self._paths.dismiss(ontap_paths.worker(ref.name, export_id), self._target())
 
-    def _existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> Record:
-        """Raises ManageExistingInvalidReference."""
-        query = self._reference(volume, existing_ref)
-        lun = self._luns.find_by(**query)
-        reason = ''
-        if lun is None or flexvol(lun) != volume.pool:
-            reason = f'FlexVol {volume.pool} has no such LUN'
-        elif _OURS.fullmatch(base(lun)):
-            reason = f'{lun["name"]} is managed already'
-        if reason or lun is None:
-            raise errors.ManageExistingInvalidReference(existing_ref=dict(existing_ref), reason=reason)
-        return lun
-
-    def _reference(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> dict[str, str]:
-        """Cinder's: source-name is a path or a name in the pool, source-id a uuid."""
-        name, uuid = str(existing_ref.get('source-name', '')), str(existing_ref.get('source-id', ''))
-        if re.fullmatch(r'[A-Za-z0-9._{}-]+', name):
-            return {'name': f'/vol/{volume.pool}/{name}'}
-        if re.fullmatch(r'/vol/[A-Za-z0-9_]+/[A-Za-z0-9._{}-]+', name):
-            return {'name': name}
-        if re.fullmatch('[0-9a-f-]{36}', uuid):
-            return {'uuid': uuid}
-        reason = 'it needs source-name, the path of a LUN, or source-id, its uuid'
-        raise errors.ManageExistingInvalidReference(existing_ref=dict(existing_ref), reason=reason)
-
-    def _rename(self, ref: VolumeRef | SnapshotRef) -> None:
-        with self._verb(ref):
-            lun = self._find(ref)
-            if lun:
-                self._luns.change(lun, {'name': self._path(ref).replace(f'/{ref.name}', f'/unmanaged-{ref.name}')})
-
     def _space(self, volume: VolumeRef) -> dict[str, Any]:
         """Guarantee, and whether freed blocks are given back (SCSI UNMAP), which hosts see as discard."""
         allocation = volume.extra_specs.get('netapp:space_allocation', 'true').removeprefix('<is>').strip()
@@ -396,18 +332,6 @@ class OntapDriver(Driver):
             'scsi_thin_provisioning_support_enabled': allocation.lower() == 'true',
         }
 
-    def _path(self, ref: VolumeRef | SnapshotRef) -> str:
-        """Raises BackendMisconfigured if the volume's host names no pool of ours."""
-        volume = ref.volume if isinstance(ref, SnapshotRef) else ref
-        ours = self.options.get('pools') or [volume.pool]
-        if not volume.pool or volume.pool not in ours:
-            reason = f'host {volume.host!r} names no pool of this backend'
-            raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
-        return f'/vol/{volume.pool}/{ref.name}'
-
-    def _update(self, volume: VolumeRef, lun: Record) -> ModelUpdate:
-        return {'provider_id': lun['uuid'], 'provider_location': f'{self._client.svm}:{self._path(volume)}'}
-
     def _taken(self, volume: VolumeRef, lun: Record) -> errors.DriverError:
         reason = f'{volume.name} exists with {lun["space"]["size"]} bytes instead of {volume.size * GIB}'
         return errors.DriverError(backend=self.backend, reason=reason)
@@ -415,10 +339,3 @@ class OntapDriver(Driver):
 
 def _portal(address: str, port: int) -> str:
     return f'[{address}]:{port}' if ':' in address else f'{address}:{port}'
-
-
-def _manageable(lun: Record) -> ManageableObject:
-    reason = 'it is mapped to a host' if lun.get('status', {}).get('mapped') else None
-    if _OURS.fullmatch(base(lun)):
-        reason = None
-    return ManageableObject({'source-name': str(lun['name'])}, -(-int(lun['space']['size']) // GIB), reason)

@@ -14,7 +14,9 @@ Result = TypeVar('Result')
 LUNS = '/storage/luns'
 
 #: What is always asked of a LUN.
-_FIELDS = 'name,svm.name,space.size,space.scsi_thin_provisioning_support_enabled,qos_policy.name,lun_maps,attributes'
+_FIELDS = (
+    'name,svm.name,comment,space.size,space.scsi_thin_provisioning_support_enabled,qos_policy.name,lun_maps,attributes'
+)
 _STATE = 'copy.source.progress.state'
 
 _EXISTS = '5374242'

@@ -14,15 +14,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import string
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from chalicelib.drivers.connection import letters
 from chalicelib.drivers.ontap_client import Client, Record, Refused
 from chalicelib.errors import InvalidConnector
-
-_LETTERS = string.ascii_letters + string.digits
 
 #: iqn, eui or naa names, as initiators have them (RFC 3720, section 3.2.6); lower case is their one form.
 _INITIATOR = re.compile(r'iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:[a-z0-9.:-]+)?|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16,32}')
@@ -242,12 +240,7 @@ class Paths:
                 raise
 
     def _letters(self, text: str, length: int) -> str:
-        number = int.from_bytes(hmac.new(self._key, text.encode(), hashlib.sha256).digest(), 'big')
-        characters = []
-        for _ in range(length):
-            number, digit = divmod(number, len(_LETTERS))
-            characters.append(_LETTERS[digit])
-        return ''.join(characters)
+        return letters(hmac.new(self._key, text.encode(), hashlib.sha256).digest(), length)
 
 
 def _notes(lun: Record) -> dict[str, str]:

@@ -13,7 +13,7 @@ VOLUMES = '/storage/volumes'
 
 _FIELDS = (
     'name,space.size,space.available,space.afs_total,guarantee.type,efficiency.dedupe,efficiency.compression,'
-    'encryption.enabled,aggregates.name,snapmirror.is_protected'
+    'encryption.enabled,aggregates.name,snapmirror.is_protected,snapshot_directory_access_enabled'
 )
 
 #: FlexVols that LUNs can be made in.
@@ -68,6 +68,8 @@ def _pool(flexvol: Record, provisioned: int, disks: Mapping[str, Mapping[str, st
         'netapp_flexvol_encryption': _text(bool(flexvol.get('encryption', {}).get('enabled'))),
         'netapp_mirrored': _text(bool(flexvol.get('snapmirror', {}).get('is_protected'))),
         'netapp_aggregate': aggregate,
+        # LUNs are cloned out of the FlexVol's snapshots by a path in this folder.
+        'consistent_group_snapshot_enabled': bool(flexvol.get('snapshot_directory_access_enabled', True)),
         **disks.get(aggregate, {}),
     }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.contract import driver_model
+from chalicelib.drivers.appliance_client import Client
+from tests.contract import calls, driver_model
 from tests.contract.agent import Agent
 from tests.contract.driver_suite import Backend
 from tests.contract.group_suite import GroupContract
@@ -38,3 +40,15 @@ def test_model(agent: Agent, backend: Backend) -> None:
         agent.start()
 
     driver_model.check(backend, restart)
+
+
+def test_calls(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    attempt = Client._attempt
+
+    def written_down(self: Client, method: str, path: str, *rest: Any) -> dict[str, Any]:
+        sent.append(f'{method} {path}')
+        return attempt(self, method, path, *rest)
+
+    monkeypatch.setattr(Client, '_attempt', written_down)
+    calls.check('appliance', backend, {'initiator': 'iqn.2026-01.org.example:calls'}, sent)

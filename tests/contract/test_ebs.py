@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.contract import driver_model
+from local.ebs import Timing
+from tests.contract import calls, driver_model
 from tests.contract.driver_suite import AttachedContract, Backend, DriverContract, RestoreContract
 from tests.contract.group_suite import GroupContract
-from tests.ebs import backend, region, served
+from tests.ebs import Region, backend, region, served
 
 __all__ = ['backend', 'region', 'served']
 
@@ -28,3 +29,8 @@ class TestGroups(GroupContract):
 
 def test_model(backend: Backend) -> None:
     driver_model.check(backend)
+
+
+def test_calls(backend: Backend, region: Region) -> None:
+    region.fresh(Timing(*[0.0] * 8))
+    calls.check('ebs', backend, {'instance_id': region.instance}, region.ebs.calls)

@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from appliance import certificate
 from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
+from tests.ontap.rig import identity
 from tests.ontap.server import Double
 
-
-@pytest.fixture(scope='session')
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate, which takes openssl a moment."""
-    folder = tmp_path_factory.mktemp('ontap')
-    certificate.ensure(folder)
-    return folder
+__all__ = ['identity']
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ TABLE: Mapping[str, tuple[int, str]] = {
     '262179': (400, 'Unexpected argument "{detail}".'),
     '262196': (400, 'Field "{detail}" cannot be set in this operation.'),
     '262197': (400, 'Invalid value for "{detail}".'),
+    '918235': (404, 'A volume with the specified UUID was not found.'),
     '917927': (404, 'The specified volume was not found.'),
     '1254197': (409, 'The LUN is mapped and cannot be deleted without allow_delete_while_mapped.'),
     '1254207': (409, 'The LUN is already mapped to the same initiator group.'),
@@ -66,6 +67,10 @@ TABLE: Mapping[str, tuple[int, str]] = {
     'x-number': (409, 'The logical unit number is already in use by an initiator of the group.'),
     'x-initiator': (409, 'The LUN is already mapped to an initiator of the group.'),
     'x-policy': (409, 'The QoS policy is in use by workloads.'),
+    'x-snapshot': (409, 'The snapshot already exists.'),
+    'x-held': (409, 'The snapshot is busy because of a LUN clone.'),
+    'x-group': (409, 'A consistency group of that name already exists.'),
+    'x-member': (400, 'The volume is already a member of consistency group {detail}.'),
     'x-busy': (409, 'The LUN clone request failed. Reason: Device busy.'),
 }
 

@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from appliance.image import ImageStore
@@ -157,6 +157,12 @@ class Fabric:
         """Of one moment, whoever writes to the source; an existing target is overwritten."""
         with self._path(source).open('rb') as old, self._path(uuid).open('wb') as new:
             fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
+
+    def clone_all(self, clones: Mapping[str, str]) -> None:
+        """Copies by their sources, all of one moment."""
+        with self._lock, self._tgtd.paused():
+            for source, uuid in clones.items():
+                self.clone(source, uuid)
 
     def delete(self, uuid: str) -> None:
         self._path(uuid).unlink()

@@ -9,7 +9,8 @@ from typing import Any
 from tests.ontap.errors import OntapError
 from tests.ontap.fabric import Unit
 from tests.ontap.queries import Record, names
-from tests.ontap.state import GIB, Scope, State, identified, only, refuse
+from tests.ontap.snapshots import Snapshots
+from tests.ontap.state import GIB, Scope, identified, only, refuse
 
 MIB = 1024**2
 
@@ -30,7 +31,7 @@ _CHANGED_LUN = {
 }  # fmt: skip
 
 
-class Luns(State):
+class Luns(Snapshots):
     def create_lun(self, scope: Scope, body: Record) -> Record:
         only(body, _NEW_LUN)
         svm = self._svm_of(scope, body)
@@ -56,7 +57,7 @@ class Luns(State):
             return None
         for field in {'os_type', 'space.size', 'attributes'} & set(names(body)):
             raise OntapError('5374883' if kind == 'clone' else '5374943', target=field)
-        source = self._lun_named(svm, body[kind]['source']['name'], f'{kind}.source')
+        source = self._lun_of(svm, body[kind]['source']['name'], f'{kind}.source')
         if kind == 'clone':
             self._may_clone(source, body['name'])
         return source
@@ -76,7 +77,7 @@ class Luns(State):
             name=body['name'],
             svm=svm,
             os_type=source['os_type'] if source else body['os_type'],
-            comment=body.get('comment', ''),
+            comment=body.get('comment', (source or {}).get('comment', '')),
             serial_number=uuid.uuid4().hex[:12],
             location={'volume': {'name': volume['name'], 'uuid': volume['uuid']}, 'logical_unit': base},
             space={
@@ -119,6 +120,7 @@ class Luns(State):
         space = body.get('space', {})
         if 'name' in body:
             self._rename(lun, body['name'])
+        lun['comment'] = body.get('comment', lun['comment'])
         if 'qos_policy' in body:
             name = body['qos_policy']['name']
             lun['qos_policy'] = self._policy(lun['svm'], name) if name else {'name': ''}
@@ -138,7 +140,7 @@ class Luns(State):
         source = self._lun_named(lun['svm'], body['clone']['source']['name'], 'clone.source')
         self._may_clone(source, lun['name'])
         lun['space']['size'] = source['space']['size']
-        lun['attributes'] = [dict(one) for one in source['attributes']]
+        lun['attributes'], lun['comment'] = [dict(one) for one in source['attributes']], source['comment']
         self.disks.change(unit(lun), source['uuid'])
 
     def _rename(self, lun: Record, name: str) -> None:
@@ -231,6 +233,11 @@ class Luns(State):
 
     def _volume(self, lun: Record) -> Record:
         return next(one for one in self.volumes if one['uuid'] == lun['location']['volume']['uuid'])
+
+    def _lun_of(self, svm: Record, name: str, target: str) -> Record:
+        """A LUN, or one as it is in a snapshot of its volume."""
+        found = self._frozen(svm, name)
+        return self._lun_named(svm, name, target) if found is None else found or refuse('5374875')
 
     def _lun_named(self, svm: Record, name: str, target: str) -> Record:
         found = [lun for lun in self.luns if lun['name'] == name and lun['svm'] == svm]

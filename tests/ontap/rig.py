@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from appliance import certificate
 from chalicelib.drivers.ontap import OntapDriver
 from tests.contract.driver_suite import Backend
@@ -16,6 +18,14 @@ from tests.ontap.server import USERS, Double
 HOST = 'cinderless@ontap'
 TARGET_IQN = 'iqn.1992-08.com.netapp:sn.svm1:vs.1'
 SECRET = 'a secret of forty characters, made for tests'
+
+
+@pytest.fixture(scope='session')
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate, which takes openssl a moment."""
+    folder = tmp_path_factory.mktemp('ontap')
+    certificate.ensure(folder)
+    return folder
 
 
 def driver(double: Double, **options: Any) -> OntapDriver:

@@ -23,8 +23,10 @@ VOLUME = Resource(
     'uuid name',
     'svm.name svm.uuid style type state is_svm_root space.size space.available space.afs_total guarantee.type '
     'efficiency.dedupe efficiency.compression encryption.enabled aggregates.name',
-    'snapmirror.is_protected',
+    'snapmirror.is_protected snapshot_directory_access_enabled',
 )
+SNAPSHOT = Resource('uuid name', 'svm.name svm.uuid volume.name volume.uuid create_time comment')
+GROUP = Resource('uuid name', 'svm.name svm.uuid volumes.name volumes.uuid')
 SVM = Resource('uuid name', 'state')
 AGGREGATE = Resource('uuid name', 'block_storage.primary.disk_class block_storage.primary.raid_type')
 IGROUP = Resource('uuid name', 'svm.name svm.uuid protocol os_type initiators.name')
@@ -89,6 +91,11 @@ def doing(verb: Callable[..., Any], *extras: str) -> Handler:
     return answer
 
 
+def snapshots(request: Request, uuid: str) -> Answer:
+    found = request.cluster.snapshots_of(request.scope, uuid)
+    return Answer(200, SNAPSHOT.answer(found, request.path, request.query, request.page))
+
+
 def change_attribute(request: Request, uuid: str, name: str) -> Answer:
     attribute = request.cluster.attribute(request.scope, uuid, name)
     if set(request.body) != {'value'}:
@@ -98,7 +105,7 @@ def change_attribute(request: Request, uuid: str, name: str) -> Answer:
 
 
 def adding(verb: Callable[..., Any]) -> Handler:
-    """What belongs to a record: an attribute of a LUN, an initiator of a group."""
+    """What belongs to a record: an attribute of a LUN, an initiator of a group, a snapshot of a volume."""
 
     def answer(request: Request, uuid: str) -> Answer:
         verb(request.cluster, request.scope, uuid, request.body)
@@ -120,6 +127,13 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ('GET', '/svm/svms', listing(SVM, lambda cluster: cluster.svms)),
     ('GET', '/storage/aggregates', aggregates),
     ('GET', '/storage/volumes', listing(VOLUME, Cluster.shown_volumes)),
+    ('GET', '/storage/volumes/{}/snapshots', snapshots),
+    ('POST', '/storage/volumes/{}/snapshots', adding(Cluster.create_snapshot)),
+    ('DELETE', '/storage/volumes/{}/snapshots/{}', doing(Cluster.delete_snapshot)),
+    ('GET', '/application/consistency-groups', listing(GROUP, lambda cluster: cluster.groups)),
+    ('POST', '/application/consistency-groups', making(GROUP, Cluster.create_group)),
+    ('DELETE', '/application/consistency-groups/{}', doing(Cluster.delete_group)),
+    ('POST', '/application/consistency-groups/{}/snapshots', adding(Cluster.create_group_snapshot)),
     ('GET', '/storage/luns', listing(LUN, Cluster.shown_luns)),
     ('POST', '/storage/luns', making(LUN, Cluster.create_lun)),
     ('GET', '/storage/luns/{}', show_lun),
@@ -148,8 +162,17 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ('GET', '/network/ip/interfaces', listing(INTERFACE, lambda cluster: cluster.interfaces)),
 ]
 
-#: Verbs that newer releases run as jobs (POST of LUNs since 9.16.1; QoS policies always).
-JOBS = {('POST', '/storage/luns'), ('POST', '/storage/qos/policies'), ('DELETE', '/storage/qos/policies/{}')}
+#: Verbs that newer releases run as jobs (POST of LUNs since 9.16.1; all others always).
+JOBS = {
+    ('POST', '/storage/luns'),
+    ('POST', '/storage/qos/policies'),
+    ('DELETE', '/storage/qos/policies/{}'),
+    ('POST', '/storage/volumes/{}/snapshots'),
+    ('DELETE', '/storage/volumes/{}/snapshots/{}'),
+    ('POST', '/application/consistency-groups'),
+    ('DELETE', '/application/consistency-groups/{}'),
+    ('POST', '/application/consistency-groups/{}/snapshots'),
+}
 
 #: Query parameters of verbs that are no GET.
 _PARAMETERS = {'return_records', 'return_timeout', _WHILE_MAPPED}

@@ -124,7 +124,7 @@ class Double:
 
     def _is_job(self, method: str, pattern: str, query: dict[str, str]) -> bool:
         """Whoever is ready to wait has the answer at once, unless it takes longer."""
-        asynchronous = (method, pattern) in routes.JOBS and (self.jobs_for_luns or 'qos' in pattern)
+        asynchronous = (method, pattern) in routes.JOBS and (self.jobs_for_luns or pattern != '/storage/luns')
         return asynchronous and (self.job_polls > 0 or int(query.get('return_timeout', 0)) == 0)
 
     def _job(self, job_uuid: str) -> routes.Answer:

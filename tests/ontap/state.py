@@ -50,6 +50,8 @@ class State:
             self._interface('svm2', 'theirs', '192.0.2.10', 'data_iscsi'),
         ]
         self.luns: list[Record] = []
+        self.snapshots: list[Record] = []
+        self.groups: list[Record] = []
         self.igroups: list[Record] = []
         self.maps: list[Record] = []
         self.credentials: list[Record] = []
@@ -58,6 +60,8 @@ class State:
         #: How often a LUN copy is asked for before it is complete, and clones are refused with "device busy".
         self.copy_takes = 0
         self.busy_clones = 0
+        #: How often a FlexVol's snapshot is refused to go with "busy".
+        self.busy_snapshots = 0
 
     def svm(self, name: str) -> Record:
         return next(
@@ -88,7 +92,7 @@ class State:
             name=name, svm=self.svm(svm), style='flexvol', type='rw', state='online', is_svm_root=root,
             space={'size': size, 'available': size, 'afs_total': size}, guarantee={'type': 'none'},
             efficiency={'dedupe': 'background', 'compression': 'none'}, encryption={'enabled': False},
-            snapmirror={'is_protected': False}, aggregates=[{'name': 'aggr1'}],
+            snapmirror={'is_protected': False}, snapshot_directory_access_enabled=True, aggregates=[{'name': 'aggr1'}],
         )  # fmt: skip
 
     def _interface(self, svm: str, name: str, address: str, service: str) -> Record:

@@ -277,6 +277,45 @@ def test_pages_are_linked(double: Double, ask: Client) -> None:
     assert len(seen) == 5
 
 
+def test_a_snapshot_of_a_flexvol_holds_its_luns(double: Double, ask: Client) -> None:
+    lun = ask.lun()
+    volume = ask('GET', '/storage/volumes', name='fast')[1]['records'][0]
+    path = f'/storage/volumes/{volume["uuid"]}/snapshots'
+    assert ask('POST', path, {'name': 's'}, return_timeout=10)[0] == 201
+    assert ask.refused('POST', path, {'name': 's'}, return_timeout=10) == '0'
+    assert ask.refused('POST', path, {'colour': 's'}, return_timeout=10) == '262179'
+    assert ask.refused('GET', '/storage/volumes/gone/snapshots') == '918235'
+    ask('PATCH', f'/storage/luns/{lun["uuid"]}', {'space': {'size': 2 * GIB}})
+    body = {'svm': {'name': 'svm1'}, 'name': '/vol/fast/c', 'clone': {'source': {'name': '/vol/fast/.snapshot/s/a'}}}
+    assert ask.made('/storage/luns', body)['space']['size'] == GIB
+    for gone in ('/vol/fast/.snapshot/t/a', '/vol/fast/.snapshot/s/b'):
+        assert ask.refused('POST', '/storage/luns', {**body, 'clone': {'source': {'name': gone}}}) in (
+            '5374242',
+            '5374875',
+        )
+    [found] = ask('GET', path, name='s*', fields='create_time')[1]['records']
+    double.cluster.busy_snapshots = 1
+    assert ask.refused('DELETE', f'{path}/{found["uuid"]}', return_timeout=10) == '0'
+    assert ask('DELETE', f'{path}/{found["uuid"]}', return_timeout=10)[0] == 200
+    assert ask.refused('DELETE', f'{path}/{found["uuid"]}', return_timeout=10) == '4'
+
+
+def test_a_consistency_group_freezes_its_volumes_and_leaves_them_their_snapshots(ask: Client) -> None:
+    path, add = '/application/consistency-groups', {'provisioning_options': {'action': 'add'}}
+    body = {'svm': {'name': 'svm1'}, 'name': 'g', 'volumes': [{'name': 'fast', **add}, {'name': 'slow', **add}]}
+    assert ask('POST', path, body)[0] == 202
+    assert ask.refused('POST', path, body, return_timeout=10) == '0'
+    for wrong, code in (({'name': 'fast', **add}, '0'), ({'name': 'gone', **add}, '917927'), ({'name': 'slow'}, '2')):
+        assert ask.refused('POST', path, {**body, 'name': 'h', 'volumes': [wrong]}, return_timeout=10) == code
+    [group] = ask('GET', path, fields='volumes.name')[1]['records']
+    one = f'{path}/{group["uuid"]}'
+    snapshot = {'name': 's', 'consistency_type': 'crash'}
+    assert ask('POST', f'{one}/snapshots', snapshot, return_timeout=10)[0] == 201
+    assert ask('DELETE', one, return_timeout=10)[0] == 200
+    for volume in ask('GET', '/storage/volumes', name='fast|slow')[1]['records']:
+        assert ask('GET', f'/storage/volumes/{volume["uuid"]}/snapshots')[1]['num_records'] == 1
+
+
 def test_faults_on_demand(double: Double, ask: Client) -> None:
     double.fail('GET', '/storage/luns', Fault.GARBAGE, Fault.BUSY, Fault.DROP)
     with pytest.raises(json.JSONDecodeError):

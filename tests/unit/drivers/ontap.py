@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from appliance import certificate
-from chalicelib.drivers import ontap, ontap_luns, ontap_qos
+from chalicelib.drivers import ontap, ontap_groups, ontap_luns, ontap_qos
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
 from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
+from tests.ontap.rig import identity
 from tests.ontap.server import Double
+
+__all__ = ['identity']
 
 HOST = 'iqn.2026-01.org.example:host'
 OTHER = 'iqn.2026-01.org.example:other'
@@ -22,18 +24,12 @@ FAST, SLOW = 'cinderless@ontap#fast', 'cinderless@ontap#slow'
 GIB = 1024**3
 
 
-@pytest.fixture(scope='session')
-def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('ontap')
-    certificate.ensure(folder)
-    return folder
-
-
 @pytest.fixture
 def double(identity: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
     """Nobody waits for long, and no device is opened."""
     monkeypatch.setattr(ontap_luns, 'LOOK', 0.01)
     monkeypatch.setattr(ontap_qos, 'PAUSE', 0.01)
+    monkeypatch.setattr(ontap_groups, 'PAUSE', 0.01)
     monkeypatch.setattr('chalicelib.drivers.ontap_client.PAUSES', (0.0, 0.0))
     monkeypatch.setattr(ontap.iscsi, 'open_device', lambda data, initiator: Opened(data, initiator))
     with Double(Cluster(NoDisks()), identity) as running:
@@ -73,5 +69,7 @@ def remembered(cluster: Cluster) -> dict[str, Any]:
         'maps': sorted((one['lun']['name'], one['igroup']['name']) for one in cluster.maps),
         'igroups': sorted((one['name'], *(member['name'] for member in one['initiators'])) for one in cluster.igroups),
         'credentials': sorted(one['initiator'] for one in cluster.credentials),
+        'snapshots': sorted((one['volume']['name'], one['name']) for one in cluster.snapshots),
+        'groups': sorted(one['name'] for one in cluster.groups),
         'policies': sorted(one['name'] for one in cluster.policies),
     }

@@ -389,6 +389,37 @@ def test_an_existing_lun_is_brought_under_management_and_let_go(double: Double, 
     assert ours.list_objects() == [made.name]
 
 
+@pytest.mark.parametrize('known', [True, False])
+def test_a_snapshot_that_was_let_go_is_found_by_its_comment(double: Double, known: bool) -> None:
+    ours, source = driver(double), volume()
+    update = ours.create_volume(source)
+    source = dataclasses.replace(source, **update) if known else source
+    frozen, other = snapshot(source), volume()
+    ours.create_snapshot(frozen)
+    ours.create_volume_from_snapshot(other, frozen)
+    ours.unmanage_snapshot(frozen)
+    [found] = ours.get_manageable_snapshots('fast')
+    assert found.source_reference == {'source-name': source.name}
+    assert {one.source_reference for one in ours.get_manageable_volumes('fast')} == {None}
+    again, elsewhere = snapshot(source), snapshot(dataclasses.replace(other, **ours.create_volume(other)))
+    if known:
+        with pytest.raises(ManageExistingInvalidReference, match='of LUN'):
+            ours.manage_existing_snapshot(elsewhere, found.reference)
+    assert ours.manage_existing_snapshot_get_size(again, found.reference) == 1
+    for _ in range(2):
+        assert ours.manage_existing_snapshot(again, found.reference) == {'provider_id': lun(double, again.name)['uuid']}
+
+
+def test_a_lun_of_the_administrator_becomes_a_snapshot(double: Double) -> None:
+    ours, source, theirs = driver(double), volume(), volume()
+    ours.create_volume(source)
+    ours.create_volume(theirs)
+    ours.unmanage(theirs)
+    ours.manage_existing_snapshot(snapshot(source), {'source-name': f'unmanaged-{theirs.name}'})
+    [found] = ours.get_manageable_snapshots('fast')
+    assert found.source_reference == {'source-name': source.name}
+
+
 @pytest.mark.parametrize('wrong', [{}, {'source-name': '../x'}, {'source-name': 'gone'}, {'source-id': 'x'}])
 def test_what_cannot_be_managed_is_refused(double: Double, wrong: dict[str, str]) -> None:
     with pytest.raises(ManageExistingInvalidReference):

@@ -14,7 +14,7 @@ from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
 from tests.ontap.rig import driver
 from tests.ontap.server import Double
-from tests.unit.drivers.ontap import HOST, SLOW, double, identity, remembered, snapshot, volume
+from tests.unit.drivers.ontap import FAST, HOST, SLOW, double, identity, remembered, snapshot, volume
 
 __all__ = ['double', 'identity']
 
@@ -129,6 +129,25 @@ def delete() -> tuple[Step, Step]:
     return prepare, lambda ours: ours.delete_volume(made)
 
 
+def freeze_group(*hosts: str) -> tuple[Step, Step]:
+    sources = [volume(host=host) for host in hosts]
+    frozen = [snapshot(one) for one in sources]
+
+    def prepare(ours: OntapDriver) -> None:
+        for one in sources:
+            ours.create_volume(one)
+
+    return prepare, lambda ours: ours.create_group_snapshot(frozen)
+
+
+def group() -> tuple[Step, Step]:
+    return freeze_group(FAST, FAST)
+
+
+def group_of_two_flexvols() -> tuple[Step, Step]:
+    return freeze_group(FAST, SLOW)
+
+
 def manage() -> tuple[Step, Step]:
     old, made = volume(), volume(2)
 
@@ -137,6 +156,18 @@ def manage() -> tuple[Step, Step]:
         ours.unmanage(old)
 
     return prepare, lambda ours: ours.manage_existing(made, {'source-name': f'unmanaged-{old.name}'})
+
+
+def manage_snapshot() -> tuple[Step, Step]:
+    source = volume()
+    old, made = snapshot(source), snapshot(source)
+
+    def prepare(ours: OntapDriver) -> None:
+        ours.create_volume(source)
+        ours.create_snapshot(old)
+        ours.unmanage_snapshot(old)
+
+    return prepare, lambda ours: ours.manage_existing_snapshot(made, {'source-name': f'unmanaged-{old.name}'})
 
 
 SCENARIOS = [
@@ -154,6 +185,9 @@ SCENARIOS = [
     open_again,
     delete,
     manage,
+    manage_snapshot,
+    group,
+    group_of_two_flexvols,
 ]
 
 
