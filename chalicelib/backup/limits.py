@@ -24,7 +24,7 @@ Cursor = dict[str, int | str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """Memory stays below ``pack_size * (2 * uploads + 1)`` for a backup, ``run_size * (downloads + 1)`` for a restore.
+    """Memory stays below ``pack_size * 2 * (uploads + 1)`` for a backup, ``run_size * (downloads + 1)`` for a restore.
 
     ``uploads``, ``downloads`` and ``lookups`` are requests under way at once; 0 sends them from the caller's thread.
     """
