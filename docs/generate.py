@@ -146,6 +146,18 @@ DIFFERENCES = (
         'a client reads one shape',
     ),
     (
+        'a body of more than 100 levels',
+        'read, and refused for what is in it',
+        '400',
+        'no body of the API has six; whoever looks into one does so by recursion',
+    ),
+    (
+        'a token of the system, without a project',
+        'served, where no project is needed',
+        '403 that asks for a project scope',
+        "records are kept by project; an administrator's `all_tenants` sees all",
+    ),
+    (
         '`PUT /types/{{id}}`',
         'renames the default type, and volumes without a type fail then',
         'refuses to rename it',
