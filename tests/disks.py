@@ -240,6 +240,7 @@ class Data:
         monkeypatch.setattr(backup_removal, 'repository', self._repository)
         for module in (backups, restores, backup_imports, backup_checks, backup_copies):
             monkeypatch.setattr(module, 'repository', self._repository)
+        for module in (backups, backup_imports, backup_copies):
             monkeypatch.setattr(module, 'wrapper', lambda _: WRAPPER)
         monkeypatch.setattr(backup_copies, 'there', lambda _: WRAPPER)
         monkeypatch.setattr(copies, 'targets', lambda: {'dr': copies.Target('elsewhere', 'eu-west-1', 'key', 'dr/')})

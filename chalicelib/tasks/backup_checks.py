@@ -14,7 +14,7 @@ from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import backup_checks, messages
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, scratch
-from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, shard_by_shard, wrapper
+from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, shard_by_shard, stored_manifest
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import failure, ours
 from chalicelib.tasks.restores import restorer
@@ -32,7 +32,7 @@ def scrub_backup(payload: Payload) -> dict[str, Any]:
     before = payload.get('scrubbed') or backup_checks.counted()
     found = engine.verify_backup(
         repository(backup),
-        _manifest(backup),
+        stored_manifest(backup),
         deadline=clock.seconds_left,
         cursor=before.get('cursor'),
         sample=int((backup.operation or {})['sample']),
@@ -67,7 +67,7 @@ def _result_of(payload: Payload) -> str:
 def restore_scratch(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until all are done or time runs short."""
     backup, volume = owned(payload, 'drill'), scratch.owned(payload)
-    manifest, store, driver = _manifest(backup), repository(backup), backends.driver(volume)
+    manifest, store, driver = stored_manifest(backup), repository(backup), backends.driver(volume)
     zeroed = not driver.capabilities.opens_volumes or driver.capabilities.zeroed_volumes
     with driver.open_restore(backends.volume_ref(volume), volume.id) as device:
         work = restorer(device, store, manifest, zeroed)
@@ -82,7 +82,7 @@ def _all(manifest: engine.Manifest, progress: Any) -> Payload:
 def finish_scratch(payload: Payload) -> None:
     """Make what was written the scratch volume's data."""
     backup, volume = owned(payload, 'drill'), scratch.owned(payload)
-    written = functools.partial(engine.stored_extents, repository(backup), _manifest(backup))
+    written = functools.partial(engine.stored_extents, repository(backup), stored_manifest(backup))
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), volume.id, written)
     base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
 
@@ -90,7 +90,7 @@ def finish_scratch(payload: Payload) -> None:
 def compare_scratch(payload: Payload) -> dict[str, Any]:
     """Read the scratch volume as anybody would, and compare it with the hashes of the backup."""
     backup, volume = owned(payload, 'drill'), scratch.owned(payload)
-    manifest, store = _manifest(backup), repository(backup)
+    manifest, store = stored_manifest(backup), repository(backup)
     before = payload.get('compared') or {**START, 'found': backup_checks.counted()}
     found = before['found']
     with backends.driver(volume).open_volume(backends.volume_ref(volume), volume.id, 'ro') as device:
@@ -132,7 +132,3 @@ def _tell(backup: Backup, payload: Payload, cause: str) -> None:
 def abandon_drill(payload: Payload) -> None:
     """The backup is somebody else's by now, or the drill is done: remove the scratch volume."""
     scratch.discard(payload)
-
-
-def _manifest(backup: Backup) -> engine.Manifest:
-    return engine.load_backup(repository(backup), wrapper(backup), str(backup.manifest_key), root_hash=backup.root_hash)

@@ -235,6 +235,11 @@ def owned(payload: Payload, action: str = 'create') -> Backup:
     return backup
 
 
+def stored_manifest(backup: Backup) -> engine.Manifest:
+    """What a finished backup consists of, proven to be what its record was made of. Raises IntegrityError."""
+    return engine.load_backup(repository(backup), wrapper(backup), str(backup.manifest_key), root_hash=backup.root_hash)
+
+
 def repository(backup: Backup) -> S3Repository:
     """Where the backup's chain lies."""
     return S3Repository(

@@ -32,7 +32,7 @@ from chalicelib.tasks.backups import (
     reporter,
     repository,
     shard_by_shard,
-    wrapper,
+    stored_manifest,
 )
 from chalicelib.tasks.create_volume import model_actions
 
@@ -48,16 +48,12 @@ def open_restore(payload: Payload) -> dict[str, Any]:
     """Verify the backup as a whole, see that the target is ours, and cut the work into ranges."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    manifest = _manifest(backup)
+    manifest = stored_manifest(backup)
     if manifest.size > int(volume.size) * GIB:
         raise errors.InvalidVolume(
             reason=f'volume size {volume.size} is too small to restore backup of size {backup.size}.'
         )
     return {'ranges': ranges(manifest.size), 'volume_id': volume.id, 'volume_project_id': volume.project_id}
-
-
-def _manifest(backup: Backup) -> engine.Manifest:
-    return engine.load_backup(repository(backup), wrapper(backup), str(backup.manifest_key), root_hash=backup.root_hash)
 
 
 def _target(backup: Backup, payload: Payload) -> Volume:
@@ -90,7 +86,7 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until the range is done or time runs short."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    manifest, store = _manifest(backup), repository(backup)
+    manifest, store = stored_manifest(backup), repository(backup)
     driver = backends.driver(volume)
     told = reporter(payload, manifest.size, functools.partial(progress.note, volume, VOLUME_ROW, payload['request_id']))
     new = bool(volume.operation_facts().get('new'))
@@ -128,7 +124,7 @@ def complete_restore(payload: Payload) -> None:
     """Make what was written the volume's data, take the path away; volume and backup are available, together."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    manifest = _manifest(backup)
+    manifest = stored_manifest(backup)
     written = functools.partial(engine.stored_extents, repository(backup), manifest)
     path = _path_id(payload)
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), path, written)
