@@ -2,8 +2,8 @@
 
 From the code outwards, the first frame that is a function's entry. A thread belongs to the function that started it.
 What moto does to play AWS is nobody's. Tests also call rooms without an entry: what only one function ever asks of
-``operations`` is then that function's, and the backup engine is its worker's. A driver that a test asks is nobody's:
-the two workers ask different things of it.
+``operations`` is then that function's, the backup engine is its worker's, and a driver some worker's: the two ask
+different things of it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ ENTRIES = {
 #: The entry of both workers; its event names the task.
 TASK = ('chalicelib/tasks/__init__.py', 'run')
 
-#: Rooms that only one function enters: their tests call them without an entry.
-ROOMS = {'chalicelib/backup/': ('backup_worker',)}
+#: In the place of a function: one of the two workers.
+SOME_WORKER = 'some worker'
+
+#: Rooms that only workers enter: their tests call them without an entry.
+ROOMS = {'chalicelib/drivers/': (SOME_WORKER,), 'chalicelib/backup/': ('backup_worker',)}
 
 #: Files that call back whoever acts in the middle of a function's work: tests add their doubles.
 OTHERS: set[str] = set()

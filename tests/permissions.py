@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from infra import access, render
+from local import callers
 from local.intrinsics import Scope
 from local.settings import ACCOUNT, REGION
 from local.stack import PSEUDO_PARAMETERS
@@ -32,6 +33,8 @@ ROLES = {
     'report_pools': 'ReportPoolsRole',
     'backup_schedules': 'BackupSchedulesRole',
 }
+
+WORKERS = ('volume_worker', 'backup_worker')
 
 ADVICE = (
     'docs/security.md, "Changing permissions": python -m tests.permissions --keep adds rows of tables after any run, '
@@ -55,7 +58,8 @@ class Permission(NamedTuple):
     pattern: str
 
     def covers(self, call: Call) -> bool:
-        same = (self.function, self.action) == (call.function, call.action)
+        whose = WORKERS if call.function == callers.SOME_WORKER else (call.function,)
+        same = self.function in whose and self.action == call.action
         return same and fnmatch.fnmatchcase(call.resource, self.pattern)
 
 
@@ -140,10 +144,14 @@ def missing(calls: Iterable[Call], permissions: Iterable[Permission]) -> list[st
     """Calls that AWS would refuse, told so that the reader knows the row to add."""
     known = list(permissions)
     return [
-        f'{call.function} calls {call.action} on {call.resource}, and {ROLES[call.function]} does not allow it'
+        f'{call.function} calls {call.action} on {call.resource}, and {_role(call)} does not allow it'
         for call in sorted(calls)
         if not any(permission.covers(call) for permission in known)
     ]
+
+
+def _role(call: Call) -> str:
+    return ROLES.get(call.function, 'its role')
 
 
 def unused(calls: Iterable[Call], permissions: Iterable[Permission]) -> list[str]:

@@ -50,6 +50,13 @@ def test_another_functions_permission_does_not_help() -> None:
     assert permissions.missing(calls, {Permission('reconcile', 'dynamodb:GetItem', TABLE)})
 
 
+def test_what_a_test_asks_of_a_driver_some_worker_may_do() -> None:
+    call = Call(callers.SOME_WORKER, 'ec2:AttachVolume', f'{VOLUMES}/any')
+    allowed = [Permission('volume_worker', call.action, f'{VOLUMES}/*')]
+    assert permissions.missing([call], allowed) == permissions.unused([call], allowed) == []
+    assert permissions.missing([call], [Permission('api', call.action, '*')])
+
+
 def test_what_is_allowed_and_never_called_is_told() -> None:
     permission = Permission('api', 'dynamodb:Scan', TABLE)
     (line,) = permissions.unused([Call('api', 'dynamodb:GetItem', TABLE)], [permission])
