@@ -553,7 +553,7 @@ class TestFaults:
         self, backend: EbsBackend, region: Region, operation: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever the pauses; a repeat finds what there is of it."""
-        monkeypatch.setattr(ebs_client.random, 'uniform', lambda low, high: high)
+        monkeypatch.setattr('chalicelib.drivers.ebs_client.random.uniform', lambda low, high: high)
         volume = make(backend)
         region.ebs.throttle(operation, 100)
         started = region.clock.now()

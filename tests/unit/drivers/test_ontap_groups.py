@@ -99,7 +99,7 @@ def test_what_a_dead_process_left_goes_with_the_next(
     assert left['snapshots'] or left['groups']
     others = [snapshot(one.volume) for one in wanted]
     later = time.time() + ontap_groups.LEFT + 60
-    monkeypatch.setattr(ontap_groups.time, 'time', lambda: later)
+    monkeypatch.setattr('chalicelib.drivers.ontap_groups.time.time', lambda: later)
     driver(double).create_group_snapshot(others)
     left = remembered(double.cluster)
     assert (left['snapshots'], left['groups']) == ([], [])
