@@ -9,12 +9,16 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 
 #: Fresh processes that import the API; the first only compiles.
 PROCESSES = 9
 
 #: Requests that are checked for one figure.
 CHECKS = 2000
+
+#: How Lambda tells the app that it is the API: it registers a path when it is first asked for.
+FUNCTION = {'AWS_LAMBDA_FUNCTION_NAME': 'cinderless-api'}
 
 #: CPU seconds that the app's import takes when boto3 and its clients are there.
 IMPORT = """
@@ -30,18 +34,20 @@ print(time.process_time() - began)
 def run() -> list[tuple[str, str]]:
     """The rows: what was measured, and the figure."""
     return [
-        ('import of the API beside boto3 and its clients, CPU', f'{_import_ms():.0f} ms'),
+        ('import of the API function beside boto3 and its clients, CPU (<= 60)', f'{_import_ms(FUNCTION):.0f} ms'),
+        ('the same with every path registered, as who packages it does', f'{_import_ms({}):.0f} ms'),
         ('policy and schema of one request (create of a volume)', f'{_check_ms():.3f} ms'),
     ]
 
 
-def _import_ms() -> float:
+def _import_ms(function: Mapping[str, str]) -> float:
     """The median of fresh processes, with byte code written before, as a deployment has it."""
     with tempfile.TemporaryDirectory(prefix='cinderless-bench-') as cache:
         environment = {
             **{name: value for name, value in os.environ.items() if name != 'PYTHONDONTWRITEBYTECODE'},
             'PYTHONPYCACHEPREFIX': cache,
             'AWS_DEFAULT_REGION': 'us-east-1',
+            **function,
         }
         seconds = [_imported(environment) for _ in range(PROCESSES)]
     return statistics.median(seconds[1:]) * 1000
