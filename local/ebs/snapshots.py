@@ -37,7 +37,8 @@ def create_many(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
         raise Refused('InvalidParameterValue', f"Nothing of '{id}' is left to be snapshotted.")
     for volume in wanted:
         _check(cloud, volume)
-    rows = [shown(cloud, _made(cloud, volume, parameters)) for volume in wanted]
+    with cloud.file.lock:  # hosts write meanwhile, to any of them: this is one moment
+        rows = [shown(cloud, _made(cloud, volume, parameters)) for volume in wanted]
     return {'Snapshots': [{name: row[name] for name in row if name != 'KmsKeyId'} for row in rows]}
 
 
