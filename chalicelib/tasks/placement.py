@@ -35,7 +35,7 @@ def place(volume: Volume, held: Condition, leaving: holds.Retreat | None = None)
 def _claim_first(volume: Volume, decision: Decision, held: Condition, leaving: holds.Retreat | None) -> str | None:
     """Claim the best candidate that still has room; one that has not was seen through an old or crowded report."""
     zones = {pool.name: pool.availability_zone for pool in pools.states()}
-    for name in [name for name, _ in decision.candidates if name != volume.host]:
+    for name in [name for name, _ in decision.candidates if name != volume.host]:  # never the one that it leaves
         try:
             holds.claim(volume, name, zones.get(name), held, leaving)
         except holds.NoRoom:

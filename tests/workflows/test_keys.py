@@ -13,6 +13,7 @@ from chalicelib.context import caller_token
 from chalicelib.models import TABLES, Backup, BackupSchedule, Message, Secret, Volume, base
 from chalicelib.operations import (
     attachments,
+    backup_copies,
     backup_schedules,
     backups,
     cloud,
@@ -325,12 +326,16 @@ class TestBarbican:
         world.settle()
         assert list(Volume.scan()) == []
 
-    def test_a_schedule_has_no_token(self, world: World, data: Data, barbican: FakeBarbican) -> None:
+    def test_a_schedule_has_no_token(
+        self, world: World, data: Data, barbican: FakeBarbican, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """It is refused; one of a volume that got such a key later says so, and waits for its next moment."""
         luks_type()
         volume = encrypted(world)
-        with pytest.raises(errors.InvalidVolume, match='a schedule has none'):
-            backup_schedules.create(context(), volume_id=volume.id, cron='0 * * * *')
+        monkeypatch.setattr(backup_copies, 'place_of', lambda name: name)
+        for facts in ({}, {'action': 'copy', 'target': 'dr'}):
+            with pytest.raises(errors.InvalidVolume, match='a schedule has none'):
+                backup_schedules.create(context(), volume_id=volume.id, cron='0 * * * *', **facts)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cloud, 'barbican', lambda: None)
             schedule = backup_schedules.create(context(), volume_id=volume.id, cron='0 * * * *')
