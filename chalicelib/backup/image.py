@@ -1,30 +1,50 @@
-"""A file (or a block special file) as a device: the target of an offline restore."""
+"""Files and block special files as devices: the target of an offline restore."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from chalicelib.backup.layout import MIB, SECTOR
 from chalicelib.device import Extent
-from chalicelib.errors import DeviceError
+from chalicelib.errors import DeviceError, InvalidRange
 
 _ZEROES = bytes(MIB)
 
+#: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE of linux/falloc.h.
+_PUNCH_HOLE = 0x03
+
+#: Errors by which fallocate(2) says that it cannot make a hole here, so zeroes must be written: the file system or
+#: device knows no holes, the range is not in whole sectors of a block device, or its pages are in use by a mount.
+_NO_HOLE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBUSY})
+
+#: Errors by which lseek(2) says that SEEK_DATA and SEEK_HOLE are unknown here. Block devices answer EINVAL.
+_NO_MAP = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+
 
 class FileDevice:
-    """Opens ``path``; with ``size`` (bytes) the file is created or cut to it. See BlockDevice."""
+    """Opens ``path``; with ``size`` (bytes) the file is created or cut to it. See BlockDevice.
+
+    A block special file that is in use (mounted, or part of another device) is refused for writing, as mkfs does.
+    """
 
     def __init__(self, path: str | os.PathLike[str], size: int | None = None, *, read_only: bool = False) -> None:
         self._path = os.fspath(path)
+        # O_EXCL without O_CREAT is Linux's way to claim a block device; for a file it has no effect.
+        flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_EXCL if size is None else os.O_CREAT)
         with self._translated():
-            flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_CREAT if size is not None else 0)
             self._descriptor = os.open(self._path, flags | os.O_CLOEXEC, 0o600)
-            if size is not None:
-                os.ftruncate(self._descriptor, size)
-            self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            with self._translated():
+                if size is not None:
+                    os.ftruncate(self._descriptor, size)
+                self._size = os.lseek(self._descriptor, 0, os.SEEK_END)
+            undo.pop_all()
 
     @property
     def size(self) -> int:
@@ -50,6 +70,7 @@ class FileDevice:
             yield offset, view
 
     def _read_into(self, view: memoryview, offset: int) -> None:
+        self._check(offset, len(view))
         while view:
             with self._translated():
                 count = os.preadv(self._descriptor, [view], offset)
@@ -59,6 +80,7 @@ class FileDevice:
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
+        self._check(offset, len(view))
         while view:
             with self._translated():
                 count = os.pwrite(self._descriptor, view, offset)
@@ -69,10 +91,22 @@ class FileDevice:
             self.write(offset, data)
 
     def zero(self, offset: int, length: int) -> None:
-        """Holes are left alone."""
+        """Make a hole, or write zeroes where that is not possible. A discard would promise no zeroes."""
+        self._check(offset, length)
+        if self._punch_hole(offset, length):
+            return
         for start, size in self.allocated(offset, length):
             for position in range(start, start + size, len(_ZEROES)):
                 self.write(position, memoryview(_ZEROES)[: start + size - position])
+
+    def _punch_hole(self, offset: int, length: int) -> bool:
+        """Return whether the range reads as zeroes now. On a block device Linux unmaps only where it reads as zero."""
+        if not _fallocate(self._descriptor, _PUNCH_HOLE, offset, length):
+            return True
+        number = ctypes.get_errno()
+        if number in _NO_HOLE:
+            return False
+        raise self._failed(OSError(number, os.strerror(number)))
 
     def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         end = offset + length
@@ -83,11 +117,15 @@ class FileDevice:
                 yield start, offset - start
 
     def _seek(self, offset: int, whence: int, end: int) -> int:
-        """Where data or a hole next begins, ``end`` at the latest."""
+        """Return where data or a hole next begins, ``end`` at the latest; without a map all is data."""
         try:
             return min(end, os.lseek(self._descriptor, offset, whence))
-        except OSError:  # ENXIO: nothing but a hole follows
-            return end
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole follows
+                return end
+            if error.errno in _NO_MAP:
+                return offset if whence == os.SEEK_DATA else end
+            raise self._failed(error) from error
 
     def flush(self) -> None:
         with self._translated():
@@ -106,9 +144,25 @@ class FileDevice:
     ) -> None:
         self.close()
 
+    def _check(self, offset: int, length: int) -> None:
+        """A block device answers a write beyond its end with ENOSPC, and a file grows."""
+        if offset < 0 or offset + length > self._size:
+            reason = f'{length} bytes at {offset} are not within its {self._size} bytes'
+            raise InvalidRange(device=self._path, reason=reason)
+
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise DeviceError(device=self._path, reason=error.strerror or str(error)) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> DeviceError:
+        return DeviceError(device=self._path, reason=error.strerror or str(error))
+
+
+def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> int:
+    """Call fallocate(2), which the ``os`` module lacks; -1 and ``ctypes.get_errno()`` tell of an error."""
+    function = ctypes.CDLL(None, use_errno=True).fallocate
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return int(function(descriptor, mode, offset, length))

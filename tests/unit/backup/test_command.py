@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -89,18 +87,6 @@ def test_a_repository_is_only_read(folder: Path, tmp_path: Path) -> None:
         name, *more = command
         assert main([name, str(folder), *more, *(options(folder) if more else ())]) == 0
     assert sorted(folder.rglob('*')) == before
-
-
-def test_no_room(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*arguments: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr('os.pwrite', full)
-    assert main(['restore', str(folder), 'one', str(tmp_path / 'volume.img'), *options(folder)]) == 1
-    assert 'volume.img.partial failed: No space left on device' in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['key', 'repository']
 
 
 def test_an_interrupt_leaves_no_file(
@@ -212,15 +198,6 @@ def test_the_bar_is_ten_lines_elsewhere() -> None:
     lines = stream.getvalue().splitlines()
     assert len(lines) == 11
     assert lines[-1].startswith('[' + '#' * 40 + '] 100 %')
-
-
-def test_a_block_special_file_is_written_over(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file stands in for it, so that no loop device is needed: it keeps its size and is zeroed around the data."""
-    target = tmp_path / 'device'
-    target.write_bytes(b'\xaa' * (len(DATA) + MIB))
-    monkeypatch.setattr('stat.S_ISBLK', lambda mode: True)
-    assert main(['restore', str(folder), 'one', os.fspath(target), *options(folder)]) == 0
-    assert target.read_bytes() == DATA + bytes(MIB)
 
 
 def test_copy(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
