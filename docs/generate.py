@@ -206,6 +206,19 @@ DIFFERENCES = (
         'so that nobody takes it for an orphan: [decision 17](decisions/0017-managing.md)',
     ),
     (
+        '`os-initialize_connection`, attachments with a connector',
+        'in every status but maintenance; the export outlives a transfer, a restore, a reimage, ...',
+        '400 while the data is made, moved, replaced, removed or on offer; whatever changes the right to the data ends '
+        'the exports made before',
+        'a former owner keeps no access: [decision 44](decisions/0044-exports-are-recorded.md)',
+    ),
+    (
+        '`os-reimage` of a volume that a host is connected to',
+        'accepted',
+        '409',
+        'the data would change under the host',
+    ),
+    (
         'volume transfers',
         'any number of snapshots; a group is looked for at acceptance',
         'at most 46 snapshots; a volume in a group cannot be offered',

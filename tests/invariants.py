@@ -28,6 +28,7 @@ def check(world: World) -> None:
         *_at_rest([*volumes, *snapshots, *Backup.scan(), *Group.scan(), *GroupSnapshot.scan()]),
         *_groups(volumes, snapshots),
         *_objects(world, volumes, snapshots),
+        *unrecorded_exports(world),
         *miscounted(world),
         *_errors_explained([*volumes, *snapshots, *Group.scan(), *GroupSnapshot.scan()]),
         *(violation for backend in world.backends.values() for violation in backend.violations),
@@ -66,6 +67,22 @@ def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> 
         f'{name}: the record says {wanted.get(name)}, the backend {found.get(name)}'
         for name in sorted(wanted.keys() | found.keys())
         if wanted.get(name) != found.get(name) and (name not in doubtful or name in placeless)
+    ]
+
+
+def unrecorded_exports(world: World) -> list[str]:
+    """Exports on a backend that neither an attachment nor the volume's record names."""
+    named = {
+        (f'volume-{volume.name_id or volume.id}', id)
+        for volume in Volume.scan()
+        for id in (*volume.exports, *volume.attachments)
+    }
+    return [
+        f'export {id} of {name} on {backend.host} is on no record'
+        for backend in world.backends.values()
+        for name, ids in backend.paths.items()
+        for id in ids
+        if (name, id) not in named
     ]
 
 

@@ -69,6 +69,9 @@ class Volume(base.StatefulRecord):
     attach_status = UnicodeAttribute(default='detached')
     #: {attachment id: what a volume's view shows of it}; written together with the attachment's own record.
     attachments = JSONAttribute(default=dict)
+    #: {export id: what is known of it}: exports that no attachment names (operations/exports.py). An attachment's own
+    #: record names its export.
+    exports = JSONAttribute(default=dict)
     #: Counters, so that one condition tests what depends on the volume.
     attachment_count = NumberAttribute(default=0)
     snapshot_count = NumberAttribute(default=0)
@@ -108,3 +111,5 @@ class Attachment(base.Record):
     connection_info = JSONAttribute(null=True)
     #: Secrets of the connection, sealed by KMS for this attachment (aws.seal).
     sealed = UnicodeAttribute(null=True)
+    #: Names the newest request to make or to end its export: a worker of an earlier one may record nothing.
+    attempt = UnicodeAttribute(null=True)

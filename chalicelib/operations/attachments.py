@@ -3,8 +3,12 @@
     create -> reserved --update(connector)--> attaching --complete--> attached --delete--> gone
 
 The volume's record carries a summary of each of its attachments, written in the same transaction as the attachment's
-own record, so a volume's view is one read and one condition guards both. A path on the backend is named by the
+own record, so a volume's view is one read and one condition guards both. An export on the backend is named by the
 attachment's id: the same update again gives the same answer.
+
+An attachment with a connector is the record of its export: it is written before the worker is called and removed after
+the export is gone. ``attempt`` names the newest of these requests. A worker records its answer under the attempt that
+it works for, so one that is late records nothing, and takes away what it made.
 """
 
 from __future__ import annotations
@@ -14,16 +18,15 @@ import functools
 import json
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple
 
 from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors
-from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import common, compute, messages, volumes
+from chalicelib.operations import common, compute, exports, messages, volumes, workers
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
 from chalicelib.rules.states import ATTACHABLE, NOT_MIGRATING, status_after_detach
@@ -58,13 +61,15 @@ def create(
     connector: dict[str, Any] | None,
     mode: str | None,
 ) -> Attachment:
-    """Reserve the volume for a host; with a connector, also prepare the path.
+    """Reserve the volume for a host; with a connector, also make its export.
 
     The volume must be available or downloading; a multiattach volume may be in use, and so may any volume for an
-    instance that already has an attachment. A path that cannot be made leaves no attachment behind: nobody would know
-    its id (Cinder leaves the volume reserved).
+    instance that already has an attachment. An export that cannot be made leaves no attachment behind: no client would
+    know its id (Cinder leaves the volume reserved).
     """
     volume = volumes.get(context, volume_id)
+    if volume.status == 'available' and not volume.attachments:
+        volume = exports.end_all(volume)  # what a host that never attached has left
     attachment = Attachment(
         volume.project_id,
         str(uuid.uuid4()),
@@ -81,9 +86,9 @@ def create(
     if connector is None:
         return attachment
     try:
-        return _open_path(attachment)
+        return _open_export(attachment)
     except errors.CinderlessError as error:
-        _withdraw(volume, attachment)
+        _withdraw(volume, attachment, error)
         _tell(context, volume, error)
         raise
 
@@ -97,6 +102,8 @@ def check_not_moving(volume: Volume) -> None:
 def _reserve(volume: Volume, attachment: Attachment) -> Change:
     _check_no_error(volume, 'created', errors.InvalidVolume)
     check_not_moving(volume)
+    if attachment.connector is not None:
+        exports.check_allowed(volume)
     allowed = [status for status in RESERVABLE if volume.multiattach or status in ATTACHABLE]
     if volume.status in allowed:
         return Change('put', [], _linked(volume, attachment, _status_of(attachment)))
@@ -122,35 +129,39 @@ def _has_another(volume: Volume, instance_id: str | None) -> bool:
     return instance_id is not None and instance_id in {link['instance_id'] for link in volume.attachments.values()}
 
 
-def _withdraw(volume: Volume, attachment: Attachment) -> None:
-    """Forget an attachment whose creation failed, at once, so that the request can be repeated.
+def _withdraw(volume: Volume, attachment: Attachment, error: errors.CinderlessError) -> None:
+    """Remove an attachment whose creation failed, at once, so that the request can be repeated.
 
-    The host was never told how to connect. A worker that is still at it finds the attachment gone, and takes the path
-    away itself; one that was late, but done, has left a path.
+    The host does not know how to connect. An export that cannot be taken away now stays on the volume's record, and is
+    taken away later: by the next attachment, by whatever else changes the right to the data, or by the reconciler.
     """
     try:
-        change(volume.reload(), attachment.reload(), _withdrawn)
-    except errors.CinderlessError as error:
-        logger.warning('attachment %s is left: %s', attachment.id, error.message)
+        attachment = exports.supersede(attachment)
+        closed = exports.withdraw(volume, attachment.id, error)
+        change(volume.reload(), attachment, functools.partial(_withdrawn, closed=closed))
+    except errors.CinderlessError as left:
+        logger.warning('attachment %s is left: %s', attachment.id, left.message)
 
 
-def _withdrawn(volume: Volume, attachment: Attachment) -> Change:
-    if attachment.connection_info is not None:
-        close_path(volume, attachment.id)
-    return removed(volume, attachment)
+def _withdrawn(volume: Volume, attachment: Attachment, closed: bool) -> Change:
+    gone = removed(volume, attachment)
+    if closed or not volume.host:
+        return gone
+    left = Volume.exports.set({**volume.exports, attachment.id: exports.left_by(attachment)})
+    return gone._replace(volume_actions=[*gone.volume_actions, left])
 
 
 def update(context: Context, id: str, connector: dict[str, Any]) -> Attachment:
-    """Give the attachment its connector and prepare the path; the same connector again gives the same answer.
+    """Give the attachment its connector and make its export; the same connector again gives the same answer.
 
-    When the path cannot be made the attachment is what it was before, so it still holds the volume (as in Cinder).
+    When the export cannot be made the attachment is what it was before, so it still holds the volume (as in Cinder).
     """
     attachment = get(context, id)
     volume = Volume.find(attachment.project_id, attachment.volume_id)
     before = attachment.attach_status
     volume, attachment = change(volume, attachment, functools.partial(_attaching, connector=connector))
     try:
-        return _open_path(attachment)
+        return _open_export(attachment)
     except errors.CinderlessError as error:
         with contextlib.suppress(errors.CinderlessError):
             change(volume.reload(), attachment.reload(), functools.partial(_back_to, status=before))
@@ -159,7 +170,7 @@ def update(context: Context, id: str, connector: dict[str, Any]) -> Attachment:
 
 
 def _tell(context: Context, volume: Volume, error: errors.CinderlessError) -> None:
-    """Leave a user message of a path that could not be made, unless the request itself was at fault."""
+    """Leave a user message of an export that could not be made, unless the request itself was at fault."""
     if not isinstance(error, errors.Invalid | errors.NotFound):
         name = type(error).__name__
         messages.create(
@@ -171,7 +182,9 @@ def _connect(attachment: Attachment, connector: dict[str, Any]) -> list[Action]:
     """Put the connector on the attachment; the actions that do the same to its record."""
     attachment.attach_status, attachment.connector = 'attaching', connector
     attachment.attached_host, attachment.mountpoint = connector.get('host'), connector.get('mountpoint') or 'na'
+    attachment.attempt = exports.new_attempt()
     return [
+        Attachment.attempt.set(attachment.attempt),
         Attachment.attach_status.set('attaching'),
         Attachment.connector.set(connector),
         Attachment.mountpoint.set(attachment.mountpoint),
@@ -181,6 +194,7 @@ def _connect(attachment: Attachment, connector: dict[str, Any]) -> list[Action]:
 
 def _attaching(volume: Volume, attachment: Attachment, connector: dict[str, Any]) -> Change:
     _check_no_error(volume, 'updated', errors.ResourceConflict)
+    exports.check_allowed(volume)
     hosts = {link['host_name'] for key, link in volume.attachments.items() if key != attachment.id}
     if not volume.multiattach and connector.get('host') is not None and connector['host'] in hosts:
         raise errors.ResourceConflict(reason=f'duplicate connectors detected on volume {volume.id}')
@@ -198,10 +212,14 @@ def _back_to(volume: Volume, attachment: Attachment, status: str) -> Change:
     return Change('update', actions, _linked(volume, attachment, following))
 
 
-def _open_path(attachment: Attachment) -> Attachment:
-    """Have the worker prepare the path; what is returned holds the whole answer, the record only a sealed one."""
-    payload = {'project_id': attachment.project_id, 'attachment_id': attachment.id}
-    info = aws.invoke(settings().volume_worker, 'initialize_attachment', payload)
+def _open_export(attachment: Attachment) -> Attachment:
+    """Have the worker make the export; what is returned holds the whole answer, the record only a sealed one."""
+    payload = {
+        'project_id': attachment.project_id,
+        'attachment_id': attachment.id,
+        'attempt': attachment.attempt,
+    }
+    info = workers.call('initialize_attachment', payload)
     attachment.connection_info, attachment.sealed = info, None
     attachment.attach_mode = info['access_mode']
     return attachment
@@ -226,9 +244,9 @@ def attached(volume: Volume, attachment: Attachment, verb: Literal['put', 'updat
 
 
 def delete(context: Context, id: str) -> list[Attachment]:
-    """Take the path away, then the attachment; return those the volume has left.
+    """Take the export away, then the attachment; return those the volume has left.
 
-    A reservation without a connector has no path. A failing backend leaves the attachment, to be deleted again. An
+    A reservation without a connector has no export. A failing backend leaves the attachment, to be deleted again. An
     attachment of a volume that was removed by force is all that is left of it. One that a server uses is the server's:
     raises ConflictNovaUsingAttachment.
     """
@@ -239,7 +257,7 @@ def delete(context: Context, id: str) -> list[Attachment]:
         _forget(attachment)
         return []
     compute.check_deletion(context, attachment)
-    volume, _ = change(volume, attachment, _disconnected)
+    volume = disconnect(volume, attachment, exports.of_attachment(volume, attachment))
     left = [(volume.project_id, key) for key in volume.attachments if key != id]
     return sorted(Attachment.batch_get(left, consistent_read=True), key=lambda found: str(found.created_at))
 
@@ -251,17 +269,24 @@ def _forget(attachment: Attachment) -> None:
     transaction.commit()
 
 
-def _disconnected(volume: Volume, attachment: Attachment) -> Change:
-    if attachment.connector is not None:
-        close_path(volume, attachment.id)
+def disconnect(volume: Volume, attachment: Attachment, ids: Collection[str] | None) -> Volume:
+    """Take exports away (None: all of the volume), then remove the attachment; return the volume.
+
+    A backend that fails leaves the attachment as it is, to be deleted again. Raises ServiceUnavailable when another
+    request connects the attachment at the same time.
+    """
+    if attachment.connector is not None or ids is None or len(ids) > 1:
+        attachment = exports.supersede(attachment)
+        volume = exports.end(volume, ids)
+    ended = functools.partial(_removed_if_unchanged, attempt=attachment.attempt)
+    volume, _ = change(volume, attachment, ended)
+    return volume
+
+
+def _removed_if_unchanged(volume: Volume, attachment: Attachment, attempt: str | None) -> Change:
+    if attachment.attempt != attempt:
+        raise errors.ServiceUnavailable(reason=f'attachment {attachment.id} is being connected just now; try again')
     return removed(volume, attachment)
-
-
-def close_path(volume: Volume, export_id: str | None) -> None:
-    """Take away one path of the volume, or all of them (None)."""
-    if volume.host:
-        payload = {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': export_id}
-        aws.invoke(settings().volume_worker, 'terminate_connection', payload)
 
 
 def removed(volume: Volume, attachment: Attachment) -> Change:
@@ -299,8 +324,8 @@ def change(
 ) -> tuple[Volume, Attachment]:
     """Apply what ``build`` makes of both records, read again when somebody else was faster; return them.
 
-    ``build`` may be called often. Raises AttachmentNotFound when the attachment is gone, VolumeNotFound likewise, and
-    ServiceUnavailable when others are faster every time.
+    ``build`` may be called often, and never invokes a worker. Raises AttachmentNotFound when the attachment is gone,
+    VolumeNotFound likewise, and ServiceUnavailable when others are faster every time.
     """
     for _ in range(common.CONTENDED):
         made = build(volume, attachment)
@@ -311,7 +336,7 @@ def change(
             attachment = attachment if made.verb == 'put' else attachment.reload()
         else:
             return volume, attachment
-    raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being changed by too many requests; try again')
+    raise exports.contended(volume)
 
 
 def _commit(volume: Volume, attachment: Attachment, made: Change) -> None:

@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, holds, keys, progress, quotas, snapshots, volumes
+from chalicelib.operations import common, exports, holds, keys, progress, quotas, snapshots, volumes
 from chalicelib.rules import states
 
 #: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
@@ -237,6 +237,7 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
         return backup, _restore_to_new(context, backup, name)
     volume = volumes.get(context, volume_id)
     _check_target(backup, volume)
+    volume = exports.end_all(volume)
     transaction = base.Transaction()
     _begin_restore(context, backup, volume, transaction)
     row, key = states.VOLUME['restore'], _key_for(context, backup, volume)
@@ -250,8 +251,8 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
             *base.begin_actions(Volume, row, context.request_id, operation),
             Volume.progress.set(progress.begun(int(backup.size))),
         ],
-        base.is_allowed(Volume, row),
-        lambda: errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available.'),
+        base.is_allowed(Volume, row) & exports.are_none(),
+        lambda: errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available and detached.'),
     )
     with keys.discarding(key):
         transaction.commit()

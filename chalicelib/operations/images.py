@@ -17,7 +17,7 @@ from chalicelib.clients import digest
 from chalicelib.clients.glance import CORE, Image
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
-from chalicelib.operations import cloud, common
+from chalicelib.operations import cloud, common, exports
 from chalicelib.rules import states
 
 GIB = 1024**3
@@ -93,7 +93,8 @@ def described(image: Image) -> dict[str, str]:
 def reimage(context: Context, volume_id: str, image_id: str, *, reserved: bool) -> None:
     """Accept to overwrite a volume with an image. ``reserved``: one that a server waits for may be taken, too.
 
-    Raises Conflict for a volume of several attachments: nobody could say whose data is overwritten.
+    Raises Conflict for a volume of several attachments, and for one that a host is connected to: its data would change
+    under that host.
     """
     volume = common.find(context, Volume, volume_id)
     action = 'reimage_reserved' if reserved else 'reimage'
@@ -102,9 +103,13 @@ def reimage(context: Context, volume_id: str, image_id: str, *, reserved: bool) 
         raise errors.Conflict(f'Volume {volume.id} has more than one attachment and cannot be reimaged.')
     _check_status(volume, row)
     usable(context, image_id, int(volume.size))
+    if volume.exports:
+        volume = exports.end(volume, volume.exports)
+    if not exports.are_unused(volume):
+        raise errors.Conflict(f'Volume {volume.id} is connected to a host and cannot be reimaged; detach it first.')
     operation = common.operation(action, row, image_id=image_id)
     try:
-        base.begin(volume, row, context.request_id, operation, condition=Volume.attachment_count <= 1)
+        base.begin(volume, row, context.request_id, operation, condition=exports.unchanged(volume))
     except errors.StateChanged:
         raise _wrong_status(volume.reload(), row) from None
     common.send(context, action, volume)

@@ -2,7 +2,7 @@
 
     available --os-reserve--> attaching --os-attach--> in-use --os-begin_detaching--> detaching --os-detach--> available
 
-Here the path is made before the attachment exists, so it is named by the volume and the host's initiator.
+Here the export is made before the attachment exists, so the volume's own record names it (operations/exports.py).
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from typing import Any
 
 from pynamodb.expressions.condition import Condition
 
-from chalicelib import aws, errors
-from chalicelib.config import settings
+from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import attachments, compute, messages, volumes
+from chalicelib.operations import attachments, compute, exports, messages, volumes, workers
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.states import status_after_detach
 
-#: Namespace of the names of paths that no attachment names.
-PATHS = uuid.UUID('6f1f5d52-2f0b-5d0e-9d3c-5c1b6b0c7a61')
+#: Namespace of the names of exports that were made before the volume's record named them.
+UNRECORDED = uuid.UUID('6f1f5d52-2f0b-5d0e-9d3c-5c1b6b0c7a61')
 
 #: Statuses of a volume that os-attach accepts; a multiattach volume may also be in use.
 OS_ATTACHABLE = frozenset({'available', 'attaching', 'reserved'})
@@ -32,6 +31,8 @@ def reserve(context: Context, volume_id: str) -> None:
     volume = volumes.get(context, volume_id)
     allowed = ['available', 'in-use'] if volume.multiattach else ['available']
     attachments.check_not_moving(volume)
+    if volume.status == 'available' and not volume.attachments:
+        volume = exports.end_all(volume)  # what a host that never attached has left
     if not _move(volume, 'attaching', Volume.status.is_in(*allowed) & volumes.is_not_migrating()):
         raise errors.InvalidVolume(
             reason=f'Volume status must be {" or ".join(allowed)} to reserve, '
@@ -76,31 +77,45 @@ def _move(volume: Volume, status: str, condition: Condition) -> bool:
 
 
 def initialize_connection(context: Context, volume_id: str, connector: dict[str, Any]) -> dict[str, Any]:
-    """os-initialize_connection: prepare the path for this host and say how to reach it. Nothing of it is stored."""
+    """os-initialize_connection: make the export for this host and say how to reach it; the answer is not stored.
+
+    The export is recorded before the worker is called. One that cannot be made ends at once, or is ended later.
+    Raises InvalidVolume in a status in which the data is not the project's to give (Cinder: in maintenance alone).
+    """
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
         raise errors.InvalidVolume(reason='The volume connection cannot be initialized in maintenance mode.')
+    volume, export_id, new = exports.intend(context, volume, connector)
     payload = {
         'project_id': volume.project_id,
         'volume_id': volume.id,
-        'export_id': path_id(volume.id, connector),
+        'export_id': export_id,
         'connector': connector,
     }
-    info: dict[str, Any] = aws.invoke(settings().volume_worker, 'initialize_connection', payload)
+    try:
+        info: dict[str, Any] = workers.call('initialize_connection', payload)
+    except errors.CinderlessError as error:
+        if new:
+            exports.withdraw(volume, export_id, error)
+        raise
     return info
 
 
-def path_id(volume_id: str, connector: dict[str, Any]) -> str:
-    """The name of the path from this host to this volume."""
-    return str(uuid.uuid5(PATHS, f'{volume_id}/{connector.get("initiator") or connector.get("host")}'))
-
-
 def terminate_connection(context: Context, volume_id: str, connector: dict[str, Any] | None) -> None:
-    """os-terminate_connection: take this host's path away (all paths without a connector), and unreserve."""
+    """os-terminate_connection: end this host's export (all exports without a connector), and unreserve."""
     volume = volumes.get(context, volume_id)
     compute.check_paths(context, volume)
-    attachments.close_path(volume, path_id(volume.id, connector) if connector else None)
-    _unreserve(volume)
+    _unreserve(exports.end(volume, _of_host(volume, connector) if connector else None))
+
+
+def _of_host(volume: Volume, connector: dict[str, Any]) -> list[str]:
+    known = exports.of_host(volume, connector)
+    return [known or unrecorded_id(volume.id, connector)]
+
+
+def unrecorded_id(volume_id: str, connector: dict[str, Any]) -> str:
+    """The name that an export from this host to this volume had before exports were recorded (0.1)."""
+    return str(uuid.uuid5(UNRECORDED, f'{volume_id}/{connector.get("initiator") or connector.get("host")}'))
 
 
 def attach(
@@ -157,7 +172,8 @@ def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
             f'but the current status is {volume.status}.'
         )
     attachments.check_not_moving(volume)
-    return attachments.attached(volume, attachment, verb='put')
+    made = attachments.attached(volume, attachment, verb='put')
+    return made._replace(volume_actions=[*made.volume_actions, Volume.exports.set(exports.bind(volume, attachment))])
 
 
 def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
@@ -172,7 +188,8 @@ def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
     wanted = attachment_id or next(iter(volume.attachments), None)
     if wanted is not None and wanted in volume.attachments:
         compute.check_paths(context, volume, [wanted])
-        attachments.change(volume, Attachment.find(volume.project_id, wanted), _detached)
+        attachment = Attachment.find(volume.project_id, wanted)
+        attachments.disconnect(volume, attachment, _ending(volume, attachment))
     else:
         _settle(volume)
 
@@ -184,15 +201,14 @@ def _settle(volume: Volume) -> None:
     _move(volume, status, Volume.status.is_in('attaching', 'detaching') & same)
 
 
-def _detached(volume: Volume, attachment: Attachment) -> attachments.Change:
-    """With the only attachment of a volume that nobody else may attach go all paths: legacy ones bear no one's name."""
+def _ending(volume: Volume, attachment: Attachment) -> set[str] | None:
+    """With the only attachment of a volume that no other host may attach all exports end (None)."""
     alone = len(volume.attachments) == 1 and not volume.multiattach
-    attachments.close_path(volume, None if alone else attachment.id)
-    return attachments.removed(volume, attachment)
+    return None if alone else exports.of_attachment(volume, attachment)
 
 
 def force_detach(context: Context, volume_id: str, attachment_id: str | None, connector: dict[str, Any] | None) -> None:
-    """os-force_detach: the path and the attachment go, whatever the host says."""
+    """os-force_detach: end the export and remove the attachment, whatever the host says."""
     if connector:
         terminate_connection(context, volume_id, connector)
     detach(context, volume_id, attachment_id)

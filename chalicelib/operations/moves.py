@@ -18,7 +18,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Service, Volume, VolumeType, base
-from chalicelib.operations import common, holds, quotas, services, volume_types, volumes
+from chalicelib.operations import common, exports, holds, quotas, services, volume_types, volumes
 from chalicelib.rules import extra_specs, states
 
 RETYPE_REFUSED = (
@@ -39,10 +39,20 @@ def retype(context: Context, id: str, new_type: str, migration_policy: str) -> N
     volume = volumes.get(context, id)
     wanted, current = volume_types.find(context, new_type), volume_types.by_id(volume.volume_type_id)
     _check_type(volume, current, wanted)
+    volume = _without_exports(volume)
     held = holds.of_retype(volume, wanted.id) if volume.consumes_quota else {}
     build = functools.partial(_begin_retype, context, volume, wanted, migration_policy)
     quotas.commit(volume.project_id, held, build, reserved=held)
     common.send(context, 'retype', volume)
+
+
+def _without_exports(volume: Volume) -> Volume:
+    """End what an available volume has of exports: their hosts would go on writing to the data that is left behind."""
+    return exports.end_all(volume) if _is_detached(volume) else volume
+
+
+def _is_detached(volume: Volume) -> bool:
+    return volume.status == 'available' and not volume.attachments
 
 
 def _check_type(volume: Volume, current: VolumeType | None, wanted: VolumeType) -> None:
@@ -89,7 +99,7 @@ def _is_free(volume: Volume) -> Condition:
         & Volume.in_flight.does_not_exist()
         & Volume.host.exists()
         & (Volume.size == volume.size)
-        & (Volume.attachment_count == volume.attachment_count)
+        & (exports.are_none() if _is_detached(volume) else exports.unchanged(volume))
     )
     return condition
 
@@ -109,6 +119,8 @@ def migrate(
     _check_host(host or str(cluster))
     action = 'migrate_attached' if volume.status == 'in-use' else 'migrate_locked' if lock_volume else 'migrate'
     row = states.VOLUME[action]
+    if host not in {volume.host, volume.backend} and not volume.snapshot_count:
+        volume = _without_exports(volume)
     operation = common.operation(action, row, host=host, force_host_copy=force_host_copy)
     condition = _is_free(volume) & (Volume.snapshot_count == 0)
     also = [Volume.migration_status.set('starting')]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import common, volumes
+from chalicelib.operations import common, exports, volumes
 from chalicelib.rules import states
 
 
@@ -21,6 +21,8 @@ def revert(context: Context, id: str, snapshot_id: str | None) -> None:
         raise errors.Invalid(f'Specified snapshot {snapshot_id} is None or not the latest one of volume {id}.')
     if snapshot.volume_size != volume.size:
         raise errors.Invalid(f'{_cannot(volume, snapshot)} The volume size must be equal to the snapshot size.')
+    if volume.status in states.VOLUME['revert'].allowed:
+        volume = exports.end_all(volume)
     transaction = base.Transaction()
     _begin(transaction, volume, snapshot, context.request_id)
     transaction.commit()
@@ -51,7 +53,7 @@ def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, re
     transaction.update(
         volume,
         base.begin_actions(Volume, row, request_id, operation),
-        base.is_allowed(Volume, row) & free & (Volume.size == snapshot.volume_size),
+        base.is_allowed(Volume, row) & free & (Volume.size == snapshot.volume_size) & exports.are_none(),
         lambda: _busy(volume, snapshot, 'Volume'),
     )
     follows = common.operation('restore', other, volume_id=volume.id, volume_project_id=volume.project_id)

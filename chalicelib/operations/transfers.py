@@ -1,8 +1,9 @@
 """Transfers: a volume changes its project, when whoever takes it knows the key of the offer.
 
 Records are kept by project, so an accepted volume is written anew in its new project and removed from the old one,
-with its snapshots, the offer and both projects' quotas, in one transaction. The backend is not asked: objects there
-are named by the volume's id, which stays.
+with its snapshots, the offer and both projects' quotas, in one transaction. Objects on the backend are named by the
+volume's id, which stays. The donor's exports end before the offer is made, none is made while it stands, and whatever
+the backend has of exports ends before the volume is taken over: the former owner keeps no way to the data.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Name, Snapshot, Transfer, Volume, base
-from chalicelib.operations import common, keys, quotas, volumes
+from chalicelib.operations import common, exports, keys, quotas, volumes
 from chalicelib.rules import quotas as quota_rules
 from chalicelib.rules import states
 
@@ -57,6 +58,7 @@ def create(
     _check_volume(volume)
     _check_encryption(volume, no_snapshots, allow_encrypted)
     _check_snapshots(_offered(volume, no_snapshots))
+    volume = exports.end_all(volume)
     key, salt = secrets.token_hex(KEY_BYTES), secrets.token_hex(SALT_BYTES)
     transfer = Transfer(
         volume.project_id,
@@ -80,10 +82,17 @@ def _digest(salt: str, key: str) -> str:
 def _check_volume(volume: Volume) -> None:
     if volume.status not in ROW.allowed:
         raise errors.InvalidVolume(reason='status must be available')
+    _check_detached(volume)
     if volume.group_id is not None:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} must not be part of a group; take it out first.')
     if volume.migration_status not in states.NOT_MIGRATING:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} is being migrated; try again when that is done.')
+
+
+def _check_detached(volume: Volume) -> None:
+    """An administrator's reset may leave attachments on an available volume; their hosts would keep the data."""
+    if volume.attachment_count:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} has attachments; delete them first.')
 
 
 def _check_encryption(volume: Volume, no_snapshots: bool, allow_encrypted: bool) -> None:
@@ -128,9 +137,17 @@ def _offer(transfer: Transfer, volume: Volume) -> None:
         Volume.transfer_id.set(transfer.id),
         *base.touched(Volume),
     ]
-    condition = base.is_allowed(Volume, ROW) & Volume.group_id.does_not_exist() & volumes.is_not_migrating()
-    transaction.update(volume, actions, condition, lambda: errors.InvalidVolume(reason=f'status must be {ROW.done}'))
+    free = Volume.group_id.does_not_exist() & volumes.is_not_migrating() & exports.are_none()
+    condition = base.is_allowed(Volume, ROW) & free
+    transaction.update(volume, actions, condition, lambda: _not_offered(volume))
     transaction.commit()
+
+
+def _not_offered(volume: Volume) -> errors.InvalidVolume:
+    now = volume.reload()
+    if now.status in ROW.allowed and (now.exports or now.attachments):
+        return errors.InvalidVolume(reason=f'Volume {volume.id} is being attached just now.')
+    return errors.InvalidVolume(reason=f'status must be {ROW.done}')
 
 
 def _name(transfer: Transfer) -> Name:
@@ -193,6 +210,8 @@ def accept(context: Context, id: str, auth_key: str) -> Transfer:
     transfer = _find_anywhere(id)
     if not hmac.compare_digest(_digest(transfer.salt, auth_key), transfer.crypt_hash):
         raise errors.InvalidAuthKey(reason=f'Attempt to transfer {id} with invalid auth key.')
+    volume = _on_offer(transfer)
+    exports.end(volume, None)
     for _ in range(common.CONTENDED):
         try:
             _take_over(context, transfer)
@@ -245,6 +264,9 @@ def _on_offer(transfer: Transfer) -> Volume:
         )
     if volume.group_id is not None:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} must not be part of a group.')
+    _check_detached(volume)
+    if volume.exports:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} has connections; ask its owner for another offer.')
     return volume
 
 

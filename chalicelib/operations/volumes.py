@@ -8,11 +8,10 @@ from typing import Any
 
 from pynamodb.expressions.condition import Condition
 
-from chalicelib import aws, errors
-from chalicelib.config import settings
+from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
-from chalicelib.operations import common, holds, keys, quotas, services, volume_types
+from chalicelib.operations import common, exports, holds, keys, quotas, services, volume_types
 from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states
 
@@ -74,13 +73,25 @@ def set_bootable(context: Context, id: str, bootable: bool) -> None:
 
 
 def set_readonly(context: Context, id: str, readonly: bool) -> None:
-    """Make later attachments read-only, or no longer; the volume must be available."""
-    common.change_map(
-        get(context, id), 'admin_metadata', lambda known: {**known, 'readonly': str(readonly)}, _check_readonly
-    )
+    """Make later attachments read-only, or no longer; the volume must be available. Exports made before end first."""
+    volume = get(context, id)
+    _check_readonly_status(volume)
+    change = functools.partial(_flagged, readonly=readonly)
+    common.change_map(exports.end_all(volume), 'admin_metadata', change, _check_readonly)
+
+
+def _flagged(known: dict[str, Any], readonly: bool) -> dict[str, Any]:
+    return {**known, 'readonly': str(readonly)}
 
 
 def _check_readonly(volume: Volume) -> None:
+    """The check of one write: exports of the mode that the flag had before would outlive the change."""
+    _check_readonly_status(volume)
+    if volume.exports or volume.attachments:
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} has connections; detach it first.')
+
+
+def _check_readonly_status(volume: Volume) -> None:
     if volume.status != 'available':
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} status must be available to update readonly flag, '
@@ -295,7 +306,7 @@ def reset_status(
     """
     volume = get(context, id)
     _check_reset(volume, status)
-    if attach_status == 'detached' and volume.attachments:
+    if attach_status == 'detached' and (volume.attachments or volume.exports):
         _detach_all(volume)
         volume = volume.reload()
     migration = None if migration_status == 'none' else migration_status
@@ -308,14 +319,14 @@ def reset_status(
 
 
 def _detach_all(volume: Volume) -> None:
-    """Take every path away, then forget the attachments; a backend that fails leaves all as it is."""
-    payload = {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': None}
-    if volume.host:
-        aws.invoke(settings().volume_worker, 'terminate_connection', payload)
+    """End every export, then remove the attachments; a backend that fails leaves all as it is."""
+    known = list(Attachment.batch_get([(volume.project_id, id) for id in volume.attachments], consistent_read=True))
+    attached = [exports.supersede(attachment) for attachment in known]
+    volume = exports.end(volume, None)
     transaction = base.Transaction()
     lost = functools.partial(base.state_changed, volume)
-    for id in volume.attachments:
-        transaction.delete(Attachment(volume.project_id, id), Attachment.id.exists(), lost)
+    for attachment in attached:
+        transaction.delete(attachment, Attachment.attempt == attachment.attempt, lost)
     actions = [Volume.attachments.set({}), Volume.attachment_count.set(0), Volume.attach_status.set('detached')]
     transaction.update(volume, [*actions, *base.touched(Volume)], Volume.revision == volume.revision, lost)
     transaction.commit()

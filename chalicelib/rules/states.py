@@ -106,6 +106,16 @@ VOLUME = {
 #: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.
 ATTACHABLE = frozenset({'available', 'downloading'})
 
+#: Volume statuses in which no export is made: the data is being made, replaced or removed, or somebody else is about to
+#: own it. Cinder refuses ``maintenance`` alone, and leaves exports behind that outlive the right to the data.
+NOT_EXPORTABLE = frozenset({
+    'creating', 'managing', 'downloading', 'restoring-backup', 'reverting', 'retyping', 'maintenance',
+    'awaiting-transfer', 'deleting', 'unmanaging', 'error_managing', 'error_managing_deleting',
+})  # fmt: skip
+
+#: Those of them in which an attached volume keeps its data where it is: its hosts may connect again.
+EXPORTABLE_ATTACHED = frozenset({'retyping'})
+
 SNAPSHOT_STATUSES = {
     'creating': 'accepted; being taken',
     'available': 'frozen data that volumes and backups can be made from',

@@ -53,6 +53,12 @@ def volume_ref(volume: Volume) -> VolumeRef:
     )
 
 
+def end_exports(volume: Volume) -> None:
+    """End what the record of a volume that is about to go names: a host that stays logged in would keep it there."""
+    if volume.exports or volume.attachments:
+        driver(volume).terminate_connection(volume_ref(volume), None)
+
+
 def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
     return SnapshotRef(snapshot.id, int(snapshot.volume_size), volume_ref(volume), snapshot.provider_id)
 

@@ -1,86 +1,157 @@
-"""Paths from hosts to volumes: the synchronous part of attach and detach, run where backends can be reached.
+"""Exports to hosts: the synchronous part of attach and detach, run where backends can be reached.
 
-Called by the API through an invoke with a budget below API Gateway's; every task may be repeated.
+Called by the API through an invoke, with the deadline of the client's request. A backend that does not answer is asked
+again, with jitter, until the deadline is near: one that restarts for some seconds costs time and nothing else. Every
+task may be repeated.
+
+A record names each export before it is made (operations/exports.py). After it is made the record is read again: an
+export that is not wanted any more, or whose answer cannot be recorded, is taken away here.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Literal
+import functools
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
 
-from chalicelib import errors
+from chalicelib import budget, errors, telemetry
 from chalicelib.drivers.base import ConnectionInfo, Connector
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import attachments
+from chalicelib.operations import attachments, exports
 from chalicelib.tasks import backends
+
+T = TypeVar('T')
+
+#: Full jitter between two attempts: up to FIRST_PAUSE seconds, doubled each time, up to LONGEST_PAUSE.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 2.0
+
+#: Seconds before the deadline in which no further attempt begins.
+LAST_ATTEMPT = 1.0
 
 
 def initialize_attachment(payload: dict[str, Any]) -> dict[str, Any]:
-    """Prepare an attachment's path; record the answer with its secrets sealed; return it whole, flattened.
+    """Make an attachment's export; record the answer with its secrets sealed; return it whole, flattened.
 
-    Payload: project_id, attachment_id. An attachment deleted meanwhile leaves no path behind.
+    Payload: project_id, attachment_id, attempt (the attachment's when this was asked for; absent before 0.2).
+    An attachment that is deleted or superseded meanwhile leaves no export behind.
     """
     attachment = Attachment.find(payload['project_id'], payload['attachment_id'])
+    attempt = payload.get('attempt', attachment.attempt)
+    if attachment.attempt != attempt:
+        raise base.state_changed(attachment)
     volume = Volume.find(attachment.project_id, attachment.volume_id)
-    found = _open_path(volume, attachment)
-    info = {
-        'driver_volume_type': found['driver_volume_type'],
-        **found['data'],
-        'attachment_id': attachment.id,
-        'enforce_multipath': found['enforce_multipath'],
-    }
-    try:
-        _record(attachment, info)
-    except errors.AttachmentNotFound:
-        _disconnect(volume, attachment.id)
-        raise
+    with _undone_on_error(volume, functools.partial(_is_wanted, attachment, attempt), attachment.id):
+        found = _connect(volume, attachment.connector, attachment.id, attachment.attach_mode)
+        info = {
+            'driver_volume_type': found['driver_volume_type'],
+            **found['data'],
+            'attachment_id': attachment.id,
+            'enforce_multipath': found['enforce_multipath'],
+        }
+        _record(attachment, attempt, info)
     return info
 
 
-def _open_path(volume: Volume, attachment: Attachment) -> ConnectionInfo:
-    """Make the path, or take away what a first attempt that failed may have left of it: nobody can be using that."""
+def _is_wanted(attachment: Attachment, attempt: str | None) -> bool:
+    """Whether a host may have the export though this attempt failed: it had it before, or another attempt makes it."""
     try:
-        return _connect(volume, attachment.connector, attachment.id, attachment.attach_mode)
-    except errors.DriverError:
-        if attachment.connection_info is None:
-            with contextlib.suppress(errors.CinderlessError):
-                _disconnect(volume, attachment.id)
+        now = attachment.reload()
+    except errors.AttachmentNotFound:
+        return False
+    if now.attempt == attempt:
+        return attachment.connection_info is not None
+    return now.connector is not None and now.attach_status == 'attaching'
+
+
+@contextlib.contextmanager
+def _undone_on_error(volume: Volume, is_wanted: Callable[[], bool], export_id: str) -> Iterator[None]:
+    """Take the export away when its answer reaches no host; an error of that does not hide the first one."""
+    try:
+        yield
+    except errors.Invalid:  # the driver refused the connector before it made anything
+        raise
+    except Exception:  # whatever it is, the host has no answer
+        with contextlib.suppress(errors.CinderlessError):
+            if not is_wanted():
+                _disconnect(volume, [export_id])
         raise
 
 
-def _record(attachment: Attachment, info: dict[str, Any]) -> None:
+def _record(attachment: Attachment, attempt: str | None, info: dict[str, Any]) -> None:
     clear, sealed = attachments.seal_connection_info(attachment.id, info)
     actions = [
         Attachment.connection_info.set(clear),
         Attachment.attach_mode.set(info['access_mode']),
         Attachment.sealed.set(sealed) if sealed else Attachment.sealed.remove(),
     ]
-    base.update(attachment, [*actions, *base.touched(Attachment)])
+    same = Attachment.attempt.does_not_exist() if attempt is None else Attachment.attempt == attempt
+    base.update(attachment, [*actions, *base.touched(Attachment)], same)
 
 
 def initialize_connection(payload: dict[str, Any]) -> ConnectionInfo:
-    """Prepare a path that no attachment names (os-initialize_connection).
+    """Make an export that the volume's record names (os-initialize_connection).
 
-    Payload: project_id, volume_id, export_id, connector.
+    Payload: project_id, volume_id, export_id, connector. Raises StateChanged when the record does not name it (any
+    more), or the volume has another owner: the export is taken away then.
     """
     volume = Volume.find(payload['project_id'], payload['volume_id'])
-    return _connect(volume, payload['connector'], payload['export_id'], None)
+    export_id = payload['export_id']
+    if not exports.is_intended(volume, export_id):
+        raise base.state_changed(volume)
+    with _undone_on_error(volume, functools.partial(_is_intended, volume, export_id), export_id):
+        info = _connect(volume, payload['connector'], export_id, None)
+        if not _is_intended(volume, export_id):
+            raise base.state_changed(volume)
+    return info
+
+
+def _is_intended(volume: Volume, export_id: str) -> bool:
+    try:
+        return exports.is_intended(volume.reload(), export_id)
+    except errors.VolumeNotFound:
+        return False
 
 
 def terminate_connection(payload: dict[str, Any]) -> None:
-    """Take one path away, or all of a volume's. Payload: project_id, volume_id, export_id (null: all)."""
-    _disconnect(Volume.find(payload['project_id'], payload['volume_id']), payload['export_id'])
+    """Take exports away. Payload: project_id, volume_id, export_id (one, a list, or null: all)."""
+    named = payload['export_id']
+    volume = Volume.find(payload['project_id'], payload['volume_id'])
+    _disconnect(volume, [named] if isinstance(named, str) else named)
 
 
-def _disconnect(volume: Volume, export_id: str | None) -> None:
-    backends.driver(volume).terminate_connection(backends.volume_ref(volume), export_id)
+def _disconnect(volume: Volume, export_ids: list[str] | None) -> None:
+    driver, ref = backends.driver(volume), backends.volume_ref(volume)
+    for export_id in [None] if export_ids is None else export_ids:
+        patiently(functools.partial(driver.terminate_connection, ref, export_id))
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Repeat a verb while its backend does not answer and the request has time left; raise the last error.
+
+    Without a deadline there is one attempt: a state machine repeats by itself.
+    """
+    for attempt in itertools.count():
+        try:
+            return call()
+        except errors.BackendUnavailable:
+            pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter, no secret
+            if budget.deadline() is None or budget.left(budget.GATEWAY) - pause < LAST_ATTEMPT:
+                raise
+            telemetry.count('Retries', why='backend')
+            time.sleep(pause)
+    raise AssertionError  # pragma: no cover - count() does not end
 
 
 def _connect(volume: Volume, connector: Connector, export_id: str, mode: str | None) -> ConnectionInfo:
     if not volume.host:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} has no backend yet; wait until it is available.')
     access = access_mode(volume, mode)
-    found = backends.driver(volume).initialize_connection(backends.volume_ref(volume), connector, export_id, access)
+    driver, ref = backends.driver(volume), backends.volume_ref(volume)
+    found = patiently(functools.partial(driver.initialize_connection, ref, connector, export_id, access))
     return decorated(volume, found, access, bool(connector.get('enforce_multipath', False)))
 
 

@@ -27,6 +27,7 @@ def delete_volume(payload: Payload) -> dict[str, bool]:
         volume = owned(Volume, payload)
     holds.mark_removal(volume, ours(volume))
     if volume.host:  # one that was never placed goes with its group
+        backends.end_exports(volume)
         backends.driver(volume).delete_volume(backends.volume_ref(volume))
     holds.end(volume, ours(volume), states.REMOVED)
     groups.settle_group_of(volume)

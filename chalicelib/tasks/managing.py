@@ -98,6 +98,7 @@ def _tell(record: Volume | Snapshot, payload: Payload, action: Action, detail: D
 def unmanage_volume(payload: Payload) -> None:
     """Have the driver let go of the object, then forget the record with its quota; the room stays taken."""
     volume = owned(Volume, payload)
+    backends.end_exports(volume)
     backends.driver(volume).unmanage(backends.volume_ref(volume))
     holds.end(volume, ours(volume), states.REMOVED, leaves=True)
 

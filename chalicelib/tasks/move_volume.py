@@ -17,7 +17,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate
 from chalicelib.models import Volume, base
-from chalicelib.operations import common, holds, messages, moves, pools, scheduling, volume_types
+from chalicelib.operations import common, exports, holds, messages, moves, pools, scheduling, volume_types
 from chalicelib.rules import extra_specs, states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
@@ -128,7 +128,7 @@ def _of_type(volume: Volume) -> list[Any]:
 
 def _check_movable(volume: Volume) -> None:
     """Raise VolumeMigrationFailed for a volume whose data cannot be copied by the service."""
-    if volume.attachment_count:
+    if volume.attachment_count or volume.exports:
         raise errors.VolumeMigrationFailed(reason='a server is writing to the volume: detach it first.')
     if volume.snapshot_count:
         raise errors.VolumeMigrationFailed(reason='the volume has snapshots, which cannot move with it.')
@@ -213,7 +213,7 @@ def complete_move(payload: Payload) -> None:
     )
     backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
     base.update(target, [*model_actions(update), *base.touched(Volume)], ours(target))
-    held = ours(volume) & (Volume.reader_count == 0) & (Volume.attachment_count == 0) & (Volume.snapshot_count == 0)
+    held = ours(volume) & (Volume.reader_count == 0) & exports.are_none() & (Volume.snapshot_count == 0)
     actions = [Volume.migration_status.set('success'), *_of_type(volume)]
     holds.swap(volume, target, (held, ours(target)), actions)
     common.enqueue(target, 'force_delete', payload['request_id'])

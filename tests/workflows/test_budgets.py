@@ -42,7 +42,7 @@ BUDGETS = {
     'delete snapshot': 7,
     'attach': 6,
     'attachment complete': 3,
-    'detach': 5,
+    'detach': 6,
     'show volume': 1,
     'list 100 volumes': 1,
     'backup': 12,

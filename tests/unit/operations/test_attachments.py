@@ -369,6 +369,9 @@ def test_an_attachment_connected_while_it_is_deleted_leaves_no_path(
         commit(*arguments)
 
     monkeypatch.setattr(attachments, '_commit', late)
+    with pytest.raises(errors.ServiceUnavailable, match='is being connected just now; try again'):
+        attachments.delete(context(), made.id)
+    assert (statuses(volume)[0], len(paths(chap))) == ('attaching', 1)
     attachments.delete(context(), made.id)
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 

@@ -218,10 +218,10 @@ def test_a_backend_that_fails_keeps_the_attachment(chap: World, volume: Volume) 
 
 def test_paths_are_named_by_volume_and_initiator() -> None:
     names = {
-        legacy.path_id('v1', HOST),
-        legacy.path_id('v1', OTHER_HOST),
-        legacy.path_id('v2', HOST),
-        legacy.path_id('v1', {'host': 'compute-1'}),
+        legacy.unrecorded_id('v1', HOST),
+        legacy.unrecorded_id('v1', OTHER_HOST),
+        legacy.unrecorded_id('v2', HOST),
+        legacy.unrecorded_id('v1', {'host': 'compute-1'}),
     }
     assert len(names) == 4
-    assert legacy.path_id('v1', {**HOST, 'ip': 'another'}) in names
+    assert legacy.unrecorded_id('v1', {**HOST, 'ip': 'another'}) in names

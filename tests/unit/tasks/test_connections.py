@@ -78,7 +78,7 @@ def test_an_undo_that_fails_too_does_not_hide_the_error(chap: World, volume: Vol
 
 
 def test_a_volume_that_is_nowhere_has_no_path(chap: World) -> None:
-    volume = stored_volume(host=None)
+    volume = stored_volume(host=None, exports={'e': {'attempt': 'a'}})
     with pytest.raises(errors.InvalidVolume, match='has no backend yet'):
         connections.initialize_connection(
             {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': 'e', 'connector': HOST}
@@ -122,9 +122,12 @@ def test_what_the_manager_adds() -> None:
 
 def test_one_path_or_all_are_taken_away(chap: World, volume: Volume) -> None:
     key = {'project_id': volume.project_id, 'volume_id': volume.id}
-    for export in ('one', 'two', 'three'):
+    names = ('one', 'two', 'three', 'four')
+    volume.update(actions=[Volume.exports.set({name: {'attempt': name} for name in names})])
+    for export in names:
         connections.initialize_connection({**key, 'export_id': export, 'connector': HOST})
     connections.terminate_connection({**key, 'export_id': 'two'})
+    connections.terminate_connection({**key, 'export_id': ['four', 'gone']})
     assert [export for _, export in paths(chap)] == ['one', 'three']
     connections.terminate_connection({**key, 'export_id': None})
     connections.terminate_connection({**key, 'export_id': None})
