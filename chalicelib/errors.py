@@ -45,6 +45,12 @@ class Invalid(CinderlessError):
     template = 'Unacceptable parameters.'
 
 
+class AttributeTooLarge(Invalid):
+    """A user-filled attribute is beyond its bound of rules/bounds.py; the message names the limit."""
+
+    template = 'Invalid input received: {name} may have at most {limit}; with this request it would have {found}.'
+
+
 class ValidationError(Invalid):
     """The body does not match the route's schema; the message is Cinder's schema message."""
 

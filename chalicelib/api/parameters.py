@@ -21,6 +21,9 @@ ANYTHING: Schema = {}
 #: The largest integer that Cinder's database holds.
 MAX_INT = 0x7FFFFFFF
 
+#: Names the bound of a part of a body.
+BOUND = 'x-bound'
+
 UUID: Schema = {'type': 'string', 'format': 'uuid'}
 OPTIONAL_UUID: Schema = {'oneOf': [{'type': 'null'}, UUID]}
 
@@ -32,6 +35,7 @@ NAME: Schema = {'type': ['string', 'null'], 'format': 'short_name'}
 DESCRIPTION: Schema = {'type': ['string', 'null'], 'format': 'short_description'}
 
 #: Those of snapshots, backups and types are measured as they are.
+LONGEST = 255
 SHORT_TEXT: Schema = {'type': ['string', 'null'], 'minLength': 0, 'maxLength': 255}
 PRINTABLE_TEXT: Schema = {**SHORT_TEXT, 'pattern': PRINTABLE}
 NAME_REQUIRED: Schema = {'type': 'string', 'minLength': 1, 'maxLength': 255}
@@ -72,9 +76,14 @@ def pairs(key: str, value: Schema, **rules: Any) -> Schema:
     return {'type': 'object', 'patternProperties': {key: value}, 'additionalProperties': False, **rules}
 
 
-def metadata(key: str = METADATA_KEY, **rules: Any) -> Schema:
-    """User metadata: short strings by name."""
-    return pairs(key, {'type': 'string', 'maxLength': 255}, **rules)
+def bounded(name: str, schema: Schema) -> Schema:
+    """A part of a body with a bound of rules/bounds.py: ``<resource>.<attribute>``, or a name of ``PARTS``."""
+    return {**schema, BOUND: name}
+
+
+def metadata(key: str = METADATA_KEY, of: str = 'volume', **rules: Any) -> Schema:
+    """User metadata of a resource: short strings by name."""
+    return bounded(f'{of}.metadata', pairs(key, {'type': 'string', 'maxLength': 255}, **rules))
 
 
 def any_of(*names: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _CONSUMER = {'type': 'string', 'enum': list(CONSUMERS)}
 CREATE = p.only(
     'qos_specs',
     {
+        p.BOUND: 'qos_specs',
         'type': 'object',
         'properties': {'name': {**p.NAME_REQUIRED, 'format': 'type_name'}, 'consumer': _CONSUMER},
         'patternProperties': {p.METADATA_KEY: _SPEC},
@@ -35,13 +36,14 @@ CREATE = p.only(
 UPDATE = p.only(
     'qos_specs',
     {
+        p.BOUND: 'qos_specs',
         'type': 'object',
         'properties': {'consumer': _CONSUMER},
         'patternProperties': {p.METADATA_KEY: _SPEC},
         'additionalProperties': False,
     },
 )
-KEYS = p.only('keys', {'type': 'array', 'items': p.NAME_REQUIRED, 'uniqueItems': True})
+KEYS = p.only('keys', p.bounded('qos_specs.specs', {'type': 'array', 'items': p.NAME_REQUIRED, 'uniqueItems': True}))
 
 FILTERS = Filters(
     'qos_specs',

@@ -21,19 +21,22 @@ SHOW = 'volume_extension:quotas:show'
 #: Members that a body may repeat from what was shown.
 NO_RESOURCES = ('id', 'tenant_id')
 
-UPDATE = p.only('quota_set', {'type': 'object', 'minProperties': 1})
+UPDATE = p.only('quota_set', p.bounded('quota.limits', {'type': 'object', 'minProperties': 1}))
 UPDATE_CLASS = p.only(
     'quota_class_set',
-    p.pairs(
-        '^[a-zA-Z0-9-_:. ]{1,300}$',
-        {
-            'type': ['integer', 'string'],
-            'pattern': '^[0-9]*$',
-            'minimum': UNLIMITED,
-            'maximum': p.MAX_INT,
-            'minLength': 1,
-            'maxLength': len(str(p.MAX_INT)),
-        },
+    p.bounded(
+        'quota.limits',
+        p.pairs(
+            '^[a-zA-Z0-9-_:. ]{1,300}$',
+            {
+                'type': ['integer', 'string'],
+                'pattern': '^[0-9]*$',
+                'minimum': UNLIMITED,
+                'maximum': p.MAX_INT,
+                'minLength': 1,
+                'maxLength': len(str(p.MAX_INT)),
+            },
+        ),
     ),
 )
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from chalicelib.api import schema_refusals
 from chalicelib.api.formats import FORMATS
-from chalicelib.rules import microversions
+from chalicelib.api.parameters import BOUND
+from chalicelib.rules import bounds, microversions
 from chalicelib.rules.microversions import Version
 
 Schema = Mapping[str, Any]
@@ -44,7 +45,10 @@ class BodySchema:
         return sorted(_boundaries(self.schema))
 
     def check(self, body: Any, version: Version) -> None:
-        """Raise Invalid (mostly ValidationError), in Cinder's words, unless ``body`` fits at ``version``."""
+        """Raise Invalid (mostly ValidationError), in Cinder's words, unless ``body`` fits at ``version``.
+
+        Raises AttributeTooLarge for a part beyond its bound of rules/bounds.py.
+        """
         import fastjsonschema
 
         span = bisect.bisect_right(self._boundaries, version)
@@ -56,6 +60,8 @@ class BodySchema:
             self._validators[span](body)
         except fastjsonschema.JsonSchemaValuesException as failure:
             raise schema_refusals.refusal(failure.errors, body) from None
+        for name, part in _bounded(self.schema, body):
+            bounds.check_part(name, part)
 
 
 def at(schema: Any, version: Version) -> Any:
@@ -66,6 +72,16 @@ def at(schema: Any, version: Version) -> Any:
         return schema
     kept = {key: at(part, version) for key, part in schema.items() if key not in (SINCE, UNTIL)}
     return {key: part for key, part in kept.items() if _holds(schema[key], version)}
+
+
+def _bounded(schema: Schema, body: Any) -> Iterator[tuple[str, Any]]:
+    """The name and the value of each part of a body that has a bound of its own."""
+    if BOUND in schema:
+        yield schema[BOUND], body
+    if isinstance(body, dict):
+        for key, part in schema.get('properties', {}).items():
+            if key in body:
+                yield from _bounded(part, body[key])
 
 
 def _holds(part: Any, version: Version) -> bool:

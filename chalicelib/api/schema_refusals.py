@@ -98,6 +98,7 @@ RULES: Mapping[str, Callable[[Any, Any, Schema], str]] = {
     'minItems': lambda value, limit, _: f'{value!r} {"should be non-empty" if limit == 1 else "is too short"}',
     'minProperties': lambda value, limit, _: f'{value!r} {_too_few(limit)}',
     'maxProperties': lambda value, limit, _: f'{value!r} has too many properties',
+    'maxItems': lambda value, limit, _: f'{value!r} is too long',
     'uniqueItems': lambda value, limit, _: f'{value!r} has non-unique elements',
 }
 

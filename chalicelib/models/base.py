@@ -34,6 +34,7 @@ from pynamodb.transactions import TransactWrite
 
 from chalicelib import errors, telemetry
 from chalicelib.config import settings
+from chalicelib.models import bounded
 from chalicelib.models.connection import connection
 from chalicelib.rules.states import PREVIOUS, Transition
 
@@ -150,6 +151,11 @@ class Record(Model):
             return cls.find(key.project_id, id)
         raise cls.not_found(id=id)
 
+    def save(self, *arguments: Any, **facts: Any) -> dict[str, Any]:
+        """PynamoDB's, within the bounds of rules/bounds.py; raises AttributeTooLarge."""
+        bounded.fit_record(self)
+        return super().save(*arguments, **facts)
+
     def reload(self) -> Self:
         """Return the record as it is now, read consistently; raise NotFound when it is gone."""
         return type(self).find(self.project_id, self.id)
@@ -246,9 +252,13 @@ def begin(
 
 
 def update(record: Record, actions: list[Action], condition: Condition | None = None) -> None:
-    """One conditional write to an existing record. Raises StateChanged, or NotFound when it is gone."""
+    """One conditional write to an existing record.
+
+    Raises StateChanged, NotFound when it is gone, or AttributeTooLarge (rules/bounds.py).
+    """
     kind = type(record)
     exists = kind.id.exists()
+    bounded.fit_actions(record, actions)
     try:
         record.update(actions=actions, condition=exists if condition is None else exists & condition)
     except PynamoDBException as error:
@@ -292,11 +302,13 @@ class Transaction:
         self._otherwise: list[Callable[[], Exception]] = []
 
     def put(self, record: Model, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        bounded.fit_record(record)
         self._add('save', (record, condition), otherwise)
 
     def update(
         self, record: Model, actions: list[Action], condition: Condition, otherwise: Callable[[], Exception]
     ) -> None:
+        bounded.fit_actions(record, actions)
         self._add('update', (record, actions, condition), otherwise)
 
     def delete(self, record: Model, condition: Condition, otherwise: Callable[[], Exception]) -> None:

@@ -20,7 +20,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base
 from chalicelib.operations import backups, common, quotas
-from chalicelib.rules import states
+from chalicelib.rules import bounds, states
 
 #: Named in a record; a reader refuses another.
 RECORD_VERSION = 1
@@ -180,7 +180,7 @@ def _taken_over(facts: dict[str, Any]) -> dict[str, Any]:
     described = {name: str(facts[FIELDS[name]])[:255] for name in texts if facts.get(FIELDS[name]) is not None}
     metadata = {str(key)[:255]: str(value)[:255] for key, value in facts['metadata'].items()}
     repository = {name: facts['repository'][name] for name in ('manifest_key', 'root_hash')}
-    return {**described, **repository, 'metadata': metadata}
+    return {**described, **repository, 'metadata': bounds.fitting('backup', 'metadata', metadata)}
 
 
 def owns_data(backup: Backup) -> bool:

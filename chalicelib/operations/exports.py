@@ -26,7 +26,7 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
 from chalicelib.operations import common, workers
-from chalicelib.rules import states
+from chalicelib.rules import bounds, states
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ Entries = dict[str, dict[str, Any]]
 #: Exports of one volume without attachments; Nova has one for each host that a server may run on.
 MAX_EXPORTS = 32
 
-#: Characters of an initiator's or a host's name that are stored: RFC 7143 allows 223.
+#: Bytes of an initiator's or a host's name that are stored: RFC 7143 allows 223.
 LONGEST_NAME = 255
 
 
@@ -116,7 +116,7 @@ def _host_of(connector: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return str(value or '')[:LONGEST_NAME]
+    return bounds.shortened(str(value or ''), LONGEST_NAME)
 
 
 def _entry(context: Context, volume: Volume, connector: Mapping[str, Any], id: str) -> dict[str, Any]:

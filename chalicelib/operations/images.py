@@ -18,7 +18,7 @@ from chalicelib.clients.glance import CORE, Image
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, common, exports
-from chalicelib.rules import states
+from chalicelib.rules import bounds, states
 
 GIB = 1024**3
 
@@ -40,7 +40,8 @@ HOW_TO_CONVERT = 'Convert it first, outside: qemu-img convert -O raw'
 def usable(context: Context, id: str, size: int) -> Image:
     """Return an image that a volume of ``size`` GiB may be filled with.
 
-    Raises ImageNotFound (another project's, too), InvalidInput (not active, too big), ImageUnacceptable.
+    Raises ImageNotFound (another project's, too), InvalidInput (not active, too big), ImageUnacceptable, or
+    AttributeTooLarge (more properties than a volume's record keeps).
     """
     image = cloud.images().get(id)
     if not _is_visible(context, image):
@@ -49,6 +50,7 @@ def usable(context: Context, id: str, size: int) -> Image:
         raise errors.InvalidInput(reason=f'Image {id} is not active.')
     check(image)
     _check_fits(image, size)
+    bounds.check('volume', 'volume_image_metadata', described(image))
     return image
 
 

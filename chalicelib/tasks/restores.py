@@ -20,7 +20,7 @@ from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, messages, progress
-from chalicelib.rules import states
+from chalicelib.rules import bounds, states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock
 from chalicelib.tasks.backups import (
@@ -153,7 +153,13 @@ def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> dict[s
     """
     of_source = kept['volume']
     origin = {'src_backup_id': backup.id} if volume.id != backup.volume_id else {}
-    described = {'metadata': {**kept['metadata'], **origin}, 'volume_image_metadata': kept['image_metadata']}
+    described: dict[str, Any] = {
+        name: bounds.fitting('volume', name, value)
+        for name, value in (
+            ('metadata', {**origin, **kept['metadata'], **origin}),
+            ('volume_image_metadata', kept['image_metadata']),
+        )
+    }
     if of_source['bootable']:
         described['bootable'] = True
     if of_source['name'] and (volume.name or '').startswith(AUTOMATIC_NAME):

@@ -10,7 +10,7 @@ CREATE = p.only(
     p.members(
         {
             'instance_uuid': p.UUID,
-            'connector': {'type': ['object', 'null']},
+            'connector': p.bounded('attachment.connector', {'type': ['object', 'null']}),
             'volume_uuid': p.UUID,
             'mode': since('3.54', {'type': 'string', 'enum': ['rw', 'ro']}),
         },
@@ -18,4 +18,6 @@ CREATE = p.only(
     ),
 )
 
-UPDATE = p.only('attachment', p.members({'connector': {'type': 'object', 'minProperties': 1}}, required=('connector',)))
+_CONNECTOR = p.bounded('attachment.connector', {'type': 'object', 'minProperties': 1})
+
+UPDATE = p.only('attachment', p.members({'connector': _CONNECTOR}, required=('connector',)))

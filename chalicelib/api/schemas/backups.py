@@ -17,7 +17,7 @@ CREATE = p.only(
             'force': p.BOOLEAN,
             'name': p.SHORT_TEXT,
             'snapshot_id': p.OPTIONAL_UUID,
-            'metadata': since('3.43', p.nullable(p.metadata())),
+            'metadata': since('3.43', p.nullable(p.metadata(of='backup'))),
             'availability_zone': since('3.51', p.SHORT_TEXT),
             'cinderless:storage_class': {'type': 'string', 'enum': list(STORAGE_CLASSES)},
             'cinderless:locked_until': {'type': 'string', 'maxLength': 32},
@@ -29,18 +29,23 @@ CREATE = p.only(
 UPDATE = p.only(
     'backup',
     p.nullable(
-        p.members({'name': p.SHORT_TEXT, 'description': p.PRINTABLE_TEXT, 'metadata': since('3.43', p.metadata())})
+        p.members(
+            {'name': p.SHORT_TEXT, 'description': p.PRINTABLE_TEXT, 'metadata': since('3.43', p.metadata(of='backup'))}
+        )
     ),
 )
 
 RESTORE = p.only('restore', p.nullable(p.members({'name': p.SHORT_TEXT, 'volume_id': p.OPTIONAL_UUID})))
+
+#: Characters of an exported record; ours have less than a thousand.
+MAX_URL = 65535
 
 IMPORT_RECORD = p.only(
     'backup-record',
     p.members(
         {
             'backup_service': {'type': 'string', 'minLength': 0, 'maxLength': 255},
-            'backup_url': {'type': 'string', 'minLength': 1, 'format': 'base64'},
+            'backup_url': {'type': 'string', 'minLength': 1, 'maxLength': MAX_URL, 'format': 'base64'},
         },
         required=('backup_service', 'backup_url'),
     ),

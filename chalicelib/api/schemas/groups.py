@@ -14,12 +14,15 @@ CREATE = p.only(
         {
             **_TEXTS,
             'group_type': p.NAME_REQUIRED,
-            'volume_types': {
-                'type': 'array',
-                'minItems': 1,
-                'uniqueItems': True,
-                'items': {'type': 'string', 'maxLength': 255},
-            },
+            'volume_types': p.bounded(
+                'group.volume_type_ids',
+                {
+                    'type': 'array',
+                    'minItems': 1,
+                    'uniqueItems': True,
+                    'items': {'type': 'string', 'maxLength': 255},
+                },
+            ),
             'availability_zone': p.SHORT_TEXT,
         },
         required=('group_type', 'volume_types'),
@@ -55,21 +58,23 @@ SNAPSHOT_RESET_STATUS = p.members(
 
 FAILOVER = p.members({'allow_attached_volume': p.BOOLEAN, 'secondary_backend_id': p.SHORT_TEXT})
 
-EMPTY: dict[str, Any] = {'type': 'object'}
+#: What is inside is not looked at.
+EMPTY: dict[str, Any] = {'type': 'object', 'properties': {}}
 
 CREATE_SNAPSHOT = p.only('group_snapshot', p.members({**_TEXTS, 'group_id': p.UUID}, required=('group_id',)))
+
+#: Ids in one text, with commas between them, as many as a group has members.
+_OLD_IDS: dict[str, Any] = {'type': ['string', 'null'], 'maxLength': 4096}
 
 #: The legacy API takes no notice of members that it does not know.
 OLD_CREATE = p.only(
     'consistencygroup',
     p.members(
-        {**_TEXTS, 'volume_types': {'type': ['string', 'null']}, 'availability_zone': p.SHORT_TEXT},
+        {**_TEXTS, 'volume_types': _OLD_IDS, 'availability_zone': p.SHORT_TEXT},
         required=('volume_types',),
         strict=False,
     ),
 )
-
-_OLD_IDS = {'type': ['string', 'null']}
 
 OLD_UPDATE = p.only(
     'consistencygroup', p.members({**_TEXTS, 'add_volumes': _OLD_IDS, 'remove_volumes': _OLD_IDS}, strict=False)
@@ -81,7 +86,7 @@ OLD_DELETE = p.only('consistencygroup', p.members({'force': p.BOOLEAN}, strict=F
 OLD_CREATE_FROM_SRC = p.only(
     'consistencygroup-from-src',
     p.members(
-        {**_TEXTS, 'cgsnapshot_id': {'type': ['string', 'null']}, 'source_cgid': {'type': ['string', 'null']}},
+        {**_TEXTS, 'cgsnapshot_id': p.SHORT_TEXT, 'source_cgid': p.SHORT_TEXT},
         strict=False,
     ),
 )
@@ -90,7 +95,7 @@ OLD_CREATE_SNAPSHOT = p.only(
     'cgsnapshot',
     p.members(
         {
-            'consistencygroup_id': {'type': 'string'},
+            'consistencygroup_id': {'type': 'string', 'maxLength': p.LONGEST},
             'name': {'type': ['string', 'null'], 'maxLength': 255},
             'description': {'type': ['string', 'null'], 'maxLength': 255},
         },

@@ -13,7 +13,7 @@ _VOLUME = {
     'volume_type': p.SHORT_TEXT,
     'name': p.SHORT_TEXT,
     'host': _HOST,
-    'ref': {'type': ['object', 'string']},
+    'ref': p.bounded('ref', {'type': ['object', 'string']}),
     'metadata': p.nullable(p.metadata()),
 }
 
@@ -31,10 +31,10 @@ SNAPSHOT = p.only(
     p.members(
         {
             'description': p.PRINTABLE_TEXT,
-            'metadata': p.nullable(p.metadata()),
+            'metadata': p.nullable(p.metadata(of='snapshot')),
             'name': p.SHORT_TEXT,
             'volume_id': p.UUID,
-            'ref': {'type': ['object', 'null', 'string']},
+            'ref': p.bounded('ref', {'type': ['object', 'null', 'string']}),
         },
         required=('volume_id', 'ref'),
     ),

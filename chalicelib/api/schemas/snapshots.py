@@ -20,7 +20,7 @@ CREATE = p.only(
             'description': p.PRINTABLE_TEXT,
             'volume_id': p.OPTIONAL_UUID,
             'force': p.BOOLEAN,
-            'metadata': p.nullable(p.metadata()),
+            'metadata': p.nullable(p.metadata(of='snapshot')),
         },
         required=('volume_id',),
     ),
@@ -28,12 +28,15 @@ CREATE = p.only(
 
 UPDATE = p.only('snapshot', p.members(_TEXTS, **p.any_of(*_TEXTS)))
 
-METADATA = p.only('metadata', p.metadata(p.SNAPSHOT_METADATA_KEY))
-META = p.only('meta', p.metadata(p.SNAPSHOT_METADATA_KEY, minProperties=1, maxProperties=1))
+METADATA = p.only('metadata', p.metadata(p.SNAPSHOT_METADATA_KEY, of='snapshot'))
+META = p.only('meta', p.metadata(p.SNAPSHOT_METADATA_KEY, of='snapshot', minProperties=1, maxProperties=1))
 
 RESET_STATUS = p.members({'status': {'type': 'string', 'format': 'snapshot_status'}}, required=('status',))
 
 UPDATE_STATUS = p.members(
-    {'status': {'type': 'string'}, 'progress': {'type': ['string', 'null'], 'format': 'percentage'}},
+    {
+        'status': {'type': 'string', 'maxLength': p.LONGEST},
+        'progress': {'type': ['string', 'null'], 'format': 'percentage'},
+    },
     required=('status',),
 )

@@ -12,4 +12,6 @@ CREATE_OLD = p.only('transfer', p.members(_OFFER, required=('volume_id',)))
 
 CREATE = p.only('transfer', p.members({**_OFFER, 'no_snapshots': since('3.55', p.BOOLEAN)}, required=('volume_id',)))
 
-ACCEPT = p.only('accept', p.members({'auth_key': {'type': ['string', 'integer']}}, required=('auth_key',)))
+ACCEPT = p.only(
+    'accept', p.members({'auth_key': {'type': ['string', 'integer'], 'maxLength': p.LONGEST}}, required=('auth_key',))
+)

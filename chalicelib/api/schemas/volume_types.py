@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from chalicelib.api import parameters as p
 
-_EXTRA_SPEC = {'type': ['string', 'null'], 'maxLength': 255}
+
+def _specs(key: str) -> p.Schema:
+    return p.bounded('volume_type.extra_specs', p.pairs(key, {'type': ['string', 'null'], 'maxLength': 255}))
+
 
 CREATE = p.only(
     'volume_type',
@@ -12,7 +15,7 @@ CREATE = p.only(
         {
             'name': {**p.NAME_REQUIRED, 'format': 'type_name'},
             'description': p.PRINTABLE_TEXT,
-            'extra_specs': p.pairs(p.METADATA_KEY, _EXTRA_SPEC),
+            'extra_specs': _specs(p.METADATA_KEY),
             'os-volume-type-access:is_public': p.BOOLEAN,
         },
         required=('name',),
@@ -30,8 +33,8 @@ UPDATE = p.only(
     ),
 )
 
-EXTRA_SPECS = p.only('extra_specs', p.pairs(p.EXTRA_SPEC_KEY, _EXTRA_SPEC))
-EXTRA_SPEC = p.pairs(p.EXTRA_SPEC_KEY, _EXTRA_SPEC)
+EXTRA_SPECS = p.only('extra_specs', _specs(p.EXTRA_SPEC_KEY))
+EXTRA_SPEC = _specs(p.EXTRA_SPEC_KEY)
 
 PROJECT = p.members({'project': p.NAME_REQUIRED}, required=('project',))
 

@@ -6,17 +6,22 @@ from chalicelib.api import parameters as p
 
 _OTHER_VOLUMES = {'oneOf': [p.UUID, {'type': 'array', 'items': p.UUID, 'uniqueItems': True}]}
 
-HINTS = p.nullable(
-    p.members(
-        {
-            'local_to_instance': p.OPTIONAL_UUID,
-            'different_host': _OTHER_VOLUMES,
-            'same_host': _OTHER_VOLUMES,
-            'query': {'type': ['string', 'object']},
-        },
-        strict=False,
-    )
+HINTS = p.bounded(
+    'scheduler_hints',
+    p.nullable(
+        p.members(
+            {
+                'local_to_instance': p.OPTIONAL_UUID,
+                'different_host': _OTHER_VOLUMES,
+                'same_host': _OTHER_VOLUMES,
+                'query': {'type': ['string', 'object']},
+            },
+            strict=False,
+        )
+    ),
 )
+
+_WORD: p.Schema = {'type': 'string', 'maxLength': p.LONGEST}
 
 _UPDATE = {
     'name': p.NAME,
@@ -57,11 +62,16 @@ METADATA = p.only('metadata', p.metadata())
 META = p.only('meta', p.metadata(minProperties=1, maxProperties=1))
 
 IMAGE_METADATA = p.members(
-    {'metadata': p.pairs(p.METADATA_KEY, {'type': 'string', 'format': 'text'})}, required=('metadata',)
+    {
+        'metadata': p.bounded(
+            'volume.volume_image_metadata', p.pairs(p.METADATA_KEY, {'type': 'string', 'format': 'text'})
+        )
+    },
+    required=('metadata',),
 )
 IMAGE_METADATA_KEY = p.members({'key': p.NAME_REQUIRED}, required=('key',))
 
-_CONNECTOR = {'type': ['object', 'string', 'null']}
+_CONNECTOR = p.bounded('attachment.connector', {'type': ['object', 'string', 'null']})
 
 ATTACH = p.members(
     {
@@ -75,11 +85,11 @@ ATTACH = p.members(
 )
 DETACH = p.nullable(p.members({'attachment_id': p.OPTIONAL_UUID}))
 EXTEND = p.members({'new_size': p.SIZE}, required=('new_size',))
-INITIALIZE_CONNECTION = p.members({'connector': {'type': ['object', 'string']}}, required=('connector',))
+INITIALIZE_CONNECTION = p.members({'connector': {**_CONNECTOR, 'type': ['object', 'string']}}, required=('connector',))
 TERMINATE_CONNECTION = p.members({'connector': _CONNECTOR}, required=('connector',))
-FORCE_DETACH = p.members({'connector': _CONNECTOR, 'attachment_id': {'type': ['string', 'null']}})
+FORCE_DETACH = p.members({'connector': _CONNECTOR, 'attachment_id': p.SHORT_TEXT})
 RETYPE = p.members(
-    {'new_type': {'type': 'string'}, 'migration_policy': {'type': ['string', 'null'], 'enum': ['on-demand', 'never']}},
+    {'new_type': _WORD, 'migration_policy': {'type': ['string', 'null'], 'enum': ['on-demand', 'never']}},
     required=('new_type',),
 )
 _MIGRATE = {
@@ -90,10 +100,10 @@ _MIGRATE = {
 MIGRATE = p.members(_MIGRATE, required=('host',))
 MIGRATE_CLUSTER = p.members({**_MIGRATE, 'host': p.nullable(_MIGRATE['host']), 'cluster': p.SHORT_TEXT})
 MIGRATE_COMPLETION = p.members(
-    {'new_volume': p.UUID, 'error': {'type': ['string', 'null', 'boolean']}}, required=('new_volume',)
+    {'new_volume': p.UUID, 'error': {**_WORD, 'type': ['string', 'null', 'boolean']}}, required=('new_volume',)
 )
-EXTEND_COMPLETION = p.members({'error': {'type': ['string', 'null', 'boolean']}})
-REVERT = p.members({'snapshot_id': {'type': ['string', 'null']}}, strict=False)
+EXTEND_COMPLETION = p.members({'error': {**_WORD, 'type': ['string', 'null', 'boolean']}})
+REVERT = p.members({'snapshot_id': p.SHORT_TEXT}, strict=False)
 SET_BOOTABLE = p.members({'bootable': p.BOOLEAN}, required=('bootable',))
 UPDATE_READONLY = p.members({'readonly': p.BOOLEAN}, required=('readonly',))
 
