@@ -17,7 +17,7 @@
     |   |-- BackendFull              no space: another candidate may do
     |   |-- VolumeIsBusy, SnapshotIsBusy, InvalidConnector, ...
     |-- BackupError              RepositoryError, IntegrityError (a stored byte is wrong), BackupCanceled,
-    |                            KeyUnavailable, LeaseLost
+    |                            UnsupportedFormat, KeyUnavailable, LeaseLost
     |-- DeviceError              the data path: LoginFailed, DeviceUnreachable, DeviceTimeout, ProtocolError,
     |                            CheckCondition, InvalidRange
 
@@ -513,6 +513,10 @@ class IntegrityError(BackupError):
     """What was read is not what was written; nothing of it was written to a volume."""
 
     template = 'The backup is damaged at {key}: {reason}'
+
+
+class UnsupportedFormat(BackupError):
+    """A backup of a later release, which this one cannot read."""
 
 
 class BackupCanceled(BackupError):

@@ -185,5 +185,5 @@ def _remove_files(settings: Settings) -> None:
     """What this instance wrote; the folder goes when nothing else is in it."""
     for name in ('ready.json', 'clouds.yaml', LOG):
         (settings.state_dir / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
+    if settings.state_dir.is_dir() and not any(settings.state_dir.iterdir()):
         settings.state_dir.rmdir()

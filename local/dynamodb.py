@@ -62,7 +62,7 @@ class Engine:
         try:
             connection.request('GET', '/')
             return connection.getresponse().status > 0
-        except OSError:
+        except (ConnectionError, TimeoutError):  # not yet listening, or still loading
             return False
         finally:
             connection.close()

@@ -29,7 +29,7 @@ from chalicelib.backup.keys import KeyWrapper, read_recovery_key, write_recovery
 from chalicelib.backup.layout import GIB, MIB, backup_key
 from chalicelib.backup.manifests import Manifest
 from chalicelib.backup.repository import Repository
-from chalicelib.errors import BackupError, CinderlessError, InvalidBackup
+from chalicelib.errors import CinderlessError, IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
 
 _LINE = '{:36}  {:36}  {:>12}  {:25}  {}'
 
@@ -119,7 +119,7 @@ def list_(options: argparse.Namespace) -> int:
     for key in engine.list_backups(repository):
         try:
             print(_row(engine.peek_backup(repository, key)))
-        except BackupError as error:
+        except (IntegrityError, ObjectMissing, UnsupportedFormat) as error:
             print(error, file=sys.stderr)
             status = 1
     return status

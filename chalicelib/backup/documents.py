@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib.backup.crypto import DataKey
 from chalicelib.backup.keys import KeyWrapper
 from chalicelib.backup.layout import FORMAT
-from chalicelib.errors import BackupError, IntegrityError
+from chalicelib.errors import IntegrityError, UnsupportedFormat
 
 Body = dict[str, Any]
 
@@ -69,5 +69,5 @@ def _parse(object_key: str, line: bytes) -> Body:
         raise IntegrityError(key=object_key, reason='it is not an authenticated document')
     if body.get('format') != FORMAT:
         reason = f'{object_key} is of format {body.get("format")!r}, and this release reads {FORMAT!r}'
-        raise BackupError(reason=reason)
+        raise UnsupportedFormat(reason=reason)
     return body

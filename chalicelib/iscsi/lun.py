@@ -49,7 +49,9 @@ def _pages(session: Session, deadline: float) -> dict[int, bytes]:
     """The vital product data that matters here, as far as the device has it."""
     try:
         listed = _page(session, scsi.VPD_PAGES, deadline)[4:]
-    except scsi.ScsiError:
+    except scsi.ScsiError as error:
+        if error.sense is None or not error.sense.is_unsupported:
+            raise
         return {}  # a device without vital product data (SPC-2 did not demand it)
     wanted = (scsi.VPD_SERIAL, scsi.VPD_BLOCK_LIMITS, scsi.VPD_PROVISIONING)
     return {page: _page(session, page, deadline) for page in wanted if page in listed}

@@ -67,13 +67,13 @@ class Path:
         return self._lun
 
     def attempt(self, command: Command) -> bool:
-        """See one command done; return False when the device does not know the command (ILLEGAL REQUEST)."""
+        """See one command done; return False when the device does not implement the command."""
         try:
             self.submit(command)
             self.wait(command)
         except CheckCondition:
             sense = scsi.Sense.parse(command.sense)
-            if sense is None or sense.key != scsi.ILLEGAL_REQUEST:
+            if sense is None or not sense.is_unsupported:
                 raise
             return False
         return True

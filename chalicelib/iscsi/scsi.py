@@ -11,6 +11,10 @@ from chalicelib.iscsi.pdu import Malformed
 GOOD, CHECK_CONDITION, BUSY, RESERVATION_CONFLICT, TASK_SET_FULL, TASK_ABORTED = 0x00, 0x02, 0x08, 0x18, 0x28, 0x40
 NOT_READY, ILLEGAL_REQUEST, UNIT_ATTENTION, ABORTED_COMMAND = 0x02, 0x05, 0x06, 0x0B
 
+#: Codes of ILLEGAL REQUEST for a command that the device does not implement: invalid operation code, invalid field in
+#: the CDB, invalid field in the parameter list. Others of that key (no such LUN, block out of range) are failures.
+UNSUPPORTED = frozenset({0x2000, 0x2400, 0x2600})
+
 TEST_UNIT_READY = bytes(16)
 SYNCHRONIZE_CACHE = bytes([0x91]) + bytes(15)  # SYNCHRONIZE CACHE(16) of all blocks
 
@@ -69,6 +73,7 @@ class ScsiError(Exception):
     """The device ended a command with an error that a repeat would not cure."""
 
     def __init__(self, status: int, sense: Sense | None) -> None:
+        self.sense = sense
         super().__init__(str(sense) if sense else STATUS_NAMES.get(status, f'SCSI status {status:#04x}'))
 
 
@@ -87,6 +92,11 @@ class Sense(NamedTuple):
         if kind in (0x70, 0x71) and len(data) >= 14:
             return cls(data[2] & 0x0F, int.from_bytes(data[12:14]))
         return None
+
+    @property
+    def is_unsupported(self) -> bool:
+        """Whether the device does not implement the command, or not this form of it."""
+        return self.key == ILLEGAL_REQUEST and self.code in UNSUPPORTED
 
     def __str__(self) -> str:
         words = SENSE_CODES.get(self.code, 'see the SCSI list of additional sense codes')

@@ -71,9 +71,6 @@ class BackupSchedule(base.Record):
 def due(moment: str) -> Iterator[BackupSchedule]:
     """Enabled schedules whose run is due at ``moment``, oldest first."""
     for key in BackupSchedule.query('1', BackupSchedule.next_run_at <= moment, index_name='due'):
-        try:
-            schedule = BackupSchedule.find(key.project_id, key.id)
-        except errors.NotFound:
-            continue
-        if schedule.due and schedule.next_run_at <= moment:
+        schedule = BackupSchedule.find_or_none(key.project_id, key.id)
+        if schedule is not None and schedule.due and schedule.next_run_at <= moment:
             yield schedule

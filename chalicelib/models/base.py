@@ -137,6 +137,14 @@ class Record(Model):
         return record
 
     @classmethod
+    def find_or_none(cls, project_id: str, id: str) -> Self | None:
+        """Return the record, read consistently, or None when it does not exist."""
+        try:
+            return cls.find(project_id, id)
+        except cls.not_found:
+            return None
+
+    @classmethod
     def find(cls, project_id: str, id: str) -> Self:
         """Return the project's record, read consistently; raise the resource's NotFound."""
         try:
@@ -267,6 +275,11 @@ def update(record: Record, actions: list[Action], condition: Condition | None = 
         raise state_changed(record.reload()) from None
 
 
+def moved_on(kind: type[Record]) -> tuple[type[errors.CinderlessError], ...]:
+    """Return the errors by which ``update`` reports that a record of this kind has changed or is gone."""
+    return errors.StateChanged, kind.not_found
+
+
 def state_changed(record: Record) -> errors.StateChanged:
     """The error of a lost condition, with what the record holds now."""
     return errors.StateChanged(
@@ -390,7 +403,6 @@ def every(kind: type[R], project_id: str | None) -> Iterator[R]:
 def overdue(kind: type[StatefulRecord], moment: str) -> Iterator[StatefulRecord]:
     """Records whose transitional status is past its deadline at ``moment``, oldest first, read consistently."""
     for key in kind.query('1', kind.deadline <= moment, index_name='in_flight'):
-        try:
-            yield kind.find(key.project_id, key.id)
-        except errors.NotFound:
-            continue
+        record = kind.find_or_none(key.project_id, key.id)
+        if record is not None:
+            yield record

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import PynamoDBException
 
@@ -48,16 +50,11 @@ class Lease(base.Record):
 
     def confirm(self) -> None:
         """Raises LeaseLost unless ours is the newest token granted."""
-        try:
-            newest = self.reload().token
-        except errors.NotFound:
-            newest = None
-        if newest != self.token:
+        newest = Lease.find_or_none(self.project_id, self.id)
+        if newest is None or newest.token != self.token:
             raise errors.LeaseLost(lineage=self.id)
 
     def release(self) -> None:
         """Let others have it at once; a lease that was lost meanwhile stays with its new holder."""
-        try:
+        with contextlib.suppress(*base.moved_on(Lease)):
             base.update(self, [Lease.expires_at.set(base.now()), *base.touched(Lease)], Lease.token == self.token)
-        except (errors.StateChanged, errors.NotFound):
-            return

@@ -33,17 +33,14 @@ def source_of(backup: Backup) -> Source | None:
     reading = backup.reading
     if not reading:
         return None
-    try:
-        return SOURCES[reading['resource']].find(reading['project_id'], reading['id'])
-    except errors.NotFound:
-        return None
+    return SOURCES[reading['resource']].find_or_none(reading['project_id'], reading['id'])
 
 
 def give_back(backup: Backup, found: Source | None) -> None:
     """Give the source (as ``source_of`` found it) its status back; one that is not the backup's any more stays."""
     if found is not None and _is_held(found, backup):
         row, kind = _ROWS[found.resource], type(found)
-        with contextlib.suppress(errors.StateChanged, errors.NotFound):
+        with contextlib.suppress(*base.moved_on(kind)):
             base.update(found, base.end_actions(found, row.done), base.owned_by(kind, row, _holder(backup)))
 
 
@@ -170,5 +167,5 @@ def is_awaited(volume: Volume, request_id: str) -> Condition:
 def end_waiting(backup: Backup, volume: Volume, request_id: str) -> None:
     """Make a backup available again whose volume will not come; one that does not wait for it stays as it is."""
     actions = [*base.end_actions(backup, states.BACKUP['restore'].done), Backup.restore_volume_id.remove()]
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(Backup)):
         base.update(backup, actions, is_awaited(volume, request_id))

@@ -275,7 +275,7 @@ def _prune(context: Context, schedule: BackupSchedule) -> None:
 def _remove(context: Context, id: str) -> None:
     try:
         backups.delete(context, id)
-    except (errors.InvalidBackup, errors.NotFound):
+    except (errors.InvalidBackup, errors.BackupNotFound):
         return  # somebody is at it: the next run looks again
 
 

@@ -188,5 +188,5 @@ def reset_status(context: Context, id: str, status: str) -> None:
     base.update(group_snapshot, base.end_actions(group_snapshot, status))
     for snapshot in snapshots_of(group_snapshot) if owner else ():
         if snapshot.owner == owner:
-            with contextlib.suppress(errors.StateChanged, errors.NotFound):
+            with contextlib.suppress(*base.moved_on(Snapshot)):
                 base.update(snapshot, base.end_actions(snapshot, 'error'), Snapshot.owner == owner)

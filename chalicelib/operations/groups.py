@@ -6,6 +6,7 @@ machine, and whoever ends the last of them ends the group (``settle``). What a d
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -249,10 +250,8 @@ def settle_group_of(volume: Volume) -> None:
     """End what the volume's group waits for, if this volume was the last; called when the volume is done."""
     if volume.group_id is None:
         return
-    try:
+    with contextlib.suppress(errors.GroupNotFound):
         settle(Group.find(volume.project_id, volume.group_id))
-    except errors.NotFound:
-        return
 
 
 def settle(group: Group) -> bool:

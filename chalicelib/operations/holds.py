@@ -344,11 +344,8 @@ def _source(volume: Volume) -> Volume | Snapshot | None:
     reading = volume.reading
     if not reading:
         return None
-    try:
-        source = SOURCES[reading['resource']].find(reading['project_id'], reading['id'])
-    except errors.NotFound:
-        return None
-    return source if source.reader_count > 0 else None
+    source = SOURCES[reading['resource']].find_or_none(reading['project_id'], reading['id'])
+    return source if source is not None and source.reader_count > 0 else None
 
 
 def read_by(source: Volume | Snapshot) -> dict[str, str]:

@@ -157,7 +157,7 @@ def new_image(operation: Mapping[str, Any]) -> dict[str, Any]:
 def give_back(volume: Volume, request_id: str) -> None:
     """Give a volume that was to be uploaded its status back, unless it is somebody else's by now."""
     row = states.VOLUME['upload']
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(Volume)):
         base.update(volume, base.end_actions(volume, row.failed), base.owned_by(Volume, row, request_id))
 
 

@@ -175,5 +175,5 @@ def release(id: str | None) -> None:
 def _forget_in_barbican(id: str) -> None:
     try:
         cloud.secrets_of_caller().delete(id)
-    except errors.CinderlessError as error:
+    except errors.ServiceUnavailable as error:
         logger.warning('key %s is left in Barbican: %s', id, error.message)

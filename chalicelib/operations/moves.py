@@ -144,11 +144,8 @@ def _check_host(host: str) -> None:
 
 def is_served(host: str) -> bool:
     """Tell whether the volume service of ``host@backend`` (or a pool of it) is enabled and up."""
-    try:
-        service = Service.find(base.GLOBAL, f'{services.VOLUME_BINARY}:{host.partition("#")[0]}')
-    except errors.NotFound:
-        return False
-    return not service.disabled and services.is_up(service)
+    service = Service.find_or_none(base.GLOBAL, f'{services.VOLUME_BINARY}:{host.partition("#")[0]}')
+    return service is not None and not service.disabled and services.is_up(service)
 
 
 def complete_migration(context: Context, id: str, new_volume_id: str, failed: bool) -> str:
@@ -236,7 +233,7 @@ def discard(target: Volume) -> None:
     """Remove a target that is not needed: at once if it was never placed, else by its own machine."""
     row = states.VOLUME['force_delete']
     receiving = base.owned_by(Volume, states.VOLUME['receive'], str(target.owner))
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(Volume)):
         if not target.host:
             holds.end(target, receiving & Volume.host.does_not_exist(), states.REMOVED)
             return

@@ -13,7 +13,6 @@ from typing import Any
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
-from chalicelib import errors
 from chalicelib.models import Backup, Volume, base
 from chalicelib.rules.states import Transition
 
@@ -47,7 +46,7 @@ def note(record: Record, row: Transition, request_id: str, part: str, done: int)
 
 def _write(record: Record, actions: list[Action], condition: Condition) -> None:
     """No revision: a count must not keep anybody's write from taking place."""
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(type(record))):
         base.update(record, actions, condition)
 
 

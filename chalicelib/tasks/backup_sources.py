@@ -120,7 +120,7 @@ def clean(backup: Backup) -> None:
 def drop_kept(backup: Backup) -> None:
     """A snapshot that was kept of a finished backup goes with it; the volume's next backup takes it away as well."""
     if backup.manifest_key and not backup.snapshot_id:
-        with contextlib.suppress(errors.NotFound, errors.DriverError):
+        with contextlib.suppress(errors.VolumeNotFound, errors.DriverError):
             source = _temporary(backup.id, backends.find_volume(backup.project_id, backup.volume_id), int(backup.size))
             if source.driver.capabilities.changed_blocks:
                 source.driver.delete_snapshot(source.frozen)

@@ -82,5 +82,5 @@ def _end_snapshots(volume: Volume, status: Callable[[Snapshot], str]) -> None:
     """Let go of the snapshots that were to go with the volume and are still there."""
     for snapshot in volumes.snapshots_of(volume):
         if snapshot.owner == volume.owner:
-            with contextlib.suppress(errors.StateChanged, errors.NotFound):
+            with contextlib.suppress(*base.moved_on(Snapshot)):
                 base.update(snapshot, base.end_actions(snapshot, status(snapshot)), ours(snapshot))

@@ -81,7 +81,7 @@ def _take_in_turn(driver: Driver, taking: Sequence[Snapshot]) -> bool:
 def _note(snapshot: Snapshot, update: ModelUpdate) -> None:
     """Record what the driver says; who has taken the snapshot from us meanwhile may keep it."""
     made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(Snapshot)):
         base.update(snapshot, [Snapshot.progress.set(TAKEN), *made, *base.touched(Snapshot)], ours(snapshot))
 
 
@@ -104,7 +104,7 @@ def fail_create_group_snapshot(payload: Payload) -> None:
 
 def _undo(snapshot: Snapshot) -> None:
     """Say first that it is not taken: an execution that starts anew after a crash in here must take it again."""
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(Snapshot)):
         base.update(snapshot, [Snapshot.progress.set('0%'), *base.touched(Snapshot)], ours(snapshot))
     volume = snapshot.find_volume()
     try:
@@ -119,7 +119,7 @@ def _give_up(record: Snapshot | GroupSnapshot, payload: Payload, action: Action,
     if isinstance(record, GroupSnapshot):
         base.update(record, base.end_actions(record, status), ours(record))
         return
-    with contextlib.suppress(errors.StateChanged, errors.NotFound):
+    with contextlib.suppress(*base.moved_on(Snapshot)):
         base.update(record, base.end_actions(record, status), ours(record))
 
 

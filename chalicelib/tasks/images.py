@@ -143,7 +143,7 @@ def fail_upload(payload: Payload) -> None:
     _try(volume, lambda driver, ref: driver.close_volume(ref, _path_id(payload)))
     try:
         cloud.images().delete(volume.operation_facts()['image_id'])
-    except errors.CinderlessError as unreached:
+    except (errors.ServiceUnavailable, errors.InvalidInput) as unreached:  # it is down, or no longer configured
         logger.warning('an unfinished image of volume %s is left: %s', volume.id, unreached.message)
     error, reason = failure(payload)
     action, detail = Action.COPY_VOLUME_TO_IMAGE, Detail.FAILED_TO_UPLOAD_VOLUME

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chalicelib import aws, errors
+from chalicelib import aws
 from chalicelib.config import settings
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.rules.notifications import FIELDS, FILLED_BY_USERS, NOTICES, Notice
@@ -46,10 +46,7 @@ def around(task: str, payload: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _found(notice: Notice, payload: Mapping[str, Any]) -> base.StatefulRecord | None:
-    try:
-        return KINDS[notice.resource].find(payload['project_id'], payload['id'])
-    except errors.NotFound:
-        return None
+    return KINDS[notice.resource].find_or_none(payload['project_id'], payload['id'])
 
 
 def _tell_end(notice: Notice, before: base.StatefulRecord | None, payload: Mapping[str, Any]) -> None:

@@ -66,10 +66,7 @@ def _record_of(detail: Mapping[str, Any]) -> base.StatefulRecord | None:
     if kind is None:
         logger.warning('execution %s has no record to look at', detail['executionArn'])
         return None
-    try:
-        return kind.find(payload['project_id'], payload['id'])
-    except errors.NotFound:
-        return None
+    return kind.find_or_none(payload['project_id'], payload['id'])
 
 
 def _look(record: base.StatefulRecord | None) -> None:
@@ -79,7 +76,7 @@ def _look(record: base.StatefulRecord | None) -> None:
     try:
         with telemetry.about(request_id=record.owner, resource=record.resource, id=record.id):
             _bring_on(record)
-    except (errors.StateChanged, errors.NotFound):
+    except base.moved_on(type(record)):
         logger.info('%s %s has just moved on by itself', record.resource, record.id)
     except Exception:  # tried again by the next call, since the record stays overdue
         logger.exception('%s %s could not be brought on', record.resource, record.id)

@@ -35,8 +35,10 @@ def run(event: Mapping[str, Any]) -> None:
     for host in hosts:
         try:
             aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
-        except errors.CinderlessError as error:
+        except errors.DriverError as error:
             _mark_down(host, error)
+        except errors.CinderlessError as error:  # says nothing of the backend; without reports it is down in time
+            logger.warning('backend %s was not asked: %s', host, error.message)
     known = {service.host for service in base.every(Service, base.GLOBAL) if service.binary == 'cinder-volume'}
     for host in known - set(hosts):
         _mark_down(host, errors.HostNotFound(id=host))
@@ -52,7 +54,7 @@ def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
     before = {pool.id: pool for pool in base.every(Pool, base.GLOBAL) if pools.backend(pool.id) == host}
     try:
         report = backends.configured().report(host)
-    except errors.CinderlessError as error:
+    except errors.DriverError as error:
         _mark_down(host, error)
         return {'pools': 0}
     service = {'host': host, 'availability_zone': zone, 'capabilities': report, 'reported_at': moment}

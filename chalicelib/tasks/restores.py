@@ -179,13 +179,13 @@ def fail_restore(payload: Payload) -> None:
 
 def _end_failed(payload: Payload, status: str) -> None:
     backup = _find(payload)
-    with contextlib.suppress(errors.NotFound):
+    with contextlib.suppress(errors.VolumeNotFound):
         volume = _named(backup, payload)
         _try_cancel(volume, payload)
         _fail_volume(volume, payload, status)
     if backup is not None:
         ours = base.owned_by(Backup, BACKUP_ROW, payload['request_id'])
-        with contextlib.suppress(errors.StateChanged, errors.NotFound):
+        with contextlib.suppress(*base.moved_on(Backup)):
             base.update(backup, _backup_actions(backup), ours)
 
 

@@ -62,7 +62,7 @@ def fail_revert(payload: Payload) -> None:
     error, reason = failure(payload)
     try:
         _close(volume, payload)
-    except (errors.DriverError, errors.NotFound) as left:
+    except (errors.DriverError, errors.SnapshotNotFound) as left:
         logger.warning('a path to volume %s may be left: %s', volume.id, left.message)
     messages.create(
         volume,

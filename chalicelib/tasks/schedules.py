@@ -25,7 +25,7 @@ def _run(schedule: BackupSchedule) -> None:
 
     try:
         backup_schedules.run(schedule)
-    except (errors.StateChanged, errors.NotFound):
+    except (errors.StateChanged, errors.BackupScheduleNotFound):
         logger.info('schedule %s was run by another call, changed or removed', schedule.id)
     except Exception:  # tried again by the next call
         logger.exception('schedule %s could not be run', schedule.id)

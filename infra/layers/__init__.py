@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import subprocess
@@ -43,7 +44,9 @@ def fetch(layer: str, runtime: str) -> list[Path]:
         subprocess.run(command, check=True)  # noqa: S603
         try:
             unfinished.replace(folder)
-        except OSError:  # somebody else has just done the same
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another process has just done the same
+                raise
             shutil.rmtree(unfinished)
     return sorted(folder.glob('*.whl'))
 

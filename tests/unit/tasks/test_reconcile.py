@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib import errors
 from chalicelib.models import Backup, Message, Snapshot, Volume, base
 from chalicelib.operations import volumes
 from chalicelib.rules import states
@@ -233,3 +234,19 @@ def test_snapshots_of_a_cascade_need_no_volume_to_be_brought_on(world: World) ->
     world.settle()
     assert list(Snapshot.scan()) == []
     invariants.check(world)
+
+
+def test_a_missing_record_of_another_kind_is_not_taken_for_work_that_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the record's own absence says that there is nothing left to do."""
+    create_volume(context(), 1)
+    world.queue.clear()
+
+    def of_a_missing_type(_: object) -> None:
+        raise errors.VolumeTypeNotFound(id='some-type')
+
+    monkeypatch.setattr(reconcile, '_bring_on', of_a_missing_type)
+    world.reconcile()
+    assert 'could not be brought on' in caplog.text
+    assert 'some-type' in caplog.text

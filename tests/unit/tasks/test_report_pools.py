@@ -77,6 +77,20 @@ def test_a_backend_that_comes_back_is_up(world: World) -> None:
     assert service().backend_state == 'up'
 
 
+def test_a_worker_that_could_not_ask_says_nothing_of_its_backend(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table that is busy is no outage of a backend."""
+
+    def busy(*_: object) -> None:
+        raise errors.ServiceUnavailable(reason='the database is busy')
+
+    monkeypatch.setattr(report_pools.aws, 'invoke', busy)
+    report_pools.run({})
+    assert service().backend_state == 'up'
+    assert 'backend cinderless@big was not asked' in caplog.text
+
+
 def test_a_worker_that_dies_marks_its_backend_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from chalicelib import aws
 

@@ -1,0 +1,163 @@
+"""Every ``except`` and ``suppress`` names the error that it means.
+
+A handler that is wider takes a failure for a fact: "nothing but a hole follows" was once any OSError, and old data
+stayed on restored devices. A broad class may be handled where the handler raises (the error is translated, or told
+apart by its errno or code first). Where it does not, the reason stands in the table.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = ('app.py', 'chalicelib', 'appliance', 'local', 'infra', 'stepfunctions')
+
+#: Classes that stand for many different failures: roots of a tree, and "refused" without its code.
+BROAD = frozenset(
+    {
+        *('Exception', 'BaseException', 'OSError', 'IOError', 'EnvironmentError'),
+        *('CinderlessError', 'Invalid', 'NotFound', 'Conflict', 'OverQuota'),
+        *('DriverError', 'DeviceError', 'BackupError', 'RepositoryError', 'ApplianceError'),
+        *('TgtError', 'Refused', 'ScsiError', 'HTTPError', 'ClientError', 'BotoCoreError', 'PynamoDBException'),
+    }
+)
+
+_FIRST_ERROR = 'it is raised or reported already: a failure to clean up must not replace it'
+_TOP = 'the outermost level of a process, request or loop: the error is logged or shown, and ends nothing else'
+_EMULATOR = 'an emulated service answers a refusal, as AWS does'
+
+#: (file, function) -> why it handles a broad class and goes on.
+REASONS = {
+    ('appliance/__main__.py', 'main'): _TOP,
+    ('appliance/daemon.py', 'choose_control_port'): 'a port that is not remembered is chosen again',
+    ('appliance/daemon.py', 'stop'): 'tgtd is killed if it does not end when it is told to',
+    ('appliance/exports.py', 'put'): _FIRST_ERROR,
+    ('appliance/exports.py', 'restore'): 'one export that cannot be served keeps no other away',
+    ('appliance/server.py', '_outcome'): _TOP,
+    ('appliance/targets.py', '_number'): '_learn raises it unless another program took the number',
+    ('chalicelib/api/front_door.py', '_outcome'): _TOP,
+    ('chalicelib/backup/__main__.py', 'main'): _TOP,
+    ('chalicelib/backup/limits.py', 'submit'): 'the future raises it where its result is read',
+    ('chalicelib/backup/s3.py', '_get'): 'a repeated read: the last attempt raises',
+    ('chalicelib/clients/digest.py', 'is_pausable'): 'dlopen reports each failure as OSError without an errno',
+    ('chalicelib/drivers/__main__.py', 'main'): _TOP,
+    ('chalicelib/drivers/ebs.py', '_was_completed'): 'the caller raises the first refusal then',
+    ('chalicelib/drivers/ebs_changes.py', '_changed'): 'Invalid is a code of EBS here; without a map all is read',
+    ('chalicelib/drivers/ontap_groups.py', 'end'): 'what is left is removed with the next group snapshot',
+    ('chalicelib/drivers/ontap_groups.py', '_look'): 'what is left is removed with the next group snapshot',
+    ('chalicelib/drivers/ontap_groups.py', '_order'): 'raised below unless everything exists',
+    ('chalicelib/drivers/ontap_pools.py', '_disks'): 'an account of the SVM may not list aggregates: no disk facts',
+    ('chalicelib/identity/handler.py', 'handle'): _TOP,
+    ('chalicelib/iscsi/path.py', '_drive'): 'any error of a socket ends its session: connecting again tells more',
+    ('chalicelib/iscsi/path.py', 'close'): 'the session is over whether or not the target takes the logout',
+    ('chalicelib/iscsi/transfers.py', 'pipeline'): _FIRST_ERROR,
+    ('chalicelib/operations/attachments.py', '_withdraw'): _FIRST_ERROR,
+    ('chalicelib/operations/attachments.py', 'update'): _FIRST_ERROR,
+    ('chalicelib/operations/backup_schedules.py', '_done'): 'every refusal of a request is the result of the run',
+    ('chalicelib/operations/common.py', 'enqueue'): 'the request is recorded: the reconciler sends what was not sent',
+    ('chalicelib/operations/snapshots.py', '_volume_changed'): 'the transaction raises what is returned',
+    ('chalicelib/tasks/backups.py', '_try_clean'): 'a user message reports what is left, and deletion tries again',
+    ('chalicelib/tasks/backup_sources.py', 'drop_kept'): "the volume's next backup removes what is left",
+    ('chalicelib/tasks/connections.py', '_open_path'): _FIRST_ERROR,
+    ('chalicelib/tasks/create_volume.py', '_removed'): 'False: recorded as a leftover that every report tries again',
+    ('chalicelib/tasks/group_snapshots.py', '_undo'): _FIRST_ERROR,
+    ('chalicelib/tasks/images.py', '_try'): _FIRST_ERROR,
+    ('chalicelib/tasks/managing.py', '_try'): _FIRST_ERROR,
+    ('chalicelib/tasks/move_volume.py', '_try_close'): _FIRST_ERROR,
+    ('chalicelib/tasks/notifications.py', '_publish'): 'the work that is announced must go on',
+    ('chalicelib/tasks/reconcile.py', '_look'): _TOP,
+    ('chalicelib/tasks/report_pools.py', 'report_backend'): 'whatever its driver reports, the backend is down',
+    ('chalicelib/tasks/report_pools.py', 'run'): 'down, or not asked: one backend keeps no other from being asked',
+    ('chalicelib/tasks/report_pools.py', '_remove_leftovers'): 'it stays recorded, and the next report tries again',
+    ('chalicelib/tasks/restores.py', '_try_cancel'): _FIRST_ERROR,
+    ('chalicelib/tasks/revert_to_snapshot.py', 'fail_revert'): _FIRST_ERROR,
+    ('chalicelib/tasks/schedules.py', '_run'): _TOP,
+    ('chalicelib/tasks/start.py', '_is_started'): _TOP,
+    ('infra/deploy.py', 'main'): _TOP,
+    ('local/__main__.py', 'main'): _TOP,
+    ('local/demo.py', 'main'): _TOP,
+    ('local/ebs/double.py', '_direct'): _EMULATOR,
+    ('local/ebs/double.py', '_ec2'): _EMULATOR,
+    ('local/functions.py', '_outcome'): 'Lambda answers with the error of a handler, whatever it is',
+    ('local/queues.py', '_receive'): _TOP,
+}
+
+
+def broad_handlers(source: str) -> Iterator[tuple[str, int]]:
+    """Yield (function, line) of every handler of a broad class that goes on without raising."""
+    yield from _in(ast.parse(source), '')
+
+
+def _in(node: ast.AST, function: str) -> Iterator[tuple[str, int]]:
+    for child in ast.iter_child_nodes(node):
+        if _is_broad_handler(child) or _is_broad_suppress(child):
+            yield function, getattr(child, 'lineno', 0)
+        inside = child.name if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
+        yield from _in(child, inside)
+
+
+def _is_broad_handler(node: ast.AST) -> bool:
+    if not isinstance(node, ast.ExceptHandler) or any(isinstance(one, ast.Raise) for one in ast.walk(node)):
+        return False
+    return node.type is None or not BROAD.isdisjoint(_names(node.type))
+
+
+def _is_broad_suppress(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call) or _last(node.func) != 'suppress':
+        return False
+    return not BROAD.isdisjoint(name for argument in node.args for name in _names(argument))
+
+
+def _names(expression: ast.expr) -> list[str]:
+    parts = expression.elts if isinstance(expression, ast.Tuple) else [expression]
+    return [_last(part) for part in parts]
+
+
+def _last(expression: ast.expr) -> str:
+    return ast.unparse(expression).rpartition('.')[2]
+
+
+def found() -> dict[tuple[str, str], list[int]]:
+    places: dict[tuple[str, str], list[int]] = {}
+    for top in PROGRAM:
+        path = ROOT / top
+        for file in [path] if path.is_file() else sorted(path.rglob('*.py')):
+            for function, line in broad_handlers(file.read_text()):
+                places.setdefault((str(file.relative_to(ROOT)), function), []).append(line)
+    return places
+
+
+def test_a_handler_names_the_error_that_it_means_or_says_why_not() -> None:
+    wide = {place: lines for place, lines in found().items() if place not in REASONS}
+    assert not wide, f'name the narrowest class or errno, raise the rest, or give the reason in REASONS: {wide}'
+
+
+def test_no_reason_is_left_over() -> None:
+    assert not REASONS.keys() - found().keys()
+
+
+def test_every_shape_of_a_handler_is_seen() -> None:
+    shapes = """
+def one():
+    try: pass
+    except OSError: return None
+def two():
+    try: pass
+    except: pass
+def three():
+    try: pass
+    except (ValueError, errors.CinderlessError) as error: print(error)
+def four():
+    with contextlib.suppress(KeyError, errors.NotFound): pass
+def five():
+    with open(''), suppress(Exception): pass
+def fine():
+    try: pass
+    except OSError as error:
+        if error.errno != 6: raise
+    except FileNotFoundError: pass
+    with contextlib.suppress(KeyError): pass
+"""
+    assert [function for function, _ in broad_handlers(shapes)] == ['one', 'two', 'three', 'four', 'five']
