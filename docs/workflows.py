@@ -14,8 +14,9 @@ FOLDER = Path(__file__).parent.parent / 'stepfunctions'
 PAGE = """# The workflows
 
 Every state machine, drawn from its file in `stepfunctions/`. A solid arrow is the way on, a dotted one a caught error.
-Retries, time limits and what each state is for are in the files. [architecture.md](architecture.md) tells who talks to
-whom. Generated: `make docs`.
+Time limits, retry policies and what each state is for are in the files; the policies are in `infra/retries.py`, and
+`infra/asl.py` adds retriers, ends and the catch of every other error. [architecture.md](architecture.md) shows the
+components that take part. Generated: `make docs`.
 
 {machines}
 """

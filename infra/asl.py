@@ -1,25 +1,124 @@
-"""State machines as files: ``stepfunctions/<name>.asl.yaml``, YAML for the reader, JSON for the template."""
+"""State machines as files: ``stepfunctions/<name>.asl.yaml``, completed to the Amazon States Language.
+
+A file says what only its workflow knows. ``load`` adds what all have in common:
+
+* ``Retry`` names policies (``infra/retries.py``).
+* ``Catch`` of the machine, ``{error: state}``, applies to each of its states; a state's own ``Catch`` comes before it.
+  An error that a state of the failure path raises leads to ``Unrecorded``.
+* Names of errors stand for their subclasses too, and an error is stored under ``$.error``.
+* A task runs the function of the state's name, on the state's input.
+* The ends ``Superseded`` and ``Unrecorded`` are added where something leads to them.
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from infra import retries
 
 SUFFIX = '.asl.yaml'
 
 #: Limit of AWS for one definition, in bytes.
 MAX_DEFINITION = 1024 * 1024
 
+#: Every error.
+ALL = 'States.ALL'
+
+#: Ends that the files leave out.
+ENDS: Mapping[str, Mapping[str, str]] = {
+    'Superseded': {
+        'Comment': 'The record is gone or belongs to another request by now; there is nothing left to do',
+        'Type': 'Succeed',
+    },
+    'Unrecorded': {
+        'Comment': 'Not even the failure could be recorded; the reconciler takes over',
+        'Type': 'Fail',
+    },
+}
+
+State = dict[str, Any]
+
 
 def load(path: Path) -> dict[str, Any]:
-    """Return one machine's definition as data. Raises ValueError when the file holds no mapping."""
-    definition = yaml.safe_load(path.read_text(encoding='utf-8'))
-    if not isinstance(definition, dict):
+    """Return one machine's complete definition as data.
+
+    Raises ValueError when the file is not a mapping with States, or names an error or policy that does not exist.
+    """
+    source = yaml.safe_load(path.read_text(encoding='utf-8'))
+    if not (isinstance(source, dict) and isinstance(source.get('States'), dict)):
         raise ValueError(f'{path.name}: a state machine is a mapping with StartAt and States')
-    return definition
+    try:
+        return _completed(source, path.name.partition('_')[0].capitalize())
+    except (KeyError, ValueError) as error:
+        raise ValueError(f'{path.name}: {error}') from error
+
+
+def _completed(source: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    common: dict[str, str] = source.get('Catch', {})
+    states = {name: _state(name, state) for name, state in source['States'].items()}
+    on_failure = {*common.values(), *(rule['Next'] for state in states.values() for rule in state.get('Catch', ()))}
+    for name, state in list(states.items()):
+        if state['Type'] in ('Task', 'Map'):
+            own = state.get('Catch', [])
+            catch = _caught([*_named(common, name, own), *own, *_rest(common, name, own, on_failure)])
+            states[name] = {**state, 'Catch': catch} if catch else state
+    targets = {rule['Next'] for state in states.values() for rule in state.get('Catch', ())}
+    ends = {name: dict(end) for name, end in ENDS.items() if name in targets and name not in states}
+    if 'Unrecorded' in ends:
+        ends['Unrecorded']['Error'] = f'{verb}Failed'
+    return {**{key: value for key, value in source.items() if key != 'Catch'}, 'States': {**states, **ends}}
+
+
+def _state(name: str, state: State) -> State:
+    """Return a state with its parameters and retriers; the states of a Map, too."""
+    full = dict(state)
+    if state['Type'] == 'Task':
+        full.setdefault('Parameters', {'task': _snake(name), 'input.$': '$'})
+    if 'Retry' in state:
+        full['Retry'] = retries.rendered(state['Retry'])
+    if 'ItemProcessor' in state:
+        inner = state['ItemProcessor']
+        full['ItemProcessor'] = {**inner, 'States': {key: _inner(key, one) for key, one in inner['States'].items()}}
+    return full
+
+
+def _inner(name: str, state: State) -> State:
+    full = _state(name, state)
+    return {**full, 'Catch': _caught(full['Catch'])} if 'Catch' in full else full
+
+
+def _snake(name: str) -> str:
+    return re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()
+
+
+def _named(common: Mapping[str, str], name: str, own: list[State]) -> Iterator[State]:
+    """The machine's catches by name: not those that the state has itself, and none that leads back to it."""
+    for error, target in common.items():
+        if error != ALL and target != name and not any(error in rule['ErrorEquals'] for rule in own):
+            yield {'ErrorEquals': [error], 'Next': target}
+
+
+def _rest(common: Mapping[str, str], name: str, own: list[State], on_failure: set[str]) -> Iterator[State]:
+    """Where every other error leads."""
+    if ALL in common and not any(ALL in rule['ErrorEquals'] for rule in own):
+        yield {'ErrorEquals': [ALL], 'Next': 'Unrecorded' if name in on_failure else common[ALL]}
+
+
+def _caught(rules: list[State]) -> list[State]:
+    """Return catchers with all subclasses, each error in the first that names it, which must not replace the input."""
+    known: set[str] = set()
+    result = []
+    for rule in rules:
+        names = [name for name in retries.expanded(rule['ErrorEquals']) if name not in known]
+        known.update(names)
+        result.append({'ErrorEquals': names, 'ResultPath': rule.get('ResultPath', '$.error'), 'Next': rule['Next']})
+    return result
 
 
 def render(path: Path) -> str:

@@ -24,6 +24,10 @@ from chalicelib.drivers.base import (
     SnapshotRef,
     VolumeRef,
 )
+from infra import retries
+
+#: How often a state calls a backend that does not answer, or its data, in all.
+REPEATED = 1 + max(retrier.attempts for policy in ('backend', 'data') for retrier in retries.POLICIES[policy][1:])
 
 
 @dataclasses.dataclass
@@ -57,6 +61,10 @@ class Backend:
     def fail(self, verb: str, *errors: Exception | None) -> None:
         """Let the next calls of a verb raise these; None lets one through."""
         self.faults[verb] += errors
+
+    def fail_for_good(self, verb: str, *instead: Exception) -> None:
+        """Let a verb fail as often as a state repeats it: as unavailable, or as is said."""
+        self.fail(verb, *(instead or (self.unavailable(),)) * REPEATED)
 
     def used(self, pool: str) -> int:
         """GiB of volumes, others' included; snapshots share their volume's blocks."""

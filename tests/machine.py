@@ -1,7 +1,7 @@
 """The part of the Amazon States Language that the machines use, run in this thread without waiting.
 
-Retries and Wait states take no time; everything else is as in Step Functions: parameters, result paths, retry counts
-per state, catches in order, inline Map.
+Delays between retries pass on the execution's own clock, drawn by full jitter; Wait states take no time. Everything
+else is as in Step Functions: parameters, result paths, retry counts per state, catches in order, inline Map.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from infra import asl
 
 FOLDER = Path(__file__).parent.parent / 'stepfunctions'
 
@@ -23,8 +24,8 @@ Worker = Callable[[str, Any], Any]
 
 @functools.cache
 def definition(machine: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((FOLDER / f'{machine}.asl.yaml').read_text(encoding='utf-8'))
-    return loaded
+    """The machine as it is deployed."""
+    return asl.load(FOLDER / f'{machine}{asl.SUFFIX}')
 
 
 class TaskFailed(Exception):
@@ -37,10 +38,16 @@ class TaskFailed(Exception):
 
 
 class Execution:
-    """One run. ``path`` lists the states that were entered, ``transitions`` counts as AWS bills."""
+    """One run. ``path`` lists the states that were entered, ``transitions`` counts as AWS bills.
 
-    def __init__(self, machine: str, payload: Any, worker: Worker) -> None:
-        self.machine, self.worker = machine, worker
+    ``wait`` is called with the seconds of each delay between retries.
+    """
+
+    def __init__(
+        self, machine: str, payload: Any, worker: Worker, wait: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self.machine, self.worker, self.wait = machine, worker, wait
+        self.random = random.Random(machine)
         self.path: list[str] = []
         self.status = 'RUNNING'
         self.payload = copy.deepcopy(payload)
@@ -84,15 +91,16 @@ class Execution:
         return self._attempt(state, data, run)
 
     def _attempt(self, state: Mapping[str, Any], data: Any, work: Callable[[], Any]) -> tuple[Any, str | None]:
-        left = [rule.get('MaxAttempts', 3) for rule in state.get('Retry', [])]
+        tried = [0 for _ in state.get('Retry', [])]
         while True:
             try:
                 result = _json(work())
             except Exception as error:
                 failed = error if isinstance(error, TaskFailed) else TaskFailed(type(error).__name__, str(error))
                 rule = _matching(state.get('Retry', []), failed.name)
-                if rule is not None and left[rule] > 0:
-                    left[rule] -= 1
+                if rule is not None and tried[rule] < state['Retry'][rule]['MaxAttempts']:
+                    self.wait(self.random.uniform(0, _interval(state['Retry'][rule], tried[rule])))
+                    tried[rule] += 1
                     continue
                 return self._caught(state, data, failed)
             return _with(data, state.get('ResultPath', '$'), result), state.get('Next')
@@ -124,6 +132,11 @@ class Execution:
     def _fail(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         name = _at(state['ErrorPath'], data) if 'ErrorPath' in state else state.get('Error', '')
         raise TaskFailed(name, _at(state['CausePath'], data) if 'CausePath' in state else state.get('Cause', ''))
+
+
+def _interval(rule: Mapping[str, Any], tried: int) -> float:
+    """Seconds that jitter draws the next delay from."""
+    return float(min(rule['IntervalSeconds'] * rule['BackoffRate'] ** min(tried, 64), rule['MaxDelaySeconds']))
 
 
 def _matching(rules: list[dict[str, Any]], name: str) -> int | None:

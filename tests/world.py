@@ -49,6 +49,8 @@ class World:
         self.executions: dict[str, Execution] = {}
         self.lambda_context = LambdaContext()
         self.sending_fails = False
+        #: Seconds that executions have waited between retries, in all.
+        self.seconds = 0.0
         self.around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
         for backend in self.backends.values():
             backend.around = lambda name: self.around(name)
@@ -84,8 +86,11 @@ class World:
         arn = aws.execution_arn(machine, name)
         recorder.heard('sfn', 'StartExecution', stateMachineArn=f'{STATES}:stateMachine:cinderless-{machine}')
         with self.around('states StartExecution'):
-            self.executions.setdefault(arn, Execution(machine, payload, self.work))
+            self.executions.setdefault(arn, Execution(machine, payload, self.work, self.wait))
         return arn
+
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
 
     def execution_status(self, arn: str) -> str | None:
         recorder.heard('sfn', 'DescribeExecution', executionArn=f'{STATES}:execution:cinderless-{arn}')

@@ -73,8 +73,8 @@ VOLUME = {
     'force_delete': row(
         ' '.join(VOLUME_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_volume',
     ),
-    'extend': row('available', 'extending', 'available', 'error_extending', 600, 'extend_volume'),
-    'extend_attached': row('in-use', 'extending', 'in-use', 'error_extending', 600, 'extend_volume'),
+    'extend': row('available', 'extending', 'available', 'error_extending', 900, 'extend_volume'),
+    'extend_attached': row('in-use', 'extending', 'in-use', 'error_extending', 900, 'extend_volume'),
     'reserve': row('available', 'attaching', 'in-use', 'available', 3600),
     'reserve_multiattach': row('available in-use', 'attaching', 'in-use', PREVIOUS, 3600),
     'begin_detaching': row('in-use', 'detaching', 'available', 'in-use', 3600),
@@ -159,7 +159,7 @@ GROUP_STATUSES = {
 }
 
 GROUP = {
-    'create': row('', 'creating', 'available', 'error', 300, 'create_group'),
+    'create': row('', 'creating', 'available', 'error', 900, 'create_group'),
     # Ends when the last of its volumes is done; see operations/groups.py.
     'create_from_src': row('', 'creating', 'available', 'error', 900),
     'delete': row('available error', 'deleting', REMOVED, 'error', 900, 'delete_group'),

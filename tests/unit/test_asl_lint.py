@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from chalicelib import errors, tasks
 from chalicelib.rules import states
+from chalicelib.scheduler.config import SchedulerConfig
 from chalicelib.tasks import workflows
+from infra import asl, retries
 
 FOLDER = Path(__file__).parents[2] / 'stepfunctions'
 FILES = sorted(FOLDER.glob('*.asl.yaml'))
@@ -22,14 +23,6 @@ TYPES = {'Task', 'Choice', 'Pass', 'Wait', 'Succeed', 'Fail', 'Map', 'Parallel'}
 #: Keys of the language that moto does not run rightly, or that hide data in the definition.
 FORBIDDEN = {'Assign', 'QueryLanguage', 'Arguments', 'Output', 'ItemBatcher', 'ItemReader', 'ResultWriter', 'Iterator'}
 
-#: Lambda's own errors, which every task retries.
-SERVICE_ERRORS = {
-    'Lambda.ServiceException',
-    'Lambda.AWSLambdaException',
-    'Lambda.SdkClientException',
-    'Lambda.TooManyRequestsException',
-}
-
 #: Names of errors that are no class of ours.
 RESERVED = re.compile(r'States\.(ALL|Timeout|TaskFailed)|Lambda\.\w+|Sandbox\.Timedout|Runtime\.ExitError')
 
@@ -37,7 +30,8 @@ WORKERS = {'${VolumeWorkerArn}', '${BackupWorkerArn}'}
 
 
 def load(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding='utf-8'))
+    """The machine as it is deployed."""
+    return asl.load(path)
 
 
 def machine_states(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -127,9 +121,84 @@ def test_task_runs_the_function_of_its_name(file: str, name: str, state: dict[st
 @named(TASKS)
 def test_task_is_bounded_and_every_error_of_it_leads_somewhere(file: str, name: str, state: dict[str, Any]) -> None:
     assert 0 < state['TimeoutSeconds'] <= 930
-    assert {error for rule in state['Retry'] for error in rule['ErrorEquals']} >= SERVICE_ERRORS
+    assert {error for rule in state['Retry'] for error in rule['ErrorEquals']} >= {
+        *retries.AWS_TRANSIENT,
+        *retries.CRASHED,
+    }
     assert state['Catch'][-1]['ErrorEquals'] == ['States.ALL']
     assert all('ResultPath' in rule for rule in state['Catch']), 'an error must not replace the ids'
+
+
+@named(TASKS)
+def test_every_retrier_has_jitter_and_a_longest_delay(file: str, name: str, state: dict[str, Any]) -> None:
+    for rule in state['Retry']:
+        assert rule['JitterStrategy'] == 'FULL'
+        assert rule['MaxDelaySeconds'] >= rule['IntervalSeconds']
+
+
+@named(CASES)
+def test_a_class_of_errors_stands_for_its_subclasses(file: str, name: str, state: dict[str, Any]) -> None:
+    """Step Functions compares names: a subclass that is left out falls through to States.ALL."""
+    caught = [error for rule in state.get('Catch', ()) for error in rule['ErrorEquals']]
+    retried = [error for rule in state.get('Retry', ()) for error in rule['ErrorEquals']]
+    for names, permanent in ((caught, set()), (retried, retries.PERMANENT)):
+        assert len(names) == len(set(names)), 'the second of two rules never matches'
+        assert set(subclasses(names)) - permanent <= set(names)
+
+
+def subclasses(names: list[str]) -> Iterator[str]:
+    for name in names:
+        kind = getattr(errors, name, None)
+        if kind is not None:
+            yield from (
+                child.__name__ for child in vars(errors).values() if isinstance(child, type) and issubclass(child, kind)
+            )
+
+
+#: Seconds that a driver's call takes before it is given up.
+ANSWER = 24
+
+
+def longest(state: dict[str, Any]) -> float:
+    """Seconds that a task and all its repetitions may take: those of a crash in full, the others a driver's answer."""
+    total = state['TimeoutSeconds']
+    for rule in state['Retry']:
+        crash = 'States.Timeout' in rule['ErrorEquals']
+        total += longest_delay(rule) + rule['MaxAttempts'] * (state['TimeoutSeconds'] if crash else ANSWER)
+    return total
+
+
+def longest_delay(rule: dict[str, Any]) -> float:
+    delays = (rule['IntervalSeconds'] * rule['BackoffRate'] ** number for number in range(rule['MaxAttempts']))
+    return sum(min(delay, rule['MaxDelaySeconds']) for delay in delays)
+
+
+def longest_way(machine: dict[str, Any], name: str, passed: tuple[str, ...] = ()) -> float:
+    """Seconds of the longest way from a state to an end that enters no state twice."""
+    state = machine['States'][name]
+    follow = {state.get('Next'), state.get('Default'), *(rule['Next'] for rule in state.get('Choices', ()))}
+    follow |= {rule['Next'] for rule in state.get('Catch', ())}
+    own = longest(state) if state['Type'] == 'Task' else 0
+    onward = [one for one in follow if one is not None and one not in (*passed, name)]
+    return own + max((longest_way(machine, one, (*passed, name)) for one in onward), default=0)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_all_retries_fit_into_the_time_of_the_machine(path: Path) -> None:
+    machine = load(path)
+    needed = longest_way(machine, machine['StartAt'])
+    if path.name.startswith('create_volume'):
+        needed *= SchedulerConfig().scheduler_max_attempts
+    assert needed <= machine['TimeoutSeconds'], f'{needed:.0f} s'
+
+
+@named(TASKS)
+def test_an_outage_ends_before_the_reconciler_looks(file: str, name: str, state: dict[str, Any]) -> None:
+    """AWS and the backend may be away as long as the retries last; the reconciler takes over after that."""
+    machine = file.removesuffix(asl.SUFFIX)
+    rows = [row for rows in workflows.ROWS.values() for row in rows.values() if row.machine == machine]
+    outages = [rule for rule in state['Retry'] if {'ServiceUnavailable', 'BackendUnavailable'} & {*rule['ErrorEquals']}]
+    assert sum(longest_delay(rule) for rule in outages) <= min(row.deadline for row in rows)
 
 
 @named(TASKS)

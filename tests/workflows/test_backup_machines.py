@@ -15,6 +15,7 @@ from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
+from tests.fake_driver import REPEATED
 from tests.machine import Execution
 from tests.world import World
 
@@ -333,7 +334,7 @@ def test_a_failure_leaves_the_volume_as_it_was_and_says_why(
     world: World, data: Data, volume: Volume, verb: str, fault: Exception, detail: str
 ) -> None:
     original = data.of(volume).copy(data.of(volume).size)
-    world.big.fail(verb, fault)
+    world.big.fail(verb, *[fault] * (REPEATED if isinstance(fault, errors.LoginFailed) else 1))
     backup = create_backup(context(), volume)
     world.settle()
     backup = backup.reload()
@@ -392,8 +393,8 @@ def test_a_backend_that_stays_away_does_not_keep_the_failure_from_being_told(
     world: World, data: Data, volume: Volume
 ) -> None:
     """The temporary snapshot stays, and with it the hold on the volume; deleting the backup takes both away."""
-    world.big.fail('allocated', errors.LoginFailed(device='d', reason='wrong secret'))
-    world.big.fail('close_snapshot', *[world.big.unavailable()] * 20)
+    world.big.fail_for_good('allocated', errors.LoginFailed(device='d', reason='wrong secret'))
+    world.big.fail('close_snapshot', *[world.big.unavailable()] * 200)
     backup = create_backup(context(), volume)
     world.settle()
     assert (backup.reload().status, volume.reload().status) == ('error', 'available')

@@ -74,7 +74,7 @@ def test_next_candidate_after_a_failure(world: World) -> None:
     ids=lambda fault: type(fault).__name__,
 )
 def test_any_error_of_a_driver_lets_the_next_candidate_try(world: World, fault: Exception) -> None:
-    world.big.fail('create_volume', fault)
+    world.big.fail_for_good('create_volume', fault)
     volume = create_volume(CALLER, 5)
     world.settle()
     assert volume.reload().host == FAST
@@ -84,7 +84,7 @@ def test_any_error_of_a_driver_lets_the_next_candidate_try(world: World, fault: 
 
 def test_all_candidates_fail(world: World) -> None:
     world.big.fail('create_volume', world.big.full(5))
-    world.fast.fail('create_volume', world.fast.unavailable())
+    world.fast.fail_for_good('create_volume')
     volume = create_volume(CALLER, 5)
     [execution] = world.settle()
     assert execution.path == ['Schedule', 'Provision', 'Reschedule', 'Provision', 'Reschedule', 'FailCreate']
@@ -210,7 +210,7 @@ def test_a_source_that_is_gone_on_its_backend_fails_without_another_candidate(wo
 
 def test_a_failing_source_backend_leaves_no_reader_behind(world: World) -> None:
     source = made(world, 2)
-    world.big.fail('create_cloned_volume', world.big.unavailable())
+    world.big.fail_for_good('create_cloned_volume')
     volume = create_volume(CALLER, 2, source_volid=source.id)
     [execution] = world.settle()
     assert execution.path == ['Schedule', 'Provision', 'Reschedule', 'FailCreate']

@@ -71,7 +71,7 @@ def test_a_backend_that_is_away_for_a_moment(world: World, volume: Volume) -> No
 
 
 def test_a_backend_that_stays_away(world: World, volume: Volume) -> None:
-    world.big.fail('delete_volume', *[world.big.unavailable()] * 3)
+    world.big.fail_for_good('delete_volume')
     volumes.delete(context(), volume.id)
     [execution] = world.settle()
     assert execution.path == ['DeleteVolume', 'FailDelete']
@@ -81,7 +81,7 @@ def test_a_backend_that_stays_away(world: World, volume: Volume) -> None:
 
 
 def test_error_deleting_can_be_forced_and_gives_everything_back_once(world: World, volume: Volume) -> None:
-    world.big.fail('delete_volume', *[world.big.unavailable()] * 3)
+    world.big.fail_for_good('delete_volume')
     volumes.delete(context(), volume.id)
     world.settle()
     with pytest.raises(errors.InvalidVolume):

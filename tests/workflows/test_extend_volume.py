@@ -84,7 +84,7 @@ def test_no_room(world: World, volume: Volume) -> None:
 
 
 def test_the_driver_fails(world: World, volume: Volume) -> None:
-    world.big.fail('extend_volume', *[world.big.unavailable()] * 3)
+    world.big.fail_for_good('extend_volume')
     volumes.extend(context(), volume.id, 8)
     [execution] = world.settle()
     assert execution.path == ['ExtendVolume', 'FailExtend']

@@ -101,7 +101,7 @@ def test_what_is_managed_already(legacy: World) -> None:
 
 
 def test_a_driver_that_fails_after_the_size_was_counted(legacy: World) -> None:
-    legacy.big.fail('manage_existing', *[legacy.big.unavailable()] * 3)
+    legacy.big.fail_for_good('manage_existing')
     volume = manage()
     legacy.settle()
     assert volume.reload().status == 'error_managing'
@@ -160,7 +160,7 @@ def test_unmanage(legacy: World) -> None:
 def test_unmanage_fails(legacy: World) -> None:
     volume = manage()
     legacy.settle()
-    legacy.big.fail('unmanage', *[legacy.big.unavailable()] * 3)
+    legacy.big.fail_for_good('unmanage')
     managing.unmanage_volume(ADMIN, volume.id)
     legacy.settle()
     assert volume.reload().status == 'error_unmanaging'
@@ -234,7 +234,7 @@ def test_manage_a_snapshot_that_is_not_there(legacy: World, volume: Volume) -> N
 
 
 def test_a_snapshot_that_failed_to_be_managed_is_not_deleted_with_its_record(legacy: World, volume: Volume) -> None:
-    legacy.big.fail('manage_existing_snapshot', *[legacy.big.unavailable()] * 3)
+    legacy.big.fail_for_good('manage_existing_snapshot')
     snapshot = manage_snapshot(volume)
     legacy.settle()
     snapshots.delete(context(), snapshot.id)
@@ -258,7 +258,7 @@ def test_unmanage_a_snapshot(legacy: World, volume: Volume) -> None:
 def test_unmanage_a_snapshot_fails(legacy: World, volume: Volume) -> None:
     snapshot = manage_snapshot(volume)
     legacy.settle()
-    legacy.big.fail('unmanage_snapshot', *[legacy.big.unavailable()] * 3)
+    legacy.big.fail_for_good('unmanage_snapshot')
     managing.unmanage_snapshot(ADMIN, snapshot.id)
     legacy.settle()
     assert snapshot.reload().status == 'error'

@@ -141,7 +141,7 @@ def test_no_room_there(world: World, data: Data, volume: Volume) -> None:
 
 @pytest.mark.parametrize('verb', ['create_volume', 'open_volume', 'write', 'close_volume'])
 def test_the_new_backend_fails(world: World, data: Data, volume: Volume, original: Disk, verb: str) -> None:
-    world.fast.fail(verb, *[world.fast.unavailable()] * 7)
+    world.fast.fail_for_good(verb)
     migrate(volume)
     move, *_ = world.settle()
     assert move.path[-1] == 'FailMove'
@@ -293,7 +293,7 @@ def test_policy_never(world: World, data: Data, volume: Volume) -> None:
 
 def test_retype_fails_where_the_driver_fails(world: World, data: Data, volume: Volume) -> None:
     world.big.retype = 'done'
-    world.big.fail('retype', *[world.big.unavailable()] * 4)
+    world.big.fail_for_good('retype')
     make_type('tuned', **{'vendor:speed': '7'})
     moves.retype(context(), volume.id, 'tuned', 'on-demand')
     world.settle()

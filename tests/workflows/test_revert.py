@@ -62,7 +62,7 @@ def test_by_the_driver(world: World, data: Data, volume: Volume, snapshot: Snaps
 
 
 def test_a_backend_that_fails(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
-    world.big.fail('write', *[world.big.unavailable()] * 4)
+    world.big.fail_for_good('write')
     reverts.revert(context(), volume.id, snapshot.id)
     [execution] = world.settle()
     assert execution.path == ['RevertToSnapshot', 'FailRevert']

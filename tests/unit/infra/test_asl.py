@@ -31,7 +31,10 @@ def test_a_file_becomes_compact_json_and_keeps_what_the_template_fills_in(tmp_pa
     path = tmp_path / 'only.asl.yaml'
     path.write_text(MACHINE)
     text = asl.render(path)
-    assert json.loads(text)['States']['Only'] == {'Type': 'Task', 'Resource': '${VolumeWorkerArn}', 'End': True}
+    parameters = {'task': 'only', 'input.$': '$'}
+    assert json.loads(text)['States'] == {
+        'Only': {'Type': 'Task', 'Resource': '${VolumeWorkerArn}', 'End': True, 'Parameters': parameters}
+    }
     assert 'comment' not in text
     assert ': ' not in text
 
@@ -52,9 +55,48 @@ def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_a_definition_above_the_limit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'large.asl.yaml'
-    path.write_text(f'Comment: {"x" * asl.MAX_DEFINITION}\n')
+    path.write_text(f'Comment: {"x" * asl.MAX_DEFINITION}\nStates: {{}}\n')
     with pytest.raises(ValueError, match='1048576'):
         asl.render(path)
+
+
+WORKFLOW = """
+StartAt: Make
+Catch: {StateChanged: Superseded, States.ALL: FailMake}
+States:
+  Make:
+    Type: Task
+    Retry: [backend]
+    Catch:
+      - {ErrorEquals: [DriverError], Next: Undo}
+    End: true
+  Undo: {Type: Task, End: true}
+  FailMake: {Type: Task, End: true}
+"""
+
+
+def test_what_all_machines_have_in_common_is_added(tmp_path: Path) -> None:
+    path = tmp_path / 'make_it.asl.yaml'
+    path.write_text(WORKFLOW)
+    machine = asl.load(path)
+    assert 'Catch' not in machine, 'it is no field of the language'
+    states = machine['States']
+    assert [rule['ErrorEquals'][0] for rule in states['Make']['Retry']] == ['NotReady', 'BackendUnavailable']
+    superseded, undo, fail = states['Make']['Catch']
+    assert superseded == {'ErrorEquals': ['StateChanged'], 'ResultPath': '$.error', 'Next': 'Superseded'}
+    assert {'BackendFull', 'NotReady'} <= set(undo['ErrorEquals'])
+    assert fail == {'ErrorEquals': ['States.ALL'], 'ResultPath': '$.error', 'Next': 'FailMake'}
+    for name in ('Undo', 'FailMake'):
+        assert [rule['Next'] for rule in states[name]['Catch']] == ['Superseded', 'Unrecorded']
+    assert states['Superseded']['Type'] == 'Succeed'
+    assert states['Unrecorded']['Error'] == 'MakeFailed'
+
+
+def test_an_unknown_policy_is_refused_with_the_file_s_name(tmp_path: Path) -> None:
+    path = tmp_path / 'make_it.asl.yaml'
+    path.write_text(WORKFLOW.replace('[backend]', '[patiently]'))
+    with pytest.raises(ValueError, match=r'make_it\.asl\.yaml.*patiently'):
+        asl.load(path)
 
 
 @pytest.mark.parametrize('name', sorted(asl.machines(ROOT / 'stepfunctions')))
