@@ -23,6 +23,7 @@ from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.drivers.base import Driver
 from chalicelib.models import Message, Snapshot, Volume
 from chalicelib.operations import snapshots, volumes
+from tests import machine
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Backend, FakeBackends
 from tests.unit.appliance.fakes import FakeLvm
@@ -128,6 +129,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
 @pytest.fixture
 def mixed(world: World, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> World:
     """The appliance has the most room, and one other backend some."""
+    monkeypatch.setattr(machine, 'definition', machine.impatient)
     world.backends.pop('cinderless@fast', None)
     world.big.pools['pool'] = 20
     found = Mixed(world.backends, agent.options)

@@ -70,7 +70,7 @@ class TestExtend:
         """The volume has grown all the same, and a message says that the server does not know."""
         volume, _ = attached(world, nova)
         volumes.extend(context(), volume.id, 2)
-        nova.faults = [fault] * 20
+        nova.faults = [fault] * 200
         [execution] = world.settle()
         assert execution.path[-2:] == ['FailNotifyCompute', 'Extended']
         assert (volume.reload().status, volume.reload().size) == ('in-use', 2)
@@ -108,7 +108,7 @@ def test_a_reimaged_volume(world: World, nova: FakeNova, monkeypatch: pytest.Mon
     with fake_glance.serving(fake_glance.FakeGlance()) as glance:
         monkeypatch.setattr(cloud, 'images', lambda: Images(glance.url, NoTokens()))
         images.reimage(context(), volume.id, glance.add(b'image'), reserved=True)
-        nova.faults = [500] * 20 if down else []
+        nova.faults = [500] * 200 if down else []
         world.settle()
     assert volume.reload().status == 'reserved'
     assert nova.told == ([] if down else [('volume-reimaged', SERVER, volume.id)])

@@ -13,6 +13,7 @@ from chalicelib.drivers import ontap_client
 from chalicelib.drivers.base import Driver
 from chalicelib.models import Message, Volume
 from chalicelib.operations import qos_specs, volume_types, volumes
+from tests import machine
 from tests.factories import context, create_volume
 from tests.fake_driver import Backend, FakeBackends
 from tests.ontap.cluster import Cluster
@@ -51,6 +52,7 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
 @pytest.fixture
 def mixed(world: World, double: Double, monkeypatch: pytest.MonkeyPatch) -> World:
     """ONTAP has the most room, and one other backend some."""
+    monkeypatch.setattr(machine, 'definition', machine.impatient)
     use(world, double, monkeypatch)
     return world
 
@@ -85,7 +87,7 @@ def test_what_passes_is_retried(mixed: World, double: Double, fault: Fault) -> N
 
 @pytest.mark.parametrize('fault', PASSING)
 def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(mixed: World, double: Double, fault: Fault) -> None:
-    double.fail('POST', '/storage/luns', *[fault] * 3)
+    double.fail('POST', '/storage/luns', *[fault] * 9)
     volume = create_volume(CALLER, 5)
     assert ended(mixed, volume) == ('available', BIG)
     assert names(double) == []
@@ -105,7 +107,7 @@ def test_so_does_one_whose_certificate_changed(mixed: World, double: Double, mon
 
 
 def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Double) -> None:
-    double.fail('POST', '/storage/luns', *[Fault.GARBAGE] * 3)
+    double.fail('POST', '/storage/luns', *[Fault.GARBAGE] * 9)
     volume = create_volume(CALLER, 50)
     assert ended(mixed, volume) == ('error', None)
     [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
