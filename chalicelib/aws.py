@@ -1,6 +1,8 @@
 """AWS as the rest of the service sees it: cached clients, the queue, the machines, the workers, sealed secrets.
 
-Only this module, ``models``, ``drivers/ebs_client.py`` and ``backup/s3.py`` touch AWS.
+Only this module, ``models``, ``drivers/ebs_client.py`` and ``backup/s3.py`` touch AWS. Every call here raises what
+aws_errors.py makes of the SDK's errors: ServiceUnavailable (not done, try again), OutcomeUnknown (may be done) or
+AwsRefused (permanent).
 """
 
 from __future__ import annotations
@@ -9,14 +11,30 @@ import base64
 import functools
 import hashlib
 import json
+import logging
+import random
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from chalicelib import errors, telemetry
+from chalicelib.aws_errors import translated
 from chalicelib.config import settings
+
+logger = logging.getLogger(__name__)
 
 #: Seconds that a document (backends, identity, secrets) is trusted before it is read again: a change needs no deploy.
 DOCUMENT_TTL = 60
+
+#: Seconds since its last reading that a document is still served while reading it again fails.
+DOCUMENT_MAX_AGE = 3600
+
+#: Longest pause in seconds between two attempts to read a document that could not be read.
+DOCUMENT_PAUSE = 10.0
+
+#: Seconds for a connection, and for an answer of each service; together with the repetitions below API Gateway's 29 s,
+#: except for objects in S3, which only workers read and write.
+CONNECT_TIMEOUT, READ_TIMEOUT, READ_TIMEOUTS = 2, 5, {'s3': 60}
 
 #: A synchronous worker must answer below API Gateway's 29 s.
 INVOKE_TIMEOUT = 27
@@ -36,46 +54,70 @@ def session() -> Any:
     return get_session()
 
 
+def create_client(service: str, region: str, **options: Any) -> Any:
+    """A new client of the SDK. ``options`` are those of botocore.config.Config."""
+    from botocore.config import Config
+
+    return whole_answers_only(session().create_client(service, region_name=region, config=Config(**options)))
+
+
+def whole_answers_only(client: Any) -> Any:
+    """Have a client take an answer that breaks off for none: the SDK reads what came as if it were all."""
+    from botocore.exceptions import ConnectionClosedError
+
+    http = client._endpoint.http_session
+    send = http.send
+
+    def checked(request: Any) -> Any:
+        answer = send(request)
+        length = answer.headers.get('content-length')
+        if length and not request.stream_output and request.method != 'HEAD' and len(answer.content) < int(length):
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return answer
+
+    http.send = checked
+    return client
+
+
 @functools.cache
 def client(service: str, region: str = '') -> Any:
     """One client per service, region (ours when none is named) and process; botocore retries throttling by itself."""
-    from botocore.config import Config
-
-    config = Config(retries={'mode': 'standard', 'max_attempts': 4}, connect_timeout=5, read_timeout=60)
-    return session().create_client(service, region_name=region or settings().region, config=config)
+    wait = READ_TIMEOUTS.get(service, READ_TIMEOUT)
+    retries = {'mode': 'standard', 'total_max_attempts': 4}
+    region = region or settings().region
+    return create_client(service, region, retries=retries, connect_timeout=CONNECT_TIMEOUT, read_timeout=wait)
 
 
 @functools.cache
 def invoker() -> Any:
     """The client for synchronous workers: no retries and a bounded wait, since a retried invoke would attach twice."""
-    from botocore.config import Config
-
-    config = Config(retries={'total_max_attempts': 1}, connect_timeout=5, read_timeout=INVOKE_TIMEOUT)
-    return session().create_client('lambda', region_name=settings().region, config=config)
+    once = {'total_max_attempts': 1}
+    patience = {'connect_timeout': CONNECT_TIMEOUT, 'read_timeout': INVOKE_TIMEOUT}
+    return create_client('lambda', settings().region, retries=once, **patience)
 
 
 def enqueue(message: dict[str, str]) -> None:
     """Hand accepted work to ``start_workflow``. The message carries ids only. At least once, in no order."""
     traced = {'StringValue': telemetry.trace_header(), 'DataType': 'String'}
     attributes = {'AWSTraceHeader': traced} if traced['StringValue'] else {}
-    client('sqs').send_message(
-        QueueUrl=settings().work_queue_url, MessageBody=json.dumps(message), MessageSystemAttributes=attributes
-    )
+    with translated('sqs:SendMessage'):
+        client('sqs').send_message(
+            QueueUrl=settings().work_queue_url, MessageBody=json.dumps(message), MessageSystemAttributes=attributes
+        )
 
 
 @functools.cache
 def _publisher() -> Any:
     """The client for events, which nobody may wait for: short of patience, and without a second attempt."""
-    from botocore.config import Config
-
-    config = Config(retries={'total_max_attempts': 1}, connect_timeout=1, read_timeout=2)
-    return session().create_client('events', region_name=settings().region, config=config)
+    once = {'total_max_attempts': 1}
+    return create_client('events', settings().region, retries=once, connect_timeout=1, read_timeout=2)
 
 
 def publish(bus: str, kind: str, detail: str) -> None:
     """Put one event (JSON) on a bus of EventBridge. Raises ServiceUnavailable when the bus did not take it."""
     entry = {'EventBusName': bus, 'Source': EVENT_SOURCE, 'DetailType': kind, 'Detail': detail}
-    answer = _publisher().put_events(Entries=[entry])
+    with translated('events:PutEvents', sent_once=True):
+        answer = _publisher().put_events(Entries=[entry])
     if answer.get('FailedEntryCount'):
         raise errors.ServiceUnavailable(reason=f'EventBridge: {answer["Entries"][0].get("ErrorCode")}')
 
@@ -98,15 +140,15 @@ def _hex(text: str) -> str:
 
 def start_workflow(machine: str, name: str, payload: dict[str, Any]) -> str:
     """Start one execution and return its ARN; one that was started before under this name is success."""
-    states = client('stepfunctions')
     header = telemetry.trace_header()
     traced = {'traceHeader': header} if header else {}
-    try:
-        started = states.start_execution(
-            stateMachineArn=settings().state_machine_prefix + machine, name=name, input=json.dumps(payload), **traced
-        )
-    except states.exceptions.ExecutionAlreadyExists:
-        return execution_arn(machine, name)
+    arn = settings().state_machine_prefix + machine
+    with translated('states:StartExecution'):
+        states = client('stepfunctions')
+        try:
+            started = states.start_execution(stateMachineArn=arn, name=name, input=json.dumps(payload), **traced)
+        except states.exceptions.ExecutionAlreadyExists:
+            return execution_arn(machine, name)
     return str(started['executionArn'])
 
 
@@ -116,63 +158,88 @@ def execution_arn(machine: str, name: str) -> str:
 
 def execution_status(arn: str) -> str | None:
     """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or None for one that was never started."""
-    states = client('stepfunctions')
-    try:
-        return str(states.describe_execution(executionArn=arn)['status'])
-    except states.exceptions.ExecutionDoesNotExist:
-        return None
+    with translated('states:DescribeExecution'):
+        states = client('stepfunctions')
+        try:
+            return str(states.describe_execution(executionArn=arn)['status'])
+        except states.exceptions.ExecutionDoesNotExist:
+            return None
 
 
 def invoke(function: str, task: str, payload: dict[str, Any]) -> Any:
-    """Run one task in a worker and return its result; the task's own error is raised here under its own class."""
+    """Run one task in a worker and return its result; the task's own error is raised here under its own class.
+
+    Raises ServiceUnavailable when the worker surely did not begin (throttled, not ready), WorkerUnavailable when it
+    may have (no answer within INVOKE_TIMEOUT, a worker that died), AwsRefused when it never will. There is no
+    repetition here: the caller knows its deadline.
+    """
     event = json.dumps({'task': task, 'input': payload})
     try:
-        answer = invoker().invoke(FunctionName=function, Payload=event)
-    except Exception as error:
-        if not _is_connection_error(error):
-            raise
-        raise errors.BackendUnavailable(
-            backend=task, reason=f'no answer within {INVOKE_TIMEOUT} s; repeat the request'
-        ) from error
-    result = json.loads(answer['Payload'].read() or b'null')
+        with translated('lambda:Invoke', sent_once=True):
+            answer = invoker().invoke(FunctionName=function, Payload=event)
+            body = answer['Payload'].read()
+    except errors.OutcomeUnknown as error:
+        raise errors.WorkerUnavailable(backend=task, code=error.facts['code']) from error
+    result = json.loads(body or b'null')
     if answer.get('FunctionError'):
-        raise _task_error(result)
+        raise _task_error(task, result)
     return result
 
 
-def _is_connection_error(error: Exception) -> bool:
-    from botocore.exceptions import HTTPClientError
-
-    return isinstance(error, HTTPClientError)
-
-
-def _task_error(result: dict[str, Any]) -> errors.CinderlessError:
-    kind = getattr(errors, str(result.get('errorType')), None)
+def _task_error(task: str, result: dict[str, Any]) -> errors.CinderlessError:
+    """A task's error by its class's name. A worker that was ended (time, memory) has no class of its own."""
+    name = str(result.get('errorType', 'Sandbox.Timedout'))
+    if name.startswith(('Sandbox.', 'Runtime.')):
+        logger.error('the worker of %s was ended: %s', task, name)
+        return errors.WorkerUnavailable(backend=task, code=name)
+    kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, errors.CinderlessError):
         return kind(result.get('errorMessage'))
     return errors.CinderlessError()
 
 
-_documents: dict[str, tuple[float, str]] = {}
+class _Document(NamedTuple):
+    """``read_at`` and ``due`` (when it is read again) are of the monotonic clock."""
+
+    text: str
+    read_at: float
+    due: float
 
 
-def _cached(key: str, read: Any) -> str:
-    known = _documents.get(key)
-    if known is None or known[0] < time.monotonic():
-        known = (time.monotonic() + DOCUMENT_TTL, str(read()))
-        _documents[key] = known
-    return known[1]
+_documents: dict[str, _Document] = {}
+
+
+def _cached(key: str, read: Callable[[], Any]) -> str:
+    """A document, read again when it is due; the one that is known serves while AWS cannot be reached, if not too old.
+
+    Only a transient failure is bridged: a document that was deleted or forbidden is an error at once.
+    """
+    known, now = _documents.get(key), time.monotonic()
+    if known is not None and now < known.due:
+        return known.text
+    try:
+        with translated(key):
+            text = str(read())
+    except errors.ServiceUnavailable:
+        if known is None or now - known.read_at > DOCUMENT_MAX_AGE:
+            raise
+        logger.warning('%s cannot be read; the text of %.0f s ago serves', key, now - known.read_at)
+        pause = random.uniform(DOCUMENT_PAUSE / 2, DOCUMENT_PAUSE)  # noqa: S311 - jitter, no secret
+        _documents[key] = known._replace(due=now + pause)
+        return known.text
+    _documents[key] = _Document(text, now, now + DOCUMENT_TTL)
+    return text
 
 
 def parameter(name: str) -> str:
-    """The text of an SSM parameter, at most ``DOCUMENT_TTL`` seconds old."""
+    """The text of an SSM parameter, at most ``DOCUMENT_TTL`` seconds old; older while SSM cannot be reached."""
     return _cached(
         f'ssm:{name}', lambda: client('ssm').get_parameter(Name=name, WithDecryption=True)['Parameter']['Value']
     )
 
 
 def secret(name: str) -> str:
-    """The text of a secret, at most ``DOCUMENT_TTL`` seconds old."""
+    """The text of a secret, at most ``DOCUMENT_TTL`` seconds old; older while Secrets Manager cannot be reached."""
     return _cached(f'secret:{name}', lambda: client('secretsmanager').get_secret_value(SecretId=name)['SecretString'])
 
 
@@ -183,16 +250,15 @@ def forget_documents() -> None:
 
 def seal(text: str, purpose: str) -> str:
     """Encrypt a small secret for a record; it opens only for the same purpose (KMS encryption context)."""
-    sealed = client('kms').encrypt(
-        KeyId=settings().kms_key_id, Plaintext=text.encode(), EncryptionContext={'purpose': purpose}
-    )
+    with translated('kms:Encrypt'):
+        sealed = client('kms').encrypt(
+            KeyId=settings().kms_key_id, Plaintext=text.encode(), EncryptionContext={'purpose': purpose}
+        )
     return base64.b64encode(sealed['CiphertextBlob']).decode()
 
 
 def unseal(sealed: str, purpose: str) -> str:
-    opened = client('kms').decrypt(
-        KeyId=settings().kms_key_id,
-        CiphertextBlob=base64.b64decode(sealed),
-        EncryptionContext={'purpose': purpose},
-    )
+    """Decrypt what ``seal`` returned. KMS reads in it which key encrypted it, so it opens after a change of the key."""
+    with translated('kms:Decrypt'):
+        opened = client('kms').decrypt(CiphertextBlob=base64.b64decode(sealed), EncryptionContext={'purpose': purpose})
     return str(opened['Plaintext'].decode())

@@ -8,8 +8,12 @@
     |-- VersionNotAcceptable (406)
     |-- Conflict (409)           VolumeTypeExists, ConflictNovaUsingAttachment, ...
     |-- OverQuota (413)          VolumeLimitExceeded, VolumeSizeExceedsAvailableQuota, ...
+    |-- RecordTooLarge (413)
     |-- UnsupportedMediaType (415)
-    |-- ServiceUnavailable (503)
+    |-- ServiceUnavailable (503) nothing was done, and a repetition may succeed
+    |   |-- OutcomeUnknown           no answer came: what was requested may have been done
+    |       |-- WorkerUnavailable    the same of a synchronous worker; also a BackendUnavailable
+    |-- AwsRefused (500)         AWS refuses the call, and would refuse it again
     |-- NoValidBackend           no candidate is left: the volume goes to `error` with a user message
     |-- ImageCopyFailure         an image's bytes did not arrive, or are not those that were promised
     |-- DriverError              a backend refused or failed
@@ -32,6 +36,10 @@ class CinderlessError(Exception):
     """Base of all errors; ``code`` is the HTTP status the API answers with."""
 
     code = 500
+    #: Whether the same request, repeated later, may succeed.
+    is_transient = False
+    #: Whether what was requested may have been done in spite of the error.
+    may_be_done = False
     template = 'The server has either erred or is incapable of performing the requested operation.'
 
     def __init__(self, message: str | None = None, **facts: object) -> None:
@@ -350,6 +358,13 @@ class RequestTooLarge(CinderlessError):
     template = 'The request body has {size} bytes: send at most {limit}.'
 
 
+class RecordTooLarge(CinderlessError):
+    """DynamoDB refuses an item above its limit: what rules/bounds.py lets through may not add up to that."""
+
+    code = 413
+    template = 'The resource would hold more than can be stored. Send less.'
+
+
 class OverQuota(CinderlessError):
     """Quota refusals: 413 with ``Retry-After: 0`` and the class name before the message, as Cinder answers."""
 
@@ -404,8 +419,25 @@ class UnsupportedMediaType(CinderlessError):
 
 
 class ServiceUnavailable(CinderlessError):
+    """Nothing was done, and the same request may succeed later."""
+
     code = 503
+    is_transient = True
     template = 'The service is unavailable: {reason}'
+
+
+class OutcomeUnknown(ServiceUnavailable):
+    """No answer, or a failure on the other side: what was requested may have been done."""
+
+    may_be_done = True
+    template = 'The service gave no answer in time: the request may still take effect. Look before you repeat it.'
+
+
+class AwsRefused(CinderlessError):
+    """AWS refuses a call, and would refuse it again: rights, configuration, or a fault of this service.
+
+    Users read the template; ``facts`` and the log have the operation and AWS's code.
+    """
 
 
 class QuotaChanged(ServiceUnavailable):
@@ -447,6 +479,13 @@ class DriverError(CinderlessError):
 
 class BackendUnavailable(DriverError):
     """The backend is down, slow, or answers what cannot be understood."""
+
+    is_transient = True
+    may_be_done = True
+
+
+class WorkerUnavailable(OutcomeUnknown, BackendUnavailable):
+    """A worker that was invoked synchronously gave no answer, or died: its task may be done, or still be at work."""
 
 
 class NotReady(BackendUnavailable):

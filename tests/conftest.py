@@ -3,7 +3,7 @@
 from tests.counts import counted, pytest_terminal_summary
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.system.cloud import cloud
-from tests.world import tables, tables_of_moto, world
+from tests.world import tables, tables_of_moto, unreliable, world
 
 __all__ = [
     'cloud',
@@ -14,5 +14,6 @@ __all__ = [
     'pytest_unconfigure',
     'tables',
     'tables_of_moto',
+    'unreliable',
     'world',
 ]

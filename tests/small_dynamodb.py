@@ -23,6 +23,9 @@ from botocore.exceptions import ClientError
 from chalicelib.models.connection import connection
 from local import recorder
 
+#: Bytes, names included.
+LARGEST_ITEM = 400 * 1024
+
 #: {'S': 'text'}, {'N': '1'}, ...
 Value = dict[str, Any]
 Item = dict[str, Value]
@@ -290,6 +293,8 @@ class SmallDynamoDB:
 
     def __init__(self, tables: dict[str, Table]) -> None:
         self.tables = tables
+        #: ClientRequestTokens of the transactions that were applied.
+        self._applied: set[str] = set()
         self._one_at_a_time = threading.Lock()
 
     def copy(self) -> SmallDynamoDB:
@@ -369,6 +374,9 @@ class SmallDynamoDB:
         return {'Attributes': after} if after and request.get('ReturnValues') == 'ALL_NEW' else {}
 
     def transact_write_items(self, request: dict[str, Any]) -> dict[str, Any]:
+        token = request.get('ClientRequestToken')
+        if token in self._applied:
+            return {}
         works = [next(iter(one.items())) for one in request['TransactItems']]
         keys = [(work['TableName'], self.key(work)) for _, work in works]
         if len(set(keys)) != len(keys) or len(keys) > 100:
@@ -385,6 +393,8 @@ class SmallDynamoDB:
         except ClientError:
             self.put_back(before)
             raise
+        if token:
+            self._applied.add(token)
         return {}
 
     def key(self, work: dict[str, Any]) -> Key:
@@ -398,15 +408,42 @@ class SmallDynamoDB:
         return condition is None or Expression(condition, work, self.item(work)).holds()
 
     def apply(self, verb: str, work: dict[str, Any]) -> None:
-        items, key = self.tables[work['TableName']].items, self.key(work)
+        table, key = self.tables[work['TableName']], self.key(work)
+        items = table.items
         if verb == 'Update':
-            items[key] = Expression(work['UpdateExpression'], work, items.get(key, work['Key'])).update()
+            changed = Expression(work['UpdateExpression'], work, items.get(key, work['Key'])).update()
+            items[key] = small_enough(changed, table, 'Item size to update has exceeded the maximum allowed size')
         elif verb == 'Put':
-            items[key] = work['Item']
+            items[key] = small_enough(work['Item'], table, 'Item size has exceeded the maximum allowed size')
         elif verb == 'Delete':
             items.pop(key, None)
         else:
             assert verb == 'ConditionCheck', verb
+
+
+def stored_size(value: dict[str, Any]) -> int:
+    """The bytes that DynamoDB counts for a value ({'S': 'text'}, {'M': {...}}), rounded up a little.
+
+    docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    ((kind, content),) = value.items()
+    if kind in ('S', 'B'):
+        return len(content.encode() if isinstance(content, str) else content)
+    if kind == 'N':
+        return 21
+    if kind == 'M':
+        return 3 + sum(1 + len(name.encode()) + stored_size(inner) for name, inner in content.items())
+    if kind == 'L':
+        return 3 + sum(1 + stored_size(inner) for inner in content)
+    return 3 + sum(len(str(member).encode()) for member in content) if kind in ('SS', 'NS', 'BS') else 1
+
+
+def small_enough(item: Item, table: Table, otherwise: str) -> Item:
+    """The item, unless it is larger than DynamoDB's 400 KB, with what the table's local indexes repeat of it."""
+    copies = 1 + sum(not index.is_global and not index.keys_only for index in table.indexes.values())
+    if copies * sum(len(name) + stored_size(value) for name, value in item.items()) > LARGEST_ITEM:
+        raise refusal('ValidationException', otherwise)
+    return item
 
 
 def passes(item: Item, request: dict[str, Any]) -> bool:

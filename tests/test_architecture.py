@@ -31,7 +31,7 @@ MAY_IMPORT = {
 #: Packages that reach the network or AWS, and who may import them.
 OUTSIDE = {
     'boto3': {'backup/s3.py'},
-    'botocore': {'aws.py', 'models', 'drivers/ebs_client.py', 'backup/s3.py'},
+    'botocore': {'aws.py', 'aws_errors.py', 'models', 'drivers/ebs_client.py', 'backup/s3.py'},
     'chalice': {'api'},
 }
 

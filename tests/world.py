@@ -14,6 +14,7 @@ from tests import moto_dynamodb, small_dynamodb
 from tests.fake_driver import Backend, FakeBackends
 from tests.machine import Execution
 from tests.small_dynamodb import SmallDynamoDB
+from tests.unreliable import Unreliable
 
 for name, value in (('ACCESS_KEY_ID', 'test'), ('SECRET_ACCESS_KEY', 'test'), ('DEFAULT_REGION', 'us-east-1')):
     os.environ.setdefault(f'AWS_{name}', value)
@@ -74,10 +75,12 @@ class World:
         monkeypatch.setattr(backends, 'configured', lambda: FakeBackends(self.backends))
 
     def enqueue(self, message: dict[str, Any]) -> None:
+        from chalicelib import errors
+
         recorder.heard('sqs', 'SendMessage', QueueUrl='/cinderless-work')
         with self.around('sqs SendMessage'):
             if self.sending_fails:
-                raise ConnectionError('the queue is out of reach')
+                raise errors.ServiceUnavailable(reason='the queue is out of reach')
             self.queue.append(message)
 
     def start_workflow(self, machine: str, name: str, payload: dict[str, Any]) -> str:
@@ -182,6 +185,17 @@ def tables() -> Iterator[SmallDynamoDB]:
         forget()
         yield store
         forget()
+
+
+@pytest.fixture
+def unreliable(tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> Unreliable:
+    """The empty tables behind a bad network; collisions and repetitions do not wait."""
+    from chalicelib.models import connection
+
+    store = Unreliable(tables)
+    monkeypatch.setattr(connection.connection().client, '_make_api_call', store.call)
+    monkeypatch.setattr(connection, 'JITTER_CAP', 0)
+    return store
 
 
 @pytest.fixture

@@ -62,15 +62,14 @@ class Unsure(Exception):
 @functools.cache
 def _client(service: str, region: str) -> Any:
     """One client per process; its own retries are off, since they repeat what must not be repeated."""
-    from botocore.config import Config
-
-    config = Config(
+    return aws.create_client(
+        service,
+        region,
         retries={'total_max_attempts': 1},
         connect_timeout=CONNECT,
         read_timeout=READ[service],
         max_pool_connections=64,
     )
-    return aws.session().create_client(service, region_name=region, config=config)
 
 
 class Api:

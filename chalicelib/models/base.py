@@ -5,14 +5,13 @@
 * ``in_flight`` (keys only, sparse) holds exactly the records in a transitional status, by deadline: for the reconciler.
 * A status changes through ``transition``: ONE conditional write made of one row of ``rules/states.py``.
 * What must change together changes in a ``Transaction``; one that collides with another is repeated with jitter.
+* Every write is done once, also when its answer is lost and the SDK repeats it (models/writes.py).
 """
 
 from __future__ import annotations
 
 import datetime
 import functools
-import random
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -25,17 +24,16 @@ from pynamodb.attributes import (
     UnicodeAttribute,
 )
 from pynamodb.connection.table import TableConnection
-from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+from pynamodb.exceptions import DoesNotExist
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
 from pynamodb.models import Model
-from pynamodb.transactions import TransactWrite
 
-from chalicelib import errors, telemetry
+from chalicelib import errors
 from chalicelib.config import settings
-from chalicelib.models import bounded
 from chalicelib.models.connection import connection
+from chalicelib.models.writes import Transaction, put, remove, state_changed, write
 from chalicelib.rules.states import PREVIOUS, Transition
 
 #: Format of the records written by this version; readers accept this one and the one before.
@@ -48,6 +46,8 @@ GLOBAL = '-'
 START_DEADLINE = 60
 
 R = TypeVar('R', bound='Record')
+
+__all__ = ['Transaction', 'put', 'remove', 'state_changed', 'write']
 
 
 def now() -> str:
@@ -112,6 +112,10 @@ class Record(Model):
     schema_version = NumberAttribute(default=SCHEMA_VERSION)
     #: Counts every write; a read-modify-write makes it its condition.
     revision = NumberAttribute(default=0)
+    #: Tokens of the last three writes of this record alone, the newest first (models/writes.py).
+    write_token = UnicodeAttribute(null=True, attr_name='w0')
+    write_token_1 = UnicodeAttribute(null=True, attr_name='w1')
+    write_token_2 = UnicodeAttribute(null=True, attr_name='w2')
 
     @classmethod
     def _get_connection(cls) -> TableConnection:
@@ -158,11 +162,6 @@ class Record(Model):
         for key in cls.query(id, index_name='by_id', limit=1):
             return cls.find(key.project_id, id)
         raise cls.not_found(id=id)
-
-    def save(self, *arguments: Any, **facts: Any) -> dict[str, Any]:
-        """PynamoDB's, within the bounds of rules/bounds.py; raises AttributeTooLarge."""
-        bounded.fit_record(self)
-        return super().save(*arguments, **facts)
 
     def reload(self) -> Self:
         """Return the record as it is now, read consistently; raise NotFound when it is gone."""
@@ -260,110 +259,17 @@ def begin(
 
 
 def update(record: Record, actions: list[Action], condition: Condition | None = None) -> None:
-    """One conditional write to an existing record.
+    """Change an existing record in one conditional write.
 
     Raises StateChanged, NotFound when it is gone, or AttributeTooLarge (rules/bounds.py).
     """
-    kind = type(record)
-    exists = kind.id.exists()
-    bounded.fit_actions(record, actions)
-    try:
-        record.update(actions=actions, condition=exists if condition is None else exists & condition)
-    except PynamoDBException as error:
-        if error.cause_response_code != 'ConditionalCheckFailedException':
-            raise translated(error) from error
-        raise state_changed(record.reload()) from None
+    exists = type(record).id.exists()
+    write(record, actions, exists if condition is None else exists & condition)
 
 
 def moved_on(kind: type[Record]) -> tuple[type[errors.CinderlessError], ...]:
     """Return the errors by which ``update`` reports that a record of this kind has changed or is gone."""
     return errors.StateChanged, kind.not_found
-
-
-def state_changed(record: Record) -> errors.StateChanged:
-    """The error of a lost condition, with what the record holds now."""
-    return errors.StateChanged(
-        resource=record.resource, id=record.id, status=getattr(record, 'status', None), expected='the status required'
-    )
-
-
-def translated(error: PynamoDBException) -> errors.CinderlessError:
-    """PynamoDB's error as ours: what is left after the SDK's own retries is an outage."""
-    return errors.ServiceUnavailable(reason=f'the database answered {error.cause_response_code}; try again')
-
-
-#: A transaction that collides is repeated this often, with full jitter between 0 and the cap (seconds).
-COLLISIONS, JITTER_BASE, JITTER_CAP = 12, 0.01, 0.5
-
-
-class Lost(Exception):
-    """A condition of a transaction did not hold; ``index`` is the operation's position."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__(index)
-        self.index = index
-
-
-class Transaction:
-    """Writes that happen together or not at all.
-
-    Each operation names what to raise when its condition does not hold. At most 100 operations, one per item.
-    """
-
-    def __init__(self) -> None:
-        self._operations: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self._otherwise: list[Callable[[], Exception]] = []
-
-    def put(self, record: Model, condition: Condition, otherwise: Callable[[], Exception]) -> None:
-        bounded.fit_record(record)
-        self._add('save', (record, condition), otherwise)
-
-    def update(
-        self, record: Model, actions: list[Action], condition: Condition, otherwise: Callable[[], Exception]
-    ) -> None:
-        bounded.fit_actions(record, actions)
-        self._add('update', (record, actions, condition), otherwise)
-
-    def delete(self, record: Model, condition: Condition, otherwise: Callable[[], Exception]) -> None:
-        self._add('delete', (record, condition), otherwise)
-
-    def check(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
-        self._add('condition_check', (type(record), record.project_id, record.id, condition), otherwise)
-
-    def _add(self, verb: str, arguments: tuple[Any, ...], otherwise: Callable[[], Exception]) -> None:
-        self._operations.append((verb, arguments, {}))
-        self._otherwise.append(otherwise)
-
-    def commit(self) -> None:
-        """Apply all; raises what the first failed condition's operation named, or ServiceUnavailable."""
-        # Order of PynamoDB's request, hence of the cancellation reasons: checks, deletes, puts, updates.
-        order = {'condition_check': 0, 'delete': 1, 'save': 2, 'update': 3}
-        ranked = sorted(range(len(self._operations)), key=lambda index: order[self._operations[index][0]])
-        for attempt in range(COLLISIONS):
-            try:
-                return self._write()
-            except TransactWriteError as error:
-                self._raise_or_wait(error, ranked, attempt)
-        raise errors.ServiceUnavailable(reason='too many requests change the same records at once; try again')
-
-    def _write(self) -> None:
-        with TransactWrite(connection=connection()) as transaction:
-            for verb, arguments, facts in self._operations:
-                if verb == 'condition_check':
-                    kind, project_id, id, condition = arguments
-                    transaction.condition_check(kind, project_id, id, condition=condition)
-                else:
-                    getattr(transaction, verb)(*arguments, **facts)
-
-    def _raise_or_wait(self, error: TransactWriteError, ranked: list[int], attempt: int) -> None:
-        reasons = [reason.code if reason else None for reason in error.cancellation_reasons]
-        for position, code in enumerate(reasons):
-            if code == 'ConditionalCheckFailed':
-                raise self._otherwise[ranked[position]]() from None
-        if 'TransactionConflict' not in reasons and error.cause_response_code != 'TransactionInProgressException':
-            raise translated(error) from error
-        telemetry.count('Retries', why='transaction')
-        time.sleep(random.uniform(0, min(JITTER_CAP, JITTER_BASE * 2**attempt)))  # noqa: S311 - jitter, no secret
 
 
 def page(kind: type[R], project_id: str, *, limit: int, newest_first: bool = True, marker: R | None = None) -> list[R]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 
 from pynamodb.attributes import NumberAttribute, UnicodeAttribute
-from pynamodb.exceptions import PynamoDBException
 
 from chalicelib import errors
 from chalicelib.models import base
@@ -28,24 +27,24 @@ class Lease(base.Record):
 
         A ``holder`` may take it from itself: a worker that was killed keeps its successor from nothing.
         """
-        lease = cls(base.GLOBAL, id)
+        lease, until = cls(base.GLOBAL, id), base.after(seconds)
         free = cls.id.does_not_exist() | (cls.expires_at < base.now())
         if holder:
             free |= cls.holder == holder
         actions = [
             cls.holder.set(holder) if holder else cls.holder.remove(),
             cls.token.add(1),
-            cls.expires_at.set(base.after(seconds)),
+            cls.expires_at.set(until),
             cls.created_at.set(base.now()),
             cls.schema_version.set(base.SCHEMA_VERSION),
             *base.touched(cls),
         ]
         try:
-            lease.update(actions=actions, condition=free)
-        except PynamoDBException as error:
-            if error.cause_response_code != 'ConditionalCheckFailedException':
-                raise base.translated(error) from error
+            base.write(lease, actions, free)
+        except base.moved_on(cls):
             raise errors.LeaseLost(lineage=id) from None
+        if lease.expires_at != until:  # granted, but its answer was lost, and the next holder has it by now
+            raise errors.LeaseLost(lineage=id)
         return lease
 
     def confirm(self) -> None:

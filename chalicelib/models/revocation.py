@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from pynamodb.attributes import NumberAttribute
-from pynamodb.exceptions import PynamoDBException
 
 from chalicelib.models import base
 
@@ -36,10 +35,7 @@ class Revocations:
         """Revoke; raises ServiceUnavailable."""
         record = Revocation(base.GLOBAL, audit_id, created_at=base.now(), expires=int(until) + 1)
         self._believed.pop(audit_id, None)
-        try:
-            record.save()
-        except PynamoDBException as error:
-            raise base.translated(error) from error
+        base.put(record)
 
     def contains(self, audit_id: str) -> bool:
         """Whether it was revoked; a "no" may be ``TRUST`` seconds old. Raises ServiceUnavailable."""
@@ -54,8 +50,5 @@ class Revocations:
 
     @staticmethod
     def _is_stored(audit_id: str) -> bool:
-        try:
-            found = list(Revocation.query(base.GLOBAL, Revocation.id == audit_id, consistent_read=True, limit=1))
-        except PynamoDBException as error:
-            raise base.translated(error) from error
+        found = list(Revocation.query(base.GLOBAL, Revocation.id == audit_id, consistent_read=True, limit=1))
         return any(record.expires > time.time() for record in found)

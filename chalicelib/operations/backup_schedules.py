@@ -57,7 +57,7 @@ def create(context: Context, *, volume_id: str, cron: str, action: str = 'backup
         **facts,
     )
     schedule.due = '1' if schedule.enabled else None
-    schedule.save(BackupSchedule.id.does_not_exist())
+    base.put(schedule, BackupSchedule.id.does_not_exist())
     return schedule
 
 
@@ -93,7 +93,7 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSched
 
 def delete(context: Context, id: str) -> None:
     """Remove a schedule; the backups that it made stay."""
-    get(context, id).delete()
+    base.remove(get(context, id))
 
 
 def run(schedule: BackupSchedule) -> None:

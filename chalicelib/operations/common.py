@@ -243,7 +243,7 @@ def enqueue(record: base.Record, action: str, request_id: str) -> None:
         aws.enqueue(message)
         telemetry.count('Operations', asked=action, of=record.resource)
         logger.info('%s of %s %s is accepted', action, record.resource, record.id)
-    except Exception:  # whatever it is, the request was accepted
+    except errors.CinderlessError:  # the request was accepted
         logger.exception('%s of %s %s is left to the reconciler', action, record.resource, record.id)
 
 

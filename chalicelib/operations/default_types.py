@@ -21,7 +21,7 @@ def set_(context: Context, project_id: str, id_or_name: str) -> DefaultType:
     """Choose a project's default; raises VolumeTypeNotFound. The last word counts."""
     volume_type = volume_types.find(context, id_or_name)
     chosen = DefaultType(base.GLOBAL, project_id, created_at=base.now(), volume_type_id=volume_type.id)
-    chosen.save()
+    base.put(chosen)
     volume_types.forget()
     return chosen
 

@@ -41,7 +41,7 @@ def create(record: base.Record, request_id: str, action: str, detail: str, *, ca
         guaranteed_until=base.after(TTL),
         expires=int(time.time()) + TTL,
     )
-    message.save()
+    base.put(message)
 
 
 def text_for(context: Context, message: Message) -> str:

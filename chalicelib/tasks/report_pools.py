@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pynamodb.expressions.update import Action
@@ -30,20 +31,33 @@ CONTROL = ('cinder-scheduler', 'cinder-backup')
 
 
 def run(event: Mapping[str, Any]) -> None:
-    """Have a worker ask every backend of the document; one that fails harms no other."""
+    """Have a worker ask every backend of the document; one that fails harms no other.
+
+    In a random order: when several give no answer and the time ends, it is not always the same that are left out.
+    """
     hosts = backends.configured().names()
-    for host in hosts:
-        try:
-            aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
-        except errors.DriverError as error:
-            _mark_down(host, error)
-        except errors.CinderlessError as error:  # says nothing of the backend; without reports it is down in time
-            logger.warning('backend %s was not asked: %s', host, error.message)
+    for host in random.sample(hosts, len(hosts)):
+        _each(_ask, host)
     known = {service.host for service in base.every(Service, base.GLOBAL) if service.binary == 'cinder-volume'}
     for host in known - set(hosts):
-        _mark_down(host, errors.HostNotFound(id=host))
+        _each(lambda gone: _mark_down(gone, errors.HostNotFound(id=gone)), host)
     for binary in CONTROL:
         _write_service(binary, settings().table_prefix, settings().default_availability_zone, 'up')
+
+
+def _each(work: Callable[[str], None], host: str) -> None:
+    """Do one host's part; its failure is logged, and the next report tries again."""
+    try:
+        work(host)
+    except errors.CinderlessError:
+        logger.exception('the report of backend %s failed', host)
+
+
+def _ask(host: str) -> None:
+    try:
+        aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
+    except errors.DriverError as error:
+        _mark_down(host, error)  # other errors say nothing of the backend; without reports it is down in time
 
 
 def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
@@ -91,7 +105,7 @@ def _write_service(binary: str, host: str, zone: str | None, state: str) -> None
         *([Service.heartbeat_at.set(base.now()), Service.availability_zone.set(zone)] if state == 'up' else []),
         *([Service.availability_zone.set(Service.availability_zone | zone)] if state != 'up' else []),
     ]
-    Service(base.GLOBAL, f'{binary}:{host}').update(actions=actions)
+    base.write(Service(base.GLOBAL, f'{binary}:{host}'), actions)
 
 
 def _write_pool(record: Mapping[str, Any], before: Pool | None) -> None:

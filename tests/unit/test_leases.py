@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
+from botocore import exceptions
 
 from chalicelib import errors
 from chalicelib.models import Lease, base
+from tests.unreliable import Unreliable, bare, every_write, no_call
 
 
 def held(lease_id: str, seconds: float = 60) -> Lease:
@@ -80,12 +82,27 @@ def test_of_many_at_once_one_gets_it(tables: None) -> None:
     assert [lease.token for lease in winners] == [1]
 
 
-def test_an_outage_is_not_taken_for_a_loss(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pynamodb.exceptions import UpdateError
-
-    def fail(*_: object, **__: object) -> None:
-        raise UpdateError('no route to host')
-
-    monkeypatch.setattr(Lease, 'update', fail)
+def test_an_outage_is_not_taken_for_a_loss(unreliable: Unreliable) -> None:
+    unreliable.refusals = [bare(exceptions.ConnectionClosedError), bare(exceptions.ConnectionClosedError)]
     with pytest.raises(errors.ServiceUnavailable):
         held('collect:a')
+
+
+def test_a_grant_whose_answer_is_lost_is_a_grant(unreliable: Unreliable) -> None:
+    unreliable.resent = every_write
+    first = held('collect:a', seconds=-1)
+    second = held('collect:a')
+    assert (first.token, second.token) == (1, 2)
+    second.confirm()
+    second.release()
+    assert held('collect:a').token == 3
+
+
+def test_a_grant_that_another_holder_took_meanwhile_is_lost(unreliable: Unreliable) -> None:
+    def taken_over() -> None:
+        unreliable.resent = no_call
+        held('collect:a').confirm()
+
+    unreliable.resent, unreliable.meanwhile = every_write, taken_over
+    with pytest.raises(errors.LeaseLost):
+        held('collect:a', seconds=-1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from pynamodb.exceptions import PutError, QueryError
+from botocore import exceptions
 
 from chalicelib import errors
 from chalicelib.models import Revocation, base, revocation
 from chalicelib.models.revocation import Revocations
+from tests.unreliable import Unreliable, bare
 
 
 @pytest.fixture
@@ -71,15 +72,8 @@ def test_memory_is_bounded(tables: None, monkeypatch: pytest.MonkeyPatch) -> Non
         assert len(here._believed) <= 3
 
 
-def test_an_outage_refuses_rather_than_believes(tables: None, hour: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(error: type[Exception]):
-        def fail(*_: object, **__: object) -> None:
-            raise error('no route to host')
-
-        return fail
-
-    monkeypatch.setattr(Revocation, 'query', failing(QueryError))
-    monkeypatch.setattr(Revocation, 'save', failing(PutError))
+def test_an_outage_refuses_rather_than_believes(unreliable: Unreliable, hour: float) -> None:
+    unreliable.refusals = [bare(exceptions.ReadTimeoutError) for _ in range(3)]  # a read, a write, and a look at it
     with pytest.raises(errors.ServiceUnavailable):
         Revocations().contains('audit-1')
     with pytest.raises(errors.ServiceUnavailable):

@@ -124,8 +124,9 @@ def test_no_secret_is_stored_told_or_logged(
         assert CANARY not in repr(kept)
     sealed = attachments.get(context(), made.id).sealed
     assert CANARY in aws.unseal(sealed, made.id)
-    with pytest.raises(Exception, match='InvalidCiphertext'):
+    with pytest.raises(errors.AwsRefused) as refused:
         aws.unseal(sealed, 'another attachment')
+    assert refused.value.facts['code'] == 'InvalidCiphertextException'
 
 
 @pytest.mark.parametrize('status', sorted(set(states.VOLUME_STATUSES) - {'in-use'}))

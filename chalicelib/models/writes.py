@@ -1,0 +1,186 @@
+"""Writes of records: each is done once, although each request may arrive several times and each answer may be lost.
+
+The SDK repeats a call that got no answer. When the first one was carried out, the repetition finds its own condition
+broken, or adds to a counter a second time. So every write of one record carries a token of its own:
+
+* the record keeps the tokens of its last three such writes (``w0`` is the newest; three, since other writers may come
+  between a write and its repetition);
+* the condition excludes a record that has the token already, so nothing is added twice;
+* a writer whose condition does not hold reads the record, and its own token there means that the write is done.
+
+A transaction carries a ClientRequestToken, under which DynamoDB applies it once within 10 minutes.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
+
+from chalicelib import errors, telemetry
+from chalicelib.models import bounded
+from chalicelib.models.connection import COLLISIONS, code_of, connection, is_too_large, wait_after
+
+if TYPE_CHECKING:
+    from chalicelib.models.base import Record
+
+
+class _Token:
+    """The token of one write. 72 random bits in 12 characters, so that a record grows by some 40 bytes."""
+
+    def __init__(self) -> None:
+        self.text = secrets.token_urlsafe(9)
+
+    def actions(self, kind: type[Record]) -> list[Action]:
+        """Put this token first, and move the two before it back; an update reads what the item had before."""
+        first, second = kind.write_token, kind.write_token_1
+        return [
+            first.set(self.text),
+            second.set(first | self.text),
+            kind.write_token_2.set(second | self.text),
+        ]
+
+    def is_absent(self, kind: type[Record]) -> Condition:
+        known = (kind.write_token, kind.write_token_1, kind.write_token_2)
+        first, *others = (~(attribute == self.text) for attribute in known)
+        for other in others:
+            first &= other
+        return first
+
+    def is_on(self, record: Record) -> bool:
+        return self.text in (record.write_token, record.write_token_1, record.write_token_2)
+
+
+def write(record: Record, actions: list[Action], condition: Condition | None = None) -> None:
+    """Create or change one record, and refresh ``record`` from what is stored.
+
+    Raises StateChanged when the condition does not hold, NotFound when it does not hold and the record is gone,
+    AttributeTooLarge, RecordTooLarge, and OutcomeUnknown when even a read cannot tell whether the write was done.
+    """
+    kind, token = type(record), _Token()
+    bounded.fit_actions(record, actions)
+    new = token.is_absent(kind)
+    try:
+        record.update(actions=[*actions, *token.actions(kind)], condition=new if condition is None else condition & new)
+    except (UpdateError, errors.OutcomeUnknown) as error:
+        _settle(record, token, error)
+
+
+def put(record: Record, condition: Condition | None = None) -> None:
+    """Store a whole record. Raises as ``write`` does."""
+    token = _Token()
+    record.write_token = token.text
+    bounded.fit_record(record)
+    try:
+        record.save(condition)
+    except (PutError, errors.OutcomeUnknown) as error:
+        _settle(record, token, error)
+
+
+def remove(record: Record) -> None:
+    """Delete a record, whatever it holds; one that is gone is success."""
+    record.delete()
+
+
+def _settle(record: Record, token: _Token, error: Exception) -> None:
+    """Return when the write was done in spite of the error, else raise what it means."""
+    found = record.reload()
+    if token.is_on(found):
+        telemetry.count('Retries', why='answer lost')
+        record.attribute_values = found.attribute_values
+    elif isinstance(error, errors.OutcomeUnknown):
+        raise error  # it may still arrive
+    else:
+        raise state_changed(found) from None
+
+
+def state_changed(record: Record) -> errors.StateChanged:
+    """The error of a lost condition, with what the record holds now."""
+    return errors.StateChanged(
+        resource=record.resource, id=record.id, status=getattr(record, 'status', None), expected='the status required'
+    )
+
+
+class Transaction:
+    """Writes that happen together or not at all.
+
+    Each operation names what to raise when its condition does not hold. At most 100 operations, one per item.
+    """
+
+    def __init__(self) -> None:
+        self._operations: list[tuple[str, tuple[Any, ...]]] = []
+        self._otherwise: list[Callable[[], Exception]] = []
+
+    def put(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        bounded.fit_record(record)
+        self._add('save', (record, condition), otherwise)
+
+    def update(
+        self, record: Record, actions: list[Action], condition: Condition, otherwise: Callable[[], Exception]
+    ) -> None:
+        bounded.fit_actions(record, actions)
+        self._add('update', (record, actions, condition), otherwise)
+
+    def delete(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        self._add('delete', (record, condition), otherwise)
+
+    def check(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        self._add('condition_check', (type(record), record.project_id, record.id, condition), otherwise)
+
+    def _add(self, verb: str, arguments: tuple[Any, ...], otherwise: Callable[[], Exception]) -> None:
+        self._operations.append((verb, arguments))
+        self._otherwise.append(otherwise)
+
+    def commit(self) -> None:
+        """Apply all.
+
+        Raises what the first failed condition's operation named, RecordTooLarge, ServiceUnavailable, or OutcomeUnknown.
+        """
+        token = _request_token()
+        for attempt in range(COLLISIONS):
+            try:
+                return self._write(token)
+            except TransactWriteError as error:
+                if code_of(error.cause) != 'TransactionInProgressException':
+                    self._raise_unless_collided(error)
+                    token = _request_token()  # nothing was done: the next attempt is another transaction
+                wait_after(attempt)
+        raise errors.ServiceUnavailable(reason='too many requests change the same records at once; try again')
+
+    def _write(self, token: str) -> None:
+        with TransactWrite(connection=connection(), client_request_token=token) as transaction:
+            for verb, arguments in self._operations:
+                if verb == 'condition_check':
+                    kind, project_id, id, condition = arguments
+                    transaction.condition_check(kind, project_id, id, condition=condition)
+                else:
+                    getattr(transaction, verb)(*arguments)
+
+    def _raise_unless_collided(self, error: TransactWriteError) -> None:
+        """Raise what a cancelled transaction means; return when it met another one, or was throttled."""
+        # Order of PynamoDB's request, hence of the cancellation reasons: checks, deletes, puts, updates.
+        order = {'condition_check': 0, 'delete': 1, 'save': 2, 'update': 3}
+        ranked = sorted(range(len(self._operations)), key=lambda index: order[self._operations[index][0]])
+        reasons = [(reason.code, str(reason.message)) if reason else ('', '') for reason in error.cancellation_reasons]
+        for position, (code, _) in enumerate(reasons):
+            if code == 'ConditionalCheckFailed':
+                raise self._otherwise[ranked[position]]() from None
+        if any(code == 'ValidationError' and is_too_large(message) for code, message in reasons):
+            raise errors.RecordTooLarge from error
+        codes = {code for code, _ in reasons if code}
+        if not codes & _COLLISION:
+            raise errors.AwsRefused(operation='dynamodb:TransactWriteItems', code=sorted(codes)) from error
+
+
+#: Reasons of a cancellation that pass: another transaction is at work on an item, or the table throttles.
+_COLLISION = {'TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded'}
+
+
+def _request_token() -> str:
+    return str(uuid.uuid4())
