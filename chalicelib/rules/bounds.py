@@ -1,9 +1,11 @@
 """Bounds of every attribute of every record, so that a record always keeps space for its own end.
 
 DynamoDB refuses an item above 400 KiB. A record that a user fills to that limit cannot change its status any more, and
-so cannot be deleted. Hence each attribute has a bound in UTF-8 bytes as it is stored, maps and lists one in entries
-too, and the bounds of a record add up to less than ``RECORD``. Cinder's own limits (255 characters for a name) hold
-before these.
+so cannot be deleted. What a local secondary index repeats of an item counts, too, and ``by_created_at`` repeats all of
+it: the records that are listed have 200 KiB (Amazon DynamoDB Developer Guide, Constraints, Items).
+
+Hence each attribute has a bound in UTF-8 bytes as it is stored, maps and lists one in entries too, and the bounds of a
+record add up to less than ``RECORD`` or ``LISTED``. Cinder's own limits (255 characters for a name) hold before these.
 
 What a user sends beyond a bound is refused with AttributeTooLarge, which names the limit. A text that the service
 writes (``cut``) is shortened instead: an error text must never be the reason that a record cannot be written.
@@ -22,6 +24,9 @@ KIB = 1024
 #: Bytes that the attributes of one record may take together: DynamoDB's 400 KiB without an eighth.
 RECORD = 350 * KIB
 
+#: The same for a record that the index ``by_created_at`` repeats.
+LISTED = 190 * KIB
+
 
 class Bound(NamedTuple):
     """At most ``size`` bytes, ``entries`` members, and ``each`` bytes in every text inside a map or list."""
@@ -39,7 +44,7 @@ TEXT = Bound(KIB)
 WORD = Bound(255)
 
 #: What the service knows of work under way; the scheduler hints of a new volume are part of it.
-OPERATION = Bound(100 * KIB)
+OPERATION = Bound(48 * KIB)
 METADATA = Bound(32 * KIB, entries=128, each=KIB)
 SPECS = Bound(64 * KIB, entries=256, each=KIB)
 
@@ -60,18 +65,42 @@ COMMON: Mapping[str, Bound] = {
     #: {'resource', 'project_id', 'id', 'request_id'}.
     'reading': Bound(2 * KIB, entries=8),
     #: One number for each range of a volume's data that is copied.
-    'progress': Bound(16 * KIB, entries=300),
+    'progress': Bound(8 * KIB, entries=300),
+    # Ids and timestamps.
+    **dict.fromkeys(
+        (
+            'attach_status',
+            'backup_id',
+            'encryption_key_id',
+            'group_id',
+            'launched_at',
+            'migration_status',
+            'name_id',
+            'replication_status',
+            'reserved_type_id',
+            'scheduled_at',
+            'snapshot_id',
+            'source_volid',
+            'terminated_at',
+            'transfer_id',
+            'volume_id',
+            'volume_type_id',
+            'write_token',
+            'write_token_1',
+            'write_token_2',
+        ),
+        WORD,
+    ),
 }
 
 #: Resource -> attribute -> bound. A map or a list must be here or in COMMON.
 BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     'volume': {
         'admin_metadata': Bound(4 * KIB, entries=16, each=KIB),
-        # One value may have the 65,535 bytes of Cinder's column.
-        'volume_image_metadata': Bound(72 * KIB, entries=256),
-        'attachments': Bound(48 * KIB, entries=64),
+        'volume_image_metadata': Bound(32 * KIB, entries=256),
+        'attachments': Bound(24 * KIB, entries=64),
         # At most 32 are made; attachments that could not be made may leave more, which end later.
-        'exports': Bound(48 * KIB, entries=64),
+        'exports': Bound(22 * KIB, entries=64),
         'provider_id': Bound(2 * KIB),
         'provider_location': Bound(2 * KIB),
     },
@@ -94,8 +123,8 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     },
     'volume_type': {
         'extra_specs': SPECS,
-        # 4,096 projects of 32 digits each.
-        'projects': Bound(160 * KIB, entries=4096, each=255),
+        # 3,000 projects of 32 digits each.
+        'projects': Bound(108 * KIB, entries=3000, each=255),
         'encryption': Bound(4 * KIB, entries=16, each=KIB),
     },
     'group_type': {'group_specs': SPECS},

@@ -46,11 +46,11 @@ def run(event: Mapping[str, Any]) -> None:
 
 
 def _each(work: Callable[[str], None], host: str) -> None:
-    """Do one host's part; its failure is logged, and the next report tries again."""
+    """Do one host's part; the failure of one keeps no other from its part, and the next report tries again."""
     try:
         work(host)
-    except errors.CinderlessError:
-        logger.exception('the report of backend %s failed', host)
+    except errors.CinderlessError as error:
+        logger.warning('backend %s was not asked: %s', host, error.message)
 
 
 def _ask(host: str) -> None:
