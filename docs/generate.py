@@ -14,7 +14,7 @@ from chalicelib.api.resources import routes
 from chalicelib.drivers.base import Capabilities, Driver, Option
 from chalicelib.drivers.registry import DRIVERS
 from chalicelib.rules import microversions
-from docs import cost, workflows
+from docs import account_limits, cost, workflows
 from docs.drivers import calls
 
 FOLDER = Path(__file__).resolve().parent
@@ -337,7 +337,13 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 #: Page -> what it must say.
-PAGES = {'api.md': api_page, 'cost.md': cost.page, 'drivers.md': drivers_page, 'workflows.md': workflows.page}
+PAGES = {
+    'account-limits.md': account_limits.page,
+    'api.md': api_page,
+    'cost.md': cost.page,
+    'drivers.md': drivers_page,
+    'workflows.md': workflows.page,
+}
 
 
 def main() -> None:

@@ -35,14 +35,21 @@ def text(access: Access) -> str:
 def policies(access: Access, tables: Mapping[str, str]) -> dict[str, Any]:
     """{logical id: managed policy}. ``tables`` leads from a table's short name to its logical id.
 
-    Raises ValueError for a table that does not exist.
+    A function's indexes have a policy of their own: with those of its tables, the API's would exceed IAM's limit where
+    partition, region and the stack's name are long. Raises ValueError for a table that does not exist.
     """
-    return {policy_id(function): _policy(function, rows, tables) for function, rows in access.items()}
+    found = {}
+    for function, rows in access.items():
+        for kind, is_index in (('Records', False), ('Indexes', True)):
+            part = {name: actions for name, actions in rows.items() if ('/' in name) == is_index}
+            if part:
+                found[policy_id(function, kind)] = _policy(function, part, tables)
+    return found
 
 
-def policy_id(function: str) -> str:
-    """``volume_worker`` becomes VolumeWorkerRecordsPolicy."""
-    return ''.join(word.capitalize() for word in function.split('_')) + 'RecordsPolicy'
+def policy_id(function: str, kind: str) -> str:
+    """``volume_worker`` and ``Records`` become VolumeWorkerRecordsPolicy."""
+    return ''.join(word.capitalize() for word in function.split('_')) + f'{kind}Policy'
 
 
 def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[str, str]) -> dict[str, Any]:
@@ -55,8 +62,8 @@ def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[st
         for actions, resources in alike.items()
     ]
     document = {'Version': '2012-10-17', 'Statement': statements}
-    told = {'Description': f'Records, as {function} uses them.', 'PolicyDocument': document}
-    return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': told}
+    properties = {'Description': f'Records, as {function} uses them.', 'PolicyDocument': document}
+    return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': properties}
 
 
 def machine_policies(names: Iterable[str]) -> dict[str, Any]:

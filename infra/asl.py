@@ -24,6 +24,9 @@ from infra import retries
 
 SUFFIX = '.asl.yaml'
 
+#: Parameters of the template that stand for a number: a definition names them without quotes.
+NUMBERS = ('BackupConcurrency',)
+
 #: Limit of AWS for one definition, in bytes.
 MAX_DEFINITION = 1024 * 1024
 
@@ -124,6 +127,8 @@ def _caught(rules: list[State]) -> list[State]:
 def render(path: Path) -> str:
     """Return one machine's definition as compact JSON; ``${VolumeWorkerArn}`` and its like are left to the template."""
     text = json.dumps(load(path), separators=(',', ':'))
+    for name in NUMBERS:
+        text = text.replace(f'"${{{name}}}"', f'${{{name}}}')
     if len(text.encode()) > MAX_DEFINITION:
         raise ValueError(f'{path.name}: {len(text.encode())} bytes, and Step Functions takes {MAX_DEFINITION}')
     return text

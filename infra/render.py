@@ -171,10 +171,11 @@ def _tables() -> dict[str, Any]:
     return {**described, **access.policies(access.load(), short)}
 
 
-#: What a definition may name: the functions that its tasks invoke.
+#: What a definition may name: the functions that its tasks invoke, and numbers (asl.NUMBERS).
 SUBSTITUTIONS = {
     'VolumeWorkerArn': {'Fn::GetAtt': ['VolumeWorker', 'Arn']},
     'BackupWorkerArn': {'Fn::GetAtt': ['BackupWorker', 'Arn']},
+    'BackupConcurrency': {'Ref': 'BackupConcurrency'},
 }
 
 

@@ -176,7 +176,7 @@ def functions(stack: Stack, client: Any) -> dict[str, Function]:
             arn=told['FunctionArn'],
             handler=told['Handler'],
             timeout=told['Timeout'],
-            memory=told['MemorySize'],
+            memory=int(told['MemorySize']),  # moto keeps a parameter's text
             environment=told.get('Environment', {}).get('Variables', {}),
         )
     return found

@@ -85,7 +85,7 @@ def test_state_is_of_the_common_subset(file: str, name: str, state: dict[str, An
     assert not FORBIDDEN & set(state)
     if state['Type'] == 'Map':
         assert state['ItemProcessor'].get('ProcessorConfig', {}).get('Mode', 'INLINE') == 'INLINE'
-        assert 1 <= state['MaxConcurrency'] <= 40
+        assert state['MaxConcurrency'] == '${BackupConcurrency}', 'the account decides (infra/resources.yaml)'
     if state['Type'] == 'Wait':
         assert 'SecondsPath' in state, 'seconds come from the input, so that tests need not wait'
 

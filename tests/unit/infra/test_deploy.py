@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from chalicelib.drivers import registry
-from infra import deploy
+from infra import deploy, render, stage
 from infra.deploy import Aws, Refused, Stage
+from tests.unit.infra.aws_cli import Cli
+
+TARGETS = json.dumps({'far': {'bucket': 'far', 'region': 'eu-north-1', 'kms_key': 'arn:aws:kms:eu-north-1:1:key/1'}})
 
 IDENTITY = json.dumps({'users': [{'name': 'admin'}]})
 
@@ -36,9 +39,9 @@ def write(folder: Path, **parameters: str) -> None:
 
 def test_a_stage_is_read_with_its_files(folder: Path) -> None:
     write(folder, IdentityDocument='@mine.identity.json', AlarmEmail='a@b')
-    stage = deploy.load('mine', folder)
-    assert (stage.region, stage.stack) == ('eu-west-1', 'mine')
-    assert stage.parameters == {'IdentityDocument': IDENTITY, 'AlarmEmail': 'a@b'}
+    mine = stage.load('mine', folder)
+    assert (mine.region, mine.stack) == ('eu-west-1', 'mine')
+    assert mine.parameters == {'IdentityDocument': IDENTITY, 'AlarmEmail': 'a@b'}
 
 
 @pytest.mark.parametrize(
@@ -47,11 +50,18 @@ def test_a_stage_is_read_with_its_files(folder: Path) -> None:
         ({'Sizes': '1', 'KeystoneUrl': 'https://k/v3'}, 'no parameter Sizes'),
         ({'AlarmEmail': 'a@b'}, 'nobody could log in'),
         ({'IdentityDocument': '{"users": []}'}, 'nobody could log in'),
-        ({'IdentityDocument': '@gone.json'}, r'gone\.json is not there'),
+        ({'IdentityDocument': '@gone.json'}, r'gone\.json does not exist'),
         ({'KeystoneUrl': 'https://k'}, 'must end in /v3'),
         ({'KeystoneUrl': 'https://k/v3', 'Backends': 'appliance'}, 'Backends is not a JSON object'),
         ({'KeystoneUrl': 'https://k/v3', 'WorkerSubnetIds': 'subnet-1'}, 'go together'),
         ({'KeystoneUrl': 'https://k/v3', 'SchedulerOptions': 'x' * 4097}, 'has 4097 bytes'),
+        ({'KeystoneUrl': 'https://k/v3', 'BackupWorkerMemory': '64'}, 'whole number from 1024 to 10240'),
+        ({'KeystoneUrl': 'https://k/v3', 'BackupConcurrency': 'many'}, 'whole number from 1 to 40'),
+        ({'KeystoneUrl': 'https://k/v3', 'Tracing': 'Maybe'}, 'allowed are Active, PassThrough'),
+        ({'KeystoneUrl': 'https://k/v3', 'RecoveryPublicKey': 'abc'}, 'it must match'),
+        ({'KeystoneUrl': 'https://k/v3', 'KmsKeyArn': 'arn:aws:kms:us-east-1:123456789012:key/1'}, 'one in eu-west-1'),
+        ({'KeystoneUrl': 'https://k/v3', 'BackupTargets': TARGETS}, 'must list arn:aws:s3:::far'),
+        ({'KeystoneUrl': 'https://k/v3', 'BackupTargets': TARGETS}, 'BackupTargetKeys must list it'),
         ({'KeystoneUrl': 'https://k/v3', 'Backends': '{' + ' ' * 4095 + '}'}, '--name /mine/backends'),
     ],
 )
@@ -60,7 +70,7 @@ def test_what_is_missing_is_refused_before_anything_happens(
 ) -> None:
     write(folder, **parameters)
     with pytest.raises(Refused, match=complaint):
-        deploy.load('mine', folder)
+        stage.load('mine', folder)
 
 
 @pytest.mark.parametrize('name', ['of mine', '1st', 'a' * 48, 'under_scored', 'AWS-storage', 'ssm'])
@@ -69,15 +79,15 @@ def test_a_stack_whose_functions_could_not_be_named_is_refused(folder: Path, nam
         yaml.safe_dump({'region': 'eu-west-1', 'stack': name, 'parameters': {'KeystoneUrl': 'https://k/v3'}})
     )
     with pytest.raises(Refused, match='letters, digits and hyphens'):
-        deploy.load('mine', folder)
+        stage.load('mine', folder)
 
 
 def test_the_longest_name_of_a_stack_leaves_room_for_every_function() -> None:
-    template = json.loads((deploy.templates() / 'plain.json').read_text())['Resources'].values()
+    template = json.loads((render.templates() / 'plain.json').read_text())['Resources'].values()
     functions = [body['Properties']['FunctionName'] for body in template if body['Type'] == 'AWS::Lambda::Function']
     rest = max(len(name['Fn::Sub'].removeprefix('${AWS::StackName}')) for name in functions)
-    assert deploy.STACK.fullmatch('a' * (64 - rest))
-    assert not deploy.STACK.fullmatch('a' * (65 - rest))
+    assert stage.STACK.fullmatch('a' * (64 - rest))
+    assert not stage.STACK.fullmatch('a' * (65 - rest))
 
 
 @pytest.mark.parametrize(
@@ -87,18 +97,18 @@ def test_the_longest_name_of_a_stack_leaves_room_for_every_function() -> None:
 def test_a_stage_that_is_no_stage_is_refused(folder: Path, text: str, complaint: str) -> None:
     (folder / 'mine.yaml').write_text(text)
     with pytest.raises(Refused, match=complaint):
-        deploy.load('mine', folder)
+        stage.load('mine', folder)
 
 
 def test_an_unknown_stage_says_how_to_make_one(folder: Path) -> None:
     with pytest.raises(Refused, match=r'copy deploy/example\.yaml'):
-        deploy.load('theirs', folder)
+        stage.load('theirs', folder)
 
 
 def test_a_stage_without_a_stack_is_refused(folder: Path) -> None:
     (folder / 'mine.yaml').write_text('region: eu-west-1\nparameters: {AlarmEmail: a@b}\n')
     with pytest.raises(Refused, match='lacks stack'):
-        deploy.load('mine', folder)
+        stage.load('mine', folder)
 
 
 def test_without_a_stage_nothing_is_deployed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,65 +118,78 @@ def test_without_a_stage_nothing_is_deployed(capsys: pytest.CaptureFixture[str])
 
 def test_the_example_is_a_stage(tmp_path: Path) -> None:
     """As the README says: two files, renamed, and the people."""
-    text = (deploy.FOLDER / 'example.yaml').read_text()
+    text = (stage.FOLDER / 'example.yaml').read_text()
     (tmp_path / 'mine.yaml').write_text(text.replace('example', 'mine'))
-    (tmp_path / 'mine.backends.json').write_text((deploy.FOLDER / 'example.backends.json').read_text())
+    (tmp_path / 'mine.backends.json').write_text((stage.FOLDER / 'example.backends.json').read_text())
     (tmp_path / 'mine.identity.json').write_text(IDENTITY)
-    stage = deploy.load('mine', tmp_path)
-    assert stage.stack == 'cinderless-mine'
-    document = registry.load(stage.parameters['Backends'], lambda name: name)
+    mine = stage.load('mine', tmp_path)
+    assert mine.stack == 'cinderless-mine'
+    document = registry.load(mine.parameters['Backends'], lambda name: name)
     assert document.backend('cinderless@ebs-a').host == 'cinderless@ebs-a'
-
-
-class Cli:
-    """The program, and what it was asked."""
-
-    def __init__(self, folder: Path, fails: str = '', answer: str = '123456789012', error: str = 'denied') -> None:
-        self._log = folder / 'asked'
-        self._log.write_text('')
-        self.program = folder / 'aws'
-        self.program.write_text(
-            f'#!{sys.executable}\nimport json, sys\n'
-            f'open({str(self._log)!r}, "a").write(json.dumps(sys.argv[1:]) + "\\n")\n'
-            f'print({answer!r})\n'
-            'names = dict(zip(sys.argv, sys.argv[1:]))\n'
-            'if "--output-template-file" in names:\n'
-            '    json.dump({"Resources": {}}, open(names["--output-template-file"], "w"), indent=4)\n'
-            f'if {fails!r} and {fails!r} in sys.argv: sys.exit("access {error}")\n'
-        )
-        self.program.chmod(0o755)
-
-    def asked(self) -> list[list[str]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
 
 
 STAGE = Stage('mine', 'eu-west-1', 'mine', {'IdentityDocument': 'the-secret'})
 
 
-def test_a_deploy_uploads_and_updates_and_shows_no_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def prepared(cli: Cli, review: bool = False, stage: Stage = STAGE) -> None:
+    """What the command does but for building the archives."""
+    aws = Aws(str(cli.program), 'eu-west-1', 'me')
+    deploy.deploy(stage, aws, *deploy.prepare(stage, aws), review=review)
+
+
+def test_a_deploy_checks_first_then_uploads_and_shows_no_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cli = Cli(tmp_path)
-    deploy.deploy(STAGE, Aws(str(cli.program), 'eu-west-1', 'me'), review=False)
+    prepared(cli)
     assert all(words[:4] == ['--region', 'eu-west-1', '--profile', 'me'] for words in cli.asked())
-    verbs = [tuple(words[4:6]) for words in cli.asked()]
-    assert verbs == [
-        ('sts', 'get-caller-identity'),
-        ('cloudformation', 'describe-stacks'),
-        ('s3api', 'head-bucket'),
-        ('cloudformation', 'package'),
-        ('cloudformation', 'deploy'),
-        ('cloudformation', 'describe-stacks'),
+    verbs = cli.verbs()
+    assert verbs[:2] == ['sts get-caller-identity', 'cloudformation describe-stacks']
+    assert set(verbs[2 : verbs.index('apigateway get-stage')]) == {
+        'service-quotas get-service-quota',
+        'lambda get-account-settings',
+        'iam get-account-summary',
+    }
+    assert verbs[verbs.index('s3api put-bucket-policy') + 1 :] == [
+        'cloudformation package',
+        'cloudformation deploy',
+        'cloudformation describe-stacks',
     ]
-    assert cli.asked()[4][-2:] == ['--parameter-overrides', 'IdentityDocument=the-secret']
-    assert '--no-fail-on-empty-changeset' in cli.asked()[4]
-    assert '--disable-rollback' not in cli.asked()[4]
+    command = cli.asked('cloudformation deploy')[0]
+    assert '--no-fail-on-empty-changeset' in command
+    assert '--disable-rollback' not in command
+    assert not any('the-secret' in word for words in cli.asked() for word in words)
     assert 'the-secret' not in capsys.readouterr().out
+
+
+def test_secrets_are_in_a_file_of_this_user_alone_and_not_left_behind(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    prepared(cli)
+    [(path, mode, text)] = cli.files()
+    assert (mode, json.loads(text)) == (0o600, ['IdentityDocument=the-secret'])
+    assert not Path(path).exists()
+
+
+def test_the_real_cli_reads_the_file_as_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own parser, up to where it would ask AWS."""
+    from awscli.clidriver import create_clidriver
+    from awscli.customizations.cloudformation.deploy import DeployCommand
+
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        DeployCommand, '_run_main', lambda self, parsed, _: seen.append(parsed.parameter_overrides) or 0
+    )
+    with deploy.overrides({'A': 'x y', 'B': '{"a": "="}'}) as path:
+        words = ['--template-file', 'any', '--stack-name', 'any', '--parameter-overrides', f'file://{path}']
+        assert create_clidriver().main(['--region', 'eu-west-1', 'cloudformation', 'deploy', *words]) == 0
+    assert seen == [['A=x y', 'B={"a": "="}']]
 
 
 def test_the_template_goes_out_without_white_space(tmp_path: Path, packaged: Path) -> None:
     """With the AWS CLI's indentation this one is larger than what CloudFormation takes."""
-    deploy.deploy(STAGE, Aws(str(Cli(tmp_path).program), 'eu-west-1', None), review=False)
+    prepared(Cli(tmp_path))
     assert packaged.read_text() == '{"Resources":{}}'
-    whole = json.loads((deploy.templates() / 'template.json').read_text())
+    whole = json.loads((render.templates() / 'template.json').read_text())
     packaged.write_text(json.dumps(whole, indent=4))
     deploy.compact(packaged)
     assert json.loads(packaged.read_text()) == whole
@@ -177,43 +200,85 @@ def test_the_template_goes_out_without_white_space(tmp_path: Path, packaged: Pat
 
 def test_a_review_changes_nothing(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
-    deploy.deploy(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=True)
-    assert '--no-execute-changeset' in cli.asked()[-1]
+    prepared(cli, review=True)
+    assert '--no-execute-changeset' in cli.asked('cloudformation deploy')[0]
+    assert 'apigateway delete-stage' not in cli.verbs()
 
 
-@pytest.mark.parametrize(
-    ('fails', 'answer'), [('describe-stacks', ''), ('', 'REVIEW_IN_PROGRESS'), ('', 'CREATE_FAILED')]
-)
-def test_a_first_deploy_is_never_rolled_back(tmp_path: Path, fails: str, answer: str) -> None:
+@pytest.mark.parametrize('status', ['', 'REVIEW_IN_PROGRESS', 'CREATE_FAILED'])
+def test_a_first_deploy_is_never_rolled_back(tmp_path: Path, status: str) -> None:
     """What is never deleted would stay, and the second attempt would find its names taken."""
-    cli = Cli(tmp_path, fails, answer, 'Stack with id mine does not exist')
-    with contextlib.suppress(Refused):  # the outputs of a stack that is still not there
-        deploy.deploy(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=False)
-    assert '--disable-rollback' in next(words for words in cli.asked() if words[2:4] == ['cloudformation', 'deploy'])
+    cli = Cli(tmp_path, status=status)
+    with contextlib.suppress(Refused):  # the outputs of a stack that this program never creates
+        prepared(cli)
+    assert '--disable-rollback' in cli.asked('cloudformation deploy')[0]
 
 
 @pytest.mark.parametrize(
     'state', ['UPDATE_IN_PROGRESS', 'ROLLBACK_COMPLETE', 'DELETE_FAILED', 'UPDATE_ROLLBACK_FAILED']
 )
-def test_a_stack_that_takes_no_change_is_told_before_anything_is_uploaded(tmp_path: Path, state: str) -> None:
-    cli = Cli(tmp_path, answer=state)
+def test_a_stack_that_takes_no_change_is_reported_before_anything_is_uploaded(tmp_path: Path, state: str) -> None:
+    cli = Cli(tmp_path, status=state)
     with pytest.raises(Refused, match=f'the stack mine is {state}'):
-        deploy.deploy(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=False)
+        prepared(cli)
     assert len(cli.asked()) == 2
 
 
-def test_the_bucket_of_artefacts_is_made_closed(tmp_path: Path) -> None:
-    cli = Cli(tmp_path, fails='head-bucket')
-    bucket = deploy.artefacts(STAGE, '123456789012', Aws(str(cli.program), 'eu-west-1', None))
-    assert bucket == 'cinderless-artefacts-123456789012-eu-west-1'
-    assert [words[2:4] for words in cli.asked()] == [
-        ['s3api', 'head-bucket'],
-        ['s3', 'mb'],
-        ['s3api', 'put-public-access-block'],
+def test_the_second_stage_of_older_releases_is_removed(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    prepared(cli)
+    assert cli.asked('apigateway delete-stage')[0][-4:] == ['--rest-api-id', 'api-1', '--stage-name', 'Stage']
+    gone = Cli(tmp_path, errors={'apigateway get-stage': 'NotFoundException'})
+    prepared(gone)
+    assert 'apigateway delete-stage' not in gone.verbs()
+
+
+def test_tags_and_the_account_of_a_stage(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    prepared(cli, stage=STAGE._replace(account='123456789012', tags={'team': 'storage'}))
+    words = cli.asked('cloudformation deploy')[0]
+    assert words[words.index('--tags') + 1] == 'team=storage'
+    with pytest.raises(Refused, match='of account 123456789012, and the stage mine of 210987654321'):
+        prepared(cli, stage=STAGE._replace(account='210987654321'))
+
+
+def test_what_aws_refuses_is_reported(tmp_path: Path) -> None:
+    cli = Cli(tmp_path, errors={'sts get-caller-identity': 'ExpiredToken'})
+    with pytest.raises(Refused, match='ExpiredToken'):
+        prepared(cli)
+    assert len(cli.asked()) == 1
+
+
+def test_nothing_is_built_before_the_checks_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    monkeypatch.setattr(deploy.package, 'main', lambda: built.append(1))
+    cli = Cli(tmp_path, errors={'sts get-caller-identity': 'ExpiredToken'})
+    with pytest.raises(Refused):
+        deploy.run(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=False)
+    assert built == []
+
+
+def test_the_bucket_of_artefacts_is_made_closed_and_owned(tmp_path: Path) -> None:
+    cli = Cli(tmp_path, errors={'s3api head-bucket': 'An error occurred (404) when calling HeadBucket: Not Found'})
+    prepared(cli)
+    calls = [words for words in cli.asked() if words[4] in ('s3', 's3api')]
+    assert [words[5] for words in calls] == [
+        'head-bucket',
+        'mb',
+        'put-public-access-block',
+        'put-bucket-versioning',
+        'put-bucket-lifecycle-configuration',
+        'put-bucket-policy',
     ]
+    for words in calls:
+        assert words[5] == 'mb' or words[words.index('--expected-bucket-owner') + 1] == '123456789012'
+    policy = json.loads(calls[-1][-1])
+    assert policy['Statement'][0]['Condition'] == {'Bool': {'aws:SecureTransport': 'false'}}
 
 
-def test_what_aws_refuses_is_told(tmp_path: Path) -> None:
-    cli = Cli(tmp_path, fails='get-caller-identity')
-    with pytest.raises(Refused, match='access denied'):
-        deploy.deploy(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=False)
+def test_a_bucket_that_another_account_took_is_refused(tmp_path: Path) -> None:
+    """Its name can be predicted: what is deployed would be read from there."""
+    cli = Cli(tmp_path, errors={'s3api head-bucket': 'An error occurred (403) when calling HeadBucket: Forbidden'})
+    with pytest.raises(Refused, match='is not one of account 123456789012'):
+        prepared(cli)
+    assert cli.verbs()[-1] == 's3api head-bucket'

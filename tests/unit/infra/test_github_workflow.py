@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.deploy import load
 from infra.render import ROOT
+from infra.stage import load
 
 FILE = ROOT / '.github' / 'workflows' / 'deploy.yaml'
 

@@ -193,9 +193,10 @@ def test_machines_say_who_runs_a_task() -> None:
 def test_an_access_is_a_policy_per_function_and_says_which_table_is_unknown() -> None:
     rows = {'api': {'volumes': ['GetItem'], 'volumes/index/by_id': ['Query'], 'types': ['GetItem']}}
     found = access.policies(rows, {'volumes': 'VolumesTable', 'types': 'TypesTable'})
-    statements = found['ApiRecordsPolicy']['Properties']['PolicyDocument']['Statement']
-    assert [each['Action'] for each in statements] == [['dynamodb:GetItem'], ['dynamodb:Query']]
-    assert statements[1]['Resource'] == [{'Fn::Sub': '${VolumesTable.Arn}/index/by_id'}]
+    [records, indexes] = [body['Properties']['PolicyDocument']['Statement'] for body in found.values()]
+    assert list(found) == ['ApiRecordsPolicy', 'ApiIndexesPolicy']
+    assert [each['Action'] for each in [*records, *indexes]] == [['dynamodb:GetItem'], ['dynamodb:Query']]
+    assert indexes[0]['Resource'] == [{'Fn::Sub': '${VolumesTable.Arn}/index/by_id'}]
     with pytest.raises(ValueError, match='types'):
         access.policies(rows, {'volumes': 'VolumesTable'})
 

@@ -133,7 +133,7 @@ def test_a_message_stays_hidden_for_six_tries_and_is_given_up_in_the_end(plain: 
     (mapping,) = of_type(plain, 'AWS::Lambda::EventSourceMapping').values()
     assert mapping['FunctionResponseTypes'] == ['ReportBatchItemFailures']
     assert mapping['EventSourceArn'] == {'Fn::GetAtt': ['WorkQueue', 'Arn']}
-    assert mapping['ScalingConfig']['MaximumConcurrency'] >= 2
+    assert mapping['ScalingConfig']['MaximumConcurrency'] == {'Ref': 'StartWorkflowConcurrency'}
 
 
 def test_every_machine_file_is_a_machine(plain: dict[str, Any]) -> None:
@@ -304,6 +304,13 @@ def test_what_is_counted_for_free_is_not_counted_for_money(plain: dict[str, Any]
     """Detailed metrics of a stage are custom metrics, several for each of its 400 methods."""
     for stage in of_type(plain, 'AWS::ApiGateway::Stage').values():
         assert not any(setting.get('MetricsEnabled') for setting in stage['MethodSettings'])
+
+
+def test_the_api_has_one_stage(plain: dict[str, Any]) -> None:
+    """A deployment that names a stage makes it: SAM does so for a stage ``Stage``, unless it is asked not to."""
+    made = [body['StageName'] for body in of_type(plain, 'AWS::ApiGateway::Deployment').values() if 'StageName' in body]
+    made += [body['StageName'] for body in of_type(plain, 'AWS::ApiGateway::Stage').values()]
+    assert made == ['volume']
 
 
 def test_requests_are_throttled_by_parameter(plain: dict[str, Any]) -> None:

@@ -1,0 +1,206 @@
+"""A stage, ``deploy/<stage>.yaml``: what is deployed where. Read and checked here, without reaching AWS."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from chalicelib.drivers.__main__ import check as check_backends
+from chalicelib.errors import BackendMisconfigured
+from infra.render import ROOT, templates
+
+FOLDER = ROOT / 'deploy'
+
+#: Names of functions are the longest that are made of a stack's: 64 characters, ``-backup_schedules`` among them.
+STACK = re.compile(r'(?!(?i:aws|ssm))[A-Za-z][A-Za-z0-9-]{0,46}')
+
+#: CloudFormation's limit for the value of a parameter, in bytes.
+MAX_PARAMETER = 4096
+
+#: What to do with documents that are too long.
+TOO_LONG = {
+    'Backends': 'leave it out, deploy, then aws ssm put-parameter --overwrite --name /STACK/backends --value file://...',
+    'IdentityDocument': 'deploy with one administrator, then edit the secret STACK/identity (docs/operations.md)',
+}
+
+#: Parameters that hold a JSON object.
+DOCUMENTS = ('Backends', 'IdentityDocument', 'BackupTargets', 'SchedulerOptions')
+
+#: Parameters that are given together: one without the other fails halfway through a deploy.
+TOGETHER = (('WorkerSubnetIds', 'WorkerSecurityGroupIds'), ('ApiSubnetIds', 'ApiSecurityGroupIds'))
+
+#: Parameters that hold an ARN, and the service that it must be of. The region must be the stage's.
+ARNS = {'KmsKeyArn': 'kms', 'AlarmTopicArn': 'sns'}
+
+
+class Refused(Exception):
+    """The deploy cannot be done. The text says what to do, one line for each finding."""
+
+
+class Stage(NamedTuple):
+    """One deployment."""
+
+    name: str
+    region: str
+    stack: str
+    parameters: Mapping[str, str]
+    #: The account that it belongs to; '' for any.
+    account: str = ''
+    #: Tags of the stack and of all that it creates.
+    tags: Mapping[str, str] = {}  # read only
+
+
+def load(name: str, folder: Path = FOLDER) -> Stage:
+    """Read and check a stage. Raises Refused with a line for each thing that is wrong."""
+    path = folder / f'{name}.yaml'
+    if not path.exists():
+        raise Refused(f'{path} does not exist: copy deploy/example.yaml and fill it in')
+    given = _yaml(path)
+    _check_keys(path.name, given)
+    parameters = {key: _value(key, _text(value), folder) for key, value in given['parameters'].items()}
+    tags = {str(key): str(value) for key, value in (given.get('tags') or {}).items()}
+    stage = Stage(name, str(given['region']), str(given['stack']), parameters, str(given.get('account') or ''), tags)
+    declared = json.loads((templates() / 'template.json').read_text())['Parameters']
+    if found := list(complaints(stage, declared)):
+        raise Refused('\n  '.join([f'{path.name}: {found[0]}', *found[1:]]))
+    return stage
+
+
+def _text(value: Any) -> str:
+    """YAML reads ``true`` and ``1`` as such; parameters are texts."""
+    return json.dumps(value) if isinstance(value, bool | dict | list) else str(value)
+
+
+def _check_keys(name: str, given: Mapping[str, Any]) -> None:
+    missing = [key for key in ('region', 'stack', 'parameters') if not given.get(key)]
+    if missing:
+        raise Refused(f'{name} lacks {", ".join(missing)}')
+    unknown = sorted(set(given) - {'region', 'stack', 'parameters', 'account', 'tags'})
+    if unknown:
+        raise Refused(f'{name}: {", ".join(unknown)}: allowed are region, stack, parameters, account, tags')
+    for key in ('parameters', 'tags'):
+        if not isinstance(given.get(key) or {}, dict):
+            raise Refused(f'{name}: {key} are names and their values')
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    """A mapping in a file. Raises Refused."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+    except yaml.YAMLError as error:
+        raise Refused(f'{path} is not YAML: {error}') from None
+    if not isinstance(found, dict):
+        raise Refused(f'{path} holds no names and values')
+    return found
+
+
+def _value(key: str, text: str, folder: Path) -> str:
+    """``@file`` stands for the file's text; a file in YAML becomes JSON, as the parameters are."""
+    if not text.startswith('@'):
+        return text
+    path = folder / text[1:]
+    if not path.exists():
+        raise Refused(f'{key}: {path} does not exist')
+    if path.suffix in ('.yaml', '.yml'):
+        return json.dumps(_yaml(path))
+    return path.read_text(encoding='utf-8').strip()
+
+
+def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a stage's parameters, by themselves and against each other."""
+    given = stage.parameters
+    if not STACK.fullmatch(stage.stack):
+        yield f'stack {stage.stack!r}: 1 to 47 letters, digits and hyphens, a letter first, but not aws or ssm'
+    for key in sorted(set(given) - set(declared)):
+        yield f'the template has no parameter {key}'
+    for key in sorted(set(given) & set(declared)):
+        yield from _out_of_bounds(key, given[key], declared[key])
+    yield from _too_long(stage)
+    for key in DOCUMENTS:
+        if given.get(key) and not _is_object(given[key]):
+            yield f'{key} is not a JSON object'
+    yield from _wrong_backends(given.get('Backends', ''))
+    if not given.get('KeystoneUrl') and not _has_users(given.get('IdentityDocument', '')):
+        yield 'nobody could log in: give KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
+    if given.get('KeystoneUrl') and not given['KeystoneUrl'].rstrip('/').endswith('/v3'):
+        yield 'KeystoneUrl must end in /v3'
+    for one, other in TOGETHER:
+        if bool(given.get(one)) != bool(given.get(other)):
+            yield f'{one} and {other} go together'
+    yield from _wrong_arns(stage)
+    yield from _unreachable_targets(given)
+
+
+def _out_of_bounds(key: str, text: str, declared: Mapping[str, Any]) -> Iterator[str]:
+    """A value that the template's own declaration does not allow: CloudFormation says so only after the upload."""
+    allowed = [str(value) for value in declared.get('AllowedValues', ())]
+    if allowed and text not in allowed:
+        yield f'{key} is {text!r}: allowed are {", ".join(allowed)}'
+    if (pattern := declared.get('AllowedPattern')) and not re.fullmatch(pattern, text):
+        yield f'{key} is {text!r}: it must match {pattern}'
+    if declared['Type'] != 'Number':
+        return
+    low, high = int(declared.get('MinValue', 0)), int(declared.get('MaxValue', 2**31))
+    if not re.fullmatch(r'\d+', text) or not low <= int(text) <= high:
+        yield f'{key} is {text!r}: give a whole number from {low} to {high}'
+
+
+def _too_long(stage: Stage) -> Iterator[str]:
+    sizes = {key: len(value.encode()) for key, value in stage.parameters.items()}
+    for key in (key for key, size in sizes.items() if size > MAX_PARAMETER):
+        advice = TOO_LONG.get(key, 'shorten it').replace('STACK', stage.stack)
+        yield f'{key} has {sizes[key]} bytes, and CloudFormation takes {MAX_PARAMETER}: {advice}'
+
+
+def _wrong_backends(text: str) -> Iterator[str]:
+    """What is wrong with a backends document, as the workers would find it."""
+    if _is_object(text):
+        try:
+            check_backends(text.encode())
+        except BackendMisconfigured as error:
+            yield f'Backends: {error.message}'
+
+
+def _wrong_arns(stage: Stage) -> Iterator[str]:
+    for key, service in ARNS.items():
+        text = stage.parameters.get(key, '')
+        if text and not re.fullmatch(rf'arn:[\w-]+:{service}:{re.escape(stage.region)}:\d{{12}}:\S+', text):
+            yield f'{key} is {text!r}: give the ARN of one in {stage.region}, arn:aws:{service}:{stage.region}:...'
+
+
+def _unreachable_targets(given: Mapping[str, str]) -> Iterator[str]:
+    """Places for copies that the workers' role would not be allowed to write to."""
+    if not _is_object(given.get('BackupTargets', '')):
+        return
+    buckets, keys = _listed(given, 'BackupTargetResources'), _listed(given, 'BackupTargetKeys')
+    for name, target in json.loads(given['BackupTargets']).items():
+        if not isinstance(target, dict):
+            yield f'BackupTargets: {name} is not a JSON object'
+            continue
+        bucket, key = str(target.get('bucket', '')), str(target.get('kms_key', ''))
+        for resource in (bucket, f'{bucket}/{target.get("prefix", "")}*'):
+            if not any(fnmatch.fnmatchcase(resource, arn.rpartition(':')[2]) for arn in buckets):
+                yield f'BackupTargets: {name} needs {resource}: BackupTargetResources must list arn:aws:s3:::{resource}'
+        if key and key not in keys:
+            yield f'BackupTargets: {name} has the key {key}: BackupTargetKeys must list it'
+
+
+def _listed(given: Mapping[str, str], key: str) -> list[str]:
+    return [item.strip() for item in given.get(key, '').split(',')]
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _has_users(text: str) -> bool:
+    return _is_object(text) and bool(json.loads(text).get('users'))
