@@ -8,8 +8,8 @@ from infra.quotas import Quota
 PAGE = """# Limits of the account
 
 The limits that AWS sets for an account and region, and that a deployment relies on. `make deploy` compares them with
-the account before it builds or uploads anything, and prints a line for each that would be exceeded: what, value, allowed,
-how to raise it. Generated from [`infra/quotas.py`](../infra/quotas.py): `make docs`.
+the account before it builds or uploads anything, and prints a line for each that would be exceeded: what, value,
+allowed, how to raise it. Generated from [`infra/quotas.py`](../infra/quotas.py): `make docs`.
 
 The defaults fit a new account, which has 10 concurrent executions and functions of at most 3,008 MB. AWS raises both
 with use, or on request.

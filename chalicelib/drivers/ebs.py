@@ -54,8 +54,6 @@ class EbsDriver(Manager):
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         #: The availability zones that are this backend's pools, by AWS's names.
         'zones': Option(list, required=True),
-        #: Another region than the deployment's own.
-        'region': Option(str),
         #: What a volume type that says nothing gets (see ebs_types.py).
         'volume_type': Option(str, default='gp3'),
         'encrypted': Option(bool, default=False),
@@ -87,7 +85,7 @@ class EbsDriver(Manager):
         if options['volume_type'] not in ebs_types.KINDS:
             reason = f'option volume_type is {options["volume_type"]!r}: give one of {", ".join(ebs_types.KINDS)}'
             raise errors.BackendMisconfigured(backend=backend, reason=reason)
-        self._api = Api(backend, options.get('region') or settings().region)
+        self._api = Api(backend, settings().region)
         self._objects = Objects(self._api, backend, settings().table_prefix)
 
     def check_for_setup_error(self) -> None:
