@@ -89,10 +89,10 @@ def client(service: str, region: str = '') -> Any:
 
 
 @functools.cache
-def invoker() -> Any:
+def invoker(seconds: int = INVOKE_TIMEOUT) -> Any:
     """The client for synchronous workers: no retries and a bounded wait, since a retried invoke would attach twice."""
     once = {'total_max_attempts': 1}
-    patience = {'connect_timeout': CONNECT_TIMEOUT, 'read_timeout': INVOKE_TIMEOUT}
+    patience = {'connect_timeout': CONNECT_TIMEOUT, 'read_timeout': seconds}
     return create_client('lambda', settings().region, retries=once, **patience)
 
 
@@ -166,17 +166,17 @@ def execution_status(arn: str) -> str | None:
             return None
 
 
-def invoke(function: str, task: str, payload: dict[str, Any]) -> Any:
+def invoke(function: str, task: str, payload: dict[str, Any], *, seconds: float = INVOKE_TIMEOUT) -> Any:
     """Run one task in a worker and return its result; the task's own error is raised here under its own class.
 
-    Raises ServiceUnavailable when the worker surely did not begin (throttled, not ready), WorkerUnavailable when it
-    may have (no answer within INVOKE_TIMEOUT, a worker that died), AwsRefused when it never will. There is no
-    repetition here: the caller knows its deadline.
+    ``seconds``: the longest wait, connection included. Raises ServiceUnavailable when the worker surely did not begin
+    (throttled, not ready), WorkerUnavailable when it may have (no answer in time, a worker that died), AwsRefused when
+    it never will. There is no repetition here: the caller knows its deadline.
     """
     event = json.dumps({'task': task, 'input': payload})
     try:
         with translated('lambda:Invoke', sent_once=True):
-            answer = invoker().invoke(FunctionName=function, Payload=event)
+            answer = invoker(max(1, int(seconds) - CONNECT_TIMEOUT)).invoke(FunctionName=function, Payload=event)
             body = answer['Payload'].read()
     except errors.OutcomeUnknown as error:
         raise errors.WorkerUnavailable(backend=task, code=error.facts['code']) from error

@@ -478,7 +478,9 @@ class DriverError(CinderlessError):
 
 
 class BackendUnavailable(DriverError):
-    """The backend is down, slow, or answers what cannot be understood."""
+    """The backend is down, slow, or answers what cannot be understood: the same request may succeed later."""
+
+    code = 503
 
     is_transient = True
     may_be_done = True

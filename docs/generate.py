@@ -213,6 +213,18 @@ DIFFERENCES = (
         'a former owner keeps no access: [decision 44](decisions/0044-exports-are-recorded.md)',
     ),
     (
+        '`GET /attachments/detail`, `/attachments/{id}`',
+        '`connection_info` holds the CHAP secret for every role of the project',
+        'the secret is left out for callers that may not connect an attachment (readers, a role `service` alone)',
+        'whoever reads it can read and write the data',
+    ),
+    (
+        'attaching and detaching while a backend is away',
+        '500 after a time-out of the message bus',
+        '503 with Retry-After, records and exports as before; an outage of some seconds costs time only',
+        'a repetition cures it',
+    ),
+    (
         '`os-reimage` of a volume that a host is connected to',
         'accepted',
         '409',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -70,6 +71,7 @@ class Gateway:
             'protocol': 'HTTP/1.1',
             'domainName': request.header('Host'),
             'requestId': str(uuid.uuid4()),
+            'requestTimeEpoch': int(time.time() * 1000),
             'identity': {'sourceIp': request.client, 'userAgent': request.header('User-Agent') or None},
         }
 

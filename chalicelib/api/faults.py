@@ -33,6 +33,9 @@ NAMES = {
 #: Errors that Cinder's outermost filter writes: the class name goes before the message.
 NAMED = (errors.OverQuota, errors.ConflictNovaUsingAttachment)
 
+#: Seconds after which a client may repeat what could not be served now.
+RETRY_AFTER = '5'
+
 #: The router's own 404, in the words of the web framework below Cinder.
 NO_ROUTE = {
     'message': 'The resource could not be found.<br /><br />\n\n\n',
@@ -49,6 +52,10 @@ def fault(code: int, message: str, **more: Any) -> Response:
 def refusal(error: errors.CinderlessError) -> Response:
     """The response to a request that ended in one of our errors."""
     message = f'{type(error).__name__}: {error.message}' if isinstance(error, NAMED) else error.message
+    if error.code == 503:
+        response = fault(error.code, message)
+        response.headers['Retry-After'] = RETRY_AFTER
+        return response
     if not isinstance(error, errors.OverQuota):
         return fault(error.code, message)
     response = fault(error.code, message, retryAfter='0')

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Request as HttpRequest
 from chalice.app import Response
 
-from chalicelib import errors, telemetry
+from chalicelib import errors, telemetry, time_left
 from chalicelib.api import auth, faults, negotiation, tokens
 from chalicelib.api import request as requests
 from chalicelib.api.negotiation import Stamp
@@ -60,13 +60,21 @@ def serve(routes: Sequence[Route], ids: dict[str, str]) -> Response:
 def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
     """The answer to the current request, or the fault that it ended in; either carries the request's id."""
     http, stamp = _current.get(), Stamp(new_request_id())
-    with telemetry.about(function='api', request_id=stamp.request_id), telemetry.segment('api'):
+    deadline = time_left.of_request(_received_at(http))
+    about = telemetry.about(function='api', request_id=stamp.request_id)
+    with about, telemetry.segment('api'), time_left.until(deadline):
         began = time.monotonic()
         response = _outcome(answer, http, stamp)
         seconds = time.monotonic() - began
         logger.info('%s %s answered %s after %.3f s', http.method, http.path, response.status_code, seconds)
     response.headers.update(stamp.headers())
     return response
+
+
+def _received_at(http: HttpRequest) -> float | None:
+    """When API Gateway received the request, in seconds since the epoch: before this function's cold start."""
+    milliseconds = (http.context or {}).get('requestTimeEpoch')
+    return milliseconds / 1000 if isinstance(milliseconds, int) else None
 
 
 def _outcome(answer: Callable[[HttpRequest, Stamp], Response], http: HttpRequest, stamp: Stamp) -> Response:

@@ -16,6 +16,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
+from chalicelib import time_left
 from chalicelib.drivers import pinning
 from chalicelib.drivers.connection import letters
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
@@ -60,9 +61,12 @@ class Client:
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the answer. Raises Refused, BackendUnavailable, or BackendMisconfigured for another certificate."""
         data = json.dumps(body).encode() if body else b''
-        deadline = time.monotonic() + BUDGET
+        seconds = time_left.at_most(BUDGET)
+        if seconds <= 0:
+            raise self._unavailable('the time of the request is over')
+        deadline = time.monotonic() + seconds
         try:
-            return self._attempt(method, path, data, ATTEMPT)
+            return self._attempt(method, path, data, min(ATTEMPT, seconds))
         except BackendUnavailable:
             left = deadline - time.monotonic()
             if left < _WORTHWHILE:

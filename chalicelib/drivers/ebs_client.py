@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chalicelib import aws
+from chalicelib import aws, time_left
 from chalicelib.errors import BackendUnavailable
 
 #: Attempts of one call, and the longest pause between two of them, in seconds. All pauses: 12 s on average.
@@ -83,7 +83,7 @@ class Api:
     @contextlib.contextmanager
     def budget(self) -> Iterator[None]:
         """This thread's calls within end in time, if need be with BackendUnavailable."""
-        self._thread.until = self.now() + BUDGET
+        self._thread.until = self.now() + time_left.at_most(BUDGET)
         try:
             yield
         finally:

@@ -16,6 +16,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
+from chalicelib import time_left
 from chalicelib.drivers import pinning
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
 
@@ -69,7 +70,7 @@ class Client:
         if self._deadline is not None:
             yield
             return
-        self._deadline = time.monotonic() + seconds
+        self._deadline = time.monotonic() + time_left.at_most(seconds)
         try:
             yield
         finally:

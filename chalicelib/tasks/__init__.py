@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib import errors, telemetry
+from chalicelib import errors, telemetry, time_left
 from chalicelib.tasks import clock
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
     outcome = 'done'
     try:
         module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
-        with clock.running(context), notifications.around(name, payload):
+        moment = payload.get('deadline')  # of the client's request, where one waits
+        with clock.running(context), time_left.until(moment), notifications.around(name, payload):
             return getattr(module, name)(payload)
     except Exception as error:
         outcome = type(error).__name__

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
-from chalicelib import budget, errors, telemetry
+from chalicelib import errors, telemetry, time_left
 from chalicelib.drivers.base import ConnectionInfo, Connector
 from chalicelib.models import Attachment, Volume, base
 from chalicelib.operations import attachments, exports
@@ -139,7 +139,7 @@ def patiently(call: Callable[[], T]) -> T:
             return call()
         except errors.BackendUnavailable:
             pause = random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter, no secret
-            if budget.deadline() is None or budget.left(budget.GATEWAY) - pause < LAST_ATTEMPT:
+            if time_left.deadline() is None or time_left.at_most(time_left.GATEWAY) - pause < LAST_ATTEMPT:
                 raise
             telemetry.count('Retries', why='backend')
             time.sleep(pause)

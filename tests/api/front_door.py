@@ -37,7 +37,7 @@ class Worker:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
-    def invoke(self, function: str, task: str, payload: dict[str, Any]) -> Any:
+    def invoke(self, function: str, task: str, payload: dict[str, Any], *, seconds: float = 27) -> Any:
         self.calls.append((task, payload))
         data = {'target_iqn': 'iqn.2026-11.example:t', 'target_portal': '127.0.0.1:3260', 'target_lun': 1}
         if task == 'initialize_connection':

@@ -86,3 +86,68 @@ def test_nobody_else_sees_the_connection(stranger: Caller, nobody: Caller, make:
 
 def test_before_3_27_there_are_none(member: Caller) -> None:
     assert member.get('/attachments', at='3.26').fault[:2] == ('itemNotFound', 404)
+
+
+@pytest.mark.parametrize(('role', 'reads'), [('member', True), ('admin', True), ('reader', False), ('service', False)])
+def test_who_reads_the_secrets_of_a_connection(
+    door: Any, make: Any, project: str, monkeypatch: pytest.MonkeyPatch, role: str, reads: bool
+) -> None:
+    """Whoever may connect an attachment; Cinder shows them to any role of the project."""
+    from chalicelib import aws
+
+    monkeypatch.setattr(aws, 'unseal', lambda sealed, purpose: '{"auth_password": "canary"}')
+    info = {'driver_volume_type': 'iscsi', 'target_lun': 1}
+    made = make.attachment(make.volume(), connection_info=info, sealed='sealed')
+    caller = door.caller(role, project)
+    shown = [caller.get(f'/attachments/{made.id}', at='3.71').body['attachment']]
+    shown += caller.get('/attachments/detail', at='3.71').body['attachments']
+    assert len(shown) == 2
+    for one in shown:
+        assert one['connection_info'] == {**info, **({'auth_password': 'canary'} if reads else {})}
+
+
+@pytest.mark.parametrize('task', ['initialize_attachment', 'initialize_connection', 'terminate_connection'])
+def test_a_backend_that_is_away_is_a_503_that_says_when_to_repeat(
+    member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    from chalicelib import aws, errors
+
+    def invoke(function: str, name: str, payload: dict[str, Any], **_: Any) -> Any:
+        raise errors.BackendUnavailable(backend='b', reason='no route to host')
+
+    volume = make.volume()
+    attachment = make.attachment(make.volume(), connector=CONNECTOR)
+    monkeypatch.setattr(aws, 'invoke', invoke)
+    answer = {
+        'initialize_attachment': lambda: reserve(member, volume, connector=CONNECTOR),
+        'initialize_connection': lambda: member.act(
+            f'/volumes/{volume.id}', 'os-initialize_connection', {'connector': CONNECTOR}
+        ),
+        'terminate_connection': lambda: member.delete(f'/attachments/{attachment.id}', at='3.71'),
+    }[task]()
+    assert (answer.fault[:2], answer.headers['retry-after']) == (('serviceUnavailable', 503), '5')
+    assert member.get(f'/volumes/{volume.id}').body['volume']['status'] == 'available'
+
+
+def test_the_worker_gets_the_deadline_of_the_request(
+    member: Caller, worker: Worker, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted from API Gateway's receipt: 8 s of it passed before this function ran."""
+    import time
+
+    from chalicelib import time_left
+    from tests.api import front_door
+
+    received = time.time() - 8
+    made = front_door.event
+
+    def event(*arguments: Any) -> dict[str, Any]:
+        sent = made(*arguments)
+        sent['requestContext']['requestTimeEpoch'] = int(received * 1000)
+        return sent
+
+    monkeypatch.setattr(front_door, 'event', event)
+    reserve(member, make.volume(), connector=CONNECTOR)
+    [(_, payload)] = worker.calls
+    expected = received + time_left.GATEWAY - time_left.MARGIN - time_left.OWN_WORK - 0.5
+    assert payload['deadline'] == pytest.approx(expected, abs=0.01)

@@ -8,10 +8,19 @@ from chalicelib.api.request import Request
 from chalicelib.api.view import View, attribute, field
 from chalicelib.models import Attachment
 from chalicelib.operations import attachments
+from chalicelib.rules.policies import allowed
+
+
+#: Callers that may connect an attachment read its secrets; Cinder shows them to every role of the project.
+CONNECTING = 'volume:attachment_update'
 
 
 def _connection_info(attachment: Attachment, request: Request) -> dict[str, Any] | None:
-    return None if attachment.connection_info is None else attachments.connection_info(attachment)
+    if attachment.connection_info is None:
+        return None
+    if not allowed(request.context, CONNECTING):
+        return dict(attachment.connection_info)
+    return attachments.connection_info(attachment)
 
 
 #: What the short list answers.

@@ -44,11 +44,11 @@ def of_request(received_at: float | None) -> float:
 
 
 def deadline() -> float | None:
-    """Return the deadline in force, in seconds since the epoch."""
+    """Return the deadline in force, in seconds since the epoch; None without one."""
     return _until.get()
 
 
-def left(most: float) -> float:
+def at_most(most: float) -> float:
     """Return the seconds left, at most ``most``; ``most`` without a deadline. Negative once the deadline has passed."""
     moment = _until.get()
     return most if moment is None else min(most, moment - time.time())
