@@ -10,7 +10,6 @@ from chalicelib.models import Attachment
 from chalicelib.operations import attachments
 from chalicelib.rules.policies import allowed
 
-
 #: Callers that may connect an attachment read its secrets; Cinder shows them to every role of the project.
 CONNECTING = 'volume:attachment_update'
 
