@@ -89,7 +89,7 @@ def test_the_wait_for_a_worker_includes_its_connection(monkeypatch: pytest.Monke
         aws.invoker(16)
     finally:
         aws.invoker.cache_clear()
-    assert (made[0].connect_timeout, made[0].read_timeout) == (aws.INVOKE_CONNECT, 16)
+    assert (made[0].connect_timeout, made[0].read_timeout) == (aws.CONNECT_TIMEOUT, 16)
 
 
 @pytest.mark.parametrize('verb', ['initialize_connection', 'terminate_connection'])
