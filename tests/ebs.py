@@ -58,9 +58,10 @@ class Region:
     def fresh(self, timing: Timing = TIMES) -> Ebs:
         """An empty region."""
         self.ebs = Ebs(ZONES, timing=timing, now=self.clock.now)
-        self.instance = self.ebs.add_instance('i-0123456789abcdef0', ZONES[0])
-        self.other_instance = self.ebs.add_instance('i-0123456789abcdef1', ZONES[0])
-        self.far_instance = self.ebs.add_instance('i-0123456789abcdef2', ZONES[1])
+        anybody = {'cinder:project': '*'}
+        self.instance = self.ebs.add_instance('i-0123456789abcdef0', ZONES[0], tags=anybody)
+        self.other_instance = self.ebs.add_instance('i-0123456789abcdef1', ZONES[0], tags=anybody)
+        self.far_instance = self.ebs.add_instance('i-0123456789abcdef2', ZONES[1], tags=anybody)
         return self.ebs
 
     def _answer(self, request: Request) -> Response:

@@ -108,13 +108,15 @@ class Objects:
 
     def volumes(self, filters: Filters) -> list[Row]:
         """Volumes by filter, those that are being deleted left out."""
-        pages = self.api.pages('DescribeVolumes', Filters=_filters(filters), MaxResults=_PAGE)
+        pages = self.api.pages('DescribeVolumes', Filters=listed_filters(filters), MaxResults=_PAGE)
         rows: list[Row] = [row for page in pages for row in page['Volumes']]
         return [row for row in rows if row['State'] not in ('deleting', 'deleted')]
 
     def snapshots(self, filters: Filters) -> list[Row]:
         """Snapshots by filter, the oldest first."""
-        pages = self.api.pages('DescribeSnapshots', OwnerIds=['self'], Filters=_filters(filters), MaxResults=_PAGE)
+        pages = self.api.pages(
+            'DescribeSnapshots', OwnerIds=['self'], Filters=listed_filters(filters), MaxResults=_PAGE
+        )
         rows: list[Row] = [row for page in pages for row in page['Snapshots']]
         return sorted(rows, key=lambda row: (row['StartTime'], row['SnapshotId']))
 
@@ -315,7 +317,7 @@ class Objects:
                 raise failure(refused) from refused
 
 
-def _filters(filters: Filters) -> list[Row]:
+def listed_filters(filters: Filters) -> list[Row]:
     return [
         {'Name': name, 'Values': [value] if isinstance(value, str) else list(value)} for name, value in filters.items()
     ]

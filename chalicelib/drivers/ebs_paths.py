@@ -2,6 +2,10 @@
 
 The tag comes first and goes last, so whatever a crash leaves is found by it. Several paths may lead to one instance;
 the attachment goes with the last of them.
+
+A connector is written by a member of a project, so the instance that it names is checked: its tag ``cinder:project``
+names the project, or is ``*``. One answer is given for an instance that is unknown and for one of another project.
+IAM refuses AttachVolume to instances without the tag, whatever this code does.
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.drivers.base import ConnectionInfo, Connector, VolumeRef
 from chalicelib.drivers.ebs_client import Refused, Unsure
-from chalicelib.drivers.ebs_objects import Objects, Row, listed, tags
+from chalicelib.drivers.ebs_objects import Objects, Row, listed, listed_filters, tags
 
 _EXPORT = 'cinder:export:'
+
+#: Tag of an EC2 instance: the id of the project that may attach its volumes there, or * for every project.
+INSTANCE_TAG = 'cinder:project'
 
 #: Seconds for an attachment and a detachment: a client waits for both.
 ATTACH_WAIT = 18.0
@@ -43,9 +50,30 @@ def instance_of(connector: Connector) -> str:
     raise errors.InvalidConnector(missing='instance_id: the id (i-...) of the EC2 instance that attaches the volume')
 
 
+def _check_allowed(objects: Objects, volume: VolumeRef, instance: str) -> None:
+    """Raise InvalidConnector unless the instance is tagged for the volume's project.
+
+    DescribeTags answers for an instance that is unknown as for one without the tag.
+    """
+    filters = listed_filters({'resource-id': instance, 'key': INSTANCE_TAG})
+    try:
+        found = objects.api.ec2('DescribeTags', Filters=filters)['Tags']
+    except Refused as refused:
+        raise objects.failure(refused, volume) from refused
+    if not {tag['Value'] for tag in found} & {volume.project_id, '*'}:
+        raise _not_yours()
+
+
+def _not_yours() -> errors.InvalidConnector:
+    return errors.InvalidConnector(
+        missing=f'instance_id: an EC2 instance whose tag {INSTANCE_TAG} names the project of the volume'
+    )
+
+
 def connect(objects: Objects, volume: VolumeRef, connector: Connector, export_id: str) -> ConnectionInfo:
     """Attach, and wait until it is done; the same path again is the same answer."""
     instance = instance_of(connector)
+    _check_allowed(objects, volume, instance)
     id = objects.with_id(volume, lambda id: _mark(objects, volume, id, {_EXPORT + export_id: instance}))
     _attach(objects, volume, id, instance)
     found: list[Row] = []
@@ -89,9 +117,11 @@ def _is_taken(refused: Refused) -> bool:
 
 
 def _attach_failure(objects: Objects, refused: Refused, volume: VolumeRef) -> errors.CinderlessError:
-    """What the caller chose wrongly is told as such: no such instance, or one in another zone."""
-    if refused.code in ('InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed', 'InvalidVolume.ZoneMismatch'):
-        return errors.InvalidConnector(missing=str(refused))
+    """What the caller chose wrongly is a fault of the connector: no such instance, or one in another zone."""
+    if refused.code in ('InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'):
+        return _not_yours()
+    if refused.code == 'InvalidVolume.ZoneMismatch':
+        return errors.InvalidConnector(missing='instance_id: an EC2 instance in the availability zone of the volume')
     return objects.failure(refused, volume)
 
 

@@ -157,6 +157,7 @@ class Instance:
 
     zone: str
     state: str = 'running'
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass

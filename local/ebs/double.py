@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from local.calls import Call
@@ -31,6 +32,7 @@ EC2: Mapping[str, Operation] = {
     'DeleteVolume': volumes.delete,
     'DescribeAvailabilityZones': volumes.zones,
     'DescribeSnapshots': snapshots.list_,
+    'DescribeTags': tags.describe,
     'DescribeVolumes': volumes.list_,
     'DescribeVolumesModifications': volumes.modifications,
     'DetachVolume': attachments.detach,
@@ -86,8 +88,10 @@ class Ebs:
         self._after: dict[str, list[Exception]] = collections.defaultdict(list)
         self._lock = threading.RLock()
 
-    def add_instance(self, id: str, zone: str, state: str = 'running') -> str:
-        self._added[id] = Instance(zone, state)
+    def add_instance(
+        self, id: str, zone: str, state: str = 'running', tags: Mapping[str, str] = MappingProxyType({})
+    ) -> str:
+        self._added[id] = Instance(zone, state, tags)
         return id
 
     def disk(self, volume_id: str) -> Disk:

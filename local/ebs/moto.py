@@ -20,7 +20,8 @@ def _instance(id: str) -> Instance | None:
     for reservation in ec2_backends[ACCOUNT][REGION].reservations.values():
         for instance in reservation.instances:
             if instance.id == id:
-                return Instance(str(instance.placement.zone), str(instance.state))
+                tags = {tag['key']: tag['value'] for tag in instance.get_tags()}
+                return Instance(str(instance.placement.zone), str(instance.state), tags)
     return None
 
 

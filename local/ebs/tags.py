@@ -51,6 +51,18 @@ def delete(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def describe(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Tags of instances. One that is not there has none, and is no error."""
+    wanted = {one['Name']: one['Values'] for one in parameters['Filters']}
+    found = []
+    for id in wanted['resource-id']:
+        instance = cloud.instances(id)
+        for key, value in (instance.tags if instance else {}).items():
+            if key in wanted.get('key', [key]):
+                found.append({'ResourceId': id, 'ResourceType': 'instance', 'Key': key, 'Value': value})
+    return {'Tags': found}
+
+
 def _goes(gone: Mapping[str, str | None], key: str, value: str) -> bool:
     return key in gone and gone[key] in (None, value)
 

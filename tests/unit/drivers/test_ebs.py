@@ -282,9 +282,30 @@ class TestPaths:
         with pytest.raises(errors.InvalidConnector, match='availability zone'):
             self.connect(backend, make(backend), region.far_instance)
 
-    def test_an_instance_that_is_not_there(self, backend: EbsBackend) -> None:
-        with pytest.raises(errors.InvalidConnector, match='does not exist'):
-            self.connect(backend, make(backend), 'i-00000000000000000')
+    @pytest.mark.parametrize('tags', [None, {}, {'cinder:project': 'other'}, {'cinder:project': ''}, {'Name': '*'}])
+    def test_an_instance_that_is_not_the_projects(
+        self, backend: EbsBackend, region: Region, tags: dict[str, str] | None
+    ) -> None:
+        """Unknown, without a tag, of another project: one answer, and nothing was tried."""
+        foreign = 'i-00000000000000000'
+        if tags is not None:
+            region.ebs.add_instance(foreign, ZONES[0], tags=tags)
+        volume = make(backend)
+        with pytest.raises(errors.InvalidConnector) as refused:
+            self.connect(backend, volume, foreign)
+        expected = 'instance_id: an EC2 instance whose tag cinder:project names the project of the volume'
+        assert refused.value.message == f"Connector doesn't have required information: {expected}"
+        assert 'AttachVolume' not in region.ebs.calls
+        assert 'cinder:export:' not in repr(shown(region, volume)['Tags'])
+
+    def test_an_instance_of_the_project(self, backend: EbsBackend, region: Region) -> None:
+        volume = make(backend)
+        own = region.ebs.add_instance('i-00000000000000001', ZONES[0], tags={'cinder:project': volume.project_id})
+        self.connect(backend, volume, own)
+        region.ebs.add_instance(own, ZONES[0])  # the tag is gone: what is attached can be ended all the same
+        backend.driver.terminate_connection(volume, 'one')
+        region.clock.sleep(60)
+        assert self.attached(region, volume) == []
 
     def test_a_volume_of_another_instance(self, backend: EbsBackend, region: Region) -> None:
         volume = make(backend)

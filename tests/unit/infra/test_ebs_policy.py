@@ -44,3 +44,14 @@ def test_what_changes_volumes_and_snapshots_needs_their_tag(policy: list[dict[st
         text = str(statement['Resource'])
         if 'volume/' in text or 'snapshot/' in text or 'key/' in text:
             assert re.search('cinder:deployment|ec2:CreateAction', str(statement['Condition'])), statement
+
+
+def test_a_volume_goes_to_tagged_instances_alone_and_leaves_any(policy: list[dict[str, Any]]) -> None:
+    of_instances = [statement for statement in policy if 'instance/*' in str(statement['Resource'])]
+    assert any('ec2:AttachVolume' in actions(statement) for statement in of_instances)
+    for statement in of_instances:
+        condition = statement.get('Condition')
+        if 'ec2:AttachVolume' in actions(statement):
+            assert condition == {'Null': {'aws:ResourceTag/cinder:project': 'false'}}
+        if 'ec2:DetachVolume' in actions(statement):
+            assert condition is None
