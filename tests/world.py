@@ -115,7 +115,7 @@ class World:
         try:
             return json.loads(json.dumps(self.work(task, json.loads(json.dumps(payload)))))
         except Exception as error:
-            raise aws._task_error({'errorType': type(error).__name__, 'errorMessage': str(error)}) from error
+            raise aws._task_error(task, {'errorType': type(error).__name__, 'errorMessage': str(error)}) from error
 
     def work(self, task: str, payload: Any) -> Any:
         """Run a task as a worker does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import time
 from typing import Any
 
@@ -76,20 +77,24 @@ def test_a_worker_gets_what_is_left(clock: Clock, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_wait_for_a_worker_includes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aws, 'session', lambda: aws_session)
-    made: list[Any] = []
+    made: list[dict[str, Any]] = []
 
-    class Session:
-        def create_client(self, service: str, config: Any, **_: Any) -> Any:
-            made.append(config)
+    class Client:
+        def invoke(self, **_: Any) -> dict[str, Any]:
+            return {'Payload': io.BytesIO(b'1')}
 
-    aws_session = Session()
+    def create_client(service: str, region: str, **options: Any) -> Client:
+        made.append(options)
+        return Client()
+
+    monkeypatch.setattr(aws, 'create_client', create_client)
     aws.invoker.cache_clear()
     try:
-        aws.invoker(16)
+        assert aws.invoke('worker', 'task', {}, seconds=18.5) == 1
     finally:
         aws.invoker.cache_clear()
-    assert (made[0].connect_timeout, made[0].read_timeout) == (aws.CONNECT_TIMEOUT, 16)
+    assert made[0]['connect_timeout'] + made[0]['read_timeout'] == 18
+    assert made[0]['retries'] == {'total_max_attempts': 1}
 
 
 @pytest.mark.parametrize('verb', ['initialize_connection', 'terminate_connection'])
