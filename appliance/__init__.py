@@ -12,10 +12,10 @@ the store chosen mkfs.xfs and mount, or lvm2. See README.md for how to start it 
     pools        how much fits
     journal      what a store cannot hold: exports, and which volume a snapshot is of
     tgt          tgtd's control protocol
-    accounts     CHAP accounts of a target, around two faults of tgt
-    targets      one iSCSI target per volume: its LUN, access lists, sessions
-    exports      who may reach an object: the journal's exports, served by targets
+    targets      iSCSI targets: LUN, account, access list, sessions; what tgtd has, and how it becomes what is wanted
+    exports      who may reach an object: the journal's exports, each served by a target
     service      the verbs: volumes, snapshots, exports; idempotent and safe against a crash between any two steps
+    keeper       the thread that finishes what was interrupted
     routes       the table of paths and bodies
     server       HTTPS
     daemon       tgtd as a child that dies with the agent

@@ -21,6 +21,7 @@ from appliance.files import FileStore
 from appliance.image import ImageStore
 from appliance.install import install
 from appliance.journal import Journal
+from appliance.keeper import Keeper
 from appliance.keys import Keys
 from appliance.lvm import LvmStore
 from appliance.options import StoreOption, parser
@@ -31,6 +32,9 @@ from appliance.signing import Verifier
 from appliance.store import Store
 from appliance.targets import Targets
 from appliance.tgt import Tgt
+
+#: Seconds that tgtd must have lived to be started again; the agent ends with one that cannot live.
+_LEAST_AGE = 1.0
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -48,7 +52,7 @@ def main() -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Return 0 after a signal, 1 if tgtd ended by itself. What was started is stopped, in reverse order."""
+    """Return 0 after a signal, 1 if tgtd ends again and again. What was started is stopped, in reverse order."""
     os.umask(0o077)
     keys = Keys(read_secret(options.secret_file))
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,10 +66,13 @@ def serve(options: argparse.Namespace) -> int:
             started.callback(daemon.stop)
         tgt = daemon.tgt if daemon else Tgt(options.control_port)
         appliance = build(store, options, keys, tgt, portals, daemon)
+        keeper = Keeper(appliance)
+        keeper.start()
+        started.callback(keeper.stop)
         server = listen(options, appliance, keys)
         started.callback(server.shutdown)
         announce(server, options, daemon)
-        return wait(daemon)
+        return wait(daemon, keeper)
 
 
 @contextlib.contextmanager
@@ -137,13 +144,17 @@ def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None)
     print(json.dumps(facts), flush=True)
 
 
-def wait(daemon: Daemon | None) -> int:
+def wait(daemon: Daemon | None, keeper: Keeper) -> int:
+    """Start a tgtd that ended again; the keeper then serves all exports."""
     while True:
         if signal.sigwait((*_STOP, signal.SIGCHLD)) in _STOP:
             return 0
         if daemon and daemon.process.poll() is not None:
-            print('appliance: tgtd ended; the next start serves all exports again', file=sys.stderr)
-            return 1
+            print(f'appliance: tgtd ended with status {daemon.process.returncode}', file=sys.stderr)
+            if daemon.age < _LEAST_AGE:
+                return 1
+            daemon.start()
+            keeper.wake()
 
 
 if __name__ == '__main__':

@@ -31,21 +31,32 @@ _CONTROL_PORTS = range(1024, 32768)
 class Daemon:
     def __init__(self, control_port: int, portals: list[str]) -> None:
         """Start tgtd. Raises Unavailable, or OSError for a portal that is taken."""
-        for portal in portals:
-            _check_free(portal)
         self.tgt = Tgt(control_port)
+        self.portals = portals
         self._pausing = threading.Lock()
-        command = ['tgtd', '-f', '-C', str(control_port), '-t', str(THREADS_PER_LUN)]
-        command += ['--iscsi', ','.join(f'portal={portal}' for portal in portals)]
+        self.start()
+
+    def start(self) -> None:
+        """Start tgtd, also in place of one that ended. Call it from the main thread: tgtd dies with its caller."""
+        for portal in self.portals:
+            _check_free(portal)
+        command = ['tgtd', '-f', '-C', str(self.tgt.control_port), '-t', str(THREADS_PER_LUN)]
+        command += ['--iscsi', ','.join(f'portal={portal}' for portal in self.portals)]
         parent = os.getpid()
         self.process = subprocess.Popen(  # noqa: S603  # no shell; the portals are checked
             command, stdout=sys.stderr, stdin=subprocess.DEVNULL, preexec_fn=lambda: kernel.die_with(parent)
         )
+        self._started = time.monotonic()
         try:
-            self._wait_until_up(portals)
+            self._wait_until_up(self.portals)
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def age(self) -> float:
+        """Seconds since tgtd was started."""
+        return time.monotonic() - self._started
 
     def _wait_until_up(self, portals: list[str]) -> None:
         """tgtd that cannot listen where it is told to listens everywhere at port 3260: refuse that."""

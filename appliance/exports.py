@@ -1,20 +1,29 @@
 """Who may reach an object: the journal's exports, served by tgtd's targets.
 
-The caller holds the object's lock.
+Each export has a target of its own, so removing the export ends everything that was logged in through it, whatever name
+the initiator gave. Exports that an earlier version made may share a target: they keep its name as long as they live.
+
+The journal is written first. What tgtd did not confirm is finished by ``settle``, which brings tgtd to what the journal
+says and may be repeated. The caller holds the object's lock.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from appliance.errors import ApplianceError, Conflict
+from appliance import names
+from appliance.errors import ApplianceError, Conflict, Invalid
 from appliance.journal import Export, Journal, Record
-from appliance.keys import Keys
+from appliance.keys import Account, Keys
 from appliance.names import Key
 from appliance.store import Store
-from appliance.targets import LUN, Lun, Targets
+from appliance.targets import LUN, Lun, Targets, Wanted
+from appliance.tgt import NoAnswer, TargetInfo
 
 #: Cinder's target_prefix.
 IQN_PREFIX = 'iqn.2010-10.org.openstack:'
@@ -26,102 +35,186 @@ class Exports:
         self._journal = journal
         self._targets = targets
         self._keys = keys
+        #: Objects of which a change has begun, or has failed, and not been settled since.
+        self._changing: set[Key] = set()
 
     def put(self, key: Key, export_id: str, initiator: str, mode: str) -> Export:
-        """Let an initiator in. An export that was promised before stays promised, even if it cannot be served now.
+        """Admit an initiator. An export that was made before stays, even if it cannot be served now.
 
         One for another initiator or mode is replaced. Raises Conflict if it is in use.
         """
         export = self._journal.get(key).exports.get(export_id)
         if export and (export.initiator, export.mode) == (initiator, mode):
-            self._serve(key, export_id, export)
+            if export.ending:
+                export = self._write(key, export_id, export, ending=False)
+            self._serve(key, export.iqn)
             return export
         if export:
             self._refuse_used(key, export_id, export)
             self.remove(key, export_id)
-        record = self._journal.get(key)
-        export = Export(initiator, mode, _target(key, record, initiator, mode))
-        self._journal.put(key, record.with_export(export_id, export))
+        new = Export(initiator, mode, _target(key, self._journal.get(key), mode))
+        self._write(key, export_id, new)
         try:
-            self._serve(key, export_id, export)
-        except ApplianceError:
-            with contextlib.suppress(ApplianceError):  # the first error says more
-                self.remove(key, export_id)
+            self._serve(key, new.iqn)
+        except ApplianceError as error:
+            self._abandon(key, export_id, new, error)
             raise
-        return export
+        return new
 
     def remove(self, key: Key, export_id: str) -> None:
-        """Take away one path, its sessions included; a missing one is success.
-
-        The journal forgets last, so that a repeat finds what is left to do.
-        """
-        record = self._journal.get(key)
-        export, left = record.exports.get(export_id), record.without_export(export_id)
+        """Take away one export, its sessions included; a missing one is success."""
+        export = self._journal.get(key).exports.get(export_id)
         if export is None:
             return
-        self._targets.expel(export.iqn, export.initiator, self._keys.account(key.name, export_id).user)
-        if export.iqn not in left.targets:
-            self._targets.close(export.iqn)
-        self._journal.put(key, left)
+        if not export.ending:
+            self._write(key, export_id, export, ending=True)
+        self._finish_removal(key, export_id, export.iqn)
 
     def remove_all(self, key: Key) -> None:
         for export_id in self._journal.get(key).exports:
             self.remove(key, export_id)
 
-    def hold(self, key: Key) -> None:
-        """Let nobody log in from now on. Raises Busy if somebody has."""
-        held: list[str] = []
+    def settle(self, key: Key) -> None:
+        """Bring tgtd to what the journal says of the object, and finish removals.
+
+        A target that fails does not keep the others from being served; the first error is raised after them.
+        """
+        self._changing.add(key)
+        ending = {id_: export.iqn for id_, export in self._journal.get(key).exports.items() if export.ending}
+        steps = [partial(self._finish_removal, key, export_id, iqn) for export_id, iqn in ending.items()]
+        steps += [partial(self._targets.serve, iqn, wanted) for iqn, wanted in self._wanted(key).items()]
+        errors: list[ApplianceError] = []
+        for step in steps:
+            try:
+                step()
+            except NoAnswer:
+                raise
+            except ApplianceError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        self._changing.discard(key)
+
+    def begin(self, key: Key) -> None:
+        """Before a change that ``settle`` ends: raise NoAnswer if tgtd is away, and start from a known state."""
+        if self._journal.get(key).exports:
+            self.check_answers()
+            self.settle(key)
+            self._changing.add(key)
+
+    def check_answers(self) -> None:
+        """Raises NoAnswer unless tgtd answers now."""
+        self._targets.check_answers()
+
+    @contextlib.contextmanager
+    def held(self, key: Key) -> Iterator[None]:
+        """Admit no login until the block ends, however it ends. Raises Busy if a session is open.
+
+        While tgtd gives no answer the object stays held; ``settle`` ends that when tgtd is back.
+        """
         try:
-            for iqn in self._journal.get(key).targets:
+            for iqn in self._journal.get(key).iqns:
                 self._targets.hold(iqn)
-                held.append(iqn)
-        except ApplianceError:
-            for iqn in held:
-                self._targets.release(iqn)
+            yield
+        except NoAnswer:
             raise
+        except BaseException:
+            with contextlib.suppress(ApplianceError):  # the first error says more
+                self.settle(key)
+            raise
+        self.settle(key)
 
     def unload(self, key: Key) -> None:
-        """Close the object, which is held, at tgtd: ``refresh`` with ``replaced`` serves it again."""
-        for iqn in self._journal.get(key).targets:
+        """Close the object, which is held, at tgtd: ``settle`` opens it again, with its new data."""
+        for iqn in self._journal.get(key).iqns:
             self._targets.unload(iqn)
 
-    def refresh(self, key: Key, replaced: bool = False) -> None:
-        """Show the object's size, or with ``replaced`` its new data, to those who are or will be logged in."""
-        for iqn, mode in self._journal.get(key).targets.items():
-            lun, shown = self._lun(key, mode), self._targets.size(iqn)
-            if shown is not None and (replaced or shown != lun.size):
-                self._targets.reload(iqn, lun)
-
     def is_writable(self, key: Key) -> bool:
-        return 'rw' in self._journal.get(key).targets.values()
+        return any(export.mode == 'rw' for export in self._journal.get(key).exports.values())
 
     def restore(self, adopt: bool) -> None:
         """Serve every export of the journal. One that cannot be served does not keep the others away."""
-        records = self._journal.items()
+        keys = [key for key, _ in self._journal.items()]
         if adopt:
-            self._targets.adopt({iqn for _, record in records for iqn in record.targets})
-        for key, record in records:
-            for export_id, export in record.exports.items():
-                try:
-                    self._serve(key, export_id, export)
-                except ApplianceError as error:
-                    print(f'export {export_id} of {key} is not served: {error}', file=sys.stderr)
+            self._targets.adopt({iqn: one for key in keys for iqn, one in self._wanted(key, ending=True).items()})
+        for key in keys:
+            try:
+                self.settle(key)
+            except ApplianceError as error:
+                print(f'exports of {key} are not served: {error}', file=sys.stderr)
+
+    def unsettled(self) -> list[Key]:
+        """Objects in the middle of a change, and those with exports that are not served or not removed completely."""
+        by_state = (
+            key for key, record in self._journal.items() if any(map(self._is_unsettled, record.exports.values()))
+        )
+        return sorted({*by_state, *self._changing})
+
+    def compare(self) -> list[Key]:
+        """Objects whose targets differ from what the journal says, by one reading of all targets."""
+        wanted = {key: self._wanted(key) for key, record in self._journal.items() if record.exports}
+        differing = self._targets.differing({iqn: one for some in wanted.values() for iqn, one in some.items()})
+        return [key for key, some in wanted.items() if differing & set(some)]
+
+    def strays(self) -> list[tuple[str, TargetInfo]]:
+        """Targets named like ours that no export has, each with the name of its object."""
+        kept = {iqn for _, record in self._journal.items() for iqn in record.iqns}
+        found = self._targets.strays(IQN_PREFIX, kept)
+        return [(name, info) for info in found if (name := _object(info.iqn))]
+
+    def remove_stray(self, keys: list[Key], iqn: str) -> None:
+        """Remove a target of an object that is one of these, unless an export has it by now."""
+        if not any(iqn in self._journal.get(key).iqns for key in keys):
+            self._targets.remove_stray(iqn)
 
     def sessions(self) -> list[dict[str, str]]:
         return [
             {'pool': key.pool, 'object': key.name, 'iqn': iqn, 'initiator': live.initiator, 'address': live.address}
             for key, record in self._journal.items()
-            for iqn in record.targets
+            for iqn in sorted(record.iqns)
             for live in self._targets.sessions(iqn)
         ]
 
-    def _serve(self, key: Key, export_id: str, export: Export) -> None:
-        self._targets.open(export.iqn, self._lun(key, export.mode))
-        self._targets.admit(export.iqn, export.initiator, self._keys.account(key.name, export_id))
+    def _serve(self, key: Key, iqn: str) -> None:
+        self._targets.serve(iqn, self._wanted(key)[iqn])
+
+    def _finish_removal(self, key: Key, export_id: str, iqn: str) -> None:
+        """A shared target is built again without the export, since nothing says whose sessions it has."""
+        wanted = self._wanted(key).get(iqn)
+        if wanted:
+            self._targets.serve(iqn, wanted)
+        else:
+            self._targets.close(iqn)
+        self._targets.remove_account(self._keys.account(key.name, export_id).user)
+        self._journal.put(key, self._journal.get(key).without_export(export_id))
+
+    def _abandon(self, key: Key, export_id: str, export: Export, error: ApplianceError) -> None:
+        """Take back an export that could not be served: now, or by ``settle`` if tgtd gives no answer."""
+        self._write(key, export_id, export, ending=True)
+        if not isinstance(error, NoAnswer):
+            with contextlib.suppress(ApplianceError):  # the first error says more
+                self._finish_removal(key, export_id, export.iqn)
+
+    def _write(self, key: Key, export_id: str, export: Export, ending: bool = False) -> Export:
+        export = dataclasses.replace(export, ending=ending)
+        self._journal.put(key, self._journal.get(key).with_export(export_id, export))
+        return export
+
+    def _wanted(self, key: Key, ending: bool = False) -> dict[str, Wanted]:
+        """The object's targets; without exports that are ending, unless ``ending``."""
+        found: dict[str, tuple[str, dict[Account, str]]] = {}
+        for export_id, export in self._journal.get(key).exports.items():
+            if ending or not export.ending:
+                _, admitted = found.setdefault(export.iqn, (export.mode, {}))
+                admitted[self._keys.account(key.name, export_id)] = export.initiator
+        return {iqn: Wanted(self._lun(key, mode), admitted) for iqn, (mode, admitted) in found.items()}
 
     def _lun(self, key: Key, mode: str) -> Lun:
         serial = key.name.partition('-')[2]
         return Lun(self._store.path(key), self._store.size(key) or 0, serial, mode == 'ro', self._store.flags)
+
+    def _is_unsettled(self, export: Export) -> bool:
+        return export.ending or not self._targets.is_served(export.iqn)
 
     def _refuse_used(self, key: Key, export_id: str, export: Export) -> None:
         if any(session.initiator == export.initiator for session in self._targets.sessions(export.iqn)):
@@ -134,16 +227,20 @@ def view(key: Key, export_id: str, export: Export) -> dict[str, Any]:
     return {'pool': key.pool, 'object': key.name, 'export_id': export_id, **facts}
 
 
-def _target(key: Key, record: Record, initiator: str, mode: str) -> str:
-    """Choose a target where this initiator has no export yet, so that its sessions there are this export's own.
-
-    The volume's target is the first choice. Read-only paths of a volume have a target of their own, since tgt knows
-    read-only LUNs but not read-only initiators.
-    """
-    taken = {export.iqn for export in record.exports.values() if export.initiator == initiator}
+def _target(key: Key, record: Record, mode: str) -> str:
+    """Choose a name that no other export of the object has; ``.ro`` marks read-only exports of a volume."""
     base = IQN_PREFIX + key.name + ('.ro' if mode == 'ro' and not key.is_snapshot else '')
     number, iqn = 1, base
-    while iqn in taken:
+    while iqn in record.iqns:
         number += 1
         iqn = f'{base}.{number}'
     return iqn
+
+
+def _object(iqn: str) -> str:
+    """The object's name in a target's name, or '' if an agent would not make that name."""
+    name = iqn[len(IQN_PREFIX) :].partition('.')[0]
+    try:
+        return names.check('object', name)
+    except Invalid:
+        return ''

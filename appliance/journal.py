@@ -1,8 +1,9 @@
 """What a store cannot hold: the exports of each object, and which volume a snapshot is of.
 
-One JSON file per object, replaced atomically and durable before a verb answers. An export is written before tgtd hears
-of it and removed after tgtd has forgotten it, so tgtd never knows more than the journal, and a start rebuilds
-all of it. A record without its object is left from a crash: the start drops it.
+One JSON file per object, replaced atomically and durable before a verb answers. An export is written before tgtd gets
+it, marked ``ending`` before tgtd loses it, and removed after tgtd has confirmed that. So tgtd never has more than the
+journal, and what was interrupted is finished from the journal alone. A record without its object is left from a crash:
+the start drops it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ _RECORD = '.json'
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """One path of one initiator. ``mode`` is 'rw' or 'ro'; ``iqn`` names the target that carries it."""
+    """Access of one initiator. ``mode`` is 'rw' or 'ro', ``iqn`` its target; ``ending`` while it is being removed."""
 
     initiator: str
     mode: str
     iqn: str
+    ending: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Record:
     exports: dict[str, Export] = dataclasses.field(default_factory=dict)
 
     @property
-    def targets(self) -> dict[str, str]:
-        """The object's targets by name, each with the mode of its exports."""
-        return {export.iqn: export.mode for export in self.exports.values()}
+    def iqns(self) -> set[str]:
+        """Names of the object's targets."""
+        return {export.iqn for export in self.exports.values()}
 
     def with_export(self, export_id: str, export: Export) -> Record:
         return dataclasses.replace(self, exports={**self.exports, export_id: export})
@@ -72,7 +74,7 @@ class Journal:
         path = self._path(key)
         new = path.with_name(path.name + '.new')
         with new.open('w') as file:
-            json.dump(dataclasses.asdict(record), file)
+            json.dump(_document(record), file)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -99,6 +101,15 @@ class Journal:
         except (ValueError, KeyError, TypeError) as error:
             print(f'{path} is damaged ({error}): set aside; its exports are lost', file=sys.stderr)
             path.rename(path.with_suffix('.damaged'))
+
+
+def _document(record: Record) -> dict[str, Any]:
+    """``ending`` is written only where it is true, so that earlier versions read the rest."""
+    document = dataclasses.asdict(record)
+    for export in document['exports'].values():
+        if not export['ending']:
+            del export['ending']
+    return document
 
 
 def _parse(document: dict[str, Any]) -> Record:

@@ -6,6 +6,7 @@ A verb holds the locks of the objects it touches. The store says what exists; th
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -36,7 +37,7 @@ class Appliance:
         self, store: Store, pools: Pools, journal: Journal, exports: Exports, portals: list[str],
         pause: Pause | None = None,
     ) -> None:  # fmt: skip
-        """``portals`` are ``ip:port`` as initiators reach them. Without ``pause`` hosts cannot be kept waiting."""
+        """``portals`` are ``ip:port`` as initiators reach them. ``pause`` comes with a tgtd of the agent's own."""
         self._store = store
         self._pools = pools
         self._journal = journal
@@ -52,6 +53,38 @@ class Appliance:
             if self._store.size(key) is None:
                 self._journal.remove(key)
         self._exports.restore(adopt)
+
+    def reconcile(self, compare: bool = False) -> bool:
+        """Finish what verbs left unsettled at tgtd; with ``compare`` look at every target. Return whether all is well.
+
+        Raises NoAnswer if tgtd is away.
+        """
+        self._exports.check_answers()
+        found = self._exports.unsettled()
+        if compare:
+            self._remove_strays()
+            found += [key for key in self._exports.compare() if key not in found]
+        return sum(map(self._settle, found)) == len(found)
+
+    def _settle(self, key: Key) -> bool:
+        try:
+            with self._locks.holding(key):
+                self._exports.settle(key)
+        except ApplianceError as error:
+            print(f'exports of {key} are not as they should be: {error}', file=sys.stderr)
+            return False
+        print(f'exports of {key} are as they should be again', file=sys.stderr)
+        return True
+
+    def _remove_strays(self) -> None:
+        """Remove targets of ours without an export. At a shared tgtd only a LUN's path says that a target is ours."""
+        for name, info in self._exports.strays():
+            keys = [Key(pool, name) for pool in self._pools]
+            path = info.lun.path if info.lun else ''
+            if self._pause or path in map(self._store.path, keys):
+                print(f'tgtd has a target {info.iqn} that no export has: removing it', file=sys.stderr)
+                with self._locks.holding(*keys):
+                    self._exports.remove_stray(keys, info.iqn)
 
     # What there is
 
@@ -137,13 +170,17 @@ class Appliance:
             return {'snapshots': [self.show(key) for key in origins]}
 
     def extend_volume(self, key: Key, size_bytes: int) -> Answer:
-        """A volume that is as large, or larger, is the result. Open sessions see a short loss of the connection."""
+        """A volume that is as large, or larger, is the result. Open sessions see a short loss of the connection.
+
+        Nothing changes while tgtd is away. If it goes away in the middle, ``reconcile`` shows the new size later.
+        """
         with self._locks.holding(key):
             size = self._existing(key)
+            self._exports.begin(key)
             if size < size_bytes:
                 with self._pools.claim(key, size_bytes, size_bytes - size):
                     self._store.grow(key, size_bytes)
-            self._exports.refresh(key)
+            self._exports.settle(key)
             return self.show(key)
 
     def revert_volume(self, key: Key, snapshot: str) -> Answer:
@@ -154,13 +191,10 @@ class Appliance:
             self._existing(origin)
             if self._journal.get(origin).source != key.name:
                 raise Invalid(f'{origin} is no snapshot of {key}')
-            self._exports.hold(key)
-            try:
+            with self._exports.held(key):
                 self._exports.unload(key)
                 with self._pools.claim(key, size, 0, self._written(origin)):
                     self._store.copy(origin, key, size)
-            finally:
-                self._exports.refresh(key, replaced=True)
             return self.show(key)
 
     def release(self, key: Key) -> Answer:
@@ -171,9 +205,9 @@ class Appliance:
         with self._locks.holding(key):
             self._pools.check(key.pool)
             if self._store.size(key) is not None:
-                self._exports.hold(key)
-                self._exports.remove_all(key)
-                self._rename(key, f'{RELEASED}{key.name}', Record(self._journal.get(key).source))
+                with self._exports.held(key):
+                    self._exports.remove_all(key)
+                    self._rename(key, f'{RELEASED}{key.name}', Record(self._journal.get(key).source))
             return {}
 
     def delete(self, key: Key) -> Answer:
@@ -216,10 +250,10 @@ class Appliance:
         return size
 
     def _drop(self, key: Key) -> None:
-        self._exports.hold(key)
-        self._exports.remove_all(key)
-        self._store.delete(key)
-        self._journal.remove(key)
+        with self._exports.held(key):
+            self._exports.remove_all(key)
+            self._store.delete(key)
+            self._journal.remove(key)
 
     def _drop_all(self, keys: Collection[Key]) -> None:
         for key in keys:

@@ -1,8 +1,12 @@
 """tgtd's control protocol, as tgtadm speaks it: one request and one answer per connection to a UNIX socket.
 
-Spoken here and not through tgtadm because tgtadm takes a CHAP secret as an argument, for every local user to read in
+The agent does not use tgtadm because tgtadm takes a CHAP secret as an argument, which every local user can read in
 /proc, and costs a process per step: an export is thirteen steps. ``check_protocol`` compares the two at start.
 Numbers are struct tgtadm_req and the enums of tgt's usr/tgtadm.h (1.0.85).
+
+No answer does not mean that a request is not done: tgtd reads it from the socket whenever it runs again. So the socket
+of an unanswered request stays open, and no further request is sent before tgtd has answered it or has closed the
+socket. A later answer therefore never describes a state that an earlier request can still change.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import os
 import re
 import socket
 import struct
+import threading
+import time
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -20,6 +26,8 @@ from appliance.errors import Unavailable
 #: mode, op, driver, length, tid, sid, lun, cid, host_no, device_type, ac_dir, pack, force.
 _REQUEST = struct.Struct('@II64sIiQQIIIIII')
 _ANSWER = struct.Struct('@II')
+#: struct ucred: pid, uid, gid.
+_PEER = struct.Struct('@iII')
 _DRIVER = b'iscsi'
 _NO_TID = -1
 _NO_LUN = 2**64 - 1
@@ -71,6 +79,10 @@ class TgtError(Unavailable):
         self.tgt_status = status
 
 
+class NoAnswer(Unavailable):
+    """tgtd was sent a request and did not answer: the step may be done already, may be done later, or never."""
+
+
 class Session(NamedTuple):
     """One connection of one initiator (a session has one connection)."""
 
@@ -80,11 +92,26 @@ class Session(NamedTuple):
     address: str
 
 
+class LunInfo(NamedTuple):
+    """A LUN as "show target" describes it. tgt rounds ``megabytes`` (10^6) and shows no exact size."""
+
+    path: str
+    megabytes: int
+    serial: str
+    wwid: str
+    readonly: bool
+    thin: bool
+
+
 class TargetInfo(NamedTuple):
+    """``lun`` is LUN 1, the only one that this agent makes; ``ready`` is False for a target that is offline."""
+
     tid: int
     iqn: str
     users: frozenset[str]
     initiators: frozenset[str]
+    lun: LunInfo | None = None
+    ready: bool = True
 
 
 def pack(mode: Mode, op: Op, tid: int, sid: int, lun: int, cid: int, force: bool, parameters: str) -> bytes:
@@ -100,6 +127,10 @@ class Tgt:
     def __init__(self, control_port: int) -> None:
         self.control_port = control_port
         self.socket = f'{_SOCKET}.{control_port}'
+        #: The process that answered last. Another number means a new tgtd, which has none of the earlier targets.
+        self.life = 0
+        self._gate = threading.Lock()
+        self._unanswered: list[socket.socket] = []
 
     def call(
         self, what: str, mode: Mode, op: Op, parameters: str = '', *, tid: int = _NO_TID, sid: int = 0,
@@ -107,7 +138,7 @@ class Tgt:
     ) -> str:  # fmt: skip
         """Do one step and return what tgtd shows. ``allow`` names refusals that mean it is done already.
 
-        Raises TgtError, or Unavailable if tgtd does not answer.
+        Raises TgtError if tgtd refuses the step, or NoAnswer: then the step may be done already, or later.
         """
         status, text = self._exchange(pack(mode, op, tid, sid, lun, cid, force, parameters))
         if status != 0 and status not in allow:
@@ -115,18 +146,37 @@ class Tgt:
         return text
 
     def _exchange(self, request: bytes) -> tuple[int, str]:
+        self._finish_unanswered()
+        control = socket.socket(socket.AF_UNIX)
         try:
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(TIMEOUT)
-                control.connect(self.socket)
-                control.sendall(request)
-                answer = b''.join(iter(lambda: control.recv(65536), b''))
+            control.settimeout(TIMEOUT)
+            control.connect(self.socket)
+            self.life = _PEER.unpack(control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
+            control.sendall(request)
+            answer = _read(control)
+        except socket.timeout as error:  # noqa: UP041  # Python 3.9
+            self._unanswered.append(control)
+            raise NoAnswer(f'tgtd gives no answer on control port {self.control_port} in {TIMEOUT:g} s') from error
         except OSError as error:
-            raise Unavailable(f'tgtd does not answer on control port {self.control_port}: {error}') from error
-        if len(answer) < _ANSWER.size:
-            raise Unavailable('tgtd closed the control connection without an answer')
-        status, _ = _ANSWER.unpack_from(answer)
-        return status, answer[_ANSWER.size :].decode(errors='replace').strip('\0')
+            control.close()
+            raise NoAnswer(f'tgtd does not answer on control port {self.control_port}: {error}') from error
+        control.close()
+        return _split(answer)
+
+    def _finish_unanswered(self) -> None:
+        """Wait until tgtd is done with earlier requests whose answers were not waited for. Raises NoAnswer."""
+        if not self._unanswered:
+            return
+        deadline = time.monotonic() + TIMEOUT
+        if not self._gate.acquire(timeout=TIMEOUT):
+            raise NoAnswer('tgtd has not answered an earlier request')
+        try:
+            while self._unanswered:
+                if not _is_done(self._unanswered[0], deadline):
+                    raise NoAnswer('tgtd has not answered an earlier request')
+                self._unanswered.pop(0).close()
+        finally:
+            self._gate.release()
 
     def system(self) -> str:
         return self.call('show its state', Mode.SYSTEM, Op.SHOW)
@@ -153,18 +203,61 @@ class Tgt:
             raise Unavailable('this tgtd speaks another control protocol than 1.0.85')
 
 
+def _read(control: socket.socket) -> bytes:
+    return b''.join(iter(lambda: control.recv(65536), b''))
+
+
+def _is_done(control: socket.socket, deadline: float) -> bool:
+    """Whether tgtd closes the connection, as it does after an answer, before the deadline."""
+    control.settimeout(max(deadline - time.monotonic(), 0.001))
+    try:
+        _read(control)
+    except socket.timeout:  # noqa: UP041  # Python 3.9
+        return False
+    except OSError:  # the tgtd that had the request is gone
+        return True
+    return True
+
+
+def _split(answer: bytes) -> tuple[int, str]:
+    """Status and text. A tgtd that dies while it works closes the connection without an answer."""
+    if len(answer) < _ANSWER.size:
+        raise NoAnswer('tgtd closed the control connection without an answer')
+    status, _ = _ANSWER.unpack_from(answer)
+    return status, answer[_ANSWER.size :].decode(errors='replace').strip('\0')
+
+
 _SESSION = re.compile(r'Session: (\d+)\s+Connection: (\d+)\s+Initiator: (\S+)[^\n]*\s+IP Address: (\S+)')
 _HEADING = re.compile(r'Target (\d+): (\S+)')
+_STATE = re.compile(r'^        State: (\S+)$', re.MULTILINE)
 _LIST = r' information:\n((?:        \S+\n?)*)'
 _ACCOUNTS = re.compile('Account' + _LIST)
 _ACL = re.compile('ACL' + _LIST)
+_LUN = re.compile(r'^        LUN: 1\n((?:            .*\n)+)', re.MULTILINE)
+_FACT = re.compile(r'^            ([^:\n]+): (.*)$', re.MULTILINE)
 
 
 def _target(text: str) -> TargetInfo:
     """One target of "show target". Addresses in its access list are names, too, that no export will ever have."""
-    heading = _HEADING.match(text)
+    heading, state = _HEADING.match(text), _STATE.search(text)
     assert heading is not None
-    return TargetInfo(int(heading[1]), heading[2], _words(_ACCOUNTS, text), _words(_ACL, text))
+    ready = state is None or state[1] == 'ready'
+    return TargetInfo(int(heading[1]), heading[2], _words(_ACCOUNTS, text), _words(_ACL, text), _lun(text), ready)
+
+
+def _lun(text: str) -> LunInfo | None:
+    found = _LUN.search(text)
+    if found is None:
+        return None
+    facts = dict(_FACT.findall(found[1]))
+    return LunInfo(
+        path=facts.get('Backing store path', ''),
+        megabytes=int(facts.get('Size', '0').partition(' ')[0]),
+        serial=facts.get('SCSI SN', '').strip(),
+        wwid=facts.get('SCSI ID', '').strip(),
+        readonly=facts.get('Readonly') == 'Yes',
+        thin=facts.get('Thin-provisioning') == 'Yes',
+    )
 
 
 def _words(part: re.Pattern[str], text: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -82,12 +82,59 @@ class TestEnd:
         assert not any(is_alive(pid) for pid in processes(agent))
         assert settled(agent)
 
-    def test_without_its_tgtd_it_ends(self, agent: Agent) -> None:
-        """Whoever restarts it gets both anew."""
-        os.kill(agent.ready['tgtd_pid'], signal.SIGKILL)
+
+class TestTgtd:
+    """tgtd alone ends, or does not run for a while."""
+
+    def test_its_end_is_repaired(self, agent: Agent, backend: Backend) -> None:
+        """The agent starts another one; hosts go on, new exports are possible, and the agent never went away."""
+        volume = backend.volume(data=b'a' * BLOCK)
+        info = backend.driver.initialize_connection(volume, CONNECTOR, 'one')
+        with iscsi.open_device(info['data'], initiator=INITIATOR) as device:
+            for _ in range(2):
+                time.sleep(1.1)  # an agent whose tgtd cannot live for a second ends
+                os.kill(tgtd_of(agent), signal.SIGKILL)
+                assert device.read(0, BLOCK) == b'a' * BLOCK
+        backend.driver.initialize_connection(volume, CONNECTOR, 'two')
         assert agent.process is not None
-        assert agent.process.wait(20) == 1
-        assert 'tgtd ended' in agent.log.read_text()
+        assert agent.process.poll() is None
+
+    def test_a_pause_leaves_no_trace(self, agent: Agent, backend: Backend) -> None:
+        """What was asked for meanwhile fails, and is then done or undone: nothing is left that nobody knows of."""
+        volume, other = backend.volume(data=b'a' * BLOCK), backend.volume()
+        info = backend.driver.initialize_connection(volume, CONNECTOR, 'one')
+        verbs = [
+            lambda: backend.driver.extend_volume(volume, 2),
+            lambda: backend.driver.initialize_connection(other, CONNECTOR, 'late'),
+        ]
+        with iscsi.open_device(info['data'], initiator=INITIATOR) as device:
+            os.kill(tgtd_of(agent), signal.SIGSTOP)
+            with ThreadPoolExecutor(2) as threads:
+                failures = list(threads.map(failure, verbs))
+            os.kill(tgtd_of(agent), signal.SIGCONT)
+            assert [type(one) for one in failures] == [BackendUnavailable] * 2
+            assert device.read(0, BLOCK) == b'a' * BLOCK
+        late = backend.driver.initialize_connection(other, CONNECTOR, 'late')
+        iscsi.open_device(late['data'], initiator=INITIATOR).close()
+        backend.driver.extend_volume(volume, 2)
+        with iscsi.open_device(info['data'], initiator=INITIATOR) as device:
+            assert device.size == 2 * GIB
+        for one in (volume, other):
+            backend.driver.delete_volume(one)
+
+
+def tgtd_of(agent: Agent) -> int:
+    """The process that runs now, which may not be the one that the ready line names."""
+    found = Path(f'/proc/{agent.ready["pid"]}/task/{agent.ready["pid"]}/children').read_text().split()
+    return next(int(pid) for pid in found if 'tgtd' in Path(f'/proc/{pid}/comm').read_text())
+
+
+def failure(verb: Callable[[], object]) -> Exception | None:
+    try:
+        verb()
+    except DriverError as error:
+        return error
+    return None
 
 
 class TestRestart:

@@ -62,15 +62,26 @@ class FakeTgt(Tgt):
 
     def login(self, iqn: str, initiator: str, user: str = '', password: str = '') -> int:
         """Open a session, or raise PermissionError with the reason."""
-        target = self.target(iqn)
+        return self.finish_login(*self.begin_login(iqn, initiator, user, password))
+
+    def begin_login(self, iqn: str, initiator: str, user: str = '', password: str = '') -> tuple[int, str]:
+        """All checks are made here. What is left is the target's number, which may have another target at the end."""
+        target = next((target for target in self.live.values() if target.iqn == iqn), None)
+        if target is None:
+            raise PermissionError('no target')
         if target.settings.get('state') == 'offline':
             raise PermissionError('later')
         if initiator not in target.names:
             raise PermissionError('name')
         if target.count and (user not in target.seen or self.passwords[user] != password):
             raise PermissionError('account')
+        return next(tid for tid, one in self.live.items() if one is target), initiator
+
+    def finish_login(self, tid: int, initiator: str) -> int:
+        if tid not in self.live:
+            raise PermissionError('no target')
         sid = next(self._sids)
-        target.sessions[sid] = initiator
+        self.live[tid].sessions[sid] = initiator
         return sid
 
     def _exchange(self, request: bytes) -> tuple[int, str]:
@@ -84,6 +95,9 @@ class FakeTgt(Tgt):
         serve = getattr(self, f'_{Mode(mode).name}_{Op(op).name}'.lower())
         outcome: int | str = serve(tid, parameters, sid=sid, lun=lun, cid=cid, force=bool(force))
         return (0, outcome) if isinstance(outcome, str) else (outcome, '')
+
+    def _system_show(self, tid: int, text: str, **rest: Any) -> str:
+        return 'System:\n    State: ready\n'
 
     def _target_new(self, tid: int, text: str, **rest: Any) -> int:
         iqn = text.removeprefix('targetname=')
@@ -134,7 +148,9 @@ class FakeTgt(Tgt):
         if '' in target.seen:
             raise Crashed
         lines = [f'Target {tid}: {target.iqn}', '    System information:', '        Driver: iscsi']
+        lines += [f'        State: {target.settings.get("state", "ready")}']
         lines += ['    LUN information:', '        LUN: 0', '            Type: controller']
+        lines += ['            Backing store path: None', *_describe_lun(target.lun)]
         lines += ['    Account information:', *(f'        {user}' for user in target.seen)]
         lines += ['    ACL information:', *(f'        {name}' for name in target.names)]
         return '\n'.join(lines) + '\n'
@@ -225,6 +241,22 @@ class FakeTgt(Tgt):
         if tid not in self.live:
             return Status.NO_TARGET
         return 0 if self.live[tid].sessions.pop(sid, None) else Status.NO_SESSION
+
+
+def _describe_lun(lun: FakeLun | None) -> list[str]:
+    if lun is None:
+        return []
+    shown = {
+        'Type': 'disk',
+        'SCSI ID': lun.facts.get('scsi_id', 'IET     00010001'),
+        'SCSI SN': lun.facts.get('scsi_sn', 'beaf11'),
+        'Size': f'{(lun.size + 500_000) // 1_000_000} MB, Block size: 512',
+        'Readonly': 'Yes' if lun.facts.get('readonly') == '1' else 'No',
+        'Thin-provisioning': 'Yes' if lun.facts.get('thin_provisioning') == '1' else 'No',
+        'Backing store path': lun.path,
+        'Backing store flags': lun.flags,
+    }
+    return ['        LUN: 1', *(f'            {name}: {value}' for name, value in shown.items())]
 
 
 @dataclasses.dataclass

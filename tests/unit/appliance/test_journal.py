@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,15 @@ def test_a_damaged_record_is_set_aside_and_the_others_serve(
 
 def test_a_record_knows_its_targets() -> None:
     more = RECORD.with_export('e2', Export('iqn.2026-01.a:i', 'ro', 'iqn.x:volume-1.ro'))
-    assert more.targets == {EXPORT.iqn: 'rw', 'iqn.x:volume-1.ro': 'ro'}
+    assert more.iqns == {EXPORT.iqn, 'iqn.x:volume-1.ro'}
     assert more.without_export('e2') == RECORD
     assert more.without_export('none') == more
     assert RECORD.exports == {'e1': EXPORT}
+
+
+def test_an_export_that_is_ending_is_known_after_a_start(tmp_path: Path) -> None:
+    journal(tmp_path).put(KEY, RECORD)
+    assert 'ending' not in (tmp_path / 'fast' / 'volume-1.json').read_text(), 'an earlier version reads this'
+    ending = RECORD.with_export('e1', dataclasses.replace(EXPORT, ending=True))
+    journal(tmp_path).put(KEY, ending)
+    assert journal(tmp_path).get(KEY) == ending

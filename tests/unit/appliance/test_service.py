@@ -261,25 +261,44 @@ class TestExports:
             rig.login('e1', HOST, f'{IQN}.ro')
         rig.login('e1', OTHER, f'{IQN}.ro')
 
-    def test_hosts_share_a_target_and_one_host_s_paths_do_not(self, rig: Rig) -> None:
+    def test_each_export_has_a_target_of_its_own(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
-        iqns = [export(rig, f'e{n}', name)['iqn'] for n, name in enumerate([HOST, OTHER, HOST, HOST, OTHER])]
-        assert iqns == [IQN, IQN, f'{IQN}.2', f'{IQN}.3', f'{IQN}.2']
-        rig.appliance.delete_export(VOLUME, 'e0')
-        assert export(rig, 'e9')['iqn'] == IQN
+        iqns = [export(rig, f'e{n}', name)['iqn'] for n, name in enumerate([HOST, OTHER, HOST])]
+        assert iqns == [IQN, f'{IQN}.2', f'{IQN}.3']
+        rig.appliance.delete_export(VOLUME, 'e1')
+        assert export(rig, 'e9')['iqn'] == f'{IQN}.2'
 
-    def test_taking_one_path_away_ends_its_sessions_only(self, rig: Rig) -> None:
+    def test_an_account_admits_its_own_initiator_only(self, rig: Rig) -> None:
+        rig.appliance.create_volume(VOLUME, GIB)
+        export(rig, 'a', HOST)
+        export(rig, 'b', OTHER)
+        for iqn in (IQN, f'{IQN}.2'):
+            with pytest.raises(PermissionError):
+                rig.login('a', OTHER, iqn)
+
+    def test_taking_one_export_away_ends_its_sessions_only(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
         for export_id, name in (('e1', HOST), ('e2', OTHER), ('e3', HOST)):
             export(rig, export_id, name)
         rig.login('e1')
-        kept, third = rig.login('e2', OTHER), rig.login('e3', HOST, f'{IQN}.2')
+        kept, third = rig.login('e2', OTHER, f'{IQN}.2'), rig.login('e3', HOST, f'{IQN}.3')
         for _ in range(2):
             rig.appliance.delete_export(VOLUME, 'e1')
-        assert rig.target().sessions == {kept: OTHER}
-        assert rig.target(f'{IQN}.2').sessions == {third: HOST}
+        assert rig.target(f'{IQN}.2').sessions == {kept: OTHER}
+        assert rig.target(f'{IQN}.3').sessions == {third: HOST}
         with pytest.raises(PermissionError):
             rig.login('e1')
+
+    def test_a_login_that_is_held_open_does_not_outlive_its_export(self, rig: Rig) -> None:
+        """tgt finds the target by its number when a login ends: a later target must not have that number."""
+        rig.appliance.create_volume(VOLUME, GIB)
+        export(rig)
+        half = rig.tgt.begin_login(IQN, HOST, *rig.account('e1'))
+        rig.appliance.delete_export(VOLUME, 'e1')
+        rig.appliance.create_volume(Key('fast', 'volume-2'), GIB)
+        export(rig, 'e1', OTHER, key=Key('fast', 'volume-2'))
+        with pytest.raises(PermissionError):
+            rig.tgt.finish_login(*half)
 
     def test_the_last_path_takes_the_target_along(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
@@ -420,7 +439,7 @@ class TestStart:
 
         monkeypatch.setattr(Rig, '_size_of', broken)
         rig.start()
-        assert 'export e1 of fast/volume-1 is not served' in capsys.readouterr().err
+        assert 'exports of fast/volume-1 are not served' in capsys.readouterr().err
         assert [target.iqn for target in rig.tgt.live.values()] == [IQN.replace('volume-1', 'volume-2')]
 
 

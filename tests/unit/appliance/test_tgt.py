@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from appliance import tgt as tgt_module
 from appliance.errors import Unavailable
-from appliance.tgt import Mode, Op, Session, Status, TargetInfo, Tgt, TgtError
+from appliance.tgt import LunInfo, Mode, NoAnswer, Op, Session, Status, TargetInfo, Tgt, TgtError
 
 
 class Ear:
@@ -124,6 +125,55 @@ def test_a_tgtd_that_is_gone_or_hangs_up_is_unavailable(ear: Ear, tgt: Tgt) -> N
         Tgt(9).system()
 
 
+class Mute(Ear):
+    """tgtd that does not run: it takes connections into its backlog, and reads them when it is let go on."""
+
+    def __init__(self, prefix: str) -> None:
+        self.going_on = threading.Event()
+        super().__init__(prefix)
+
+    def _serve(self) -> None:
+        self.going_on.wait()
+        super()._serve()
+
+
+@pytest.fixture
+def mute(prefix: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mute]:
+    monkeypatch.setattr(tgt_module, 'TIMEOUT', 0.1)
+    made = Mute(prefix)
+    yield made
+    made.going_on.set()
+    made.close()
+
+
+def test_nothing_is_sent_before_an_unanswered_request_is_done(mute: Mute, tgt: Tgt) -> None:
+    """Else what was given up would be done after what is sent later."""
+    for number in range(3):
+        with pytest.raises(NoAnswer):
+            tgt.call('add a target', Mode.TARGET, Op.NEW, f'targetname=iqn.x:{number}', tid=number)
+    mute.going_on.set()
+    tgt.call('add a target', Mode.TARGET, Op.NEW, 'targetname=iqn.x:last', tid=9)
+    assert len(mute.heard) == 2
+    assert b'iqn.x:0' in mute.heard[0]
+    assert b'iqn.x:last' in mute.heard[1]
+
+
+def test_an_unanswered_request_to_a_tgtd_that_is_gone_is_done_with(mute: Mute, tgt: Tgt, prefix: str) -> None:
+    with pytest.raises(NoAnswer):
+        tgt.system()
+    mute.close()
+    Path(f'{prefix}.7').unlink()
+    mute.going_on.set()
+    Ear(prefix)
+    tgt.system()
+
+
+def test_a_tgtd_is_known_by_its_process(ear: Ear, tgt: Tgt) -> None:
+    assert tgt.life == 0
+    tgt.system()
+    assert tgt.life == os.getpid()
+
+
 SHOWN = """\
 Target 1: iqn.2010-10.org.openstack:volume-1
     System information:
@@ -140,7 +190,15 @@ Target 1: iqn.2010-10.org.openstack:volume-1
             Backing store path: None
         LUN: 1
             Type: disk
+            SCSI ID: 6abc
+            SCSI SN: volume-id
+            Size: 1074 MB, Block size: 512
+            Online: Yes
+            Readonly: No
+            Thin-provisioning: Yes
+            Backing store type: rdwr
             Backing store path: /srv/volume-1
+            Backing store flags:
     Account information:
         cinderless-filler-1
         cinderless-last
@@ -150,6 +208,7 @@ Target 1: iqn.2010-10.org.openstack:volume-1
 Target 12: iqn.theirs
     System information:
         Driver: iscsi
+        State: offline
     Account information:
     ACL information:
 """
@@ -161,10 +220,11 @@ def reply(ear: Ear, text: str) -> None:
 
 def test_targets_are_read(ear: Ear, tgt: Tgt) -> None:
     reply(ear, SHOWN)
+    lun = LunInfo('/srv/volume-1', 1074, 'volume-id', '6abc', readonly=False, thin=True)
     users, names = {'cinderless-filler-1', 'cinderless-last'}, {'iqn.test:a', '192.0.2.0/24'}
     assert tgt.targets() == [
-        TargetInfo(1, 'iqn.2010-10.org.openstack:volume-1', frozenset(users), frozenset(names)),
-        TargetInfo(12, 'iqn.theirs', frozenset(), frozenset()),
+        TargetInfo(1, 'iqn.2010-10.org.openstack:volume-1', frozenset(users), frozenset(names), lun, True),
+        TargetInfo(12, 'iqn.theirs', frozenset(), frozenset(), None, False),
     ]
     reply(ear, '')
     assert tgt.targets() == []

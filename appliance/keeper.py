@@ -1,0 +1,67 @@
+"""A thread that brings tgtd to what the journal says whenever the two may differ.
+
+They differ after a request without an answer, after a verb that ended half done, after tgtd ended and was started
+again, and after another program changed a target. While tgtd gives no answer the thread tries again and never gives up.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+
+from appliance.errors import ApplianceError
+from appliance.service import Appliance
+
+#: Seconds between two looks, and the longest pause after looks that failed.
+INTERVAL = 2.0
+LONGEST = 60.0
+
+#: Seconds between two comparisons of all targets, which hold tgtd for a quarter of a second per 3,000 targets.
+COMPARE = 600.0
+
+
+class Keeper:
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+        self._wake = threading.Event()
+        self._stopping = False
+        self._compared = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name='keeper', daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look now: tgtd was started again."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Return when no look is under way any more."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def look(self) -> bool:
+        """Settle what is unsettled; return whether all of it is settled."""
+        due = time.monotonic() - self._compared >= COMPARE
+        try:
+            settled = self._appliance.reconcile(compare=due)
+        except ApplianceError as error:
+            print(f'exports cannot be checked: {error}', file=sys.stderr)
+            return False
+        except Exception:  # a fault of ours must not end the thread
+            traceback.print_exc()
+            return False
+        if due:
+            self._compared = time.monotonic()
+        return settled
+
+    def _run(self) -> None:
+        pause = INTERVAL
+        while not self._stopping:
+            self._wake.wait(pause)
+            self._wake.clear()
+            if not self._stopping:
+                pause = INTERVAL if self.look() else min(2 * pause, LONGEST)
