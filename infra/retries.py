@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 from chalicelib import errors
 
-#: Seconds for which a backend, its data or AWS may be away without an operation failing.
+#: Seconds for which AWS, a backend or its data may be away without an operation failing.
 OUTAGE = 60
+
+#: Seconds until a backend that answers again has reported it, for work that waits for the report.
+REPORT = 60
 
 #: AWS's transient errors of a Lambda invocation. The first four are named on Step Functions' page "Handle Lambda
 #: service exceptions"; the others are the errors of Lambda's Invoke that go away without a change of the function.
@@ -82,13 +85,13 @@ POLICIES: Mapping[str, tuple[Retrier, ...]] = {
     # The backend does not answer, or (the first retrier) is still making what is asked for: EC2 takes up to an hour.
     'backend': (
         Retrier(('NotReady',), interval=10, rate=1.5, longest=30, attempts=240),
-        Retrier(('BackendUnavailable',), interval=2, rate=2, longest=10, attempts=40),
+        Retrier(('BackendUnavailable',), interval=2, rate=2, longest=10, attempts=60),
     ),
     # The data cannot be reached: the volume's device, the backup repository or its key. A device that answers with an
     # error will most likely do so again.
     'data': (
         Retrier(('CheckCondition',), interval=2, rate=2, longest=10, attempts=5),
-        Retrier(('DeviceError', 'RepositoryError', 'KeyUnavailable'), interval=2, rate=2, longest=10, attempts=40),
+        Retrier(('DeviceError', 'RepositoryError', 'KeyUnavailable'), interval=2, rate=2, longest=10, attempts=60),
     ),
     # Another operation uses the object on the backend, for seconds.
     'busy': (Retrier(('VolumeIsBusy', 'SnapshotIsBusy'), interval=2, rate=2, longest=10, attempts=6),),

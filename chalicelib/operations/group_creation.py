@@ -61,7 +61,7 @@ def create(
     group.availability_zone, group.operation = zone, common.operation('create', row)
     from chalicelib.operations import group_placement  # and with it the scheduler, which no other request needs
 
-    group.host = group_placement.choose_backend(group)[0]
+    group.host = group_placement.choose_backend(group)
     quotas.commit(context.project_id, {'groups': 1}, lambda transaction: _put(transaction, group))
     common.send(context, 'create', group)
     return group

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chalicelib import errors
@@ -12,6 +12,8 @@ from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, pools, volume_types
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision, Removal
+from chalicelib.scheduler.filter_scheduler import GroupDecision
+from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
 
 #: Hints that name volumes, whose pools the affinity filters must know.
@@ -21,16 +23,30 @@ AFFINITY_HINTS = ('different_host', 'same_host')
 LONGEST_EXPLANATION = 30_000
 
 
-def decide(volume: Volume, *, fresh: bool) -> Decision:
-    """Decide where a new volume may go; nothing is claimed. ``fresh`` reads the pools, consistently."""
-    spec, states = new_volume(volume), pools.states(fresh=fresh)
-    return filter_scheduler.schedule(spec, states, pools.config(), facts=facts(volume), now=time.time())
+def decide(volume: Volume, known: Sequence[PoolState]) -> Decision:
+    """Decide which of these pools a new volume may go to; nothing is claimed."""
+    return filter_scheduler.schedule(
+        new_volume(volume, known), known, pools.config(), facts=facts(volume), now=time.time()
+    )
 
 
-def new_volume(volume: Volume) -> RequestSpec:
+def await_backend(decide: Callable[[Sequence[PoolState]], Decision | GroupDecision]) -> None:
+    """Raise BackendUnavailable when only a backend that is down keeps work from being done: it may answer soon.
+
+    ``decide`` is asked about the pools, as last read, as they are once their backends answer. A backend that has not
+    reported for longer than ``report_max_age`` is not waited for.
+    """
+    known = pools.states()
+    revived = [pool.once_up() for pool in known]
+    if revived != known and (candidates := decide(revived).candidates):
+        raise errors.BackendUnavailable(backend=pools.backend(candidates[0][0]), reason='its last report failed')
+
+
+def new_volume(volume: Volume, known: Sequence[PoolState]) -> RequestSpec:
     """Return what the scheduler is asked for a volume that has no place yet."""
     operation = volume.operation_facts()
-    attempted = tuple(attempt['host'] for attempt in operation.get('attempted', []))
+    attempts = operation.get('attempted', [])
+    tried = {name: None for attempt in attempts for name in _tried(attempt, known)}
     zones = tuple(operation.get('availability_zones') or ())
     return spec_of(
         volume,
@@ -39,8 +55,17 @@ def new_volume(volume: Volume) -> RequestSpec:
         availability_zones=zones,
         resource_backend=operation.get('resource_backend'),
         scheduler_hints=operation.get('scheduler_hints') or {},
-        retry=Retry(len(attempted), attempted),
+        retry=Retry(len(attempts), tuple(tried)),
     )
+
+
+def _tried(attempt: Mapping[str, str], known: Sequence[PoolState]) -> list[str]:
+    """Return what not to try again: the pool that failed, and all pools of a backend that did not answer."""
+    kind = getattr(errors, attempt['error'], None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.BackendUnavailable)):
+        return [attempt['host']]
+    backend = pools.backend(attempt['host'])
+    return [attempt['host'], *(pool.name for pool in known if pools.backend(pool.name) == backend)]
 
 
 def spec_of(volume: Volume, operation: str, type_id: str | None = None, **wanted: Any) -> RequestSpec:

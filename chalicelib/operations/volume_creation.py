@@ -94,9 +94,9 @@ def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volu
 def dry_run(context: Context, **wanted: Any) -> dict[str, Any]:
     """Say where the volume would go if it were asked for now; nothing is recorded, reserved or claimed."""
     volume, _ = prepare(context, **wanted)
-    from chalicelib.operations import scheduling  # and with it the scheduler, which no other request needs
+    from chalicelib.operations import pools, scheduling  # and with them the scheduler, which no other request needs
 
-    return scheduling.shown(context, scheduling.decide(volume, fresh=True))
+    return scheduling.shown(context, scheduling.decide(volume, pools.states(fresh=True)))
 
 
 def prepare(

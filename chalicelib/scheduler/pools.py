@@ -29,6 +29,10 @@ class Obstacle(NamedTuple):
     detail: str = ''
 
 
+#: Of a pool whose backend did not answer when it was last asked for a report.
+DOWN = Obstacle('ServiceState', 'the backend is down')
+
+
 class PoolState(NamedTuple):
     """One pool. ``name`` is ``host@backend#pool`` (``cluster@backend#pool`` for a clustered backend).
 
@@ -99,6 +103,12 @@ class PoolState(NamedTuple):
         if is_plain and takes_work and (not thin or _is_ratio(get('max_over_subscription_ratio'))):
             return state
         return state._judged()
+
+    def once_up(self) -> PoolState:
+        """Return the pool as it is when its backend answers again, if that is what keeps it from work."""
+        if self.obstacle != DOWN:
+            return self
+        return self._replace(record={**self.record, 'up': True}, obstacle=None)._judged()
 
     @property
     def warning(self) -> str:
@@ -213,7 +223,7 @@ def _of_service(record: Mapping[str, Any]) -> Obstacle | None:
     for flag in ('disabled', 'frozen'):
         if record.get(flag):
             return Obstacle('ServiceState', f'the backend is {flag}')
-    return None if record.get('up', True) else Obstacle('ServiceState', 'the backend is down')
+    return None if record.get('up', True) else DOWN
 
 
 def _without_report(record: Mapping[str, Any]) -> Obstacle:

@@ -6,24 +6,33 @@ Payload of every task: action, resource, project_id, id, request_id. Groups with
 
 from __future__ import annotations
 
+import functools
+
 from chalicelib import errors
 from chalicelib.models import Group, base
-from chalicelib.operations import group_placement, groups
+from chalicelib.operations import group_placement, groups, pools, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action
+from chalicelib.scheduler.hosts import extract_host
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 
 def create_group(payload: Payload) -> None:
     """Make the group available on the backend that was chosen for it; choose again where none was."""
     group = owned(Group, payload)
-    host, reason = group.host, ''
-    if host is None:
-        host, reason = group_placement.choose_backend(group, fresh=True)
-    if host is None:
-        raise errors.NoValidBackend(reason=reason)
+    host = group.host or _chosen(group)
     actions = [Group.host.set(host), *base.end_actions(group, states.GROUP['create'].done)]
     base.update(group, actions, ours(group))
+
+
+def _chosen(group: Group) -> str | None:
+    """Choose again. Raises BackendUnavailable when a backend that is down would do, or NoValidBackend."""
+    decide = functools.partial(group_placement.decide, group)
+    decision = decide(pools.states(fresh=True))
+    if decision.winner:
+        return extract_host(decision.winner)
+    scheduling.await_backend(decide)
+    raise errors.NoValidBackend(reason=decision.summary())
 
 
 def fail_create_group(payload: Payload) -> None:

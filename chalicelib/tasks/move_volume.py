@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chalicelib import errors
@@ -22,6 +22,7 @@ from chalicelib.rules import extra_specs, states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Candidate, Decision
+from chalicelib.scheduler.pools import PoolState
 from chalicelib.tasks import backends, copying
 from chalicelib.tasks.create_volume import made_actions, model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
@@ -62,6 +63,8 @@ def _retyped_in_place(volume: Volume) -> bool:
     """Change the type where the volume is. False: it must move, and may. Raises what forbids that."""
     policy = volume.operation_facts()['migration_policy']
     decision = _retype_decision(volume, policy)
+    if not _stays(volume, decision):
+        scheduling.await_backend(lambda known: _staying(volume, _retype_among(volume, policy, known), decision))
     if not decision.candidates:
         raise scheduling.refusal(volume, decision)
     if _stays(volume, decision):
@@ -80,18 +83,27 @@ def _retyped_in_place(volume: Volume) -> bool:
 
 def _retype_decision(volume: Volume, policy: str) -> Decision:
     """Where the volume may have its new type. To stay takes no room, so pools that are some seconds old may say so."""
-    spec = scheduling.spec_of(volume, 'retype', _new_type(volume), **_zones(volume))
-    config, facts, host = pools.config(), scheduling.facts(volume), str(volume.host)
     for fresh in (False, True):
-        known = pools.states(fresh=fresh)
-        decision = filter_scheduler.retype(spec, known, config, host, policy, facts=facts, now=time.time())
+        decision = _retype_among(volume, policy, pools.states(fresh=fresh))
         if _stays(volume, decision):
             break
     return decision
 
 
+def _retype_among(volume: Volume, policy: str, known: Sequence[PoolState]) -> Decision:
+    spec = scheduling.spec_of(volume, 'retype', _new_type(volume), **_zones(volume))
+    config, facts, host = pools.config(), scheduling.facts(volume), str(volume.host)
+    return filter_scheduler.retype(spec, known, config, host, policy, facts=facts, now=time.time())
+
+
 def _stays(volume: Volume, decision: Decision) -> bool:
     return bool(decision.candidates) and decision.candidates[0][0] == volume.host
+
+
+def _staying(volume: Volume, revived: Decision, decision: Decision) -> Decision:
+    """What is worth waiting for: the volume's own pool, or any where there is none now."""
+    is_better = _stays(volume, revived) or not decision.candidates
+    return revived if is_better else dataclasses.replace(revived, candidates=[])
 
 
 def _zones(volume: Volume) -> dict[str, Any]:
@@ -139,19 +151,20 @@ def _claim_target(volume: Volume) -> None:
     target = moves.make_target(volume, ours(volume))
     if volume.migration_status != 'migrating':
         base.update(volume, [Volume.migration_status.set('migrating'), *base.touched(Volume)], ours(volume))
-    decision = _destinations(volume)
+    decision = _destinations(volume, pools.states(fresh=True))
     zones = {pool.name: pool.availability_zone for pool in pools.states()}
     for name, _ in _elsewhere(volume, decision.candidates):
         with contextlib.suppress(holds.NoRoom):
             holds.claim(target, name, zones.get(name), ours(target))
             return
+    scheduling.await_backend(lambda known: _destinations(volume, known))
     raise scheduling.refusal(volume, decision)
 
 
-def _destinations(volume: Volume) -> Decision:
+def _destinations(volume: Volume, known: Sequence[PoolState]) -> Decision:
     host = volume.operation_facts().get('host')
     spec = scheduling.spec_of(volume, 'migrate_volume', _new_type(volume), **({} if host else _zones(volume)))
-    known, config, now = pools.states(fresh=True), pools.config(), time.time()
+    config, now = pools.config(), time.time()
     if host:
         return filter_scheduler.check_host(spec, known, config, host, facts=scheduling.facts(volume), now=now)
     return filter_scheduler.schedule(spec, known, config, facts=scheduling.facts(volume), now=now)

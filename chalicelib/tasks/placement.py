@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
+from collections.abc import Sequence
 
 from pynamodb.expressions.condition import Condition
 
@@ -11,6 +13,7 @@ from chalicelib.models import Volume, base
 from chalicelib.operations import holds, pools, scheduling
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision
+from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import RequestSpec
 
 logger = logging.getLogger(__name__)
@@ -21,13 +24,16 @@ def place(volume: Volume, held: Condition, leaving: holds.Retreat | None = None)
 
     ``leaving``: the pool that the volume has is left in the same transaction; ``volume.operation`` is what it says.
     The first choice is made from pools that are some seconds old; what they refuse or lose is asked again of the
-    records themselves. Raises NoValidBackend, with what each filter removed, or StateChanged.
+    records themselves. Raises BackendUnavailable when a backend that is down would do, NoValidBackend,
+    with what each filter removed, or StateChanged.
     """
+    decide = functools.partial(scheduling.decide, volume)
     for fresh in (False, True):
-        decision = scheduling.decide(volume, fresh=fresh)
+        decision = decide(pools.states(fresh=fresh))
         claimed = _claim_first(volume, decision, held, leaving)
         if claimed:
             return claimed
+    scheduling.await_backend(decide)
     logger.info('volume %s fits nowhere: %s', volume.id, ' | '.join(decision.explain()))
     raise scheduling.refusal(volume, decision, _reason(volume, decision))
 
@@ -55,12 +61,17 @@ def _reason(volume: Volume, decision: Decision) -> str:
 def check(record: base.StatefulRecord, spec: RequestSpec, host: str) -> str:
     """Have the scheduler agree to work on ``host``; return the pool (the best one of a host without '#pool').
 
-    ``record`` is what the work is under way for. Raises NoValidBackend, or StateChanged.
+    ``record`` is what the work is under way for. Raises BackendUnavailable when that is down, NoValidBackend, or
+    StateChanged.
     """
+
+    def decide(known: Sequence[PoolState]) -> Decision:
+        return filter_scheduler.check_host(spec, known, pools.config(), host, now=time.time())
+
     for fresh in (False, True):
-        states = pools.states(fresh=fresh)
-        decision = filter_scheduler.check_host(spec, states, pools.config(), host, now=time.time())
+        decision = decide(pools.states(fresh=fresh))
         if decision.winner:
             return decision.winner
+    scheduling.await_backend(decide)
     logger.info('%s of %s %s is refused: %s', spec.operation, record.resource, record.id, decision.summary())
     raise scheduling.refusal(record, decision)
