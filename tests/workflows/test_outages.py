@@ -1,0 +1,284 @@
+"""A backend is away for a minute, from each call that an operation makes of it: that costs time, and never a status.
+
+The outage begins before the call is done, or after it, so that only its answer is lost. Reports are made while the
+backend is away and once it is back, as the schedule makes them. Seconds pass while executions wait between retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Backup, Group, GroupSnapshot, Message, Snapshot, Volume
+from chalicelib.operations import (
+    backups,
+    group_snapshots,
+    groups,
+    managing,
+    moves,
+    reverts,
+    snapshots,
+    volume_types,
+    volumes,
+)
+from infra import retries
+from tests import invariants
+from tests.backup_factories import create_backup
+from tests.counts import Counting
+from tests.disks import Data, Disk
+from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
+from tests.fake_glance import FakeGlance
+from tests.world import World, forget
+
+#: What calls of the backup repository begin with.
+REPOSITORY = 's3'
+
+
+class Outage:
+    """Takes the backend (or the repository) of the n-th call away for ``retries.OUTAGE`` seconds.
+
+    ``calls`` are those of the operation.
+    """
+
+    def __init__(self, world: World, index: int | None, *, lost: bool) -> None:
+        self.world, self.index, self.lost = world, index, lost
+        self.calls: list[str] = []
+        self.host, self.until, self.reported = '', 0.0, False
+
+    @contextlib.contextmanager
+    def around(self, name: str) -> Iterator[None]:
+        host = name.partition(' ')[0]
+        if host not in {*self.world.backends, REPOSITORY} or 'get_volume_stats' in name:
+            self._refuse(host)
+            yield
+            return
+        begins = len(self.calls) == self.index
+        self.calls.append(name)
+        if begins and not self.lost:
+            self._begin(host)
+        self._refuse(host)
+        yield
+        if begins and self.lost:
+            self._begin(host)
+            raise self._away(host)
+
+    def _begin(self, host: str) -> None:
+        self.host, self.until = host, self.world.seconds + retries.OUTAGE
+        self.world.report()
+
+    def _refuse(self, host: str) -> None:
+        if host and host == self.host and self.world.seconds < self.until:
+            raise self._away(host)
+
+    def _away(self, host: str) -> errors.CinderlessError:
+        if host == REPOSITORY:
+            return errors.RepositoryError(key='a key', reason='no answer')
+        return self.world.backends[host].unavailable()
+
+    def passed(self, seconds: float) -> None:
+        """The schedule's next report comes up to a minute after the backend is back."""
+        self.world.seconds += seconds
+        if self.host and not self.reported and self.world.seconds >= self.until + retries.REPORT:
+            self.reported = True
+            self.world.report()
+
+
+class Story:
+    """What operations need: a volume with data, its snapshot, its backup and a group, each where it is asked for."""
+
+    def __init__(self, world: World, data: Data, glance: FakeGlance) -> None:
+        self.world, self.data, self.glance = world, data, glance
+
+    def volume(self) -> Volume:
+        made = create_volume(context(), 5)
+        self.world.settle()
+        self.data.of(made).fill(seed=1, count=1)
+        return made.reload()
+
+    def snapshot(self) -> Snapshot:
+        taken = create_snapshot(context(), self.volume())
+        self.world.settle()
+        return taken.reload()
+
+    def backup(self) -> Backup:
+        made = create_backup(context(), self.volume())
+        self.world.settle()
+        return made.reload()
+
+    def group(self) -> Group:
+        made = create_group(context())
+        self.world.settle()
+        for _ in range(2):
+            create_volume(context(), 5, group_id=made.id)
+        self.world.settle()
+        return made.reload()
+
+    def group_snapshot(self) -> GroupSnapshot:
+        taken = create_group_snapshot(context(), self.group())
+        self.world.settle()
+        return taken.reload()
+
+    def typed(self) -> Volume:
+        """A volume, and a type that only the other backend has."""
+        specs = {'volume_backend_name': 'fast'}
+        volume_types.create(context('admin'), name='fast', description=None, is_public=True, extra_specs=specs)
+        return self.volume()
+
+    def foreign(self) -> None:
+        from tests.fake_driver import Object
+
+        self.world.big.objects['theirs'] = Object('pool', 3)
+
+    def copy(self, volume: Volume) -> Disk:
+        disk = self.data.of(volume)
+        return disk.copy(disk.size)
+
+
+class Operation(NamedTuple):
+    """``prepare`` runs undisturbed; ``request`` is what meets the outage."""
+
+    name: str
+    prepare: Callable[[Story], Any]
+    request: Callable[[Story, Any], object]
+
+
+def _migrate(volume: Volume) -> None:
+    moves.migrate(
+        context('admin'), volume.id, host='cinderless@fast', cluster=None, force_host_copy=False, lock_volume=False
+    )
+
+
+def _from_image(story: Story) -> object:
+    return create_volume(context(), 1, image_id=story.glance.add(b'image' * 4096))
+
+
+OPERATIONS = [
+    Operation('create', lambda _: None, lambda _, __: create_volume(context(), 5)),
+    Operation('create from snapshot', Story.snapshot, lambda _, one: create_volume(context(), 5, snapshot_id=one.id)),
+    Operation('clone', Story.volume, lambda _, one: create_volume(context(), 5, source_volid=one.id)),
+    Operation('create from image', lambda _: None, lambda story, _: _from_image(story)),
+    Operation(
+        'restore new', Story.backup, lambda _, one: backups.restore(context(), one.id, volume_id=None, name=None)
+    ),
+    Operation(
+        'restore in place',
+        Story.backup,
+        lambda _, one: backups.restore(context(), one.id, volume_id=one.volume_id, name=None),
+    ),
+    Operation('extend', Story.volume, lambda _, one: volumes.extend(context(), one.id, 8)),
+    Operation('snapshot', Story.volume, lambda _, one: create_snapshot(context(), one)),
+    Operation('delete snapshot', Story.snapshot, lambda _, one: snapshots.delete(context(), one.id)),
+    Operation('revert', Story.snapshot, lambda _, one: reverts.revert(context(), one.volume_id, one.id)),
+    Operation('delete', Story.volume, lambda _, one: volumes.delete(context(), one.id)),
+    Operation('cascade', Story.snapshot, lambda _, one: volumes.delete(context(), one.volume_id, cascade=True)),
+    Operation('backup', Story.volume, lambda _, one: create_backup(context(), one)),
+    Operation('delete backup', Story.backup, lambda _, one: backups.delete(context(), one.id)),
+    Operation('migrate', Story.volume, lambda _, one: _migrate(one)),
+    Operation('retype', Story.typed, lambda _, one: moves.retype(context(), one.id, 'fast', 'on-demand')),
+    Operation('create group', lambda _: None, lambda _, __: create_group(context())),
+    Operation('group snapshot', Story.group, lambda _, one: create_group_snapshot(context(), one)),
+    Operation('delete group snapshot', Story.group_snapshot, lambda _, one: group_snapshots.delete(context(), one.id)),
+    Operation('delete group', Story.group, lambda _, one: groups.delete(context(), one.id, delete_volumes=True)),
+    Operation('unmanage', Story.volume, lambda _, one: managing.unmanage_volume(context('admin'), one.id)),
+]
+
+
+#: Operations that need another backend.
+MOVES = ('migrate', 'retype')
+
+
+def play(operation: Operation, story: Story, index: int | None, *, lost: bool) -> list[str]:
+    """Run the operation with the outage at a call; the calls it made. Nothing may have failed in the end."""
+    world = story.world
+    made = operation.prepare(story)
+    outage = Outage(world, index, lost=lost)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, 'around', outage.around)
+        patch.setattr(world, 'wait', outage.passed)
+        operation.request(story, made)
+        world.settle()
+    assert [
+        one.status
+        for kind in (Volume, Snapshot, Backup, Group, GroupSnapshot)
+        for one in kind.scan()
+        if 'error' in one.status
+    ] == []
+    assert [one.user_message for one in Message.scan()] == []
+    world.report()
+    invariants.check(world)
+    assert story.data.paths() == []
+    return outage.calls
+
+
+class Mode(NamedTuple):
+    """``lost``: the first call is done, and its answer lost. ``alone``: no other backend can do the work."""
+
+    lost: bool = False
+    alone: bool = False
+
+
+MODES = {'refused': Mode(), 'answer lost': Mode(lost=True), 'alone': Mode(alone=True)}
+CASES = [(one, mode) for one in OPERATIONS for mode in MODES if not (MODES[mode].alone and one.name in MOVES)]
+
+
+@pytest.mark.parametrize(('operation', 'mode'), CASES, ids=lambda value: getattr(value, 'name', value))
+def test_an_outage_at_each_call_costs_time_and_no_status(
+    operation: Operation, mode: str, make_story: Callable[[bool], Story], counted: Counting
+) -> None:
+    lost, alone = MODES[mode]
+    calls = play(operation, make_story(alone), None, lost=lost)
+    assert calls or operation.name == 'create group'
+    for index in range(len(calls)):
+        try:
+            play(operation, make_story(alone), index, lost=lost)
+        except BaseException as error:
+            error.add_note(f'outage at call {index} of {calls}')
+            raise
+    counted(f'outages of a minute survived ({mode})', len(calls))
+
+
+@pytest.mark.parametrize('request_', [OPERATIONS[0], OPERATIONS[16]], ids=lambda operation: operation.name)
+def test_what_only_a_backend_that_is_down_can_do_waits_for_it(
+    request_: Operation, make_story: Callable[[bool], Story]
+) -> None:
+    """Its last report failed before the request came."""
+    story = make_story(True)
+    made = request_.prepare(story)
+    outage = Outage(story.world, 0, lost=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(story.world, 'around', outage.around)
+        patch.setattr(story.world, 'wait', outage.passed)
+        outage._begin('cinderless@big')
+        request_.request(story, made)
+        story.world.settle()
+    assert story.world.seconds >= retries.OUTAGE
+    assert {one.status for kind in (Volume, Group) for one in kind.scan()} == {'available'}
+
+
+@pytest.fixture
+def make_story(glance: FakeGlance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Story]]:
+    """A story in empty tables, whenever called."""
+    from moto import mock_aws
+
+    from chalicelib.models import TABLES
+    from tests import small_dynamodb
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock_aws())
+
+        def make(alone: bool) -> Story:
+            stack.enter_context(small_dynamodb.serving(small_dynamodb.empty(TABLES)))
+            forget()
+            world = World()
+            if alone:
+                del world.backends['cinderless@fast']
+            world.install(monkeypatch)
+            world.report()
+            return Story(world, Data(world, monkeypatch), glance)
+
+        yield make
+    forget()
