@@ -166,8 +166,9 @@ def _undone(volume: Volume, error: str, reason: str) -> holds.Retreat:
 def _is_answer(error: str) -> bool:
     """Tell whether the backend said that it failed; a worker that was cut off may have left it working."""
     kind = getattr(errors, error, None)
-    known = isinstance(kind, type) and issubclass(kind, errors.CinderlessError)
-    return known and not issubclass(kind, errors.BackendUnavailable | errors.ServiceUnavailable)
+    if not (isinstance(kind, type) and issubclass(kind, errors.CinderlessError)):
+        return False
+    return not issubclass(kind, errors.BackendUnavailable | errors.ServiceUnavailable)
 
 
 def _removed(host: str, ref: VolumeRef) -> bool:

@@ -25,12 +25,12 @@ def create_group(payload: Payload) -> None:
     base.update(group, actions, ours(group))
 
 
-def _chosen(group: Group) -> str | None:
+def _chosen(group: Group) -> str:
     """Choose again. Raises BackendUnavailable when a backend that is down would do, or NoValidBackend."""
     decide = functools.partial(group_placement.decide, group)
     decision = decide(pools.states(fresh=True))
     if decision.winner:
-        return extract_host(decision.winner)
+        return str(extract_host(decision.winner))
     scheduling.await_backend(decide)
     raise errors.NoValidBackend(reason=decision.summary())
 

@@ -79,7 +79,7 @@ def chance_of_less(seconds: float, intervals: list[float]) -> float:
 
 
 def test_a_class_stands_for_its_subclasses_but_for_those_that_last() -> None:
-    assert retries.expanded(['BackendUnavailable']) == ['BackendUnavailable', 'NotReady']
+    assert {'BackendUnavailable', 'NotReady'} <= set(retries.expanded(['BackendUnavailable']))
     assert retries.expanded(['States.ALL']) == ['States.ALL']
     names = {name for retrier in retries.rendered(['data']) for name in retrier['ErrorEquals']}
     assert {'DeviceTimeout', 'LoginFailed', 'ProtocolError', 'KeyUnavailable'} <= names
