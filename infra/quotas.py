@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from local.intrinsics import Scope
+from local.intrinsics import NO_VALUE, Scope
 
 Template = Mapping[str, Any]
 
@@ -78,7 +78,8 @@ class Deployment(NamedTuple):
         given = next((properties[key] for key in NAMES if key in properties), None)
         if body['Type'] == 'AWS::KMS::Key':
             return '01234567-89ab-cdef-0123-456789abcdef'
-        return str(scope.resolve(given)) if isinstance(given, str | dict) else str(scope.refs[name])
+        name_given = scope.resolve(given) if isinstance(given, str | dict) else NO_VALUE
+        return str(scope.refs[name] if name_given is NO_VALUE else name_given)
 
 
 #: Properties that give a resource its name, and ARNs behind their partition; of other types: service, place, name.

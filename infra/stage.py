@@ -125,7 +125,7 @@ def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
     for key in DOCUMENTS:
         if given.get(key) and not _is_object(given[key]):
             yield f'{key} is not a JSON object'
-    yield from _wrong_backends(given.get('Backends', ''))
+    yield from _wrong_backends(given.get('Backends', ''), stage.stack)
     if not given.get('KeystoneUrl') and not _has_users(given.get('IdentityDocument', '')):
         yield 'nobody could log in: give KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
     if given.get('KeystoneUrl') and not given['KeystoneUrl'].rstrip('/').endswith('/v3'):
@@ -158,13 +158,21 @@ def _too_long(stage: Stage) -> Iterator[str]:
         yield f'{key} has {sizes[key]} bytes, and CloudFormation takes {MAX_PARAMETER}: {advice}'
 
 
-def _wrong_backends(text: str) -> Iterator[str]:
+def _wrong_backends(text: str, stack: str) -> Iterator[str]:
     """What is wrong with a backends document, as the workers would find it."""
-    if _is_object(text):
-        try:
-            check_backends(text.encode())
-        except BackendMisconfigured as error:
-            yield f'Backends: {error.message}'
+    if not _is_object(text):
+        return
+    try:
+        check_backends(text.encode())
+    except BackendMisconfigured as error:
+        yield f'Backends: {error.message}'
+        return
+    for backend in json.loads(text)['backends']:
+        for place in backend.get('secrets', {}).values():
+            name = place['secret'].rpartition(':secret:')[2]
+            if not name.startswith(f'{stack}/') or name in (f'{stack}/identity', f'{stack}/keystone'):
+                allowed = f'{stack}/... but for {stack}/identity and {stack}/keystone'
+                yield f'Backends: {backend["name"]} names the secret {name!r}: the workers may read {allowed}'
 
 
 def _wrong_arns(stage: Stage) -> Iterator[str]:

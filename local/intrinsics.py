@@ -65,6 +65,12 @@ class Scope:
         first, second = self.resolve(value)
         return bool(first == second)
 
+    def _and(self, value: list[Any]) -> bool:
+        return all(self.resolve(item) for item in value)
+
+    def _or(self, value: list[Any]) -> bool:
+        return any(self.resolve(item) for item in value)
+
     def _not(self, value: list[Any]) -> bool:
         return not self.resolve(value[0])
 
@@ -77,4 +83,6 @@ _FUNCTIONS: dict[str, Callable[[Scope, Any], Any]] = {
     'Fn::Join': Scope._join,
     'Fn::Equals': Scope._equals,
     'Fn::Not': Scope._not,
+    'Fn::And': Scope._and,
+    'Fn::Or': Scope._or,
 }

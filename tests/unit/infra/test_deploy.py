@@ -15,6 +15,19 @@ from infra import deploy, render, stage
 from infra.deploy import Aws, Refused, Stage
 from tests.unit.infra.aws_cli import Cli
 
+AGENT = json.dumps(
+    {
+        'backends': [
+            {
+                'name': 'fast',
+                'driver': 'appliance',
+                'options': {'url': 'https://192.0.2.1:18700', 'fingerprint': 'ab' * 32},
+                'secrets': {'secret': {'secret': '%s'}},
+            }
+        ]
+    }
+)
+
 TARGETS = json.dumps({'far': {'bucket': 'far', 'region': 'eu-north-1', 'kms_key': 'arn:aws:kms:eu-north-1:1:key/1'}})
 
 IDENTITY = json.dumps({'users': [{'name': 'admin'}]})
@@ -55,6 +68,8 @@ def test_a_stage_is_read_with_its_files(folder: Path) -> None:
         ({'KeystoneUrl': 'https://k/v3', 'Backends': 'appliance'}, 'Backends is not a JSON object'),
         ({'KeystoneUrl': 'https://k/v3', 'WorkerSubnetIds': 'subnet-1'}, 'go together'),
         ({'KeystoneUrl': 'https://k/v3', 'SchedulerOptions': 'x' * 4097}, 'has 4097 bytes'),
+        ({'KeystoneUrl': 'https://k/v3', 'Backends': AGENT % 'other/agent'}, "names the secret 'other/agent'"),
+        ({'KeystoneUrl': 'https://k/v3', 'Backends': AGENT % 'mine/identity'}, "names the secret 'mine/identity'"),
         ({'KeystoneUrl': 'https://k/v3', 'BackupWorkerMemory': '64'}, 'whole number from 1024 to 10240'),
         ({'KeystoneUrl': 'https://k/v3', 'BackupConcurrency': 'many'}, 'whole number from 1 to 40'),
         ({'KeystoneUrl': 'https://k/v3', 'Tracing': 'Maybe'}, 'allowed are Active, PassThrough'),

@@ -154,16 +154,18 @@ def test_every_model_is_a_table_that_some_function_uses(plain: dict[str, Any]) -
 def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """All that is allowed under some parameters, with the name of its role or policy."""
     for name, body in of_type(template, 'AWS::IAM::ManagedPolicy').items():
-        yield from ((name, allowed(statement)) for statement in body['PolicyDocument']['Statement'])
+        yield from ((name, each) for each in allowed(body['PolicyDocument']))
     for name, body in of_type(template, 'AWS::IAM::Role').items():
         for policy in body.get('Policies', ()):
-            yield from ((name, allowed(statement)) for statement in policy['PolicyDocument']['Statement'])
+            yield from ((name, each) for each in allowed(policy['PolicyDocument']))
 
 
-def allowed(statement: dict[str, Any]) -> dict[str, Any]:
-    """What a statement that hangs on a condition says when it holds."""
-    found: dict[str, Any] = statement['Fn::If'][1] if 'Fn::If' in statement else statement
-    return found
+def allowed(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a document allows, by the statements that depend on a condition, too."""
+    for statement in document['Statement']:
+        for branch in statement['Fn::If'][1:] if 'Fn::If' in statement else [statement]:
+            if branch.get('Effect') == 'Allow':
+                yield branch
 
 
 def as_list(value: Any) -> list[Any]:
@@ -315,8 +317,17 @@ def test_the_api_has_one_stage(plain: dict[str, Any]) -> None:
 
 def test_requests_are_throttled_by_parameter(plain: dict[str, Any]) -> None:
     (stage,) = of_type(plain, 'AWS::ApiGateway::Stage').values()
-    (setting,) = stage['MethodSettings']
-    assert setting['ThrottlingRateLimit'] == {'Ref': 'ApiRateLimit'}
+    limits = {setting['ResourcePath']: setting['ThrottlingRateLimit']['Ref'] for setting in stage['MethodSettings']}
+    assert limits == {'/*': 'ApiRateLimit', '/~1identity~1v3~1auth~1tokens': 'LoginRateLimit'}
+
+
+def test_what_is_throttled_by_itself_is_a_method(plain: dict[str, Any]) -> None:
+    """A setting for a method that does not exist is accepted, and limits nothing."""
+    paths = of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['Body']['paths']
+    (stage,) = of_type(plain, 'AWS::ApiGateway::Stage').values()
+    for setting in stage['MethodSettings'][1:]:
+        path = setting['ResourcePath'].removeprefix('/').replace('~1', '/')
+        assert setting['HttpMethod'].lower() in paths[path]
 
 
 def test_tables_survive_the_stack(plain: dict[str, Any]) -> None:

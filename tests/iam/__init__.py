@@ -1,0 +1,99 @@
+"""IAM's decisions about the roles of the template, from an evaluator that is not ours (simulate.mjs).
+
+The evaluator's packages are installed by ``make setup`` into ``.tools/iam``. They are under the AGPL, run as a program
+of their own, in tests only, and are neither deployed nor distributed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from infra.quotas import Deployment
+from infra.render import ROOT
+
+TOOLS = ROOT / '.tools' / 'iam'
+
+ACCOUNT, REGION, STACK = '123456789012', 'us-east-1', 'prod'
+
+#: ``GetAtt Arn`` and ``Ref`` of the stack's key and bucket.
+KEY = f'arn:aws:kms:{REGION}:{ACCOUNT}:key/01234567-89ab-cdef-0123-456789abcdef'
+
+#: The evaluator takes keys with a variable part only where that begins with a slash, so KMS's encryption context is
+#: asked for as a tag, in policies and questions alike: both are compared as text.
+ENCRYPTION_CONTEXT, AS_TAG = 'kms:EncryptionContext:', 'aws:ResourceTag/EncryptionContext:'
+
+Context = Mapping[str, Any]
+
+
+class Question(NamedTuple):
+    """Whether a function's role allows an action on a resource."""
+
+    role: str
+    action: str
+    resource: str
+    context: Context = MappingProxyType({})
+    account: str = ACCOUNT
+
+
+def deployment(template: Mapping[str, Any], **parameters: str) -> Deployment:
+    """The stack ``prod`` with these parameters, as the questions are about it."""
+    defaults = {name: str(body.get('Default', '')) for name, body in template['Parameters'].items()}
+    return Deployment(template, {**defaults, **parameters}, STACK, REGION, 'aws', ACCOUNT)
+
+
+def policies(planned: Deployment, role: str) -> list[Any]:
+    """Every policy document of a role, resolved."""
+    scope = planned.scope()
+    properties = planned.template['Resources'][role]['Properties']
+    own = [policy['PolicyDocument'] for policy in properties.get('Policies', ())]
+    managed = [_referred(planned, reference) for reference in properties.get('ManagedPolicyArns', ())]
+    return [scope.resolve(document) for document in [*own, *(each for each in managed if each)]]
+
+
+def _referred(planned: Deployment, reference: Any) -> Any:
+    """The document of one of our managed policies, None for AWS's own and for one that is not attached."""
+    if 'Fn::If' in reference:
+        condition, chosen, _ = reference['Fn::If']
+        return (
+            _referred(planned, chosen) if planned.scope().resolve(planned.template['Conditions'][condition]) else None
+        )
+    if 'Ref' not in reference:
+        return None
+    return planned.template['Resources'][reference['Ref']]['Properties']['PolicyDocument']
+
+
+def decide(planned: Deployment, questions: Iterable[Question]) -> list[str]:
+    """Allowed, ImplicitlyDenied or ExplicitlyDenied for each question.
+
+    Raises AssertionError for a question with a context key that the action does not have: the evaluator ignores it.
+    """
+    asked = list(questions)
+    known = {role: policies(planned, role) for role in {question.role for question in asked}}
+    key_policy = planned.scope().resolve(planned.template['Resources']['Key']['Properties']['KeyPolicy'])
+    texts = [
+        {
+            'policies': known[question.role],
+            'action': question.action,
+            'resource': question.resource,
+            'context': dict(question.context),
+            'account': question.account,
+            **({'keyPolicy': key_policy} if question.action.startswith('kms:') else {}),
+        }
+        for question in asked
+    ]
+    program = Path(__file__).with_name('simulate.mjs')
+    given = json.dumps(texts).replace(ENCRYPTION_CONTEXT, AS_TAG)
+    answer = subprocess.run(
+        ['node', str(program), str(TOOLS)], input=given, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    results = json.loads(answer.stdout)
+    for question, result in zip(asked, results, strict=True):
+        assert not result['error'], (question, result['error'])
+        assert not result['ignored'], (question, result['ignored'])
+    return [str(result['result']) for result in results]
