@@ -132,7 +132,10 @@ def _listeners(notes: _Notes) -> dict[tuple[str, str], Callable[..., Callable[..
         (f'chalicelib.operations.{module}', name): functools.partial(_noting, notes, *reads)
         for (module, name), reads in REMEMBERED.items()
     }
-    return {**found, ('chalicelib.models.base', 'update'): functools.partial(_noting_loss, notes)}
+    writes = {
+        ('chalicelib.models.base', name): functools.partial(_noting_loss, notes) for name in ('update', 'put', 'write')
+    }
+    return {**found, **writes}
 
 
 def _noting(notes: _Notes, operation: str, tables: tuple[str, ...], ask: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,7 +149,7 @@ def _noting(notes: _Notes, operation: str, tables: tuple[str, ...], ask: Callabl
 
 
 def _noting_loss(notes: _Notes, write: Callable[..., None]) -> Callable[..., None]:
-    """``base.update`` tells what it found instead."""
+    """A write of ``base`` whose condition is lost, or whose answer is, reads the record."""
 
     @functools.wraps(write)
     def written(record: Any, *arguments: Any, **options: Any) -> None:

@@ -164,7 +164,7 @@ class Source:
 
     def _verbs(self, call: nodes.CallExpr, callee: nodes.MemberExpr) -> Iterator[Use]:
         receiver = types.get_proper_type(self._types.get(callee.expr))
-        if _is(receiver, 'chalicelib.models.base.Transaction') and callee.name in IN_TRANSACTION:
+        if _is(receiver, 'chalicelib.models.writes.Transaction') and callee.name in IN_TRANSACTION:
             yield from (Use(IN_TRANSACTION[callee.name], model) for model in self._models(call.args[0]))
             return
         if isinstance(receiver, types.AnyType):
