@@ -13,6 +13,7 @@ from chalice.app import Response
 
 from chalicelib import errors
 from chalicelib.api.reply import reply
+from chalicelib.rules.sentences import for_users
 
 LOG = logging.getLogger('cinderless')
 
@@ -49,9 +50,12 @@ def fault(code: int, message: str, **more: Any) -> Response:
     return reply(code, {NAMES.get(code, 'computeFault'): {'code': code, 'message': message, **more}})
 
 
-def refusal(error: errors.CinderlessError) -> Response:
-    """The response to a request that ended in one of our errors."""
-    message = f'{type(error).__name__}: {error.message}' if isinstance(error, NAMED) else error.message
+def refusal(error: errors.CinderlessError, *, whole: bool = False) -> Response:
+    """Return the response to a request that ended in one of our errors; ``whole``: with its text for administrators."""
+    shown = error.message if whole else for_users(type(error).__name__, error.message)
+    if shown != error.message:
+        LOG.warning('the request ended in %s: %s', type(error).__name__, error.message)
+    message = f'{type(error).__name__}: {shown}' if isinstance(error, NAMED) else shown
     if error.code == 503:
         response = fault(error.code, message)
         response.headers['Retry-After'] = RETRY_AFTER

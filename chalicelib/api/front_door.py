@@ -83,7 +83,7 @@ def _outcome(answer: Callable[[HttpRequest, Stamp], Response], http: HttpRequest
     except errors.Unauthorized:
         return _challenge(http)
     except errors.CinderlessError as error:
-        return faults.refusal(error)
+        return faults.refusal(error, whole=stamp.is_admin)
     except Exception as error:
         faults.log_unexpected(stamp.request_id, error)
         return faults.hidden()
@@ -101,6 +101,7 @@ def _challenge(http: HttpRequest) -> Response:
 def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[str, str]) -> Response:
     headers = requests.lower_headers(http)
     context = auth.authenticate(headers, tokens.validator())
+    stamp.is_admin = context.is_admin
     caller_token.set(headers['x-auth-token'].strip())
     stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)

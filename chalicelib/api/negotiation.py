@@ -37,6 +37,9 @@ def check(version: Version) -> None:
 class Stamp:
     """What every response carries: the request's id and, once it is known, the version that was asked for."""
 
+    #: Whether the caller is an administrator, who reads errors in full.
+    is_admin = False
+
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.version: Version | None = None

@@ -24,7 +24,7 @@ class Message(base.Record):
     action_id = UnicodeAttribute()
     detail_id = UnicodeAttribute()
     user_message = UnicodeAttribute()
-    #: The scheduler's whole story, with the names of pools: shown to administrators only.
+    #: The whole error, and what the scheduler said of each pool: shown to administrators only.
     explanation = UnicodeAttribute(null=True)
     guaranteed_until = UnicodeAttribute()
     #: Seconds since the epoch.

@@ -14,6 +14,7 @@ from chalicelib.models import Backup, BackupSchedule, base
 from chalicelib.operations import backup_checks, backup_copies, backups, common, keys, messages, volumes
 from chalicelib.rules import retention
 from chalicelib.rules.messages import Action, Detail
+from chalicelib.rules.sentences import for_users
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +131,9 @@ def _tried(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
     except Exception as failed:
         if base.now() < _patience_ends(schedule):
             raise
-        logger.warning('the run of schedule %s is given up: %s', schedule.id, type(failed).__name__)
-        return {'last_error': getattr(failed, 'message', errors.CinderlessError.template)}
+        whole = getattr(failed, 'message', '')
+        logger.warning('the run of schedule %s is given up: %s %s', schedule.id, type(failed).__name__, whole)
+        return {'last_error': for_users(type(failed).__name__, whole)}
 
 
 def _patience_ends(schedule: BackupSchedule) -> str:

@@ -47,7 +47,7 @@ def check_backend(group: Group, host: str | None) -> None:
     """Raise InvalidInput for a volume whose data must be on another backend than the group's."""
     if host is not None and group.host is not None and not in_backend(host, group.host):
         raise errors.InvalidInput(
-            reason=f'The source is on {host}, but the volumes of group {group.id} must be on {group.host}.'
+            reason=f'The source is on another storage backend than the volumes of group {group.id}.'
         )
 
 

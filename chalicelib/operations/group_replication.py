@@ -42,7 +42,7 @@ def change(context: Context, id: str, verb: str) -> None:
                 reason=f'The {name} of group {id} must be {" or ".join(sorted(wanted))} to {verb} replication, '
                 f'but is {found[name]}.'
             )
-    cause = f'The backend {group.host} does not replicate groups, so replication cannot {verb}.'
+    cause = f'The storage backend does not replicate groups: replication cannot {verb}.'
     messages.create(group, context.request_id, Action.GROUP_REPLICATE, Detail.UNKNOWN_ERROR, cause=cause)
     base.update(group, [Group.replication_status.set(row.failed), *base.touched(Group)])
 

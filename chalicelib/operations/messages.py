@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from chalicelib.context import Context
 from chalicelib.models import Message, base
 from chalicelib.operations import common
 from chalicelib.rules.messages import ACTION_TEXTS, DETAIL_BY_ERROR, DETAIL_TEXTS, RESOURCE_TYPES, TTL, Action, Detail
+from chalicelib.rules.sentences import for_users
+
+logger = logging.getLogger(__name__)
 
 #: Namespace of message ids: the same failure of the same request is one message, however often it is reported.
 NAMESPACE = uuid.UUID('0f4d3a0e-6b51-5c0c-9a38-2d1f1c6f0a11')
@@ -20,13 +24,18 @@ LONGEST_CAUSE = 900
 
 
 def create(record: base.Record, request_id: str, action: str, detail: str, *, cause: str = '', error: str = '') -> None:
-    """Tell the record's project what failed. Repeating it changes nothing but the cause.
+    """Write a user message of what failed. Repeating it changes nothing but the cause.
 
-    ``action`` and ``detail``: codes of rules/messages.py. ``error``: name of the class that was raised; some stand for
-    a detail of their own (Cinder's mapping).
+    ``action`` and ``detail``: codes of rules/messages.py. ``error``: name of the class that was raised, and ``cause``
+    its whole text: users read the sentence of the class (rules/sentences.py), administrators and the log both. Some
+    classes stand for a detail of their own (Cinder's mapping). Without an ``error`` the cause is for users as it is.
     """
     detail = DETAIL_BY_ERROR.get(error, detail)
+    shown = for_users(error, cause) if error else cause
     text = f'{ACTION_TEXTS[Action(action)]}:{DETAIL_TEXTS[Detail(detail)]}'
+    whole = _whole(error, cause) if shown != cause else ''
+    logger.warning('%s %s: %s %s', record.resource, record.id, text, whole or cause)
+    story = (getattr(record, 'operation', None) or {}).get('explanation')
     message = Message(
         record.project_id,
         str(uuid.uuid5(NAMESPACE, f'{request_id}/{action}/{detail}/{record.id}')),
@@ -36,16 +45,21 @@ def create(record: base.Record, request_id: str, action: str, detail: str, *, ca
         resource_uuid=record.id,
         action_id=str(action),
         detail_id=str(detail),
-        user_message=f'{text} {cause[:LONGEST_CAUSE]}' if cause else text,
-        explanation=(getattr(record, 'operation', None) or {}).get('explanation'),
+        user_message=f'{text} {shown[:LONGEST_CAUSE]}' if shown else text,
+        explanation='\n'.join(filter(None, (whole, story))) or None,
         guaranteed_until=base.after(TTL),
         expires=int(time.time()) + TTL,
     )
     base.put(message)
 
 
+def _whole(error: str, cause: str) -> str:
+    """An error for administrators and the log. An unforeseen one is only named: its text may quote a request."""
+    return f'{error}: {cause}' if hasattr(errors, error) else error
+
+
 def text_for(context: Context, message: Message) -> str:
-    """Return the text that the caller may see: administrators also learn what the scheduler said of each pool."""
+    """Return the text that the caller may see: administrators also read the whole error and what the scheduler said."""
     told = message.explanation if context.is_admin else None
     return f'{message.user_message}\n{told}' if told else message.user_message
 

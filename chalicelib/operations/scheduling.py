@@ -142,7 +142,9 @@ def refusal(record: base.StatefulRecord, decision: Decision, reason: str = '') -
     not written either.
     """
     kind = type(record)
-    operation = {**(record.operation or {}), 'explanation': '\n'.join(decision.explain())[:LONGEST_EXPLANATION]}
+    known = record.operation or {}
+    attempts = [f'{one["host"]} failed with {one["error"]}: {one["reason"]}' for one in known.get('attempted', [])]
+    operation = {**known, 'explanation': '\n'.join([*decision.explain(), *attempts])[:LONGEST_EXPLANATION]}
     try:
         base.update(record, [kind.operation.set(operation), *base.touched(kind)], kind.owner == record.owner)
     except (errors.StateChanged, errors.NotFound) as lost:

@@ -65,11 +65,11 @@ class Decision:
         return self.winner
 
     def summary(self) -> str:
-        """Return one text for users: per filter, how many pools it removed and the reason that met most of them."""
+        """Return one text for users: for each filter the number of pools that it removed and its most common reason."""
         by_filter: dict[str, list[Removal]] = {}
         for removal in self.removed:
             by_filter.setdefault(removal.filter, []).append(removal)
-        return '; '.join(_clause(name, removals) for name, removals in by_filter.items()) or 'There are no pools.'
+        return '; '.join(_clause(removals) for removals in by_filter.values()) or 'There are no pools.'
 
     def explain(self) -> list[str]:
         """Return the whole story for operators, a line per reason, with the names of the pools."""
@@ -82,9 +82,9 @@ class Decision:
         return [*lines, *(f'candidate {name} weighs {weight:.6g}' for name, weight in self.candidates)]
 
 
-def _clause(name: str, removals: list[Removal]) -> str:
+def _clause(removals: list[Removal]) -> str:
     count = sum(len(removal.pools) for removal in removals)
     reasons: dict[str, int] = {}
     for removal in removals:
         reasons[removal.reason] = reasons.get(removal.reason, 0) + len(removal.pools)
-    return f'{name} removed {count} {"pool" if count == 1 else "pools"}: {max(reasons, key=lambda key: reasons[key])}'
+    return f'{count} {"pool" if count == 1 else "pools"}: {max(reasons, key=lambda key: reasons[key])}'

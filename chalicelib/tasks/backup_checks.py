@@ -119,14 +119,15 @@ def complete_drill(payload: Payload) -> None:
 
 def fail_drill(payload: Payload) -> None:
     """Note why the backup could not be restored, and remove the scratch volume."""
-    backup, reason = owned(payload, 'drill'), reason_of(payload)
-    _tell(backup, payload, reason)
-    backup_checks.end(backup, 'drill', _result_of(payload), reason=reason)
+    backup, (error, cause) = owned(payload, 'drill'), failure(payload)
+    _tell(backup, payload, cause, error)
+    backup_checks.end(backup, 'drill', _result_of(payload), reason=reason_of(payload))
     scratch.discard(payload)
 
 
-def _tell(backup: Backup, payload: Payload, cause: str) -> None:
-    messages.create(backup, payload['request_id'], Action.BACKUP_RESTORE, Detail.BACKUP_RESTORE_ERROR, cause=cause)
+def _tell(backup: Backup, payload: Payload, cause: str, error: str = '') -> None:
+    detail = Detail.BACKUP_RESTORE_ERROR
+    messages.create(backup, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause, error=error)
 
 
 def abandon_drill(payload: Payload) -> None:

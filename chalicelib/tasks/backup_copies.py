@@ -21,6 +21,7 @@ from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import clock
 from chalicelib.tasks.backup_removal import LEASE_MARGIN
 from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, wrapper
+from chalicelib.tasks.ownership import failure
 from chalicelib.tasks.reporter import Reporter
 
 ROW = states.BACKUP['copy']
@@ -94,7 +95,7 @@ def complete_copy(payload: Payload) -> None:
 
 def fail_copy(payload: Payload) -> None:
     """Say why there is no copy; what was copied goes when its record is removed."""
-    copy, reason = owned(payload, 'copy'), reason_of(payload)
+    copy, (error, cause) = owned(payload, 'copy'), failure(payload)
     detail = Detail.BACKUP_CREATE_DRIVER_ERROR
-    messages.create(copy, payload['request_id'], Action.BACKUP_CREATE, detail, cause=reason)
-    backup_holds.end(copy, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason)])
+    messages.create(copy, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause, error=error)
+    backup_holds.end(copy, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason_of(payload))])

@@ -12,6 +12,7 @@ from chalicelib.operations import backup_holds, backups, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks.backups import Payload, owned, reason_of, repository, wrapper
+from chalicelib.tasks.ownership import failure
 
 ROW = states.BACKUP['import']
 
@@ -47,8 +48,7 @@ def _actions(record: dict[str, Any], manifest: engine.Manifest) -> list[Any]:
 def fail_import_backup(payload: Payload) -> None:
     """Say why the record does not serve."""
     backup = owned(payload, 'import')
-    reason = reason_of(payload)
-    messages.create(
-        backup, payload['request_id'], Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR, cause=reason
-    )
-    backup_holds.end(backup, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason)])
+    error, cause = failure(payload)
+    detail = Detail.BACKUP_CREATE_DRIVER_ERROR
+    messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause, error=error)
+    backup_holds.end(backup, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason_of(payload))])

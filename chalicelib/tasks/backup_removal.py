@@ -18,6 +18,7 @@ from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_sources, clock
 from chalicelib.tasks.backups import Payload, owned, reason_of, repository
+from chalicelib.tasks.ownership import failure
 
 ROW = states.BACKUP['delete']
 
@@ -84,6 +85,7 @@ def _backup_of(payload: Payload) -> Backup:
 def fail_delete_backup(payload: Payload) -> None:
     """Say why the backup is still there."""
     backup = owned(payload, 'delete')
-    reason, detail = reason_of(payload), Detail.BACKUP_DELETE_DRIVER_ERROR
-    messages.create(backup, payload['request_id'], Action.BACKUP_DELETE, detail, cause=reason)
-    backup_holds.end(backup, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason)], keeps_source=True)
+    (error, cause), detail = failure(payload), Detail.BACKUP_DELETE_DRIVER_ERROR
+    messages.create(backup, payload['request_id'], Action.BACKUP_DELETE, detail, cause=cause, error=error)
+    told = Backup.fail_reason.set(reason_of(payload))
+    backup_holds.end(backup, ROW, ROW.failed, actions=[told], keeps_source=True)

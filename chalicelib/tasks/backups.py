@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import functools
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,9 +24,12 @@ from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_holds, backups, messages, progress
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
+from chalicelib.rules.sentences import for_users
 from chalicelib.tasks import backup_sources, clock
 from chalicelib.tasks.ownership import failure
 from chalicelib.tasks.reporter import Reporter
+
+logger = logging.getLogger(__name__)
 
 #: Ranges of shards that are copied side by side: an inline Map's own limit.
 MAX_RANGES = 40
@@ -189,9 +193,9 @@ def fail_backup(payload: Payload) -> None:
         return close_backup(payload)
     cleaned = _try_clean(backup, payload)
     backup_holds.give_back(backup, backup_holds.source_of(backup))
-    cause, detail = reason_of(payload), _detail(payload)
-    messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause)
-    told = Backup.fail_reason.set(cause)
+    error, cause = failure(payload)
+    messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, _detail(payload), cause=cause, error=error)
+    told = Backup.fail_reason.set(reason_of(payload))
     backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[told], keeps_source=not cleaned)
     engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
     return None
@@ -201,7 +205,8 @@ def _try_clean(backup: Backup, payload: Payload) -> bool:
     try:
         backup_sources.clean(backup)
     except errors.DriverError as error:
-        hint = f'Delete the backup to try again: {error.message}'
+        logger.warning('backup %s left something temporary: %s', backup.id, error.message)
+        hint = 'Delete the backup to try again.'
         messages.create(
             backup, payload['request_id'], Action.BACKUP_CREATE, Detail.BACKUP_CREATE_CLEANUP_ERROR, cause=hint
         )
@@ -218,9 +223,8 @@ def _detail(payload: Payload) -> Detail:
 
 
 def reason_of(payload: Payload) -> str:
-    """The message of the error that a state machine caught, for users: the task's own words, without its trace."""
-    error, message = failure(payload)
-    return (message or error)[:255]
+    """Return what users read of the error that a state machine caught (``fail_reason``, Cinder's 255 characters)."""
+    return for_users(*failure(payload))[:255]
 
 
 def owned(payload: Payload, action: str = 'create') -> Backup:

@@ -149,7 +149,8 @@ def _next(volume: Volume, leaving: holds.Retreat) -> str:
     try:
         return placement.place(volume, held, leaving)
     except errors.NoValidBackend:
-        holds.retreat(volume, held, leaving)
+        # The refusal put its explanation on the operation: the message of fail_create shows it.
+        holds.retreat(volume, held, leaving._replace(operation=volume.operation_facts() or leaving.operation))
         raise
 
 

@@ -11,6 +11,7 @@ from pynamodb.expressions.condition import Condition
 
 from chalicelib.models import Volume, base
 from chalicelib.operations import holds, pools, scheduling
+from chalicelib.rules.sentences import for_users
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.pools import PoolState
@@ -54,7 +55,8 @@ def _reason(volume: Volume, decision: Decision) -> str:
     """Why nobody took the volume, and what happened to those who tried."""
     if decision.candidates:
         return f'All {len(decision.candidates)} candidates were filled by other volumes meanwhile; try again.'
-    failures = [attempt['reason'] for attempt in volume.operation_facts().get('attempted', [])]
+    attempted = volume.operation_facts().get('attempted', [])
+    failures = dict.fromkeys(for_users(attempt['error'], attempt['reason']) for attempt in attempted)
     return ' '.join([f'{decision.summary().removesuffix(".")}.', *(f'Attempt failed: {reason}' for reason in failures)])
 
 

@@ -28,13 +28,13 @@ from chalicelib.tasks.backups import (
     limits,
     owned,
     ranges,
-    reason_of,
     reporter,
     repository,
     shard_by_shard,
     stored_manifest,
 )
 from chalicelib.tasks.create_volume import model_actions
+from chalicelib.tasks.ownership import failure
 
 logger = logging.getLogger(__name__)
 
@@ -200,8 +200,8 @@ def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
     """A volume made for the restore has never been usable: it is in error."""
     if volume.status != VOLUME_ROW.running or volume.owner != payload['request_id']:
         return
-    cause = reason_of(payload)
-    messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, Detail.BACKUP_RESTORE_ERROR, cause=cause)
+    (error, cause), detail = failure(payload), Detail.BACKUP_RESTORE_ERROR
+    messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause, error=error)
     final = 'error' if volume.operation_facts().get('new') else status
     ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
     transaction = base.Transaction()

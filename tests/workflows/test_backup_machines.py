@@ -11,6 +11,7 @@ import pytest
 from chalicelib import config, errors
 from chalicelib.models import Backup, Message, Snapshot, Volume
 from chalicelib.operations import backups, volumes
+from chalicelib.rules.sentences import for_users
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
@@ -320,7 +321,7 @@ def test_a_function_without_time_does_nothing_and_is_called_again(
 
 FAULTS = [
     ('create_snapshot', RuntimeError('a bug'), '020'),
-    ('create_snapshot', errors.BackendMisconfigured(backend='big', reason='no key'), '019'),
+    ('create_snapshot', errors.BackendMisconfigured(backend='big', reason='no key'), '002'),
     ('open_snapshot', errors.NotSupported(backend='big', operation='open_snapshot', reason='never'), '019'),
     ('read', errors.InvalidRange(device='d', reason='beyond the end'), '019'),
     ('allocated', errors.LoginFailed(device='d', reason='wrong secret'), '019'),
@@ -339,7 +340,7 @@ def test_a_failure_leaves_the_volume_as_it_was_and_says_why(
     world.settle()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
-    assert str(fault) in backup.fail_reason
+    assert backup.fail_reason == for_users(type(fault).__name__, str(fault)) != str(fault)
     assert messages_of(backup) == [('013', detail)]
     assert data.of(volume).same(original)
     check(world, data)
@@ -365,7 +366,7 @@ def test_a_repository_that_fails_for_good_fails_the_backup(
     world.settle()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
-    assert 'access denied' in backup.fail_reason
+    assert backup.fail_reason == for_users('RepositoryError', '')
     assert messages_of(backup) == [('013', '020')]
     check(world, data)
 
@@ -703,7 +704,7 @@ def test_a_backup_that_dies_each_time_is_given_up(world: World, data: Data, volu
         world.reconcile()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
-    assert 'was given up' in backup.fail_reason
+    assert 'could not finish this' in backup.fail_reason
     check(world, data)
 
 

@@ -11,6 +11,7 @@ from chalicelib import errors
 from chalicelib.models import Backup, BackupSchedule, Message, Volume, base
 from chalicelib.operations import backup_schedules as operations
 from chalicelib.operations import backups, volumes
+from chalicelib.rules.sentences import SENTENCES
 from chalicelib.tasks import schedules
 from tests.disks import Data
 from tests.factories import context, create_volume
@@ -190,9 +191,9 @@ def test_a_run_that_may_pass_is_tried_again_for_a_while_and_then_told(
             assert len(list(Message.scan())) == (next_run > '01:00')  # the second run fails alike
     [message] = Message.scan()
     assert (message.resource_type, message.resource_uuid) == ('BACKUP_SCHEDULE', schedule.id)
-    assert message.user_message.endswith('The key manager is down.')
+    assert message.user_message.endswith('unavailable for the moment. Try again.')
     schedule = schedule.reload()
-    assert (schedule.last_error, schedule.last_backup_id) == ('The key manager is down.', None)
+    assert (schedule.last_error, schedule.last_backup_id) == (SENTENCES[errors.ServiceUnavailable], None)
     assert schedule.trying_since is None
     pass_hours(world, clock, 1)
     assert (len(found()), schedule.reload().last_error) == (1, None)

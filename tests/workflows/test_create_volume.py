@@ -92,8 +92,10 @@ def test_all_candidates_fail(world: World) -> None:
     assert (volume.status, volume.host) == ('error', None)
     message = message_of(volume)
     assert (message.action_id, message.detail_id) == ('001', '003')
-    assert 'IgnoreAttemptedHostsFilter' in message.user_message
-    assert 'no route to host' in message.user_message
+    assert 'already tried for this request' in message.user_message
+    assert 'no route to host' not in message.user_message
+    assert 'no route to host' in message.explanation
+    assert 'IgnoreAttemptedHostsFilter' in message.explanation
     world.report()
     invariants.check(world)
 
@@ -103,7 +105,7 @@ def test_nobody_has_room(world: World) -> None:
     [execution] = world.settle()
     assert execution.path == ['Schedule', 'FailCreate']
     assert volume.reload().status == 'error'
-    assert 'CapacityFilter removed 2 pools' in message_of(volume).user_message
+    assert '2 pools: not enough free space for 500 GiB' in message_of(volume).user_message
     invariants.check(world)
 
 

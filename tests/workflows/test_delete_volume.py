@@ -51,7 +51,8 @@ def test_busy_on_its_backend(world: World, volume: Volume) -> None:
     assert volume.reload().status == 'available'
     [message] = Message.scan()
     assert 'Volume is busy.' in message.user_message
-    assert 'a session uses it' in message.user_message
+    assert 'Detach it, or try again later.' in message.user_message
+    assert 'a session uses it' in message.explanation
     invariants.check(world)
 
 

@@ -79,7 +79,7 @@ def test_no_room(world: World, volume: Volume) -> None:
     assert (volume.reload().status, volume.reload().size) == ('available', 5)
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('007', '003')
-    assert 'requested 195 GiB, at most 95 GiB free' in message.user_message
+    assert 'not enough free space for 195 GiB' in message.user_message
     invariants.check(world)
 
 

@@ -274,7 +274,7 @@ class TestFailures:
     def test_fewer_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
         glance.data[image] = IMAGE[: 9 * MIB]
         volume = self.failed(world, image)
-        assert 'broke off at 8388608' in next(iter(Message.scan())).user_message
+        assert 'broke off at 8388608' in next(iter(Message.scan())).explanation
         volumes.delete(context(), volume.id)
         world.settle()
         assert [quota.usage.attribute_values['volumes'] for quota in Quota.scan() if quota.id == 'quota'] == [0]

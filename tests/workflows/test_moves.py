@@ -135,7 +135,7 @@ def test_no_room_there(world: World, data: Data, volume: Volume) -> None:
     assert (volume.reload().host, volume.reload().migration_status) == (BIG, 'error')
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('113', '003')
-    assert 'CapacityFilter' in message.user_message
+    assert 'not enough free space' in message.user_message
     check(world, data)
 
 

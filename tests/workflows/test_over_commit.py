@@ -167,7 +167,7 @@ def judge(asked: list[str], refused: list[str], where: str) -> None:
     for volume in homeless:
         assert volume.size > max(free.values()), where
         assert volume.operation['explanation'], where
-    assert all('CapacityFilter removed 2 pools' in one or 'filled by other volumes' in one for one in refused), where
+    assert all('2 pools: not enough free space' in one or 'filled by other volumes' in one for one in refused), where
 
 
 def test_a_refusal_is_explained_in_full_to_administrators(world: World) -> None:
@@ -177,5 +177,5 @@ def test_a_refusal_is_explained_in_full_to_administrators(world: World) -> None:
     [message] = Message.scan()
     assert message.resource_uuid == volume.id
     assert 'cinderless@' not in message.user_message
-    assert 'CapacityFilter removed 2 pools: requested 500 GiB, at most 100 GiB free' in message.user_message
+    assert '2 pools: not enough free space for 500 GiB' in message.user_message
     assert 'CapacityFilter removed cinderless@big#pool, cinderless@fast#pool' in message.explanation

@@ -93,7 +93,8 @@ def test_delete_busy(world: World, snapshot: Snapshot) -> None:
     assert snapshot.reload().status == 'available'
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('010', '015')
-    assert 'a clone depends on it' in message.user_message
+    assert 'something depends on it' in message.user_message
+    assert 'a clone depends on it' in message.explanation
     invariants.check(world)
 
 

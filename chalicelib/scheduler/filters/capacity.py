@@ -22,7 +22,7 @@ class Refusal(enum.Enum):
     NO_TOTAL = 'a total capacity of 0 is reported'
     ALL_RESERVED = 'the reserve leaves nothing'
     BAD_RATIO = 'the over-subscription ratio is below 1'
-    NO_ROOM = 'requested {requested} GiB, at most {free} GiB free'
+    NO_ROOM = 'not enough free space for {requested} GiB'
 
 
 class CapacityFilter(Filter):
@@ -80,6 +80,6 @@ class CapacityFilter(Filter):
         if key is not Refusal.NO_ROOM:
             return str(Refusal(key).value), ''
         frees = [max(self.free[pool.name], 0) for pool in pools]
-        text = Refusal.NO_ROOM.value.format(requested=self.requested, free=f'{max(frees):.10g}')
-        shown = [f'{pool.name} {free:.10g}' for pool, free in zip(pools[:_SHOWN], frees, strict=False)]
+        text = Refusal.NO_ROOM.value.format(requested=self.requested)
+        shown = [f'{pool.name} has {free:.10g} GiB' for pool, free in zip(pools[:_SHOWN], frees, strict=False)]
         return text, ', '.join(shown) + (' ...' if len(pools) > _SHOWN else '')

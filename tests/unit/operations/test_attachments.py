@@ -227,7 +227,8 @@ def test_a_path_that_cannot_be_made_leaves_no_new_attachment(
     assert (list(Attachment.scan()), paths(chap)) == ([], [])
     [message] = Message.scan()
     assert (message.resource_uuid, message.action_id, message.detail_id) == (volume.id, '004', '021')
-    assert 'no more LUNs' in message.user_message
+    assert 'no more LUNs' not in message.user_message
+    assert 'no more LUNs' in message.explanation
     assert create(volume, HOST).attach_status == 'attaching'
 
 

@@ -27,8 +27,8 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
         'CapacityFilter',
         {'size': 500},
         [pool(A, free=98), pool(B, free=12.345)],
-        'requested 500 GiB, at most 98 GiB free',
-        f'{A} 98, {B} 12.35',
+        'not enough free space for 500 GiB',
+        f'{A} has 98 GiB, {B} has 12.35 GiB',
     ),
     ('CapacityFilter', {}, [pool(A, free=None)], 'no free capacity is reported', ''),
     (
@@ -41,7 +41,7 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
     ('CapacityFilter', {}, [pool(A, total=0)], 'a total capacity of 0 is reported', ''),
     ('CapacityFilter', {}, [pool(A, thin=True, reserved=100)], 'the reserve leaves nothing', ''),
     ('CapacityFilter', {}, [pool(A, thin=True, ratio=0.5)], 'the over-subscription ratio is below 1', ''),
-    ('CapacityFilter', {'size': 5}, [pool(A, provisioned=130)], 'requested 5 GiB, at most 0 GiB free', f'{A} 0'),
+    ('CapacityFilter', {'size': 5}, [pool(A, provisioned=130)], 'not enough free space for 5 GiB', f'{A} has 0 GiB'),
     (
         'CapabilitiesFilter',
         {'extra_specs': {'capabilities:ssd': '<is> True'}},
@@ -98,15 +98,15 @@ def test_every_filter_tells_why(
     assert (removal.filter, removal.reason, removal.detail) == (name, reason, detail)
     assert removal.pools == tuple(state.name for state in states)
     count = '1 pool' if len(states) == 1 else f'{len(states)} pools'
-    assert decision.summary() == f'{name} removed {count}: {reason}'
+    assert decision.summary() == f'{count}: {reason}'
 
 
 def test_a_detail_names_the_free_space_of_some_pools_only() -> None:
     states = [pool(f'h@b#p{number}', free=number) for number in range(30)]
     (removal,) = schedule(spec(50), states, config('CapacityFilter')).removed
     assert len(removal.pools) == 30
-    assert removal.detail.startswith('h@b#p0 0, h@b#p1 1, ')
-    assert removal.detail.endswith('h@b#p19 19 ...')
+    assert removal.detail.startswith('h@b#p0 has 0 GiB, h@b#p1 has 1 GiB, ')
+    assert removal.detail.endswith('h@b#p19 has 19 GiB ...')
 
 
 def test_the_summary_has_a_clause_per_step_and_no_names() -> None:
@@ -119,9 +119,7 @@ def test_the_summary_has_a_clause_per_step_and_no_names() -> None:
     ]
     decision = schedule(spec(500, availability_zone='nova'), states, DEFAULTS)
     assert decision.summary() == (
-        'PoolReport removed 1 pool: the report is malformed; '
-        'AvailabilityZoneFilter removed 1 pool: zone nova was asked for; '
-        'CapacityFilter removed 3 pools: requested 500 GiB, at most 98 GiB free'
+        '1 pool: the report is malformed; 1 pool: zone nova was asked for; 3 pools: not enough free space for 500 GiB'
     )
     assert 'secret' not in decision.summary()
 
@@ -132,6 +130,6 @@ def test_the_whole_story_for_operators() -> None:
     assert decision.explain() == [
         f'considered 3: {A}, {B}, {C}',
         f'AvailabilityZoneFilter removed {A}: zone nova was asked for',
-        f'CapacityFilter removed {B}: requested 10 GiB, at most 7 GiB free ({B} 7)',
+        f'CapacityFilter removed {B}: not enough free space for 10 GiB ({B} has 7 GiB)',
         f'candidate {C} weighs 0',
     ]

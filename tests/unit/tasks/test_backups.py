@@ -14,6 +14,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.keys import RecoveryKeyWrapper, public_half
 from chalicelib.drivers.base import GIB
 from chalicelib.operations import backups as operations
+from chalicelib.rules import sentences
 from chalicelib.tasks import backups, clock
 from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
@@ -103,9 +104,10 @@ def test_which_side_failed(error: str, detail: str) -> None:
 
 def test_a_reason_is_a_users_text() -> None:
     cause = '{"errorType": "X", "errorMessage": "no space", "stackTrace": ["secret path"]}'
-    assert backups.reason_of({'error': {'Error': 'X', 'Cause': cause}}) == 'no space'
-    assert backups.reason_of({'error': {'Error': 'States.Timeout', 'Cause': ''}}) == 'States.Timeout'
-    assert len(backups.reason_of({'error': {'Error': 'X', 'Cause': 'long' * 1000}})) == 255
+    assert backups.reason_of({'error': {'Error': 'ImageCopyFailure', 'Cause': cause}}) == 'no space'
+    for foreign in ('X', 'States.Timeout', ''):
+        assert backups.reason_of({'error': {'Error': foreign, 'Cause': cause}}) == sentences.INTERRUPTED
+    assert len(backups.reason_of({'error': {'Error': 'ImageCopyFailure', 'Cause': 'long' * 1000}})) == 255
 
 
 @pytest.fixture
