@@ -22,6 +22,7 @@ OWN: frozenset[type[errors.CinderlessError]] = frozenset(
         errors.VersionNotAcceptable,
         errors.Conflict,
         errors.RequestTooLarge,
+        errors.RecordTooLarge,
         errors.OverQuota,
         errors.UnsupportedMediaType,
         errors.QuotaChanged,
@@ -38,6 +39,7 @@ OWN: frozenset[type[errors.CinderlessError]] = frozenset(
 SENTENCES: Mapping[type[errors.CinderlessError], str] = {
     errors.CinderlessError: errors.CinderlessError.template,
     errors.ServiceUnavailable: 'The service is unavailable for the moment. Try again.',
+    errors.OutcomeUnknown: errors.OutcomeUnknown.template,
     errors.DriverError: 'The storage backend could not do this. Try again later, or ask your administrator.',
     errors.BackendUnavailable: 'The storage backend gave no answer in time. Try again later.',
     errors.NotReady: 'The storage backend is still busy with an earlier request. Try again later.',

@@ -205,12 +205,13 @@ def test_a_refusal_shows_no_name_of_the_inside(
     """The worker of a synchronous request raises, through the mounted routes."""
     from chalicelib import aws
 
-    def fails(*_: Any) -> Any:
+    def fails(*_: Any, **__: Any) -> Any:
         raise kind(TEXT)
 
     monkeypatch.setattr(aws, 'invoke', fails)
     door = FrontDoor.open(monkeypatch)
     for role in ('member', 'admin'):
+        volumes.reset_status(context('admin'), volume.id, 'available', None, None)
         answer = _attach(door.caller(role, 'project'), volume)
         assert answer.status >= 500
         assert answer.headers['x-openstack-request-id'].startswith('req-')
@@ -221,5 +222,5 @@ def test_a_refusal_shows_no_name_of_the_inside(
 
 
 def _attach(caller: Caller, volume: Volume) -> Answer:
-    body = {'attachment': {'volume_uuid': volume.id, 'connector': {'initiator': 'iqn.1', 'host': 'h'}}}
+    body = {'attachment': {'volume_uuid': volume.id, 'connector': {'initiator': 'iqn.2026-11.example:h', 'host': 'h'}}}
     return caller.post('/attachments', body, at='3.27')
