@@ -84,6 +84,9 @@ def literal(name: str, text: str, version: Version) -> Any:
         return text
 
 
+#: The name of a filter that no record matches.
+UNMATCHED = 'unmatched'
+
 #: Comparisons of a time.
 _VERBS = ('gt', 'gte', 'eq', 'neq', 'lt', 'lte')
 
@@ -156,11 +159,14 @@ class Filters(NamedTuple):
         return values
 
 
-class AnyFilter(Filters):
-    """Whoever asks may filter by anything; what the records do not have, none matches."""
+class ShownFilter(Filters):
+    """Any caller may filter by what the list shows (``known``); by any other name no record matches."""
 
     def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
-        return {name: text for name, text in sent.items() if name not in self.apart}
+        kept = {name: text for name, text in sent.items() if name not in self.apart}
+        if any(name not in self.known for name in kept):
+            return {UNMATCHED: ''}
+        return {self.known[name].attribute or name: text for name, text in kept.items()}
 
 
 class NoFilter(Filters):

@@ -11,7 +11,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import pagination
 from chalicelib.api import parameters as p
-from chalicelib.api.filters import AnyFilter
+from chalicelib.api.filters import Filter, ShownFilter, plain
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import transfers as schemas
@@ -32,7 +32,19 @@ PAGED: Version = (3, 59)
 GET_ALL = 'volume:get_all_transfers'
 
 
-FILTERS = AnyFilter('transfer', Transfer, early=frozenset(), known={})
+#: What a transfer shows; Cinder takes any column, the hash of the key included.
+_NAMES = ('id', 'name', 'volume_id', 'no_snapshots', 'created_at', 'project_id')
+
+FILTERS = ShownFilter(
+    'transfer',
+    Transfer,
+    early=frozenset(),
+    known={
+        **{name: Filter(plain) for name in _NAMES},
+        'display_name': Filter(plain, 'name'),
+        'source_project_id': Filter(plain, 'project_id'),
+    },
+)
 
 
 @old_transfers.get('', policy=GET_ALL)
@@ -65,7 +77,7 @@ def _list(request: Request, view: View, path: str) -> dict[str, Any]:
 def _whole_list(request: Request, view: View) -> dict[str, Any]:
     pagination.limit(request), pagination.offset(request)  # without effect, but judged
     sent = {name: text for name, text in request.query.items() if name != 'all_tenants'}
-    query = ListQuery(filters=sent, all_tenants=pagination.all_tenants(request))
+    query = ListQuery(filters=FILTERS.read(request, sent), all_tenants=pagination.all_tenants(request))
     records, _ = operations.list_(request.context, query)
     return {'transfers': [*map(view.of(request), records)]}
 

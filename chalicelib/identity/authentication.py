@@ -14,7 +14,7 @@ from chalicelib.errors import Invalid, PolicyNotAuthorized, Unauthorized
 from chalicelib.identity import secret
 from chalicelib.identity.config import IdentityConfig
 from chalicelib.identity.directory import ApplicationCredential, User
-from chalicelib.identity.token import Token, new_audit_id
+from chalicelib.identity.token import MAX_CHAIN, Token, new_audit_id
 from chalicelib.identity.validation import verify
 
 Body = Mapping[str, Any]
@@ -67,6 +67,8 @@ def _by_token(config: IdentityConfig, section: Body) -> Proof:
     parent = verify(config, _text(section, 'id', 'token'))
     if parent.application_credential_id is not None:
         raise PolicyNotAuthorized('A token of an application credential cannot be used to get another token.')
+    if len(parent.audit_ids) > MAX_CHAIN:
+        raise PolicyNotAuthorized(f'The token comes from {MAX_CHAIN} others already: authenticate by password.')
     return Proof(config.directory.users[parent.user_id], parent=parent)
 
 
@@ -136,7 +138,7 @@ def _token(config: IdentityConfig, proof: Proof, method: str, project_id: str | 
         project_id=project_id,
         roles=roles,
         methods=tuple(dict.fromkeys((method, *(parent.methods if parent else ())))),
-        audit_ids=(new_audit_id(), *(parent.audit_ids[-1:] if parent else ())),
+        audit_ids=(new_audit_id(), *(parent.audit_ids if parent else ())),
         issued_at=now,
         expires_at=_end(config, proof, now),
         application_credential_id=credential_id,

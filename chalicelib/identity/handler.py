@@ -100,7 +100,7 @@ def _show_token(request: IdentityRequest, config: IdentityConfig) -> IdentityRes
 
 
 def _revoke_token(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    """A token dies with the token that it came from (Keystone's revocation by audit chain)."""
+    """A token dies with each token that it came from, over any number of steps."""
     caller = _caller(request, config)
     _, subject = _subject(request, config)
     _require(caller.user_id == subject.user_id or 'admin' in caller.roles, 'revoke_token')

@@ -22,6 +22,10 @@ _VERSION = 'c1'
 MAX_LENGTH = 2048
 
 
+#: Tokens that one may come from, each by the one before: their ids stand in it, and ``MAX_LENGTH`` bounds it.
+MAX_CHAIN = 24
+
+
 class Token(NamedTuple):
     """What a token means. Times are whole seconds since the epoch."""
 
@@ -31,7 +35,7 @@ class Token(NamedTuple):
     #: With the implied ones.
     roles: frozenset[str]
     methods: tuple[str, ...]
-    #: Its own id and, when it came from another token, that of the first one.
+    #: Its own id and, when it came from another token, those of all tokens before it: parent first, the first one last.
     audit_ids: tuple[str, ...]
     issued_at: int
     expires_at: int

@@ -34,7 +34,8 @@ def token(config: IdentityConfig, token: Token, *, with_catalog: bool) -> Body:
     body: Body = {
         'methods': list(token.methods),
         'user': _token_user(config.directory.users[token.user_id]),
-        'audit_ids': list(token.audit_ids),
+        # As in Keystone: its own, and that of the first token of its chain.
+        'audit_ids': list(dict.fromkeys((token.audit_ids[0], token.audit_ids[-1]))),
         'expires_at': _date(token.expires_at),
         'issued_at': _date(token.issued_at),
     }

@@ -104,6 +104,8 @@ class Record(Model):
     #: Cinder's word for the resource in messages: 'volume', 'snapshot', ...
     resource: ClassVar[str] = 'resource'
     not_found: ClassVar[type[errors.NotFound]] = errors.NotFound
+    #: Attributes that no list may be filtered or sorted by: the order alone would give a secret away, bit by bit.
+    secret: ClassVar[frozenset[str]] = frozenset()
 
     project_id = UnicodeAttribute(hash_key=True)
     id = UnicodeAttribute(range_key=True)
@@ -295,8 +297,9 @@ def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
 
 
 def has_order(kind: type[Record], attribute: str) -> bool:
-    """Whether records can be sorted by this attribute: they have it, and it is no map."""
-    return isinstance(kind.get_attributes().get(attribute), (UnicodeAttribute, NumberAttribute, BooleanAttribute))
+    """Whether records can be sorted by this attribute: they have it, and it is neither a map nor secret."""
+    known = isinstance(kind.get_attributes().get(attribute), (UnicodeAttribute, NumberAttribute, BooleanAttribute))
+    return known and attribute not in kind.secret
 
 
 def every(kind: type[R], project_id: str | None) -> Iterator[R]:

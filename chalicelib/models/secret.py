@@ -14,6 +14,7 @@ class Secret(base.Record):
     Meta = base.meta('secrets')
     resource = 'secret'
     not_found = errors.SecretNotFound
+    secret = frozenset({'sealed'})
 
     by_id = base.ById()
 

@@ -17,6 +17,7 @@ class Transfer(base.Record):
     Meta = base.meta('transfers')
     resource = 'transfer'
     not_found = errors.TransferNotFound
+    secret = frozenset({'salt', 'crypt_hash'})
 
     by_created_at = base.ByCreatedAt()
     by_id = base.ById()

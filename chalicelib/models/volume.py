@@ -94,6 +94,7 @@ class Attachment(base.Record):
     Meta = base.meta('attachments')
     resource = 'attachment'
     not_found = errors.AttachmentNotFound
+    secret = frozenset({'sealed', 'connection_info', 'connector'})
 
     by_created_at = base.ByCreatedAt()
     by_id = base.ById()

@@ -102,6 +102,8 @@ def _cut(found: list[R], query: ListQuery) -> tuple[list[R], bool]:
 
 
 def _matches(record: base.Record, filters: Mapping[str, Any], matchers: Mapping[str, Matcher]) -> bool:
+    if any(name.rstrip('~') in record.secret for name in filters):
+        return False
     return all(_matcher(name, matchers)(record, value) for name, value in filters.items())
 
 
@@ -109,7 +111,7 @@ def _matcher(name: str, matchers: Mapping[str, Matcher]) -> Matcher:
     if name in matchers:
         return matchers[name]
     if name.endswith('~'):
-        return lambda record, value: _contains(getattr(record, name[:-1], None), str(value))
+        return lambda record, value: contains(getattr(record, name[:-1], None), str(value))
     if name in {'created_at', 'updated_at'}:
         return lambda record, value: _in_period(getattr(record, name), str(value))
     return lambda record, value: equals(getattr(record, name, None), value)
@@ -122,7 +124,7 @@ def is_at(host: str | None, wanted: str) -> bool:
     return wanted in (pool, backend, backend.partition('@')[0])
 
 
-def _contains(found: Any, part: str) -> bool:
+def contains(found: Any, part: str) -> bool:
     """Whether a value has a part, in any case of letters. What is not there has none, not even the empty one."""
     return found is not None and part.casefold() in str(found).casefold()
 

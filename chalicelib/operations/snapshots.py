@@ -32,6 +32,10 @@ MATCHERS: Mapping[str, common.Matcher] = {
 }
 
 
+#: The filter that is a column of the volume.
+ZONE = 'availability_zone'
+
+
 def get(context: Context, id: str) -> Snapshot:
     """Return the snapshot, of the caller's project or (administrators) of any. Raises SnapshotNotFound."""
     return common.find(context, Snapshot, id)
@@ -39,12 +43,37 @@ def get(context: Context, id: str) -> Snapshot:
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Snapshot], bool]:
     """Return one page of snapshots, newest first unless asked otherwise, and whether more follow."""
-    return common.list_records(context, Snapshot, query, MATCHERS)
+    return common.list_records(context, Snapshot, query, _matchers(context, query))
 
 
 def count(context: Context, query: common.ListQuery) -> int:
     """Return the number of snapshots that the query matches."""
-    return common.count(context, Snapshot, query, MATCHERS)
+    return common.count(context, Snapshot, query, _matchers(context, query))
+
+
+def _matchers(context: Context, query: common.ListQuery) -> Mapping[str, common.Matcher]:
+    """A snapshot is in its volume's zone, which is read for the lists that ask for one."""
+    if ZONE not in {name.rstrip('~') for name in query.filters}:
+        return MATCHERS
+    everywhere = query.all_tenants and context.is_admin
+    volumes_read = base.every(Volume, None if everywhere else context.project_id)
+    zones = {volume.id: volume.availability_zone for volume in volumes_read}
+    zone_of = functools.partial(_zone, zones)
+    return {
+        **MATCHERS,
+        ZONE: lambda snapshot, value: common.equals(zone_of(snapshot), value),
+        f'{ZONE}~': lambda snapshot, value: common.contains(zone_of(snapshot), str(value)),
+    }
+
+
+def _zone(zones: Mapping[str, str | None], snapshot: Snapshot) -> str | None:
+    """The zone of a snapshot's volume; one that was transferred without its snapshots is in another project."""
+    if snapshot.volume_id in zones:
+        return zones[snapshot.volume_id]
+    try:
+        return str(snapshot.find_volume().availability_zone)
+    except errors.VolumeNotFound:
+        return None
 
 
 def create(

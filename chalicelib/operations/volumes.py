@@ -23,6 +23,10 @@ FIXED_METADATA = frozenset({'maintenance', 'uploading'})
 
 #: Filters whose name is not an attribute's.
 MATCHERS: Mapping[str, common.Matcher] = {
+    # Some statuses are shown under another word: both match.
+    'status': lambda volume, value: any(
+        common.equals(status, value) for status in {volume.status, states.SHOWN_AS.get(volume.status, volume.status)}
+    ),
     'host': lambda volume, value: common.is_at(volume.host, str(value)),
     'glance_metadata': lambda volume, value: common.equals(volume.volume_image_metadata, value),
     'use_quota': lambda volume, value: common.equals(volume.consumes_quota, value),

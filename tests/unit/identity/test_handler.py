@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.identity.directory import stable_id
+from chalicelib.identity.token import MAX_CHAIN, MAX_LENGTH
 
 from .conftest import IDENTITY_URL, VOLUME_URL, Client, Clock
 
@@ -116,12 +117,22 @@ class TestTokens:
         first, second = rescoped(demo), rescoped(demo)
         grandchild = rescoped(first)
         client.call('DELETE', '/v3/auth/tokens', token=first, x_subject_token=first)
-        alive = [client.call('GET', '/v3/auth/projects', token=token).status for token in (demo, second, first)]
-        assert alive == [200, 200, 401]
+        chain = (demo, second, first, grandchild)
+        alive = [client.call('GET', '/v3/auth/projects', token=token).status for token in chain]
+        assert alive == [200, 200, 401, 401]
 
         client.call('DELETE', '/v3/auth/tokens', token=demo, x_subject_token=demo)
         for token in (demo, second, grandchild):
             assert client.call('GET', '/v3/auth/projects', token=token).status == 401
+
+    def test_a_chain_is_bounded(self, client: Client, demo: str) -> None:
+        identity: dict[str, Any] = {'methods': ['token'], 'token': {'id': demo}}
+        for _ in range(MAX_CHAIN):
+            response = client.issue({'identity': identity})
+            identity['token'] = {'id': response.headers['X-Subject-Token']}
+            assert len(identity['token']['id']) < MAX_LENGTH
+        refused = client.call('POST', '/v3/auth/tokens', {'auth': {'identity': identity}})
+        assert (refused.status, 'authenticate by password' in refused.body.decode()) == (403, True)
 
 
 class TestCatalog:
