@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib import aws, config, errors
-from chalicelib.models import Backup, Snapshot, Volume
+from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import backups, snapshots, volumes
 from chalicelib.rules import notifications as rules
 from chalicelib.tasks import TASKS, notifications
@@ -147,7 +147,8 @@ def test_without_a_bus_nothing_is_asked(world: World, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(('filler', 'count'), [('x', 500), ('\N{GRINNING FACE}', 55)])
 def test_they_are_bounded(tables: None, filler: str, count: int) -> None:
     metadata = {f'{number:03}': filler * 255 for number in range(count)}
-    record = stored_volume(metadata=metadata, volume_image_metadata=metadata, name=filler * 255)
+    facts = {'created_at': base.now(), 'user_id': 'u', 'size': 1, 'status': 'available', 'name': filler * 255}
+    record = Volume('project', 'id', metadata=metadata, volume_image_metadata=metadata, **facts)  # beyond its bounds
     text = notifications.envelope('volume.create.end', record, 'req-1')
     assert len(text.encode()) <= notifications.LONGEST
     assert json.loads(text)['payload']['volume_id'] == record.id
