@@ -16,7 +16,7 @@ from chalicelib.tasks import TASKS, notifications
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data
-from tests.factories import context, create_snapshot, create_volume, stored_volume
+from tests.factories import context, create_snapshot, create_volume
 from tests.world import World
 
 
