@@ -17,6 +17,7 @@ the store chosen mkfs.xfs and mount, or lvm2. See README.md for how to start it 
     service      the verbs: volumes, snapshots, exports; idempotent and safe against a crash between any two steps
     keeper       the thread that finishes what was interrupted
     routes       the table of paths and bodies
+    admission    which connections may take the server's time
     server       HTTPS
     daemon       tgtd as a child that dies with the agent
     kernel       the system calls that Python lacks; commands: other programs; certificate: TLS without a package

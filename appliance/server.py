@@ -1,12 +1,15 @@
-"""HTTPS: one thread per connection, signed requests only, small bodies, bounded waits."""
+"""HTTPS: one thread per connection, signed requests only, small bodies, bounded waits.
+
+A connection without a good signature has a deadline for all of its bytes, and their number is bounded: see admission.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import sys
-import threading
 import time
 import traceback
 from http import HTTPStatus
@@ -16,6 +19,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from appliance import routes
+from appliance.admission import Admission
 from appliance.errors import ApplianceError, Invalid, NoRoute, TooLarge
 from appliance.service import Answer, Appliance
 from appliance.signing import Verifier
@@ -23,10 +27,7 @@ from appliance.signing import Verifier
 #: Bytes of the largest body: a snapshot of a thousand volumes at once. Any other request needs some hundreds.
 MAX_BODY = 192 * 1024
 
-#: Connections at a time; more are closed at once.
-MAX_CONNECTIONS = 64
-
-#: Seconds for a handshake, for the next bytes of a request, and for the first request of a connection.
+#: Seconds for the next bytes of a request or for the client to take an answer.
 TIMEOUT = 10.0
 
 #: Seconds that a connection which has shown a good signature may be idle.
@@ -44,29 +45,44 @@ class Server(ThreadingHTTPServer):
         self.tls = tls
         self.appliance = appliance
         self.verifier = verifier
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.admission: Admission[ssl.SSLSocket] = Admission()
 
     def server_bind(self) -> None:
         """Without the base class's look-up of our name, which takes a name server's time."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
+    def get_request(self) -> tuple[ssl.SSLSocket, Any]:
+        """The handshake is done by the connection's own thread: a slow one keeps no other client waiting."""
+        connection, address = super().get_request()
+        connection.settimeout(TIMEOUT)
+        return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._slots.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        hang_up(self.admission.admit(request, client_address[0]))
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._slots.release()
+            self.admission.leave(request)
+
+    def service_actions(self) -> None:
+        """Called several times a second."""
+        hang_up(self.admission.overdue())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is no news; anything else is a fault of ours."""
         if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc()
+
+
+def hang_up(connections: list[ssl.SSLSocket]) -> None:
+    """End connections under their threads, which then close them. Not by TLS, whose state is the thread's."""
+    for connection in connections:
+        with contextlib.suppress(OSError):  # it is closed already
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -78,9 +94,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """The handshake is done here, in the connection's own thread: a slow one keeps nobody waiting."""
-        self.request.settimeout(TIMEOUT)
-        self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        self.request.do_handshake()
         super().setup()
 
     def finish(self) -> None:
@@ -91,7 +105,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         started = time.monotonic()
-        status, document = self._outcome()
+        try:
+            status, document = self._outcome()
+        finally:
+            self.server.admission.rest(self.request)
         self._send(status, document)
         took = (time.monotonic() - started) * 1000
         print(f'{self.command} {self.path[:200]!r} {status} {took:.1f} ms', file=sys.stderr)
@@ -111,6 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             body = self._read_body()
             self.server.verifier.check(self.command, self.path, body, self.headers.get('Authorization'))
+            hang_up(self.server.admission.prove(self.request, self.client_address[0]))
             self.connection.settimeout(KEEP_ALIVE)
             return 200, routes.answer(self.server.appliance, self.command, self.path, body)
         except ApplianceError as error:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from appliance import certificate, server
+from appliance import admission, certificate
 from appliance.keys import Keys
-from appliance.server import Server, tls_context
+from appliance.server import Server, hang_up, tls_context
 from appliance.signing import Verifier
 from chalicelib.drivers.appliance_client import Client, Refused
 from chalicelib.drivers.pinning import fingerprint
@@ -147,26 +150,50 @@ def test_a_request_that_breaks_off_leaves_the_agent_well(
     assert 'Traceback' not in capfd.readouterr().err
 
 
-def test_a_slow_stranger_keeps_nobody_waiting(
-    running: Server, identity: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def drip(running: Server, seconds: float) -> threading.Thread:
+    """Complete a handshake, and then send a byte at a time, each well before a time-out from byte to byte."""
+
+    def send() -> None:
+        with contextlib.suppress(OSError), connect(running) as slow:
+            for byte in itertools.cycle(b'x'):
+                slow.sendall(bytes([byte]))
+                time.sleep(seconds)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_deadline_is_for_all_bytes(running: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that never begins a handshake, one that never ends a request; both are dropped in the end."""
-    monkeypatch.setattr(server, 'TIMEOUT', 2.0)
-    monkeypatch.setattr(server.Handler, 'timeout', 2.0)
+    monkeypatch.setattr(admission, 'DEADLINE', 1.0)
     with socket.create_connection(('127.0.0.1', running.server_address[1]), timeout=10) as silent:
-        with connect(running) as slow:
-            slow.sendall(b'GET /v1/health HT')
-            assert client(running, identity).request('GET', '/v1/health')['status'] == 'ok'
-            assert slow.recv(100) == b''
+        dripping = drip(running, 0.05)
         assert silent.recv(100) == b''
+    dripping.join(20)
+    assert not dripping.is_alive()
 
 
-def test_connections_are_bounded(running: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    slots = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(running, '_slots', slots)
-    with connect(running), pytest.raises((ConnectionError, ssl.SSLError)):
-        connect(running)
-    assert slots.acquire(timeout=10)
+def test_slow_strangers_keep_no_client_waiting(running: Server, identity: tuple[Path, Path]) -> None:
+    """More than there are places for, from the client's own address; a client that is new and one that is known."""
+    strangers = [drip(running, 0.5) for _ in range(admission.MOST_PENDING + 20)]
+    assert client(running, identity).request('GET', '/v1/health')['status'] == 'ok'
+    strangers += [drip(running, 0.5) for _ in range(admission.MOST_PENDING)]
+    for _ in range(3):
+        assert client(running, identity).request('GET', '/v1/health')['status'] == 'ok'
+    assert len(running.admission._pending) <= admission.MOST_PENDING
+    running.shutdown()
+    hang_up([*running.admission._pending])
+
+
+def test_a_client_that_works_is_not_hung_up(running: Server, identity: tuple[Path, Path]) -> None:
+    """Connections with a good signature are bounded, too: the one that is idle longest makes room."""
+    clients = [client(running, identity) for _ in range(8)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(admission, 'MOST_PROVEN', 4)
+        for one in clients * 2:
+            assert one.request('GET', '/v1/health')['status'] == 'ok'
+    assert len(running.admission._proven) <= 5
 
 
 def test_no_version_before_tls_1_2(identity: tuple[Path, Path]) -> None:

@@ -216,7 +216,7 @@ def test_no_number_is_used_twice(tgt: FakeTgt, served: Targets) -> None:
 
 def test_the_next_life_begins_at_other_numbers(tgt: FakeTgt, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1000.0, 1001.0])
-    monkeypatch.setattr(targets.time, 'monotonic', lambda: next(clock))
+    monkeypatch.setattr('appliance.targets.time.monotonic', lambda: next(clock))
     first, second = Targets(tgt), Targets(tgt)
     assert first._next_number() < second._next_number()
 
@@ -244,7 +244,7 @@ class Outage:
     def __init__(self, tgt: FakeTgt, first: int) -> None:
         self._tgt, self._left, self._late = tgt, first, list[bytes]()
         self._exchange = tgt._exchange
-        tgt._exchange = self  # type: ignore[method-assign, assignment]
+        tgt._exchange = self  # type: ignore[method-assign]
 
     def __call__(self, request: bytes) -> tuple[int, str]:
         if self._left <= 0:
