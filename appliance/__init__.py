@@ -16,6 +16,7 @@ the store chosen mkfs.xfs and mount, or lvm2. See README.md for how to start it 
     exports      who may reach an object: the journal's exports, each served by a target
     service      the verbs: volumes, snapshots, exports; idempotent and safe against a crash between any two steps
     keeper       the thread that finishes what was interrupted
+    portal_guard   a bound for connections to tgtd that are not logged in; packet_filter: what a socket does not see
     routes       the table of paths and bodies
     admission    which connections may take the server's time
     server       HTTPS

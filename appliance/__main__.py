@@ -26,6 +26,7 @@ from appliance.keys import Keys
 from appliance.lvm import LvmStore
 from appliance.options import StoreOption, parser
 from appliance.pools import Pools
+from appliance.portal_guard import PortalGuard
 from appliance.server import Server, tls_context
 from appliance.service import Appliance
 from appliance.signing import Verifier
@@ -69,6 +70,9 @@ def serve(options: argparse.Namespace) -> int:
         keeper = Keeper(appliance)
         keeper.start()
         started.callback(keeper.stop)
+        guard = PortalGuard(tgt, portals)
+        guard.start()
+        started.callback(guard.stop)
         server = listen(options, appliance, keys)
         started.callback(server.shutdown)
         announce(server, options, daemon)

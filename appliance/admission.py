@@ -1,4 +1,4 @@
-"""Which connections may take the agent's time: those that showed the secret, and a bounded number of others for a while.
+"""Which connections may take the agent's time: those that showed the secret, and some others for a while.
 
 A new connection is always taken. When there are too many without a good signature, the oldest of the address that has
 most of them is closed: an honest client needs a fraction of the time that it has had. Addresses that have shown a good

@@ -17,6 +17,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -195,6 +196,10 @@ class Tgt:
         text = self.call('show connections', Mode.CONNECTION, Op.SHOW, tid=tid, allow=allow)
         return [Session(int(sid), int(cid), name, address) for sid, cid, name, address in _SESSION.findall(text)]
 
+    def session_addresses(self) -> Counter[str]:
+        """How many sessions each address has, by one reading of all targets."""
+        return Counter(_ADDRESS.findall(self.call('show targets', Mode.TARGET, Op.SHOW)))
+
     def check_protocol(self) -> None:
         """Raises Unavailable unless tgtadm, which belongs to this tgtd, is told the same as we are."""
         port = str(self.control_port)
@@ -228,6 +233,7 @@ def _split(answer: bytes) -> tuple[int, str]:
 
 
 _SESSION = re.compile(r'Session: (\d+)\s+Connection: (\d+)\s+Initiator: (\S+)[^\n]*\s+IP Address: (\S+)')
+_ADDRESS = re.compile(r'^ +IP Address: (\S+)$', re.MULTILINE)
 _HEADING = re.compile(r'Target (\d+): (\S+)')
 _STATE = re.compile(r'^        State: (\S+)$', re.MULTILINE)
 _LIST = r' information:\n((?:        \S+\n?)*)'

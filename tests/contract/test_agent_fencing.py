@@ -14,7 +14,7 @@ from chalicelib import iscsi
 from chalicelib.drivers.base import ConnectionInfo
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import login, parameters
-from chalicelib.iscsi.chap import Credentials
+from chalicelib.iscsi.chap import Credentials, LoginRefused
 from chalicelib.iscsi.connection import Connection
 from tests.contract.agent import Agent
 from tests.contract.driver_suite import BLOCK, Backend
@@ -50,7 +50,7 @@ class HalfOpen:
         """Whether there is a session now."""
         try:
             self._dialogue.finish_stage(login.OPERATIONAL, login.FULL_FEATURE, parameters.offer())
-        except (login.LoginRefused, login.TargetUnavailable, OSError):
+        except (LoginRefused, login.TargetUnavailable, OSError):
             return False
         return True
 
