@@ -12,6 +12,7 @@ the store chosen mkfs.xfs and mount, or lvm2. See README.md for how to start it 
     pools        how much fits
     journal      what a store cannot hold: exports, and which volume a snapshot is of
     tgt          tgtd's control protocol
+    challenges   whether tgtd's CHAP challenges can be predicted
     targets      iSCSI targets: LUN, account, access list, sessions; what tgtd has, and how it becomes what is wanted
     exports      who may reach an object: the journal's exports, each served by a target
     service      the verbs: volumes, snapshots, exports; idempotent and safe against a crash between any two steps

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance import certificate
+from appliance import certificate, challenges
 from appliance.daemon import Daemon, choose_control_port, join
 from appliance.errors import ApplianceError
 from appliance.exports import Exports
@@ -117,6 +117,8 @@ def build(
 ) -> Appliance:
     """The service, with every export of the journal served."""
     tgt.check_protocol()
+    if not options.allow_predictable_challenges:
+        challenges.check(tgt, portals[0])
     pools = Pools(store, options.pools, options.max_over_subscription)
     journal = Journal(options.state_dir / 'journal', list(options.pools))
     exports = Exports(store, journal, Targets(tgt), keys)

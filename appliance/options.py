@@ -52,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
         help="tgtd's control port (default: a free one, or 0 with --existing-tgtd)")  # fmt: skip
     add('--existing-tgtd', action='store_true',
         help='use the tgtd that is running, and leave it and its sessions alone at stop')  # fmt: skip
+    add('--allow-predictable-challenges', action='store_true',
+        help='start with a tgtd that lacks the repair of CVE-2024-45751')  # fmt: skip
     add('--root', type=Path, default='/', help='install: the file system to write to (default %(default)s)')
     return options
 
