@@ -66,6 +66,10 @@ class Backend:
         """Let a verb fail as often as a state repeats it: as unavailable, or as is said."""
         self.fail(verb, *(instead or (self.unavailable(),)) * REPEATED)
 
+    def refuses(self) -> errors.DriverError:
+        """What does not pass with time."""
+        return errors.DriverError(backend=self.host, reason='a refusal')
+
     def used(self, pool: str) -> int:
         """GiB of volumes, others' included; snapshots share their volume's blocks."""
         volumes = (found for name, found in self.objects.items() if 'snapshot-' not in name)
@@ -178,6 +182,10 @@ class FakeDriver(Driver):
             found.size = new_size
             if store.used(found.pool) > store.pools[found.pool]:
                 store.violations.append(f'{self.backend}#{found.pool} is over-committed by {volume.name}')
+
+    def get_volume_size(self, volume: VolumeRef) -> int | None:
+        with self._verb('get_volume_size', volume.name) as store:
+            return self._require(store, volume.name).size
 
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
         with self._verb('create_snapshot', snapshot.name) as store:

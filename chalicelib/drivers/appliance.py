@@ -115,6 +115,10 @@ class ApplianceDriver(Driver):
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         self._request('PUT', self._volume(volume) + '/size', volume, {'size_bytes': new_size * GIB}, new_size)
 
+    def get_volume_size(self, volume: VolumeRef) -> int | None:
+        path = f'/v1/pools/{self._pool(volume)}/objects/{volume.name}'
+        return _gigabytes(self._request('GET', path, volume))
+
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         self._request('PUT', self._volume(volume) + '/data', volume, {'snapshot': snapshot.name})
         return {}

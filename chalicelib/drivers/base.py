@@ -186,7 +186,17 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
-        """Grow to ``new_size`` GiB; a volume that already has it is success. Never shrinks. Raises BackendFull."""
+        """Grow to ``new_size`` GiB; a volume that already has it is success. Never shrinks.
+
+        Raises BackendFull, NotSupported or VolumeIsBusy, each with the volume as it was.
+        """
+
+    def get_volume_size(self, volume: VolumeRef) -> int | None:
+        """Return the size in GiB that the volume has on the backend; None where the driver cannot say.
+
+        Tells what became of an extension whose answer was lost. Raises ProviderNotFound.
+        """
+        return None
 
     @abc.abstractmethod
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
@@ -286,7 +296,8 @@ class Driver(abc.ABC):
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         """Bring the volume back to the snapshot's data, under its own id; its size stays.
 
-        Only with ``capabilities.revert``. Raises VolumeIsBusy while a session uses it, ProviderNotFound.
+        Only with ``capabilities.revert``. Raises BackendFull, NotSupported, VolumeIsBusy (while a session uses it) or
+        SnapshotIsBusy, each with the volume as it was, and ProviderNotFound.
         """
         raise self._unsupported('revert_to_snapshot')
 

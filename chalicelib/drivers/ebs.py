@@ -192,6 +192,9 @@ class EbsDriver(Manager):
 
         self._objects.with_id(volume, lambda id: self._modify(volume, id, {'Size': new_size}, is_done))
 
+    def get_volume_size(self, volume: VolumeRef) -> int | None:
+        return int(self._objects.require(volume)['Size'])
+
     def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
         """Type, IOPS, throughput and multi-attach change in place; encryption does not."""
         now = ebs_types.wanted(self.backend, volume, self.options)

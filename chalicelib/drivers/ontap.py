@@ -98,6 +98,10 @@ class OntapDriver(ontap_manage.Manager):
             if volume.qos_specs:
                 self._limit(lun, volume, new_size)
 
+    def get_volume_size(self, volume: VolumeRef) -> int | None:
+        with self._verb(volume):
+            return int(-(-self._require(volume)['space']['size'] // GIB))
+
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         """In place: uuid and serial number stay, the size becomes the snapshot's for a moment."""
         with self._verb(volume, volume.size):

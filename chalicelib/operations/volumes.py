@@ -227,7 +227,7 @@ def _check_snapshots(volume: Volume, force: bool) -> None:
     if len(found) < volume.snapshot_count:
         raise _not_removable(volume, force)
     for snapshot in found:
-        deletable = force or snapshot.status in states.SNAPSHOT['delete'].allowed
+        deletable = force or snapshot.status in states.SNAPSHOT['delete_with_volume'].allowed
         if not deletable or snapshot.group_snapshot_id or snapshot.reader_count:
             raise errors.InvalidVolume(
                 reason=f'Snapshot {snapshot.id} in status {snapshot.status} cannot be removed with its volume.'

@@ -121,6 +121,9 @@ class Detail(enum.StrEnum):
     BACKUP_SCHEDULE_RUN_ERROR = '103'
     VOLUME_REVERT_ERROR = '111'
     VOLUME_MOVE_ERROR = '112'
+    VOLUME_REVERT_REFUSED = '115'
+    VOLUME_REVERT_POSTPONED = '116'
+    BACKUP_NOT_RESTORED = '117'
     MANAGE_ERROR = '113'
     UNMANAGE_ERROR = '114'
 
@@ -161,7 +164,12 @@ DETAIL_TEXTS = {
     Detail.VOLUME_IS_BUSY: 'Volume is busy.',
     Detail.VOLUME_DELETE_ERROR: 'Volume failed to delete.',
     Detail.BACKUP_SCHEDULE_RUN_ERROR: 'The schedule did not do what it was made for.',
-    Detail.VOLUME_REVERT_ERROR: 'Volume failed to revert; its data is not usable. Its snapshot is: revert again.',
+    Detail.VOLUME_REVERT_ERROR: (
+        'Volume failed to revert; its data is not usable. Its snapshot is: create a volume from it.'
+    ),
+    Detail.VOLUME_REVERT_REFUSED: 'Volume was not reverted and is unchanged; it can be reverted later.',
+    Detail.VOLUME_REVERT_POSTPONED: 'Volume is not reverted yet.',
+    Detail.BACKUP_NOT_RESTORED: 'Backup was not restored; the volume is unchanged.',
     Detail.VOLUME_MOVE_ERROR: 'Volume stays as and where it was.',
     Detail.MANAGE_ERROR: 'Failed to bring the existing object under management.',
     Detail.UNMANAGE_ERROR: 'Failed to let go of the object.',

@@ -135,6 +135,10 @@ SNAPSHOT = {
     'force_delete': row(
         ' '.join(SNAPSHOT_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot',
     ),
+    # In a cascade: what an earlier one could not remove is tried again.
+    'delete_with_volume': row(
+        'available error error_deleting', 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot',
+    ),
     'backup': row('available', 'backing-up', 'available', 'available', 3600, 'backup_volume'),
     'restore': row('available', 'restoring', 'available', 'available', 3600, 'revert_to_snapshot'),
     'manage': row('', 'creating', 'available', 'error', 900, 'manage_snapshot'),

@@ -11,12 +11,12 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.backup.gc import GRACE
-from chalicelib.models import Backup
+from chalicelib.models import Backup, base
 from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_holds, backup_records, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_sources, clock
+from chalicelib.tasks import backup_sources, clock, postponing
 from chalicelib.tasks.backups import Payload, owned, reason_of, repository
 from chalicelib.tasks.ownership import failure
 
@@ -83,9 +83,12 @@ def _backup_of(payload: Payload) -> Backup:
 
 
 def fail_delete_backup(payload: Payload) -> None:
-    """Say why the backup is still there."""
+    """Say why the backup is still there; a backend or repository that does not answer only postpones its removal."""
     backup = owned(payload, 'delete')
+    held = base.owned_by(Backup, ROW, payload['request_id'])
     (error, cause), detail = failure(payload), Detail.BACKUP_DELETE_DRIVER_ERROR
+    if postponing.postpone(backup, payload, held, Action.BACKUP_DELETE, detail):
+        return
     messages.create(backup, payload['request_id'], Action.BACKUP_DELETE, detail, cause=cause, error=error)
     told = Backup.fail_reason.set(reason_of(payload))
     backup_holds.end(backup, ROW, ROW.failed, actions=[told], keeps_source=True)

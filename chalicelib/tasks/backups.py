@@ -195,10 +195,23 @@ def fail_backup(payload: Payload) -> None:
     backup_holds.give_back(backup, backup_holds.source_of(backup))
     error, cause = failure(payload)
     messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, _detail(payload), cause=cause, error=error)
+    _bury(backup, payload)
     told = Backup.fail_reason.set(reason_of(payload))
     backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[told], keeps_source=not cleaned)
-    engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
     return None
+
+
+def _bury(backup: Backup, payload: Payload) -> None:
+    """Write the tombstone, before the status that ends the work: nothing would write it after that.
+
+    When the reconciler gives the work up, the status comes all the same; deleting the backup writes the tombstone then.
+    """
+    try:
+        engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
+    except errors.RepositoryError as error:
+        if 'execution' in payload:
+            raise
+        logger.warning('the repository does not take the tombstone of backup %s: %s', backup.id, error.message)
 
 
 def _try_clean(backup: Backup, payload: Payload) -> bool:

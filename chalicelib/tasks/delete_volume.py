@@ -6,6 +6,7 @@ Payload of every task: action, resource, project_id, id, request_id.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 
 from chalicelib import errors
@@ -13,7 +14,7 @@ from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import common, groups, holds, messages, snapshots, volumes
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock
+from chalicelib.tasks import backends, clock, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 from chalicelib.tasks.snapshots import remove_snapshot, status_back
 
@@ -47,9 +48,10 @@ def _taken(snapshot: Snapshot, owner: str) -> Snapshot:
     """The snapshot, in status deleting for this request; raises SnapshotIsBusy for one that somebody needs."""
     if snapshot.owner == owner:
         return snapshot
-    row = states.SNAPSHOT['delete']
+    row = states.SNAPSHOT['delete_with_volume']
+    operation = common.operation('delete_with_volume', row)
     try:
-        base.begin(snapshot, row, owner, common.operation('delete', row), condition=snapshots.is_removable())
+        base.begin(snapshot, row, owner, operation, condition=snapshots.is_removable())
     except errors.StateChanged as changed:
         raise errors.SnapshotIsBusy(id=snapshot.id, reason=f'it is in status {changed.facts["status"]}') from None
     return snapshot
@@ -65,12 +67,25 @@ def cancel_delete(payload: Payload) -> None:
 
 
 def fail_delete(payload: Payload) -> None:
-    """Say why the volume is still there. Its room stays in transit: nobody knows what the backend has freed."""
+    """Say why the volume is still there. Its room stays in transit: nobody knows what the backend has freed.
+
+    A backend that does not answer only postpones the removal.
+    """
     volume = owned(Volume, payload)
+    if postponing.postpone(volume, payload, ours(volume), Action.VOLUME_DELETE, Detail.VOLUME_DELETE_ERROR):
+        return
     _tell(volume, payload, Detail.VOLUME_DELETE_ERROR)
-    _end_snapshots(volume, lambda _: states.SNAPSHOT['delete'].failed)
+    _end_snapshots(volume, functools.partial(_failed, payload))
     holds.end(volume, ours(volume), states.VOLUME['delete'].failed, in_transit=True)
     groups.settle_group_of(volume)
+
+
+def _failed(payload: Payload, snapshot: Snapshot) -> str:
+    """Say why a snapshot that was to go with its volume is still there; return its status."""
+    error, reason = failure(payload)
+    detail = Detail.SNAPSHOT_DELETE_ERROR
+    messages.create(snapshot, payload['request_id'], Action.SNAPSHOT_DELETE, detail, cause=reason, error=error)
+    return states.SNAPSHOT['delete'].failed
 
 
 def _tell(volume: Volume, payload: Payload, detail: Detail) -> None:

@@ -5,15 +5,23 @@ Payload of every task: action, resource, project_id, id, request_id.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from typing import Any
 
 from chalicelib import errors
+from chalicelib.drivers.base import Driver
 from chalicelib.models import Volume
 from chalicelib.operations import compute, holds, messages, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, placement
+from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned, row_of
+
+logger = logging.getLogger(__name__)
+
+#: What Nova is to be told of a volume that has not grown: nothing.
+SILENT = {'event': 'volume-extended', 'servers': [], 'told': True}
 
 
 def extend_volume(payload: Payload) -> dict[str, Any]:
@@ -22,11 +30,20 @@ def extend_volume(payload: Payload) -> dict[str, Any]:
     Return what Nova is to be told: its servers see the new size when they look again.
     """
     volume = owned(Volume, payload)
-    new_size = int(volume.operation_facts()['new_size'])
-    driver = backends.driver(volume)
+    new_size, driver = _new_size(volume), backends.driver(volume)
     if volume.attachments and not driver.capabilities.online_extend:
         raise errors.NoValidBackend(reason='The backend cannot extend a volume while it is attached: detach it first.')
     _claim(volume, new_size)
+    return _grown(volume, driver)
+
+
+def _new_size(volume: Volume) -> int:
+    return int(volume.operation_facts()['new_size'])
+
+
+def _grown(volume: Volume, driver: Driver) -> dict[str, Any]:
+    """Grow the object, which may be done already, and record it."""
+    new_size = _new_size(volume)
     driver.extend_volume(backends.volume_ref(volume), new_size)
     servers = compute.servers_of(volume)
     holds.end(volume, ours(volume), states.PREVIOUS, actions=[Volume.size.set(new_size)], grown=True)
@@ -53,11 +70,32 @@ def cancel_extend(payload: Payload) -> None:
     holds.end(volume, ours(volume), states.PREVIOUS, keep_gb=int(volume.size))
 
 
-def fail_extend(payload: Payload) -> None:
-    """Say why the volume could not be grown; quota and room go back to what its size says."""
+def fail_extend(payload: Payload) -> dict[str, Any]:
+    """Find out what became of the object, and make the record say so; a backend that does not answer is asked later.
+
+    One that has its old size leaves the volume as it was, one that has grown is recorded. Else it is error_extending;
+    quota and room go back to what its size says. Return what Nova is to be told.
+    """
     volume = owned(Volume, payload)
+    if postponing.postpone(volume, payload, ours(volume), Action.EXTEND_VOLUME, Detail.DRIVER_FAILED_EXTEND):
+        return SILENT
+    size = _size_of(volume)
+    if size is not None and size > int(volume.size):
+        with contextlib.suppress(errors.DriverError):
+            return _grown(volume, backends.driver(volume))
+    status = states.PREVIOUS if size == int(volume.size) else row_of(volume).failed
     _tell(volume, payload, Detail.DRIVER_FAILED_EXTEND)
-    holds.end(volume, ours(volume), row_of(volume).failed, keep_gb=int(volume.size))
+    holds.end(volume, ours(volume), status, keep_gb=int(volume.size))
+    return SILENT
+
+
+def _size_of(volume: Volume) -> int | None:
+    """GiB that the volume has on its backend; None when that cannot be known."""
+    try:
+        return backends.driver(volume).get_volume_size(backends.volume_ref(volume))
+    except errors.CinderlessError as error:
+        logger.warning('the size of volume %s is unknown: %s', volume.id, error.message)
+        return None
 
 
 def _tell(volume: Volume, payload: Payload, detail: Detail) -> None:

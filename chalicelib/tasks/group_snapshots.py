@@ -16,7 +16,7 @@ from chalicelib.models import Group, GroupSnapshot, GroupType, Snapshot, base
 from chalicelib.operations import group_snapshots, group_types, messages
 from chalicelib.rules import group_specs, states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock
+from chalicelib.tasks import backends, clock, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 from chalicelib.tasks.snapshots import remove_snapshot
 
@@ -146,8 +146,14 @@ def _remove(group_snapshot: GroupSnapshot) -> None:
 
 
 def fail_delete_group_snapshot(payload: Payload) -> None:
-    """Say why the group snapshot, and those of its snapshots that are left, are still there."""
+    """Say why the group snapshot, and those of its snapshots that are left, are still there.
+
+    A backend that does not answer only postpones their removal.
+    """
     group_snapshot = owned(GroupSnapshot, payload)
+    action, detail = Action.GROUP_SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR
+    if postponing.postpone(group_snapshot, payload, ours(group_snapshot), action, detail):
+        return
     for snapshot in _mine(group_snapshot):
         _give_up(snapshot, payload, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR, 'error_deleting')
-    _give_up(group_snapshot, payload, Action.GROUP_SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR, 'error_deleting')
+    _give_up(group_snapshot, payload, action, detail, 'error_deleting')

@@ -12,8 +12,9 @@ from chalicelib import errors
 from chalicelib.models import Group, base
 from chalicelib.operations import group_placement, groups, pools, scheduling
 from chalicelib.rules import states
-from chalicelib.rules.messages import Action
+from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
+from chalicelib.tasks import postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 
@@ -47,8 +48,10 @@ def delete_group(payload: Payload) -> None:
 
 
 def fail_delete_group(payload: Payload) -> None:
-    """Say why the group is still there."""
-    _fail(payload, Action.GROUP_DELETE)
+    """Say why the group is still there; a service that does not answer only postpones its removal."""
+    group = owned(Group, payload)
+    if not postponing.postpone(group, payload, ours(group), Action.GROUP_DELETE, Detail.UNKNOWN_ERROR):
+        _fail(payload, Action.GROUP_DELETE)
 
 
 def _fail(payload: Payload, action: Action) -> None:

@@ -16,7 +16,7 @@ from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import holds, messages, quotas, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, placement
+from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.create_volume import made_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 from chalicelib.tasks.snapshots import forget_snapshot
@@ -104,8 +104,10 @@ def unmanage_volume(payload: Payload) -> None:
 
 
 def fail_unmanage_volume(payload: Payload) -> None:
-    """Say why the volume is still managed."""
+    """Say why the volume is still managed; a backend that does not answer only postpones that it is let go of."""
     volume = owned(Volume, payload)
+    if postponing.postpone(volume, payload, ours(volume), Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR):
+        return
     _tell(volume, payload, Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR)
     holds.end(volume, ours(volume), states.VOLUME[payload['action']].failed)
 
@@ -158,8 +160,10 @@ def unmanage_snapshot(payload: Payload) -> None:
 
 
 def fail_unmanage_snapshot(payload: Payload) -> None:
-    """Say why the snapshot is still managed."""
+    """Say why the snapshot is still managed; a backend that does not answer only postpones that it is let go of."""
     snapshot = owned(Snapshot, payload)
+    if postponing.postpone(snapshot, payload, ours(snapshot), Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR):
+        return
     _tell(snapshot, payload, Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR)
     base.update(snapshot, base.end_actions(snapshot, states.SNAPSHOT['unmanage'].failed), ours(snapshot))
 

@@ -189,10 +189,11 @@ def _follow_execution(record: base.StatefulRecord, row: states.Transition) -> No
     if status == 'RUNNING':
         _postpone(record, row.deadline)
     elif status is None:
-        logger.warning('%s of %s %s was never started', message['action'], record.resource, record.id)
+        why = 'was postponed' if operation.get('postponed') else 'was never started'
+        logger.warning('%s of %s %s %s', message['action'], record.resource, record.id, why)
         workflows.start(message, attempt)
         _postpone(record, row.deadline)
-    elif attempt + 1 < ATTEMPTS:
+    elif attempt + 1 < ATTEMPTS + int(operation.get('postponed', 0)):
         logger.warning('%s of %s %s ended %s', message['action'], record.resource, record.id, status)
         telemetry.count('Retries', why='execution')
         _postpone(record, base.START_DEADLINE, {**operation, 'attempt': attempt + 1})

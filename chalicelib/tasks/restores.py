@@ -22,7 +22,7 @@ from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, messages, progress
 from chalicelib.rules import bounds, states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock
+from chalicelib.tasks import backends, begun, clock
 from chalicelib.tasks.backups import (
     Payload,
     limits,
@@ -92,7 +92,17 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     new = bool(volume.operation_facts().get('new'))
     zeroed = not driver.capabilities.opens_volumes or (new and driver.capabilities.zeroed_volumes)
     with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
+        if driver.capabilities.opens_volumes:  # else the volume is as it was until the restore is complete
+            _begin_to_write(volume, payload)
         return shard_by_shard(payload, restorer(device, store, manifest, zeroed, told.of))
+
+
+def _begin_to_write(volume: Volume, payload: Payload) -> None:
+    """Note that the volume's data is about to change. Raises BackupCanceled."""
+    try:
+        begun.note(volume, base.owned_by(Volume, VOLUME_ROW, payload['request_id']))
+    except base.moved_on(Volume):
+        raise errors.BackupCanceled(id=payload['id']) from None
 
 
 def restorer(
@@ -127,6 +137,7 @@ def complete_restore(payload: Payload) -> None:
     manifest = stored_manifest(backup)
     written = functools.partial(engine.stored_extents, repository(backup), manifest)
     path = _path_id(payload)
+    _begin_to_write(volume, payload)
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), path, written)
     transaction = base.Transaction()
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
@@ -197,12 +208,15 @@ def _find(payload: Payload) -> Backup | None:
 
 
 def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
-    """A volume made for the restore has never been usable: it is in error."""
+    """A volume made for the restore has never been usable: it is in error. One that was not written to is as it was."""
     if volume.status != VOLUME_ROW.running or volume.owner != payload['request_id']:
         return
-    (error, cause), detail = failure(payload), Detail.BACKUP_RESTORE_ERROR
+    (error, cause), is_new = failure(payload), bool(volume.operation_facts().get('new'))
+    detail = Detail.BACKUP_RESTORE_ERROR
+    if not is_new and not begun.has(volume):
+        detail, status = Detail.BACKUP_NOT_RESTORED, VOLUME_ROW.done
     messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause, error=error)
-    final = 'error' if volume.operation_facts().get('new') else status
+    final = 'error' if is_new else status
     ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
     transaction = base.Transaction()
     transaction.update(volume, base.end_actions(volume, final), ours, lambda: base.state_changed(volume))

@@ -15,7 +15,7 @@ from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import messages, reverts
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, copying
+from chalicelib.tasks import backends, begun, copying, postponing
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
@@ -36,6 +36,7 @@ def revert_to_snapshot(payload: Payload) -> dict[str, Any]:
         driver.open_snapshot(frozen, path) as source,
         driver.open_volume(backends.volume_ref(volume), path, 'rw') as target,
     ):
+        begun.note(volume, ours(volume))
         return copying.copy(source, target, start, zeroed=False)
 
 
@@ -57,9 +58,15 @@ def complete_revert(payload: Payload) -> None:
 
 
 def fail_revert(payload: Payload) -> None:
-    """The volume may hold a mixture: error and a user message. The snapshot is untouched, and available again."""
+    """Say why; the snapshot is untouched, and available again. A backend that does not answer is asked later.
+
+    The volume is as it was, when the driver has refused or nothing was copied yet; else it may hold a mixture: error.
+    """
     volume = owned(Volume, payload)
     error, reason = failure(payload)
+    if postponing.postpone(volume, payload, ours(volume), Action.VOLUME_REVERT, Detail.VOLUME_REVERT_POSTPONED):
+        return
+    untouched = _is_untouched(volume, error)
     try:
         _close(volume, payload)
     except (errors.DriverError, errors.SnapshotNotFound) as left:
@@ -68,11 +75,17 @@ def fail_revert(payload: Payload) -> None:
         volume,
         payload['request_id'],
         Action.VOLUME_REVERT,
-        Detail.VOLUME_REVERT_ERROR,
+        Detail.VOLUME_REVERT_REFUSED if untouched else Detail.VOLUME_REVERT_ERROR,
         cause=reason,
         error=error,
     )
-    reverts.end(volume, states.VOLUME['revert'].failed)
+    reverts.end(volume, states.VOLUME['revert'].done if untouched else states.VOLUME['revert'].failed)
+
+
+def _is_untouched(volume: Volume, error: str) -> bool:
+    """Whether the volume surely has the data that it had before the revert."""
+    by_driver = backends.driver(volume).capabilities.revert
+    return begun.is_refusal(error) if by_driver else not begun.has(volume)
 
 
 def _close(volume: Volume, payload: Payload) -> None:

@@ -9,7 +9,7 @@ from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import messages, quotas, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, placement
+from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 
@@ -73,8 +73,10 @@ def cancel_delete_snapshot(payload: Payload) -> None:
 
 
 def fail_delete_snapshot(payload: Payload) -> None:
-    """Say why the snapshot is still there."""
+    """Say why the snapshot is still there; a backend that does not answer only postpones its removal."""
     snapshot = owned(Snapshot, payload)
+    if postponing.postpone(snapshot, payload, ours(snapshot), Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR):
+        return
     error, reason = failure(payload)
     _tell(snapshot, payload, Detail.SNAPSHOT_DELETE_ERROR, reason, error)
     base.update(snapshot, base.end_actions(snapshot, states.SNAPSHOT['delete'].failed), ours(snapshot))

@@ -197,22 +197,27 @@ def failing(agent: Agent, act: Callable[[], object], world: World) -> None:
     agent.faults.clear()
 
 
-def test_verbs_on_a_volume_end_in_their_status_and_can_be_repeated(mixed: World, agent: Agent) -> None:
+def test_verbs_on_a_volume_are_done_when_the_appliance_answers_again(mixed: World, agent: Agent) -> None:
     volume = create_volume(CALLER, 5)
     snapshot = create_snapshot(CALLER, volume) if ended(mixed, volume)[0] == 'available' else None
     assert snapshot is not None
     mixed.settle()
     failing(agent, lambda: volumes.extend(context(), volume.id, 6), mixed)
-    assert volume.reload().status == 'error_extending'
+    assert volume.reload().status == 'extending'
+    mixed.reconcile()
+    mixed.settle()
+    volume = volume.reload()
+    assert (volume.status, volume.size) == ('available', 6)
     failing(agent, lambda: snapshots.delete(context(), snapshot.id), mixed)
-    assert snapshot.reload().status == 'error_deleting'
-    snapshots.delete(context('admin'), snapshot.id, force=True)
+    assert snapshot.reload().status == 'deleting'
+    mixed.reconcile()
     mixed.settle()
-    failing(agent, lambda: volumes.delete(context('admin'), volume.id, force=True), mixed)
-    assert volume.reload().status == 'error_deleting'
+    failing(agent, lambda: volumes.delete(context(), volume.id), mixed)
+    assert volume.reload().status == 'deleting'
+    mixed.reconcile()
+    mixed.settle()
     assert len(told(volume)) + len(told(snapshot)) == 3
-    volumes.delete(context('admin'), volume.id, force=True)
-    mixed.settle()
+    assert list(Volume.scan()) == []
     assert agent.names() == []
 
 

@@ -71,8 +71,8 @@ def test_a_backend_that_is_away_for_a_moment(world: World, volume: Volume) -> No
     assert gone(volume)
 
 
-def test_a_backend_that_stays_away(world: World, volume: Volume) -> None:
-    world.big.fail_for_good('delete_volume')
+def test_a_backend_that_refuses(world: World, volume: Volume) -> None:
+    world.big.fail('delete_volume', world.big.refuses())
     volumes.delete(context(), volume.id)
     [execution] = world.settle()
     assert execution.path == ['DeleteVolume', 'FailDelete']
@@ -82,7 +82,7 @@ def test_a_backend_that_stays_away(world: World, volume: Volume) -> None:
 
 
 def test_error_deleting_can_be_forced_and_gives_everything_back_once(world: World, volume: Volume) -> None:
-    world.big.fail_for_good('delete_volume')
+    world.big.fail('delete_volume', world.big.refuses())
     volumes.delete(context(), volume.id)
     world.settle()
     with pytest.raises(errors.InvalidVolume):

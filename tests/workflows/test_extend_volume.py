@@ -83,16 +83,46 @@ def test_no_room(world: World, volume: Volume) -> None:
     invariants.check(world)
 
 
-def test_the_driver_fails(world: World, volume: Volume) -> None:
-    world.big.fail_for_good('extend_volume')
+def test_the_driver_fails_and_nobody_knows_how_far_it_came(world: World, volume: Volume) -> None:
+    world.big.fail('extend_volume', world.big.refuses())
+    world.big.fail('get_volume_size', world.big.unavailable())
     volumes.extend(context(), volume.id, 8)
     [execution] = world.settle()
-    assert execution.path == ['ExtendVolume', 'FailExtend']
+    assert execution.path == ['ExtendVolume', 'FailExtend', 'IsComputeTold', 'Extended']
     volume = volume.reload()
     assert (volume.status, volume.size, volume.claimed_gb) == ('error_extending', 5, 5)
     assert usage() == {'limit': 1000, 'in_use': 5, 'reserved': 0}
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('007', '010')
+    invariants.check(world)
+
+
+@pytest.mark.parametrize('error', ['refuses', 'full'])
+def test_what_did_not_grow_is_as_it_was(world: World, volume: Volume, error: str) -> None:
+    """The backend has no space although the scheduler thought so, or refuses: the object has its old size."""
+    world.big.fail('extend_volume', world.big.full(3) if error == 'full' else world.big.refuses())
+    volumes.extend(context(), volume.id, 8)
+    [execution] = world.settle()
+    assert execution.path[1] == ('CancelExtend' if error == 'full' else 'FailExtend')
+    volume = volume.reload()
+    assert (volume.status, volume.size, volume.claimed_gb) == ('available', 5, 5)
+    assert usage() == {'limit': 1000, 'in_use': 5, 'reserved': 0}
+    assert [message.action_id for message in Message.scan()] == ['007']
+    invariants.check(world)
+    volumes.extend(context(), volume.id, 8)
+    world.settle()
+    assert volume.reload().size == 8
+
+
+def test_what_grew_although_its_driver_failed_has_grown(world: World, volume: Volume) -> None:
+    volumes.extend(context(), volume.id, 8)
+    world.big.objects[f'volume-{volume.id}'].size = 8
+    world.big.fail('extend_volume', world.big.refuses())
+    world.settle()
+    volume = volume.reload()
+    assert (volume.status, volume.size, volume.claimed_gb) == ('available', 8, 8)
+    assert usage() == {'limit': 1000, 'in_use': 8, 'reserved': 0}
+    assert list(Message.scan()) == []
     invariants.check(world)
 
 

@@ -121,7 +121,7 @@ class TestBuiltIn:
     def test_it_stays_while_the_data_does(self, world: World) -> None:
         luks_type()
         volume = encrypted(world)
-        world.backends[str(volume.host).partition('#')[0]].fail_for_good('delete_volume')
+        world.backends[str(volume.host).partition('#')[0]].fail('delete_volume', world.big.refuses())
         volumes.delete(context(), volume.id)
         world.settle()
         assert volume.reload().status == 'error_deleting'

@@ -160,7 +160,7 @@ def test_unmanage(legacy: World) -> None:
 def test_unmanage_fails(legacy: World) -> None:
     volume = manage()
     legacy.settle()
-    legacy.big.fail_for_good('unmanage')
+    legacy.big.fail('unmanage', legacy.big.refuses())
     managing.unmanage_volume(ADMIN, volume.id)
     legacy.settle()
     assert volume.reload().status == 'error_unmanaging'
@@ -258,7 +258,7 @@ def test_unmanage_a_snapshot(legacy: World, volume: Volume) -> None:
 def test_unmanage_a_snapshot_fails(legacy: World, volume: Volume) -> None:
     snapshot = manage_snapshot(volume)
     legacy.settle()
-    legacy.big.fail_for_good('unmanage_snapshot')
+    legacy.big.fail('unmanage_snapshot', legacy.big.refuses())
     managing.unmanage_snapshot(ADMIN, snapshot.id)
     legacy.settle()
     assert snapshot.reload().status == 'error'

@@ -62,7 +62,7 @@ def test_by_the_driver(world: World, data: Data, volume: Volume, snapshot: Snaps
 
 
 def test_a_backend_that_fails(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
-    world.big.fail_for_good('write')
+    world.big.fail('write', RuntimeError('a bug'))
     reverts.revert(context(), volume.id, snapshot.id)
     [execution] = world.settle()
     assert execution.path == ['RevertToSnapshot', 'FailRevert']
@@ -70,6 +70,27 @@ def test_a_backend_that_fails(world: World, data: Data, volume: Volume, snapshot
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('111', '111')
     check(world, data)
+
+
+@pytest.mark.parametrize('by_driver', [True, False])
+def test_a_revert_that_never_began_leaves_the_volume_as_it_was(
+    world: World, data: Data, volume: Volume, snapshot: Snapshot, by_driver: bool
+) -> None:
+    """The pool is full, or the volume cannot be opened; the advice to revert later can be followed."""
+    world.big.revert = by_driver
+    before = data.of(volume).copy(data.of(volume).size)
+    world.big.fail('revert_to_snapshot' if by_driver else 'open_volume', world.big.full(5))
+    reverts.revert(context(), volume.id, snapshot.id)
+    [execution] = world.settle()
+    assert execution.path == ['RevertToSnapshot', 'FailRevert']
+    assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
+    [message] = Message.scan()
+    assert (message.action_id, message.detail_id) == ('111', '115')
+    assert data.of(volume).same(before)
+    check(world, data)
+    reverts.revert(context(), volume.id, snapshot.id)
+    world.settle()
+    assert data.of(volume).same(data.of(snapshot))
 
 
 def test_reset_meanwhile(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:

@@ -99,7 +99,7 @@ def test_delete_busy(world: World, snapshot: Snapshot) -> None:
 
 
 def test_delete_fails(world: World, snapshot: Snapshot) -> None:
-    world.big.fail_for_good('delete_snapshot')
+    world.big.fail('delete_snapshot', world.big.refuses())
     snapshots.delete(context(), snapshot.id)
     [execution] = world.settle()
     assert execution.path == ['DeleteSnapshot', 'FailDeleteSnapshot']

@@ -1,0 +1,77 @@
+"""Work that a backend or a repository keeps from being done is postponed, and done when they answer again.
+
+The record keeps its transitional status and gets a later deadline; the reconciler starts a new execution then. This
+suits work that may be repeated from its beginning: a removal, an extension, a revert. The error statuses that would
+stand otherwise need an administrator (Cinder's error_deleting), or say more than is known.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from pynamodb.expressions.condition import Condition
+
+from chalicelib import errors
+from chalicelib.models import base
+from chalicelib.operations import messages
+from chalicelib.tasks import workflows
+from chalicelib.tasks.ownership import Payload, failure
+
+logger = logging.getLogger(__name__)
+
+#: Seconds until the work is started again: the first time, doubled each time, and at most.
+FIRST, LONGEST = 60, 900
+
+#: Seconds after which the work is given up.
+PATIENCE = 24 * 3600
+
+#: Errors that pass when the other side answers again.
+PASSING = (
+    errors.BackendUnavailable,
+    errors.DeviceUnreachable,
+    errors.DeviceTimeout,
+    errors.KeyUnavailable,
+    errors.RepositoryError,
+    errors.ServiceUnavailable,
+)
+
+#: Subclasses of these that stay.
+LASTING = (errors.ObjectExists, errors.ObjectMissing)
+
+#: How Step Functions names a worker that ran out of time or could not be invoked.
+OUT_OF_TIME = ('States.Timeout', 'Sandbox.Timedout')
+
+
+def is_passing(error: str) -> bool:
+    """Tell whether an error, by its name, passes by itself."""
+    if error.startswith('Lambda.') or error in OUT_OF_TIME:
+        return True
+    kind = getattr(errors, error, None)
+    return isinstance(kind, type) and issubclass(kind, PASSING) and not issubclass(kind, LASTING)
+
+
+def postpone(record: base.StatefulRecord, payload: Payload, held: Condition, action: str, detail: str) -> bool:
+    """Leave the record to the reconciler, and say so in a user message; False when the failure must be recorded.
+
+    ``held`` is the condition that the request still owns the record. ``action`` and ``detail`` are codes of
+    rules/messages.py. Raises StateChanged.
+    """
+    operation = record.operation or {}
+    since = operation.get('postponed_since') or base.now()
+    if not is_passing(failure(payload)[0]) or since < base.after(-PATIENCE):
+        return False
+    attempt, times = int(operation.get('attempt', 0)), int(operation.get('postponed', 0))
+    if payload.get('execution') not in (None, workflows.name(payload, attempt)):
+        return True  # postponed already: this is the second run of the task
+    _tell(record, payload, action, detail)
+    later = {**operation, 'attempt': attempt + 1, 'postponed': times + 1, 'postponed_since': since}
+    kind, seconds = type(record), min(FIRST * 2**times, LONGEST)
+    logger.warning('%s of %s %s is postponed for %d s', payload['action'], record.resource, record.id, seconds)
+    base.update(record, [kind.operation.set(later), kind.deadline.set(base.after(seconds)), *base.touched(kind)], held)
+    return True
+
+
+def _tell(record: base.StatefulRecord, payload: Payload, action: str, detail: str) -> None:
+    hours = PATIENCE // 3600
+    cause = f'The storage does not answer. The service repeats the operation until it does, for {hours} hours.'
+    messages.create(record, payload['request_id'], action, detail, cause=cause)
