@@ -9,7 +9,7 @@ help:  ## this list
 
 setup: $(VENV)/.complete  ## install what the local cloud and the tests need (Debian packages, .venv, .tools)
 
-$(VENV)/.complete: local/setup.sh requirements.txt requirements-dev.txt
+$(VENV)/.complete: local/setup.sh requirements-dev.lock tests/iam/package-lock.json
 	@sh local/setup.sh $(VENV)
 	@touch $@
 
@@ -46,7 +46,7 @@ deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: make deploy STAG
 history: setup  ## what became of a request: make history REQUEST=req-...
 	@$(PYTHON) -m infra.history $(REQUEST)
 
-lock: setup  ## infra/layers/*.txt: the wheels of the layers, from requirements.txt
+lock: setup  ## requirements-dev.lock and infra/layers/*.txt: packages with hashes, from requirements*.txt
 	@$(PYTHON) -m infra.lock
 
 changes: setup  ## what a deploy of this version changes in a stack of the last release

@@ -1,15 +1,21 @@
-"""What the layers hold, to the byte: ``make lock`` writes ``infra/layers/*.txt`` from requirements.txt.
+"""What is installed, to the byte: ``make lock`` writes ``requirements-dev.lock`` and ``infra/layers/*.txt``.
 
-Each file names every package of one layer, those that are needed only by others too, with its version and the SHA-256
-of the wheel for Lambda. ``make package`` takes nothing else. pip reads markers (``python_version < '3.12'``) of the
-interpreter it runs in, so this needs the one that is deployed.
+``requirements-dev.lock`` names every package of the environment that builds and tests, for each Python that is
+supported, with the hashes of all its files. ``make setup`` installs nothing else.
+
+The layers come from requirements.txt. Each file names every package of one layer, those that are needed only by others
+too, with its version, which is the one that is tested, and the SHA-256 of the wheel for Lambda. ``make package`` takes
+nothing else. pip reads markers (``python_version < '3.12'``) of the interpreter it runs in, so this needs the one that
+is deployed.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,10 +29,17 @@ DATA = ('blake3', 'cryptography', 'zstandard')
 #: At run time Chalice is two files without requirements; what its command line needs stays away.
 ALONE = ('chalice',)
 
-HEADER = '# Made by make lock from requirements.txt; do not edit.\n'
+#: What ``make setup`` installs.
+DEVELOPMENT = ROOT / 'requirements-dev.lock'
+
+#: The oldest Python that is supported; the lock holds for later ones, too.
+OLDEST = '3.11'
+
+HEADER = '# Made by make lock from {}; do not edit.\n'
 
 
 def main() -> int:
+    lock_development()
     runtime = interpreter.runtime()
     python = interpreter.find(runtime)
     if python is None:
@@ -36,9 +49,25 @@ def main() -> int:
     common = [name for name in direct if name not in DATA]
     for layer, names in (('common', common), ('data', list(DATA))):
         lines = sorted(_lines(python, runtime, [f'{name}=={direct[name]}' for name in names]))
-        locked(layer).write_text(HEADER + '\n'.join(lines) + '\n')
+        locked(layer).write_text(HEADER.format('requirements.txt') + '\n'.join(lines) + '\n')
         print(f'{locked(layer).relative_to(ROOT)}: {len(lines)} packages')
     return 0
+
+
+def lock_development() -> None:
+    """Write ``requirements-dev.lock``: versions that are locked stay, unless requirements-dev.txt names another."""
+    command = [sys.executable, '-m', 'uv', 'pip', 'compile', '--quiet', '--universal', '--python-version', OLDEST]
+    command += ['--generate-hashes', '--no-annotate', '--no-header', '--output-file', str(DEVELOPMENT)]
+    locked_before = DEVELOPMENT.read_text().removeprefix(HEADER.format('requirements-dev.txt'))
+    DEVELOPMENT.write_text(locked_before)
+    subprocess.run([*command, 'requirements-dev.txt'], check=True, cwd=ROOT)  # noqa: S603
+    DEVELOPMENT.write_text(HEADER.format('requirements-dev.txt') + DEVELOPMENT.read_text())
+    print(f'{DEVELOPMENT.relative_to(ROOT)}: {DEVELOPMENT.read_text().count("==")} packages')
+
+
+def tested_versions() -> list[tuple[str, str]]:
+    """(name, version) of each package of ``requirements-dev.lock``."""
+    return re.findall(r'^([A-Za-z0-9._-]+)==([^\s;]+)', DEVELOPMENT.read_text(encoding='utf-8'), re.MULTILINE)
 
 
 def requirements() -> Iterator[str]:
@@ -66,8 +95,11 @@ def _resolved(python: str, runtime: str, wanted: list[str], *options: str) -> li
     if not wanted:
         return []
     command = [python, '-m', 'pip', 'install', '-q', '--dry-run', '--ignore-installed', '--report', '-', *options]
-    command += ['--target', 'nowhere', *platform_options(runtime), *wanted]
-    answer = subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+    with tempfile.NamedTemporaryFile('w', suffix='.txt') as tested:
+        tested.write('\n'.join(f'{name}=={version}' for name, version in tested_versions()))
+        tested.flush()
+        command += ['--constraint', tested.name, '--target', 'nowhere', *platform_options(runtime), *wanted]
+        answer = subprocess.run(command, check=True, capture_output=True)  # noqa: S603
     found: list[dict[str, Any]] = json.loads(answer.stdout)['install']
     return found
 

@@ -64,8 +64,8 @@ install_python() {
     say "making $VENV with $("$1" --version)"
     "$1" -m venv "$VENV"
   }
-  say 'installing requirements-dev.txt'
-  "$VENV/bin/python" -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+  say 'installing requirements-dev.lock'
+  "$VENV/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 }
 
 install_engine() {
