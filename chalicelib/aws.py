@@ -238,6 +238,14 @@ def parameter(name: str) -> str:
     )
 
 
+def document(text: str) -> str:
+    """Return a setting's text; one that begins with / is the name of the SSM parameter that holds it.
+
+    Documents are too long for a function's environment, which has 4 KB in all.
+    """
+    return parameter(text) if text.startswith('/') else text
+
+
 def secret(name: str) -> str:
     """The text of a secret, at most ``DOCUMENT_TTL`` seconds old; older while Secrets Manager cannot be reached."""
     return _cached(f'secret:{name}', lambda: client('secretsmanager').get_secret_value(SecretId=name)['SecretString'])

@@ -47,7 +47,8 @@ class Settings(NamedTuple):
     default_volume_type: str
     #: Attempts to place and provision one volume (Cinder's scheduler_max_attempts).
     scheduler_max_attempts: int
-    #: JSON object of the scheduler's options under their names in cinder.conf (scheduler/config.py); empty: Cinder's.
+    #: JSON object of the scheduler's options under their names in cinder.conf (scheduler/config.py), or the SSM
+    #: parameter that holds it (aws.document); empty: Cinder's.
     scheduler_options: str
     #: Seconds after which a backend's report is stale (Cinder's service_down_time is 60, its polling 60).
     report_max_age: int
@@ -55,7 +56,8 @@ class Settings(NamedTuple):
     recovery_public_key: str
     #: Most days that a backup may be locked (S3 Object Lock); 0: the bucket has no Object Lock.
     backup_lock_days: int
-    #: JSON object of places for copies of backups, by name (operations/backup_copies.py); empty for none.
+    #: JSON object of places for copies of backups, by name (operations/backup_copies.py), or the SSM parameter that
+    #: holds it; empty for none.
     backup_targets: str
     #: Bytes of one object of a backup.
     pack_size: int

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from chalicelib import errors
+from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base
@@ -32,7 +32,9 @@ class Target(NamedTuple):
 
 def targets() -> Mapping[str, Target]:
     """The places that the deployer names, by name."""
-    return {name: Target(**facts) for name, facts in json.loads(settings().backup_targets or '{}').items()}
+    return {
+        name: Target(**facts) for name, facts in json.loads(aws.document(settings().backup_targets) or '{}').items()
+    }
 
 
 def create(

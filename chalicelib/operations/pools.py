@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from chalicelib import aws
 from chalicelib.config import settings
 from chalicelib.models import Pool, Service, base
 
@@ -36,7 +37,7 @@ def config() -> SchedulerConfig:
         'scheduler_max_attempts': settings().scheduler_max_attempts,
         'report_max_age': settings().report_max_age,
     }
-    return SchedulerConfig.from_options({**usual, **json.loads(settings().scheduler_options or '{}')})
+    return SchedulerConfig.from_options({**usual, **json.loads(aws.document(settings().scheduler_options) or '{}')})
 
 
 def forget() -> None:

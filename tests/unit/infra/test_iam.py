@@ -199,6 +199,7 @@ def test_grants_on_keys_of_encrypted_volumes_are_for_aws_only(template: dict[str
 
 
 FUNCTION, MACHINE = f'arn:aws:lambda:{PLACE}:function', f'arn:aws:states:{PLACE}:stateMachine'
+PARAMETER = f'arn:aws:ssm:{PLACE}:parameter'
 
 #: Everything else that a function could reach of another deployment or function.
 OTHERS: list[tuple[str, str, set[str]]] = [
@@ -217,7 +218,10 @@ OTHERS: list[tuple[str, str, set[str]]] = [
     ('states:StartExecution', f'{MACHINE}:prod-2-create_volume', set()),
     ('sqs:SendMessage', f'arn:aws:sqs:{PLACE}:prod-2-work', set()),
     ('sqs:ReceiveMessage', f'arn:aws:sqs:{PLACE}:prod-work', {'start_workflow'}),
-    ('ssm:GetParameter', f'arn:aws:ssm:{PLACE}:parameter/prod-2/backends', set()),
+    ('ssm:GetParameter', f'{PARAMETER}/prod/backends', {*WORKERS, 'report_pools'}),
+    ('ssm:GetParameter', f'{PARAMETER}/prod/scheduler-options', {'api', 'volume_worker'}),
+    ('ssm:GetParameter', f'{PARAMETER}/prod/backup-targets', {'api', 'backup_schedules'}),
+    ('ssm:GetParameter', f'{PARAMETER}/prod-2/backends', set()),
     ('s3:GetObject', 'arn:aws:s3:::another/object', set()),
     ('logs:PutLogEvents', f'arn:aws:logs:{PLACE}:log-group:/aws/lambda/prod-2-api:log-stream:any', set()),
     ('iam:PassRole', f'arn:aws:iam::{ACCOUNT}:role/any', set()),

@@ -74,6 +74,19 @@ def test_memory_and_concurrency_are_parameters(template: dict[str, Any]) -> None
         assert mapped['MaxConcurrency'] == 4
 
 
+def test_long_documents_stay_out_of_the_environment(template: dict[str, Any]) -> None:
+    size = quotas.named('Size of environment variables').needs
+    given = dict.fromkeys(['SchedulerOptions', 'BackupTargets', 'Backends'], '{}' + ' ' * 4000)
+    grown = size(Deployment(template, {**quotas.declared(template), **given}))
+    assert grown - size(Deployment(template, quotas.declared(template))) < 100
+
+
+def test_an_environment_that_is_too_large_is_refused(template: dict[str, Any]) -> None:
+    long = dict.fromkeys(('KeystoneUrl', 'GlanceUrl', 'NovaUrl', 'PublicEndpoint'), 'https://' + 'x' * 1000)
+    quota = quotas.named('Size of environment variables')
+    assert quota.needs(Deployment(template, {**quotas.declared(template), **long})) > quota.default
+
+
 def test_every_kind_of_resource_with_a_limit_is_counted(template: dict[str, Any]) -> None:
     """A new kind of resource needs a row of QUOTAS, or stands here with what its limit is."""
     counted = {'DynamoDB::Table', 'Events::Rule', 'IAM::ManagedPolicy', 'IAM::Role', 'Lambda::Function', 'S3::Bucket'}
