@@ -8,7 +8,7 @@ import urllib.parse
 from typing import Any
 
 from chalicelib import errors
-from chalicelib.clients.http import MAX_ANSWER, Service, Tokens
+from chalicelib.clients.http import Service, Tokens
 
 #: Bytes of the longest key that is taken: LUKS knows none above 64.
 MAX_KEY = 1024
@@ -57,18 +57,17 @@ class Secrets:
     def _described(self, said: Any) -> tuple[str, int]:
         try:
             return str(said['algorithm'] or 'aes'), int(said['bit_length'] or 0)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise self._service.failed('answered what is not a secret') from None
 
     def _payload(self, id: str) -> bytes:
         headers = {'Accept': 'application/octet-stream'}
-        with self._service.open('GET', f'{_path(id)}/payload', headers=headers) as response:
-            key = response.read(MAX_ANSWER)
-        if response.status in (403, 404):
+        answer = self._service.fetch('GET', f'{_path(id)}/payload', headers=headers)
+        if answer.status in (403, 404):
             raise errors.SecretNotFound(id=id)
-        if response.status != 200 or not 0 < len(key) <= MAX_KEY:
-            raise self._service.failed(f'answered with status {response.status} instead of a key')
-        return key
+        if answer.status != 200 or not 0 < len(answer.body) <= MAX_KEY:
+            raise self._service.failed(f'answered with status {answer.status} instead of a key')
+        return answer.body
 
     def delete(self, id: str) -> None:
         """Delete a secret; a missing one is success."""

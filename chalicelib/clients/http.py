@@ -1,4 +1,4 @@
-"""HTTP to another OpenStack service, under the service's own token: one place for timeouts, retries and refusals.
+"""HTTP to another OpenStack service, under the service's own token: one place for bounds, retries and refusals.
 
 The URL is the operator's and nobody else's; redirects are not followed, so no answer leads anywhere else. What an
 answer says is trusted no further than its shape. Tokens stand in headers only, never in an error.
@@ -13,13 +13,15 @@ from typing import Any, Protocol
 
 import urllib3
 
+from chalicelib import bounded_http, time_left
+from chalicelib.bounded_http import MAX_ANSWER, Answer, Bounds
 from chalicelib.errors import ServiceUnavailable
 
 #: Seconds to connect, and between two packets.
 CONNECT_TIMEOUT, READ_TIMEOUT = 2.0, 10.0
 
-#: Bytes of an answer that is no data: an image's record with every property is below 100 KB.
-MAX_ANSWER = 1 << 20
+#: Seconds for one call, the service's own token and all repetitions included; API Gateway gives a request 29.
+BUDGET = 15.0
 
 
 class Tokens(Hashable, Protocol):
@@ -44,7 +46,7 @@ class Service:
 
     def __init__(self, name: str, url: str, tokens: Tokens) -> None:
         self.name, self._url, self._tokens = name, url.rstrip('/'), tokens
-        self._http = urllib3.PoolManager(maxsize=4)
+        self._http = bounded_http.manager()
 
     def call(
         self,
@@ -58,27 +60,31 @@ class Service:
         """Send JSON, return (status, JSON). Raises ServiceUnavailable for a status that is not ``expected``."""
         content = None if body is None else json.dumps(body).encode()
         usual = {'Accept': 'application/json', **({'Content-Type': 'application/json'} if content else {})}
-        with self.open(method, path, content, headers={**usual, **(headers or {})}) as response:
-            answer = self._read(response)
-        if response.status not in expected:
-            raise self.failed(f'answered {method} with status {response.status}')
-        return response.status, self._parsed(answer)
+        answer = self.fetch(method, path, content, headers={**usual, **(headers or {})})
+        if answer.status not in expected:
+            raise self.failed(f'answered {method} with status {answer.status}')
+        return answer.status, self._parsed(answer.body)
+
+    def fetch(self, method: str, path: str, body: bytes | None = None, *, headers: Mapping[str, str]) -> Answer:
+        """Send, and return the whole answer, of at most MAX_ANSWER bytes. See ``open``."""
+        response = self._answer(
+            method, path, body, headers, Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
+        )
+        with self._translated('broke off'):
+            return bounded_http.read(response)
 
     @contextlib.contextmanager
-    def open(
-        self, method: str, path: str, body: bytes | None = None, *, headers: Mapping[str, str]
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send, and yield the answer with its body unread. A token that is refused is renewed once.
+    def open(self, method: str, path: str, *, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send, and yield the answer with its body unread: a stream, of which the caller takes what it needs.
 
-        The request may be sent again when a kept connection turns out to be dead: a frozen Lambda wakes up with
-        connections long closed. Raises ServiceUnavailable when there is no answer.
+        A token that is refused is renewed once. The request may be sent again when a kept connection turns out to be
+        dead: a frozen Lambda wakes up with connections long closed. Raises ServiceUnavailable when there is no answer,
+        and, from reading, when the answer breaks off or drips.
         """
-        token = self._tokens.service_token()
-        response = self._send_again(method, path, body, headers, token)
-        if response.status == 401 and token:
-            response.close()
-            response = self._send_again(method, path, body, headers, self._tokens.service_token(refused=token))
-        with self._answering(response):
+        bounds = Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
+        response = self._answer(method, path, None, headers, bounds)
+        bounds.begin_stream()
+        with self._translated('broke off'), contextlib.closing(response):
             yield response
 
     @contextlib.contextmanager
@@ -86,64 +92,59 @@ class Service:
         self, method: str, path: str, body: Iterable[bytes], *, headers: Mapping[str, str], patience: float
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         """Send a body that can be sent once only; ``patience``: seconds that the answer may take after it."""
-        token = self._tokens.service_token()
-        with self._sending():
-            response = self._request(method, path, body, headers, token, patience)
-        with self._answering(response):
+        token, bounds = self._tokens.service_token(), Bounds.of_upload(patience)
+        with self._translated('gave no answer'):
+            response = self._send(method, path, body, headers, token, bounds)
+        with self._translated('broke off'), contextlib.closing(response):
             yield response
 
-    @contextlib.contextmanager
-    def _answering(self, response: urllib3.BaseHTTPResponse) -> Iterator[None]:
-        try:
-            yield
-        except urllib3.exceptions.HTTPError as error:
-            raise self.failed(f'broke off ({type(error).__name__})') from None
-        finally:
+    def _answer(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], bounds: Bounds
+    ) -> urllib3.BaseHTTPResponse:
+        token = self._tokens.service_token()
+        response = self._send_again(method, path, body, headers, token, bounds)
+        if response.status == 401 and token:
             response.close()
+            renewed = self._tokens.service_token(refused=token)
+            response = self._send_again(method, path, body, headers, renewed, bounds)
+        return response
 
     def _send_again(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], token: str
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], token: str, bounds: Bounds
     ) -> urllib3.BaseHTTPResponse:
-        with self._sending():
+        with self._translated('gave no answer'):
             try:
-                return self._request(method, path, body, headers, token)
+                return self._send(method, path, body, headers, token, bounds)
             except urllib3.exceptions.ProtocolError:
-                return self._request(method, path, body, headers, token)
+                return self._send(method, path, body, headers, token, bounds)
 
-    @contextlib.contextmanager
-    def _sending(self) -> Iterator[None]:
-        try:
-            yield
-        except urllib3.exceptions.HTTPError as error:
-            raise self.failed(f'gave no answer ({type(error).__name__})') from None
-
-    def _request(
-        self, method: str, path: str, body: Any, headers: Mapping[str, str], token: str, patience: float | None = None
+    def _send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str], token: str, bounds: Bounds
     ) -> urllib3.BaseHTTPResponse:
         credentials = {'X-Auth-Token': token} if token else {}
-        return self._http.request(
+        return bounded_http.send(
+            self._http,
             method,
             self._url + path,
             headers={**headers, **credentials},
             body=body,
-            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=patience or READ_TIMEOUT),
-            retries=False,  # and no redirects
-            preload_content=False,
-            decode_content=False,
+            bounds=bounds,
+            connect=CONNECT_TIMEOUT,
         )
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        answer = response.read(MAX_ANSWER + 1)
-        if len(answer) > MAX_ANSWER:
-            raise self.failed(f'answered with more than {MAX_ANSWER} bytes')
-        return answer
+    @contextlib.contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except bounded_http.BadAnswer as error:
+            raise self.failed(f'gave no usable answer: {error}') from None
+        except urllib3.exceptions.HTTPError as error:
+            raise self.failed(f'{what} ({type(error).__name__})') from None
 
     def _parsed(self, answer: bytes) -> Any:
-        if not answer:
-            return None
         try:
-            return json.loads(answer)
-        except (ValueError, RecursionError):
+            return bounded_http.parsed(answer)
+        except ValueError:
             return None
 
     def failed(self, what: str) -> ServiceUnavailable:

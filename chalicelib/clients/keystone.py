@@ -19,6 +19,8 @@ from typing import Any
 
 import urllib3
 
+from chalicelib import bounded_http, time_left
+from chalicelib.bounded_http import Answer, Bounds
 from chalicelib.context import TokenFacts
 from chalicelib.errors import ServiceUnavailable, Unauthorized
 
@@ -84,13 +86,6 @@ class _ServiceToken:
     expires_at: float
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    subject_token: str = dataclasses.field(repr=False)
-    body: bytes = dataclasses.field(repr=False)
-
-
 class KeystoneTokens:
     """TokenValidator over Keystone's v3 API. Safe to share between threads.
 
@@ -112,7 +107,7 @@ class KeystoneTokens:
         self._credentials = _credentials(username, password, project, domain)
         self._clock = clock
         self._memory = _Memory(clock)
-        self._http = urllib3.PoolManager(maxsize=4)
+        self._http = bounded_http.manager()
         self._renewal = threading.Lock()
         self._own: _ServiceToken | None = None
 
@@ -134,17 +129,17 @@ class KeystoneTokens:
         """
         own = self._own
         known = own if own is not None and own.text == refused else None
-        return self._service_token(_Deadline(), refused=known).text
+        return self._service_token(_new_deadline(), refused=known).text
 
     def _fetch(self, key: bytes, token: str, allow_expired: bool) -> TokenFacts | None:
-        deadline = _Deadline()
+        deadline = _new_deadline()
         facts = self._ask(token, allow_expired, deadline)
         if facts and facts.expires_at <= self._clock() and not allow_expired:
             facts = None
         self._memory.put(key, facts)
         return facts
 
-    def _ask(self, token: str, allow_expired: bool, deadline: _Deadline) -> TokenFacts | None:
+    def _ask(self, token: str, allow_expired: bool, deadline: Bounds) -> TokenFacts | None:
         """Return what Keystone says of ``token``; None: it does not know it."""
         path = '/auth/tokens?nocatalog=1' + ('&allow_expired=1' if allow_expired else '')
         own = self._service_token(deadline)
@@ -158,7 +153,7 @@ class KeystoneTokens:
             return None
         return _facts(_token(answer, 200))
 
-    def _service_token(self, deadline: _Deadline, refused: _ServiceToken | None = None) -> _ServiceToken:
+    def _service_token(self, deadline: Bounds, refused: _ServiceToken | None = None) -> _ServiceToken:
         """Return our own token, a new one when it is about to end or is the one that was ``refused``."""
         with self._renewal:
             own = self._own
@@ -166,78 +161,48 @@ class KeystoneTokens:
                 own = self._own = self._authenticate(deadline)
             return own
 
-    def _authenticate(self, deadline: _Deadline) -> _ServiceToken:
+    def _authenticate(self, deadline: Bounds) -> _ServiceToken:
         headers = {'Content-Type': 'application/json'}
         answer = self._call('POST', '/auth/tokens?nocatalog=1', headers, self._credentials, deadline)
         if answer.status in (401, 403):
             raise self._refused(f'a token with status {answer.status}: check its password and project')
-        facts = _facts(_token(answer, 201))
-        if not _TOKEN.fullmatch(answer.subject_token):
+        facts, token = _facts(_token(answer, 201)), answer.headers.get('X-Subject-Token', '')
+        if not _TOKEN.fullmatch(token):
             raise ServiceUnavailable(reason='Keystone answered without a token')
-        return _ServiceToken(answer.subject_token, facts.expires_at)
+        return _ServiceToken(token, facts.expires_at)
 
     def _refused(self, what: str) -> ServiceUnavailable:
         return ServiceUnavailable(reason=f'Keystone refuses the service user {self._username} {what}')
 
-    def _call(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: _Deadline
-    ) -> _Answer:
+    def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: Bounds) -> Answer:
         """Send once, and once more when a kept connection turns out to be dead: both calls change nothing."""
         try:
             try:
                 return self._send(method, path, headers, body, deadline)
             except urllib3.exceptions.ProtocolError:  # a frozen Lambda wakes up with connections long closed
                 return self._send(method, path, headers, body, deadline)
+        except bounded_http.BadAnswer as error:
+            raise ServiceUnavailable(reason=f'Keystone gave no usable answer: {error}') from None
         except urllib3.exceptions.HTTPError as error:
-            raise ServiceUnavailable(reason=f'Keystone gave no answer ({type(error).__name__})') from None
+            over = deadline.left() <= 0
+            what = f'did not answer in {BUDGET:g} s' if over else f'gave no answer ({type(error).__name__})'
+            raise ServiceUnavailable(reason=f'Keystone {what}') from None
 
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: _Deadline
-    ) -> _Answer:
-        response = self._http.request(
+    def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: Bounds) -> Answer:
+        return bounded_http.ask(
+            self._http,
             method,
             self._url + path,
             headers=headers,
             body=body,
-            timeout=deadline.timeout(),
-            retries=False,  # and no redirects
-            preload_content=False,
+            bounds=deadline,
+            connect=CONNECT_TIMEOUT,
         )
-        return _Answer(response.status, response.headers.get('X-Subject-Token', ''), _read(response, deadline))
 
 
-class _Deadline:
+def _new_deadline() -> Bounds:
     """The end of one validation, over all its calls."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + BUDGET
-
-    def left(self) -> float:
-        """Return the seconds left; raises ServiceUnavailable when there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise ServiceUnavailable(reason=f'Keystone did not answer in {BUDGET:g} s')
-        return left
-
-    def timeout(self) -> urllib3.Timeout:
-        left = self.left()
-        return urllib3.Timeout(connect=min(CONNECT_TIMEOUT, left), read=min(READ_TIMEOUT, left))
-
-
-def _read(response: urllib3.BaseHTTPResponse, deadline: _Deadline) -> bytes:
-    """Return the body; gives up at the deadline even when a byte comes now and then."""
-    body = b''
-    try:
-        while chunk := response.read1(65536):
-            body += chunk
-            deadline.left()
-            if len(body) > MAX_ANSWER:
-                raise ServiceUnavailable(reason=f'Keystone answered with more than {MAX_ANSWER} bytes')
-    except BaseException:
-        response.close()
-        raise
-    response.release_conn()
-    return body
+    return Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
 
 
 def _credentials(username: str, password: str, project: str, domain: str) -> bytes:
@@ -247,12 +212,12 @@ def _credentials(username: str, password: str, project: str, domain: str) -> byt
     return json.dumps({'auth': {'identity': identity, 'scope': scope}}).encode()
 
 
-def _token(answer: _Answer, expected: int) -> Any:
+def _token(answer: Answer, expected: int) -> Any:
     if answer.status != expected:
         raise ServiceUnavailable(reason=f'Keystone answered with status {answer.status}')
     try:
-        return json.loads(answer.body)['token']
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return bounded_http.parsed(answer.body)['token']
+    except (ValueError, KeyError, TypeError):
         raise ServiceUnavailable(reason='Keystone answered what is not a token') from None
 
 

@@ -13,10 +13,9 @@ import secrets
 import time
 from typing import Any
 
-import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
-from chalicelib import time_left
+from chalicelib import bounded_http, time_left
 from chalicelib.drivers import pinning
 from chalicelib.drivers.connection import letters
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
@@ -27,6 +26,9 @@ _SCHEME = 'Cinderless-HMAC-SHA256'
 CONNECT = 3.0
 ATTEMPT = 18.0
 BUDGET = 24.0
+
+#: Bytes of an answer: a list of 50,000 objects.
+MAX_ANSWER = 16 << 20
 
 #: Seconds that an attempt needs at least to be worth it.
 _WORTHWHILE = 2.0
@@ -75,18 +77,20 @@ class Client:
 
     def _attempt(self, method: str, path: str, body: bytes, seconds: float) -> dict[str, Any]:
         headers = {'Authorization': self._authorization(method, path, body), 'Content-Type': 'application/json'}
-        timeout = urllib3.Timeout(connect=min(CONNECT, seconds), read=seconds)
+        bounds = bounded_http.Bounds(seconds, seconds, MAX_ANSWER)
         try:
-            response = self._pool.request(method, path, body=body, headers=headers, timeout=timeout, retries=False)
+            answer = bounded_http.ask(
+                self._pool, method, path, body=body, headers=headers, bounds=bounds, connect=CONNECT
+            )
         except HTTPError as error:
             if isinstance(error, SSLError) and 'ingerprint' in str(error):  # all that urllib3 tells them apart by
                 raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
             raise self._unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
-        return self._document(response.status, response.data)
+        return self._document(answer.status, answer.body)
 
     def _document(self, status: int, data: bytes) -> dict[str, Any]:
         try:
-            document = json.loads(data)
+            document = bounded_http.parsed(data)
             if status == 200 and isinstance(document, dict):
                 return document
             problem = document['error']

@@ -16,7 +16,7 @@ from typing import Any
 import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
-from chalicelib import time_left
+from chalicelib import bounded_http, time_left
 from chalicelib.drivers import pinning
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
 
@@ -30,6 +30,10 @@ BUDGET = 24.0
 
 #: Seconds before a request is sent again; how many there are is how often it is.
 PAUSES = (0.2, 1.0)
+
+#: Bytes of an answer: a page has at most 10,000 records. Pages of one list: a million LUNs.
+MAX_ANSWER = 16 << 20
+MAX_PAGES = 100
 
 #: Seconds that an attempt needs at least to be worth it, and the longest pause between questions about a job.
 _WORTHWHILE = 2.0
@@ -87,12 +91,16 @@ class Client:
     def all_records(self, path: str, **query: str) -> list[Record]:
         """As ``records``, of what belongs to no SVM."""
         found: list[Record] = []
-        target: str | None = _target(path, query)
-        while target:
-            page = self._send('GET', target)
-            found += page.get('records', [])
-            target = page.get('_links', {}).get('next', {}).get('href')
-        return found
+        target = _target(path, query)
+        with self.budget(BUDGET), self._understood():
+            for _ in range(MAX_PAGES):
+                page = self._send('GET', target)
+                found += _records(page)
+                following = page.get('_links', {}).get('next', {}).get('href')
+                if not following:
+                    return found
+                target = str(following)
+        raise self.unavailable(f'{self._address} answers a list without end')
 
     def first(self, path: str, **query: str) -> Record | None:
         """The record that fits the query, if there is one."""
@@ -105,7 +113,8 @@ class Client:
     def add(self, path: str, body: Record, **query: str) -> Record:
         """As ``make``, of what belongs to a record of the SVM."""
         answer = self._send('POST', _target(path, {'return_records': 'true', **query}), body)
-        return next(iter(answer.get('records', [])), {})
+        with self._understood():
+            return next(iter(_records(answer)), {})
 
     def change(self, path: str, body: Record) -> None:
         self._send('PATCH', _target(path, {}), body)
@@ -117,7 +126,7 @@ class Client:
         return BackendUnavailable(backend=self._backend, reason=reason)
 
     def _send(self, method: str, target: str, body: Record | None = None) -> Record:
-        with self.budget(BUDGET):
+        with self.budget(BUDGET), self._understood():
             answer = self._persist(method, target, json.dumps(body) if body is not None else None)
             if 'job' in answer:
                 self._await(str(answer['job']['uuid']))
@@ -137,24 +146,24 @@ class Client:
         seconds = min(ATTEMPT, self.left())
         if seconds <= 0:
             raise self.unavailable(f'{self._address} takes too long')
-        timeout = urllib3.Timeout(connect=min(CONNECT, seconds), read=seconds)
+        bounds = bounded_http.Bounds(seconds, seconds, MAX_ANSWER)
         try:
-            response = self._pool.request(
-                method, target, body=body, headers=self._headers, timeout=timeout, retries=False
+            answer = bounded_http.ask(
+                self._pool, method, target, body=body, headers=self._headers, bounds=bounds, connect=CONNECT
             )
         except HTTPError as error:
             if isinstance(error, SSLError) and 'ingerprint' in str(error):  # all that urllib3 tells them apart by
                 raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
             raise self.unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
-        return self._document(response.status, response.data)
+        return self._document(answer.status, answer.body)
 
     def _document(self, status: int, data: bytes) -> Record:
         """What was answered. Raises Refused; a failure of the server's own is as good as no answer."""
         if status == _UNAUTHORIZED:
             raise self._misconfigured(f'{self._address} refuses the account: check username and password')
         try:
-            document = json.loads(data) if data else {}
-            if status < 400 and isinstance(document, dict):
+            document = bounded_http.parsed(data) if data else {}
+            if 200 <= status < 300 and isinstance(document, dict):
                 return document
             refused = _refusal(status, document['error'])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -187,12 +196,28 @@ class Client:
             problem = found.get('error') or {'code': found.get('code', 0), 'message': found.get('message', 'failed')}
             raise _refusal(500, problem)
 
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """What lacks a field, or has one of another shape, is as good as no answer."""
+        try:
+            yield
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self.unavailable(f'{self._address} answers what is not ONTAP: {type(error).__name__}') from error
+
     @property
     def _address(self) -> str:
         return f'ONTAP at {self._pool.host}:{self._pool.port}'
 
     def _misconfigured(self, reason: str) -> BackendMisconfigured:
         return BackendMisconfigured(backend=self._backend, reason=reason)
+
+
+def _records(answer: Record) -> list[Record]:
+    """The records of an answer. Raises TypeError."""
+    found = answer.get('records', [])
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise TypeError('records')
+    return found
 
 
 def _refusal(status: int, problem: Mapping[str, Any]) -> Refused:

@@ -11,6 +11,7 @@ from typing import Any
 
 import urllib3
 
+from chalicelib import bounded_http
 from chalicelib.errors import BackendMisconfigured
 
 
@@ -47,6 +48,6 @@ def split(backend: str, url: str, default_port: int | None = None) -> tuple[str,
 @functools.lru_cache(maxsize=32)
 def connections(host: str, port: int, pinned: str) -> urllib3.HTTPSConnectionPool:
     """Kept alive across drivers and invocations. The pin is all that counts: names and dates are not checked."""
-    return urllib3.HTTPSConnectionPool(
+    return bounded_http.SecurePool(
         host, port, maxsize=8, block=False, cert_reqs='CERT_NONE', assert_fingerprint=pinned, assert_hostname=False
     )

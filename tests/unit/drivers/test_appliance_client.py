@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import time
 from typing import Any
@@ -33,7 +34,7 @@ class Wire:
             raise outcome
         status, document = outcome
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        return urllib3.HTTPResponse(body=body, status=status, preload_content=True)
+        return urllib3.HTTPResponse(body=io.BytesIO(body), status=status, preload_content=False)
 
 
 def client(wire: Wire, secret: str = SECRET) -> Client:
@@ -99,9 +100,15 @@ def test_every_wait_is_bounded_and_all_of_them_fit_the_budget(monkeypatch: pytes
 
 
 def test_no_second_attempt_without_time_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, BUDGET - 1])
-    monkeypatch.setattr(time, 'monotonic', lambda: next(clock))
-    wire = Wire(LOST[1], OK)
+    clock = [0.0]
+    monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
+
+    class Slow(Wire):
+        def request(self, method: str, path: str, **more: Any) -> urllib3.HTTPResponse:
+            clock[0] = BUDGET - 1
+            return super().request(method, path, **more)
+
+    wire = Slow(LOST[1], OK)
     with pytest.raises(BackendUnavailable):
         client(wire).request('GET', '/v1/x')
     assert len(wire.sent) == 1

@@ -259,11 +259,11 @@ class TestServiceToken:
         assert len(keystone.logins) == 1
 
     def test_many_threads_renew_a_revoked_one_once(self, keystone: FakeKeystone, tokens: KeystoneTokens) -> None:
-        old = tokens._service_token(client_module._Deadline())
+        old = tokens._service_token(client_module._new_deadline())
         renewed = []
         threads = [
             threading.Thread(
-                target=lambda: renewed.append(tokens._service_token(client_module._Deadline(), refused=old))
+                target=lambda: renewed.append(tokens._service_token(client_module._new_deadline(), refused=old))
             )
             for _ in range(8)
         ]

@@ -1,0 +1,271 @@
+"""HTTP whose bounds hold against a bad server: total time, bytes, no redirects, no compression, shallow JSON.
+
+urllib3's read timeout counts from packet to packet, so a server that sends a byte now and then is never late, and it
+takes a header, a chunk or a compressed body of any size. Here each wait for the socket, for the head of an answer as
+well as for its body, and each byte of it is counted by ``Bounds``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import http.client
+import io
+import json
+import math
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+#: Bytes of an answer that is a record or a list of them.
+MAX_ANSWER = 1 << 20
+
+#: Levels of arrays and objects in an answer: OpenStack and ONTAP use fewer than ten.
+MAX_DEPTH = 40
+
+#: A stream must bring this many bytes in this many seconds of waiting.
+PACE_BYTES, PACE_SECONDS = 64 * 1024, 10.0
+
+#: Seconds that a server may take to receive one part of a streamed body.
+SEND_SECONDS = 60.0
+
+_PART = 64 * 1024
+
+
+class BadAnswer(HTTPError):
+    """The answer has more bytes than its limit, or a Content-Encoding, which was not asked for."""
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        """Without headers and body, which may hold a token."""
+        return f'Answer({self.status})'
+
+
+class Bounds:
+    """The time and bytes of one operation, over all its requests.
+
+    ``seconds`` is the total time, ``gap`` the longest silence, ``limit`` the most bytes of one answer with its head.
+    """
+
+    def __init__(self, seconds: float, gap: float, limit: int = MAX_ANSWER) -> None:
+        self._end = time.monotonic() + seconds
+        self._gap = gap
+        self._limit: float = limit
+        self._patience: float | None = None
+        self._taken = 0
+        self._paced = False
+        self._waited, self._brought = 0.0, 0
+
+    @classmethod
+    def of_upload(cls, patience: float) -> Bounds:
+        """Return the bounds of a streamed body, whose answer may take ``patience`` seconds after its last byte."""
+        bounds = cls(math.inf, SEND_SECONDS)
+        bounds._patience = patience
+        return bounds
+
+    def left(self) -> float:
+        """Return the seconds left; zero or less when the time is over."""
+        return self._end - time.monotonic()
+
+    def wait(self) -> float:
+        """Return the seconds that the next wait for the socket may take. Raises TimeoutError when there are none."""
+        seconds = min(self._gap, self.left())
+        if seconds <= 0:
+            raise TimeoutError('the total time for the answer is over')
+        return seconds
+
+    def begin_answer(self) -> None:
+        """Count bytes from the front, and time as well after a streamed body."""
+        self._taken = 0
+        if self._patience is not None:
+            self._end, self._gap = time.monotonic() + self._patience, self._patience
+
+    def begin_stream(self) -> None:
+        """From here on the answer may take any time, at a pace, and have any length: its reader knows when to end."""
+        self._end, self._limit, self._paced = math.inf, math.inf, True
+
+    def count(self, size: int, waited: float) -> None:
+        """Account for bytes that arrived. Raises BadAnswer, or TimeoutError for a stream that drips."""
+        self._taken += size
+        if self._taken > self._limit:
+            raise BadAnswer(f'the answer has more than {self._limit:.0f} bytes')
+        if self._paced:
+            self._check_pace(size, waited)
+
+    def _check_pace(self, size: int, waited: float) -> None:
+        self._waited, self._brought = self._waited + waited, self._brought + size
+        if self._brought >= PACE_BYTES:
+            self._waited, self._brought = 0.0, 0
+        elif self._waited >= PACE_SECONDS:
+            raise TimeoutError(f'only {self._brought} bytes came in {PACE_SECONDS:g} s')
+
+
+#: The bounds of the request that this thread is sending; a response takes them with it.
+_current: contextvars.ContextVar[Bounds | None] = contextvars.ContextVar('bounds', default=None)
+
+
+class _Reads(io.RawIOBase):
+    """What a socket receives, within bounds."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: Bounds) -> None:
+        self._raw, self._sock, self._bounds = raw, sock, bounds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._bounds.wait())
+        began = time.monotonic()
+        count = self._raw.readinto(buffer) or 0
+        self._bounds.count(count, time.monotonic() - began)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        bounds = _current.get()
+        if bounds is not None:
+            bounds.begin_answer()
+            self.fp: Any = io.BufferedReader(_Reads(self.fp.detach(), sock, bounds))
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+    def send(self, data: Any) -> None:
+        """A kept connection still has the timeout of its last read."""
+        bounds = _current.get()
+        if bounds is not None and self.sock is not None:
+            self.sock.settimeout(bounds.wait())
+        super().send(data)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def manager() -> urllib3.PoolManager:
+    """Return a pool manager for URLs that the operator has set."""
+    made = urllib3.PoolManager(maxsize=4)
+    made.pool_classes_by_scheme = {'http': Pool, 'https': SecurePool}
+    return made
+
+
+#: What sends requests.
+Sender = urllib3.PoolManager | urllib3.HTTPConnectionPool
+
+
+def send(
+    sender: Sender,
+    method: str,
+    url: str,
+    *,
+    bounds: Bounds,
+    connect: float,
+    headers: Mapping[str, str],
+    body: bytes | str | Iterable[bytes] | None = None,
+) -> urllib3.BaseHTTPResponse:
+    """Send one request and return the answer, its body unread, to be closed; ``connect``: seconds for a connection.
+
+    Nothing is repeated, and no redirect followed. Raises urllib3's HTTPError, and so does reading.
+    """
+    with _in_force(bounds):
+        response = sender.request(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            timeout=urllib3.Timeout(connect=min(connect, _seconds(bounds)), read=_seconds(bounds)),
+            retries=False,  # and no redirects
+            preload_content=False,
+            decode_content=False,
+        )
+    if response.headers.get('Content-Encoding', 'identity').lower() != 'identity':
+        response.close()
+        raise BadAnswer('the answer is compressed, which was not asked for')
+    return response
+
+
+def read(response: urllib3.BaseHTTPResponse) -> Answer:
+    """Return the whole answer, and its connection to the pool. Parts are small: a length may be a lie."""
+    body = bytearray()
+    with contextlib.closing(response):
+        while part := response.read(_PART):
+            body += part
+    return Answer(response.status, response.headers, bytes(body))
+
+
+def ask(sender: Sender, method: str, url: str, **options: Any) -> Answer:
+    """Send one request and return the whole answer. Options and errors as for ``send``."""
+    return read(send(sender, method, url, **options))
+
+
+def parsed(body: bytes) -> Any:
+    """Return the JSON of an answer.
+
+    Raises ValueError, also for NaN and infinity, for half a surrogate pair, which no later encoding takes, and for
+    more than MAX_DEPTH levels.
+    """
+    try:
+        document = json.loads(body, parse_constant=_reject_constant)
+    except RecursionError:
+        raise ValueError('the JSON is nested too deep') from None
+    layer = [document]
+    for _ in range(MAX_DEPTH):
+        layer = [child for one in layer for child in _children(one)]
+        if not layer:
+            break
+    else:
+        raise ValueError('the JSON is nested too deep')
+    if b'\\ud' in body.lower():
+        json.dumps(document, ensure_ascii=False).encode()
+    return document
+
+
+def _reject_constant(name: str) -> None:
+    raise ValueError(f'{name} is not JSON')
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _seconds(bounds: Bounds) -> float:
+    try:
+        return bounds.wait()
+    except TimeoutError as error:
+        raise urllib3.exceptions.TimeoutError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _in_force(bounds: Bounds) -> Iterator[None]:
+    token = _current.set(bounds)
+    try:
+        yield
+    finally:
+        _current.reset(token)
