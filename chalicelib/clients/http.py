@@ -41,6 +41,11 @@ class NoTokens:
         return ''
 
 
+def _bounds() -> Bounds:
+    """The bounds of one call, within the time that the client's request has left."""
+    return Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
+
+
 class Service:
     """One service of the cloud. ``name`` is told in errors; safe to share between threads."""
 
@@ -67,9 +72,7 @@ class Service:
 
     def fetch(self, method: str, path: str, body: bytes | None = None, *, headers: Mapping[str, str]) -> Answer:
         """Send, and return the whole answer, of at most MAX_ANSWER bytes. See ``open``."""
-        response = self._answer(
-            method, path, body, headers, Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
-        )
+        response = self._answer(method, path, body, headers, _bounds())
         with self._translated('broke off'):
             return bounded_http.read(response)
 
@@ -81,7 +84,7 @@ class Service:
         dead: a frozen Lambda wakes up with connections long closed. Raises ServiceUnavailable when there is no answer,
         and, from reading, when the answer breaks off or drips.
         """
-        bounds = Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
+        bounds = _bounds()
         response = self._answer(method, path, None, headers, bounds)
         bounds.begin_stream()
         with self._translated('broke off'), contextlib.closing(response):
