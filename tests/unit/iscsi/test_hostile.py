@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -151,3 +154,67 @@ def no_other_error() -> Any:
     except DeviceError as error:
         assert error.message.startswith('The device iqn.2026-01.test:double LUN 1 ')  # noqa: PT017
         assert SECRET not in error.message  # noqa: PT017
+
+
+#: Seconds and PDUs that bound an attack.
+SECONDS, PDUS = 5.0, 200_000
+
+PING = reply(0x20, transfer_tag=7)
+NOTICE = reply(0x20)
+EVENT = reply(0x32, data=bytes(4))
+
+
+def slowly(pdu: bytes) -> Iterator[bytes]:
+    """A byte now and then, well within the time that one read may take."""
+    until = time.monotonic() + SECONDS
+    for position in itertools.count():
+        if time.monotonic() > until:
+            return
+        yield pdu[position : position + 1] or b'\0'
+        time.sleep(0.02)
+
+
+def never(_: bytes) -> Iterator[bytes]:
+    time.sleep(SECONDS)
+    yield b''
+    time.sleep(0.2)
+    yield b'\0' * 48
+
+
+def flooding(other: bytes) -> Callable[[bytes], Iterator[bytes]]:
+    """PDUs that are allowed at any time, and never the answer."""
+    return lambda _: itertools.chain.from_iterable(itertools.repeat([other * 100], PDUS // 100))
+
+
+ATTACKS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    'drips': slowly,
+    'never answers': never,
+    'floods pings': flooding(PING),
+    'floods notices': flooding(NOTICE),
+    'floods events': flooding(EVENT),
+}
+
+
+@pytest.mark.parametrize('number', [0, 1, 3, 6, 9], ids=lambda number: f'at PDU {number}')
+@pytest.mark.parametrize('attack', ATTACKS)
+def test_a_deadline_holds_whatever_comes_instead_of_an_answer(attack: str, number: int) -> None:
+    """From the login to the last write; the attack is bounded, and must not get to its bound."""
+    held: list[int] = []
+
+    def tamper(current: int, pdu: bytes) -> Any:
+        if current < number:
+            yield pdu
+            return
+        yield from ATTACKS[attack](pdu)
+        held.append(current)
+
+    with Double(tamper=tamper) as target, pytest.raises(DeviceError):
+        use(target)
+    assert not held
+
+
+def use(target: Double) -> None:
+    with connect(target, timeout=0.4, queue_depth=2) as device:
+        device.write(0, PATTERN)
+        device.read(0, len(PATTERN))
+        device.flush()
