@@ -57,10 +57,10 @@ class Bounds:
     ``seconds`` is the total time, ``gap`` the longest silence, ``limit`` the most bytes of one answer with its head.
     """
 
-    def __init__(self, seconds: float, gap: float, limit: int = MAX_ANSWER) -> None:
+    def __init__(self, seconds: float, gap: float, limit: float = MAX_ANSWER) -> None:
         self._end = time.monotonic() + seconds
         self._gap = gap
-        self._limit: float = limit
+        self._limit = limit
         self._patience: float | None = None
         self._taken = 0
         self._paced = False
@@ -114,20 +114,20 @@ class Bounds:
 _current: contextvars.ContextVar[Bounds | None] = contextvars.ContextVar('bounds', default=None)
 
 
-class _Reads(io.RawIOBase):
+class BoundedReads(io.RawIOBase):
     """What a socket receives, within bounds."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: Bounds) -> None:
-        self._raw, self._sock, self._bounds = raw, sock, bounds
+        self._raw, self._sock, self.bounds = raw, sock, bounds
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._bounds.wait())
+        self._sock.settimeout(self.bounds.wait())
         began = time.monotonic()
         count = self._raw.readinto(buffer) or 0
-        self._bounds.count(count, time.monotonic() - began)
+        self.bounds.count(count, time.monotonic() - began)
         return count
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class _Response(http.client.HTTPResponse):
         bounds = _current.get()
         if bounds is not None:
             bounds.begin_answer()
-            self.fp: Any = io.BufferedReader(_Reads(self.fp.detach(), sock, bounds))
+            self.fp: Any = io.BufferedReader(BoundedReads(self.fp.detach(), sock, bounds))
 
 
 class _Connection(HTTPConnection):

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import http
 import http.server
+import io
+import math
+import re
 import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable
 from typing import Any
 
+from chalicelib.bounded_http import BadAnswer, BoundedReads, Bounds
 from local.settings import HOST
 
-#: Seconds that an idle connection is kept.
+#: Seconds that an idle connection is kept, and that a request may take to arrive.
 IDLE = 75
+REQUEST = 60
 
-#: Requests above this are refused unread: API Gateway takes 10 MB, an S3 part of a backup is far below.
+#: Requests above this are refused: API Gateway takes 10 MB, an S3 part of a backup is far below.
 MAX_BODY = 128 * 1024 * 1024
+
+#: Bytes of a line between chunks, and lines after the last.
+MAX_LINE, MAX_TRAILERS = 4096, 100
+
+#: Seconds and bytes of a refused body that are still received, so that the client reads the refusal.
+LINGER, MAX_LINGER = 2.0, 256 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +59,14 @@ class Response:
 
 
 Handler = Callable[[Request], Response]
+
+
+class Unreadable(Exception):
+    """The request cannot be read; nothing after it on the connection can be, either."""
+
+    def __init__(self, status: http.HTTPStatus) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Server:
@@ -83,42 +104,105 @@ class _Connection(http.server.BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self._reads = BoundedReads(self.rfile.detach(), self.connection, _idle())
+        self.rfile = io.BufferedReader(self._reads)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: requests are told by the functions' own log."""
 
+    def handle_one_request(self) -> None:
+        self._reads.bounds = _idle()
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """The rest of a request has its own time, however long the connection was idle before."""
+        self._reads.bounds = Bounds(REQUEST, IDLE, math.inf)
+        return super().parse_request()
+
     def _serve(self) -> None:
-        body = self._body()
-        if body is None:
-            return self._send(Response(413, []))
+        try:
+            body = self._body()
+        except Unreadable as refused:
+            self.close_connection = True
+            self._send(Response(refused.status, []))
+            return self._linger()
+        self.connection.settimeout(IDLE)
+        return self._send(self._answered(body))
+
+    def _answered(self, body: bytes) -> Response:
         path, _, query = self.path.partition('?')
         headers = [(name, value) for name, value in self.headers.items()]
         request = Request(self.command, path, query, headers, body, str(self.client_address[0]))
-        return self._send(self.answer(request))
+        try:
+            return self.answer(request)
+        except Exception:
+            traceback.print_exc()
+            return Response(500, [])
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815 - the names http.server asks for
 
-    def _body(self) -> bytes | None:
-        if self.headers.get('Transfer-Encoding', '').lower() == 'chunked':
-            return b''.join(self._chunks())
-        length = int(self.headers.get('Content-Length') or 0)
-        if length > MAX_BODY:
-            self.close_connection = True
-            return None
-        return self.rfile.read(length) if length else b''
+    def _body(self) -> bytes:
+        """Raises Unreadable, and ConnectionError when the client goes away before the body's end."""
+        encodings = self.headers.get_all('Transfer-Encoding', [])
+        lengths = {length.strip() for length in self.headers.get_all('Content-Length', [])}
+        if encodings:
+            if lengths:
+                raise Unreadable(http.HTTPStatus.BAD_REQUEST)
+            if [encoding.strip().lower() for encoding in encodings] != ['chunked']:
+                raise Unreadable(http.HTTPStatus.NOT_IMPLEMENTED)
+            return self._chunks()
+        if len(lengths) > 1 or not all(re.fullmatch('[0-9]+', length) for length in lengths):
+            raise Unreadable(http.HTTPStatus.BAD_REQUEST)
+        return self._exactly(_size(lengths.pop(), 10)) if lengths else b''
 
-    def _chunks(self) -> Iterable[bytes]:
-        while size := int(self.rfile.readline().split(b';')[0], 16):
-            yield self.rfile.read(size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass
+    def _chunks(self) -> bytes:
+        body = bytearray()
+        while size := self._chunk_size():
+            if len(body) + size > MAX_BODY:
+                raise Unreadable(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            body += self._exactly(size)
+            if self._line().strip():
+                raise Unreadable(http.HTTPStatus.BAD_REQUEST)
+        for _ in range(MAX_TRAILERS):
+            if not self._line().strip():
+                return bytes(body)
+        raise Unreadable(http.HTTPStatus.BAD_REQUEST)
+
+    def _chunk_size(self) -> int:
+        size = self._line().split(b';')[0].strip()
+        if not re.fullmatch(b'[0-9a-fA-F]+', size):
+            raise Unreadable(http.HTTPStatus.BAD_REQUEST)
+        return _size(size.decode(), 16)
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline(MAX_LINE)
+        if not line:
+            raise ConnectionResetError('the client went away within a body')
+        if not line.endswith(b'\n'):
+            raise Unreadable(http.HTTPStatus.BAD_REQUEST)
+        return line
+
+    def _exactly(self, length: int) -> bytes:
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionResetError('the client went away within a body')
+        return body
+
+    def _linger(self) -> None:
+        """Receive what the client is still sending: a connection closed before that would reset the answer away."""
+        self._reads.bounds = Bounds(LINGER, LINGER, MAX_LINGER)
+        with contextlib.suppress(TimeoutError, ConnectionError, BadAnswer):
+            self.connection.shutdown(socket.SHUT_WR)
+            while self.rfile.read1(65536):
+                pass
 
     def _send(self, response: Response) -> None:
         """Status line, headers and body in one write: a second small one would wait for the peer's delayed ACK."""
         lines = [f'HTTP/1.1 {response.status} {_reason(response.status)}']
-        lines += [f'{name}: {value}' for name, value in response.headers if name.lower() not in _OURS]
+        lines += [
+            f'{name}: {value.translate(_ONE_LINE)}' for name, value in response.headers if name.lower() not in _OURS
+        ]
         lines.append(f'Date: {self.date_time_string()}')
         has_body = response.status not in (204, 304) and response.status >= 200
         if has_body:
@@ -127,8 +211,23 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         self.wfile.write(head + response.body if has_body and self.command != 'HEAD' else head)
 
 
+def _idle() -> Bounds:
+    return Bounds(IDLE, IDLE, math.inf)
+
+
+def _size(digits: str, base: int) -> int:
+    """Raises Unreadable for more than MAX_BODY; so many digits are never converted."""
+    short = digits.lstrip('0') or '0'
+    if len(short) > 12 or int(short, base) > MAX_BODY:
+        raise Unreadable(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return int(short, base)
+
+
 #: Headers that the server writes itself.
 _OURS = {'content-length', 'transfer-encoding', 'connection', 'date'}
+
+#: A value that reflects what a client sent must not begin another header.
+_ONE_LINE = {13: ' ', 10: ' '}
 
 
 def _reason(status: int) -> str:

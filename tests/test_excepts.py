@@ -92,6 +92,7 @@ REASONS = {
     ('local/demo.py', 'main'): _TOP,
     ('local/ebs/double.py', '_direct'): _EMULATOR,
     ('local/ebs/double.py', '_ec2'): _EMULATOR,
+    ('local/http.py', '_answered'): _TOP,
     ('local/functions.py', '_outcome'): 'Lambda answers with the error of a handler, whatever it is',
     ('local/queues.py', '_receive'): _TOP,
 }
