@@ -149,6 +149,11 @@ class DiskDriver(FakeDriver):
         self.disks.setdefault(volume.name, self.disks[snapshot.name].copy(volume.size * GIB))
         return update
 
+    def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
+        update = super().create_cloned_volume(volume, source)
+        self.disks.setdefault(volume.name, self.disks[source.name].copy(volume.size * GIB))
+        return update
+
     def delete_volume(self, volume: VolumeRef) -> None:
         super().delete_volume(volume)
         self.disks.pop(volume.name, None)
