@@ -224,6 +224,54 @@ class Model(Sides):
             predict = lambda _: self.model.delete_attachment(*found)  # noqa: E731
             self.play(Request('detach', found[0].project, 'DELETE', f'/attachments/{found[1].id}', predict))
 
+    # Attachments as Nova made them before the attachments API
+
+    @has('volumes')
+    @rule(at=PICK, name=st.sampled_from(['reserve', 'unreserve', 'begin_detaching', 'roll_detaching']))
+    def ask_for_a_status(self, at: int, name: str) -> None:
+        if volume := self.pick(self.model.volumes, at):
+            self._act(volume, f'os-{name}', f'os-{name}', None, lambda _: getattr(self.model, name)(volume))
+
+    @has('volumes')
+    @rule(at=PICK)
+    def initialize_connection(self, at: int) -> None:
+        if volume := self.pick(self.model.volumes, at):
+            predict = lambda _: self.model.initialize_connection(volume)  # noqa: E731
+            facts = {'connector': CONNECTOR}
+            self._act(volume, 'os-initialize_connection', 'os-initialize_connection', facts, predict)
+
+    @has('volumes')
+    @rule(at=PICK, all_of_them=st.booleans())
+    def terminate_connection(self, at: int, all_of_them: bool) -> None:
+        if volume := self.pick(self.model.volumes, at):
+            facts = {'connector': None if all_of_them else CONNECTOR}
+            name = 'os-terminate_connection'
+            self._act(volume, name, name, facts, lambda _: self.model.unreserve(volume))
+
+    @has('volumes')
+    @rule(at=PICK)
+    def attach(self, at: int) -> None:
+        volume = self.pick(self.model.volumes, at)
+        if volume and self.doom is None:
+            self.servers += 1
+            known = set(volume.attachments)
+
+            def predict(body: Any) -> Codes:
+                allowed, accept = self.model.attach(volume)
+                for id in self.service.attachments_of(volume.project, volume.id) - known:
+                    accept(id)
+                return allowed
+
+            facts = {'instance_uuid': str(uuid.UUID(int=self.servers)), 'mountpoint': '/dev/vdc', 'mode': 'rw'}
+            self._act(volume, 'os-attach', 'os-attach', facts, predict)
+
+    @precondition(lambda self: self.attachment(0))
+    @rule(at=PICK)
+    def detach(self, at: int) -> None:
+        if found := self.attachment(at):
+            facts = {'attachment_id': found[1].id}
+            self._act(found[0], 'os-detach', 'os-detach', facts, lambda _: self.model.detach(*found))
+
     # Transfers
 
     @has('volumes')

@@ -404,6 +404,49 @@ class Reference:
         if volume.status in ('available', 'reserved', 'attaching', 'in-use', 'detaching'):
             volume.status = self._rest(volume)
 
+    # Attachments as Nova made them before the attachments API
+
+    def reserve(self, volume: Volume) -> Codes:
+        if volume.status != 'available':
+            return frozenset({INVALID})
+        volume.status = 'attaching'
+        return frozenset({202})
+
+    def unreserve(self, volume: Volume) -> Codes:
+        if volume.status == 'attaching':
+            volume.status = 'in-use' if volume.attachments else 'available'
+        return frozenset({202})
+
+    def initialize_connection(self, volume: Volume) -> Codes:
+        """Refused while the data is made, replaced, moved, removed or offered (Cinder: in maintenance alone)."""
+        made = ('creating', 'restoring-backup', 'reverting', 'awaiting-transfer', 'deleting')
+        moved = volume.status == 'retyping' and not volume.attachments
+        return frozenset({INVALID} if volume.status in made or moved else {200})
+
+    def attach(self, volume: Volume) -> tuple[Codes, Accept]:
+        refused = volume.status not in ('available', 'attaching', 'reserved')
+
+        def accept(id: str) -> None:
+            volume.attachments[id] = Attachment(id, 'attached', connected=True)
+            volume.status = 'in-use'
+
+        return frozenset({INVALID} if refused else {202}), accept
+
+    def begin_detaching(self, volume: Volume) -> Codes:
+        attached = any(one.status == 'attached' for one in volume.attachments.values())
+        if volume.status != 'in-use' or not attached:
+            return frozenset({INVALID})
+        volume.status = 'detaching'
+        return frozenset({202})
+
+    def roll_detaching(self, volume: Volume) -> Codes:
+        volume.status = 'in-use' if volume.status == 'detaching' else volume.status
+        return frozenset({202})
+
+    def detach(self, volume: Volume, attachment: Attachment) -> Codes:
+        self.delete_attachment(volume, attachment)
+        return frozenset({202})
+
     # Transfers
 
     def offer(self, volume: Volume, made: dict[str, str] | None) -> Codes:

@@ -94,7 +94,7 @@ class Service:
         forget()
 
     def check_invariants(self) -> None:
-        invariants.check(self.world, frozenset({'attaching'}))
+        invariants.check(self.world, frozenset({'attaching', 'detaching'}))
 
     # Bytes
 
@@ -115,6 +115,10 @@ class Service:
         answer = self.member(project).get(f'/{path}/detail', at=AT)
         assert answer.status == 200, answer
         return {one['id']: one for one in answer.body[key]}
+
+    def attachments_of(self, project: str, volume_id: str) -> set[str]:
+        shown = self.shown(project, 'attachments', 'attachments')
+        return {id for id, one in shown.items() if one['volume_id'] == volume_id}
 
     def usage(self, project: str) -> dict[str, tuple[int, int]]:
         """Quota name -> (in use, reserved)."""
