@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors tempest clients conformance package deploy history lock changes release access lint docs clean
+.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy history lock changes release access lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: setup  ## the figures of the README
 
 vectors: setup  ## the scheduler against recorded answers (folder: SCHEDULER_VECTORS)
 	@$(PYTHON) -m tests.vectors
+
+model: setup  ## a reference model beside the service: make model [RUNS=2000] [SEED=n repeats a search]
+	@MODEL_RUNS=$(or $(RUNS),2000) MODEL_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest tests/model $(ARGS)
 
 tempest: setup  ## OpenStack's own tests, with a real Keystone and Glance (which: TESTS, a regular expression)
 	@$(PYTHON) -m tests.upstream $(if $(TESTS),'$(TESTS)')

@@ -390,8 +390,10 @@ class Reference:
         return frozenset({200})
 
     def complete_attachment(self, volume: Volume, attachment: Attachment) -> Codes:
-        attachment.status = 'attached'
-        self._follow(volume)
+        """The same again changes nothing."""
+        if attachment.status != 'attached':
+            attachment.status = 'attached'
+            self._follow(volume)
         return frozenset({204})
 
     def delete_attachment(self, volume: Volume, attachment: Attachment) -> Codes:
