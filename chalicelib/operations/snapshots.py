@@ -7,8 +7,6 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from pynamodb.expressions.condition import Condition
-
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import GroupSnapshot, Snapshot, Volume, base
@@ -220,16 +218,10 @@ def remove(context: Context, snapshot: Snapshot, action: str) -> None:
     row = states.SNAPSHOT[action]
     operation = common.operation(action, row)
     try:
-        base.begin(snapshot, row, context.request_id, operation, condition=is_removable())
+        base.begin(snapshot, row, context.request_id, operation, condition=volumes.snapshot_is_removable())
     except errors.StateChanged:
         raise _not_removable(snapshot, action == 'force_delete') from None
     common.send(context, action, snapshot)
-
-
-def is_removable() -> Condition:
-    """The condition, beside the status, that a snapshot may be removed."""
-    condition: Condition = Snapshot.group_snapshot_id.does_not_exist() & (Snapshot.reader_count == 0)
-    return condition
 
 
 def _not_removable(snapshot: Snapshot, force: bool) -> errors.Invalid:

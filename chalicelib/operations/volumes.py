@@ -157,22 +157,56 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
     if not volume.host:
         return _forget(volume)
     services.refuse_frozen(volume.host)
-    force = action == 'force_delete'
-    if cascade:
-        _check_snapshots(volume, force)
+    snapshots = _removable_snapshots(volume, action == 'force_delete') if cascade else []
     if volume.status == 'error_managing':
         action = 'drop_managed'
-    row = states.VOLUME[action]
-    operation = common.operation(action, row, cascade=cascade)
-    condition = _is_removable(cascade) & Volume.host.exists()
-    try:
-        base.begin(
-            volume, row, context.request_id, operation, also=[Volume.terminated_at.set(base.now())], condition=condition
-        )
-    except errors.StateChanged:
-        raise _not_removable(volume, force) from None
+    _begin_removal(context, volume, action, cascade, snapshots)
     keys.release(volume.encryption_key_id)
     return common.send(context, action, volume)
+
+
+def _begin_removal(context: Context, volume: Volume, action: str, cascade: bool, snapshots: list[Snapshot]) -> None:
+    """Enter the status of the removal, together with the snapshots that go with the volume.
+
+    From then on no request can use one of them. A transaction takes ``MOST_SNAPSHOTS``; the workflow takes the rest.
+    """
+    row, request_id = states.VOLUME[action], context.request_id
+    operation = common.operation(action, row, cascade=cascade)
+    condition = _is_removable(cascade) & Volume.host.exists()
+    also, force = [Volume.terminated_at.set(base.now())], action == 'force_delete'
+    if not snapshots:
+        try:
+            return base.begin(volume, row, request_id, operation, also=also, condition=condition)
+        except errors.StateChanged:
+            raise _not_removable(volume, force) from None
+    transaction = base.Transaction()
+    transaction.update(
+        volume,
+        [*base.begin_actions(Volume, row, request_id, operation), *also],
+        base.is_allowed(Volume, row) & condition,
+        lambda: _not_removable(volume, force),
+    )
+    for snapshot in snapshots[:MOST_SNAPSHOTS]:
+        transaction.update(
+            snapshot,
+            base.begin_actions(Snapshot, *taken_along(volume, request_id)),
+            (Snapshot.status == snapshot.status) & snapshot_is_removable(),
+            functools.partial(_kept_by, snapshot),
+        )
+    return transaction.commit()
+
+
+def taken_along(volume: Volume, request_id: str) -> tuple[states.Transition, str, dict[str, Any]]:
+    """Return row, owner and operation of a snapshot that is removed with its volume."""
+    row = states.SNAPSHOT['delete_with_volume']
+    follows = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
+    return row, request_id, common.operation('delete_with_volume', row, **follows)
+
+
+def snapshot_is_removable() -> Condition:
+    """The condition, beside the status, that a snapshot may be removed."""
+    condition: Condition = Snapshot.group_snapshot_id.does_not_exist() & (Snapshot.reader_count == 0)
+    return condition
 
 
 def _forget(volume: Volume) -> None:
@@ -217,21 +251,33 @@ def _not_removable(volume: Volume, force: bool) -> errors.Invalid:
     )
 
 
+#: A transaction has at most 100 writes.
+MOST_SNAPSHOTS = 99
+
 #: The statuses that a volume may be removed from, in Cinder's order.
 _DELETABLE = ('available', 'error', 'error_restoring', 'error_extending', 'error_managing')
 
 
-def _check_snapshots(volume: Volume, force: bool) -> None:
-    """Raise InvalidVolume when a snapshot could not be removed along with its volume."""
+def _removable_snapshots(volume: Volume, force: bool) -> list[Snapshot]:
+    """Return the volume's snapshots; raise InvalidVolume when one could not be removed along with it."""
     found = snapshots_of(volume)
     if len(found) < volume.snapshot_count:
         raise _not_removable(volume, force)
     for snapshot in found:
         deletable = force or snapshot.status in states.SNAPSHOT['delete_with_volume'].allowed
         if not deletable or snapshot.group_snapshot_id or snapshot.reader_count:
-            raise errors.InvalidVolume(
-                reason=f'Snapshot {snapshot.id} in status {snapshot.status} cannot be removed with its volume.'
-            )
+            raise _kept_by(snapshot)
+    return found
+
+
+def _kept_by(snapshot: Snapshot) -> errors.InvalidVolume:
+    try:
+        snapshot = snapshot.reload()
+    except errors.SnapshotNotFound:
+        return errors.InvalidVolume(reason=f'Snapshot {snapshot.id} was removed by another request; try again.')
+    return errors.InvalidVolume(
+        reason=f'Snapshot {snapshot.id} in status {snapshot.status} cannot be removed with its volume.'
+    )
 
 
 def snapshots_of(volume: Volume) -> list[Snapshot]:
@@ -360,8 +406,10 @@ __all__ = [
     'set_image_metadata',
     'set_metadata',
     'set_readonly',
+    'snapshot_is_removable',
     'snapshots_of',
     'summary',
+    'taken_along',
     'unset_image_metadata',
     'update',
 ]

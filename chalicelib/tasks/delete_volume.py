@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import common, groups, holds, messages, snapshots, volumes
+from chalicelib.operations import groups, holds, messages, volumes
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
@@ -40,18 +40,20 @@ def _delete_snapshots(volume: Volume) -> bool:
     for snapshot in volumes.snapshots_of(volume):
         if not clock.has_time():
             return False
-        remove_snapshot(_taken(snapshot, str(volume.owner)))
+        remove_snapshot(_taken(snapshot, volume))
     return True
 
 
-def _taken(snapshot: Snapshot, owner: str) -> Snapshot:
-    """The snapshot, in status deleting for this request; raises SnapshotIsBusy for one that somebody needs."""
-    if snapshot.owner == owner:
+def _taken(snapshot: Snapshot, volume: Volume) -> Snapshot:
+    """The snapshot, in status deleting for this request; raises SnapshotIsBusy for one that is in use.
+
+    The request has taken as many as one transaction holds.
+    """
+    if snapshot.owner == volume.owner:
         return snapshot
-    row = states.SNAPSHOT['delete_with_volume']
-    operation = common.operation('delete_with_volume', row)
+    row, owner, operation = volumes.taken_along(volume, str(volume.owner))
     try:
-        base.begin(snapshot, row, owner, operation, condition=snapshots.is_removable())
+        base.begin(snapshot, row, owner, operation, condition=volumes.snapshot_is_removable())
     except errors.StateChanged as changed:
         raise errors.SnapshotIsBusy(id=snapshot.id, reason=f'it is in status {changed.facts["status"]}') from None
     return snapshot

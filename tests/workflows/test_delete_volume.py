@@ -141,14 +141,40 @@ def test_cascade_goes_on_when_time_runs_short(world: World, volume: Volume) -> N
     invariants.check(world)
 
 
-def test_cascade_stops_at_a_snapshot_that_is_read(world: World, volume: Volume) -> None:
+def test_a_cascade_has_its_snapshots_from_the_start(world: World, volume: Volume) -> None:
+    """Cinder marks them in the request, too: a clone or backup that began later would call the cascade off."""
     snapshot = create_snapshot(CALLER, volume)
     world.settle()
     volumes.delete(context(), volume.id, cascade=True)
-    snapshot.update(actions=[Snapshot.reader_count.set(1)])
+    assert snapshot.reload().status == 'deleting'
+    with pytest.raises(errors.InvalidSnapshot):
+        create_volume(CALLER, 5, snapshot_id=snapshot.id)
+    world.settle()
+    assert gone(volume)
+    invariants.check(world)
+
+
+def test_a_cascade_over_a_snapshot_that_is_read(world: World, volume: Volume) -> None:
+    snapshot = create_snapshot(CALLER, volume)
+    world.settle()
+    create_volume(CALLER, 5, snapshot_id=snapshot.id)
+    with pytest.raises(errors.InvalidVolume, match='cannot be removed with its volume'):
+        volumes.delete(context(), volume.id, cascade=True)
+    assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
+
+
+def test_a_cascade_stops_at_a_snapshot_beyond_its_transaction(
+    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes, 'MOST_SNAPSHOTS', 1)
+    taken = [create_snapshot(CALLER, volume) for _ in range(2)]
+    world.settle()
+    volumes.delete(context(), volume.id, cascade=True)
+    taken[1].update(actions=[Snapshot.reader_count.set(1)])
     [execution] = world.settle()
     assert execution.path[-1] == 'CancelDelete'
-    assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
+    assert gone(taken[0])
+    assert (volume.reload().status, taken[1].reload().status) == ('available', 'available')
 
 
 def test_cascade_that_fails_leaves_no_snapshot_deleting(world: World, volume: Volume) -> None:
