@@ -36,7 +36,7 @@ FAULTS: dict[str, Callable[[str], Exception]] = {
 }
 VERBS = (
     'create_volume', 'create_volume_from_snapshot', 'create_cloned_volume', 'delete_volume', 'extend_volume',
-    'create_snapshot', 'revert_to_snapshot', 'open_volume', 'open_snapshot', 'retype',
+    'create_snapshot', 'delete_snapshot', 'revert_to_snapshot', 'open_volume', 'open_snapshot', 'retype',
 )  # fmt: skip
 
 #: The statuses that say that work failed.
@@ -87,7 +87,7 @@ class Model(Sides):
         self.play(Request(name, project, 'POST', '/volumes', predict, body, ('volumes', 'volume')))
 
     @has('volumes')
-    @rule(at=PICK, cascade=st.just(False))  # TMP
+    @rule(at=PICK, cascade=st.booleans())
     def delete_volume(self, at: int, cascade: bool) -> None:
         if volume := self.pick(self.model.volumes, at):
             path = f'/volumes/{volume.id}?cascade={cascade}'

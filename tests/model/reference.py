@@ -193,7 +193,8 @@ class Reference:
             or (snapshots and not removable)
         ):
             return frozenset({INVALID})
-        volume.status = 'deleting'
+        for record in [volume, *snapshots]:
+            record.status = 'deleting'
 
         def done() -> None:
             for snapshot in self.snapshots_of(volume):
@@ -201,7 +202,8 @@ class Reference:
             self._gone(volume)
 
         def fail() -> None:
-            volume.status = 'error_deleting'
+            for record in [volume, *self.snapshots_of(volume)]:
+                record.status = 'error_deleting'
 
         self.jobs.append(Job(volume, done, fail))
         return frozenset({202})

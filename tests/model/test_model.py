@@ -19,7 +19,7 @@ SEED = int(os.environ.get('MODEL_SEED', '1'))
 #: Requests that must have been accepted for each run, so that the model cannot pass by refusing everything: about a
 #: third of what is usual.
 FLOOR = {
-    'create volume': 0.8, 'create snapshot': 0.1, 'create backup': 0.1, 'extend': 0.04, 'retype': 0.05,
+    'create volume': 0.8, 'create snapshot': 0.1, 'create backup': 0.1, 'extend': 0.01, 'retype': 0.03,
     'delete volume': 0.1, 'offer': 0.1, 'reserve': 0.08, 'attach in one step': 0.05, 'os-attach': 0.1,
 }  # fmt: skip
 
