@@ -80,8 +80,10 @@ def write_clouds(settings: Settings) -> None:
     if settings.keystone_url:
         return
     from chalicelib.identity.local import local_clouds
+    from chalicelib.rules import microversions
 
-    write(settings.state_dir / 'clouds.yaml', yaml.safe_dump(local_clouds(settings.identity_url, REGION)))
+    clouds = local_clouds(settings.identity_url, REGION, microversions.text(microversions.MAXIMUM))
+    write(settings.state_dir / 'clouds.yaml', yaml.safe_dump(clouds))
 
 
 def advice(settings: Settings) -> str:

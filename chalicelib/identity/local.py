@@ -32,12 +32,15 @@ def local_document() -> dict[str, Any]:
     }
 
 
-def local_clouds(identity_url: str, region: str) -> dict[str, Any]:
-    """Return the content of the clouds.yaml that goes with ``local_document``. ``identity_url`` ends in /v3."""
-    return {'clouds': {name: _cloud(name, identity_url, region) for name in CLOUDS}}
+def local_clouds(identity_url: str, region: str, microversion: str) -> dict[str, Any]:
+    """Return the content of the clouds.yaml that goes with ``local_document``.
+
+    ``identity_url`` ends in /v3; ``microversion`` is what clients of block storage ask for by default.
+    """
+    return {'clouds': {name: _cloud(name, identity_url, region, microversion) for name in CLOUDS}}
 
 
-def _cloud(name: str, identity_url: str, region: str) -> dict[str, Any]:
+def _cloud(name: str, identity_url: str, region: str, microversion: str) -> dict[str, Any]:
     auth = {
         'auth_url': identity_url,
         'username': name,
@@ -46,4 +49,7 @@ def _cloud(name: str, identity_url: str, region: str) -> dict[str, Any]:
         'user_domain_name': 'Default',
         'project_domain_name': 'Default',
     }
-    return {'auth': auth, 'region_name': region, 'identity_api_version': '3', 'volume_api_version': '3'}
+    # Without a default the clients ask at 3.0, where there are no messages and no attachments.
+    newest = {'block_storage_default_microversion': microversion}
+    versions = {'identity_api_version': '3', 'volume_api_version': '3', **newest}
+    return {'auth': auth, 'region_name': region, **versions}

@@ -38,7 +38,7 @@ def config() -> Iterator[IdentityConfig]:
 @pytest.fixture
 def clouds(config: IdentityConfig, tmp_path: Path) -> Path:
     path = tmp_path / 'clouds.yaml'
-    path.write_text(yaml.safe_dump(local_clouds(config.identity_url, REGION)))
+    path.write_text(yaml.safe_dump(local_clouds(config.identity_url, REGION, '3.71')))
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -36,13 +38,24 @@ def test_every_user_gets_in_with_its_role(local: Client, name: str) -> None:
 
 
 def test_clouds_hold_credentials_that_work(local: Client) -> None:
-    clouds = yaml.safe_load(yaml.safe_dump(local_clouds(IDENTITY_URL, 'eu-central-1')))['clouds']
+    clouds = yaml.safe_load(yaml.safe_dump(local_clouds(IDENTITY_URL, 'eu-central-1', '3.71')))['clouds']
 
     assert set(clouds) == {'admin', 'demo', 'reader', 'alt'}
     for cloud in clouds.values():
         auth = cloud['auth']
         assert auth['auth_url'] == IDENTITY_URL
         assert local.token(auth['username'], auth['password'], auth['project_name'])
+
+
+def test_clients_ask_at_the_newest_microversion(tmp_path: Path) -> None:
+    """As OpenStack's own SDK, and so the openstack CLI, reads the file."""
+    from openstack.config import OpenStackConfig
+
+    file = tmp_path / 'clouds.yaml'
+    file.write_text(yaml.safe_dump(local_clouds(IDENTITY_URL, 'eu-central-1', '3.71')))
+    region = OpenStackConfig(config_files=[str(file)], load_envvars=False).get_one('demo')
+    assert region.get_default_microversion('block-storage') == '3.71'
+    assert region.get_api_version('block-storage') == '3'
 
 
 def test_every_cloud_signs_with_a_key_of_its_own() -> None:
