@@ -34,7 +34,10 @@ def show(request: Request, id: str) -> dict[str, Any]:
 
 @default_types.put('/{id}', policy=f'{POLICY}_set_or_update', schema=SET, since=SINCE)
 def set_(request: Request, id: str) -> dict[str, Any]:
-    chosen = operations.set_(request.context, id, request.body['default_type']['volume_type'])
+    try:
+        chosen = operations.set_(request.context, id, request.body['default_type']['volume_type'])
+    except errors.VolumeTypeNotFound as unknown:  # the body names it, not the path
+        raise errors.Invalid(unknown.message) from None
     return {'default_type': VIEW.of(request)(chosen)}
 
 

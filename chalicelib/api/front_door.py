@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 #: What Cinder's router takes for a project's id.
 PROJECT_ID = re.compile(r'[0-9a-f-]+')
 
+#: What Cinder says of an action that no route has.
+NO_ACTION = 'There is no such action: {name}. Verify the request body and Content-Type header and try again.'
+
 #: Bytes of an id in a path; no id of ours is longer, and the database refuses keys beyond 1,024.
 MAX_ID = 255
 
@@ -130,12 +133,12 @@ def _select(routes: Sequence[Route], version: Version, body: Any) -> Route:
 
 
 def _named(routes: Sequence[Route], body: Any) -> Sequence[Route]:
-    if not isinstance(body, dict) or len(body) != 1:
+    if body is not None and (not isinstance(body, dict) or len(body) != 1):
         raise errors.Invalid(MALFORMED)
-    name = next(iter(body))
-    named = [route for route in routes if route.action == name]
+    name = next(iter(body)) if body else None  # Cinder names the action of a request without a body None
+    named = [route for route in routes if route.action == name and name is not None]
     if not named:
-        raise errors.Invalid(f'There is no such action: {name}')
+        raise errors.Invalid(NO_ACTION.format(name=name))
     return named
 
 

@@ -137,9 +137,12 @@ def _sort(query: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     text = query.get('sort') or f'{query.get("sort_key", "reference")}:{query.get("sort_dir", "desc")}'
     pairs = [part.strip().partition(':') for part in text.split(',')]
     sort = tuple((key, direction or 'desc') for key, _, direction in pairs)
-    for key, direction in sort:
-        if key not in operations.SORT_KEYS or direction not in ('asc', 'desc'):
-            raise errors.InvalidInput(reason=f'Invalid sort {key}:{direction}; keys are reference and size.')
+    for what, wrong in (
+        ('keys', [key for key, _ in sort if key not in operations.SORT_KEYS]),
+        ('dirs', [direction for _, direction in sort if direction not in ('asc', 'desc')]),
+    ):
+        if wrong:
+            raise errors.InvalidParameterValue(err=f'Invalid sort {what} passed: {", ".join(wrong)}')
     return sort
 
 

@@ -68,7 +68,7 @@ def _limit(name: str, value: Any) -> int:
         raise errors.MalformedRequest
     if not UNLIMITED <= value <= p.MAX_INT:
         bound = f'>= {UNLIMITED}' if value < 0 else f'<= {p.MAX_INT}'
-        raise errors.InvalidInput(reason=f'{name} must be {bound}')
+        raise errors.Invalid(f'{name} must be {bound}')
     return value
 
 
