@@ -42,6 +42,8 @@ class Settings(NamedTuple):
     notification_bus: str
     #: What links show when a stage or a custom domain stands before the API; empty: taken from the request.
     public_endpoint: str
+    #: Origins that a browser may call the API from (api/cors.py), with commas between them; empty for none.
+    cors_allowed_origins: str
     region: str
     default_availability_zone: str
     default_volume_type: str

@@ -12,7 +12,9 @@ from typing import Any
 from chalice.app import Response
 
 from chalicelib import errors
+from chalicelib.api.negotiation import Stamp
 from chalicelib.api.reply import reply
+from chalicelib.context import new_request_id
 from chalicelib.rules.sentences import for_users
 
 LOG = logging.getLogger('cinderless')
@@ -73,8 +75,8 @@ def hidden() -> Response:
 
 
 def no_route() -> Response:
-    """The answer to a path or a method that does not exist."""
-    return reply(404, NO_ROUTE)
+    """The answer to a path or a method that does not exist; it bears a request id as every other."""
+    return reply(404, NO_ROUTE, Stamp(new_request_id()).headers())
 
 
 def log_unexpected(request_id: str, error: Exception) -> None:

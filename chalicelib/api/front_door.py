@@ -15,7 +15,7 @@ from chalice.app import Request as HttpRequest
 from chalice.app import Response
 
 from chalicelib import errors, telemetry, time_left
-from chalicelib.api import auth, faults, negotiation, tokens
+from chalicelib.api import auth, cors, faults, negotiation, tokens
 from chalicelib.api import request as requests
 from chalicelib.api.negotiation import Stamp
 from chalicelib.api.reply import reply
@@ -51,8 +51,17 @@ def remember(http: HttpRequest, get_response: Callable[[HttpRequest], Response])
     Chalice answers without asking a view (an unknown path or method) becomes the router's 404.
     """
     _current.set(http)
-    response = get_response(http)
-    return response if STAMPED in response.headers else faults.no_route()
+    response = cors.preflight(http) or get_response(http)
+    if STAMPED not in response.headers and 'Access-Control-Allow-Methods' not in response.headers:
+        response = faults.no_route()
+    cors.allow(http, response)
+    response.headers.setdefault(STAMPED, new_request_id())
+    return response
+
+
+def options() -> Response:
+    """Answer OPTIONS of a path: no route of Cinder's has the method, and a preflight request never comes here."""
+    return guarded(lambda http, stamp: faults.no_route())
 
 
 def serve(routes: Sequence[Route], ids: dict[str, str]) -> Response:

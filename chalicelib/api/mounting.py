@@ -21,6 +21,7 @@ BESIDE: Mapping[str, str] = {
     '': 'versions',
     'v3': 'versions',
     'openapi.json': 'versions',
+    'healthcheck': 'healthcheck',
     'identity': 'identity',
     'key-manager': 'key_manager',
 }
@@ -33,6 +34,7 @@ def mount(app: Chalice) -> None:
         _mount_beside(app, module)
     for path in dict.fromkeys(route.path for route in resources.routes()):
         _mount_path(app, path)
+    _mount_options(app)
 
 
 def mount_on_demand(app: Chalice) -> None:
@@ -42,10 +44,21 @@ def mount_on_demand(app: Chalice) -> None:
         place = str(http.context['resourcePath'])
         if place not in app.routes:
             _mount_place(app, place)
+            _mount_options(app)
         return get_response(http)
 
     app.register_middleware(front_door.remember, 'http')
     app.register_middleware(find, 'http')
+
+
+def _mount_options(app: Chalice) -> None:
+    """Give every path that is registered by now the method OPTIONS: browsers ask by it before they send a token.
+
+    Not the form with the project's id: each method is 700 bytes of the template, which may have 1 MB.
+    """
+    for path, methods in app.routes.items():
+        if 'OPTIONS' not in methods and '{project_id}' not in path:
+            app.route(path, methods=['OPTIONS'], content_types=['*/*'])(front_door.options)
 
 
 def _mount_place(app: Chalice, place: str) -> None:

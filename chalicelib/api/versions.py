@@ -20,7 +20,8 @@ def routes() -> Blueprint:
     """A Blueprint of the paths; the root answers 300, for there might be a choice."""
     blueprint = Blueprint(__name__)
     for path, status in (('/', 300), ('/v3', 200)):
-        blueprint.route(path, methods=['GET'], content_types=['*/*'])(_view(status))
+        # Load balancers probe by HEAD and OPTIONS, which Cinder's discovery answers as it does GET.
+        blueprint.route(path, methods=['GET', 'HEAD', 'OPTIONS'], content_types=['*/*'])(_view(status))
     blueprint.route('/openapi.json', methods=['GET'], content_types=['*/*'])(_described)
     return blueprint
 
@@ -53,7 +54,7 @@ def _answer(http: HttpRequest, stamp: Stamp, status: int) -> Response:
     headers = lower_headers(http)
     stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
-    return reply(status, {'versions': [version(endpoint_of(http, headers))]})
+    return reply(status, None if http.method == 'HEAD' else {'versions': [version(endpoint_of(http, headers))]})
 
 
 def version(endpoint: str) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import json
 import logging
 import re
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
 from chalicelib.api.request import MAX_BODY
 from chalicelib.operations import volumes as operations
-from tests.api.front_door import Caller, FrontDoor
+from tests.api.front_door import Answer, Caller, FrontDoor
 
 REQUEST_ID = re.compile(r'req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
@@ -150,15 +151,130 @@ def test_the_last_of_two_equal_members_counts(member: Caller) -> None:
     assert answer.body['volume']['name'] == 'b'
 
 
-@pytest.mark.parametrize('body', ['[]', '{}', 'null', '"os-reserve"', '{"os-reserve": {}, "os-unreserve": {}}'])
+@pytest.mark.parametrize('body', ['[]', '{}', '"os-reserve"', '{"os-reserve": {}, "os-unreserve": {}}'])
 def test_an_action_must_be_named_alone(member: Caller, body: str) -> None:
     answer = member.post(f'/volumes/{uuid.uuid4()}/action', body)
     assert answer.fault == ('badRequest', 400, 'Malformed request body')
 
 
 def test_an_action_that_does_not_exist(member: Caller) -> None:
-    answer = member.act(f'/volumes/{uuid.uuid4()}', 'os-fly')
-    assert answer.fault == ('badRequest', 400, 'There is no such action: os-fly')
+    said = 'There is no such action: {}. Verify the request body and Content-Type header and try again.'
+    path = f'/volumes/{uuid.uuid4()}'
+    assert member.act(path, 'os-fly').fault == ('badRequest', 400, said.format('os-fly'))
+    for body in None, 'null':
+        assert member.request('POST', f'{path}/action', body).fault == ('badRequest', 400, said.format(None))
+
+
+def test_manageable_lists_name_a_wrong_sort_key(admin: Caller) -> None:
+    for path in 'manageable_volumes', 'manageable_snapshots':
+        for query, said in (
+            ('sort=name', 'Invalid sort keys passed: name'),
+            ('sort=a:asc,b', 'Invalid sort keys passed: a, b'),
+            ('sort=size:up', 'Invalid sort dirs passed: up'),
+        ):
+            answer = admin.get(f'/{path}?host=host@lvm%23pool&{query}', at='3.8')
+            assert answer.fault == ('badRequest', 400, said)
+
+
+def test_an_unknown_default_type_is_the_bodys_fault(admin: Caller, project: str) -> None:
+    answer = admin.put(f'/default-types/{project}', {'default_type': {'volume_type': 'nope'}}, at='3.62')
+    assert answer.fault == ('badRequest', 400, 'Volume type with name nope could not be found.')
+
+
+def test_a_record_that_is_not_base64(admin: Caller) -> None:
+    for url, said in (
+        ('a', "is not a 'base64'"),
+        ('not base64!', "Can't parse backup record."),
+        ('////', "Can't parse"),
+    ):
+        record = {'backup-record': {'backup_service': 's3', 'backup_url': url}}
+        answer = admin.post('/backups/import_record', record)
+        assert (answer.status, said in answer.fault[2]) == (400, True), answer.text
+
+
+@pytest.mark.parametrize('path', ['/nope', '/volumes/a/b/c'])
+@pytest.mark.parametrize('method', ['GET', 'OPTIONS'])
+def test_every_answer_has_a_request_id(member: Caller, path: str, method: str) -> None:
+    answer = member.request(method, path)
+    assert answer.status == 404
+    assert answer.headers['x-openstack-request-id'].startswith('req-')
+
+
+def test_health_needs_no_token(member: Caller) -> None:
+    def ask(method: str, **headers: str) -> Answer:
+        return member.door.send(method, '/healthcheck', headers, None)
+
+    assert (ask('GET').status, ask('GET').text) == (200, 'OK')
+    assert ask('GET').headers['content-type'].startswith('text/plain')
+    assert (ask('HEAD').status, ask('HEAD').text) == (204, '')
+    assert (ask('OPTIONS').status, ask('OPTIONS').text) == (200, 'OK')
+    assert ask('GET', Accept='application/json').body == {'detailed': False, 'reasons': ['OK']}
+    assert ask('GET').headers['x-openstack-request-id'].startswith('req-')
+
+
+@pytest.mark.parametrize(('path', 'status'), [('/', 300), ('/v3', 200)])
+def test_discovery_can_be_probed(path: str, status: int, member: Caller) -> None:
+    found = {method: member.door.send(method, path, {}, None) for method in ('GET', 'HEAD', 'OPTIONS')}
+    assert {answer.status for answer in found.values()} == {status}
+    assert found['HEAD'].text == ''
+    assert found['OPTIONS'].body == found['GET'].body
+
+
+class TestCors:
+    ORIGIN = 'https://dashboard.example'
+
+    @pytest.fixture
+    def allowed(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        from chalicelib import config
+
+        monkeypatch.setenv('CORS_ALLOWED_ORIGINS', f'https://a.example, {self.ORIGIN}')
+        config.settings.cache_clear()
+        yield
+        monkeypatch.undo()
+        config.settings.cache_clear()
+
+    def preflight(self, member: Caller, origin: str, method: str = 'GET', headers: str = 'X-Auth-Token') -> Answer:
+        sent = {
+            'Origin': origin,
+            'Access-Control-Request-Method': method,
+            'Access-Control-Request-Headers': headers,
+        }
+        return member.door.send('OPTIONS', '/v3/volumes', sent, None)
+
+    def test_without_origins_there_is_none(self, member: Caller) -> None:
+        answer = self.preflight(member, self.ORIGIN)
+        assert answer.status == 404
+        plain = member.get('/volumes', headers={'Origin': self.ORIGIN})
+        for found in answer, plain:
+            assert not [name for name in found.headers if name.startswith('access-control')]
+
+    @pytest.mark.usefixtures('allowed')
+    def test_a_page_of_an_allowed_origin(self, member: Caller) -> None:
+        answer = self.preflight(member, self.ORIGIN, 'DELETE', 'x-auth-token, OpenStack-API-Version')
+        assert answer.status == 200
+        assert answer.headers['access-control-allow-origin'] == self.ORIGIN
+        assert answer.headers['access-control-allow-methods'] == 'DELETE'
+        assert answer.headers['access-control-allow-headers'] == 'x-auth-token,OpenStack-API-Version'
+        assert answer.headers['vary'] == 'Origin'
+        shown = member.get('/volumes', headers={'Origin': self.ORIGIN})
+        assert shown.status == 200
+        assert shown.headers['access-control-allow-origin'] == self.ORIGIN
+        assert 'X-OpenStack-Request-ID' in shown.headers['access-control-expose-headers']
+        refused = member.get('/volumes', headers={'Origin': self.ORIGIN, 'X-Auth-Token': None})
+        assert (refused.status, refused.headers['access-control-allow-origin']) == (401, self.ORIGIN)
+
+    @pytest.mark.usefixtures('allowed')
+    def test_other_origins_methods_and_headers_get_nothing(self, member: Caller) -> None:
+        for answer in (
+            self.preflight(member, 'https://evil.example'),
+            self.preflight(member, f'{self.ORIGIN}.evil.example'),
+        ):
+            assert 'access-control-allow-origin' not in answer.headers
+        for answer in (
+            self.preflight(member, self.ORIGIN, method='TRACE'),
+            self.preflight(member, self.ORIGIN, headers='X-Evil'),
+        ):
+            assert 'access-control-allow-methods' not in answer.headers
 
 
 @pytest.mark.parametrize('id', ['x' * 256, '%F0%9F%98%80' * 64])

@@ -58,7 +58,7 @@ def test_a_dry_run_says_why_nothing_fits(admin: Caller, zone: str, pool: str) ->
     assert placement['candidates'] == []
     [refusal] = [one for one in placement['removed'] if one['filter'] == 'CapacityFilter']
     assert refusal['pools'] == [pool]
-    assert refusal['reason'] == f'requested 500 GiB, at most 10 GiB free ({pool} 10)'
+    assert refusal['reason'] == f'not enough free space for 500 GiB ({pool} has 10 GiB)'
 
 
 def test_a_dry_run_does_nothing(member: Caller, zone: str, pool: str, project: str) -> None:

@@ -172,8 +172,8 @@ def test_quotas_of_a_project(admin: Caller, member: Caller, stranger: Caller, pr
         ({'nope': 1}, 'Invalid input received: Bad key(s) in quota set: nope'),
         ({'volumes': '5000'}, 'The server could not comply with the request since it is either malformed or otherw'),
         ({'volumes': True}, 'The server could not comply with the request since it is either malformed or otherwise'),
-        ({'volumes': -2}, 'Invalid input received: volumes must be >= -1'),
-        ({'volumes': 2**31}, 'Invalid input received: volumes must be <= 2147483647'),
+        ({'volumes': -2}, 'volumes must be >= -1'),
+        ({'volumes': 2**31}, 'volumes must be <= 2147483647'),
         ({}, 'Invalid input for field/attribute quota_set. Value: {}. {} should be non-empty'),
     ],
 )
