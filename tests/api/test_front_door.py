@@ -184,7 +184,7 @@ def test_an_unknown_default_type_is_the_bodys_fault(admin: Caller, project: str)
 def test_a_record_that_is_not_base64(admin: Caller) -> None:
     for url, said in (
         ('a', "is not a 'base64'"),
-        ('not base64!', "Can't parse backup record."),
+        ('bm8=!', "Can't parse backup record."),
         ('////', "Can't parse"),
     ):
         record = {'backup-record': {'backup_service': 's3', 'backup_url': url}}
