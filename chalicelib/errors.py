@@ -5,11 +5,12 @@
     |-- Unauthorized (401)
     |-- PolicyNotAuthorized (403)
     |-- NotFound (404)           VolumeNotFound, SnapshotNotFound, BackupNotFound, ...
-    |-- VersionNotAcceptable (406)
+    |-- NotAcceptable, VersionNotAcceptable (406)
     |-- Conflict (409)           VolumeTypeExists, ConflictNovaUsingAttachment, ...
     |-- OverQuota (413)          VolumeLimitExceeded, VolumeSizeExceedsAvailableQuota, ...
     |-- RecordTooLarge (413)
     |-- UnsupportedMediaType (415)
+    |-- TooManyGuesses (429)
     |-- ServiceUnavailable (503) nothing was done, and a repetition may succeed
     |   |-- OutcomeUnknown           no answer came: what was requested may have been done
     |       |-- WorkerUnavailable    the same of a synchronous worker; also a BackendUnavailable
@@ -295,6 +296,13 @@ class MethodNotAllowed(CinderlessError):
     template = 'The method is not allowed.'
 
 
+class NotAcceptable(CinderlessError):
+    """The Accept header allows no form that the answer has."""
+
+    code = 406
+    template = 'The answer is {content_type}: send that as the first type of the Accept header.'
+
+
 class VersionNotAcceptable(CinderlessError):
     code = 406
     template = 'Version {version} is not supported by the API. Minimum is {minimum} and maximum is {maximum}.'
@@ -411,6 +419,13 @@ class GroupLimitExceeded(OverQuota):
 
 class VolumeSizeExceedsLimit(OverQuota):
     template = 'Requested volume size {size}G is larger than maximum allowed limit {limit}G.'
+
+
+class TooManyGuesses(CinderlessError):
+    """Passwords or secrets were guessed too often (identity/guesses.py)."""
+
+    code = 429
+    template = 'Too many failed attempts to authenticate: try again in {seconds} seconds.'
 
 
 class UnsupportedMediaType(CinderlessError):

@@ -46,6 +46,7 @@ def _answer(http: HttpRequest) -> Response:
         headers=headers,
         query=query_of(http),
         body=raw_body(http),
+        address=str((http.context.get('identity') or {}).get('sourceIp') or ''),
     )
     answer = handle(request, tokens.identity(endpoint_of(http, headers)))
     return Response(answer.body.decode(), dict(answer.headers), answer.status)

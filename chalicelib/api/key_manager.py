@@ -60,8 +60,17 @@ def show(id: str) -> Response:
 
 
 def read(id: str) -> Response:
-    """The key: bytes, whatever form was asked for."""
-    return front_door.guarded(lambda http, stamp: _payload(_secret(http, stamp, id, 'secret:decrypt')))
+    """The key, in bytes. Raises NotAcceptable (Barbican's 406) unless the client accepts bytes."""
+
+    def answer(http: HttpRequest, stamp: Stamp) -> Response:
+        secret = _secret(http, stamp, id, 'secret:decrypt')
+        # API Gateway turns base64 into bytes by the first type of the Accept header, and by nothing else.
+        first = lower_headers(http).get('accept', '').partition(',')[0].partition(';')[0].strip().lower()
+        if first != CONTENT_TYPE:
+            raise errors.NotAcceptable(content_type=CONTENT_TYPE)
+        return _payload(secret)
+
+    return front_door.guarded(answer)
 
 
 def _secret(http: HttpRequest, stamp: Stamp, id: str, rule: str) -> Secret:

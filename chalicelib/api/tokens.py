@@ -61,6 +61,7 @@ def _standalone(document: str) -> TokenValidator:
 @functools.lru_cache(maxsize=1)
 def _config(document: str) -> IdentityConfig:
     from chalicelib.identity.document import load
-    from chalicelib.models.revocation import Revocations
+    from chalicelib.models.revocation import Guesses, Revocations
 
-    return load(json.loads(document), identity_url='', services=(), region='', revocations=Revocations())
+    stores = {'revocations': Revocations(), 'guesses': Guesses()}
+    return load(json.loads(document), identity_url='', services=(), region='', **stores)

@@ -5,6 +5,7 @@ directory.py       users, projects, application credentials: who exists, who hol
 secret.py          stored passwords and secrets
 token.py           signed tokens, without storage
 revocation.py      the port to the tokens that were given back early
+guesses.py         how often passwords may be guessed
 validation.py      token -> who (TokenValidator)
 authentication.py  POST /v3/auth/tokens: credentials -> token
 views.py           directory, token and catalog as Keystone writes them

@@ -45,6 +45,19 @@ def authenticate(config: IdentityConfig, body: Body) -> Token:
     return _token(config, proof, method, _scope(config, proof, auth.get('scope')))
 
 
+def claimed(body: Body) -> str:
+    """Return which user or application credential a request names, in one text; '' for none. Nothing is checked."""
+    section: Any = body
+    for key in ('auth', 'identity'):
+        section = section.get(key) if isinstance(section, dict) else None
+    for method, inner in (('password', 'user'), ('application_credential', None)):
+        found = section.get(method) if isinstance(section, dict) else None
+        found = found.get(inner) if inner and isinstance(found, dict) else found
+        if isinstance(found, dict):
+            return '\0'.join(str(found.get(name)) for name in ('id', 'name'))
+    return ''
+
+
 def _method(identity: Body) -> str:
     for method in METHODS:
         if identity.get('methods') == [method]:

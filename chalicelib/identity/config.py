@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chalicelib.identity.directory import Directory
+from chalicelib.identity.guesses import GuessStore, InMemoryGuesses
 from chalicelib.identity.revocation import RevocationStore
 
 #: Seconds; Keystone's default ``[token] expiration``.
@@ -54,5 +55,6 @@ class IdentityConfig:
     services: tuple[Service, ...]
     region: str
     revocations: RevocationStore
+    guesses: GuessStore = dataclasses.field(default_factory=InMemoryGuesses)
     token_lifetime: int = TOKEN_LIFETIME
     clock: Callable[[], float] = time.time

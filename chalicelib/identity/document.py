@@ -27,6 +27,7 @@ from typing import Protocol, TypeVar
 from chalicelib.identity import secret
 from chalicelib.identity.config import TOKEN_LIFETIME, IdentityConfig, Service
 from chalicelib.identity.directory import ROLES, ApplicationCredential, Directory, Project, User, stable_id
+from chalicelib.identity.guesses import GuessStore, InMemoryGuesses
 from chalicelib.identity.revocation import RevocationStore
 from chalicelib.identity.section import Section
 
@@ -54,6 +55,7 @@ def load(
     services: Sequence[Service],
     region: str,
     revocations: RevocationStore,
+    guesses: GuessStore | None = None,
 ) -> IdentityConfig:
     """Return what the standalone identity runs on. ``identity_url`` ends in /v3.
 
@@ -67,6 +69,7 @@ def load(
         services=tuple(services),
         region=region,
         revocations=revocations,
+        guesses=guesses or InMemoryGuesses(),
         token_lifetime=root.number('token_lifetime', TOKEN_LIFETIME, 60, 86400),
     )
     root.done()

@@ -12,9 +12,10 @@ from typing import Any
 from chalicelib.context import SERVICE_ROLE
 from chalicelib.errors import CinderlessError, Invalid, MethodNotAllowed, NotFound, PolicyNotAuthorized, Unauthorized
 from chalicelib.identity import views
-from chalicelib.identity.authentication import authenticate
+from chalicelib.identity.authentication import authenticate, claimed
 from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
 from chalicelib.identity.directory import DOMAIN_ID
+from chalicelib.identity.guesses import WINDOW, Guesses
 from chalicelib.identity.token import Token, seal
 from chalicelib.identity.validation import verify
 
@@ -34,6 +35,8 @@ class IdentityRequest:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     query: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: bytes = dataclasses.field(default=b'', repr=False)
+    #: IP address of the client; '' where it is not known.
+    address: str = ''
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,8 +90,23 @@ def _version(request: IdentityRequest, config: IdentityConfig) -> IdentityRespon
 
 
 def _issue_token(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    token = authenticate(config, _body(request))
+    body = _body(request)
+    user = claimed(body)
+    token = _guarded(request, config, user, body) if user else authenticate(config, body)
     return _token_response(201, request, config, token, seal(token, config.signing_key))
+
+
+def _guarded(request: IdentityRequest, config: IdentityConfig, user: str, body: Mapping[str, Any]) -> Token:
+    """Authenticate by a password or secret, which may be guessed only so often; raises TooManyGuesses."""
+    guesses = Guesses(config.guesses, user, request.address, config.clock())
+    guesses.check()
+    try:
+        token = authenticate(config, body)
+    except Unauthorized:
+        guesses.failed()
+        raise
+    guesses.succeeded()
+    return token
 
 
 def _show_token(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
@@ -209,10 +227,9 @@ def _token_response(
 
 def _refusal(refusal: CinderlessError, config: IdentityConfig) -> IdentityResponse:
     title = http.HTTPStatus(refusal.code).phrase
-    challenge = {'WWW-Authenticate': f'Keystone uri="{config.identity_url}"'} if refusal.code == 401 else {}
-    return _respond(
-        refusal.code, {'error': {'code': refusal.code, 'message': refusal.message, 'title': title}}, challenge
-    )
+    more = {401: {'WWW-Authenticate': f'Keystone uri="{config.identity_url}"'}, 429: {'Retry-After': str(WINDOW)}}
+    error = {'code': refusal.code, 'message': refusal.message, 'title': title}
+    return _respond(refusal.code, {'error': error}, more.get(refusal.code))
 
 
 def _respond(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> IdentityResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 
 from pynamodb.attributes import NumberAttribute
 
@@ -52,3 +53,20 @@ class Revocations:
     def _is_stored(audit_id: str) -> bool:
         found = list(Revocation.query(base.GLOBAL, Revocation.id == audit_id, consistent_read=True, limit=1))
         return any(record.expires > time.time() for record in found)
+
+
+class Guesses:
+    """The identity's GuessStore (chalicelib/identity/guesses.py) over all processes, in the table of revocations.
+
+    Each moment is a record of its own in the partition of its key: two processes never write the same one.
+    """
+
+    def add(self, key: str, moment: float, until: float) -> None:
+        """Note a moment; raises ServiceUnavailable."""
+        id = f'{moment:017.6f}/{uuid.uuid4().hex[:8]}'
+        base.put(Revocation(f'guess/{key}', id, created_at=base.now(), expires=int(until) + 1))
+
+    def count(self, key: str, since: float, most: int) -> int:
+        """Return how many moments after ``since`` are noted, at most ``most``. Raises ServiceUnavailable."""
+        newer = Revocation.id > f'{since:017.6f}'
+        return len(list(Revocation.query(f'guess/{key}', newer, consistent_read=True, limit=most)))

@@ -111,8 +111,14 @@ def _purpose(project_id: str, id: str) -> str:
 
 
 def get(context: Context, id: str) -> Secret:
-    """Return what is known of a key of the caller's project. Raises SecretNotFound."""
-    return common.find(context, Secret, id)
+    """Return what is known of a key of the caller's project, which an administrator of the cloud must be in, too.
+
+    Barbican's rules (``role:admin and project_id:...``) let nobody read the keys of another project. Raises
+    SecretNotFound.
+    """
+    if not 0 < len(id) <= common.LONGEST_ID:
+        raise errors.SecretNotFound(id=id)
+    return Secret.find(context.project_id, id)
 
 
 def payload(secret: Secret) -> bytes:

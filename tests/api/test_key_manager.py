@@ -66,8 +66,26 @@ def test_who_may(
     statuses = {who: ask(caller, f'/v1/secrets/{secret.id}{path}').status for who, caller in asked.items()}
     reading = 403 if path else 200
     assert statuses == {'member': 200, 'reader': reading, 'admin': 200, 'stranger': 404, 'nobody': 403}
+    elsewhere = member.door.caller('admin', uuid.uuid4().hex)
+    assert ask(elsewhere, f'/v1/secrets/{secret.id}{path}').status == 404
     assert ask(member, f'/v1/secrets/{secret.id}{path}', **{'X-Auth-Token': None}).status == 401
     assert ask(member, f'/v1/secrets/{secret.id}{path}', **{'X-Auth-Token': 'forged'}).status == 401
+
+
+@pytest.mark.parametrize(
+    'accept', [None, '*/*', 'text/plain', 'application/json', 'text/plain, application/octet-stream']
+)
+def test_a_key_is_bytes_or_nothing(member: Caller, secret: Secret, accept: str | None) -> None:
+    answer = ask(member, f'/v1/secrets/{secret.id}/payload', Accept=accept)
+    assert answer.status == 406
+    assert 'application/octet-stream' in answer.fault[2]
+    assert answer.headers['x-openstack-request-id']
+    assert ask(member, f'/v1/secrets/{uuid.uuid4()}/payload', Accept=accept).status == 404
+
+
+def test_the_first_accepted_type_counts(member: Caller, secret: Secret) -> None:
+    answer = ask(member, f'/v1/secrets/{secret.id}/payload', Accept='application/octet-stream;q=1, */*')
+    assert answer.status == 200
 
 
 @pytest.mark.parametrize('id', ['00000000-0000-4000-8000-000000000000', 'x' * 300, '%00', '..%2F..%2Fv3', 'é'])

@@ -138,10 +138,12 @@ def test_limits_of_a_type_are_known_where_backups_are_read_and_written(world: Wo
     assert backup.reload().status == 'available'
 
 
-def test_an_administrator_sees_a_key_of_another_project(world: World, key: None) -> None:
+def test_an_administrator_of_the_cloud_sees_no_key_of_another_project(world: World, key: None) -> None:
     encrypting('LUKS')
     volume = create_volume(context(project_id='other'), 1, volume_type='LUKS')
-    assert keys.get(context('admin'), str(volume.encryption_key_id)).project_id == 'other'
+    with pytest.raises(errors.SecretNotFound):
+        keys.get(context('admin'), str(volume.encryption_key_id))
+    assert keys.get(context('admin', project_id='other'), str(volume.encryption_key_id)).project_id == 'other'
 
 
 def test_the_key_of_a_volume_that_was_never_placed_goes_with_it(world: World, key: None) -> None:

@@ -1,0 +1,94 @@
+"""How often passwords and secrets may be guessed, per user and per address, without a way to lock a user out.
+
+Failures are counted for ``WINDOW`` seconds:
+
+* a user at one address: ``PER_PAIR``; then this address is refused for this user;
+* an address, whoever it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
+* a user, from any address: ``PER_USER``; addresses that the user logged in from before are not refused.
+
+So an attacker who names a user from elsewhere does not keep that user out. Names that do not exist count alike: a
+refusal says nothing of who exists. State is bounded: an address that is refused adds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections import defaultdict
+from typing import Protocol
+
+from chalicelib.errors import TooManyGuesses
+
+#: Seconds that a failure counts, and the failures that are let through meanwhile.
+WINDOW, PER_PAIR, PER_ADDRESS, PER_USER = 300, 5, 30, 100
+
+#: Seconds that an address is remembered from which a user logged in.
+KNOWN = 30 * 86400
+
+
+class GuessStore(Protocol):
+    """The port to moments by key. Both verbs raise ServiceUnavailable when the store gives no answer."""
+
+    def add(self, key: str, moment: float, until: float) -> None:
+        """Note ``moment`` under ``key``; it may be forgotten after ``until``, in seconds since the epoch."""
+
+    def count(self, key: str, since: float, most: int) -> int:
+        """Return how many moments after ``since`` are noted under ``key``, at most ``most``."""
+
+
+class InMemoryGuesses:
+    """The moments of a single process."""
+
+    def __init__(self) -> None:
+        self._moments: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, key: str, moment: float, until: float) -> None:
+        self._moments[key].append(moment)
+
+    def count(self, key: str, since: float, most: int) -> int:
+        return min(most, sum(moment > since for moment in self._moments.get(key, ())))
+
+
+class Guesses:
+    """The failures of one claimed user at one address at ``now``, in seconds since the epoch."""
+
+    def __init__(self, store: GuessStore, user: str, address: str, now: float) -> None:
+        self._store, self._now = store, now
+        network = _network(address)
+        self._user, self._address = _key('user', user), _key('address', network)
+        self._pair, self._known = _key('pair', user, network), _key('known', user, network)
+
+    def check(self) -> None:
+        """Raise TooManyGuesses when another guess is one too many."""
+        if self._reached(self._pair, PER_PAIR):
+            raise TooManyGuesses(seconds=WINDOW)
+        if self._reached(self._address, PER_ADDRESS) or self._reached(self._user, PER_USER):
+            known = self._store.count(self._known, self._now - KNOWN, 1)
+            if not known:
+                raise TooManyGuesses(seconds=WINDOW)
+
+    def _reached(self, key: str, most: int) -> bool:
+        return self._store.count(key, self._now - WINDOW, most) >= most
+
+    def failed(self) -> None:
+        """Count one failure."""
+        for key in (self._pair, self._address, self._user):
+            self._store.add(key, self._now, self._now + WINDOW)
+
+    def succeeded(self) -> None:
+        """Remember the address for the user, once a day."""
+        if not self._store.count(self._known, self._now - 86400, 1):
+            self._store.add(self._known, self._now, self._now + KNOWN)
+
+
+def _network(address: str) -> str:
+    """An IPv4 address, or the /64 of an IPv6 one: a host has all of that."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network(f'{address}/64', strict=False)) if parsed.version == 6 else address
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256('\0'.join(parts).encode(errors='surrogatepass')).hexdigest()
