@@ -63,5 +63,11 @@ def _config(document: str) -> IdentityConfig:
     from chalicelib.identity.document import load
     from chalicelib.models.revocation import Guesses, Revocations
 
-    stores = {'revocations': Revocations(), 'guesses': Guesses()}
-    return load(json.loads(document), identity_url='', services=(), region='', **stores)
+    return load(
+        json.loads(document),
+        identity_url='',
+        services=(),
+        region='',
+        revocations=Revocations(),
+        guesses=Guesses(),
+    )
