@@ -313,6 +313,12 @@ class Conflict(CinderlessError):
     template = 'The request conflicts with the current state of the resource.'
 
 
+class TypeChanged(Conflict):
+    """A volume or group type was changed by another request between being read and being used."""
+
+    template = 'The {resource} {id} is being changed by another request; try again.'
+
+
 class ResourceConflict(Conflict):
     template = 'Resource conflict: {reason}'
 

@@ -55,13 +55,11 @@ _VERBS = {
 #: Indexes that hold keys alone: what is found there is read from the table.
 _KEYS_ONLY = frozenset({'by_id', 'in_flight', 'due'})
 
-#: What a function of chalicelib.operations remembers for a while: (module, function) -> (operation, tables).
+#: What a function of chalicelib.operations remembers for a while, or reads only when a condition is lost:
+#: (module, function) -> (operation, tables).
 REMEMBERED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
-    ('quotas', '_view'): ('GetItem', ('quotas',)),
-    ('volume_types', '_types'): ('Query', ('volume-types',)),
-    ('volume_types', '_chosen'): ('Query', ('default-types',)),
-    ('services', '_frozen_hosts'): ('Query', ('services',)),
-    ('services', '_cached_zones'): ('Query', ('services',)),
+    ('quotas', 'reserve'): ('BatchGetItem', ('quotas',)),
+    ('volume_types', '_remembered'): ('Query', ('volume-types',)),
     ('pools', 'states'): ('Query', ('services', 'pools')),
 }
 

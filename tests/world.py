@@ -177,9 +177,9 @@ def _event(messages: list[dict[str, Any]]) -> dict[str, Any]:
 def forget() -> None:
     """Be a new process: forget every cache."""
     from chalicelib import aws
-    from chalicelib.operations import pools, quotas, services, volume_types
+    from chalicelib.operations import pools, volume_types
 
-    for module in (pools, quotas, services, volume_types):
+    for module in (pools, volume_types):
         module.forget()
     aws.forget_documents()
 

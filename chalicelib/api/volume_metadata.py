@@ -114,7 +114,7 @@ def show_image_metadata(request: Request, id: str) -> dict[str, Any]:
 def _encryption(volume: Volume) -> dict[str, Any]:
     """The key's id and, for an encrypted volume, what its type says of the encryption: what Nova opens it with."""
     shown: dict[str, Any] = {'encryption_key_id': volume.encryption_key_id}
-    facts = type_encryption.of(volume.volume_type_id) if volume.encryption_key_id is not None else None
+    facts = type_encryption.of(volume) if volume.encryption_key_id is not None else None
     return shown | {name: facts[name] for name in type_encryption.FACTS} if facts else shown
 
 

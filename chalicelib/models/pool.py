@@ -58,6 +58,11 @@ def service_uuid(binary: str, host: str) -> str:
     return str(uuid.uuid5(_SERVICES, f'{binary}:{host}'))
 
 
+def service_id(host: str) -> str:
+    """Return the id of the volume service of ``host@backend``, or of a pool of it."""
+    return f'cinder-volume:{host.partition("#")[0]}'
+
+
 class Service(base.Record):
     """One service row as ``GET /os-services`` shows it; ``id`` is '<binary>:<host>'."""
 

@@ -27,6 +27,8 @@ class VolumeType(base.Record):
     #: {'encryption_id', 'provider', 'cipher', 'key_size' (bits), 'control_location', 'created_at', 'updated_at'} of a
     #: type whose volumes are encrypted.
     encryption = JSONAttribute(null=True)
+    #: There while a change is under way that needs the type unused (operations/type_locks.py).
+    closed = BooleanAttribute(null=True)
 
 
 class Name(base.Record):

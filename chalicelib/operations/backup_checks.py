@@ -12,7 +12,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Backup, Volume, base
+from chalicelib.models import Backup, Volume, VolumeType, base
 from chalicelib.operations import backups, common, quotas, volume_types
 from chalicelib.rules import states
 
@@ -42,15 +42,24 @@ def drill(context: Context, id: str) -> None:
     backup = backups.get(context, id)
     if _is_asked(context, backup, 'drill'):
         return
-    scratch = _scratch(context, backup)
+    volume_types.again(lambda: _accept_drill(context, backup))
+    common.send(context, 'drill', backup)
+
+
+def _accept_drill(context: Context, backup: Backup) -> None:
+    """Record the drill; raises TypeChanged when its scratch volume's type has changed since it was read."""
+    source = _source(backup)
+    kind = volume_types.of(source) if source else volume_types.default(context)
+    scratch = _scratch(context, backup, source, kind)
 
     def build(transaction: base.Transaction) -> None:
+        if kind is not None:
+            volume_types.keep(transaction, kind)
         _begin(context, backup, 'drill', transaction)
         transaction.put(scratch, Volume.id.does_not_exist(), lambda: base.state_changed(scratch))
 
     deltas = {'volumes': 1, 'gigabytes': int(backup.size)}
     quotas.commit(backup.project_id, deltas, build, type_id=scratch.volume_type_id)
-    common.send(context, 'drill', backup)
 
 
 def _is_asked(context: Context, backup: Backup, kind: str) -> bool:
@@ -67,9 +76,9 @@ def _begin(context: Context, backup: Backup, kind: str, transaction: base.Transa
     transaction.update(backup, actions, free, lambda: busy)
 
 
-def _scratch(context: Context, backup: Backup) -> Volume:
+def _scratch(context: Context, backup: Backup, source: Volume | None, kind: VolumeType | None) -> Volume:
     """The volume to restore to, as it is first written: of the type and in the zone of the one that was backed up."""
-    row, source = states.VOLUME['receive'], _source(backup)
+    row = states.VOLUME['receive']
     of = {'backup_id': backup.id, 'backup_project_id': backup.project_id}
     return Volume(
         backup.project_id,
@@ -80,7 +89,7 @@ def _scratch(context: Context, backup: Backup) -> Volume:
         description='scratch volume of a restore drill, removed when that is done',
         size=int(backup.size),
         availability_zone=source.availability_zone if source else backup.availability_zone,
-        volume_type_id=source.volume_type_id if source else volume_types.default(context).id,
+        volume_type_id=kind.id if kind else None,
         status=row.running,
         owner=context.request_id,
         in_flight='1',

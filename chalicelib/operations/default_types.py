@@ -19,10 +19,17 @@ def list_(context: Context) -> list[DefaultType]:
 
 def set_(context: Context, project_id: str, id_or_name: str) -> DefaultType:
     """Choose a project's default; raises VolumeTypeNotFound. The last word counts."""
+    return volume_types.again(lambda: _set(context, project_id, id_or_name))
+
+
+def _set(context: Context, project_id: str, id_or_name: str) -> DefaultType:
     volume_type = volume_types.find(context, id_or_name)
     chosen = DefaultType(base.GLOBAL, project_id, created_at=base.now(), volume_type_id=volume_type.id)
-    base.put(chosen)
-    volume_types.forget()
+    transaction = base.Transaction()
+    volume_types.keep(transaction, volume_type)
+    whatever = DefaultType.id.exists() | DefaultType.id.does_not_exist()
+    transaction.put(chosen, whatever, lambda: base.state_changed(chosen))
+    transaction.commit()
     return chosen
 
 
@@ -33,4 +40,3 @@ def unset(context: Context, project_id: str) -> None:
         DefaultType(base.GLOBAL, project_id), DefaultType.id.exists(), lambda: DefaultType.not_found(id=project_id)
     )
     transaction.commit()
-    volume_types.forget()

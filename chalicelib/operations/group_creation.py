@@ -19,6 +19,7 @@ from chalicelib.operations import (
     keys,
     quotas,
     services,
+    type_locks,
     volume_creation,
     volume_types,
 )
@@ -26,6 +27,9 @@ from chalicelib.operations.group_members import MAX_VOLUMES, volumes_of
 from chalicelib.rules import group_specs as specs
 from chalicelib.rules import quotas as quota_rules
 from chalicelib.rules import states
+
+#: Volume types of a group: its transaction names each, and has at most 100 writes and checks.
+MAX_TYPES = 90
 
 #: The group whose facts are taken over, what is copied, and its parts.
 Sources = tuple[Group, Group | GroupSnapshot, Sequence[Volume | Snapshot]]
@@ -46,24 +50,50 @@ def create(
     ``legacy``: by way of the consistency group API, whose group type nobody else may use. Raises NotFound for types
     that are not there, InvalidInput (the zone), GroupLimitExceeded.
     """
+    group = volume_types.again(
+        lambda: _accept(context, name, description, group_type, list(volume_types_), availability_zone, legacy=legacy)
+    )
+    common.send(context, 'create', group)
+    return group
+
+
+def _accept(
+    context: Context,
+    name: str | None,
+    description: str | None,
+    group_type: str,
+    names_of_types: Sequence[str],
+    availability_zone: str | None,
+    *,
+    legacy: bool,
+) -> Group:
+    """Record the group; raises TypeChanged when one of its types has changed since it was read."""
     kind = group_types.find(context, group_type)
     if kind.name == specs.CONSISTENCY_GROUPS and not legacy:
         raise errors.Invalid(
             f'Group_type {specs.CONSISTENCY_GROUPS} is reserved for migrating consistency groups. '
             'Cannot be used to create group.'
         )
-    types = [volume_types.find(context, one) for one in volume_types_]
+    types = {one.id: one for one in (volume_types.find(context, named) for named in names_of_types)}
+    if len(types) > MAX_TYPES:
+        raise errors.InvalidInput(reason=f'A group has at most {MAX_TYPES} volume types, and {len(types)} are named.')
     zone = availability_zone or settings().default_availability_zone
-    if availability_zone is not None and not services.knows_zone(availability_zone):
+    if availability_zone is not None and not services.known_zones(context, [availability_zone]):
         raise errors.InvalidInput(reason=errors.InvalidAvailabilityZone(az=availability_zone).message)
     row = states.GROUP['create']
-    group = _record(context, row, name, description, kind.id, [one.id for one in types])
+    group = _record(context, row, name, description, kind.id, types)
     group.availability_zone, group.operation = zone, common.operation('create', row)
     from chalicelib.operations import group_placement  # and with it the scheduler, which no other request needs
 
-    group.host = group_placement.choose_backend(group)
-    quotas.commit(context.project_id, {'groups': 1}, lambda transaction: _put(transaction, group))
-    common.send(context, 'create', group)
+    group.host = group_placement.choose_backend(group, kind, types.values())
+
+    def build(transaction: base.Transaction) -> None:
+        type_locks.keep(transaction, kind)
+        for one in types.values():
+            volume_types.keep(transaction, one)
+        _put(transaction, group)
+
+    quotas.commit(context.project_id, {'groups': 1}, build)
     return group
 
 
@@ -109,6 +139,22 @@ def create_from_src(
     Group, volumes, the readers of what they are copied from and the quota are one transaction; every copy is then
     made by its own machine, on its source's backend.
     """
+    group, copies = volume_types.again(
+        lambda: _accept_copies(context, name, description, group_snapshot_id, source_group_id)
+    )
+    for copy in copies:
+        common.send(context, 'create', copy.volume)
+    return group
+
+
+def _accept_copies(
+    context: Context,
+    name: str | None,
+    description: str | None,
+    group_snapshot_id: str | None,
+    source_group_id: str | None,
+) -> tuple[Group, list[volume_creation.Copy]]:
+    """Record the group and its volumes; raises TypeChanged when a type has changed since it was read."""
     source, origin, sources = _sources(context, group_snapshot_id, source_group_id)
     row = states.GROUP['create_from_src']
     group = _record(context, row, name, description, source.group_type_id, source.volume_type_ids)
@@ -119,6 +165,8 @@ def create_from_src(
     copies = [volume_creation.copy_of(context, one, group.id) for one in sources]
 
     def build(transaction: base.Transaction) -> None:
+        for kind in {kind.id: kind for copy in copies for kind in copy.kept}.values():
+            volume_types.keep(transaction, kind)
         _put(transaction, group)
         _still_there(transaction, origin)
         for copy in copies:
@@ -127,10 +175,9 @@ def create_from_src(
     with contextlib.ExitStack() as undo:
         for copy in copies:
             undo.enter_context(keys.discarding(copy.key))
-        quotas.commit(context.project_id, _quota(copy.volume for copy in copies), build)
-    for copy in copies:
-        common.send(context, 'create', copy.volume)
-    return group
+        largest = max(int(copy.volume.size) for copy in copies)
+        quotas.commit(context.project_id, _quota(copy.volume for copy in copies), build, largest=largest)
+    return group, copies
 
 
 def _of_group_snapshot(context: Context, id: str) -> Sources:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from chalicelib.models import Group, GroupType, VolumeType
-from chalicelib.operations import group_types, pools, volume_types
+from chalicelib.operations import pools
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.filter_scheduler import GroupDecision
 from chalicelib.scheduler.hosts import extract_host
@@ -14,18 +14,22 @@ from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import RequestSpec
 
 
-def choose_backend(group: Group) -> str | None:
-    """Return the backend that pools which are some seconds old speak for; None when there is none."""
-    winner = decide(group, pools.states()).winner
+def choose_backend(group: Group, group_type: GroupType, types: Iterable[VolumeType]) -> str | None:
+    """Return a backend where all of the group's types find a pool; None when there is none.
+
+    Nothing is claimed, so no condition would notice an old pool: all are read.
+    """
+    winner = decide(group, group_type, list(types), pools.states(fresh=True)).winner
     return extract_host(winner) if winner else None
 
 
-def decide(group: Group, known: Sequence[PoolState]) -> GroupDecision:
+def decide(
+    group: Group, group_type: GroupType, types: Sequence[VolumeType], known: Sequence[PoolState]
+) -> GroupDecision:
     """Decide which of these pools are of a backend where all of the group's types find one."""
-    group_type = group_types.by_id(group.group_type_id)
     return filter_scheduler.schedule_group(
         _spec(group, None, group_type),
-        [_spec(group, volume_types.by_id(id), None) for id in group.volume_type_ids],
+        [_spec(group, kind, None) for kind in types],
         list(known),
         pools.config(),
         now=time.time(),

@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Group, GroupType, Name, base
-from chalicelib.operations import common
+from chalicelib.operations import common, type_locks
 from chalicelib.operations.volume_types import NAMESPACE
 from chalicelib.rules import group_specs as rules
 
@@ -40,8 +40,13 @@ def _find(id: str) -> GroupType:
     return GroupType.find(base.GLOBAL, id)
 
 
+def read(id: str) -> GroupType:
+    """Return a type, read consistently, for tasks: private ones too. Raises GroupTypeNotFound."""
+    return _find(id)
+
+
 def by_id(id: str) -> GroupType | None:
-    """Return a type whoever asks; None for one that is gone."""
+    """Return a type, read consistently, whoever asks; None for one that is gone."""
     with contextlib.suppress(errors.GroupTypeNotFound):
         return _find(id)
     return None
@@ -123,6 +128,10 @@ def _name(name: str, owner: str) -> Name:
 
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> GroupType:
     """Change name, description or is_public. Raises GroupTypeExists when the new name is taken."""
+    return type_locks.again(lambda: _update(context, id, changes))
+
+
+def _update(context: Context, id: str, changes: Mapping[str, Any]) -> GroupType:
     group_type = get(context, id)
     transaction = base.Transaction()
     if changes.get('name') not in {None, group_type.name}:
@@ -140,23 +149,28 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> GroupType:
     return group_type.reload()
 
 
-def _changed(group_type: GroupType) -> errors.Conflict:
-    return errors.Conflict(f'Group type {group_type.id} is being changed by another request; try again.')
+def _changed(group_type: GroupType) -> errors.TypeChanged:
+    return errors.TypeChanged(resource=GroupType.resource, id=group_type.id)
 
 
 def delete(context: Context, id: str) -> None:
     """Remove a type that no group has."""
-    group_type = get(context, id)
-    if is_in_use(id):
-        raise errors.GroupTypeInUse(id=id)
-    transaction = base.Transaction()
-    transaction.delete(_name(group_type.name, id), Name.id.exists(), lambda: _changed(group_type))
-    transaction.delete(group_type, GroupType.id.exists(), lambda: errors.GroupTypeNotFound(id=id))
-    transaction.commit()
+    type_locks.again(lambda: _delete(get(context, id)))
+
+
+def _delete(group_type: GroupType) -> None:
+    with type_locks.closed(group_type):
+        if is_in_use(group_type.id):
+            raise errors.GroupTypeInUse(id=group_type.id)
+        transaction = base.Transaction()
+        transaction.delete(_name(group_type.name, group_type.id), Name.id.exists(), lambda: _changed(group_type))
+        same = GroupType.revision == group_type.revision
+        transaction.delete(group_type, same, lambda: _changed(group_type))
+        transaction.commit()
 
 
 def is_in_use(id: str) -> bool:
-    """Tell whether any project has a group of the type."""
+    """Tell whether any project has a group of the type; the answer stands only while the type is closed."""
     return any(group.group_type_id == id for group in base.every(Group, None))
 
 

@@ -19,7 +19,8 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import errors
-from chalicelib.models import Group, Pool, Snapshot, Volume, base
+from chalicelib.models import Group, Pool, Service, Snapshot, Volume, base
+from chalicelib.models.pool import service_id
 from chalicelib.operations import common, keys, quotas
 from chalicelib.rules import quotas as rules
 from chalicelib.rules import states
@@ -47,7 +48,7 @@ class Retreat(NamedTuple):
 def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition, leaving: Retreat | None = None) -> None:
     """Claim the volume's size on a pool, in one transaction with its host; and leave the pool where it was to be.
 
-    Raises NoRoom, or StateChanged.
+    Raises NoRoom, for a pool whose service is disabled or frozen too; or StateChanged.
     """
     size = int(volume.size)
     transaction = base.Transaction()
@@ -298,6 +299,15 @@ def _take(transaction: base.Transaction, pool_id: str, size: int, also: list[Act
     ]
     pool = Pool(base.GLOBAL, pool_id)
     transaction.update(pool, actions, Pool.id.exists() & (Pool.claimable_gb >= size), NoRoom)
+    transaction.check(Service(base.GLOBAL, service_id(pool_id)), _is_open(), NoRoom)
+
+
+def _is_open() -> Condition:
+    """The condition that an administrator has neither disabled nor frozen a service; a report alone says neither."""
+    condition: Condition = (Service.disabled.does_not_exist() | (Service.disabled == False)) & (  # noqa: E712
+        Service.frozen.does_not_exist() | (Service.frozen == False)  # noqa: E712 - conditions
+    )
+    return condition
 
 
 def _change_pool(transaction: base.Transaction, volume: Volume, actions: list[Action]) -> None:

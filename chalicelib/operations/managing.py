@@ -39,10 +39,6 @@ def manage_volume(
     Raises Invalid for a host that cannot do it and for an encrypted type.
     """
     service = _service(host, cluster)
-    kind = volume_types.find(context, volume_type) if volume_type else volume_types.default(context)
-    if kind.encryption:
-        raise errors.InvalidVolume(reason='Managing a volume of an encrypted type is not supported.')
-    row = states.VOLUME['manage']
     volume = Volume(
         context.project_id,
         str(uuid.uuid4()),
@@ -52,18 +48,29 @@ def manage_volume(
         description=description,
         size=0,
         availability_zone=availability_zone or service.availability_zone,
-        volume_type_id=kind.id,
         metadata=dict(metadata),
         bootable=bootable,
-        multiattach=extra_specs.is_multiattach(kind.extra_specs),
         replication_status='disabled',
         host=host,
-        **_begun(context, 'manage', row, ref),
+        **_begun(context, 'manage', states.VOLUME['manage'], ref),
     )
-    build = functools.partial(_put, volume)
-    quotas.commit(context.project_id, {'volumes': 1}, build, type_id=kind.id)
+    volume_types.again(lambda: _accept(context, volume, volume_type))
     common.send(context, 'manage', volume)
     return volume
+
+
+def _accept(context: Context, volume: Volume, volume_type: str | None) -> None:
+    """Give the volume its type, and record it; raises TypeChanged when the type has changed since it was read."""
+    kind = volume_types.find(context, volume_type) if volume_type else volume_types.default(context)
+    if kind.encryption:
+        raise errors.InvalidVolume(reason='Managing a volume of an encrypted type is not supported.')
+    volume.volume_type_id, volume.multiattach = kind.id, extra_specs.is_multiattach(kind.extra_specs)
+
+    def build(transaction: base.Transaction) -> None:
+        volume_types.keep(transaction, kind)
+        _put(volume, transaction)
+
+    quotas.commit(context.project_id, {'volumes': 1}, build, type_id=kind.id)
 
 
 def _begun(context: Context, action: str, row: states.Transition, ref: Reference) -> dict[str, Any]:

@@ -36,14 +36,29 @@ def retype(context: Context, id: str, new_type: str, migration_policy: str) -> N
 
     ``migration_policy``: never or on-demand. Raises VolumeTypeNotFoundByName, InvalidVolume, OverQuota.
     """
+    volume = volume_types.again(lambda: _accept_retype(context, id, new_type, migration_policy))
+    common.send(context, 'retype', volume)
+
+
+def _accept_retype(context: Context, id: str, new_type: str, migration_policy: str) -> Volume:
     volume = volumes.get(context, id)
-    wanted, current = volume_types.find(context, new_type), volume_types.by_id(volume.volume_type_id)
-    _check_type(volume, current, wanted)
+    wanted = volume_types.find(context, new_type)
+    _check_type(volume, _current_type(volume), wanted)
     volume = _without_exports(volume)
     held = holds.of_retype(volume, wanted.id) if volume.consumes_quota else {}
     build = functools.partial(_begin_retype, context, volume, wanted, migration_policy)
     quotas.commit(volume.project_id, held, build, reserved=held)
-    common.send(context, 'retype', volume)
+    return volume
+
+
+def _current_type(volume: Volume) -> VolumeType | None:
+    """The type of a volume; None for none, and for a type that is gone, from which retype is the way out.
+
+    Raises VolumeTypeNotFound when that type said how the volume is encrypted.
+    """
+    if volume.encryption_key_id is not None:
+        return volume_types.of(volume)
+    return volume_types.read_if_there(volume.volume_type_id)
 
 
 def _without_exports(volume: Volume) -> Volume:
@@ -88,6 +103,7 @@ def _begin_retype(
     actions = [*base.begin_actions(Volume, row, context.request_id, operation), *held]
     condition = base.is_allowed(Volume, row) & _is_free(volume) & (Volume.volume_type_id == volume.volume_type_id)
     refused = errors.InvalidVolume(reason=RETYPE_REFUSED)
+    volume_types.keep(transaction, wanted)
     transaction.update(volume, actions, condition, lambda: refused)
 
 

@@ -110,8 +110,12 @@ def _types(id: str) -> list[VolumeType]:
 
 def associate(context: Context, id: str, type_id: str) -> None:
     """Have a type name the specs; raises InvalidVolumeType for one that names others."""
+    volume_types.again(lambda: _associate(context, id, type_id))
+
+
+def _associate(context: Context, id: str, type_id: str) -> None:
     get(context, id)
-    volume_type = volume_types.get(context, type_id).reload()
+    volume_type = volume_types.get(context, type_id)
     if volume_type.qos_specs_id == id:
         return
     if volume_type.qos_specs_id is not None:
@@ -130,14 +134,22 @@ def _count(transaction: base.Transaction, id: str, delta: int) -> None:
 
 def disassociate(context: Context, id: str, type_id: str) -> None:
     """Take the specs from a type; one that does not name them stays as it is."""
+    volume_types.again(lambda: _disassociate(context, id, type_id))
+
+
+def _disassociate(context: Context, id: str, type_id: str) -> None:
     get(context, id)
-    volume_type = volume_types.get(context, type_id).reload()
+    volume_type = volume_types.get(context, type_id)
     if volume_type.qos_specs_id == id:
         _release(id, [volume_type])
 
 
 def disassociate_all(context: Context, id: str) -> None:
     """Take the specs from every type that names them."""
+    volume_types.again(lambda: _disassociate_all(context, id))
+
+
+def _disassociate_all(context: Context, id: str) -> None:
     get(context, id)
     named = _types(id)
     for start in range(0, len(named), BATCH):
@@ -152,23 +164,23 @@ def _release(id: str, named: list[VolumeType]) -> None:
     volume_types.write(transaction, named[0], [VolumeType.qos_specs_id.remove()])
 
 
-def front_end(type_id: str | None, size: int) -> dict[str, Any] | None:
-    """Return the limits that the host of a volume enforces (its size in GiB), None for none: for tasks."""
-    specs = _of_type(type_id)
+def front_end(kind: VolumeType | None, size: int) -> dict[str, Any] | None:
+    """Return the limits that the host of a volume of a type enforces (its size in GiB), None for none: for tasks."""
+    specs = _of(kind)
     return rules.front_end(specs.consumer, specs.specs, size) if specs else None
 
 
-def back_end(type_id: str | None) -> dict[str, str]:
-    """Return the specs that the backend of a volume enforces: for tasks."""
-    specs = _of_type(type_id)
+def back_end(kind: VolumeType | None) -> dict[str, str]:
+    """Return the specs that the backend of a volume of a type enforces: for tasks."""
+    specs = _of(kind)
     return rules.back_end(specs.consumer, specs.specs) if specs else {}
 
 
-def _of_type(type_id: str | None) -> QosSpecs | None:
-    volume_type = volume_types.by_id(type_id)
-    if volume_type is None or volume_type.qos_specs_id is None:
+def _of(kind: VolumeType | None) -> QosSpecs | None:
+    """The specs that a type names; None for none. Specs that are gone were taken from the type since it was read."""
+    if kind is None or kind.qos_specs_id is None:
         return None
     try:
-        return QosSpecs.find(base.GLOBAL, volume_type.qos_specs_id)
+        return QosSpecs.find(base.GLOBAL, kind.qos_specs_id)
     except errors.QoSSpecsNotFound:
         return None

@@ -1,15 +1,15 @@
 """Quotas: limits and counters of a project, and reservations inside the transactions that they pay for.
 
 A reservation is an update of the project's one quota record under the condition that every counter stays below its
-limit. The limits are cached; the condition names their version, so the hot path reads nothing. When the condition is
-lost the record is read: either somebody is over and hears so in Cinder's words, or the limits had changed and the
-transaction is made again.
+limit. The limits, the project's own and those of the class ``default``, are read consistently in one call; the
+condition names the version of the project's. When the condition is lost the record is read: either the project is over
+a limit, in Cinder's words, or the limits had changed and the transaction is made again. What only gives back reads
+nothing.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -24,9 +24,6 @@ from chalicelib.rules import quotas as rules
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that limits are remembered. A changed limit of the project is noticed at once, one of the class within these.
-LIMITS_TTL = 60
-
 #: A transaction whose view of the limits was old is made again this often.
 ATTEMPTS = 5
 
@@ -39,24 +36,13 @@ _RESERVED: Any = Quota.reserved
 
 
 class View(NamedTuple):
-    """What this process knows of a project's limits. ``expires``: seconds of the monotonic clock."""
+    """A project's limits, with the version of its own."""
 
     limits: Mapping[str, int]
     version: int
-    expires: float
 
     def limit(self, resource: str) -> int:
         return self.limits.get(resource, rules.default_limit(resource))
-
-
-_views: dict[str, View] = {}
-
-
-def forget(project_id: str | None = None) -> None:
-    """Read the limits of a project (of all) again at their next use."""
-    if project_id is None:
-        _views.clear()
-    _views.pop(project_id or '', None)
 
 
 def commit(
@@ -66,16 +52,18 @@ def commit(
     *,
     type_id: str | None = None,
     reserved: Mapping[str, int] | None = None,
+    largest: int = 0,
 ) -> None:
     """Commit the writes that ``build`` adds, together with the deltas of the project's counters.
 
     Positive deltas raise OverQuota when a limit is in the way; negative ones are never refused. ``build`` is called
     again, on a new transaction, when the limits had changed. ``reserved``: changes of the part that is held.
+    ``largest``: the size in GiB of the largest volume among what is written; raises VolumeSizeExceedsLimit.
     """
     for attempt in range(ATTEMPTS):
         transaction = base.Transaction()
         build(transaction)
-        reserve(transaction, project_id, deltas, type_id=type_id, reserved=reserved)
+        reserve(transaction, project_id, deltas, type_id=type_id, reserved=reserved, largest=largest)
         try:
             transaction.commit()
             return
@@ -91,13 +79,17 @@ def reserve(
     *,
     type_id: str | None = None,
     reserved: Mapping[str, int] | None = None,
+    largest: int = 0,
 ) -> None:
     """Add the deltas to a transaction; it raises OverQuota, or QuotaChanged when it must be made again (``commit``)."""
     usage = rules.with_type(deltas, type_id)
     held = rules.with_type(reserved or {}, type_id)
+    takes = any(delta > 0 for delta in [*usage.values(), largest])
+    view = _read(project_id)[0] if takes else None
+    if view is not None:
+        _check_size(view, largest)
     if not usage and not held:
         return
-    view = _view(project_id)
     transaction.update(
         Quota(project_id, PROJECT),
         [*_actions(_USAGE, usage), *_actions(_RESERVED, held), *base.touched(Quota)],
@@ -117,10 +109,11 @@ def _actions(counters: Any, deltas: Mapping[str, int]) -> list[Action]:
     return [counters[name].set((counters[name] | 0) + delta) for name, delta in deltas.items()]
 
 
-def _condition(view: View, usage: Mapping[str, int], held: Mapping[str, int]) -> Condition:
-    condition = Quota.limits_version == view.version
+def _condition(view: View | None, usage: Mapping[str, int], held: Mapping[str, int]) -> Condition:
+    """The condition of an update; ``view`` is there when anything is taken."""
+    condition = Quota.id.exists() if view is None else Quota.limits_version == view.version
     for name, delta in usage.items():
-        condition &= _room(view, name, delta) if delta > 0 else _USAGE[name] >= -delta
+        condition &= _room(view, name, delta) if view and delta > 0 else _USAGE[name] >= -delta
     for name, delta in held.items():
         if delta < 0:
             condition &= _RESERVED[name] >= -delta
@@ -135,7 +128,6 @@ def _room(view: View, name: str, delta: int) -> Condition:
 
 def _refused(project_id: str, usage: Mapping[str, int], held: Mapping[str, int]) -> Exception:
     """Say why a reservation's condition was lost; a counter that would fall below zero is mended first."""
-    forget(project_id)
     view, record = _read(project_id)
     used = record.usage.attribute_values
     if refusal := _refusal(view, used, usage):
@@ -175,16 +167,13 @@ def _mend(record: Quota, counters: Any, found: Mapping[str, int], deltas: Mappin
                 logger.info('quota of %s: %s has just changed', record.project_id, name)
 
 
-def _view(project_id: str) -> View:
-    known = _views.get(project_id)
-    return known if known is not None and known.expires > time.monotonic() else _read(project_id)[0]
-
-
 def _read(project_id: str) -> tuple[View, Quota]:
-    record = _find(project_id, PROJECT)
-    limits = {**defaults(), **record.limits}
-    _views[project_id] = View(limits, int(record.limits_version), time.monotonic() + LIMITS_TTL)
-    return _views[project_id], record
+    """Read a project's record and the class that gives its defaults, in one call."""
+    keys = [(project_id, PROJECT), (base.GLOBAL, DEFAULT_CLASS)]
+    found = {(one.project_id, one.id): one for one in Quota.batch_get(keys, consistent_read=True)}
+    record, shared = found.get(keys[0]) or _find(*keys[0]), found.get(keys[1])
+    limits = {**rules.DEFAULTS, **(shared.limits if shared else {}), **record.limits}
+    return View(limits, int(record.limits_version)), record
 
 
 def _find(project_id: str, id: str) -> Quota:
@@ -203,15 +192,14 @@ def _find(project_id: str, id: str) -> Quota:
 
 
 def check_volume_size(project_id: str, size: int) -> None:
-    """Raise VolumeSizeExceedsLimit for a volume larger than the project's volumes may be."""
-    limit = _view(project_id).limit('per_volume_gigabytes')
+    """Raise VolumeSizeExceedsLimit for a volume larger than the project's volumes may be, where nothing is reserved."""
+    _check_size(_read(project_id)[0], size)
+
+
+def _check_size(view: View, size: int) -> None:
+    limit = view.limit('per_volume_gigabytes')
     if limit != rules.UNLIMITED and size > limit:
         raise errors.VolumeSizeExceedsLimit(size=size, limit=limit)
-
-
-def defaults() -> dict[str, int]:
-    """Return the limits of a project that has none of its own: the class ``default`` over the built-in ones."""
-    return {**rules.DEFAULTS, **_find(base.GLOBAL, DEFAULT_CLASS).limits}
 
 
 def limits(project_id: str) -> dict[str, int]:
@@ -266,10 +254,9 @@ def class_limits(name: str) -> dict[str, int]:
 
 
 def update_class(name: str, changes: Mapping[str, int]) -> dict[str, int]:
-    """Set limits of a quota class and return all; other processes notice within ``LIMITS_TTL`` seconds."""
+    """Set limits of a quota class and return all."""
     stored = _stored_names(changes)
     _change_limits(base.GLOBAL, name, lambda known: {**known, **stored})
-    forget()
     return class_limits(name)
 
 
@@ -281,7 +268,7 @@ def _change_limits(project_id: str, id: str, change: Callable[[dict[str, int]], 
             base.update(record, actions, Quota.limits_version == record.limits_version)
         except errors.StateChanged:
             continue
-        return forget(project_id)
+        return
     raise errors.QuotaChanged(project_id=project_id)
 
 
@@ -290,7 +277,7 @@ def shown_name(resource: str) -> str:
     for prefix in rules.PER_TYPE:
         id = resource.removeprefix(f'{prefix}_')
         if id != resource:
-            return f'{prefix}_{volume_types.names().get(id, id)}'
+            return f'{prefix}_{volume_types.shown_name(id) or id}'
     return resource
 
 

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Service, base
+from chalicelib.models.pool import service_id
 from chalicelib.operations import pools as pool_states
 from chalicelib.operations import volume_types
 
-#: Seconds that zones are remembered; an unknown zone reads them at once (Cinder's az_cache_duration is an hour).
-ZONES_TTL = 60
-
 VOLUME_BINARY = 'cinder-volume'
-
-#: Seconds that frozen backends are remembered.
-FROZEN_TTL = 5
-
-_zones: list[tuple[float, dict[str, bool]]] = []
-_frozen: list[tuple[float, frozenset[str]]] = []
-
-
-def forget() -> None:
-    """Read zones and frozen backends again at their next use."""
-    _zones.clear()
-    _frozen.clear()
 
 
 def list_(context: Context, host: str | None = None, binary: str | None = None) -> list[dict[str, Any]]:
@@ -79,7 +64,6 @@ def set_enabled(context: Context, host: str, binary: str, enabled: bool, reason:
     except errors.NotFound:
         raise errors.ServiceNotFoundOnHost(binary=binary, host=host) from None
     pool_states.forget()
-    forget()
     return _row(service)
 
 
@@ -103,7 +87,6 @@ def set_frozen(context: Context, host: str, frozen: bool) -> None:
     except errors.StateChanged:
         raise errors.InvalidInput(reason=f'frozen of service {host} must be {not frozen} for this.') from None
     pool_states.forget()
-    forget()
 
 
 def fail_over(context: Context, host: str, target: str | None) -> None:
@@ -123,16 +106,31 @@ def _unknown_backend(host: str) -> errors.InvalidInput:
 
 
 def refuse_frozen(host: str | None) -> None:
-    """Raise InvalidInput when the backend of ``host@backend#pool`` is frozen; noticed within ``FROZEN_TTL`` seconds."""
-    if host and pool_states.backend(host) in _frozen_hosts():
+    """Raise InvalidInput when the backend of ``host@backend#pool`` is frozen, by its service's record as it is now."""
+    if host and _is_frozen(host):
         raise errors.InvalidInput(reason='Modification operations are not allowed on frozen storage backends.')
 
 
-def _frozen_hosts() -> frozenset[str]:
-    if not _frozen or _frozen[0][0] < time.monotonic():
-        found = frozenset(service.host for service in base.every(Service, base.GLOBAL) if service.frozen)
-        _frozen[:] = [(time.monotonic() + FROZEN_TTL, found)]
-    return _frozen[0][1]
+def _is_frozen(host: str) -> bool:
+    service = _of(host)
+    return service is not None and service.frozen
+
+
+def takes_work(host: str) -> bool:
+    """Tell whether no administrator has disabled or frozen the backend of a host or pool, by its record as it is now.
+
+    For what was decided by pools that are some seconds old, and claims nothing.
+    """
+    service = _of(host)
+    return service is None or not (service.disabled or service.frozen)
+
+
+def _of(host: str) -> Service | None:
+    """The volume service of ``host@backend`` or of a pool, read consistently."""
+    try:
+        return Service.find(base.GLOBAL, service_id(host))
+    except errors.ServiceNotFound:
+        return None
 
 
 def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[dict[str, Any]]:
@@ -145,6 +143,7 @@ def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[di
 
     wanted = dict(filters)
     type_name = wanted.pop('volume_type', None)
+    volume_types.forget()  # nothing is written, so no condition would notice an old type
     volume_type = volume_types.find(context, type_name) if type_name else None
     spec = RequestSpec(size=None, extra_specs=volume_type.extra_specs) if volume_type else None
     found = filter_scheduler.get_pools(pool_states.states(fresh=True), pool_states.config(), wanted, spec)
@@ -169,24 +168,16 @@ def capabilities(context: Context, host: str) -> dict[str, Any]:
 
 def availability_zones(context: Context) -> list[tuple[str, bool]]:
     """Return (zone, whether any of its services is enabled), by name."""
-    return sorted(_read_zones().items())
-
-
-def knows_zone(zone: str) -> bool:
-    """Tell whether there is such a zone; the default zone is always one."""
-    if zone == settings().default_availability_zone or zone in _cached_zones():
-        return True
-    return zone in _read_zones()
-
-
-def _cached_zones() -> dict[str, bool]:
-    return _zones[0][1] if _zones and _zones[0][0] > time.monotonic() else _read_zones()
-
-
-def _read_zones() -> dict[str, bool]:
     zones: dict[str, bool] = {}
     for service in base.every(Service, base.GLOBAL):
         if service.binary == VOLUME_BINARY:
             zones[service.availability_zone] = zones.get(service.availability_zone, False) or not service.disabled
-    _zones[:] = [(time.monotonic() + ZONES_TTL, zones)]
-    return zones
+    return sorted(zones.items())
+
+
+def known_zones(context: Context, zones: Iterable[str]) -> list[str]:
+    """Return those of the zones that there are; the default zone is always one."""
+    default = settings().default_availability_zone
+    wanted = list(zones)
+    there = {default} if set(wanted) <= {default} else {default, *dict(availability_zones(context))}
+    return [zone for zone in wanted if zone in there]

@@ -21,15 +21,15 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Name, Snapshot, Transfer, Volume, base
-from chalicelib.operations import common, exports, keys, quotas, volumes
+from chalicelib.operations import common, exports, keys, quotas, volume_types, volumes
 from chalicelib.rules import quotas as quota_rules
 from chalicelib.rules import states
 
 #: Bytes of the key and of its salt; users see two hex digits of each (Cinder's volume_transfer_key_length, 16).
 KEY_BYTES, SALT_BYTES = 8, 4
 
-#: A transaction has at most 100 writes: eight for volume, key, offer and quotas, and two for each snapshot.
-MAX_SNAPSHOTS = 46
+#: A transaction has at most 100 writes and checks: nine for volume, type, key, offer and quotas, two for each snapshot.
+MAX_SNAPSHOTS = 45
 
 ROW = states.VOLUME['transfer']
 
@@ -215,7 +215,7 @@ def accept(context: Context, id: str, auth_key: str) -> Transfer:
     for _ in range(common.CONTENDED):
         try:
             _take_over(context, transfer)
-        except errors.StateChanged:
+        except (errors.StateChanged, errors.TypeChanged):
             continue
         return transfer
     raise _contended(transfer)
@@ -238,17 +238,20 @@ def _take_over(context: Context, transfer: Transfer) -> None:
     _check_snapshots(snapshots)
     moving: list[Moving] = [volume, *snapshots]
     _check_readers(moving)
-    quotas.check_volume_size(context.project_id, int(volume.size))
     deltas = {} if volume.project_id == context.project_id else _quota(moving)
+    types = {record.volume_type_id for record in moving}
+    kinds = [kind for kind in map(volume_types.read_if_there, types) if kind]
 
     def build(transaction: base.Transaction) -> None:
         _forget(transaction, transfer)
+        for kind in kinds:  # who looks for its users goes from project to project, and may miss one that moves
+            volume_types.keep(transaction, kind)
         for record in moving:
             _move(transaction, record, context)
         keys.give(transaction, context, volume.project_id, volume.encryption_key_id)
         quotas.release(transaction, volume.project_id, deltas)
 
-    quotas.commit(context.project_id, deltas, build)
+    quotas.commit(context.project_id, deltas, build, largest=int(volume.size))
 
 
 def _on_offer(transfer: Transfer) -> Volume:

@@ -22,7 +22,6 @@ from chalicelib.operations import (
     keys,
     quotas,
     services,
-    type_encryption,
     volume_types,
 )
 from chalicelib.rules import extra_specs, states
@@ -57,6 +56,19 @@ class Source(NamedTuple):
         return self.volume.host if self.volume else None
 
 
+class Prepared(NamedTuple):
+    """A volume's record that is not written yet, its source, and its type as it was read for it."""
+
+    volume: Volume
+    source: Source | None
+    kind: VolumeType
+
+    @property
+    def kept(self) -> list[VolumeType]:
+        """What ``keep`` is to be added for: the type, unless the source has it too, which must be there as well."""
+        return [] if self.source and self.source.type_id == self.kind.id else [self.kind]
+
+
 #: Resource -> (statuses that it may be made from, what Cinder calls it, the error of another status).
 _ORIGINS: Mapping[str, tuple[tuple[str, ...], str, type[errors.Invalid]]] = {
     'snapshot': (('available',), 'snapshot', errors.InvalidSnapshot),
@@ -81,19 +93,27 @@ def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volu
 
     ``also`` adds to the transaction what must change with it.
     """
-    volume, source = prepare(context, **wanted)
-    key = _key(context, volume, source)
-    deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
-    build = functools.partial(_write, volume, source, key, also)
-    with keys.discarding(key):
-        quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id)
+    volume = volume_types.again(lambda: _accept(context, also, wanted))
     common.send(context, 'create', volume)
+    return volume
+
+
+def _accept(context: Context, also: Also | None, wanted: Mapping[str, Any]) -> Volume:
+    """Record the volume; raises TypeChanged when its type has changed since it was read."""
+    prepared = prepare(context, **wanted)
+    volume, key = prepared.volume, _key(context, prepared)
+    deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
+    build = functools.partial(_write, prepared, key, also)
+    with keys.discarding(key):
+        quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id, largest=int(volume.size))
     return volume
 
 
 def dry_run(context: Context, **wanted: Any) -> dict[str, Any]:
     """Say where the volume would go if it were asked for now; nothing is recorded, reserved or claimed."""
-    volume, _ = prepare(context, **wanted)
+    volume_types.forget()  # nothing is written, so no condition would notice an old type
+    volume = prepare(context, **wanted).volume
+    quotas.check_volume_size(context.project_id, int(volume.size))
     from chalicelib.operations import pools, scheduling  # and with them the scheduler, which no other request needs
 
     return scheduling.shown(context, scheduling.decide(volume, pools.states(fresh=True)))
@@ -115,8 +135,8 @@ def prepare(
     backup_id: str | None = None,
     image_id: str | None = None,
     group_id: str | None = None,
-) -> tuple[Volume, Source | None]:
-    """Return the record of a volume of ``size`` GiB (None: the source's), not written yet, and its source.
+) -> Prepared:
+    """Return the record of a volume of ``size`` GiB (None: the source's), with its source and type.
 
     Raises NotFound for a source or type that is not there, Invalid for one that will not do.
     """
@@ -131,8 +151,7 @@ def prepare(
         group_members.check_type(group, kind)
         group_members.check_backend(group, source.host if source else None)
     extra_specs.check_size(kind.extra_specs, kind.name, gigabytes)
-    zone, zones = _zones(availability_zone, source, kind)
-    quotas.check_volume_size(context.project_id, gigabytes)
+    zone, zones = _zones(context, availability_zone, source, kind)
     volume = _record(context, gigabytes, kind, source, zone)
     _check_encryption(kind, source, image)
     volume.name, volume.description, volume.metadata = name, description, dict(metadata or {})
@@ -147,7 +166,7 @@ def prepare(
         attempted=[],
         **({'image_id': image.id} if image else {}),
     )
-    return volume, source
+    return Prepared(volume, source, kind)
 
 
 def _backend(source: Source | None, group: Group | None) -> str | None:
@@ -156,10 +175,14 @@ def _backend(source: Source | None, group: Group | None) -> str | None:
 
 
 class Copy(NamedTuple):
-    """A volume that is made with its group; ``write`` adds it, its key and its source's reader to a transaction."""
+    """A volume that is made with its group; ``write`` adds it, its key and its source's reader to a transaction.
+
+    ``kept``: types to keep, which may be those of other copies too.
+    """
 
     volume: Volume
     key: keys.NewKey | None
+    kept: list[VolumeType]
     write: Callable[[base.Transaction], None]
 
 
@@ -178,10 +201,10 @@ def copy_of(context: Context, record: Volume | Snapshot, group_id: str) -> Copy:
         'multiattach': False,
         'scheduler_hints': {},
     }
-    volume, source = prepare(context, **{**nothing, **ids})
-    volume.group_id = group_id
-    key = _key(context, volume, source)
-    return Copy(volume, key, functools.partial(_put, volume, source, key))
+    prepared = prepare(context, **{**nothing, **ids})
+    prepared.volume.group_id = group_id
+    key = _key(context, prepared)
+    return Copy(prepared.volume, key, prepared.kept, functools.partial(_put, prepared, key))
 
 
 def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Source | None:
@@ -213,9 +236,9 @@ def _check_encryption(kind: VolumeType, source: Source | None, image: Image | No
         raise errors.InvalidVolume(reason='An encrypted volume cannot be attached to several servers (multiattach).')
 
 
-def _key(context: Context, volume: Volume, source: Source | None) -> keys.NewKey | None:
+def _key(context: Context, prepared: Prepared) -> keys.NewKey | None:
     """The key of a new volume whose type is encrypted: its source's, stored again for it, or a new one."""
-    encryption = type_encryption.of(volume.volume_type_id)
+    volume, source, encryption = prepared.volume, prepared.source, prepared.kind.encryption
     if encryption is None:
         return None
     locked = source.encryption_key_id if source else None
@@ -279,7 +302,7 @@ def _size(size: int | None, source: Source | None) -> int:
 
 def _type(context: Context, id_or_name: str | None, source: Source | None) -> VolumeType:
     """The type asked for, else the source's, else the default one."""
-    inherited = volume_types.by_id(source.type_id) if source else None
+    inherited = volume_types.read_if_there(source.type_id) if source else None
     if id_or_name is None:
         return inherited or volume_types.default(context)
     wanted = volume_types.find(context, id_or_name)
@@ -301,17 +324,19 @@ def _same_backend(one: VolumeType, other: VolumeType) -> bool:
     return len(names) == 1 and None not in names
 
 
-def _zones(asked: str | None, source: Source | None, kind: VolumeType) -> tuple[str | None, list[str]]:
+def _zones(
+    context: Context, asked: str | None, source: Source | None, kind: VolumeType
+) -> tuple[str | None, list[str]]:
     """Return the one zone, or those of the type that the scheduler may choose from."""
     of_type = extra_specs.availability_zones(kind.extra_specs)
-    usable = None if of_type is None else [zone for zone in of_type if services.knows_zone(zone)]
+    usable = None if of_type is None else services.known_zones(context, of_type)
     if usable == []:
         raise errors.InvalidTypeAvailabilityZones(az=of_type)
     of_source = source.volume.availability_zone if source and source.volume else None
     zone = asked or of_source or (settings().default_availability_zone if usable is None else None)
     if zone is None:
         return None, usable or []
-    if zone not in usable if usable is not None else not services.knows_zone(zone):
+    if zone not in (services.known_zones(context, [zone]) if usable is None else usable):
         raise errors.InvalidAvailabilityZone(az=zone)
     if source and of_source and zone != of_source:
         _, name, _ = _ORIGINS[source.record.resource]
@@ -355,17 +380,19 @@ def _copy_facts(volume: Volume, source: Source) -> None:
         volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 
 
-def _write(
-    volume: Volume, source: Source | None, key: keys.NewKey | None, also: Also | None, transaction: base.Transaction
-) -> None:
-    _put(volume, source, key, transaction)
+def _write(prepared: Prepared, key: keys.NewKey | None, also: Also | None, transaction: base.Transaction) -> None:
+    for kind in prepared.kept:
+        volume_types.keep(transaction, kind)
+    _put(prepared, key, transaction)
+    volume = prepared.volume
     if volume.group_id is not None:
         group_members.join(transaction, volume)
     if also is not None:
         also(volume, transaction)
 
 
-def _put(volume: Volume, source: Source | None, key: keys.NewKey | None, transaction: base.Transaction) -> None:
+def _put(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
+    volume, source, _ = prepared
     transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
     if key:
         key.join(transaction)

@@ -1,21 +1,25 @@
 """Volume types: what kinds of volume there are, who may use them, and the extra specs that choose a pool.
 
-Types are few and read by every create: a process remembers all of them for ``TTL`` seconds, and forgets them when it
-writes one itself.
+Types are few and read by every create: a process remembers all of them for ``TTL`` seconds. What is remembered serves
+two readers only: views, which show a name, and requests that use a type in a transaction with ``keep``, which fails
+for a type that has changed (``again`` then serves the request on types that were read again). A type that is not
+among those remembered is read. Everything else reads the record consistently (``read``, ``get``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import DefaultType, Name, QosSpecs, Quota, VolumeType, base
-from chalicelib.operations import common
+from chalicelib.models import DefaultType, Group, Name, QosSpecs, Quota, Snapshot, Volume, VolumeType, base
+from chalicelib.operations import common, type_locks
 from chalicelib.rules import extra_specs as rules
 
 #: Seconds that types are remembered.
@@ -27,26 +31,57 @@ DEFAULT = '__DEFAULT__'
 #: Namespace of ids that are made of names: whoever makes the default type makes the same one.
 NAMESPACE = uuid.UUID('5d2f3b3e-38e7-5b3a-9c55-0d6b0c3d9a70')
 
-_known: list[tuple[float, dict[str, VolumeType]]] = []
-_defaults: dict[str, tuple[float, str | None]] = {}
+T = TypeVar('T')
+
+#: (when to read again, {type id: the type; None for one that is gone}).
+_known: list[tuple[float, dict[str, VolumeType | None]]] = []
+
+#: Types that the task under way has read.
+_read: contextvars.ContextVar[dict[str, VolumeType] | None] = contextvars.ContextVar('types_read', default=None)
 
 
 def forget() -> None:
     """Read the types again at their next use."""
     _known.clear()
-    _defaults.clear()
 
 
-def _types() -> dict[str, VolumeType]:
+def again(serve: Callable[[], T]) -> T:
+    """Return what ``serve`` returns; serve again, on types read again, while one that it uses changes under it."""
+    return type_locks.again(serve, forget)
+
+
+def keep(transaction: base.Transaction, volume_type: VolumeType) -> None:
+    """Add the condition that a type is as it was read (``type_locks.keep``): the rest of the transaction uses it."""
+    type_locks.keep(transaction, volume_type)
+
+
+def _every() -> dict[str, VolumeType]:
+    """Read all types, and remember them."""
+    types = {volume_type.id: volume_type for volume_type in base.every(VolumeType, base.GLOBAL)}
+    _known[:] = [(time.monotonic() + TTL, dict(types))]
+    return types
+
+
+def _remembered() -> dict[str, VolumeType | None]:
     if not _known or _known[0][0] < time.monotonic():
-        types = {volume_type.id: volume_type for volume_type in base.every(VolumeType, base.GLOBAL)}
-        _known[:] = [(time.monotonic() + TTL, types)]
+        _every()
     return _known[0][1]
 
 
 def names() -> dict[str, str]:
-    """Return {type id: name} of all types."""
-    return {id: volume_type.name for id, volume_type in _types().items()}
+    """Return {type id: name} of all types, as they are now."""
+    return {id: volume_type.name for id, volume_type in _every().items()}
+
+
+def shown_name(id: str | None) -> str | None:
+    """Return a type's name for a view: at most ``TTL`` seconds old; None for no type, and for one that is gone."""
+    if id is None:
+        return None
+    known = _remembered()
+    if id not in known:
+        known[id] = read_if_there(id)
+    found = known[id]
+    return found.name if found else None
 
 
 def ensure_default() -> None:
@@ -55,9 +90,39 @@ def ensure_default() -> None:
         common_default()
 
 
-def by_id(id: str | None) -> VolumeType | None:
-    """Return a type whoever asks: for tasks. None for none, and for one that is gone."""
-    return _types().get(id) if id else None
+@contextlib.contextmanager
+def reading_once() -> Iterator[None]:
+    """Have ``read`` read each type once until the context ends: what one task needs to know of it."""
+    token = _read.set({})
+    try:
+        yield
+    finally:
+        _read.reset(token)
+
+
+def read(id: str) -> VolumeType:
+    """Return a type, read consistently, for tasks: whatever the caller's project. Raises VolumeTypeNotFound."""
+    known = _read.get()
+    if known is None:
+        return VolumeType.find(base.GLOBAL, id)
+    if id not in known:
+        known[id] = VolumeType.find(base.GLOBAL, id)
+    return known[id]
+
+
+def read_if_there(id: str | None) -> VolumeType | None:
+    """Return a type, read consistently; None for none, and for one that is gone."""
+    with contextlib.suppress(errors.VolumeTypeNotFound):
+        return read(id) if id else None
+    return None
+
+
+def of(record: Volume | Snapshot) -> VolumeType | None:
+    """Return the type that a record has, read consistently; None for a record without a type.
+
+    Raises VolumeTypeNotFound for a type that is gone: nothing is known of what such a record needs.
+    """
+    return read(record.volume_type_id) if record.volume_type_id else None
 
 
 def _is_visible(context: Context, volume_type: VolumeType) -> bool:
@@ -65,23 +130,30 @@ def _is_visible(context: Context, volume_type: VolumeType) -> bool:
 
 
 def get(context: Context, id: str) -> VolumeType:
-    """Return the type with this id; raises VolumeTypeNotFound, for a private type of others as well."""
-    volume_type = _types().get(id)
+    """Return the type with this id, read consistently; raises VolumeTypeNotFound, for a private type of others too."""
+    volume_type = read_if_there(id) if 0 < len(id) <= common.LONGEST_ID else None
     if volume_type is None or not _is_visible(context, volume_type):
         raise errors.VolumeTypeNotFound(id=id)
     return volume_type
 
 
 def find(context: Context, id_or_name: str) -> VolumeType:
-    """Return the type with this id, else with this name; raises VolumeTypeNotFoundByName."""
-    types = _types()
-    named = [types[id_or_name]] if id_or_name in types else [one for one in types.values() if one.name == id_or_name]
-    for volume_type in named:
-        if _is_visible(context, volume_type):
-            return volume_type
+    """Return the type with this id, else with this name; raises VolumeTypeNotFoundByName.
+
+    It may be ``TTL`` seconds old: use it with ``keep``.
+    """
+    found = _named(context, id_or_name, _remembered().values()) or _named(context, id_or_name, _every().values())
+    if found:
+        return found
     if _is_uuid(id_or_name):
         raise errors.VolumeTypeNotFound(id=id_or_name)
     raise errors.VolumeTypeNotFoundByName(name=id_or_name)
+
+
+def _named(context: Context, id_or_name: str, types: Iterable[VolumeType | None]) -> VolumeType | None:
+    visible = [one for one in types if one and _is_visible(context, one)]
+    with_id = [one for one in visible if one.id == id_or_name]
+    return next(iter([*with_id, *(one for one in visible if one.name == id_or_name)]), None)
 
 
 def _is_uuid(text: str) -> bool:
@@ -94,28 +166,26 @@ def _is_uuid(text: str) -> bool:
 def default(context: Context) -> VolumeType:
     """Return the type of a volume of the caller's that names none: the project's own default, else that of all.
 
-    Raises VolumeTypeDefaultMisconfiguredError.
+    It may be ``TTL`` seconds old: use it with ``keep``. Raises VolumeTypeDefaultMisconfiguredError.
     """
-    of_project = by_id(_chosen(context.project_id))
+    chosen = _chosen(context.project_id)
+    of_project = chosen and (_remembered().get(chosen) or read_if_there(chosen))
     return of_project if of_project and _is_visible(context, of_project) else common_default()
 
 
 def _chosen(project_id: str) -> str | None:
-    """The id of the type that an administrator chose for a project; remembered as types are."""
-    known = _defaults.get(project_id)
-    if known is None or known[0] < time.monotonic():
-        found = DefaultType.query(base.GLOBAL, DefaultType.id == project_id, consistent_read=True)
-        known = (time.monotonic() + TTL, next((default.volume_type_id for default in found), None))
-        _defaults[project_id] = known
-    return known[1]
+    """The id of the type that an administrator chose for a project, read consistently."""
+    found = DefaultType.query(base.GLOBAL, DefaultType.id == project_id, consistent_read=True)
+    return next((default.volume_type_id for default in found), None)
 
 
 def common_default() -> VolumeType:
-    """Return the default type of projects that have none of their own; raises VolumeTypeDefaultMisconfiguredError."""
+    """Return the default type of projects without their own, as ``default`` does."""
     name = settings().default_volume_type
-    for volume_type in _types().values():
-        if volume_type.name == name:
-            return volume_type
+    for read_types in (_remembered, _every):
+        for volume_type in read_types().values():
+            if volume_type and volume_type.name == name:
+                return volume_type
     if name != DEFAULT:
         raise errors.VolumeTypeDefaultMisconfiguredError(name=name)
     return _make_default()
@@ -143,7 +213,7 @@ def list_(context: Context, query: common.ListQuery, is_public: bool | None = Tr
     ones and the private ones of their project.
     """
     common_default()
-    types = _types()
+    types = _every()
     if query.marker is not None and query.marker not in types:
         raise errors.VolumeTypeNotFound(id=query.marker)
     visible = [one for one in types.values() if _is_listed(context, one, is_public)]
@@ -197,7 +267,11 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType:
 
     Raises InvalidInput for another name of the default type: it is found by its name, and volumes would have none.
     """
-    volume_type = get(context, id).reload()
+    return again(lambda: _update(context, id, changes))
+
+
+def _update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType:
+    volume_type = get(context, id)
     transaction = base.Transaction()
     if changes.get('name') not in {None, volume_type.name}:
         if volume_type.name == settings().default_volume_type:
@@ -210,36 +284,42 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType:
 
 
 def write(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
-    """Change a type as it was read, together with the rest of the transaction; raises Conflict when it has changed."""
+    """Change a type as it was read, with the rest of the transaction; raises TypeChanged when it has changed."""
     stage(transaction, volume_type, actions)
     transaction.commit()
     forget()
 
 
 def stage(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
-    """Add the change of a type to a transaction."""
+    """Add the change of a type to a transaction; one that was closed for it is open afterwards."""
     transaction.update(
         volume_type,
-        [*actions, *base.touched(VolumeType)],
+        [*actions, VolumeType.closed.remove(), *base.touched(VolumeType)],
         VolumeType.revision == volume_type.revision,
-        lambda: errors.Conflict(f'Volume Type {volume_type.id} is being changed by another request; try again.'),
+        lambda: errors.TypeChanged(resource=VolumeType.resource, id=volume_type.id),
     )
 
 
 def delete(context: Context, id: str) -> None:
     """Remove a type that is neither a default nor in use."""
-    volume_type = get(context, id).reload()
-    if volume_type.id == common_default().id or _is_default_of_a_project(id):
+    again(lambda: _delete(context, id))
+
+
+def _delete(context: Context, id: str) -> None:
+    volume_type = get(context, id)
+    if volume_type.id == common_default().id:
         raise errors.VolumeTypeDefaultDeletionError(id=id)
-    if is_in_use(id):
-        raise errors.VolumeTypeInUse('Target volume type is still in use.')
-    transaction = base.Transaction()
-    _give_name(transaction, volume_type.name)
-    transaction.delete(
-        volume_type, VolumeType.revision == volume_type.revision, lambda: errors.VolumeTypeNotFound(id=id)
-    )
-    _leave_qos_specs(transaction, volume_type)
-    transaction.commit()
+    with type_locks.closed(volume_type):
+        if _is_default_of_a_project(id):
+            raise errors.VolumeTypeDefaultDeletionError(id=id)
+        if is_in_use(id) or _has_groups(id):
+            raise errors.VolumeTypeInUse('Target volume type is still in use.')
+        transaction = base.Transaction()
+        _give_name(transaction, volume_type.name)
+        changed = errors.TypeChanged(resource=VolumeType.resource, id=id)
+        transaction.delete(volume_type, VolumeType.revision == volume_type.revision, lambda: changed)
+        _leave_qos_specs(transaction, volume_type)
+        transaction.commit()
     forget()
 
 
@@ -258,9 +338,34 @@ def _leave_qos_specs(transaction: base.Transaction, volume_type: VolumeType) -> 
 
 
 def is_in_use(id: str) -> bool:
-    """Tell whether any project has a volume or snapshot of the type, by the projects' counters."""
+    """Tell whether any project has a volume or snapshot of the type, by the projects' counters.
+
+    The answer stands only while the type is closed (``type_locks.closed``).
+    """
     counters = (f'volumes_{id}', f'snapshots_{id}')
-    return any(quota.usage.attribute_values.get(name, 0) > 0 for quota in Quota.scan() for name in counters)
+    quotas = Quota.scan(consistent_read=True)
+    return any(quota.usage.attribute_values.get(name, 0) > 0 for quota in quotas for name in counters)
+
+
+def _has_groups(id: str) -> bool:
+    return any(id in group.volume_type_ids for group in base.every(Group, None))
+
+
+def change_unused(context: Context, id: str, refusal: str, change: Callable[[VolumeType], list[Any]]) -> VolumeType:
+    """Change a type that no volume or snapshot has, by the actions that ``change`` returns; return it as it was read.
+
+    ``change`` may be called again for a type that changes meanwhile. Raises VolumeTypeInUse with the ``refusal``.
+    """
+
+    def serve() -> VolumeType:
+        volume_type = get(context, id)
+        with type_locks.closed(volume_type):
+            if is_in_use(id):
+                raise errors.VolumeTypeInUse(refusal)
+            write(base.Transaction(), volume_type, change(volume_type))
+        return volume_type
+
+    return again(serve)
 
 
 def extra_specs(context: Context, type_id: str) -> dict[str, str]:
@@ -291,11 +396,14 @@ def delete_extra_spec(context: Context, type_id: str, key: str) -> None:
 
 
 def _change_specs(context: Context, type_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    volume_type = get(context, type_id)
-    if is_in_use(type_id):
-        raise errors.VolumeTypeInUse('Volume Type is currently in use.')
-    changed = common.change_map(volume_type, 'extra_specs', change, common.any_status)
-    forget()
+    changed: dict[str, Any] = {}
+
+    def actions(volume_type: VolumeType) -> list[Any]:
+        changed.clear()
+        changed.update(change(dict(volume_type.extra_specs)))
+        return [VolumeType.extra_specs.set(changed)]
+
+    change_unused(context, type_id, 'Volume Type is currently in use.', actions)
     return changed
 
 
@@ -309,23 +417,33 @@ def project_access(context: Context, type_id: str) -> list[str]:
 
 def add_project_access(context: Context, type_id: str, project_id: str) -> None:
     """Let a project use a private type; raises VolumeTypeAccessExists."""
-    volume_type = _private(context, type_id)
-    if project_id in volume_type.projects:
-        raise errors.VolumeTypeAccessExists(id=type_id, project_id=project_id)
-    write(base.Transaction(), volume_type, [VolumeType.projects.set([*volume_type.projects, project_id])])
+
+    def added(known: list[str]) -> list[str]:
+        if project_id in known:
+            raise errors.VolumeTypeAccessExists(id=type_id, project_id=project_id)
+        return [*known, project_id]
+
+    again(lambda: _change_access(context, type_id, added))
 
 
 def remove_project_access(context: Context, type_id: str, project_id: str) -> None:
     """Take a private type from a project; raises VolumeTypeAccessNotFound."""
+
+    def removed(known: list[str]) -> list[str]:
+        if project_id not in known:
+            raise errors.VolumeTypeAccessNotFound(id=type_id, project_id=project_id)
+        return [project for project in known if project != project_id]
+
+    again(lambda: _change_access(context, type_id, removed))
+
+
+def _change_access(context: Context, type_id: str, change: Callable[[list[str]], list[str]]) -> None:
     volume_type = _private(context, type_id)
-    if project_id not in volume_type.projects:
-        raise errors.VolumeTypeAccessNotFound(id=type_id, project_id=project_id)
-    left = [project for project in volume_type.projects if project != project_id]
-    write(base.Transaction(), volume_type, [VolumeType.projects.set(left)])
+    write(base.Transaction(), volume_type, [VolumeType.projects.set(change(list(volume_type.projects)))])
 
 
 def _private(context: Context, type_id: str) -> VolumeType:
-    volume_type = get(context, type_id).reload()
+    volume_type = get(context, type_id)
     if volume_type.is_public:
         raise errors.InvalidVolumeType(reason='Type access modification is not applicable to public volume type.')
     return volume_type

@@ -296,15 +296,14 @@ def extend(context: Context, id: str, new_size: int) -> None:
             f'(current: {volume.size}, extended: {new_size}).'
         )
     services.refuse_frozen(volume.host)
-    kind = volume_types.by_id(volume.volume_type_id)
+    kind = volume_types.of(volume)
     if kind:
         extra_specs.check_size(kind.extra_specs, kind.name, new_size)
-    quotas.check_volume_size(volume.project_id, new_size)
     attached = volume.status == 'in-use' and context.microversion >= EXTEND_ATTACHED
     action = 'extend_attached' if attached else 'extend'
     deltas = {'gigabytes': growth} if volume.consumes_quota else {}
     build = functools.partial(_begin_extension, context, volume, action, new_size)
-    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas)
+    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas, largest=new_size)
     common.send(context, action, volume)
 
 

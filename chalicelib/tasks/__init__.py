@@ -96,14 +96,20 @@ def run(event: Mapping[str, Any], context: Any) -> Any:
 
 
 def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
-    from chalicelib.tasks import notifications  # knows the models, which start_workflow never needs
+    from chalicelib.operations import volume_types
+    from chalicelib.tasks import notifications  # both know the models, which start_workflow never needs
 
     began = time.monotonic()
     outcome = 'done'
     try:
         module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
         moment = payload.get('deadline')  # of the client's request, where one waits
-        with clock.running(context), time_left.until(moment), notifications.around(name, payload):
+        with (
+            clock.running(context),
+            time_left.until(moment),
+            volume_types.reading_once(),
+            notifications.around(name, payload),
+        ):
             return getattr(module, name)(payload)
     except Exception as error:
         outcome = type(error).__name__

@@ -36,8 +36,13 @@ def on(host: str) -> Driver:
     return cast(Driver, telemetry.Traced(found, 'driver')) if telemetry.is_sampled() else found
 
 
-def volume_ref(volume: Volume) -> VolumeRef:
-    kind = volume_types.by_id(volume.volume_type_id)
+def volume_ref(volume: Volume, *, new: bool = False) -> VolumeRef:
+    """Return what a driver may know of a volume, its type's specs as they are now.
+
+    A volume that exists is read, attached and removed though its type is gone. ``new``: it is made from the specs;
+    raises VolumeTypeNotFound for a type that is gone.
+    """
+    kind = volume_types.of(volume) if new else volume_types.read_if_there(volume.volume_type_id)
     return VolumeRef(
         id=volume.id,
         size=int(volume.size),
@@ -49,7 +54,7 @@ def volume_ref(volume: Volume) -> VolumeRef:
         availability_zone=volume.availability_zone,
         multiattach=volume.multiattach,
         extra_specs=kind.extra_specs if kind else {},
-        qos_specs=qos_specs.back_end(volume.volume_type_id),
+        qos_specs=qos_specs.back_end(kind),
     )
 
 
@@ -65,9 +70,8 @@ def snapshot_ref(snapshot: Snapshot, volume: Volume) -> SnapshotRef:
 
 def front_end_qos(volume: Volume) -> dict[str, Any] | None:
     """Return the limits that the attaching host enforces; None where the volume's type names none for it."""
-    if volume.volume_type_id is None:
-        return None
-    return qos_specs.front_end(volume.volume_type_id, int(volume.size))
+    kind = volume_types.read_if_there(volume.volume_type_id)
+    return qos_specs.front_end(kind, int(volume.size)) if kind else None
 
 
 def find_volume(project_id: str, id: str) -> Volume:

@@ -67,7 +67,7 @@ def _placed(payload: Payload) -> Volume:
 
 
 def _create(driver: Driver, volume: Volume) -> ModelUpdate:
-    ref = backends.volume_ref(volume)
+    ref = backends.volume_ref(volume, new=True)
     reading = volume.reading
     if not reading:
         return driver.create_volume(ref)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate
-from chalicelib.models import Group, GroupSnapshot, GroupType, Snapshot, base
+from chalicelib.models import Group, GroupSnapshot, Snapshot, base
 from chalicelib.operations import group_snapshots, group_types, messages
 from chalicelib.rules import group_specs, states
 from chalicelib.rules.messages import Action, Detail
@@ -55,8 +55,8 @@ def _mine(group_snapshot: GroupSnapshot) -> list[Snapshot]:
 
 
 def _is_consistent(group_snapshot: GroupSnapshot) -> bool:
-    kind: GroupType | None = group_types.by_id(group_snapshot.group_type_id)
-    return kind is not None and group_specs.is_consistent(kind.group_specs)
+    """Whether all snapshots must be of one moment. Raises GroupTypeNotFound: a type that is gone promises nothing."""
+    return group_specs.is_consistent(group_types.read(group_snapshot.group_type_id).group_specs)
 
 
 def _take_at_once(driver: Driver, taking: Sequence[Snapshot]) -> None:

@@ -10,7 +10,7 @@ import functools
 
 from chalicelib import errors
 from chalicelib.models import Group, base
-from chalicelib.operations import group_placement, groups, pools, scheduling
+from chalicelib.operations import group_placement, group_types, groups, pools, scheduling, volume_types
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
@@ -28,7 +28,8 @@ def create_group(payload: Payload) -> None:
 
 def _chosen(group: Group) -> str:
     """Choose again. Raises BackendUnavailable when a backend that is down would do, or NoValidBackend."""
-    decide = functools.partial(group_placement.decide, group)
+    group_type, types = group_types.read(group.group_type_id), [volume_types.read(id) for id in group.volume_type_ids]
+    decide = functools.partial(group_placement.decide, group, group_type, types)
     decision = decide(pools.states(fresh=True))
     if decision.winner:
         return str(extract_host(decision.winner))

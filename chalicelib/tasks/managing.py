@@ -33,7 +33,7 @@ def manage_volume(payload: Payload) -> None:
         size = driver.manage_existing_get_size(backends.volume_ref(volume), ref)
         holds.adopt(volume, size, [], ours(volume))
         volume = owned(Volume, payload)
-    update = driver.manage_existing(backends.volume_ref(volume), ref)
+    update = driver.manage_existing(backends.volume_ref(volume, new=True), ref)
     final = [Volume.launched_at.set(base.now()), *made_actions(driver, update)]
     holds.end(volume, ours(volume), states.VOLUME['manage'].done, actions=final)
 

@@ -16,8 +16,19 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate
-from chalicelib.models import Volume, base
-from chalicelib.operations import common, exports, holds, messages, moves, pools, scheduling, volume_types
+from chalicelib.models import Volume, VolumeType, base
+from chalicelib.operations import (
+    common,
+    exports,
+    holds,
+    messages,
+    moves,
+    pools,
+    qos_specs,
+    scheduling,
+    services,
+    volume_types,
+)
 from chalicelib.rules import extra_specs, states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
@@ -85,13 +96,13 @@ def _retype_decision(volume: Volume, policy: str) -> Decision:
     """Where the volume may have its new type. To stay takes no room, so pools that are some seconds old may say so."""
     for fresh in (False, True):
         decision = _retype_among(volume, policy, pools.states(fresh=fresh))
-        if _stays(volume, decision):
+        if _stays(volume, decision) and services.takes_work(str(volume.host)):
             break
     return decision
 
 
 def _retype_among(volume: Volume, policy: str, known: Sequence[PoolState]) -> Decision:
-    spec = scheduling.spec_of(volume, 'retype', _new_type(volume), **_zones(volume))
+    spec = scheduling.spec_of(volume, 'retype', _new_type_id(volume), **_zones(volume))
     config, facts, host = pools.config(), scheduling.facts(volume), str(volume.host)
     return filter_scheduler.retype(spec, known, config, host, policy, facts=facts, now=time.time())
 
@@ -108,13 +119,21 @@ def _staying(volume: Volume, revived: Decision, decision: Decision) -> Decision:
 
 def _zones(volume: Volume) -> dict[str, Any]:
     """The zones of the new type, else the one where the volume is."""
-    kind = volume_types.by_id(_new_type(volume))
+    kind = _new_type(volume)
     of_type = extra_specs.availability_zones(kind.extra_specs) if kind else None
     return {'availability_zones': tuple(of_type)} if of_type else {'availability_zone': volume.availability_zone}
 
 
-def _new_type(volume: Volume) -> str:
-    return str(volume.operation_facts().get('type_id', volume.volume_type_id))
+def _new_type_id(volume: Volume) -> str | None:
+    """The type that the volume is to have: for a move that keeps the type, the one it has."""
+    found: str | None = volume.operation_facts().get('type_id', volume.volume_type_id)
+    return found
+
+
+def _new_type(volume: Volume) -> VolumeType | None:
+    """The same, read consistently. Raises VolumeTypeNotFound for one that is gone."""
+    id = _new_type_id(volume)
+    return volume_types.read(id) if id else None
 
 
 def _changed_by_driver(volume: Volume) -> ModelUpdate | None:
@@ -122,10 +141,15 @@ def _changed_by_driver(volume: Volume) -> ModelUpdate | None:
     driver = backends.driver(volume)
     if not driver.capabilities.retype:
         return {}
-    kind = volume_types.by_id(_new_type(volume))
+    kind = _new_type(volume)
     specs = kind.extra_specs if kind else {}
     ref = backends.volume_ref(volume)
-    wanted = dataclasses.replace(ref, extra_specs=specs, multiattach=extra_specs.is_multiattach(specs))
+    wanted = dataclasses.replace(
+        ref,
+        extra_specs=specs,
+        qos_specs=qos_specs.back_end(kind),
+        multiattach=extra_specs.is_multiattach(specs),
+    )
     return driver.retype(ref, wanted)
 
 
@@ -133,9 +157,8 @@ def _of_type(volume: Volume) -> list[Any]:
     """Actions that give the volume its new type; none for a move that keeps the type."""
     if 'type_id' not in volume.operation_facts():
         return []
-    kind = volume_types.by_id(_new_type(volume))
-    multiattach = extra_specs.is_multiattach(kind.extra_specs) if kind else False
-    return [Volume.volume_type_id.set(_new_type(volume)), Volume.multiattach.set(multiattach)]
+    kind = volume_types.read(volume.operation_facts()['type_id'])
+    return [Volume.volume_type_id.set(kind.id), Volume.multiattach.set(extra_specs.is_multiattach(kind.extra_specs))]
 
 
 def _check_movable(volume: Volume) -> None:
@@ -163,7 +186,7 @@ def _claim_target(volume: Volume) -> None:
 
 def _destinations(volume: Volume, known: Sequence[PoolState]) -> Decision:
     host = volume.operation_facts().get('host')
-    spec = scheduling.spec_of(volume, 'migrate_volume', _new_type(volume), **({} if host else _zones(volume)))
+    spec = scheduling.spec_of(volume, 'migrate_volume', _new_type_id(volume), **({} if host else _zones(volume)))
     config, now = pools.config(), time.time()
     if host:
         return filter_scheduler.check_host(spec, known, config, host, facts=scheduling.facts(volume), now=now)
@@ -180,7 +203,7 @@ def prepare_target(payload: Payload) -> None:
     """Make the empty volume that the data goes to."""
     target = _target(owned(Volume, payload))
     driver = backends.driver(target)
-    update = driver.create_volume(backends.volume_ref(target))
+    update = driver.create_volume(backends.volume_ref(target, new=True))
     base.update(target, [*made_actions(driver, update), *base.touched(Volume)], ours(target))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pynamodb.expressions.condition import Condition
 
 from chalicelib.models import Volume, base
-from chalicelib.operations import holds, pools, scheduling
+from chalicelib.operations import holds, pools, scheduling, services
 from chalicelib.rules.sentences import for_users
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision
@@ -63,6 +63,7 @@ def _reason(volume: Volume, decision: Decision) -> str:
 def check(record: base.StatefulRecord, spec: RequestSpec, host: str) -> str:
     """Have the scheduler agree to work on ``host``; return the pool (the best one of a host without '#pool').
 
+    Not all of that work claims something, so what an administrator said of the backend is read.
     ``record`` is what the work is under way for. Raises BackendUnavailable when that is down, NoValidBackend, or
     StateChanged.
     """
@@ -72,7 +73,7 @@ def check(record: base.StatefulRecord, spec: RequestSpec, host: str) -> str:
 
     for fresh in (False, True):
         decision = decide(pools.states(fresh=fresh))
-        if decision.winner:
+        if decision.winner and (fresh or services.takes_work(host)):
             return decision.winner
     scheduling.await_backend(decide)
     logger.info('%s of %s %s is refused: %s', spec.operation, record.resource, record.id, decision.summary())

@@ -32,7 +32,7 @@ def prepare_scratch(payload: Payload) -> None:
     if not volume.host:
         placement.place(volume, ours(volume))
         volume = owned(payload)
-    update = backends.driver(volume).create_volume(backends.volume_ref(volume))
+    update = backends.driver(volume).create_volume(backends.volume_ref(volume, new=True))
     base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
 
 

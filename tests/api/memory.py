@@ -22,9 +22,9 @@ ENVIRONMENT = {
 
 def forget() -> None:
     """Forget what a process remembers of the tables."""
-    from chalicelib.operations import pools, quotas, services, volume_types
+    from chalicelib.operations import pools, volume_types
 
-    for cache in (volume_types, quotas, services, pools):
+    for cache in (volume_types, pools):
         cache.forget()
 
 

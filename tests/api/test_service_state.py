@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.models import Pool, base
-from chalicelib.operations import pools, services
+from chalicelib.operations import pools
 from tests.api.front_door import Caller
 
 BAD = ('badRequest', 400)
@@ -19,7 +19,6 @@ def host(make: Any) -> str:
     """A backend's service, of this test alone."""
     host = f'h{uuid.uuid4().hex[:8]}@lvm'
     make.service(host, availability_zone=f'z-{host[:5]}')
-    services.forget()
     return host
 
 

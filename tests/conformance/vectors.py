@@ -159,7 +159,6 @@ def _quota(world: World, resource: str, limit: int = 0) -> None:
     used = {'volumes': 1, 'gigabytes': 1, 'backup_gigabytes': 1, f'gigabytes_{world.make.default_type().id}': 1}
     record = Quota(world.project, quotas.PROJECT, created_at=base.now(), limits={resource: limit}, usage=used)
     record.save()
-    quotas.forget(world.project)
 
 
 def _volumes(world: World) -> None:

@@ -178,7 +178,6 @@ def test_a_drill_that_finds_no_place(world: World, data: Data, backup: Backup) -
     """The scratch volume was never on a backend: its record goes at once."""
     for host in world.backends:
         services.set_enabled(context('admin'), host, 'cinder-volume', False, 'full')
-    services.forget()
     backup_checks.drill(context(), backup.id)
     world.settle()
     found = backup.reload()

@@ -24,7 +24,7 @@ class Uploaded(NamedTuple):
 
 def _volume_type(uploaded: Uploaded, request: Request) -> dict[str, Any] | None:
     """The whole type, as Cinder's database has it; extra specs that tell of backends are an administrator's."""
-    kind = volume_types.by_id(uploaded.volume.volume_type_id)
+    kind = volume_types.read_if_there(uploaded.volume.volume_type_id)
     if kind is None:
         return None
     return {

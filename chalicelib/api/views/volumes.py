@@ -24,8 +24,7 @@ def _metadata(volume: Volume, request: Request) -> dict[str, str]:
 
 
 def _type_name(volume: Volume, request: Request) -> str | None:
-    kind = volume_types.by_id(volume.volume_type_id)
-    return kind.name if kind else None
+    return volume_types.shown_name(volume.volume_type_id)
 
 
 def _attachments(volume: Volume, request: Request) -> list[dict[str, Any]]:

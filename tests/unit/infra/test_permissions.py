@@ -149,7 +149,7 @@ def test_what_hangs_on_luck_is_noted_each_time(world: World, tmp_path: Path) -> 
     """A type that is remembered, a condition that holds: other processes read, and lose."""
     notes = recorder._Notes(tmp_path / 'notes.jsonl', everything=True)
     listeners = recorder._listeners(notes)
-    ask = listeners[('chalicelib.operations.volume_types', '_types')](lambda: {})
+    ask = listeners[('chalicelib.operations.volume_types', '_remembered')](lambda: {})
     write = listeners[('chalicelib.models.base', 'update')](lambda *_: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorder, 'callers', lambda: ('api',))
@@ -173,7 +173,7 @@ def test_what_is_remembered_has_its_name_still() -> None:
         ('operations/volumes.py', 'get', ('api',)),
         ('operations/volume_creation.py', 'create', ('api',)),  # shown by operations.volumes
         ('operations/volumes.py', '_forget', ()),  # whoever called it is further out
-        ('operations/volume_types.py', 'by_id', ()),  # tasks do, too
+        ('operations/volume_types.py', 'read', ()),  # tasks do, too
         ('tasks/backups.py', 'copy_range', ('backup_worker',)),
         ('tasks/reconcile.py', 'run', ()),  # an entry
     ],

@@ -81,11 +81,9 @@ def test_zones(world: World) -> None:
     assert services.availability_zones(context()) == [('nova', True), ('west', False)]
 
 
-def test_zones_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_zone_is_known_without_reading(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.fast.availability_zone = 'west'
     world.report()
-    services.forget()
-    assert services.knows_zone('west')
-    monkeypatch.setattr(services, '_read_zones', None)
-    assert services.knows_zone('west')
-    assert services.knows_zone('nova')
+    assert services.known_zones(context(), ['east', 'west', 'nova']) == ['west', 'nova']
+    monkeypatch.setattr(services, 'availability_zones', None)
+    assert services.known_zones(context(), ['nova']) == ['nova']

@@ -61,8 +61,8 @@ def test_the_message_carries_ids(world: World) -> None:
     ]
 
 
-def test_budget_one_transaction_and_no_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Types, limits and zones are remembered, so the hot path writes once and reads nothing."""
+def test_budget_one_transaction_and_two_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types are remembered, since the transaction checks them; the project's default type and its limits are read."""
     monkeypatch.setattr(volume_types, 'TTL', 600)
     create_volume(context(), 1)
     create_volume(context(), 1)
@@ -74,7 +74,7 @@ def test_budget_one_transaction_and_no_read(world: World, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Connection, '_make_api_call', counting)
     create_volume(context(), 1)
-    assert calls == ['TransactWriteItems']
+    assert calls == ['Query', 'BatchGetItem', 'TransactWriteItems']
 
 
 @pytest.mark.parametrize('size', [None, 0, -1])
@@ -166,13 +166,13 @@ def test_facts_of_the_source_are_copied(world: World) -> None:
 def test_a_source_that_changes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The condition of the transaction decides, not what was read before it."""
     snapshot = stored_snapshot(stored_volume())
-    check = quotas.check_volume_size
+    reserve = quotas.reserve
 
-    def meanwhile(project_id: str, size: int) -> None:
+    def meanwhile(*arguments: Any, **facts: Any) -> None:
         snapshot.update(actions=[Snapshot.status.set('deleting')])
-        check(project_id, size)
+        reserve(*arguments, **facts)
 
-    monkeypatch.setattr(quotas, 'check_volume_size', meanwhile)
+    monkeypatch.setattr(quotas, 'reserve', meanwhile)
     assert 'Originating snapshot status' in refusal(size=1, snapshot_id=snapshot.id)
     assert snapshot.reload().reader_count == 0
 

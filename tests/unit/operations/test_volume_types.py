@@ -33,7 +33,8 @@ def test_default_is_made_once_under_one_id(tables: None) -> None:
 
 def test_default_made_by_two_processes_at_once(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     first = volume_types.default(CALLER)
-    monkeypatch.setattr(volume_types, '_types', dict)
+    for name in ('_remembered', '_every'):
+        monkeypatch.setattr(volume_types, name, dict)
     assert volume_types.default(CALLER).id == first.id
     assert len(list(VolumeType.scan())) == 1
 
@@ -188,11 +189,16 @@ def test_cacheable_and_multiattach_exclude_each_other(tables: None) -> None:
         volume_types.set_extra_specs(ADMIN, gold.id, {'cacheable': '<is> True'})
 
 
-def test_types_are_remembered_and_forgotten_by_whoever_writes(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_in_views_are_remembered_and_one_that_is_missing_is_read(
+    tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(volume_types, 'TTL', 600)
     gold = make()
-    assert volume_types.by_id(gold.id) is not None
+    assert volume_types.shown_name(gold.id) == 'gold'
     VolumeType('-', gold.id).update(actions=[VolumeType.name.set('renamed elsewhere')])
-    assert volume_types.names()[gold.id] == 'gold'
-    make('other')
-    assert volume_types.names()[gold.id] == 'renamed elsewhere'
+    assert volume_types.shown_name(gold.id) == 'gold'
+    VolumeType('-', 'new', created_at=gold.created_at, name='made elsewhere').save()
+    assert volume_types.shown_name('new') == 'made elsewhere'
+    assert volume_types.shown_name('gone') is None
+    assert volume_types.names() == {gold.id: 'renamed elsewhere', 'new': 'made elsewhere'}
+    assert volume_types.shown_name(gold.id) == 'renamed elsewhere'

@@ -1,0 +1,1 @@
+"""Function instances as separate processes: they share the tables and nothing else."""
