@@ -98,7 +98,9 @@ def restore_range(payload: Payload) -> dict[str, Any]:
 
 
 def _begin_to_write(volume: Volume, payload: Payload) -> None:
-    """Note that the volume's data is about to change. Raises BackupCanceled."""
+    """Note that the volume's data is about to change; that of a new one is not missed. Raises BackupCanceled."""
+    if volume.operation_facts().get('new'):
+        return
     try:
         begun.note(volume, base.owned_by(Volume, VOLUME_ROW, payload['request_id']))
     except base.moved_on(Volume):
