@@ -26,7 +26,7 @@ class Usage(NamedTuple):
 
 class Pools:
     """``capacities`` in bytes, 0 for all that the store has. ``ratio``: how often space may be promised (Cinder's
-    max_over_subscription_ratio). A single object is never larger than its pool."""
+    max_over_subscription_ratio). An object may be larger than its pool (Cinder: thin pools)."""
 
     def __init__(self, store: Store, capacities: Mapping[str, int], ratio: float) -> None:
         self._store = store
@@ -51,13 +51,13 @@ class Pools:
         return Usage(total, max(free, 0), sum(found.size for found in objects), len(objects))
 
     @contextlib.contextmanager
-    def claim(self, key: Key, size: int, growth: int, written: int = 0) -> Iterator[None]:
-        """Hold room for an object that is to have ``size`` bytes, ``growth`` more than now, ``written`` at once.
+    def claim(self, key: Key, growth: int, written: int = 0) -> Iterator[None]:
+        """Hold room for an object that is to have ``growth`` bytes more than now, ``written`` of them at once.
 
         Raises Full.
         """
         with self._lock:
-            self._refuse(key, size, growth, written)
+            self._refuse(key, growth, written)
             self._claimed[key.pool] += growth
         try:
             yield
@@ -65,11 +65,9 @@ class Pools:
             with self._lock:
                 self._claimed[key.pool] -= growth
 
-    def _refuse(self, key: Key, size: int, growth: int, written: int) -> None:
+    def _refuse(self, key: Key, growth: int, written: int) -> None:
         usage = self.usage(key.pool)
         promised = usage.provisioned_bytes + self._claimed[key.pool] + growth
-        if size > usage.total_bytes:
-            raise Full(f'{size} bytes are more than pool {key.pool} has: {usage.total_bytes}')
         if promised > usage.total_bytes * self._ratio:
             raise Full(f'pool {key.pool} of {usage.total_bytes} bytes cannot promise {promised} (ratio {self._ratio})')
         if usage.free_bytes <= written:

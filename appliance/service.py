@@ -178,7 +178,7 @@ class Appliance:
             size = self._existing(key)
             self._exports.begin(key)
             if size < size_bytes:
-                with self._pools.claim(key, size_bytes, size_bytes - size):
+                with self._pools.claim(key, size_bytes - size):
                     self._store.grow(key, size_bytes)
             self._exports.settle(key)
             return self.show(key)
@@ -193,7 +193,7 @@ class Appliance:
                 raise Invalid(f'{origin} is no snapshot of {key}')
             with self._exports.held(key):
                 self._exports.unload(key)
-                with self._pools.claim(key, size, 0, self._written(origin)):
+                with self._pools.claim(key, 0, self._written(origin)):
                     self._store.copy(origin, key, size)
             return self.show(key)
 
@@ -276,7 +276,7 @@ class Appliance:
 
     def _create(self, key: Key, size: int, kind: str, origin: Key | None) -> None:
         if origin is None:
-            with self._pools.claim(key, size, size):
+            with self._pools.claim(key, size):
                 self._store.create(key, size)
         elif kind == 'existing':
             self._manage(key, size, origin)
@@ -290,7 +290,7 @@ class Appliance:
             raise Invalid(f'{origin} of {current} bytes cannot become {key} of {size} bytes')
         if self._journal.get(origin).exports:
             raise Busy(f"{origin} is exported: it is somebody's volume already")
-        with self._pools.claim(key, size, size - current):
+        with self._pools.claim(key, size - current):
             self._store.grow(origin, size)
             self._store.rename(origin, key.name)
 
@@ -308,7 +308,7 @@ class Appliance:
             raise Invalid(f'{size} bytes are less than {origin} has')
         if not self._store.copies_attached and self._exports.is_writable(origin):
             raise Busy(f'{origin} is attached, and this store cannot copy it as of one moment: detach it first')
-        with self._pools.claim(key, size, size, self._written(origin)):
+        with self._pools.claim(key, size, self._written(origin)):
             self._journal.put(key, Record(origin.name))
             try:
                 self._store.copy(origin, key, size)

@@ -166,7 +166,7 @@ def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(mixed: World
 
 
 def test_so_does_a_full_one(mixed: World, agent: Agent) -> None:
-    agent.rig.capacities['fast'] = 5 * GIB  # type: ignore[index]
+    agent.rig.capacities['fast'] = 2 * GIB  # type: ignore[index]
     volume = create_volume(CALLER, 6)
     assert ended(mixed, volume) == ('available', BIG)
     assert agent.names() == []

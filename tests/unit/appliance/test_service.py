@@ -99,10 +99,10 @@ class TestVolumes:
 
     def test_what_never_fits_is_refused(self, rig: Rig) -> None:
         with pytest.raises(Full):
-            rig.appliance.create_volume(VOLUME, 9 * GIB)
+            rig.appliance.create_volume(VOLUME, 17 * GIB)
         rig.appliance.create_volume(VOLUME, 8 * GIB)
         with pytest.raises(Full):
-            rig.appliance.extend_volume(VOLUME, 9 * GIB)
+            rig.appliance.extend_volume(VOLUME, 17 * GIB)
         rig.appliance.create_snapshot(SNAPSHOT, 'volume-1')
         with pytest.raises(Full, match='promise'):
             rig.appliance.create_volume(Key('fast', 'volume-2'), GIB)
