@@ -24,7 +24,7 @@
     |-- BackupError              RepositoryError, IntegrityError (a stored byte is wrong), BackupCanceled,
     |                            UnsupportedFormat, KeyUnavailable, LeaseLost
     |-- DeviceError              the data path: LoginFailed, DeviceUnreachable, DeviceTimeout, ProtocolError,
-    |                            CheckCondition, InvalidRange
+    |                            CheckCondition, DeviceFull, InvalidRange
 
 A class name is also the error name that a state machine catches, so a name is part of the interface.
 Messages are shown to users: they say what is wrong, with which value, and what to do. They never hold a secret.
@@ -621,6 +621,12 @@ class ProtocolError(DeviceError):
 
 class CheckCondition(DeviceError):
     """The device answered a SCSI command with an error; sense data is in the message."""
+
+
+class DeviceFull(CheckCondition):
+    """A write failed because the pool behind the device has no space left."""
+
+    template = 'The device {device} takes no more data: its pool is full. Free space in the pool, or add some.'
 
 
 class InvalidRange(DeviceError):

@@ -14,6 +14,7 @@ from chalicelib import errors, iscsi
 from chalicelib.device import BlockDevice
 from chalicelib.drivers import pinning
 from chalicelib.drivers.appliance_client import Client, Refused
+from chalicelib.drivers.appliance_device import PoolDevice
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -230,7 +231,11 @@ class ApplianceDriver(Driver):
     ) -> BlockDevice:
         """The service's own initiator has a name per path, so a path's sessions are told apart from all others."""
         initiator = f'iqn.2010-10.org.openstack:cinderless-{export_id}'
-        return iscsi.open_device(self._export(ref, volume, export_id, initiator, mode), initiator=initiator)
+        device = iscsi.open_device(self._export(ref, volume, export_id, initiator, mode), initiator=initiator)
+        return device if mode == 'ro' else PoolDevice(device, lambda: self._is_full(self._pool(volume)))
+
+    def _is_full(self, pool: str) -> bool:
+        return not any(found['free_bytes'] for found in self._pools(self._capacity()) if found['name'] == pool)
 
     def _export(
         self, ref: VolumeRef | SnapshotRef, volume: VolumeRef, export_id: str, initiator: str, mode: str
