@@ -34,10 +34,14 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """``source`` is the name of the volume a snapshot is of, or of what a volume was made from."""
+    """``source`` is the name of the volume a snapshot is of, or of what a volume was made from.
+
+    ``deployment`` is the mark of the service that made the object; '' for one that was made without.
+    """
 
     source: str = ''
     exports: dict[str, Export] = dataclasses.field(default_factory=dict)
+    deployment: str = ''
 
     @property
     def iqns(self) -> set[str]:
@@ -114,4 +118,4 @@ def _document(record: Record) -> dict[str, Any]:
 
 def _parse(document: dict[str, Any]) -> Record:
     exports = {export_id: Export(**export) for export_id, export in document['exports'].items()}
-    return Record(document['source'], exports)
+    return Record(document['source'], exports, document.get('deployment', ''))

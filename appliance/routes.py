@@ -83,9 +83,19 @@ class Route(NamedTuple):
         return re.compile(re.sub(r'{(\w+)}', r'(?P<\1>[^/]+)', self.path))
 
 
+def _deployment(value: Any) -> str:
+    """The mark of the service that makes an object: the name of its stack."""
+    if not isinstance(value, str) or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,127}', value):
+        raise Invalid(f'deployment is {value!r:.40}: give letters, digits, - and _')
+    return value
+
+
 _VOLUME = '/v1/pools/{pool}/volumes/{volume}'
 _SNAPSHOT = '/v1/pools/{pool}/snapshots/{snapshot}'
 _EXPORT = '/v1/pools/{pool}/exports/{object}/{export_id}'
+
+#: What a request that makes objects may say of its sender.
+_MARK = {'deployment': Field(_deployment, False)}
 
 ROUTES = [
     Route('GET', '/v1/health', Appliance.health),
@@ -96,15 +106,16 @@ ROUTES = [
     Route('GET', '/v1/pools/{pool}/manageable', Appliance.list_manageable),
     Route('PUT', '/v1/pools/{pool}/released/{object}', Appliance.release),
     Route('GET', _VOLUME, Appliance.show),
-    Route('PUT', _VOLUME, Appliance.create_volume, {'size_bytes': Field(_size), 'source': Field(_source, False)}),
+    Route('PUT', _VOLUME, Appliance.create_volume,
+          {'size_bytes': Field(_size), 'source': Field(_source, False), **_MARK}),
     Route('DELETE', _VOLUME, Appliance.delete),
     Route('PUT', _VOLUME + '/size', Appliance.extend_volume, {'size_bytes': Field(_size)}),
     Route('PUT', _VOLUME + '/data', Appliance.revert_volume, {'snapshot': Field(_name('snapshot'))}),
     Route('GET', _SNAPSHOT, Appliance.show),
     Route('PUT', _SNAPSHOT, Appliance.create_snapshot,
-          {'volume': Field(_name('volume')), 'existing': Field(_name('any'), False)}),
+          {'volume': Field(_name('volume')), 'existing': Field(_name('any'), False), **_MARK}),
     Route('DELETE', _SNAPSHOT, Appliance.delete),
-    Route('PUT', '/v1/snapshots', Appliance.create_snapshots, {'snapshots': Field(_snapshots)}),
+    Route('PUT', '/v1/snapshots', Appliance.create_snapshots, {'snapshots': Field(_snapshots), **_MARK}),
     Route('GET', '/v1/pools/{pool}/exports', Appliance.list_exports),
     Route('PUT', _EXPORT, Appliance.create_export,
           {'initiator': Field(_name('initiator')), 'mode': Field(_mode)}),

@@ -6,6 +6,7 @@ A verb holds the locks of the objects it touches. The store says what exists; th
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -114,7 +115,8 @@ class Appliance:
 
     def _manageable(self, key: Key, size: int) -> Answer:
         record = self._journal.get(key)
-        return {'name': key.name, 'size_bytes': size, 'source': record.source, 'exported': bool(record.exports)}
+        facts = {'source': record.source, 'exported': bool(record.exports), 'deployment': record.deployment}
+        return {'name': key.name, 'size_bytes': size, **facts}
 
     def list_exports(self, pool: str) -> Answer:
         self._pools.check(pool)
@@ -127,19 +129,22 @@ class Appliance:
 
     # Volumes and snapshots
 
-    def create_volume(self, key: Key, size_bytes: int, source: Mapping[str, str] | None = None) -> Answer:
+    def create_volume(
+        self, key: Key, size_bytes: int, source: Mapping[str, str] | None = None, deployment: str = ''
+    ) -> Answer:
         """``source`` is {'volume' | 'snapshot' | 'existing': name, 'pool': of the source, if another one}."""
         kind, origin = _source(key, source or {})
         with self._locks.holding(*filter(None, (key, origin))):
             self._pools.check(key.pool)
             size = self._store.size(key)
+            self._mark(key, deployment)
             if size is None:
                 self._create(key, size_bytes, kind, origin)
             elif size != size_bytes:
                 raise Conflict(f'{key} exists with {size} bytes, not {size_bytes}')
             return self.show(key)
 
-    def create_snapshot(self, key: Key, volume: str, existing: str | None = None) -> Answer:
+    def create_snapshot(self, key: Key, volume: str, existing: str | None = None, deployment: str = '') -> Answer:
         """``existing`` is an object that becomes the snapshot, instead of a copy of the volume as it is now."""
         origin = Key(key.pool, existing or volume)
         with self._locks.holding(key, origin):
@@ -151,9 +156,10 @@ class Appliance:
                     self._rename(origin, key.name, Record(volume))
             elif self._journal.get(key).source != volume:
                 raise Conflict(f'{key} exists and is no snapshot of {volume}')
+            self._mark(key, deployment)
             return self.show(key)
 
-    def create_snapshots(self, snapshots: Mapping[Key, str]) -> Answer:
+    def create_snapshots(self, snapshots: Mapping[Key, str], deployment: str = '') -> Answer:
         """Snapshots of several volumes as of one moment, all or none; ``snapshots`` tells the volume of each.
 
         If only some are there, an attempt was cut off: they are of another moment, and all are taken anew.
@@ -167,6 +173,8 @@ class Appliance:
             if any(self._store.size(key) is None for key in origins):
                 self._drop_all(origins)
                 self._copy_at_once(origins)
+            for key in origins:
+                self._mark(key, deployment)
             return {'snapshots': [self.show(key) for key in origins]}
 
     def extend_volume(self, key: Key, size_bytes: int) -> Answer:
@@ -249,6 +257,12 @@ class Appliance:
             raise NotFound(f'there is no {key}')
         return size
 
+    def _mark(self, key: Key, deployment: str) -> None:
+        """Note who made the object. A start drops the note of an object that was never made."""
+        record = self._journal.get(key)
+        if deployment and record.deployment != deployment:
+            self._journal.put(key, dataclasses.replace(record, deployment=deployment))
+
     def _drop(self, key: Key) -> None:
         with self._exports.held(key):
             self._exports.remove_all(key)
@@ -309,7 +323,7 @@ class Appliance:
         if not self._store.copies_attached and self._exports.is_writable(origin):
             raise Busy(f'{origin} is attached, and this store cannot copy it as of one moment: detach it first')
         with self._pools.claim(key, size, self._written(origin)):
-            self._journal.put(key, Record(origin.name))
+            self._journal.put(key, dataclasses.replace(self._journal.get(key), source=origin.name))
             try:
                 self._store.copy(origin, key, size)
             except ApplianceError:

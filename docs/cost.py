@@ -51,7 +51,7 @@ IDLE = {
 #: Our own, in the embedded format (chalicelib/telemetry.py); those of AWS cost nothing.
 METRICS = (
     'Operations', 'TaskSeconds', 'TaskErrors', 'CandidatesTried', 'Retries', 'ReconcilerDrift', 'ShardsCopied',
-    'DamagedBlocks',
+    'DamagedBlocks', 'UnknownObjects', 'ReconciliationStopped',
 )  # fmt: skip
 
 #: Three controllers for Cinder, from list prices: the same month.

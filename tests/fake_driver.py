@@ -15,6 +15,7 @@ from typing import Any, Literal
 from chalicelib import errors
 from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import (
+    GIB,
     Capabilities,
     ConnectionInfo,
     Connector,
@@ -22,9 +23,14 @@ from chalicelib.drivers.base import (
     ManageableObject,
     ModelUpdate,
     SnapshotRef,
+    StoredExport,
+    StoredObject,
     VolumeRef,
 )
 from infra import retries
+
+#: The deployment that tests run as.
+OURS = 'cinderless'
 
 #: How often a state calls a backend that does not answer, or its data, in all.
 REPEATED = 1 + max(retrier.attempts for policy in ('backend', 'data') for retrier in retries.POLICIES[policy][1:])
@@ -37,6 +43,8 @@ class Object:
     pool: str
     size: int
     origin: str = ''
+    #: The deployment's mark; '' for an object that somebody else made.
+    deployment: str = dataclasses.field(default='', compare=False)
 
 
 @dataclasses.dataclass
@@ -153,7 +161,7 @@ class FakeDriver(Driver):
             return self._make(store, volume, source.name)
 
     def _make(self, store: Backend, volume: VolumeRef, origin: str) -> ModelUpdate:
-        wanted = Object(volume.pool, volume.size, origin)
+        wanted = Object(volume.pool, volume.size, origin, OURS)
         if volume.pool not in store.pools:
             raise errors.BackendMisconfigured(backend=self.backend, reason=f'there is no pool {volume.pool}')
         if store.objects.setdefault(volume.name, wanted) != wanted:
@@ -190,14 +198,15 @@ class FakeDriver(Driver):
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
         with self._verb('create_snapshot', snapshot.name) as store:
             source = self._require(store, snapshot.volume.name)
-            store.objects.setdefault(snapshot.name, Object(source.pool, snapshot.size, snapshot.volume.name))
+            store.objects.setdefault(snapshot.name, Object(source.pool, snapshot.size, snapshot.volume.name, OURS))
             return {'provider_id': f'snap-{snapshot.id}'}
 
     def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
         with self._verb('create_group_snapshot', ' '.join(snapshot.name for snapshot in snapshots)) as store:
             for snapshot in snapshots:
                 source = self._require(store, snapshot.volume.name)
-                store.objects.setdefault(snapshot.name, Object(source.pool, snapshot.size, snapshot.volume.name))
+                made = Object(source.pool, snapshot.size, snapshot.volume.name, OURS)
+                store.objects.setdefault(snapshot.name, made)
             return [{'provider_id': f'snap-{snapshot.id}'} for snapshot in snapshots]
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -282,6 +291,23 @@ class FakeDriver(Driver):
     def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
         with self._verb('terminate_connection', volume.name) as store:
             store.paths[volume.name] = set() if export_id is None else store.paths[volume.name] - {export_id}
+
+    def inventory(self) -> list[StoredObject]:
+        with self._verb('inventory', '') as store:
+            return [
+                StoredObject(name, one.pool, one.size * GIB, one.deployment or None)
+                for name, one in store.objects.items()
+                if name.startswith(('volume-', 'snapshot-'))
+            ]
+
+    def list_exports(self) -> list[StoredExport]:
+        with self._verb('list_exports', '') as store:
+            return [
+                StoredExport(name, store.objects[name].pool, id, 'host')
+                for name, ids in store.paths.items()
+                for id in sorted(ids)
+                if name in store.objects
+            ]
 
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
         raise errors.NotSupported(backend=self.backend, operation='open_volume', reason='this backend holds no data')

@@ -261,6 +261,9 @@ class Table:
     key: Key
     indexes: dict[str, Index]
     items: dict[Key, Item] = dataclasses.field(default_factory=dict)
+    #: DynamoDB gives a restored table a new id, and says that it was restored.
+    id: str = 'made-by-the-deployment'
+    restored: bool = False
 
     def key_of(self, item: Item) -> Key:
         return tuple(next(iter(item[name].values())) for name in self.key)
@@ -319,6 +322,12 @@ class SmallDynamoDB:
         with self._one_at_a_time:
             answer: dict[str, Any] = getattr(self, name)(request)
         return answer
+
+    def describe_table(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What tells a table from another one of its name; its schema is its model's."""
+        table = self.tables[request['TableName']]
+        restored = {'RestoreSummary': {'RestoreInProgress': False}} if table.restored else {}
+        return {'Table': {'TableName': request['TableName'], 'TableId': table.id, **restored}}
 
     def get_item(self, request: dict[str, Any]) -> dict[str, Any]:
         table = self.tables[request['TableName']]

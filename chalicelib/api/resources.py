@@ -44,6 +44,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     '/backup-schedules': ('backup_schedules',),
     '/os-availability-zone': ('availability_zones',),
     '/os-services': ('services',),
+    '/os-services/reconciliation': ('reconciliations',),
+    '/os-services/confirm-reconciliation': ('reconciliations',),
     '/os-services/get-log': ('log_levels',),
     '/os-services/set-log': ('log_levels',),
     '/clusters': ('clusters',),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from chalicelib import errors, iscsi
+from chalicelib.config import settings
 from chalicelib.device import BlockDevice
 from chalicelib.drivers import pinning
 from chalicelib.drivers.appliance_client import Client, Refused
@@ -25,6 +26,8 @@ from chalicelib.drivers.base import (
     ModelUpdate,
     Option,
     SnapshotRef,
+    StoredExport,
+    StoredObject,
     VolumeRef,
 )
 from chalicelib.drivers.connection import iscsi_target
@@ -125,7 +128,7 @@ class ApplianceDriver(Driver):
         return {}
 
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
-        self._request('PUT', self._snapshot(snapshot), snapshot.volume, {'volume': snapshot.volume.name})
+        self._make(self._snapshot(snapshot), snapshot.volume, {'volume': snapshot.volume.name})
         return {}
 
     def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
@@ -133,7 +136,7 @@ class ApplianceDriver(Driver):
         wanted = [
             {'pool': self._pool(one.volume), 'snapshot': one.name, 'volume': one.volume.name} for one in snapshots
         ]
-        self._request('PUT', '/v1/snapshots', snapshots[0].volume, {'snapshots': wanted})
+        self._make('/v1/snapshots', snapshots[0].volume, {'snapshots': wanted})
         return [{} for _ in snapshots]
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -186,7 +189,7 @@ class ApplianceDriver(Driver):
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
         body = {'volume': snapshot.volume.name, 'existing': _source_name(existing_ref)}
-        self._request('PUT', self._snapshot(snapshot), snapshot, body)
+        self._make(self._snapshot(snapshot), snapshot, body)
         return {}
 
     def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
@@ -202,11 +205,19 @@ class ApplianceDriver(Driver):
         found: list[dict[str, Any]] = self._request('GET', f'/v1/pools/{pool}/manageable')['objects']
         return found
 
-    def list_objects(self) -> list[str]:
-        pools = self._pools(self._capacity())
-        answers = [self._request('GET', f'/v1/pools/{pool["name"]}/objects') for pool in pools]
-        found = [name for answer in answers for name in answer['objects']]
-        return [name for name in found if name.startswith(('volume-', 'snapshot-'))]
+    def inventory(self) -> list[StoredObject]:
+        pools = [str(pool['name']) for pool in self._pools(self._capacity())]
+        found = [(pool, one) for pool in pools for one in self._objects(pool)]
+        return [
+            StoredObject(one['name'], pool, int(one['size_bytes']), one.get('deployment') or None)
+            for pool, one in found
+            if one['name'].startswith(('volume-', 'snapshot-'))
+        ]
+
+    def list_exports(self) -> list[StoredExport]:
+        pools = [str(pool['name']) for pool in self._pools(self._capacity())]
+        found = [one for pool in pools for one in self._request('GET', f'/v1/pools/{pool}/exports')['exports']]
+        return [StoredExport(one['object'], one['pool'], one['export_id'], one['initiator']) for one in found]
 
     def _capacity(self) -> dict[str, Any]:
         return self._request('GET', '/v1/capacity')
@@ -223,8 +234,17 @@ class ApplianceDriver(Driver):
 
     def _create(self, volume: VolumeRef, source: Mapping[str, str]) -> ModelUpdate:
         body = {'size_bytes': volume.size * GIB, **({'source': source} if source else {})}
-        self._request('PUT', self._volume(volume), volume, body, volume.size)
+        self._make(self._volume(volume), volume, body, volume.size)
         return {}
+
+    def _make(self, path: str, ref: VolumeRef | SnapshotRef, body: dict[str, Any], size: int = 0) -> None:
+        """PUT what bears this deployment's mark; an agent before 0.2 knows no marks, and refuses the key."""
+        try:
+            self._client.request('PUT', path, {**body, 'deployment': settings().table_prefix})
+        except Refused as refused:
+            if refused.code != 'invalid' or "'deployment'" not in str(refused):
+                raise self._failure(refused, ref, size) from refused
+            self._request('PUT', path, ref, body, size)
 
     def _open(
         self, ref: VolumeRef | SnapshotRef, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']

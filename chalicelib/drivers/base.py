@@ -100,6 +100,32 @@ class ManageableObject:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A volume or snapshot as the backend has it. ``size`` in bytes.
+
+    ``deployment`` is the mark of the deployment that made it; None for an object without a mark.
+    """
+
+    name: str
+    pool: str
+    size: int
+    deployment: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredExport:
+    """An export as the backend has it. ``host`` is the initiator, igroup or instance that it leads to.
+
+    ``export_id`` is None where the backend does not tell which export it is; it goes with all others of the object.
+    """
+
+    object: str
+    pool: str
+    export_id: str | None
+    host: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a driver can do beyond the required verbs; docs and fallbacks read it."""
 
@@ -344,12 +370,20 @@ class Driver(abc.ABC):
     def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:  # noqa: B027 - as above
         """As ``unmanage``."""
 
-    def list_objects(self) -> list[str]:
-        """Return the names of all volumes and snapshots on the backend that carry our name templates.
+    def inventory(self) -> list[StoredObject]:
+        """Return all volumes and snapshots on the backend that carry our name templates, other deployments' included.
 
-        The reconciler compares them with the records and removes orphans after a grace time.
+        tasks/backend_reconciliation.py compares them with the records, and removes what is ours and unknown.
         """
-        raise self._unsupported('list_objects')
+        raise self._unsupported('inventory')
+
+    def list_objects(self) -> list[str]:
+        """Return the names of the inventory."""
+        return [found.name for found in self.inventory()]
+
+    def list_exports(self) -> list[StoredExport]:
+        """Return the exports of all objects in the inventory, those of workers included."""
+        raise self._unsupported('list_exports')
 
     def _unsupported(self, operation: str) -> NotSupported:
         return NotSupported(backend=self.backend, operation=operation, reason='the driver does not offer it')

@@ -22,6 +22,8 @@ from chalicelib.drivers.base import (
     ModelUpdate,
     Option,
     SnapshotRef,
+    StoredExport,
+    StoredObject,
     VolumeRef,
 )
 from chalicelib.drivers.ebs_client import Api, Refused, Unsure
@@ -405,10 +407,29 @@ class EbsDriver(Manager):
             self._api.sleep(CONSISTENT)
         self._objects.remove_snapshots(name, volume)
 
-    def list_objects(self) -> list[str]:
+    def inventory(self) -> list[StoredObject]:
+        """One of each name: of a volume that takes another's place there are two for a while."""
+        deployment = settings().table_prefix
         rows = [*self._volumes(self._objects.ours()), *self._objects.snapshots(self._objects.ours())]
-        names = {tags(row)['cinder:name'] for row in rows if 'cinder:for' not in tags(row)}
-        return sorted(name for name in names if name.startswith(('volume-', 'snapshot-')))
+        found = {
+            tags(row)['cinder:name']: StoredObject(
+                tags(row)['cinder:name'],
+                row.get('AvailabilityZone') or self.options['zones'][0],
+                int(row.get('Size') or row['VolumeSize']) * GIB,
+                deployment,
+            )
+            for row in rows
+            if 'cinder:for' not in tags(row)
+        }
+        return [found[name] for name in sorted(found) if name.startswith(('volume-', 'snapshot-'))]
+
+    def list_exports(self) -> list[StoredExport]:
+        """Tags, and attachments of our volumes that no tag names: those were made by others."""
+        return [
+            StoredExport(tags(row)['cinder:name'], row['AvailabilityZone'], export_id, instance)
+            for row in self._volumes(self._objects.ours())
+            for export_id, instance in ebs_paths.exports_of(row)
+        ]
 
 
 def _has(row: Row, changes: Row) -> bool:

@@ -178,6 +178,13 @@ def disconnect(objects: Objects, volume: VolumeRef, export_id: str | None) -> No
         objects.api.ec2('DeleteTags', Resources=[row['VolumeId']], Tags=[{'Key': key} for key in sorted(keys)])
 
 
+def exports_of(row: Row) -> list[tuple[str | None, str]]:
+    """(export id, instance) of a volume's paths, and of attachments that none of them accounts for."""
+    paths = {key.removeprefix(_EXPORT): one for key, one in tags(row).items() if key.startswith(_EXPORT)}
+    attached = {str(one['InstanceId']) for one in row['Attachments']}
+    return [*paths.items(), *((None, instance) for instance in sorted(attached - set(paths.values())))]
+
+
 def _divided(row: Row, export_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """Tag -> instance: of the paths that go, and of those that stay."""
     paths = {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}

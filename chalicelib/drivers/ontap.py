@@ -19,6 +19,8 @@ from chalicelib.drivers.base import (
     Connector,
     ModelUpdate,
     SnapshotRef,
+    StoredExport,
+    StoredObject,
     VolumeRef,
 )
 from chalicelib.drivers.connection import iscsi_target
@@ -72,7 +74,8 @@ class OntapDriver(ontap_manage.Manager):
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
         with self._verb(volume, volume.size):
             space = {**self._space(volume), 'size': volume.size * GIB}
-            lun = self._luns.make(self._path(volume), {'os_type': 'linux', 'space': space, **self._policy(volume)})
+            body = {'os_type': 'linux', 'space': space, 'comment': ontap_manage.mark(), **self._policy(volume)}
+            lun = self._luns.make(self._path(volume), body)
             if lun['space']['size'] != volume.size * GIB:
                 raise self._taken(volume, lun)
             return self._update(volume, lun)
@@ -179,11 +182,26 @@ class OntapDriver(ontap_manage.Manager):
     def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
         self._close(snapshot, export_id)
 
-    def list_objects(self) -> list[str]:
+    def inventory(self) -> list[StoredObject]:
+        return [
+            StoredObject(base(lun), flexvol(lun), int(lun['space']['size']), ontap_manage.maker(lun))
+            for lun in self._ours('name,space.size,comment')
+        ]
+
+    def list_exports(self) -> list[StoredExport]:
+        """Notes and maps: a map of a host that no note names, and a worker's, whose id is not known."""
+        return [
+            StoredExport(base(lun), flexvol(lun), export_id, who)
+            for lun in self._ours('name,attributes,lun_maps')
+            for export_id, who in self._paths.listed(lun)
+        ]
+
+    def _ours(self, fields: str) -> list[Record]:
+        """The LUNs in pools of this backend that carry our name templates."""
         with self._verb():
             ours = {one['name'] for one in self._pools()}
-            found = self._luns.records('name', name='/vol/*/volume-*|/vol/*/snapshot-*')
-        return [base(lun) for lun in found if flexvol(lun) in ours]
+            found = self._luns.records(fields, name='/vol/*/volume-*|/vol/*/snapshot-*')
+        return [lun for lun in found if flexvol(lun) in ours]
 
     @property
     def _thick(self) -> bool:
@@ -247,7 +265,8 @@ class OntapDriver(ontap_manage.Manager):
         clone = volume.pool == owner.pool
         with self._verb(volume, volume.size, BUDGET if clone else _COPY):
             how, path = 'clone' if clone else 'copy', self._path(volume)
-            body = {how: {'source': {'name': self._path(source)}}, 'space': self._space(volume)}
+            body: Record = {how: {'source': {'name': self._path(source)}}, 'space': self._space(volume)}
+            body['comment'] = ontap_manage.mark()
             lun = self._luns.make(path, {**body, **self._policy(volume)})
             if not clone:
                 lun = self._luns.see_copied(path)

@@ -1,7 +1,8 @@
 """LUNs that were there before us: brought under management by another name, and let go of by another.
 
 A snapshot is a LUN like any other, so its comment says what it is of: ``snapshot of <uuid of the volume's LUN>``, or
-the LUN's name where the uuid was not known. One without such a comment is taken for what the administrator says it is.
+the LUN's name where the uuid was not known. Comments end in ``by cinderless deployment <stack>``: only such LUNs are
+ever removed because no record knows them. One without such a comment is taken for what the administrator says it is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from chalicelib import errors
+from chalicelib.config import settings
 from chalicelib.drivers.base import GIB, ManageableObject, ModelUpdate, SnapshotRef, VolumeRef
 from chalicelib.drivers.ontap_client import Record
 from chalicelib.drivers.ontap_luns import base, flexvol
@@ -18,6 +20,7 @@ from chalicelib.drivers.ontap_objects import Objects
 _OURS = re.compile(r'(volume|snapshot)-[0-9a-f-]{36}')
 _UUID = re.compile('[0-9a-f-]{36}')
 _OF = 'snapshot of '
+_BY = 'by cinderless deployment '
 
 #: Put before the name of what is let go of.
 _RELEASED = 'unmanaged-'
@@ -98,14 +101,24 @@ class Manager(Objects):
 
 
 def comment(snapshot: SnapshotRef) -> str:
-    """What a snapshot's LUN says of its source."""
-    return _OF + (snapshot.volume.provider_id or snapshot.volume.name)
+    """What a snapshot's LUN says of its source and of the deployment that made it."""
+    return f'{_OF}{snapshot.volume.provider_id or snapshot.volume.name} {mark()}'
+
+
+def mark() -> str:
+    """What the comment of a LUN ends with that this deployment made."""
+    return _BY + settings().table_prefix
+
+
+def maker(lun: Record) -> str | None:
+    """Return the deployment that made a LUN; None for one without a mark."""
+    return str(lun.get('comment', '')).rpartition(_BY)[2] if _BY in str(lun.get('comment', '')) else None
 
 
 def _source(lun: Record) -> str:
     """The uuid or name of what a snapshot's LUN is of; '' if it does not say."""
     text = str(lun.get('comment', ''))
-    return text.removeprefix(_OF) if text.startswith(_OF) else ''
+    return text.removeprefix(_OF).partition(' ')[0] if text.startswith(_OF) else ''
 
 
 def _is_snapshot(lun: Record) -> bool:

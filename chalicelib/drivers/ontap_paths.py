@@ -121,6 +121,13 @@ class Paths:
         """Export id -> initiator, of hosts."""
         return _notes(lun)
 
+    def listed(self, lun: Record) -> list[tuple[str | None, str]]:
+        """(export id, initiator or igroup) of what leads to the LUN: notes, and maps that no note accounts for."""
+        notes = _notes(lun)
+        noted = {host(initiator).igroup for initiator in notes.values()}
+        maps = [(None, igroup) for igroup in _igroups(lun) if igroup not in noted]
+        return [*notes.items(), *maps]
+
     def admit(self, lun: Record, initiator: Initiator, target: Target) -> int:
         """Map the LUN to the initiator; return its number there. It takes one request if the host is known."""
         for entry in lun.get('lun_maps', []):

@@ -315,3 +315,13 @@ def overdue(kind: type[StatefulRecord], moment: str) -> Iterator[StatefulRecord]
         record = kind.find_or_none(key.project_id, key.id)
         if record is not None:
             yield record
+
+
+#: What ``table_identity`` ends with for a table that a restore has made.
+RESTORED = ' restored'
+
+
+def table_identity(kind: type[Record]) -> str:
+    """Return what tells a table from another one of its name: a restore of DynamoDB always makes a new table."""
+    described = connection().describe_table(kind.Meta.table_name)
+    return f'{described.get("TableId", "")}{RESTORED if "RestoreSummary" in described else ""}'

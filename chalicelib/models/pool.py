@@ -80,3 +80,7 @@ class Service(base.Record):
     #: When the backend last answered a report.
     heartbeat_at = UnicodeAttribute(null=True)
     backend_state = UnicodeAttribute(null=True)
+    #: The newest comparison of the backend with the records, and what an administrator confirmed of one
+    #: (operations/reconciliations.py).
+    reconciliation = JSONAttribute(null=True)
+    reconciliation_confirmed = JSONAttribute(null=True)

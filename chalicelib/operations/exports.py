@@ -198,6 +198,12 @@ def end(volume: Volume, ids: Collection[str] | None) -> Volume:
     return _change(volume, lambda entries: _without(entries, marks))
 
 
+def drop(volume: Volume, ids: Collection[str]) -> None:
+    """Remove entries whose exports are gone from the backend, unless they were intended again since they were read."""
+    read = {id: volume.exports[id]['attempt'] for id in ids}
+    _change(volume, lambda entries: _without(entries, read))
+
+
 def withdraw(volume: Volume, id: str, error: errors.CinderlessError) -> bool:
     """End an export that could not be made; whether it is gone for sure. One that is left keeps its mark.
 

@@ -142,7 +142,12 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         'warning': Bound(4 * KIB, cut=True),
         'leftovers': Bound(128 * KIB),
     },
-    'service': {'disabled_reason': TEXT},
+    'service': {
+        'disabled_reason': TEXT,
+        # Fifty findings of each kind (operations/reconciliations.py).
+        'reconciliation': Bound(96 * KIB),
+        'reconciliation_confirmed': Bound(32 * KIB),
+    },
     'secret': {'sealed': Bound(8 * KIB)},
 }
 

@@ -79,6 +79,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     'compute': ('notify_compute', 'fail_notify_compute'),
     'connections': ('initialize_attachment', 'initialize_connection', 'terminate_connection'),
     'report_pools': ('report_backend',),
+    'backend_reconciliation': ('reconcile_backend',),
 }
 
 #: Task -> the module that has it.

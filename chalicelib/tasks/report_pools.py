@@ -21,7 +21,7 @@ from chalicelib.models.pool import service_uuid
 from chalicelib.operations import pools
 from chalicelib.scheduler import reports
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.tasks import backends
+from chalicelib.tasks import backend_reconciliation, backends
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ def run(event: Mapping[str, Any]) -> None:
         _each(lambda gone: _mark_down(gone, errors.HostNotFound(id=gone)), host)
     for binary in CONTROL:
         _write_service(binary, settings().table_prefix, settings().default_availability_zone, 'up')
+    backend_reconciliation.run(hosts)
 
 
 def _each(work: Callable[[str], None], host: str) -> None:

@@ -136,6 +136,19 @@ class DriverContract(Cleaned):
         assert backend.read(volume, 0, BLOCK) == b'a' * BLOCK
         assert backend.driver.list_objects() == [volume.name]
 
+    def test_the_inventory_says_who_made_what(self, backend: Backend) -> None:
+        volume = backend.volume()
+        snapshot = backend.snapshot(volume)
+        clone = backend.volume_ref(2)
+        backend.made.append(lambda: backend.driver.delete_volume(clone))
+        backend.driver.create_volume_from_snapshot(clone, snapshot)
+        found = {one.name: one for one in backend.driver.inventory()}
+        assert {name: one.size // GIB for name, one in found.items()} == {
+            volume.name: 1, snapshot.name: 1, clone.name: 2,
+        }  # fmt: skip
+        assert {one.deployment for one in found.values()} == {'cinderless'}
+        assert found[volume.name].pool == volume.pool
+
     def test_create_refuses_a_name_taken_at_another_size(self, backend: Backend) -> None:
         volume = backend.volume()
         with pytest.raises(DriverError, match='exists'):

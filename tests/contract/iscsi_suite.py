@@ -72,6 +72,19 @@ class IscsiContract(Cleaned):
         assert len({info['data']['auth_password'] for info in infos}) == count
         assert len({info['data']['auth_username'] for info in infos}) == count
 
+    def test_exports_are_listed(self, backend: Backend) -> None:
+        volume = backend.volume()
+        self.connect(backend, volume, 'one')
+        self.connect(backend, volume, 'two', self.THERE)
+        found = backend.driver.list_exports()
+        assert sorted((one.object, one.pool, one.export_id, one.host) for one in found) == [
+            (volume.name, volume.pool, 'one', self.HERE), (volume.name, volume.pool, 'two', self.THERE),
+        ]  # fmt: skip
+        backend.driver.terminate_connection(volume, 'one')
+        assert [one.export_id for one in backend.driver.list_exports()] == ['two']
+        backend.driver.terminate_connection(volume, None)
+        assert backend.driver.list_exports() == []
+
     def test_a_connector_without_an_initiator_is_refused(self, backend: Backend) -> None:
         volume = backend.volume()
         with pytest.raises(InvalidConnector, match='initiator'):

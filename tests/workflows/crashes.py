@@ -26,7 +26,10 @@ from tests.world import Killed, World, forget
 ROUNDS = 8
 
 #: Calls that change nothing.
-READS = ('Query', 'GetItem', 'BatchGetItem', 'Scan', 'DescribeTable', 'DescribeExecution', 'get_volume_stats')
+READS = (
+    'Query', 'GetItem', 'BatchGetItem', 'Scan', 'DescribeTable', 'DescribeExecution',
+    'get_volume_stats', 'inventory', 'list_exports',
+)  # fmt: skip
 
 
 @dataclasses.dataclass

@@ -11,7 +11,7 @@ import pytest
 from chalicelib import errors, iscsi
 from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.drivers.appliance_client import Refused
-from chalicelib.drivers.base import GIB, SnapshotRef, VolumeRef
+from chalicelib.drivers.base import GIB, SnapshotRef, StoredExport, StoredObject, VolumeRef
 
 OPTIONS = {'url': 'https://192.0.2.10:18700', 'fingerprint': 'ab' * 32, 'secret': 'x' * 40}
 VOLUME = VolumeRef(id='v1', size=2, project_id='p', host='cinderless@b#fast')
@@ -51,6 +51,10 @@ def driver(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> ApplianceDriver:
 VOLUMES, SNAPSHOTS, EXPORTS = '/v1/pools/fast/volumes', '/v1/pools/fast/snapshots', '/v1/pools/fast/exports'
 
 
+#: Paths under which objects are made, with the deployment's mark.
+MAKING = (VOLUMES, SNAPSHOTS, '/v1/pools/slow/volumes')
+
+
 def copied(**source: str) -> dict[str, Any]:
     return {'size_bytes': 3 * GIB, 'source': {**source, 'pool': 'fast'}}
 
@@ -85,7 +89,9 @@ def test_every_verb_is_one_request(
     driver: ApplianceDriver, agent: Agent, verb: Callable[[ApplianceDriver], Any], asked: Ask
 ) -> None:
     assert not verb(driver)
-    assert agent.asked == [asked]
+    method, path, body = asked
+    makes = method == 'PUT' and path.rpartition('/')[0] in MAKING
+    assert agent.asked == [(method, path, {**body, 'deployment': 'cinderless'} if body and makes else body)]
 
 
 def test_the_name_on_the_backend_follows_name_id(driver: ApplianceDriver, agent: Agent) -> None:
@@ -241,7 +247,7 @@ def test_objects_of_all_pools_that_are_cinder_s(driver: ApplianceDriver, agent: 
     def answer(path: str) -> dict[str, Any]:
         if path == '/v1/capacity':
             return {'pools': [{'name': name} for name in contents]}
-        return {'objects': contents[path.split('/')[3]]}
+        return {'objects': [{'name': name, 'size_bytes': GIB} for name in contents[path.split('/')[3]]]}
 
     agent.answer = answer
     assert driver.list_objects() == ['volume-1', 'snapshot-2']
@@ -255,7 +261,8 @@ class TestPools:
         made = Agent()
         sizes = {'total_bytes': GIB, 'free_bytes': GIB, 'provisioned_bytes': 0, 'objects': 0}
         pools = [{'name': name, **sizes} for name in ('fast', 'slow', 'remote')]
-        made.answer = lambda path: {'pools': pools} if path == '/v1/capacity' else {'objects': ['volume-1']}
+        objects = [{'name': 'volume-1', 'size_bytes': GIB}]
+        made.answer = lambda path: {'pools': pools} if path == '/v1/capacity' else {'objects': objects}
         return made
 
     def limited(self, driver: ApplianceDriver, *pools: str) -> ApplianceDriver:
@@ -326,3 +333,39 @@ def test_wrong_options_are_told(changes: dict[str, Any], reason: str) -> None:
 
 def test_a_fingerprint_may_be_written_as_openssl_does() -> None:
     ApplianceDriver('b', OPTIONS | {'fingerprint': ':'.join(['AB'] * 32)})
+
+
+def test_an_agent_that_knows_no_marks_makes_objects_all_the_same(driver: ApplianceDriver, agent: Agent) -> None:
+    def answer(path: str) -> dict[str, Any]:
+        if 'deployment' in (agent.asked[-1][2] or {}):
+            raise Refused(400, 'invalid', "the body lacks [] and has unknown ['deployment']")
+        return {}
+
+    agent.answer = answer
+    driver.create_volume(VOLUME)
+    assert [body for _, _, body in agent.asked] == [
+        {'size_bytes': 2 * GIB, 'deployment': 'cinderless'}, {'size_bytes': 2 * GIB},
+    ]  # fmt: skip
+
+
+def test_what_the_agent_has(driver: ApplianceDriver, agent: Agent) -> None:
+    def answer(path: str) -> dict[str, Any]:
+        if path == '/v1/capacity':
+            return {'pools': [{'name': 'fast'}]}
+        if path.endswith('/exports'):
+            one = {'pool': 'fast', 'object': 'volume-1', 'export_id': 'e', 'initiator': 'iqn.a', 'mode': 'rw'}
+            return {'exports': [one]}
+        marked = {'name': 'volume-1', 'size_bytes': GIB, 'deployment': 'other'}
+        return {
+            'objects': [
+                marked,
+                {'name': 'snapshot-2', 'size_bytes': GIB, 'deployment': ''},
+                {'name': 'x', 'size_bytes': 1},
+            ]
+        }
+
+    agent.answer = answer
+    assert driver.inventory() == [
+        StoredObject('volume-1', 'fast', GIB, 'other'), StoredObject('snapshot-2', 'fast', GIB, None),
+    ]  # fmt: skip
+    assert driver.list_exports() == [StoredExport('volume-1', 'fast', 'e', 'iqn.a')]

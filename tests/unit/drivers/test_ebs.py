@@ -298,6 +298,13 @@ class TestPaths:
         assert 'AttachVolume' not in region.ebs.calls
         assert 'cinder:export:' not in repr(shown(region, volume)['Tags'])
 
+    def test_exports_are_listed_with_attachments_that_others_made(self, backend: EbsBackend, region: Region) -> None:
+        ours, theirs = make(backend), make(backend)
+        self.connect(backend, ours, region.instance)
+        region.ec2.attach_volume(VolumeId=theirs.provider_id, InstanceId=region.other_instance, Device='/dev/sdf')
+        found = {(one.object, one.export_id, one.host) for one in backend.driver.list_exports()}
+        assert found == {(ours.name, 'one', region.instance), (theirs.name, None, region.other_instance)}
+
     def test_an_instance_of_the_project(self, backend: EbsBackend, region: Region) -> None:
         volume = make(backend)
         own = region.ebs.add_instance('i-00000000000000001', ZONES[0], tags={'cinder:project': volume.project_id})

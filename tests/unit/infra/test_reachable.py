@@ -38,6 +38,8 @@ EXPLAINED = {
 }
 
 
+OF_TABLES = 'tasks/backend_reconciliation.py has the kinds of record in a table'
+
 #: What roles allow and the source does not tell: (function, table, verb) -> why.
 UNTOLD = {
     ('reconcile', 'backups', 'UpdateItem'): OF_KINDS,
@@ -48,6 +50,8 @@ UNTOLD = {
     ('reconcile', 'groups/index/in_flight', 'Query'): OF_KINDS,
     ('reconcile', 'snapshots/index/in_flight', 'Query'): OF_KINDS,
     ('reconcile', 'volumes/index/in_flight', 'Query'): OF_KINDS,
+    **{('volume_worker', table, 'DescribeTable'): OF_TABLES for table in ('backups', 'snapshots', 'volumes')},
+    ('volume_worker', 'snapshots/index/by_id', 'Query'): OF_TABLES,
 }
 
 #: The same of other services: (function, action, kind of object) -> why.

@@ -292,7 +292,7 @@ def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
 
 def test_alarms_tell_somebody(plain: dict[str, Any]) -> None:
     alarms = of_type(plain, 'AWS::CloudWatch::Alarm')
-    assert len(alarms) == 10
+    assert len(alarms) == 11
     assert all('AlarmTopicArn' in json.dumps(body['AlarmActions']) for body in alarms.values())
 
 

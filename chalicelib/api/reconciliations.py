@@ -1,0 +1,26 @@
+"""Backends compared with the records: the newest reports, and their confirmation. An extension of this service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.api import parameters as p
+from chalicelib.api.request import Request
+from chalicelib.api.services import services
+from chalicelib.operations import reconciliations as operations
+
+READ, CONFIRM = 'volume_extension:services:index', 'volume_extension:services:update'
+
+BACKEND = p.members({'host': p.NAME_REQUIRED}, required=('host',))
+
+
+@services.get('/reconciliation', policy=READ)
+def index(request: Request) -> dict[str, Any]:
+    """Say what each backend has that no record knows, what differs, and what was removed."""
+    return {'reconciliations': operations.list_(request.context, request.query.get('host'))}
+
+
+@services.put('/confirm-reconciliation', policy=CONFIRM, schema=BACKEND)
+def confirm(request: Request) -> dict[str, Any]:
+    """Allow the removal of the objects that the newest report of a backend names."""
+    return {'reconciliation': operations.confirm(request.context, request.body['host'])}

@@ -1,0 +1,285 @@
+"""Compare each backend with the records: objects and exports that no record knows, and records without their object.
+
+Runs after the pools' reports, at most every INTERVAL for each backend, in a worker. What bears this deployment's mark
+and is on no record is remembered with the time of its first sighting, and removed once it stayed unknown for its grace
+time. Objects of others, and those without a mark, are never touched.
+
+Races: records are read after the backend was listed, so what is made meanwhile has its record; an object whose record
+has work under way is never unknown; and what was unknown once must be unknown again a grace time later. Each step may
+be repeated: removals are the drivers' own verbs, and the report is written last.
+
+Removal stops while many objects are unknown, or while a table is not the one that this deployment has used: after a
+restore of tables, live data is on no record. An administrator then looks at the report and confirms it
+(operations/reconciliations.py). Exports end all the same, as long as the tables are the known ones.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from chalicelib import aws, errors, telemetry
+from chalicelib.config import settings
+from chalicelib.drivers.base import GIB, Driver, SnapshotRef, StoredExport, StoredObject, VolumeRef
+from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.operations import exports, reconciliations
+from chalicelib.operations.reconciliations import Finding
+from chalicelib.tasks import backends
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two comparisons of one backend.
+INTERVAL = 900
+
+#: Seconds that something must stay unknown before it is removed.
+OBJECT_GRACE, EXPORT_GRACE = 86_400, 900
+
+#: With more unknown objects than this, or than this share of all, none is removed without a confirmation.
+MOST_UNKNOWN, MOST_SHARE = 5, 0.01
+
+#: Statuses in which a volume or snapshot has an object of its record's size.
+SETTLED = frozenset({'available', 'in-use', 'reserved', 'attaching', 'detaching', 'awaiting-transfer'})
+
+#: Tables whose loss would make live data look unknown.
+TABLES = (Volume, Snapshot, Backup)
+
+
+def run(hosts: Iterable[str]) -> None:
+    """Have a worker compare each backend that is due; the failure of one harms no other."""
+    for host in hosts:
+        try:
+            if _is_due(host):
+                aws.invoke(settings().volume_worker, 'reconcile_backend', {'backend': host})
+        except errors.CinderlessError as error:  # the worker may still be at it; the next schedule looks again
+            logger.warning('backend %s was not compared with the records: %s', host, error.message)
+
+
+def _is_due(host: str) -> bool:
+    report = reconciliations.report_of(host)
+    return report is None or str(report['at']) < base.after(-INTERVAL)
+
+
+class Known(NamedTuple):
+    """What the records say of one backend, by the objects' names."""
+
+    volumes: Mapping[str, Volume]
+    snapshots: Mapping[str, Snapshot]
+    #: Names of objects whose record has work under way, or that a backup has frozen.
+    busy: frozenset[str]
+
+    @classmethod
+    def read(cls, host: str) -> Known:
+        """Read every record, consistently."""
+        volumes, busy = {}, set()
+        for volume in base.every(Volume, None):
+            names = {f'volume-{volume.id}', f'volume-{volume.name_id or volume.id}'}
+            if volume.in_flight or volume.reader_count or volume.migration_status in ('starting', 'migrating'):
+                busy |= names
+            elif volume.backend == host:
+                volumes[f'volume-{volume.name_id or volume.id}'] = volume
+        snapshots = {}
+        for snapshot in base.every(Snapshot, None):
+            if snapshot.in_flight or snapshot.reader_count:
+                busy.add(f'snapshot-{snapshot.id}')
+            snapshots[f'snapshot-{snapshot.id}'] = snapshot
+        busy |= {f'snapshot-{backup.id}' for backup in base.every(Backup, None) if backup.in_flight}
+        return cls(volumes, snapshots, frozenset(busy))
+
+    def knows(self, name: str) -> bool:
+        return name in self.busy or name in self.volumes or name in self.snapshots
+
+    def knows_export(self, export: StoredExport) -> bool:
+        """Whether a record names the export, or its object has work under way that may have made it."""
+        if export.object in self.busy:
+            return True
+        volume = self.volumes.get(export.object)
+        return volume is not None and (export.export_id in volume.exports or export.export_id in volume.attachments)
+
+
+def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Compare one backend with the records; return the report. Payload: backend, as ``host@backend``."""
+    host = str(payload['backend'])
+    driver = backends.on(host)
+    try:
+        objects, found = driver.inventory(), driver.list_exports()
+    except errors.NotSupported:
+        return None
+    known = Known.read(host)
+    before = reconciliations.report_of(host) or {}
+    confirmed = reconciliations.confirmation_of(host)
+    tables = {kind.Meta.table_name: base.table_identity(kind) for kind in TABLES}
+    unknown = _unknown(objects, found, known, before.get('unknown', {}))
+    stopped = _stopped(unknown, len(objects), tables, before, confirmed)
+    removed = _remove(driver, host, unknown, stopped, confirmed)
+    ended = _settle_entries(driver, known, found)
+    report = {
+        'at': base.now(),
+        'objects': len(objects),
+        'exports': len(found),
+        'unknown': reconciliations.bounded({key: one for key, one in unknown.items() if key not in removed}),
+        'unknown_count': len(unknown) - len(removed),
+        'differences': _differences(objects, found, known)[: reconciliations.MOST_FINDINGS],
+        'removed': [*sorted(removed), *before.get('removed', [])][: reconciliations.MOST_FINDINGS],
+        'stopped': stopped,
+        'tables': tables if stopped != reconciliations.TABLES_CHANGED else before.get('tables', {}),
+        'tables_found': tables,
+    }
+    reconciliations.write(host, report)
+    _tell(host, report, len(removed) + ended)
+    return report
+
+
+def _tell(host: str, report: Mapping[str, Any], removed: int) -> None:
+    """Metrics for alarms, where there is something to count, and one line for the log; the report has the rest."""
+    if report['unknown_count']:
+        telemetry.count('UnknownObjects', report['unknown_count'], backend=host, removed=removed)
+    if report['stopped']:
+        telemetry.count('ReconciliationStopped', backend=host)
+    log = logger.warning if report['stopped'] or report['differences'] else logger.info
+    facts = {name: report[name] for name in ('objects', 'exports', 'unknown_count', 'stopped')}
+    log('backend %s was compared with the records: %s, %s removed', host, facts, removed)
+
+
+def _unknown(
+    objects: Iterable[StoredObject], found: Iterable[StoredExport], known: Known, before: Mapping[str, Finding]
+) -> dict[str, Finding]:
+    """What is ours and on no record, with the time of its first sighting."""
+    now, ours = base.now(), settings().table_prefix
+    findings: dict[str, Finding] = {}
+    for one in objects:
+        if one.deployment == ours and not known.knows(one.name):
+            findings[one.name] = {'kind': 'object', 'name': one.name, 'pool': one.pool, 'first_seen': now}
+    for export in found:
+        on_record = export.object in known.volumes or export.object in known.snapshots
+        if on_record and not known.knows_export(export):
+            facts = {'name': export.object, 'pool': export.pool, 'export_id': export.export_id, 'host': export.host}
+            findings[f'{export.object}/{export.export_id or export.host}'] = {
+                'kind': 'export',
+                **facts,
+                'first_seen': now,
+            }
+    return {key: {**finding, 'first_seen': before.get(key, finding)['first_seen']} for key, finding in findings.items()}
+
+
+def _stopped(
+    unknown: Mapping[str, Finding],
+    total: int,
+    tables: Mapping[str, str],
+    before: Mapping[str, Any],
+    confirmed: Mapping[str, Any],
+) -> str | None:
+    """Why objects may not be removed without a confirmation."""
+    expected = {**before.get('tables', {}), **confirmed.get('tables', {})}
+    changed = any(expected.get(name, identity) != identity for name, identity in tables.items())
+    restored = any(reconciliations.is_restored(identity) for identity in tables.values()) and not expected
+    if changed or restored:
+        return reconciliations.TABLES_CHANGED
+    doubtful = [key for key, one in unknown.items() if one['kind'] == 'object' and key not in confirmed.get('keys', [])]
+    if len(doubtful) > MOST_UNKNOWN or len(doubtful) > max(1.0, MOST_SHARE * total):
+        return reconciliations.TOO_MANY
+    return None
+
+
+def _remove(
+    driver: Driver, host: str, unknown: Mapping[str, Finding], stopped: str | None, confirmed: Mapping[str, Any]
+) -> set[str]:
+    """Remove what stayed unknown for its grace time; return the keys of what is gone. Snapshots go before volumes."""
+    if stopped == reconciliations.TABLES_CHANGED:
+        return set()
+    gone = set()
+    for key, finding in sorted(unknown.items(), key=lambda item: (item[1]['kind'], item[0])):
+        is_object = finding['kind'] == 'object'
+        if is_object and stopped and key not in confirmed.get('keys', []):
+            continue
+        if finding['first_seen'] > base.after(-(OBJECT_GRACE if is_object else EXPORT_GRACE)):
+            continue
+        try:
+            (_remove_object if is_object else _remove_export)(driver, host, finding)
+        except errors.CinderlessError as error:
+            logger.warning('%s stays on backend %s: %s', key, host, error.message)
+            continue
+        logger.warning('%s was on backend %s and on no record: removed', key, host)
+        gone.add(key)
+    return gone
+
+
+def _remove_object(driver: Driver, host: str, finding: Finding) -> None:
+    """Raises StateChanged for an object that has a record after all."""
+    name, where = str(finding['name']), f'{host}#{finding["pool"]}'
+    kind, _, id = name.partition('-')
+    _check_no_record(kind, id)
+    if kind == 'snapshot':
+        driver.delete_snapshot(SnapshotRef(id, 0, VolumeRef('-', 0, '-', where)))
+        return
+    ref = VolumeRef(id, 0, '-', where)
+    driver.terminate_connection(ref, None)
+    driver.delete_volume(ref)
+
+
+def _check_no_record(kind: str, id: str) -> None:
+    for record in (Volume,) if kind == 'volume' else (Snapshot, Backup):
+        try:
+            found = record.find_anywhere(id)
+        except errors.NotFound:
+            continue
+        if found.in_flight or kind == 'snapshot':
+            raise base.state_changed(found)
+
+
+def _remove_export(driver: Driver, host: str, finding: Finding) -> None:
+    """End an export of an object that has a record; without an id it ends with all, where the record names none."""
+    name, where, export_id = str(finding['name']), f'{host}#{finding["pool"]}', finding['export_id']
+    kind, _, id = name.partition('-')
+    if kind == 'snapshot':
+        if export_id is not None:
+            driver.close_snapshot(SnapshotRef(id, 0, VolumeRef('-', 0, '-', where)), str(export_id))
+        return
+    ref = VolumeRef(id, 0, '-', where)
+    if export_id is not None:
+        driver.terminate_connection(ref, str(export_id))
+
+
+def _settle_entries(driver: Driver, known: Known, found: Iterable[StoredExport]) -> int:
+    """End what records mark as ending, and drop entries of old that the backend knows nothing of; the number."""
+    on_backend = {(export.object, export.export_id) for export in found}
+    count = 0
+    for name, volume in known.volumes.items():
+        ids = [id for id, entry in volume.exports.items() if _is_over(entry, (name, id) in on_backend)]
+        if not ids:
+            continue
+        try:
+            for id in ids:
+                driver.terminate_connection(backends.volume_ref(volume), id)
+            exports.drop(volume, ids)
+            count += len(ids)
+        except errors.CinderlessError as error:
+            logger.warning('exports of volume %s stay: %s', volume.id, error.message)
+    return count
+
+
+def _is_over(entry: Mapping[str, Any], on_backend: bool) -> bool:
+    """A mark is older than any request; an entry without an export is left from a request that died."""
+    age = EXPORT_GRACE if entry.get('ending') else OBJECT_GRACE
+    return str(entry['created_at']) < base.after(-age) and (bool(entry.get('ending')) or not on_backend)
+
+
+def _differences(objects: Iterable[StoredObject], found: Iterable[StoredExport], known: Known) -> list[dict[str, Any]]:
+    """Records in a final status that the backend does not bear out: reported, since only people know what is meant."""
+    sizes = {one.name: one.size for one in objects}
+    on_backend = {(export.object, export.export_id) for export in found}
+    different: list[dict[str, Any]] = []
+    for name, volume in known.volumes.items():
+        expected, size = int(volume.size) * GIB, sizes.get(name)
+        facts = {'name': name, 'status': volume.status, 'expected': int(volume.size)}
+        if size is None and volume.status in SETTLED:
+            different.append({'kind': 'missing', **facts})
+        elif size is not None and size != expected and 'error_deleting' not in volume.status:
+            different.append({'kind': 'size', **facts, 'found': -(-size // GIB)})
+        different += [
+            {'kind': 'missing_export', **facts, 'export_id': id}
+            for id, link in volume.attachments.items()
+            if link['attach_status'] == 'attached' and link.get('host_name') and (name, id) not in on_backend
+            and not any(entry.get('attachment_id') == id for entry in volume.exports.values())
+        ]  # fmt: skip
+    return different

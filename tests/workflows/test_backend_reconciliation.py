@@ -1,0 +1,290 @@
+"""Backends compared with the records: what is ours and unknown goes after its grace time, and nothing else ever."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chalicelib import aws, errors
+from chalicelib.models import Attachment, Snapshot, Volume, base
+from chalicelib.operations import attachments, reconciliations
+from chalicelib.operations import legacy_attachments as legacy
+from chalicelib.tasks import backend_reconciliation as reconciliation
+from tests.factories import context, create_snapshot, create_volume, stored_volume
+from tests.fake_driver import OURS, Object
+from tests.small_dynamodb import SmallDynamoDB
+from tests.unit.operations.test_attachments import HOST
+from tests.world import BIG, World
+
+HOST_OF_BIG = 'cinderless@big'
+
+ADMIN = context('admin')
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets time go on for the records, by seconds."""
+    passed = [0.0]
+
+    def now() -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=passed[0])
+
+    def form(moment: datetime.datetime) -> str:
+        return moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+
+    monkeypatch.setattr(base, 'now', lambda: form(now()))
+    monkeypatch.setattr(base, 'after', lambda seconds: form(now() + datetime.timedelta(seconds=seconds)))
+
+    def go_on(seconds: float) -> None:
+        passed[0] += seconds
+
+    return go_on
+
+
+def compare() -> dict[str, Any]:
+    """As the schedule does: in a worker."""
+    report: dict[str, Any] = aws.invoke('worker', 'reconcile_backend', {'backend': HOST_OF_BIG})
+    return report
+
+
+def volume(world: World, **facts: Any) -> Volume:
+    made = create_volume(context(), 1, **facts)
+    world.settle()
+    return made.reload()
+
+
+def on_big(world: World) -> Volume:
+    while True:
+        made = volume(world)
+        if made.backend == HOST_OF_BIG:
+            return made
+
+
+def stray(world: World, name: str = 'volume-stray', **facts: Any) -> None:
+    world.big.objects[name] = Object('pool', 1, **{'deployment': OURS, **facts})
+
+
+def test_what_is_on_a_record_is_never_unknown(world: World, later: Callable[[float], None]) -> None:
+    made = on_big(world)
+    create_snapshot(context(), made)
+    world.settle()
+    attachments.create(context(), volume_id=made.id, instance_id=None, connector=HOST, mode='rw')
+    legacy.initialize_connection(context(), on_big(world).id, HOST)
+    before = (dict(world.big.objects), {name: set(ids) for name, ids in world.big.paths.items()})
+    for _ in range(3):
+        report = compare()
+        assert (report['unknown'], report['differences'], report['removed'], report['stopped']) == ({}, [], [], None)
+        later(10 * reconciliation.OBJECT_GRACE)
+    assert (dict(world.big.objects), {name: set(ids) for name, ids in world.big.paths.items()}) == before
+
+
+@pytest.mark.parametrize('name', ['volume-stray', 'snapshot-stray'])
+def test_what_is_ours_and_unknown_goes_after_its_grace_time(
+    world: World, later: Callable[[float], None], name: str
+) -> None:
+    stray(world, name)
+    world.big.paths[name] = {'e'} if name.startswith('volume-') else set()
+    first = compare()
+    assert list(first['unknown']) == [name]
+    later(reconciliation.OBJECT_GRACE - 60)
+    assert compare()['unknown'][name]['first_seen'] == first['unknown'][name]['first_seen']
+    assert name in world.big.objects
+    later(120)
+    report = compare()
+    assert (report['removed'], report['unknown'], report['unknown_count']) == ([name], {}, 0)
+    assert name not in world.big.objects
+    assert not world.big.paths.get(name)
+
+
+@pytest.mark.parametrize('deployment', ['', 'another'])
+def test_what_others_made_is_never_touched(world: World, later: Callable[[float], None], deployment: str) -> None:
+    stray(world, deployment=deployment)
+    world.big.paths['volume-stray'] = {'theirs'}
+    for _ in range(3):
+        assert compare()['unknown'] == {}
+        later(10 * reconciliation.OBJECT_GRACE)
+    assert 'volume-stray' in world.big.objects
+    assert world.big.paths['volume-stray'] == {'theirs'}
+
+
+def test_an_object_whose_record_has_work_under_way_is_not_unknown(world: World, later: Callable[[float], None]) -> None:
+    made = create_volume(context(), 1)
+    world.deliver()
+    stray(world, f'volume-{made.id}')  # the record names no backend yet
+    assert compare()['unknown'] == {}
+
+
+def test_what_gets_a_record_during_its_grace_time_stays(world: World, later: Callable[[float], None]) -> None:
+    stray(world, 'volume-late')
+    compare()
+    stored_volume(id='late', host=BIG)
+    later(10 * reconciliation.OBJECT_GRACE)
+    assert compare()['removed'] == []
+    assert 'volume-late' in world.big.objects
+
+
+def test_a_record_that_appears_at_the_last_moment_saves_the_object(
+    world: World, later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stray(world, 'snapshot-late')
+    compare()
+    later(10 * reconciliation.OBJECT_GRACE)
+    stopped = reconciliation._stopped
+
+    def during(*arguments: Any) -> Any:
+        Snapshot(
+            'p', 'late', created_at=base.now(), user_id='u', volume_id='v', volume_size=1, status='available'
+        ).save()  # fmt: skip
+        return stopped(*arguments)
+
+    monkeypatch.setattr(reconciliation, '_stopped', during)
+    assert compare()['removed'] == []
+    assert 'snapshot-late' in world.big.objects
+
+
+def test_an_export_that_no_record_names_ends_soon(world: World, later: Callable[[float], None]) -> None:
+    made = on_big(world)
+    attached = attachments.create(context(), volume_id=made.id, instance_id=None, connector=HOST, mode='rw')
+    world.big.paths[f'volume-{made.id}'].add('left')
+    assert compare()['unknown_count'] == 1
+    later(reconciliation.EXPORT_GRACE + 1)
+    assert compare()['removed'] == [f'volume-{made.id}/left']
+    assert world.big.paths[f'volume-{made.id}'] == {attached.id}
+
+
+def test_an_export_of_work_under_way_stays(world: World, later: Callable[[float], None]) -> None:
+    made = on_big(world)
+    world.big.paths[f'volume-{made.id}'].add('of-a-worker')
+    made.update(actions=[Volume.in_flight.set('1'), Volume.status.set('uploading')])
+    compare()
+    later(10 * reconciliation.EXPORT_GRACE)
+    assert compare()['removed'] == []
+    assert world.big.paths[f'volume-{made.id}'] == {'of-a-worker'}
+
+
+def test_marked_entries_are_finished(world: World, later: Callable[[float], None]) -> None:
+    """The backend was away when a failed attach was undone, and no request came since."""
+    made = on_big(world)
+    world.big.fail('initialize_connection', None)
+    legacy.initialize_connection(context(), made.id, HOST)
+    world.big.fail('terminate_connection', world.big.unavailable())
+    with pytest.raises(errors.BackendUnavailable):
+        legacy.terminate_connection(context(), made.id, HOST)
+    [entry] = made.reload().exports.values()
+    assert entry['ending']
+    compare()
+    assert made.reload().exports
+    later(reconciliation.EXPORT_GRACE + 1)
+    compare()
+    assert (made.reload().exports, world.big.paths[f'volume-{made.id}']) == ({}, set())
+
+
+def test_an_entry_without_an_export_is_dropped_in_the_end(world: World, later: Callable[[float], None]) -> None:
+    made = on_big(world)
+    legacy.initialize_connection(context(), made.id, HOST)
+    world.big.paths[f'volume-{made.id}'].clear()
+    later(reconciliation.EXPORT_GRACE + 1)
+    compare()
+    assert made.reload().exports
+    later(reconciliation.OBJECT_GRACE)
+    compare()
+    assert made.reload().exports == {}
+
+
+def test_many_unknown_objects_stop_the_removal_until_a_confirmation(
+    world: World, later: Callable[[float], None]
+) -> None:
+    for number in range(reconciliation.MOST_UNKNOWN + 1):
+        stray(world, f'volume-stray{number}')
+    compare()
+    later(2 * reconciliation.OBJECT_GRACE)
+    report = compare()
+    assert (report['stopped'], report['removed']) == (reconciliations.TOO_MANY, [])
+    stray(world, 'volume-seen-later')
+    reconciliations.confirm(ADMIN, HOST_OF_BIG)
+    later(2 * reconciliation.OBJECT_GRACE)
+    assert len(compare()['removed']) == reconciliation.MOST_UNKNOWN + 1
+    assert 'volume-seen-later' in world.big.objects
+
+
+def test_more_than_a_hundredth_is_too_many(world: World) -> None:
+    unknown = {f'volume-{number}': {'kind': 'object'} for number in range(3)}
+    assert reconciliation._stopped(unknown, 299, {}, {}, {}) == reconciliations.TOO_MANY
+    assert reconciliation._stopped(unknown, 300, {}, {}, {}) is None
+    assert reconciliation._stopped({'volume-1': {'kind': 'object'}}, 3, {}, {}, {}) is None
+
+
+@pytest.mark.parametrize('table', ['volumes', 'snapshots', 'backups'])
+@pytest.mark.parametrize('first', [False, True], ids=['known before', 'never compared'])
+def test_restored_tables_stop_everything_until_a_confirmation(
+    tables: SmallDynamoDB, world: World, later: Callable[[float], None], table: str, first: bool
+) -> None:
+    """The restore lost a record: its volume is live, and looks like an orphan."""
+    made = on_big(world)
+    legacy.initialize_connection(context(), made.id, HOST)
+    if not first:
+        compare()
+    restored = tables.tables[f'{OURS}-{table}']
+    restored.id, restored.restored = 'another', True
+    made.delete()
+    for _ in range(3):
+        assert compare()['stopped'] == reconciliations.TABLES_CHANGED
+        later(2 * reconciliation.OBJECT_GRACE)
+    assert f'volume-{made.id}' in world.big.objects
+    reconciliations.confirm(ADMIN, HOST_OF_BIG)
+    assert compare()['stopped'] is None
+    assert f'volume-{made.id}' not in world.big.objects
+    assert compare()['stopped'] is None
+
+
+def test_what_differs_is_reported_and_left(world: World, later: Callable[[float], None]) -> None:
+    grown, lost, attached = on_big(world), on_big(world), on_big(world)
+    world.big.objects[f'volume-{grown.id}'].size = 3
+    grown.update(actions=[Volume.status.set('error_extending')])
+    del world.big.objects[f'volume-{lost.id}']
+    made = attachments.create(context(), volume_id=attached.id, instance_id=None, connector=HOST, mode='rw')
+    attachments.complete(context(), made.id)
+    world.big.paths[f'volume-{attached.id}'].clear()
+    found = {one['kind']: one for one in compare()['differences']}
+    assert set(found) == {'size', 'missing', 'missing_export'}
+    assert (found['size']['expected'], found['size']['found']) == (1, 3)
+    assert found['missing']['name'] == f'volume-{lost.id}'
+    assert found['missing_export']['export_id'] == made.id
+    assert Attachment.find(made.project_id, made.id).attach_status == 'attached'
+
+
+def test_a_backend_that_refuses_a_removal_is_asked_again(world: World, later: Callable[[float], None]) -> None:
+    stray(world)
+    compare()
+    later(2 * reconciliation.OBJECT_GRACE)
+    world.big.fail('delete_volume', errors.VolumeIsBusy(id='stray', reason='a session'))
+    assert compare()['removed'] == []
+    assert compare()['removed'] == ['volume-stray']
+
+
+def test_the_schedule_compares_each_backend_when_it_is_due(world: World, later: Callable[[float], None]) -> None:
+    from chalicelib.tasks import report_pools
+
+    report_pools.run({})
+    assert reconciliations.report_of(HOST_OF_BIG)
+    world.big.calls.clear()
+    report_pools.run({})
+    assert 'inventory ' not in world.big.calls
+    later(reconciliation.INTERVAL + 1)
+    world.fast.fail('inventory', world.fast.unavailable())
+    report_pools.run({})
+    assert 'inventory ' in world.big.calls
+
+
+def test_what_an_administrator_sees(world: World) -> None:
+    stray(world)
+    compare()
+    [report] = reconciliations.list_(ADMIN, HOST_OF_BIG)
+    assert report['host'] == HOST_OF_BIG
+    assert [one['name'] for one in report['unknown']] == ['volume-stray']
+    assert 'tables' not in report
+    with pytest.raises(errors.ServiceNotFoundOnHost):
+        reconciliations.confirm(ADMIN, 'cinderless@nowhere')

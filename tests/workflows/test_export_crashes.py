@@ -1,0 +1,213 @@
+"""Every crash point of what a client waits for: attach, detach, connections, transfers, the comparison of backends.
+
+The API and the worker are two processes: either the worker dies and the API goes on, or both die. Afterwards the
+schedules run, as much time passes as they need, and a client repeats what it wanted: nothing of it is lost, doubled,
+stuck, or open to a host that has no right to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chalicelib import errors
+from chalicelib.models import Attachment, Transfer, Volume, base
+from chalicelib.operations import attachments, transfers, volumes
+from chalicelib.operations import legacy_attachments as legacy
+from chalicelib.tasks import backend_reconciliation
+from tests import invariants
+from tests.factories import context, create_volume
+from tests.fake_driver import OURS, Object
+from tests.unit.operations.test_attachments import HOST, OTHER_HOST
+from tests.workflows.crashes import Crasher, Scenario, Stage, recover
+from tests.workflows.test_crashes import noting
+from tests.world import Killed, World
+
+DAY = 86_400
+
+Prepared = Any
+
+
+def volume(world: World) -> Volume:
+    made = create_volume(context(), 5)
+    world.settle()
+    return made.reload()
+
+
+def attach(made: Volume, host: dict[str, Any] | None = HOST) -> Attachment:
+    return attachments.create(context(), volume_id=made.id, instance_id='server', connector=host, mode='rw')
+
+
+def reserved(world: World) -> Attachment:
+    return attach(volume(world), None)
+
+
+def attached(world: World) -> Attachment:
+    made = attach(volume(world))
+    attachments.complete(context(), made.id)
+    return made
+
+
+def connected(world: World) -> Volume:
+    made = volume(world)
+    legacy.reserve(context(), made.id)
+    legacy.initialize_connection(context(), made.id, HOST)
+    return made
+
+
+def legacy_attached(world: World) -> Volume:
+    made = connected(world)
+    legacy.attach(context(), made.id, instance_id='server', host_name=None, mountpoint='/dev/vdb', mode='rw')
+    return made.reload()
+
+
+def exported(world: World) -> Volume:
+    """A host connected without a reservation, and went away."""
+    made = volume(world)
+    legacy.initialize_connection(context(), made.id, HOST)
+    return made
+
+
+def offered(world: World) -> tuple[Transfer, str]:
+    return offer(exported(world))
+
+
+def offer(made: Volume) -> tuple[Transfer, str]:
+    return transfers.create(context(), made.id, name=None, no_snapshots=False, allow_encrypted=False)
+
+
+def accept(made: tuple[Transfer, str]) -> None:
+    transfers.accept(context(project_id='receiver'), made[0].id, made[1])
+
+
+def strays(world: World) -> Volume:
+    """An object, an export and a marked entry that nobody needs, all of them old."""
+    made = exported(world)
+    world.big.objects['volume-stray'] = Object('pool', 1, deployment=OURS)
+    world.backends[made.backend].paths[f'volume-{made.id}'].add('left')
+    world.backends[made.backend].fail('terminate_connection', errors.DriverError(backend='b', reason='r'))
+    with contextlib.suppress(errors.DriverError):
+        legacy.terminate_connection(context(), made.id, HOST)
+    compare(world)
+    return made
+
+
+def compare(world: World, days: float = 0) -> None:
+    """Compare every backend with the records, as the schedule does so many days from now."""
+    seconds, after = days * DAY, base.after
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, 'now', lambda: after(seconds))
+        patch.setattr(base, 'after', lambda more: after(seconds + more))
+        backend_reconciliation.run(world.backends)
+
+
+def compare_late(world: World, _: Prepared = None) -> None:
+    compare(world, days=3)
+
+
+SCENARIOS = [
+    Scenario('attach', volume, lambda _, made: attach(made)),
+    Scenario('attach what a host left', exported, lambda _, made: attach(made, OTHER_HOST)),
+    Scenario('connect', reserved, lambda _, made: attachments.update(context(), made.id, HOST)),
+    Scenario('complete', lambda world: attach(volume(world)), lambda _, made: attachments.complete(context(), made.id)),
+    Scenario('detach', attached, lambda _, made: attachments.delete(context(), made.id)),
+    Scenario('legacy connect', volume, lambda _, made: legacy.initialize_connection(context(), made.id, HOST)),
+    Scenario('legacy disconnect', connected, lambda _, made: legacy.terminate_connection(context(), made.id, HOST)),
+    Scenario('legacy disconnect all', connected, lambda _, made: legacy.terminate_connection(context(), made.id, None)),
+    Scenario(
+        'legacy attach',
+        connected,
+        lambda _, made: legacy.attach(
+            context(), made.id, instance_id='server', host_name=None, mountpoint='/dev/vdb', mode='rw'
+        ),
+    ),
+    Scenario('legacy detach', legacy_attached, lambda _, made: legacy.detach(context(), made.id, None)),
+    Scenario(
+        'force detach', legacy_attached, lambda _, made: legacy.force_detach(context('admin'), made.id, None, HOST)
+    ),
+    Scenario(
+        'reset', attached, lambda _, made: volumes.reset_status(
+            context('admin'), made.volume_id, 'available', 'detached', None
+        )
+    ),
+    Scenario('read-only', exported, lambda _, made: volumes.set_readonly(context(), made.id, True)),
+    Scenario('offer', exported, lambda _, made: offer(made)),
+    Scenario('accept', offered, lambda _, made: accept(made)),
+    Scenario('withdraw', offered, lambda _, made: transfers.delete(context(), made[0].id)),
+    Scenario('compare', strays, compare_late),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('worker_only', [False, True], ids=['both die', 'worker dies'])
+@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.name)
+def test_every_crash_point(
+    scenario: Scenario, worker_only: bool, tables: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, trace = Stage(scenario, monkeypatch), Crasher()
+    play(stage, trace, worker_only)
+    assert trace.calls
+    for index in range(len(trace.calls) + 1):
+        with noting(trace, index):
+            play(stage, Crasher(index), worker_only)
+
+
+def play(stage: Stage, crasher: Crasher, worker_only: bool) -> None:
+    world = stage.world_again()
+    for backend in world.backends.values():
+        backend.faults.clear()
+    if worker_only:
+        stage.monkeypatch.setattr(world, 'work', _dying(world.work))
+    with stage._standing_around(world, crasher), contextlib.suppress(Killed, errors.CinderlessError):
+        stage.scenario.request(world, stage.prepared)
+    recover(world)
+    for _ in range(2):  # what the first sees, the second removes
+        compare_late(world)
+        compare(world, days=6)
+    assert invariants.unrecorded_exports(world) == []
+    check_links()
+    repeat(world)
+    invariants.check(world)
+    left = [(name, ids) for backend in world.backends.values() for name, ids in backend.paths.items() if ids]
+    assert left == []
+    assert {one.status for one in Volume.scan()} == {'available'}
+    assert (list(Attachment.scan()), list(Transfer.scan())) == ([], [])
+    assert 'volume-stray' not in world.big.objects
+
+
+def _dying(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A worker whose death is seen by the API as an invoke without an answer."""
+
+    def dying(task: str, payload: Any) -> Any:
+        try:
+            return work(task, payload)
+        except Killed as killed:
+            raise errors.BackendUnavailable(backend=task, reason=str(killed)) from None
+
+    return dying
+
+
+def check_links() -> None:
+    """The volume's summary of its attachments is what their own records say."""
+    known = {one.id: one for one in Attachment.scan()}
+    linked = {id: link for one in Volume.scan() for id, link in one.attachments.items()}
+    assert known.keys() == linked.keys()
+    assert {id: one.attach_status for id, one in known.items()} == {
+        id: link['attach_status'] for id, link in linked.items()
+    }
+
+
+def repeat(world: World) -> None:
+    """What clients do in the end: withdraw the offer, detach, disconnect, release the reservation, reset again."""
+    for transfer in list(Transfer.scan()):
+        transfers.delete(context(project_id=transfer.project_id), transfer.id)
+    for attachment in list(Attachment.scan()):
+        attachments.delete(context(project_id=attachment.project_id), attachment.id)
+    for one in list(Volume.scan()):
+        if one.status == 'in-use' and not one.attachments:  # a reset that was interrupted
+            volumes.reset_status(context('admin'), one.id, 'available', 'detached', None)
+        caller = context(project_id=one.project_id)
+        legacy.terminate_connection(caller, one.id, None)
+        legacy.detach(caller, one.id, None)
