@@ -45,7 +45,6 @@ class Flaky:
         self.upstream = upstream
         self.url = ''
         self.faults: list[str] = []
-        self.refused: tuple[int, str] | None = None
         self.seen: list[str] = []
         self._client_gave_up = threading.Event()
 
@@ -118,9 +117,8 @@ def serving(upstream: Handler) -> Iterator[Flaky]:
         yield flaky
 
 
-#: Every cache of clients: a test has its own.
+#: Every cache of clients: a test has its own. The session stays: it knows the services' models.
 CACHES: tuple[Callable[..., Any], ...] = (
-    aws.session,
     aws.client,
     aws.invoker,
     aws._publisher,
@@ -143,8 +141,11 @@ def reached_over_http(flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setattr(ExponentialBackoff, 'delay_amount', lambda *_: 0)
     monkeypatch.setattr(connection, 'JITTER_CAP', 0)
     aws.session().unregister('before-send', botocore_stubber)  # moto's hook in this process
-    yield
-    _forget_clients()
+    try:
+        yield
+    finally:
+        aws.session().register('before-send', botocore_stubber)
+        _forget_clients()
 
 
 def _forget_clients() -> None:

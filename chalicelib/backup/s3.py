@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from chalicelib.backup.keys import KMS, WrappedKeys, decode_wrapped
 from chalicelib.backup.repository import Content, Data, ObjectInfo
@@ -31,6 +34,9 @@ _CONFLICT = 'ConditionalRequestConflict'
 
 #: Tries of what botocore does not retry: conflicting puts, and bodies that break off.
 _ATTEMPTS = 4
+
+#: Longest pause in seconds before the first repetition of a conflicting put; it doubles.
+_PAUSE = 0.1
 
 #: What a restore needs, and a lock keeps; the rest is the writer's and the collector's own.
 _LOCKED = ('packs/', 'shards/', 'backups/')
@@ -83,12 +89,13 @@ class S3Repository:
                 self._client.put_object_retention(**self._at(key), Retention=until, ChecksumAlgorithm='CRC32')
 
     def _put(self, **arguments: Any) -> None:
-        for _ in range(_ATTEMPTS - 1):
+        for attempt in range(_ATTEMPTS - 1):
             try:
                 self._client.put_object(**arguments)
             except ClientError as error:
                 if _code(error) != _CONFLICT:
                     raise
+                time.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 - jitter, no secret
             else:
                 return
         self._client.put_object(**arguments)
@@ -220,7 +227,7 @@ def _translated(key: str) -> Iterator[None]:
     except ClientError as error:
         meaning = _MEANINGS.get(_code(error), RepositoryError)
         raise meaning(key=key, code=_code(error), reason=str(error)) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise RepositoryError(key=key, reason=str(error)) from error
 
 
@@ -228,7 +235,7 @@ def _translated(key: str) -> Iterator[None]:
 def _unwrapping(lineage: str) -> Iterator[None]:
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise KeyUnavailable(lineage=lineage, reason=str(error)) from error
 
 

@@ -29,7 +29,16 @@ from chalicelib.drivers.base import (
 from chalicelib.drivers.ebs_client import Api, Refused, Unsure
 from chalicelib.drivers.ebs_device import RestoreDevice, SnapshotDevice, count_blocks
 from chalicelib.drivers.ebs_manage import Manager
-from chalicelib.drivers.ebs_objects import CONSISTENT, REPLACEMENT_WAIT, Filters, Objects, Row, listed, tags
+from chalicelib.drivers.ebs_objects import (
+    CONSISTENT,
+    REPLACEMENT_WAIT,
+    Filters,
+    Objects,
+    Row,
+    at_the_edge,
+    listed,
+    tags,
+)
 
 #: Seconds that a modification may take until the volume has its new size and type.
 _MODIFY_WAIT = 240.0
@@ -50,6 +59,7 @@ _POOL: Mapping[str, Any] = {
 }
 
 
+@at_the_edge
 class EbsDriver(Manager):
     """Serves any number of threads."""
 

@@ -17,26 +17,17 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chalicelib import aws, time_left
-from chalicelib.errors import BackendUnavailable
+from chalicelib import aws, aws_errors, time_left
+from chalicelib.errors import BackendUnavailable, OutcomeUnknown, ServiceUnavailable
 
 #: Attempts of one call, and the longest pause between two of them, in seconds. All pauses: 12 s on average.
 ATTEMPTS, LONGEST_PAUSE = 8, 8.0
 
-#: Codes of a call that was refused because there are too many.
-_THROTTLED = frozenset(
-    {
-        'RequestLimitExceeded',
-        'Throttling',
-        'ThrottlingException',
-        'ThrottledException',
-        'TooManyRequestsException',
-        'RequestThrottled',
-        'RequestThrottledException',
-        'EC2ThrottledException',
-        'SnapshotCreationPerVolumeRateExceeded',
-    }
-)
+#: Code of a call that never left this process: repeated like a throttled one.
+UNSENT = 'NotSent'
+
+#: Codes of a call that was surely not done, and that a repetition may do.
+_REPEATED = aws_errors.THROTTLED | {UNSENT}
 
 #: Seconds for a connection, and for an answer of each service: what EC2 does takes longer, it answers before.
 CONNECT, READ = 2, {'ec2': 6, 'ebs': 20}
@@ -142,7 +133,7 @@ class Api:
             try:
                 return self._call(service, operation, parameters)
             except Refused as refused:
-                if refused.code not in _THROTTLED:
+                if refused.code not in _REPEATED:
                     raise
                 reason = str(refused)
             except Unsure as unsure:
@@ -153,21 +144,22 @@ class Api:
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         from botocore import xform_name
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+        from botocore.exceptions import ClientError
 
         try:
-            answer: dict[str, Any] = getattr(_client(service, self._region), xform_name(operation))(**parameters)
-            return answer
-        except ClientError as error:
-            raise _told_apart(error.response) from error
-        except (NoCredentialsError, ParamValidationError):
-            raise
-        except BotoCoreError as error:
-            raise Unsure(f'{operation} got no answer: {type(error).__name__}') from error
+            with aws_errors.translated(f'{service}:{operation}', sent_once=True):
+                try:
+                    return dict(getattr(_client(service, self._region), xform_name(operation))(**parameters))
+                except ClientError as error:
+                    raise _told_apart(error.response) from error
+        except OutcomeUnknown as error:
+            raise Unsure(f'{operation} got no answer: {error.facts["code"]}') from error
+        except ServiceUnavailable as error:
+            raise Refused(UNSENT, str(error.facts['code'])) from error
 
 
 def _told_apart(response: dict[str, Any]) -> Refused | Unsure:
     code, message = str(response['Error'].get('Code', '')), str(response['Error'].get('Message', ''))
-    if code not in _THROTTLED and response['ResponseMetadata']['HTTPStatusCode'] >= 500:
+    if code not in _REPEATED and response['ResponseMetadata']['HTTPStatusCode'] >= 500:
         return Unsure(f'{code}: {message}')
     return Refused(code, message)

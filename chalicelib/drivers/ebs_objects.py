@@ -19,6 +19,8 @@ within ``CONSISTENT`` seconds, except where a later repeat finds what was missed
 
 from __future__ import annotations
 
+import functools
+import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -33,6 +35,7 @@ Row = dict[str, Any]
 Filters = Mapping[str, str | Sequence[str]]
 
 T = TypeVar('T')
+D = TypeVar('D', bound='type[Any]')
 
 #: Seconds after which a describe tells of what was made.
 CONSISTENT = 15.0
@@ -321,3 +324,27 @@ def listed_filters(filters: Filters) -> list[Row]:
     return [
         {'Name': name, 'Values': [value] if isinstance(value, str) else list(value)} for name, value in filters.items()
     ]
+
+
+def at_the_edge(driver: D) -> D:
+    """Decorate a driver: what none of its verbs judges itself is raised as the contract's error.
+
+    The driver has its ``Objects`` as ``_objects``.
+    """
+    for name, verb in inspect.getmembers(driver, inspect.isfunction):
+        if not name.startswith('_'):
+            setattr(driver, name, _guarded(verb))
+    return driver
+
+
+def _guarded(verb: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(verb)
+    def guarded(driver: Any, *arguments: Any, **facts: Any) -> Any:
+        try:
+            return verb(driver, *arguments, **facts)
+        except Refused as refused:
+            raise driver._objects.failure(refused) from refused
+        except Unsure as unsure:
+            raise driver._objects.api.unavailable(str(unsure)) from unsure
+
+    return guarded

@@ -92,8 +92,9 @@ class TestBuiltIn:
         volume = encrypted(world)
         moved = Secret.find(volume.project_id, str(volume.encryption_key_id))
         moved.project_id = 'another'
-        with pytest.raises(errors.AwsRefused):
+        with pytest.raises(errors.AwsRefused) as refused:
             keys.payload(moved)
+        assert refused.value.facts['code'] == 'InvalidCiphertextException'
 
     def test_nothing_is_in_clear_anywhere(self, world: World, data: Data, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level('DEBUG')
