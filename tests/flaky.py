@@ -100,10 +100,13 @@ def serving(upstream: Handler) -> Iterator[Flaky]:
 
         def send(self, answer: Response, sent: int) -> None:
             self.send_response(answer.status)
+            length = str(len(answer.body))
             for name, value in answer.headers:
-                if name.lower() not in ('content-length', 'connection', 'transfer-encoding'):
+                if name.lower() == 'content-length' and self.command == 'HEAD':
+                    length = value  # that of the body which is not sent
+                elif name.lower() not in ('content-length', 'connection', 'transfer-encoding'):
                     self.send_header(name, value)
-            self.send_header('Content-Length', str(len(answer.body)))
+            self.send_header('Content-Length', length)
             self.end_headers()
             if self.command != 'HEAD':
                 self.wfile.write(answer.body[:sent])
