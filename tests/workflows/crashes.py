@@ -7,6 +7,7 @@ it left. Killed before each of them, and after the last, covers every such state
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import dataclasses
@@ -14,8 +15,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from pynamodb.connection import Connection
 
+from chalicelib import errors
 from chalicelib.models import TABLES, Backup, Group, GroupSnapshot, Pool, Snapshot, Volume
 from chalicelib.models.connection import connection
 from tests import invariants, small_dynamodb
@@ -38,6 +41,8 @@ class Crasher:
 
     index: int | None = None
     calls: list[str] = dataclasses.field(default_factory=list)
+    #: What the request may raise for it.
+    raised: tuple[type[Exception], ...] = ()
 
     @contextlib.contextmanager
     def around(self, name: str) -> Iterator[None]:
@@ -47,6 +52,47 @@ class Crasher:
                 raise Killed(name)
             self.calls.append(name)
         yield
+
+    def dynamodb(self, name: str, send: Callable[[], Any]) -> Any:
+        """One call of DynamoDB's."""
+        with self.around(name):
+            return send()
+
+
+@dataclasses.dataclass
+class LostAnswer(Crasher):
+    """Carries the call with this number out and loses its answer.
+
+    ``gives_up``: the caller gets an error; else the SDK repeats the call, and the caller gets the answer to that.
+    """
+
+    gives_up: bool = False
+
+    def __post_init__(self) -> None:
+        self.raised = (errors.ServiceUnavailable, errors.BackendUnavailable) if self.gives_up else ()
+
+    @contextlib.contextmanager
+    def around(self, name: str) -> Iterator[None]:
+        is_lost = not name.endswith(READS) and len(self.calls) == self.index
+        if not name.endswith(READS):
+            self.calls.append(f'{name}, answer lost' if is_lost else name)
+        yield
+        if is_lost and self.gives_up and not name.startswith('dynamodb'):
+            raise _unanswered(name)
+
+    def dynamodb(self, name: str, send: Callable[[], Any]) -> Any:
+        is_lost = not name.endswith(READS) and len(self.calls) == self.index
+        answer = super().dynamodb(name, send)
+        if is_lost and self.gives_up:
+            raise EndpointConnectionError(endpoint_url='https://dynamodb')
+        return send() if is_lost else answer
+
+
+def _unanswered(name: str) -> errors.CinderlessError:
+    if name.startswith(('sqs', 'states')):
+        return errors.OutcomeUnknown()
+    kind = errors.WorkerUnavailable if name.startswith('lambda') else errors.BackendUnavailable
+    return kind(backend=name, reason='the answer is lost')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +140,7 @@ class Stage:
         if execution_survives:
             self.monkeypatch.setattr(world, 'work', _dying_lambda(world.work))
         first, *others = crashers
-        with self._standing_around(world, first), contextlib.suppress(Killed):
+        with self._standing_around(world, first), contextlib.suppress(Killed, *first.raised):
             self.scenario.request(world, self.prepared)
             world.settle()
         for crasher in others:
@@ -109,8 +155,7 @@ class Stage:
         call = Connection._make_api_call
 
         def around(connection: Connection, operation: str, *arguments: Any, **facts: Any) -> Any:
-            with crasher.around(f'dynamodb {operation}'):
-                return call(connection, operation, *arguments, **facts)
+            return crasher.dynamodb(f'dynamodb {operation}', lambda: call(connection, operation, *arguments, **facts))
 
         with self.monkeypatch.context() as patch:
             patch.setattr(Connection, '_make_api_call', around)
@@ -130,6 +175,14 @@ def recover(world: World) -> None:
             break
     if any(pool.leftovers for pool in Pool.scan()):
         world.report()
+
+
+def outcome(world: World) -> collections.Counter[tuple[str, str]]:
+    """What is left: how many records of which status, how many objects on the backends, what waits in the queue."""
+    kinds = (Volume, Snapshot, Backup, Group, GroupSnapshot)
+    found = collections.Counter((kind.__name__, str(record.status)) for kind in kinds for record in kind.scan())
+    objects = sum(len(backend.objects) for backend in world.backends.values())
+    return found + collections.Counter({('objects', ''): objects, ('messages', ''): len(world.queue)})
 
 
 def _dying_lambda(work: Callable[..., Any]) -> Callable[..., Any]:
