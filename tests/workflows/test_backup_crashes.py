@@ -14,10 +14,11 @@ import pytest
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_checks, backup_copies, backup_records, backups, moves, reverts, volume_types
 from tests.backup_factories import create_backup
+from tests.counts import Counting
 from tests.disks import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import TaskFailed
-from tests.workflows.crashes import Crasher, Scenario, Stage
+from tests.workflows.crashes import Crasher, LostAnswer, Scenario, Stage, outcome
 from tests.world import World
 
 #: Calls of the data path that change nothing.
@@ -27,6 +28,10 @@ READS = ('s3 get', 's3 head', 's3 list', ' read', ' allocated')
 class DataCrasher(Crasher):
     def around(self, name: str) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if name.endswith(READS) else super().around(name)
+
+
+class DataLostAnswer(DataCrasher, LostAnswer):
+    """Loses answers of the data path, too."""
 
 
 class Story:
@@ -261,3 +266,19 @@ def test_every_crash_point(name: str, execution_survives: bool, tables: None, mo
         except BaseException as error:
             error.add_note(f'killed before call {index} of {trace.calls}')
             raise
+
+
+@pytest.mark.parametrize('name', STORIES)
+def test_every_answer_that_the_sdk_repeats(
+    name: str, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
+) -> None:
+    stage, trace = DataStage(name, monkeypatch), DataCrasher()
+    expected = outcome(stage.play(trace))
+    points = [index for index, call in enumerate(trace.calls) if call.startswith('dynamodb')]
+    for index in points:
+        try:
+            assert outcome(stage.play(DataLostAnswer(index))) == expected
+        except BaseException as error:
+            error.add_note(f'the answer of call {index} of {trace.calls} was lost')
+            raise
+    counted('points where a repeated answer is lost', len(points))

@@ -11,10 +11,9 @@ import pytest
 
 from chalicelib.models import Volume
 from chalicelib.operations import group_creation, group_snapshots, groups, managing, snapshots, volumes
-from tests.counts import Counting
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Object
-from tests.workflows.crashes import Crasher, LostAnswer, Scenario, Stage, outcome
+from tests.workflows.crashes import Crasher, Scenario, Stage
 from tests.world import BIG, World
 
 CALLER = context()
@@ -149,32 +148,6 @@ def test_every_crash_point(
     for index in range(len(trace.calls) + 1):
         with noting(trace, index):
             stage.play(Crasher(index), execution_survives=execution_survives)
-
-
-@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.name)
-def test_every_answer_that_the_sdk_repeats(
-    scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
-) -> None:
-    """Each call's answer is lost and the SDK repeats it: nobody notices, and everything ends as it would have."""
-    stage, trace = Stage(scenario, monkeypatch), Crasher()
-    expected = outcome(stage.play(trace))
-    for index in range(len(trace.calls)):
-        with noting(trace, index):
-            assert outcome(stage.play(LostAnswer(index))) == expected
-    counted('points where a repeated answer is lost', len(trace.calls))
-
-
-@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda scenario: scenario.name)
-def test_every_answer_that_never_comes(
-    scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
-) -> None:
-    """Each call is carried out, and its caller gets an error: the service recovers by itself."""
-    stage, trace = Stage(scenario, monkeypatch), Crasher()
-    stage.play(trace)
-    for index in range(len(trace.calls)):
-        with noting(trace, index):
-            stage.play(LostAnswer(index, gives_up=True))
-    counted('points where an answer never comes', len(trace.calls))
 
 
 @pytest.mark.parametrize('seed', range(36))
