@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from botocore.parsers import ResponseParserError
 from chalicelib.backup.keys import KMS, WrappedKeys, decode_wrapped
 from chalicelib.backup.repository import Content, Data, ObjectInfo
 from chalicelib.errors import BackupError, KeyUnavailable, ObjectExists, ObjectMissing, RepositoryError
+from chalicelib.jitter import jittered
 
 #: S3 error code -> what it means here.
 _MEANINGS: Mapping[str, type[RepositoryError]] = {
@@ -35,8 +35,8 @@ _CONFLICT = 'ConditionalRequestConflict'
 #: Tries of what botocore does not retry: conflicting puts, and bodies that break off.
 _ATTEMPTS = 4
 
-#: Longest pause in seconds before the first repetition of a conflicting put; it doubles.
-_PAUSE = 0.1
+#: Seconds before the first repetition of a conflicting put; they double.
+_PAUSE = 0.05
 
 #: What a restore needs, and a lock keeps; the rest is the writer's and the collector's own.
 _LOCKED = ('packs/', 'shards/', 'backups/')
@@ -95,7 +95,7 @@ class S3Repository:
             except ClientError as error:
                 if _code(error) != _CONFLICT:
                     raise
-                time.sleep(random.uniform(0, _PAUSE * 2**attempt))  # noqa: S311 - jitter, no secret
+                time.sleep(jittered(_PAUSE * 2**attempt))
             else:
                 return
         self._client.put_object(**arguments)

@@ -19,6 +19,7 @@ from typing import Any
 
 from chalicelib import aws, aws_errors, time_left
 from chalicelib.errors import BackendUnavailable, OutcomeUnknown, ServiceUnavailable
+from chalicelib.jitter import jittered
 
 #: Attempts of one call, and the longest pause between two of them, in seconds. All pauses: 12 s on average.
 ATTEMPTS, LONGEST_PAUSE = 8, 8.0
@@ -116,7 +117,7 @@ class Api:
             left = until - self.now()
             if left <= 0:
                 return False
-            self.sleep(min(pause, longest, left))
+            self.sleep(min(jittered(min(pause, longest)), left))
             pause *= 2
         return True
 

@@ -19,6 +19,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import ConnectionInfo, Connector, VolumeRef
 from chalicelib.drivers.ebs_client import Refused, Unsure
 from chalicelib.drivers.ebs_objects import Objects, Row, listed, listed_filters, tags
+from chalicelib.jitter import jittered
 
 _EXPORT = 'cinder:export:'
 
@@ -98,13 +99,13 @@ def _attach(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None
             objects.api.ec2('AttachVolume', repeatable=False, VolumeId=id, InstanceId=instance, Device=device)
             return
         except Unsure:
-            objects.api.sleep(1)
+            objects.api.sleep(jittered(1))
         except Refused as refused:
             before = _attachment(objects.volume(id), instance) if refused.code == 'VolumeInUse' else None
             if before and before['State'] != 'detaching':
                 return
             if before:  # an earlier path to the same instance is on its way out
-                objects.api.sleep(2)
+                objects.api.sleep(jittered(2))
                 continue
             if not _is_taken(refused):
                 raise _attach_failure(objects, refused, volume) from refused

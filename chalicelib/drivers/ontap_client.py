@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError, SSLError
 from chalicelib import bounded_http, time_left
 from chalicelib.drivers import pinning
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
+from chalicelib.jitter import jittered
 
 #: A record as ONTAP gives it, or the body of a request.
 Record = dict[str, Any]
@@ -133,7 +134,7 @@ class Client:
             return answer
 
     def _persist(self, method: str, target: str, body: str | None) -> Record:
-        for pause in PAUSES:
+        for pause in map(jittered, PAUSES):
             try:
                 return self._attempt(method, target, body)
             except BackendUnavailable:
@@ -188,9 +189,9 @@ class Client:
                 raise
             if found.get('state') not in _RUNNING:
                 break
-            if self.left() < pause + _WORTHWHILE:
+            if self.left() < 2 * pause + _WORTHWHILE:
                 raise self.unavailable(f'job {job} goes on for too long')
-            time.sleep(pause)
+            time.sleep(jittered(pause))
             pause = min(2 * pause, _POLL)
         if found.get('state') != 'success':
             problem = found.get('error') or {'code': found.get('code', 0), 'message': found.get('message', 'failed')}

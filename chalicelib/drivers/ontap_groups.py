@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from chalicelib.drivers.ontap_client import Client, Record, Refused
 from chalicelib.drivers.ontap_pools import VOLUMES
+from chalicelib.jitter import jittered
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Moment:
             while found and not self._drop(_snapshots(flexvol), found):
                 if self._client.left() < 2 * PAUSE + 1:
                     raise self._client.unavailable(f'snapshot {self.name} of FlexVol {flexvol["name"]} is busy')
-                time.sleep(PAUSE)
+                time.sleep(jittered(PAUSE))
         self._taken = [None for _ in self._flexvols]
 
     def _drop(self, where: str, found: Record) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from chalicelib.drivers.ontap_client import Client, Record, Refused
+from chalicelib.jitter import jittered
 
 Result = TypeVar('Result')
 
@@ -77,7 +78,7 @@ class Luns:
                 return lun
             if state not in _COPYING or self._client.left() < 2 * LOOK:
                 raise self._client.unavailable(f'the copy to {path} is {state}')
-            time.sleep(LOOK)
+            time.sleep(jittered(LOOK))
 
     def patiently(self, step: Callable[[], Result]) -> Result:
         """A LUN that is being cloned is busy for a moment."""
@@ -87,7 +88,7 @@ class Luns:
             except Refused as refused:
                 if not _BUSY.search(str(refused)) or self._client.left() < 2 * LOOK:
                     raise
-                time.sleep(LOOK)
+                time.sleep(jittered(LOOK))
 
     def _make(self, path: str, body: Record) -> Record:
         try:

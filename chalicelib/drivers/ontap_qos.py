@@ -15,6 +15,7 @@ from typing import Any
 from chalicelib.drivers.base import VolumeRef
 from chalicelib.drivers.ontap_client import Client, Record, Refused
 from chalicelib.errors import InvalidVolumeType
+from chalicelib.jitter import jittered
 
 #: Spec -> (kind of policy, ONTAP's field, factor). ``...perGiB`` is times the size for a fixed policy, and per TiB for
 #: an adaptive one; bytes a second become ONTAP's megabytes.
@@ -79,7 +80,7 @@ def clean(client: Client, volume: VolumeRef, but: str | None = None) -> None:
     """
     for found in client.records(POLICIES, name=f'{_prefix(volume)}*'):
         while found['name'] != but and not _removed(client, found):
-            time.sleep(PAUSE)
+            time.sleep(jittered(PAUSE))
 
 
 def _removed(client: Client, found: Record) -> bool:

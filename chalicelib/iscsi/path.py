@@ -24,6 +24,7 @@ from chalicelib.iscsi.pdu import Malformed
 from chalicelib.iscsi.portals import ConnectionData, Portal
 from chalicelib.iscsi.scsi import ScsiError
 from chalicelib.iscsi.session import Command, Session
+from chalicelib.jitter import jittered
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Path:
             pause = self._verdict(command)
             if pause is None:
                 return
-            time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+            time.sleep(min(jittered(pause), max(0.0, deadline - time.monotonic())))
             command.reset()
             command.repeats += 1
             self._submit(command, deadline)
@@ -145,7 +146,7 @@ class Path:
             command.resent += 1
             if command.resent > _MOST_RESENDS:
                 raise failure from cause
-        for pause in _PAUSES:
+        for pause in map(jittered, _PAUSES):
             if time.monotonic() + pause >= deadline:
                 break
             time.sleep(pause)

@@ -13,6 +13,7 @@ from chalicelib.iscsi import pdu, scsi
 from chalicelib.iscsi.connection import Buffer, Connection, remaining
 from chalicelib.iscsi.login import LoggedIn
 from chalicelib.iscsi.pdu import NO_TAG, Malformed, Opcode, Response
+from chalicelib.jitter import jittered
 
 _NOT_SENT = NO_TAG
 _NOTHING = memoryview(b'')
@@ -123,7 +124,7 @@ class Session:
             pause = scsi.repeat_after(command.status, command.sense, command.repeats)
             if pause is None:
                 return command
-            time.sleep(min(pause, remaining(deadline)))
+            time.sleep(min(jittered(pause), remaining(deadline)))
             command.reset()
             command.repeats += 1
 
