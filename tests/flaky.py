@@ -38,6 +38,12 @@ _ANSWERS = {
 }
 
 
+def patience(request: pytest.FixtureRequest) -> float:
+    """Return the seconds that a client waits for an answer: few in the tests that keep it waiting."""
+    parameters = getattr(request.node, 'callspec', None)
+    return 0.5 if parameters and 'late' in parameters.params.values() else 20.0
+
+
 class Flaky:
     """``faults`` are met by the next requests in turn, 'none' among them is none; ``seen`` counts the requests."""
 

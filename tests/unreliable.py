@@ -37,11 +37,13 @@ class Unreliable:
 
     ``resent`` chooses calls that are carried out, whose answer is lost, and which the SDK then repeats; ``lost`` those
     that it gives up instead. ``meanwhile`` runs between a call and its repetition, as other writers do. ``refusals``
-    are raised by the next calls in place of their answers. The global indexes are ``lag`` writes behind.
+    are raised by the next calls in place of their answers. The global indexes are ``lag`` writes behind. An answer has
+    at most ``page`` items, as DynamoDB's have at most 1 MB, and says how to read on.
     """
 
     def __init__(self, store: SmallDynamoDB, lag: int = 0) -> None:
         self.store, self.lag = store, lag
+        self.page: int | None = None
         self.resent: Wanted = no_call
         self.lost: Wanted = no_call
         self.meanwhile: Callable[[], None] = lambda: None
@@ -58,6 +60,10 @@ class Unreliable:
             self._past = [*self._past, self.store.copy()][-self.lag :]
         if self.lag and self._past and self._is_of_global_index(operation, request):
             return self._past[0].call(operation, request)
+        if self.page and operation == 'BatchGetItem':
+            return self._some_keys(request, self.page)
+        if self.page and operation in ('Query', 'Scan'):
+            request = {**request, 'Limit': min(self.page, request.get('Limit', self.page))}
         answer = self.store.call(operation, request)
         if self.lost(operation, request):
             self.meanwhile()
@@ -66,6 +72,12 @@ class Unreliable:
             self.meanwhile()
             return self.store.call(operation, request)
         return answer
+
+    def _some_keys(self, request: dict[str, Any], most: int) -> dict[str, Any]:
+        [(table, wanted)] = request['RequestItems'].items()
+        now, later = wanted['Keys'][:most], wanted['Keys'][most:]
+        answer = self.store.call('BatchGetItem', {**request, 'RequestItems': {table: {**wanted, 'Keys': now}}})
+        return {**answer, 'UnprocessedKeys': {table: {**wanted, 'Keys': later}} if later else {}}
 
     def _is_of_global_index(self, operation: str, request: dict[str, Any]) -> bool:
         if operation not in ('Query', 'Scan') or 'IndexName' not in request:

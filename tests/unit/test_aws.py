@@ -74,7 +74,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def network(deployed: None, moto: Clients, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
+def network(
+    request: pytest.FixtureRequest, deployed: None, moto: Clients, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Flaky]:
     """moto over HTTP, with what the calls need."""
     moto('sqs').create_queue(QueueName='work')
     moto('events').create_event_bus(Name='bus')
@@ -86,7 +88,7 @@ def network(deployed: None, moto: Clients, monkeypatch: pytest.MonkeyPatch) -> I
     moto('secretsmanager').create_secret(Name='keystone', SecretString='password')
     key = moto('kms').create_key()['KeyMetadata']['KeyId']
     moto('kms').create_alias(AliasName='alias/cinderless', TargetKeyId=key)
-    monkeypatch.setattr(aws, 'READ_TIMEOUT', 0.4)
+    monkeypatch.setattr(aws, 'READ_TIMEOUT', flaky.patience(request))
     with flaky.serving(Endpoint(None)) as network, flaky.reached_over_http(network, monkeypatch):
         yield network
 

@@ -34,9 +34,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dynamodb.Engine
 
 
 @pytest.fixture
-def network(engine: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
+def network(
+    request: pytest.FixtureRequest, engine: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Flaky]:
     """The tables in the engine, behind a network with faults."""
-    monkeypatch.setattr(connection, 'READ_TIMEOUT', 0.4)
+    monkeypatch.setattr(connection, 'READ_TIMEOUT', flaky.patience(request))
     with (
         flaky.serving(Endpoint(engine.url)) as network,
         flaky.reached_over_http(network, monkeypatch),

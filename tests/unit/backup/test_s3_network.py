@@ -28,9 +28,9 @@ DATA = bytes(range(256)) * 64
 
 
 @pytest.fixture
-def network(moto: Clients, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
+def network(request: pytest.FixtureRequest, moto: Clients, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
     moto('s3').create_bucket(Bucket='backups')
-    monkeypatch.setitem(aws.READ_TIMEOUTS, 's3', 0.5)
+    monkeypatch.setitem(aws.READ_TIMEOUTS, 's3', flaky.patience(request))
     with flaky.serving(Endpoint(None)) as network, flaky.reached_over_http(network, monkeypatch):
         yield network
 

@@ -28,9 +28,9 @@ THROTTLED = (503, 'RequestLimitExceeded')
 
 
 @pytest.fixture
-def network(region: Region, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
+def network(request: pytest.FixtureRequest, region: Region, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flaky]:
     """The region behind a network with faults."""
-    monkeypatch.setattr(ebs_client, 'READ', {'ec2': 0.5, 'ebs': 0.5})
+    monkeypatch.setattr(ebs_client, 'READ', dict.fromkeys(('ec2', 'ebs'), flaky.patience(request)))
     for service in ('EC2', 'EBS'):
         monkeypatch.delenv(f'AWS_ENDPOINT_URL_{service}')
     with (
