@@ -195,6 +195,8 @@ class StatefulRecord(Record):
     owner = UnicodeAttribute(null=True)
     in_flight = UnicodeAttribute(null=True)
     deadline = UnicodeAttribute(null=True)
+    #: Looks of the reconciler that have not brought the record on, one after the other; None for none.
+    looks = NumberAttribute(null=True)
 
 
 def begin_actions(record: type[StatefulRecord], row: Transition, owner: str, operation: dict[str, Any]) -> list[Action]:
@@ -206,6 +208,7 @@ def begin_actions(record: type[StatefulRecord], row: Transition, owner: str, ope
         record.owner.set(owner),
         record.in_flight.set('1'),
         record.deadline.set(first_deadline(row)),
+        record.looks.remove(),
         *touched(record),
     ]
 
@@ -225,6 +228,7 @@ def end_actions(record: StatefulRecord, status: str) -> list[Action]:
         kind.owner.remove(),
         kind.in_flight.remove(),
         kind.deadline.remove(),
+        kind.looks.remove(),
         *touched(kind),
     ]
 
@@ -310,11 +314,16 @@ def every(kind: type[R], project_id: str | None) -> Iterator[R]:
 
 
 def overdue(kind: type[StatefulRecord], moment: str) -> Iterator[StatefulRecord]:
-    """Records whose transitional status is past its deadline at ``moment``, oldest first, read consistently."""
-    for key in kind.query('1', kind.deadline <= moment, index_name='in_flight'):
-        record = kind.find_or_none(key.project_id, key.id)
-        if record is not None:
-            yield record
+    """Return keys of records whose transitional status is past its deadline at ``moment``, oldest first.
+
+    They are an index's, which may be behind: read the record (``is_overdue``).
+    """
+    return iter(kind.query('1', kind.deadline <= moment, index_name='in_flight'))
+
+
+def is_overdue(record: StatefulRecord, moment: str) -> bool:
+    """Tell whether a record's transitional status is past its deadline."""
+    return record.in_flight is not None and record.deadline is not None and record.deadline <= moment
 
 
 #: What ``table_identity`` ends with for a table that a restore has made.

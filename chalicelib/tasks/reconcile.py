@@ -1,7 +1,8 @@
 """Nothing stays in a transitional status: what is overdue is started, started anew, or brought to its failure.
 
 Called every minute, and with each execution that failed, timed out or was aborted. Each call does a bounded amount of
-work, and what it does may be repeated. A status that waits for a user or a server (``reserved``, ``attaching``,
+work in bounded time, and what it does may be repeated. A record that cannot be brought on is looked at less and less
+often, and keeps no other waiting. A status that waits for a user or a server (``reserved``, ``attaching``,
 ``detaching``) has no machine and is left alone, as in Cinder: only they know whether they are still at it.
 """
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Mapping
+import random
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pynamodb.expressions.condition import Condition
@@ -32,8 +35,16 @@ KINDS: Mapping[str, type[base.StatefulRecord]] = {
     'group_snapshot': GroupSnapshot,
 }
 
-#: Records of each kind that one call looks at.
-LIMIT = 50
+#: Seconds after which a call begins no more looks: one may wait for a worker (aws.INVOKE_TIMEOUT), and the function has
+#: 55 seconds.
+BUDGET = 24
+
+#: Records that one call looks at.
+LIMIT = 500
+
+#: A look that did not bring its record on is repeated after 60 s, then twice as late each time, up to an hour; each
+#: between half and all of that, so that records that failed together do not come together.
+FIRST_PAUSE, LONGEST_PAUSE = 60, 3600
 
 #: Runs that one request gets, before its work is given up.
 ATTEMPTS = 3
@@ -48,38 +59,77 @@ def run(event: Mapping[str, Any]) -> None:
 def _reconcile(event: Mapping[str, Any]) -> None:
     detail = event.get('detail') or {}
     if 'executionArn' in detail:
-        _look(_record_of(detail))
+        _look_at_execution(detail)
         return
-    moment, drift = base.now(), 0
-    for kind in KINDS.values():
-        for record in itertools.islice(base.overdue(kind, moment), LIMIT):
-            _look(record)
-            drift += 1
+    moment, until, drift = base.now(), time.monotonic() + BUDGET, 0
+    for kind, key in itertools.islice(_overdue(moment), LIMIT):
+        if time.monotonic() > until:
+            break
+        drift += _look(kind, key.project_id, key.id, moment)
     if drift:
         telemetry.count('ReconcilerDrift', drift)
 
 
-def _record_of(detail: Mapping[str, Any]) -> base.StatefulRecord | None:
-    """The record that an execution worked for; None when it is gone."""
+def _overdue(moment: str) -> Iterator[tuple[type[base.StatefulRecord], base.StatefulRecord]]:
+    """Keys of overdue records, a record of each kind in turn: many of one kind keep no other kind waiting."""
+    queues = {kind: base.overdue(kind, moment) for kind in KINDS.values()}
+    while queues:
+        for kind in list(queues):
+            try:
+                yield kind, next(queues[kind])
+            except StopIteration:
+                del queues[kind]
+            except errors.CinderlessError:  # the other kinds have indexes of their own
+                logger.exception('overdue records of %s cannot be listed', kind.resource)
+                del queues[kind]
+
+
+def _look_at_execution(detail: Mapping[str, Any]) -> None:
+    """Look at the record that an execution worked for."""
     payload = json.loads(detail.get('input') or '{}')
     kind = KINDS.get(str(payload.get('resource')))
     if kind is None:
         logger.warning('execution %s has no record to look at', detail['executionArn'])
-        return None
-    return kind.find_or_none(payload['project_id'], payload['id'])
+    else:
+        _look(kind, payload['project_id'], payload['id'])
 
 
-def _look(record: base.StatefulRecord | None) -> None:
-    """Bring one record on; what goes wrong with it must not keep the others waiting."""
-    if record is None or record.in_flight is None:
-        return
+def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str | None = None) -> bool:
+    """Bring one record on, unless it is not overdue at the ``moment``; whether there was anything to do.
+
+    The next look is put off before this one begins. So a record that cannot be brought on, or that takes the whole
+    process with it, keeps the others waiting once and not at each call.
+    """
     try:
+        record = kind.find_or_none(project_id, id)
+        if record is None or record.in_flight is None or (moment and not base.is_overdue(record, moment)):
+            return False
         with telemetry.about(request_id=record.owner, resource=record.resource, id=record.id):
+            _put_off(record)
             _bring_on(record)
-    except base.moved_on(type(record)):
-        logger.info('%s %s has just moved on by itself', record.resource, record.id)
-    except Exception:  # tried again by the next call, since the record stays overdue
-        logger.exception('%s %s could not be brought on', record.resource, record.id)
+    except base.moved_on(kind):
+        logger.info('%s %s has just moved on by itself', kind.resource, id)
+    except Exception:  # whatever it is, the other records are not to wait for it
+        logger.exception('%s %s could not be brought on', kind.resource, id)
+        _put_off_unread(kind, project_id, id)
+    return True
+
+
+def _put_off(record: base.StatefulRecord) -> None:
+    """Note the look, and when the next one comes if this one fails."""
+    kind, looks = type(record), int(record.looks or 0) + 1
+    pause = min(FIRST_PAUSE * 2 ** min(looks - 1, 10), LONGEST_PAUSE)
+    later = base.after(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
+    base.update(record, [kind.deadline.set(later), kind.looks.set(looks), *base.touched(kind)], _unmoved(record))
+
+
+def _put_off_unread(kind: type[base.StatefulRecord], project_id: str, id: str) -> None:
+    """Put off a record that may not even be readable, unless that was done before it was looked at."""
+    try:
+        later = base.after(LONGEST_PAUSE)
+        base.write(kind(project_id, id), [kind.deadline.set(later)], kind.deadline <= base.now())
+    except Exception:  # it was put off, it is gone, or it is stored in a form that no answer can be read from
+        logger.info('%s %s is not put off once more', kind.resource, id)
 
 
 def _bring_on(record: base.StatefulRecord) -> None:
@@ -102,7 +152,7 @@ def _bring_on(record: base.StatefulRecord) -> None:
 def _leave_alone(record: base.StatefulRecord) -> None:
     """A status without a machine ends when its user says so: look at it no more."""
     kind = type(record)
-    base.update(record, [kind.in_flight.remove(), kind.deadline.remove()], _unmoved(record))
+    base.update(record, [kind.in_flight.remove(), kind.deadline.remove(), kind.looks.remove()], _unmoved(record))
 
 
 def _unmoved(record: base.StatefulRecord) -> Condition:
@@ -215,7 +265,7 @@ def message_of(record: base.StatefulRecord) -> dict[str, str]:
 
 def _postpone(record: base.StatefulRecord, seconds: int, operation: dict[str, Any] | None = None) -> None:
     kind = type(record)
-    actions = [kind.deadline.set(base.after(seconds)), *base.touched(kind)]
+    actions = [kind.deadline.set(base.after(seconds)), kind.looks.remove(), *base.touched(kind)]
     changed = [] if operation is None else [kind.operation.set(operation)]
     base.update(record, [*actions, *changed], _unmoved(record))
 
