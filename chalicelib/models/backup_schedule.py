@@ -59,7 +59,11 @@ class BackupSchedule(base.Record):
     lock_days = NumberAttribute(default=0)
     enabled = BooleanAttribute(default=True)
     due = UnicodeAttribute(null=True)
+    #: The next run; while one is being tried, when it is tried again.
     next_run_at = UnicodeAttribute()
+    #: What ``next_run_at`` was before the run that is being tried, and how often that was begun; none between runs.
+    moment = UnicodeAttribute(null=True)
+    attempts = NumberAttribute(null=True)
     last_run_at = UnicodeAttribute(null=True)
     last_backup_id = UnicodeAttribute(null=True)
     #: Why the last run made, copied or checked no backup.

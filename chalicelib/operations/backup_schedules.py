@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +27,9 @@ LIMIT = 100
 
 #: Seconds for which a run is tried again when something failed that may pass; then it is told.
 PATIENCE = 900
+
+#: Seconds after which a run that failed is tried again; twice as late each time.
+FIRST_PAUSE = 60
 
 
 def get(context: Context, id: str) -> BackupSchedule:
@@ -85,6 +89,7 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSched
     derived: dict[str, Any] = {'due': '1' if enabled else None}
     if 'cron' in changes or enabled != schedule.enabled:
         derived['next_run_at'] = _next(changes.get('cron', schedule.cron), _utc_now())
+        derived |= dict.fromkeys(('moment', 'attempts', 'trying_since'))
     actions = [
         common.set_or_remove(getattr(BackupSchedule, name), value) for name, value in {**changes, **derived}.items()
     ]
@@ -95,6 +100,28 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSched
 def delete(context: Context, id: str) -> None:
     """Remove a schedule; the backups that it made stay."""
     base.remove(get(context, id))
+
+
+def put_off(schedule: BackupSchedule) -> None:
+    """Note that a run begins, and when it is tried again if it fails; ``schedule`` then says so.
+
+    So a schedule whose run fails, or takes the process with it, does not stay at the head of those that are due.
+    Raises StateChanged when another call has begun it.
+    """
+    attempts = int(schedule.attempts or 0) + 1
+    pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 10), PATIENCE)
+    actions = [
+        BackupSchedule.moment.set(_moment(schedule)),
+        BackupSchedule.attempts.set(attempts),
+        BackupSchedule.next_run_at.set(base.after(pause * random.uniform(0.5, 1))),  # noqa: S311 - jitter, no secret
+        *base.touched(BackupSchedule),
+    ]
+    base.update(schedule, actions, BackupSchedule.next_run_at == schedule.next_run_at)
+
+
+def _moment(schedule: BackupSchedule) -> str:
+    """The moment that a run is for, however late it is tried."""
+    return str(schedule.moment or schedule.next_run_at)
 
 
 def run(schedule: BackupSchedule) -> None:
@@ -114,7 +141,7 @@ def run(schedule: BackupSchedule) -> None:
     following = [
         BackupSchedule.next_run_at.set(_next(schedule.cron, _utc_now())),
         BackupSchedule.last_run_at.set(base.now()),
-        BackupSchedule.trying_since.remove(),
+        *(one.remove() for one in (BackupSchedule.trying_since, BackupSchedule.moment, BackupSchedule.attempts)),
     ]
     same = BackupSchedule.next_run_at == schedule.next_run_at
     base.update(schedule, [*actions, *following, *base.touched(BackupSchedule)], same)
@@ -154,7 +181,7 @@ def _done(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
 
 def _run_id(schedule: BackupSchedule) -> str:
     """One moment of a schedule, however often it is run."""
-    return str(uuid.uuid5(uuid.UUID(schedule.id), schedule.next_run_at))
+    return str(uuid.uuid5(uuid.UUID(schedule.id), _moment(schedule)))
 
 
 def _back_up(context: Context, schedule: BackupSchedule) -> str:
@@ -166,7 +193,7 @@ def _back_up(context: Context, schedule: BackupSchedule) -> str:
         id=id,
         schedule_id=schedule.id,
         volume_id=schedule.volume_id,
-        name=f'{schedule.name or "scheduled"}-{schedule.next_run_at[:16]}',
+        name=f'{schedule.name or "scheduled"}-{_moment(schedule)[:16]}',
         description=None,
         container=schedule.container,
         incremental=_is_incremental(schedule),
