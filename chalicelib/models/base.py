@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -44,6 +45,9 @@ GLOBAL = '-'
 
 #: Seconds that accepted work may wait for its state machine; after them the reconciler looks whether it runs.
 START_DEADLINE = 60
+
+#: Seconds between the looks into an index that may be behind. One that knows nothing is asked twice.
+SETTLING = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 R = TypeVar('R', bound='Record')
 
@@ -160,9 +164,21 @@ class Record(Model):
 
     @classmethod
     def find_anywhere(cls, id: str) -> Self:
-        """Return the record whatever its project: for administrators and tasks that know no project."""
-        for key in cls.query(id, index_name='by_id', limit=1):
-            return cls.find(key.project_id, id)
+        """Return the record whatever its project: for administrators and tasks that know no project.
+
+        The index is behind by some milliseconds, seldom more: after a transfer it names the old project, both, or none.
+        So every key is tried, and a record that is not found is looked for again, longer where there were keys. Raises
+        NotFound, which is no proof for a record that has just been written.
+        """
+        for pause in SETTLING:
+            time.sleep(pause)
+            keys = list(cls.query(id, index_name='by_id'))
+            for key in keys:
+                found = cls.find_or_none(key.project_id, id)
+                if found is not None:
+                    return found
+            if not keys and pause:
+                break
         raise cls.not_found(id=id)
 
     def reload(self) -> Self:

@@ -183,16 +183,16 @@ def _removed(host: str, ref: VolumeRef) -> bool:
 
 
 def _remove_unwanted(payload: Payload) -> None:
-    """Remove an object that was made for a volume which is gone or lives elsewhere by now."""
+    """Remove an object that was made for a volume which is gone or lives elsewhere by now.
+
+    A volume that its project no longer has may be another project's by a transfer, which no index tells at once. So its
+    object is left to the pool's next report, which looks for the volume again.
+    """
     host = payload['placed']['host']
-    ref = VolumeRef(payload['id'], 0, payload['project_id'], host)
-    try:
-        volume = Volume.find(payload['project_id'], payload['id'])
-    except errors.VolumeNotFound:
-        volume = None
+    volume = Volume.find_or_none(payload['project_id'], payload['id'])
     if volume is not None and volume.host == host:
         return
-    if not _removed(host, ref):
+    if volume is None or not _removed(host, VolumeRef(payload['id'], 0, payload['project_id'], host)):
         holds.remember_leftover(host, payload['project_id'], payload['id'])
 
 

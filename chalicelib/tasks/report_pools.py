@@ -165,7 +165,8 @@ def _add_pool(state: PoolState) -> None:
 
 def _remove_leftovers(pool: Pool) -> None:
     """Remove what failed attempts may have left on a pool whose backend answers again."""
-    for leftover in sorted(pool.leftovers or ()):
+    known = sorted(pool.leftovers or ())
+    for leftover in random.sample(known, len(known)):  # as in ``run``
         project_id, _, id = leftover.partition('/')
         try:
             if not _lives_on(pool.id, project_id, id):
@@ -177,7 +178,9 @@ def _remove_leftovers(pool: Pool) -> None:
 
 
 def _lives_on(pool_id: str, project_id: str, id: str) -> bool:
+    """Whether a pool has a live volume of this id, in whatever project: it may have been transferred since."""
     try:
-        return Volume.find(project_id, id).host == pool_id
+        volume = Volume.find_or_none(project_id, id) or Volume.find_anywhere(id)
     except errors.VolumeNotFound:
         return False
+    return volume.host == pool_id
