@@ -122,6 +122,12 @@ DIFFERENCES = (
         'Cinder refuses a record whose format it does not know, instead of failing in the middle of a restore',
     ),
     (
+        '`container` of a backup',
+        'at most 255 characters',
+        'also at most 512 bytes, printable, and no part between slashes that is empty, `.` or `..`',
+        'it is a part of the keys of S3, which are measured in bytes and listed as XML',
+    ),
+    (
         'pages of a list',
         'a next link repeats `offset`, so that every page skips records',
         'a next link has no `offset`',

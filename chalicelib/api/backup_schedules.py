@@ -31,7 +31,7 @@ _PROPERTIES = {
     'keep': p.members(dict.fromkeys(retention.KEEPS, _COUNT)),
     'full_every': _COUNT,
     'lock_days': {'type': 'integer', 'minimum': 0, 'maximum': 36500},
-    'container': p.SHORT_TEXT,
+    'container': p.CONTAINER,
     'storage_class': {'type': ['string', 'null'], 'enum': [*STORAGE_CLASSES, None]},
     'enabled': {'type': 'boolean'},
 }

@@ -15,6 +15,9 @@ from chalicelib.rules import states
 #: Characters of a name or description, and bytes of a value of image metadata (MySQL's TEXT).
 MAX_NAME, MAX_TEXT = 255, 65535
 
+#: Bytes of a backup's container.
+MAX_CONTAINER = 512
+
 #: What an administrator may set a volume's status to, in Cinder's order.
 VOLUME_STATUSES = (
     'creating', 'available', 'deleting', 'error', 'error_deleting', 'error_managing', 'managing', 'attaching',
@@ -63,6 +66,12 @@ def is_text(text: str) -> bool:
     return len(text.encode()) <= MAX_TEXT
 
 
+def is_container(text: str) -> bool:
+    """Fits into a key of S3 (1,024 bytes) beside the project and the object's own name, and means the same in a URL."""
+    parts = text.split('/') if text else ()
+    return len(text.encode()) <= MAX_CONTAINER and all(part not in ('', '.', '..') for part in parts)
+
+
 def is_percentage(text: str) -> bool:
     return not text or _PERCENTAGE.fullmatch(text) is not None
 
@@ -85,6 +94,7 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     'type_name': lambda text: bool(text.strip()),
     'reason': lambda text: bool(text.strip()),
     'text': is_text,
+    'container': is_container,
     'percentage': is_percentage,
     'key_size': is_key_size,
     **{format: functools.partial(_is_status, format) for format in STATUSES},
@@ -107,6 +117,10 @@ REFUSALS: Mapping[str, Callable[[str], Invalid]] = {
     'type_name': lambda _: InvalidInput(reason='name can not be empty or blank: give it at least one character.'),
     'reason': lambda _: Invalid('Disabled reason contains invalid characters or is too long'),
     'text': lambda text: InvalidInput(reason=f'Value has {len(text.encode())} bytes, more than {MAX_TEXT}.'),
+    'container': lambda text: InvalidInput(
+        reason=f'container has {len(text.encode())} bytes, or a part between slashes that is empty, "." or "..": '
+        f'at most {MAX_CONTAINER} bytes of other names are allowed.'
+    ),
     'percentage': lambda _: InvalidInput(reason='progress must be an integer percentage'),
     'key_size': lambda _: InvalidInput(reason='key_size must be an integer of bits, such as 256'),
     **{format: functools.partial(_wrong_status, format) for format in STATUSES},

@@ -38,6 +38,9 @@ DESCRIPTION: Schema = {'type': ['string', 'null'], 'format': 'short_description'
 LONGEST = 255
 SHORT_TEXT: Schema = {'type': ['string', 'null'], 'minLength': 0, 'maxLength': 255}
 PRINTABLE_TEXT: Schema = {**SHORT_TEXT, 'pattern': PRINTABLE}
+
+#: The folder of a backup's objects: a part of keys, which S3 measures in bytes and lists as XML.
+CONTAINER: Schema = {**PRINTABLE_TEXT, 'format': 'container'}
 NAME_REQUIRED: Schema = {'type': 'string', 'minLength': 1, 'maxLength': 255}
 
 SIZE: Schema = {'type': ['integer', 'string'], 'pattern': '^[0-9]+$', 'minimum': 1, 'maximum': MAX_INT}

@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, exports, holds, keys, progress, quotas, snapshots, volumes
+from chalicelib.operations import common, exports, holds, keys, progress, quotas, services, snapshots, volumes
 from chalicelib.rules import states
 
 #: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
@@ -86,7 +86,7 @@ def create(
         reading={**holds.read_by(snapshot or volume), 'request_id': context.request_id},
         progress=progress.begun(int(snapshot.volume_size if snapshot else volume.size)),
     )
-    _own(backup, context)
+    _own(backup, context, has_service=_has_service(context, availability_zone))
     key = key_for(context, backup, volume)
     build = functools.partial(_accept, context, backup, snapshot or volume, force, key)
     with keys.discarding(key):
@@ -130,12 +130,17 @@ def key_for(context: Context, backup: Backup, source: Volume | Backup) -> keys.N
     return key
 
 
-def _own(backup: Backup, context: Context) -> None:
-    """Enter ``creating`` on a record that is not written yet."""
+def _has_service(context: Context, zone: str | None) -> bool:
+    """Whether a backup may be made in a zone that was asked for. The service works for every zone with volumes."""
+    return zone is None or services.known_zones(context, [zone]) == [zone]
+
+
+def _own(backup: Backup, context: Context, *, has_service: bool) -> None:
+    """Enter ``creating`` on a record that is not written yet. The workflow ends at its first step without a service."""
     row = states.BACKUP['create']
     backup.status, backup.owner, backup.in_flight = row.running, context.request_id, '1'
     backup.deadline = base.first_deadline(row)
-    backup.operation = common.operation('create', row)
+    backup.operation = common.operation('create', row, has_service=has_service)
 
 
 def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> None:

@@ -36,7 +36,7 @@ def keep(transaction: base.Transaction, kind: Type) -> None:
 
 def _changed(kind: Type) -> errors.TypeChanged:
     """The error of a type that was changed meanwhile; one that is closed is opened first."""
-    with contextlib.suppress(errors.NotFound):
+    with contextlib.suppress(kind.not_found):
         found = kind.reload()
         if found.closed:
             reopen(found)

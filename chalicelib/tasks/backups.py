@@ -45,6 +45,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
     """
     backup = owned(payload)
     source = backup_sources.of(backup)
+    _check_service(backup)
     source.freeze()
     try:
         _begin(backup)
@@ -54,6 +55,12 @@ def open_backup(payload: Payload) -> dict[str, Any]:
     if source.temporary:
         backup_holds.give_back(backup, source.record)
     return {'ranges': ranges(int(backup.size) * GIB), **source.plan}
+
+
+def _check_service(backup: Backup) -> None:
+    """Raise ServiceNotFound for a zone that does not exist, in the words and at the step of Cinder's scheduler."""
+    if not (backup.operation or {}).get('has_service', True):
+        raise errors.ServiceNotFound('Service not found for creating backup.')
 
 
 def _begin(backup: Backup) -> None:

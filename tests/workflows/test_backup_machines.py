@@ -777,3 +777,20 @@ def test_a_lock_that_cannot_be_had(
 def test_no_lock_without_object_lock(world: World, data: Data, volume: Volume) -> None:
     with pytest.raises(errors.InvalidInput, match='the bucket has no Object Lock'):
         create_backup(context(), volume, locked_until=LOCKED_UNTIL)
+
+
+def test_a_zone_that_does_not_exist(world: World, data: Data, volume: Volume) -> None:
+    """As Cinder's scheduler ends it: accepted, then in error with its words; the volume is as before."""
+    backup = create_backup(context(), volume, availability_zone='mars')
+    world.settle()
+    assert (backup.reload().status, backup.reload().fail_reason) == ('error', 'Service not found for creating backup.')
+    assert volume.reload().status == 'available'
+    check(world, data)
+    backups.delete(context(), backup.id)
+    world.settle()
+    check(world, data)
+
+
+@pytest.mark.parametrize('zone', [None, 'nova'])
+def test_a_zone_that_exists(world: World, data: Data, volume: Volume, zone: str | None) -> None:
+    assert backed_up(world, volume, availability_zone=zone).availability_zone == 'nova'

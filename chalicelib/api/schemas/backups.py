@@ -11,7 +11,7 @@ CREATE = p.only(
     p.members(
         {
             'volume_id': p.UUID,
-            'container': p.SHORT_TEXT,
+            'container': p.CONTAINER,
             'description': p.PRINTABLE_TEXT,
             'incremental': p.BOOLEAN,
             'force': p.BOOLEAN,
