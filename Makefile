@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy history lock changes release access lint docs clean
+.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ package: setup  ## .build/template.json and its three archives, ready to deploy
 
 deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: make deploy STAGE=... [PROFILE=...] [REVIEW=1]
 	@$(PYTHON) -m infra.deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
+
+remove: setup  ## delete a stack, with DATA=<its name> its records and backups too: make remove STAGE=... [PROFILE=...]
+	@$(PYTHON) -m infra.remove $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATA),--data $(DATA))
 
 history: setup  ## what became of a request: make history REQUEST=req-...
 	@$(PYTHON) -m infra.history $(REQUEST)

@@ -56,8 +56,11 @@ class Stage(NamedTuple):
     tags: Mapping[str, str] = {}  # read only
 
 
-def load(name: str, folder: Path = FOLDER) -> Stage:
-    """Read and check a stage. Raises Refused with a line for each thing that is wrong."""
+def load(name: str, folder: Path = FOLDER, *, checked: bool = True) -> Stage:
+    """Read a stage, and unless ``checked`` is false check its parameters.
+
+    Raises Refused with a line for each thing that is wrong.
+    """
     path = folder / f'{name}.yaml'
     if not path.exists():
         raise Refused(f'{path} does not exist: copy deploy/example.yaml and fill it in')
@@ -66,6 +69,8 @@ def load(name: str, folder: Path = FOLDER) -> Stage:
     parameters = {key: _value(key, _text(value), folder) for key, value in given['parameters'].items()}
     tags = {str(key): str(value) for key, value in (given.get('tags') or {}).items()}
     stage = Stage(name, str(given['region']), str(given['stack']), parameters, str(given.get('account') or ''), tags)
+    if not checked:
+        return stage
     declared = json.loads((templates() / 'template.json').read_text())['Parameters']
     if found := list(complaints(stage, declared)):
         raise Refused('\n  '.join([f'{path.name}: {found[0]}', *found[1:]]))
