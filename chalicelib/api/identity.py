@@ -18,8 +18,11 @@ PATHS = {
     '/v3/auth/tokens': ('GET', 'HEAD', 'POST', 'DELETE'),
     '/v3/auth/projects': ('GET', 'HEAD'),
     '/v3/auth/catalog': ('GET', 'HEAD'),
+    '/v3/auth/domains': ('GET', 'HEAD'),
+    '/v3/auth/system': ('GET', 'HEAD'),
     '/v3/{collection}': ('GET', 'HEAD'),
     '/v3/{collection}/{id}': ('GET', 'HEAD'),
+    '/v3/{collection}/{id}/{inner}': ('GET', 'HEAD'),
 }
 
 

@@ -71,13 +71,16 @@ def _dispatch(request: IdentityRequest, config: IdentityConfig) -> IdentityRespo
 
 
 def _route(path: tuple[str, ...]) -> tuple[Mapping[str, Action], tuple[str, ...]]:
-    if path in ROUTES:
-        return ROUTES[path], ()
-    if len(path) in (2, 3) and path[0] == 'v3' and path[1] in views.COLLECTIONS:
-        return {'GET': _list if len(path) == 2 else _show}, path[1:]
-    if len(path) == 4 and (path[:2], path[3]) == (('v3', 'users'), 'projects'):
-        return {'GET': _user_projects}, path[2:3]
+    for pattern, actions in ROUTES.items():
+        if len(pattern) == len(path) and all(map(_fits_part, pattern, path)):
+            return actions, tuple(part for name, part in zip(pattern, path, strict=True) if name.startswith('{'))
     raise NotFound
+
+
+def _fits_part(name: str, part: str) -> bool:
+    if name == '{collection}':
+        return part in views.COLLECTIONS
+    return name == part or name.startswith('{')
 
 
 def _versions(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
@@ -142,6 +145,44 @@ def _projects_of(request: IdentityRequest, config: IdentityConfig, user_id: str)
     return _respond(200, {'projects': entries, 'links': _links(request, config)})
 
 
+def _user_groups(request: IdentityRequest, config: IdentityConfig, id: str) -> IdentityResponse:
+    """There are no groups."""
+    caller = _caller(request, config)
+    _require('admin' in caller.roles or caller.user_id == id, 'list_groups_for_user')
+    return _respond(200, {'groups': [], 'links': _links(request, config)})
+
+
+def _own_domains(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
+    """Domains that a token could be scoped to: roles are held on projects only."""
+    _caller(request, config)
+    return _respond(200, {'domains': [], 'links': _links(request, config)})
+
+
+def _own_system(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
+    """Systems that a token could be scoped to: as domains."""
+    _caller(request, config)
+    return _respond(200, {'system': [], 'links': _links(request, config)})
+
+
+def _role_assignments(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
+    """Who holds which role where: all of it for administrators, their own for others who ask for it by user.id."""
+    caller = _caller(request, config)
+    _require('admin' in caller.roles or request.query.get('user.id') == caller.user_id, 'list_role_assignments')
+    names = 'include_names' in request.query and request.query['include_names'].lower() not in ('0', 'false')
+    rows = views.role_assignments(config, names=names)
+    wanted = {key: request.query[key] for key in ('user.id', 'role.id', 'scope.project.id') if key in request.query}
+    found = [row for row in rows if all(_at(row, key) == value for key, value in wanted.items())]
+    return _respond(200, {'role_assignments': found, 'links': _links(request, config)})
+
+
+def _at(row: Mapping[str, Any], key: str) -> Any:
+    """The value at a path such as ``scope.project.id``."""
+    value: Any = row
+    for part in key.split('.'):
+        value = value[part]
+    return value
+
+
 def _catalog(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
     _require(_caller(request, config).project_id is not None, 'get_auth_catalog')
     return _respond(200, {'catalog': views.catalog(config), 'links': {'self': _links(request, config)['self']}})
@@ -166,12 +207,20 @@ def _show(request: IdentityRequest, config: IdentityConfig, collection: str, id:
     return _respond(200, {name: views.linked(config, collection, found)[0]})
 
 
+#: Path below the mount, where a part in braces is any -> method -> what answers it; the first that fits counts.
 ROUTES: Mapping[tuple[str, ...], Mapping[str, Action]] = {
     (): {'GET': _versions},
     ('v3',): {'GET': _version},
     ('v3', 'auth', 'tokens'): {'POST': _issue_token, 'GET': _show_token, 'DELETE': _revoke_token},
     ('v3', 'auth', 'projects'): {'GET': _own_projects},
     ('v3', 'auth', 'catalog'): {'GET': _catalog},
+    ('v3', 'auth', 'domains'): {'GET': _own_domains},
+    ('v3', 'auth', 'system'): {'GET': _own_system},
+    ('v3', 'role_assignments'): {'GET': _role_assignments},
+    ('v3', 'users', '{id}', 'projects'): {'GET': _user_projects},
+    ('v3', 'users', '{id}', 'groups'): {'GET': _user_groups},
+    ('v3', '{collection}'): {'GET': _list},
+    ('v3', '{collection}', '{id}'): {'GET': _show},
 }
 
 

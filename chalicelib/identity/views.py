@@ -123,6 +123,28 @@ def _roles(config: IdentityConfig) -> list[Body]:
     return [{'id': stable_id('role', role), 'name': role, **fixed} for role in ROLES]
 
 
+def role_assignments(config: IdentityConfig, *, names: bool) -> list[Body]:
+    """Every role that a user was given on a project, with their names where they are asked for."""
+    directory = config.directory
+    return [
+        {
+            'role': _named('role', stable_id('role', role), role, names),
+            'user': _named('user', user.id, user.name, names),
+            'scope': {'project': _named('project', project_id, directory.projects[project_id].name, names)},
+            'links': {'assignment': f'{config.identity_url}/projects/{project_id}/users/{user.id}/roles/{role}'},
+        }
+        for user in directory.users.values()
+        for project_id, roles in user.assignments.items()
+        for role in sorted(roles)
+    ]
+
+
+def _named(kind: str, id: str, name: str, names: bool) -> Body:
+    if not names:
+        return {'id': id}
+    return {'id': id, 'name': name, **({} if kind == 'role' else {'domain': _DOMAIN})}
+
+
 def _services(config: IdentityConfig) -> list[Body]:
     return [{key: entry[key] for key in ('id', 'type', 'name')} | {'enabled': True} for entry in catalog(config)]
 

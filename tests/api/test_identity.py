@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 
 from chalicelib import aws, config
 from chalicelib.api import tokens
+from chalicelib.api.identity import PATHS
+from chalicelib.identity import handler
+from chalicelib.identity.directory import stable_id
 from chalicelib.identity.local import local_document
-from tests.api.front_door import HOST, Answer, Caller, FrontDoor
+from tests.api.front_door import HOST, Answer, Caller, FrontDoor, match
 
 ENDPOINT = f'https://{HOST}/stage'
 
@@ -95,6 +100,58 @@ def test_collections_and_single_entries(standalone: Caller) -> None:
     head = standalone.request('HEAD', '/auth/tokens', headers={**headers, 'X-Subject-Token': headers['X-Auth-Token']},
                               prefix='/identity/v3')  # fmt: skip
     assert (head.status, head.text) == (200, '')
+
+
+def filled(path: str) -> str:
+    return re.sub(r'{(\w+)}', lambda name: {'collection': 'projects', 'inner': 'projects'}.get(name[1], 'x'), path)
+
+
+def test_every_handler_is_mounted_and_every_mounted_path_is_handled(standalone: Caller) -> None:
+    """A handler that no path leads to is dead; its tests would pass all the same."""
+    served = {path: set(methods) for path, methods in standalone.door.app.routes.items()}
+    for pattern, actions in handler.ROUTES.items():
+        path = filled('/'.join(['/identity', *pattern]))
+        found = match(tuple(sorted(served)), path)
+        assert found is not None, pattern
+        assert {*actions, *(['HEAD'] if 'GET' in actions else [])} <= served[found[0]], pattern
+    known = {function for actions in handler.ROUTES.values() for function in actions.values()}
+    takes = {
+        one
+        for one in vars(handler).values()
+        if inspect.isfunction(one)
+        and list(inspect.signature(one).parameters)[:2] == ['request', 'config']
+        and str(inspect.signature(one).return_annotation) == 'IdentityResponse'
+    }
+    assert takes - {handler.handle, handler._dispatch, handler._projects_of} == known
+    for path in PATHS:
+        sample = filled(path).replace('/projects/x/projects', '/users/x/projects')
+        handler._route(tuple(filter(None, sample.split('/'))))
+
+
+@pytest.mark.parametrize(
+    ('path', 'name', 'status'),
+    [
+        ('/auth/projects', 'projects', 200), ('/auth/catalog', 'catalog', 200), ('/auth/domains', 'domains', 200),
+        ('/auth/system', 'system', 200), ('/users/{me}/projects', 'projects', 200),
+        ('/users/{me}/groups', 'groups', 200),
+        ('/users/{me}', 'user', 200), ('/domains/default', 'domain', 200), ('/projects/{project}', 'project', 200),
+        ('/role_assignments?user.id={me}&include_names=1', 'role_assignments', 200),
+        ('/role_assignments', 'error', 403), ('/users', 'error', 403), ('/roles', 'error', 403),
+        ('/users/{other}/projects', 'error', 403), ('/projects/{project}/nothing', 'error', 404),
+    ],
+)  # fmt: skip
+def test_what_a_member_may_read_of_the_own_account(path: str, name: str, status: int, standalone: Caller) -> None:
+    """As Horizon and the openstack CLI ask."""
+    answer = log_in(standalone, 'demo', 'demo')
+    token = answer.body['token']
+    ids = {'me': token['user']['id'], 'project': token['project']['id'], 'other': stable_id('user', 'admin')}
+    headers = {'X-Auth-Token': answer.headers['x-subject-token']}
+    found = standalone.get(path.format(**ids), headers=headers, prefix='/identity/v3')
+    assert (found.status, name in found.body) == (status, True), found.text
+    assert found.headers['x-openstack-request-id'].startswith('req-')
+    if name == 'role_assignments':
+        [row] = found.body[name]
+        assert (row['role']['name'], row['scope']['project']['name'], row['user']['name']) == ('member', 'demo', 'demo')
 
 
 def test_with_an_external_keystone(standalone: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
