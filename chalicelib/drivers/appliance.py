@@ -6,6 +6,7 @@ ends derive from their shared secret, so an export id gives the same connection 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -31,6 +32,9 @@ from chalicelib.drivers.base import (
     VolumeRef,
 )
 from chalicelib.drivers.connection import iscsi_target
+
+#: What the agent puts before the name of an object that is unmanaged, and the names of managed ones.
+_RELEASED, _OURS = 'unmanaged-', re.compile(r'(volume|snapshot)-[0-9a-f-]{36}')
 
 #: The agent's error codes as the contract's errors. 'busy' depends on the object; all others are BackendUnavailable.
 _FAILURES: Mapping[str, type[errors.CinderlessError]] = {
@@ -167,7 +171,7 @@ class ApplianceDriver(Driver):
         self._request('DELETE', f'{self._exports(snapshot.volume, snapshot.name)}/{export_id}', snapshot)
 
     def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
-        path = f'/v1/pools/{self._pool(volume)}/objects/{_source_name(existing_ref)}'
+        path = f'/v1/pools/{self._pool(volume)}/objects/{self._existing_name(volume, existing_ref)}'
         try:
             return _gigabytes(self._request('GET', path, volume))
         except errors.ProviderNotFound:
@@ -176,7 +180,18 @@ class ApplianceDriver(Driver):
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
         """An object that is no whole number of GiB grows to the next."""
-        return self._create(volume, {'existing': _source_name(existing_ref)})
+        return self._create(volume, {'existing': self._existing_name(volume, existing_ref)})
+
+    def _existing_name(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> str:
+        """The name of an object in the pool; one that was unmanaged is found by its former name, too."""
+        name = _source_name(existing_ref)
+        if not _OURS.fullmatch(name):
+            return name
+        for known in (name, f'{_RELEASED}{name}'):
+            with contextlib.suppress(errors.ProviderNotFound):
+                self._request('GET', f'/v1/pools/{self._pool(volume)}/objects/{known}', volume)
+                return known
+        return name
 
     def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
         return [_manageable(found) for found in self._objects(pool) if not _is_snapshot(found)]
@@ -188,7 +203,7 @@ class ApplianceDriver(Driver):
         return self.manage_existing_get_size(snapshot.volume, existing_ref)
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        body = {'volume': snapshot.volume.name, 'existing': _source_name(existing_ref)}
+        body = {'volume': snapshot.volume.name, 'existing': self._existing_name(snapshot.volume, existing_ref)}
         self._make(self._snapshot(snapshot), snapshot, body)
         return {}
 
@@ -319,7 +334,7 @@ def _gigabytes(found: Mapping[str, Any]) -> int:
 
 def _is_snapshot(found: Mapping[str, Any]) -> bool:
     """By its name, or by the name that the agent gave to what it let go of."""
-    return str(found['name']).removeprefix('unmanaged-').startswith('snapshot-')
+    return str(found['name']).removeprefix(_RELEASED).startswith('snapshot-')
 
 
 def _manageable(found: Mapping[str, Any]) -> ManageableObject:

@@ -78,12 +78,19 @@ class Manager(Objects):
 
     def _existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> Record:
         """A LUN in the volume's pool that is not ours. Raises ManageExistingInvalidReference."""
-        lun = self._luns.find_by(**_query(volume.pool, existing_ref))
+        lun = self._luns.find_by(**_query(volume.pool, existing_ref)) or self._released(volume.pool, existing_ref)
         if lun is None or flexvol(lun) != volume.pool:
             raise _invalid(existing_ref, f'FlexVol {volume.pool} has no such LUN')
         if _OURS.fullmatch(base(lun)):
             raise _invalid(existing_ref, f'{lun["name"]} is managed already')
         return lun
+
+    def _released(self, pool: str, existing_ref: Mapping[str, str]) -> Record | None:
+        """A LUN that was unmanaged, by the name that it had before."""
+        name = str(existing_ref.get('source-name', '')).rpartition('/')[2]
+        if not _OURS.fullmatch(name):
+            return None
+        return self._luns.find_by(name=f'/vol/{pool}/{_RELEASED}{name}')
 
     def _existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> Record:
         """As ``_existing``; it must not be known to be of another LUN."""

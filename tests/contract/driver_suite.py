@@ -264,6 +264,26 @@ class DriverContract(Cleaned):
         assert driver.list_objects() == [again.name]
         assert backend.read(again, 0, BLOCK) == b'a' * BLOCK
 
+    def test_an_unmanaged_volume_is_found_by_its_former_name(self, backend: Backend) -> None:
+        """Cinder keeps the name of what it unmanages, and its clients manage it by that name again (gophercloud)."""
+        driver, volume = backend.driver, backend.volume(data=b'a' * BLOCK)
+        again, former = backend.volume_ref(), {'source-name': volume.name}
+        if not driver.capabilities.manage:
+            with pytest.raises(NotSupported):
+                driver.manage_existing_get_size(again, former)
+            return
+        driver.unmanage(volume)
+        [found] = driver.get_manageable_volumes(volume.pool)
+        if 'source-name' not in found.reference:  # EBS knows an object by its id only
+            with pytest.raises(ManageExistingInvalidReference):
+                driver.manage_existing_get_size(again, former)
+            return
+        assert driver.manage_existing_get_size(again, former) == 1
+        for _ in range(2):
+            driver.manage_existing(again, former)
+        assert driver.list_objects() == [again.name]
+        assert backend.read(again, 0, BLOCK) == b'a' * BLOCK
+
     def test_a_snapshot_that_was_let_go_of_can_be_managed_again(self, backend: Backend) -> None:
         driver, volume = backend.driver, backend.volume(data=b'a' * BLOCK)
         if not driver.capabilities.manage_snapshots:
