@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chalicelib import aws, config
 from chalicelib.api.resource import Route
 from chalicelib.api.resources import routes
 from chalicelib.api.schema import at
-from tests.api.front_door import FrontDoor
+from chalicelib.identity.local import local_document
+from tests.api.front_door import Caller, FrontDoor
 from tests.api.records import Records
 from tests.api.test_routes import name
 from tests.api.test_schema import bodies
@@ -80,3 +83,115 @@ def test_no_server_error(route: Route, door: FrontDoor, project: str, own: dict[
     sent['multiValueQueryStringParameters'] = {key: [text] for key, text in query.items()} or None
     answer = door.app(sent, None)
     assert answer['statusCode'] < 500, answer['body']
+
+
+#: Headers that a client may send however it likes.
+HEADERS = (
+    'X-Auth-Token X-Service-Token OpenStack-API-Version Content-Type Content-Length Accept Accept-Encoding Host Origin '
+    'X-Forwarded-Proto X-Forwarded-For X-OpenStack-Request-ID If-Match Transfer-Encoding Cookie X-Subject-Token '
+    'Access-Control-Request-Method'
+)
+ODD = st.one_of(
+    TEXTS,
+    st.sampled_from(
+        ['\r\nX: y', '\ud800', 'volume', ',', 'volume 3.', 'volume 3.0, compute', 'a' * 9000, 'Bearer x', '*']
+    ),
+    st.text(min_size=1, max_size=40),
+)
+PATHS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ['v3', 'volumes', 'types', 'action', '..', '.', '', '%2e%2e', '%00', '%ff', 'é', 'a' * 3000, '{id}']
+        ),
+        st.text(max_size=8),
+    ),
+    min_size=1,
+    max_size=8,
+).map('/'.join)
+
+
+@pytest.fixture
+def identity(door: FrontDoor, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The standalone identity has its document."""
+    import boto3
+
+    name = f'identity-{uuid.uuid4().hex}'
+    boto3.client('secretsmanager').create_secret(Name=name, SecretString=json.dumps(local_document()))
+    monkeypatch.setenv('IDENTITY_SECRET', name)
+    config.settings.cache_clear()
+    aws.forget_documents()
+    yield
+    monkeypatch.undo()
+    config.settings.cache_clear()
+    aws.forget_documents()
+
+
+def nested(levels: int, brackets: str) -> str:
+    return brackets[0] * levels + brackets[1] * levels
+
+
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    st.text(max_size=60),
+    st.sampled_from([
+        '{', '[]', '{"volume": {"size": 1e999}}', '{"volume": {"size": NaN}}', '{"volume": {"name": "\\ud800"}}',
+        '\ufeff{}',
+        '{"a": 1, "a": 2}', '{"volume": {"size": ' + '9' * 5000 + '}}', '\x00', nested(99, '[]'), nested(50_000, '[]'),
+        '{"a":' * 50_000 + '1' + '}' * 50_000, '{"volume": {"metadata": {"k": "' + 'x' * 120_000 + '"}}}',
+    ]),
+)  # fmt: skip
+
+
+def shape_of(answer: dict[str, Any]) -> None:
+    """Every refusal is JSON in Cinder's shape, or in that of what stands before Cinder, and bears a request id."""
+    headers = {name.lower(): value for name, value in answer['headers'].items()}
+    assert headers['x-openstack-request-id'].startswith('req-')
+    if answer['statusCode'] < 400:
+        return
+    body = json.loads(answer['body'])
+    if 'title' in body or 'error' in body:  # the router's 404, Keystone's 401
+        return
+    ((fault, facts),) = body.items()
+    assert (facts['code'], isinstance(facts['message'], str)) == (answer['statusCode'], True), fault
+    for inner in ('Traceback', 'chalicelib', 'botocore', 'dynamodb', '/var/task', 'arn:aws'):
+        assert inner not in answer['body']
+
+
+@pytest.mark.usefixtures('identity')
+@pytest.mark.parametrize('method', ['GET', 'POST', 'PUT', 'DELETE'])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_odd_headers_and_bodies(method: str, door: FrontDoor, project: str, data: st.DataObject) -> None:
+    from tests.api.front_door import event
+
+    place = data.draw(st.sampled_from([path for path in sorted(door.app.routes) if method in door.app.routes[path]]))
+    variables = {name: data.draw(IDS, name) for name in ('id', 'key', 'collection', 'inner') if f'{{{name}}}' in place}
+    variables |= {'project_id': data.draw(st.sampled_from([project, 'x', '']))} if '{project_id}' in place else {}
+    headers = {
+        'X-Auth-Token': f'{data.draw(st.sampled_from(["admin", "member"]))}@{project}',
+        'Content-Type': 'application/json',
+        **data.draw(st.dictionaries(st.sampled_from(HEADERS.split(' ')), ODD, max_size=4), 'headers'),
+    }
+    body = data.draw(BODIES, 'body') if method in ('POST', 'PUT') else None
+    answer = door.app(event(method, place, place, variables, '', headers, body), None)
+    assert answer['statusCode'] < 500 or answer['statusCode'] == 503, answer['body']
+    shape_of(answer)
+
+
+@pytest.mark.usefixtures('identity')
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=PATHS, method=st.sampled_from(['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS', 'TRACE']))
+def test_odd_paths(path: str, method: str, member: Caller) -> None:
+    answer = member.request(method, '/' + path, '{}' if method in ('POST', 'PUT') else None, prefix='')
+    assert answer.status < 500, answer.text
+    shape_of({'statusCode': answer.status, 'headers': answer.headers, 'body': answer.text or '{"title": ""}'})
+
+
+@pytest.mark.parametrize('levels', [101, 1000, 200_000])
+@pytest.mark.parametrize('brackets', ['[]', '{}'])
+def test_depth(levels: int, brackets: str, member: Caller) -> None:
+    text = nested(levels, brackets) if brackets == '[]' else '{"a":' * levels + '1' + '}' * levels
+    for method, path in (('POST', '/volumes'), ('POST', '/volumes/x/action'), ('PUT', '/os-services/enable')):
+        answer = member.request(method, path, text)
+        assert answer.status in (400, 413), answer.text
+        shape_of({'statusCode': answer.status, 'headers': answer.headers, 'body': answer.text})
