@@ -2,8 +2,7 @@
 
 Types are few and read by every create: a process remembers all of them for ``TTL`` seconds. What is remembered serves
 two readers only: views, which show a name, and requests that use a type in a transaction with ``keep``, which fails
-for a type that has changed (``again`` then serves the request on types that were read again). A type that is not
-among those remembered is read. Everything else reads the record consistently (``read``, ``get``).
+for a changed type (``again`` then serves the request on types that were read again). Everything else reads the record.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import DefaultType, Group, Name, QosSpecs, Quota, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import common, type_locks
+from chalicelib.rules import bounds
 from chalicelib.rules import extra_specs as rules
 
 #: Seconds that types are remembered.
@@ -229,8 +229,9 @@ def _is_listed(context: Context, volume_type: VolumeType, is_public: bool | None
 def create(
     context: Context, *, name: str, description: str | None, is_public: bool, extra_specs: Mapping[str, str]
 ) -> VolumeType:
-    """Make a type; raises VolumeTypeExists when the name is taken."""
+    """Make a type; raises VolumeTypeExists when the name is taken, AttributeTooLarge for one type too many."""
     rules.check_cacheable(extra_specs)
+    bounds.check_types(len(_every()) + 1)
     volume_type = VolumeType(
         base.GLOBAL,
         str(uuid.uuid4()),

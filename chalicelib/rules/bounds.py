@@ -151,6 +151,9 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     'secret': {'sealed': Bound(8 * KIB)},
 }
 
+#: Volume types of the cloud. A project's usage counts three figures of each type that it uses, 210 bytes.
+VOLUME_TYPES = 400
+
 #: The scheduler hints of a request for a volume, which become part of its operation.
 HINTS = Bound(8 * KIB, entries=32)
 
@@ -174,6 +177,12 @@ def of(resource: str, attribute: str) -> Bound | None:
 def check(resource: str, attribute: str, value: Any) -> None:
     """Raise AttributeTooLarge for a value, as JSON knows it, beyond its attribute's bound."""
     check_bound(f'{resource} {attribute}', of(resource, attribute) or TEXT, value)
+
+
+def check_types(count: int) -> None:
+    """Raise AttributeTooLarge for more volume types than a cloud may have."""
+    if count > VOLUME_TYPES:
+        raise errors.AttributeTooLarge(name='The list of volume types', limit=f'{VOLUME_TYPES} entries', found=count)
 
 
 def check_part(name: str, value: Any) -> None:

@@ -12,7 +12,8 @@ from chalicelib.api.formats import FORMATS
 from chalicelib.api.parameters import BOUND
 from chalicelib.api.resource import Route
 from chalicelib.api.resources import routes
-from chalicelib.models import Backup, Volume, base
+from chalicelib.models import Backup, Volume, VolumeType, base
+from chalicelib.operations import volume_types as operations_of_types
 from chalicelib.rules import bounds
 from tests.api.front_door import Caller
 from tests.api.records import Records
@@ -203,6 +204,35 @@ def test_a_map_beyond_its_bound_from_before_can_be_made_smaller(member: Caller, 
     assert member.delete(f'{path}/k0').status == 200
     assert member.post(path, {'metadata': {'k0': 'v'}}).status == 400
     assert member.put(path, {'metadata': {'k0': 'v'}}).status == 200
+
+
+def test_a_private_type_has_a_bound_of_projects(admin: Caller, make: Records) -> None:
+    kind = make.type(is_public=False)
+    most = bounds.BOUNDS['volume_type']['projects'].entries
+    assert most is not None
+    projects = [f'{number:032x}' for number in range(most)]
+    base.update(kind, [VolumeType.projects.set(projects), *base.touched(VolumeType)])
+    operations_of_types.forget()
+    answer = admin.act(f'/types/{kind.id}', 'addProjectAccess', {'project': 'one-too-many'})
+    assert (answer.status, f'projects may have at most {most} entries' in answer.fault[2]) == (400, True)
+    assert admin.act(f'/types/{kind.id}', 'removeProjectAccess', {'project': projects[0]}).status == 202
+    assert admin.delete(f'/types/{kind.id}').status == 202
+
+
+def test_the_cloud_has_a_bound_of_types(admin: Caller, make: Records, monkeypatch: pytest.MonkeyPatch) -> None:
+    make.type()
+    monkeypatch.setattr(bounds, 'VOLUME_TYPES', 1)
+    answer = admin.post('/types', {'volume_type': {'name': 'one-too-many'}})
+    assert (answer.status, 'at most 1 entries' in answer.fault[2]) == (400, True)
+
+
+def test_quotas_and_groups_have_bounds(admin: Caller, project: str) -> None:
+    many = {f'volumes_{number}': 1 for number in range(2001)}
+    answer = admin.put(f'/os-quota-sets/{project}', {'quota_set': many})
+    assert (answer.status, 'limits may have at most 2000 entries' in answer.fault[2]) == (400, True)
+    group = {'name': 'g', 'group_type': 't', 'volume_types': [f'{number}' for number in range(257)]}
+    answer = admin.post('/groups', {'group': group}, at='3.13')
+    assert (answer.status, 'at most 256 entries' in answer.fault[2]) == (400, True)
 
 
 @pytest.mark.parametrize(
