@@ -84,8 +84,8 @@ class Route(NamedTuple):
 
 
 def _deployment(value: Any) -> str:
-    """The mark of the service that makes an object: the name of its stack."""
-    if not isinstance(value, str) or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,127}', value):
+    """The mark of the service that makes an object: the name and the id of its stack."""
+    if not isinstance(value, str) or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,179}', value):
         raise Invalid(f'deployment is {value!r:.40}: give letters, digits, - and _')
     return value
 

@@ -12,6 +12,8 @@ class Settings(NamedTuple):
 
     #: Prefix of every table's name: the stack's name.
     table_prefix: str
+    #: ARN of the stack; its last part is unique among all stacks ever made. Empty: there is no stack.
+    stack_id: str
     #: URL of the queue that carries accepted work to ``start_workflow``.
     work_queue_url: str
     #: ``arn:...:stateMachine:<stack>-``; a machine's ARN is this and the machine's name.
@@ -64,6 +66,15 @@ class Settings(NamedTuple):
     #: Bytes of one object of a backup.
     pack_size: int
     osapi_max_limit: int
+
+    @property
+    def deployment(self) -> str:
+        """Mark of what this deployment makes on a backend that others may use, too.
+
+        Two deployments may have one name, in two accounts or regions, so the name alone says nothing.
+        """
+        unique = self.stack_id.rpartition('/')[2]
+        return f'{self.table_prefix}-{unique}' if unique else self.table_prefix
 
     @classmethod
     def from_environment(cls, environment: dict[str, str]) -> Settings:

@@ -52,8 +52,8 @@ def identity(stage: Stage, aws: Aws) -> str:
         if 'does not exist' not in str(refused):
             raise
     query = f"StackSummaries[?StackName=='{stage.stack}'].StackId"
-    words = ('--stack-status-filter', 'DELETE_COMPLETE', '--query', query, '--output', 'json')
-    stacks = json.loads(aws.run('cloudformation', 'list-stacks', *words) or '[]')
+    deleted = ('--stack-status-filter', 'DELETE_COMPLETE', '--query', query, '--output', 'json')
+    stacks = json.loads(aws.run('cloudformation', 'list-stacks', *deleted) or '[]')
     if not stacks:
         raise Refused(f'there is no stack {stage.stack}, nor was one deleted in the last 90 days')
     return str(stacks[0])

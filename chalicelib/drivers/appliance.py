@@ -255,7 +255,7 @@ class ApplianceDriver(Driver):
     def _make(self, path: str, ref: VolumeRef | SnapshotRef, body: dict[str, Any], size: int = 0) -> None:
         """PUT what bears this deployment's mark; an agent before 0.2 knows no marks, and refuses the key."""
         try:
-            self._client.request('PUT', path, {**body, 'deployment': settings().table_prefix})
+            self._client.request('PUT', path, {**body, 'deployment': settings().deployment})
         except Refused as refused:
             if refused.code != 'invalid' or "'deployment'" not in str(refused):
                 raise self._failure(refused, ref, size) from refused

@@ -418,8 +418,11 @@ class EbsDriver(Manager):
         self._objects.remove_snapshots(name, volume)
 
     def inventory(self) -> list[StoredObject]:
-        """One of each name: of a volume that takes another's place there are two for a while."""
-        deployment = settings().table_prefix
+        """One of each name: of a volume that takes another's place there are two for a while.
+
+        All are this deployment's: no two stacks of one account and region have the same name.
+        """
+        deployment = settings().deployment
         rows = [*self._volumes(self._objects.ours()), *self._objects.snapshots(self._objects.ours())]
         found = {
             tags(row)['cinder:name']: StoredObject(

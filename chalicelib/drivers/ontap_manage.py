@@ -1,7 +1,7 @@
 """LUNs that were there before us: brought under management by another name, and let go of by another.
 
 A snapshot is a LUN like any other, so its comment says what it is of: ``snapshot of <uuid of the volume's LUN>``, or
-the LUN's name where the uuid was not known. Comments end in ``by cinderless deployment <stack>``: only such LUNs are
+the LUN's name where the uuid was not known. Comments end in ``by cinderless deployment <mark>``: only such LUNs are
 ever removed because no record knows them. One without such a comment is taken for what the administrator says it is.
 """
 
@@ -114,7 +114,7 @@ def comment(snapshot: SnapshotRef) -> str:
 
 def mark() -> str:
     """What the comment of a LUN ends with that this deployment made."""
-    return _BY + settings().table_prefix
+    return _BY + settings().deployment
 
 
 def maker(lun: Record) -> str | None:

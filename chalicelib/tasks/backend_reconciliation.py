@@ -145,7 +145,7 @@ def _unknown(
     objects: Iterable[StoredObject], found: Iterable[StoredExport], known: Known, before: Mapping[str, Finding]
 ) -> dict[str, Finding]:
     """What is ours and on no record, with the time of its first sighting."""
-    now, ours = base.now(), settings().table_prefix
+    now, ours = base.now(), settings().deployment
     findings: dict[str, Finding] = {}
     for one in objects:
         if one.deployment == ours and not known.knows(one.name):
