@@ -18,7 +18,7 @@ from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, common, compute, images, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, image_copies
+from chalicelib.tasks import backends, begun, image_copies
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
@@ -59,13 +59,22 @@ def copy_image(payload: Payload) -> dict[str, Any]:
     source = image_copies.Source(**payload['image'])
     cursor = image_copies.Cursor(**payload.get('progress', {}))
     with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
+        if not whole:  # else the volume is as it was until the image is complete
+            _begin_to_write(volume, payload)
         return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed, telling=whole).plain()
+
+
+def _begin_to_write(volume: Volume, payload: Payload) -> None:
+    """Note that data which the volume had before is about to be overwritten. Raises StateChanged."""
+    if payload['action'] != 'download':
+        begun.note(volume, ours(volume))
 
 
 def complete_download(payload: Payload) -> dict[str, Any]:
     """Make what was written the volume's data; it is bootable, and knows its image. Return what Nova is to be told."""
     volume = owned(Volume, payload)
     image = _image(volume)
+    _begin_to_write(volume, payload)
     written = [(start, end - start) for start, end in payload['progress'].get('written', [])]
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), _path_id(payload), lambda: written)
     servers = compute.servers_of(volume) if payload['action'] == 'reimage_reserved' else []
@@ -88,7 +97,7 @@ def _end(volume: Volume, payload: Payload, actions: list[Any]) -> None:
 
 
 def fail_download(payload: Payload) -> None:
-    """Half an image is on the volume: error, and a message that says why."""
+    """Say why there is no image on the volume: error, but one that was not written to is as it was."""
     volume = owned(Volume, payload)
     _try(volume, lambda driver, ref: driver.cancel_restore(ref, _path_id(payload)))
     created = payload['action'] == 'download'
@@ -99,7 +108,8 @@ def fail_download(payload: Payload) -> None:
     )
     error, reason = failure(payload)
     messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
-    base.update(volume, base.end_actions(volume, 'error'), ours(volume))
+    status = 'error' if created or begun.has(volume) else states.PREVIOUS
+    base.update(volume, base.end_actions(volume, status), ours(volume))
 
 
 def upload_image(payload: Payload) -> None:

@@ -352,6 +352,21 @@ class TestReimage:
         assert messages_of(volume) == [('016', '028')]
         check(world, data)
 
+    @pytest.mark.parametrize(('status', 'reserved'), [('available', False), ('reserved', True)])
+    def test_one_that_never_began(
+        self, world: World, data: Data, glance: FakeGlance, image: str, status: str, reserved: bool
+    ) -> None:
+        """The image is not active any more: nothing was written, so the volume is as it was."""
+        volume = volume_with_data(world, data)
+        before = data.of(volume).copy(data.of(volume).size)
+        volume.update(actions=[Volume.status.set(status)])
+        images.reimage(context(), volume.id, image, reserved=reserved)
+        glance.images[image]['status'] = 'deactivated'
+        world.settle()
+        assert volume.reload().status == status
+        assert data.of(volume).same(before)
+        assert messages_of(volume) == [('016', '028')]
+
 
 class TestUpload:
     @pytest.fixture(autouse=True)
