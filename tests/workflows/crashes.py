@@ -88,6 +88,22 @@ class LostAnswer(Crasher):
         return send() if is_lost else answer
 
 
+@dataclasses.dataclass
+class Refusal(Crasher):
+    """Has DynamoDB answer the call with this number by an error of the SDK, and does nothing."""
+
+    error: Exception = dataclasses.field(default_factory=RuntimeError)
+
+    def __post_init__(self) -> None:
+        self.raised = (errors.ServiceUnavailable, errors.AwsRefused)
+
+    def dynamodb(self, name: str, send: Callable[[], Any]) -> Any:
+        if len(self.calls) == self.index and not name.endswith(READS):
+            self.calls.append(f'{name}, refused')
+            raise self.error
+        return super().dynamodb(name, send)
+
+
 def _unanswered(name: str) -> errors.CinderlessError:
     if name.startswith(('sqs', 'states')):
         return errors.OutcomeUnknown()

@@ -5,6 +5,8 @@ The workflows are those of the crash matrix; here are the requests beside that e
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,13 +27,25 @@ from chalicelib.operations import (
 )
 from tests.counts import Counting
 from tests.factories import context
-from tests.workflows.crashes import Crasher, LostAnswer, Scenario, Stage, outcome
+from tests.unreliable import errors_of_botocore
+from tests.workflows.crashes import Crasher, LostAnswer, Refusal, Scenario, Stage, outcome
 from tests.workflows.test_crashes import SCENARIOS, noting, volume, volume_with_snapshot
 from tests.world import World
 
 ADMIN = context('admin')
 
+#: Errors that each write meets, one after another.
+ROUNDS = 3
+
 HOST = {'host': 'compute-1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip': '10.0.0.11', 'multipath': False}
+
+
+def insist(call: Callable[[], Any]) -> Any:
+    """As a client does it whose request would otherwise leave the volume as it is."""
+    try:
+        return call()
+    except (errors.ServiceUnavailable, errors.AwsRefused):
+        return call()
 
 
 def attach(world: World, made: Any) -> Any:
@@ -43,7 +57,7 @@ def attach(world: World, made: Any) -> Any:
         for left in made.reload().attachments:
             attachments.delete(context(), left)
         attachment = attachments.create(context(), **facts)
-    attachments.complete(context(), attachment.id)
+    insist(lambda: attachments.complete(context(), attachment.id))
     return attachment
 
 
@@ -60,6 +74,10 @@ def maintained(world: World) -> Any:
     made = volume(world)
     volumes.reset_status(ADMIN, made.id, 'maintenance', None, None)
     return made
+
+
+def reset(made: Any) -> None:
+    insist(lambda: volumes.reset_status(ADMIN, made.id, 'available', None, None))
 
 
 def offered(world: World) -> tuple[Transfer, str]:
@@ -90,7 +108,7 @@ REQUESTS = [
     Scenario('withdraw', offered, lambda _, made: transfers.delete(context(), made[0].id)),
     Scenario('metadata', volume, lambda _, made: volumes.set_metadata(context(), made.id, {'a': 'b'}, False)),
     Scenario('rename', volume, lambda _, made: volumes.update(context(), made.id, {'name': 'n'})),
-    Scenario('reset', maintained, lambda _, made: volumes.reset_status(ADMIN, made.id, 'available', None, None)),
+    Scenario('reset', maintained, lambda _, made: reset(made)),
     Scenario('rename a snapshot', volume_with_snapshot, lambda _, made: snapshots.update(
         context(), made[1].id, {'name': 'n'})),
     Scenario('quota', lambda _: None, lambda *_: quotas.update('project', {'volumes': 7})),
@@ -133,3 +151,23 @@ def test_every_answer_that_never_comes(
         with noting(trace, index):
             stage.play(LostAnswer(index, gives_up=True))
     counted('points where an answer never comes', len(trace.calls))
+
+
+#: Drawn in turn by the points of all scenarios, so that each point meets some and each error some points.
+ERRORS = itertools.cycle(errors_of_botocore())
+
+
+@pytest.mark.parametrize('scenario', [*SCENARIOS, *REQUESTS], ids=lambda scenario: scenario.name)
+def test_every_error_of_the_sdk_at_every_write(
+    scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
+) -> None:
+    """The caller gets one of our errors, a workflow goes on or fails with a reason; nothing is left over."""
+    stage, trace = Stage(scenario, monkeypatch), Crasher()
+    stage.play(trace)
+    points = [index for index, call in enumerate(trace.calls) if call.startswith('dynamodb')]
+    for index, error in zip(points * ROUNDS, ERRORS, strict=False):
+        with noting(trace, (index, error)):
+            refusal = Refusal(index, error=error)
+            stage.play(refusal)
+            assert f'{trace.calls[index]}, refused' in refusal.calls
+    counted('writes that met an error of the SDK', len(points) * ROUNDS)
