@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,14 @@ def test_app_only_hands_on() -> None:
 
 def test_every_room_is_known() -> None:
     assert {room_of(path) for path in FILES} - {''} == set(MAY_IMPORT)
+
+
+#: What writes a record of PynamoDB's without the token and the bounds of models/writes.py.
+RAW_WRITES = re.compile(r'\.save\(|\.update\(actions|\.delete\(\)|\bTransactWrite\(|\bBatchWrite\(|batch_write')
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_records_are_written_in_one_place(path: Path) -> None:
+    """A write beside it would be done twice, or reported as lost, when its answer is."""
+    if path.relative_to(PACKAGE).as_posix() != 'models/writes.py':
+        assert not RAW_WRITES.search(path.read_text(encoding='utf-8'))
