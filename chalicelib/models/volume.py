@@ -50,8 +50,10 @@ class Volume(base.StatefulRecord):
     in_transit_gb = NumberAttribute(default=0)
     #: GiB that an extension under way holds of the project's quota (in ``usage`` and ``reserved``).
     reserved_gb = NumberAttribute(default=0)
-    #: The type whose per-type quota a retype under way holds: one volume of this size.
+    #: The type whose per-type quota a retype under way holds: one volume of this size, and its snapshots.
     reserved_type_id = UnicodeAttribute(null=True)
+    #: {'snapshots', 'gigabytes'} of those snapshots.
+    reserved_snapshots = JSONAttribute(null=True)
     #: {'resource', 'project_id', 'id'} of the source whose ``reader_count`` counts this volume while it is made.
     reading = JSONAttribute(null=True)
     #: How far a restore to it is (operations/progress.py).

@@ -2,7 +2,7 @@
 
 * of its pool: a claim (``claimed_gb``), and the part of it that is in transit (``in_transit_gb``);
 * of its project's quota: its size, during an extension ``reserved_gb`` more, and during a retype its number and size
-  in the counters of the new type (``reserved_type_id``);
+  and those of its snapshots in the counters of the new type (``reserved_type_id``, ``reserved_snapshots``);
 * of the source that it is made from: one of the source's readers (``reading``).
 
 The volume's own attributes say what it holds, so one transaction changes both sides, under the condition that the
@@ -11,8 +11,9 @@ volume still holds what was read. Whoever comes second finds the condition lost.
 
 from __future__ import annotations
 
+import collections
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pynamodb.expressions.condition import Condition
@@ -32,6 +33,10 @@ SOURCES: dict[str, type[Volume] | type[Snapshot]] = {'volume': Volume, 'snapshot
 
 class NoRoom(Exception):
     """The pool has less left than is asked for."""
+
+
+class SnapshotChanged(Exception):
+    """A snapshot of a volume that is retyped was changed or removed meanwhile: read them again."""
 
 
 class Retreat(NamedTuple):
@@ -127,17 +132,21 @@ def end(
     retyped: bool = False,
     leaves: bool = False,
     uncounted: bool = False,
+    following: Sequence[Snapshot] = (),
 ) -> None:
     """End what is under way: the status, and all that the volume holds for it, in one transaction.
 
     ``status`` may be REMOVED. ``keep_gb``: what stays claimed (None: all). ``in_transit``: leave the claim in transit,
     since nobody knows what the backend has. ``grown``, ``retyped``: what an extension or retype holds of the quota
     becomes the volume's, instead of being given back. ``leaves``: the data stays on the backend, so no room comes
-    back. ``uncounted``: the quota goes though the record stays. Raises StateChanged when somebody else ended it.
+    back. ``uncounted``: the quota goes though the record stays. ``following``: the snapshots that take over the retyped
+    volume's type. Raises StateChanged when somebody else ended it, SnapshotChanged.
     """
     keep = _kept(volume, status, keep_gb)
     source = _source(volume)
     usage, reserved = _quota(volume, removed=uncounted or status == REMOVED, grown=grown, retyped=retyped)
+    if volume.consumes_quota:
+        usage = _with_following(usage, following, volume.reserved_type_id)
 
     def build(transaction: base.Transaction) -> None:
         if status == REMOVED:
@@ -149,6 +158,8 @@ def end(
             kept = [] if in_transit else _keeping(volume, keep)
             final = [*base.end_actions(volume, status), *kept, *_let_go(volume), *actions]
             _update(transaction, volume, final, held & _unmoved(volume))
+        for snapshot in following:
+            _retype_snapshot(transaction, snapshot, volume.reserved_type_id)
         if volume.host and not in_transit:
             _settle_pool(transaction, volume, keep, leaves=leaves)
         if source is not None:
@@ -257,21 +268,65 @@ def _quota(volume: Volume, *, removed: bool, grown: bool, retyped: bool) -> tupl
     usage = rules.with_type(usage, volume.volume_type_id)
     reserved = rules.with_type({'gigabytes': -held}, volume.volume_type_id)
     if volume.reserved_type_id:
-        of_new = _of_type(volume.reserved_type_id, -size)
-        given = _of_type(volume.volume_type_id, -size) if retyped else of_new
-        usage = {**usage, **given}
+        of_new = _negative(_of_retype(volume, volume.reserved_type_id, volume.reserved_snapshots or {}))
+        of_snapshots = _negative(rules.with_type(volume.reserved_snapshots or {}, volume.reserved_type_id))
+        given = _negative(_of_retype(volume, volume.volume_type_id, {})) if retyped else of_new
+        usage = {**usage, **given, **(_per_type(of_snapshots) if retyped else {})}
         reserved = {**reserved, **of_new}
     return usage, reserved
 
 
-def _of_type(type_id: str | None, gigabytes: int) -> dict[str, int]:
-    """One volume more or less, and its size, in a type's own counters."""
-    return {f'volumes_{type_id}': 1 if gigabytes > 0 else -1, f'gigabytes_{type_id}': gigabytes} if type_id else {}
+def _negative(deltas: Mapping[str, int]) -> dict[str, int]:
+    return {name: -delta for name, delta in deltas.items()}
 
 
-def of_retype(volume: Volume, type_id: str) -> dict[str, int]:
+def _per_type(deltas: Mapping[str, int]) -> dict[str, int]:
+    """Those of a type alone: what changes its type stays in the project."""
+    return {name: delta for name, delta in deltas.items() if name not in rules.DEFAULTS}
+
+
+def _of_retype(volume: Volume, type_id: str | None, snapshots: Mapping[str, int]) -> dict[str, int]:
+    """One volume, its size, and its snapshots, in a type's own counters."""
+    deltas = {'volumes': 1, 'gigabytes': int(volume.size) + snapshots.get('gigabytes', 0)}
+    return _per_type(rules.with_type({**deltas, 'snapshots': snapshots.get('snapshots', 0)}, type_id))
+
+
+def snapshots_of_retype(snapshots: Iterable[Snapshot], type_id: str) -> dict[str, int]:
+    """Return {'snapshots', 'gigabytes'} of those snapshots that a retype of their volume brings to a type."""
+    moving = [one for one in snapshots if one.consumes_quota and one.volume_type_id != type_id]
+    return {'snapshots': len(moving), 'gigabytes': sum(int(one.volume_size) for one in moving)}
+
+
+def of_retype(volume: Volume, type_id: str, snapshots: Iterable[Snapshot] = ()) -> dict[str, int]:
     """Return what a retype holds of the new type's quota."""
-    return _of_type(type_id, int(volume.size))
+    return _of_retype(volume, type_id, snapshots_of_retype(snapshots, type_id))
+
+
+def _with_following(usage: Mapping[str, int], following: Iterable[Snapshot], type_id: str | None) -> dict[str, int]:
+    """Changes of usage, and those by snapshots that leave their types for another."""
+    changes = collections.Counter(usage)
+    for one in following:
+        if one.consumes_quota:
+            counted = {'snapshots': 1, 'gigabytes': int(one.volume_size)}
+            changes.update(_per_type(rules.with_type(counted, type_id)))
+            changes.subtract(_per_type(rules.with_type(counted, one.volume_type_id)))
+    return dict(changes)
+
+
+def _retype_snapshot(transaction: base.Transaction, snapshot: Snapshot, type_id: str | None) -> None:
+    """Give a snapshot its volume's new type, unless it has changed since it was counted."""
+    same = (Snapshot.volume_size == snapshot.volume_size) & has_type(snapshot)
+    actions = [Snapshot.volume_type_id.set(str(type_id)), *base.touched(Snapshot)]
+    transaction.update(snapshot, actions, Snapshot.id.exists() & same, SnapshotChanged)
+
+
+def has_type(record: Volume | Snapshot) -> Condition:
+    """The condition that a record still has the type that it was read with."""
+    attribute = type(record).volume_type_id
+    condition: Condition = (
+        attribute.does_not_exist() if record.volume_type_id is None else attribute == record.volume_type_id
+    )
+    return condition
 
 
 def _update(transaction: base.Transaction, volume: Volume, actions: list[Action], condition: Condition) -> None:
@@ -345,7 +400,7 @@ def _without_claim() -> list[Action]:
 def _let_go(volume: Volume) -> list[Action]:
     """Actions on the volume for the quota and the source that it holds no longer."""
     reserved = [Volume.reserved_gb.set(0)] if volume.reserved_gb else []
-    of_type = [Volume.reserved_type_id.remove()] if volume.reserved_type_id else []
+    of_type = [Volume.reserved_type_id.remove(), Volume.reserved_snapshots.remove()] if volume.reserved_type_id else []
     return [*reserved, *of_type, *([Volume.reading.remove()] if volume.reading else [])]
 
 

@@ -17,7 +17,7 @@ from pynamodb.expressions.condition import Condition
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Service, Volume, VolumeType, base
+from chalicelib.models import Service, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import common, exports, holds, quotas, services, volume_types, volumes
 from chalicelib.rules import extra_specs, states
 
@@ -26,6 +26,9 @@ RETYPE_REFUSED = (
     'group, requested type has to be different that the one from the volume, and for in-use volumes front-end qos '
     'specs cannot change.'
 )
+
+#: A transaction has at most 100 writes and checks: what ends a retype changes each snapshot of the volume.
+MAX_SNAPSHOTS = 90
 
 #: What of a type's encryption says how the data is written.
 CIPHER = ('provider', 'cipher', 'key_size', 'control_location')
@@ -45,8 +48,13 @@ def _accept_retype(context: Context, id: str, new_type: str, migration_policy: s
     wanted = volume_types.find(context, new_type)
     _check_type(volume, _current_type(volume), wanted)
     volume = _without_exports(volume)
-    held = holds.of_retype(volume, wanted.id) if volume.consumes_quota else {}
-    build = functools.partial(_begin_retype, context, volume, wanted, migration_policy)
+    snapshots = volumes.snapshots_of(volume) if volume.snapshot_count else []
+    if len(snapshots) > MAX_SNAPSHOTS:
+        raise errors.InvalidVolume(
+            reason=f'{len(snapshots)} snapshots are more than one retype can take along: keep at most {MAX_SNAPSHOTS}.'
+        )
+    held = holds.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
+    build = functools.partial(_begin_retype, context, volume, wanted, migration_policy, snapshots)
     quotas.commit(volume.project_id, held, build, reserved=held)
     return volume
 
@@ -95,13 +103,21 @@ def _cipher(kind: VolumeType | None) -> dict[str, Any] | None:
 
 
 def _begin_retype(
-    context: Context, volume: Volume, wanted: VolumeType, policy: str, transaction: base.Transaction
+    context: Context,
+    volume: Volume,
+    wanted: VolumeType,
+    policy: str,
+    snapshots: list[Snapshot],
+    transaction: base.Transaction,
 ) -> None:
     row = states.VOLUME['retype']
     operation = common.operation('retype', row, type_id=wanted.id, migration_policy=policy)
-    held = [Volume.reserved_type_id.set(wanted.id)] if volume.consumes_quota else []
+    counted = holds.snapshots_of_retype(snapshots, wanted.id)
+    reserved = [Volume.reserved_type_id.set(wanted.id), Volume.reserved_snapshots.set(counted)]
+    held = reserved if volume.consumes_quota else []
     actions = [*base.begin_actions(Volume, row, context.request_id, operation), *held]
-    condition = base.is_allowed(Volume, row) & _is_free(volume) & (Volume.volume_type_id == volume.volume_type_id)
+    condition = base.is_allowed(Volume, row) & _is_free(volume) & holds.has_type(volume)
+    condition &= Volume.snapshot_count <= volume.snapshot_count
     refused = errors.InvalidVolume(reason=RETYPE_REFUSED)
     volume_types.keep(transaction, wanted)
     transaction.update(volume, actions, condition, lambda: refused)

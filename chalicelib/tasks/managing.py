@@ -131,7 +131,7 @@ def _resize(snapshot: Snapshot, size: int) -> None:
     """Set the snapshot's size and have the quota follow. Raises OverQuota."""
     sized = {**(snapshot.operation or {}), 'sized': True}
     actions = [Snapshot.volume_size.set(size), Snapshot.operation.set(sized), *base.touched(Snapshot)]
-    condition = ours(snapshot) & (Snapshot.volume_size == snapshot.volume_size)
+    condition = ours(snapshot) & (Snapshot.volume_size == snapshot.volume_size) & holds.has_type(snapshot)
 
     def build(transaction: base.Transaction) -> None:
         transaction.update(snapshot, actions, condition, lambda: base.state_changed(snapshot))

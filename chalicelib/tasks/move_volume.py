@@ -28,6 +28,7 @@ from chalicelib.operations import (
     scheduling,
     services,
     volume_types,
+    volumes,
 )
 from chalicelib.rules import extra_specs, states
 from chalicelib.rules.messages import Action, Detail
@@ -81,15 +82,27 @@ def _retyped_in_place(volume: Volume) -> bool:
     if _stays(volume, decision):
         update = _changed_by_driver(volume)
         if update is not None:
-            holds.end(
-                volume, ours(volume), states.PREVIOUS, actions=[*_of_type(volume), *model_actions(update)], retyped=True
-            )
+            _end_retype(volume, [*_of_type(volume), *model_actions(update)])
             return True
     if policy == 'never':
         raise errors.VolumeMigrationFailed(
             reason='the backend cannot change it in place, and the migration policy is never.'
         )
     return False
+
+
+def _end_retype(volume: Volume, actions: list[Any]) -> None:
+    """Give the volume its new type, and its snapshots with it (as Cinder does since Victoria), with their quota.
+
+    None can be taken of a volume that is retyped, but those that there are may go meanwhile. Raises ServiceUnavailable
+    when they do so each time.
+    """
+    for _ in range(common.CONTENDED):
+        snapshots = volumes.snapshots_of(volume) if volume.snapshot_count else []
+        with contextlib.suppress(holds.SnapshotChanged):
+            holds.end(volume, ours(volume), states.PREVIOUS, actions=actions, retyped=True, following=snapshots)
+            return
+    raise errors.ServiceUnavailable(reason=f'the snapshots of volume {volume.id} are being changed; try again')
 
 
 def _retype_decision(volume: Volume, policy: str) -> Decision:

@@ -5,8 +5,9 @@ Payload of every task: action, resource, project_id, id, request_id.
 
 from __future__ import annotations
 
+from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import messages, quotas, scheduling
+from chalicelib.operations import common, holds, messages, quotas, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
@@ -53,11 +54,26 @@ def remove_snapshot(snapshot: Snapshot) -> None:
 
 
 def forget_snapshot(snapshot: Snapshot, volume: Volume) -> None:
-    """Remove the record, its quota and the volume's count of it, while the running request holds the status."""
+    """Remove the record, its quota and the volume's count of it, while the running request holds the status.
+
+    A retype of the volume may give the snapshot another type meanwhile: it is then read again.
+    """
+    for _ in range(common.CONTENDED):
+        try:
+            return _forget(snapshot, volume)
+        except errors.StateChanged:
+            found, known = snapshot.reload(), snapshot.volume_type_id
+            if found.volume_type_id == known:
+                raise
+            snapshot = found
+    raise base.state_changed(snapshot)
+
+
+def _forget(snapshot: Snapshot, volume: Volume) -> None:
     deltas = {'snapshots': -1, 'gigabytes': -int(snapshot.volume_size)} if snapshot.consumes_quota else {}
 
     def build(transaction: base.Transaction) -> None:
-        transaction.delete(snapshot, ours(snapshot), lambda: base.state_changed(snapshot))
+        transaction.delete(snapshot, ours(snapshot) & holds.has_type(snapshot), lambda: base.state_changed(snapshot))
         actions = [Volume.snapshot_count.add(-1), *base.touched(Volume)]
         transaction.update(volume, actions, Volume.snapshot_count >= 1, lambda: base.state_changed(volume))
 
