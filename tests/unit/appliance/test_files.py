@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import Full, Unavailable
-from appliance.files import FICLONE, FileStore
+from appliance.files import FileStore
 from appliance.names import Key
 from appliance.store import Medium, Object
+from tests.block_devices import file_system, fill
 
 MIB = 1024**2
 KEY, COPY = Key('fast', 'volume-1'), Key('slow', 'snapshot-1')
@@ -64,21 +63,17 @@ def test_a_copy_replaces_what_had_its_name(store: FileStore) -> None:
     assert file(store, COPY).read_bytes() == bytes(MIB)
 
 
-def test_with_reflinks_a_copy_is_one_ioctl(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And if it fails there is no copy: never a slow, torn one."""
-    asked = []
-
-    def refuse(target: int, request: int, source: int) -> None:
-        asked.append(request)
-        raise OSError(errno.EIO, 'no')
-
-    store.create(KEY, MIB)
-    store.copies_attached = True
-    monkeypatch.setattr(fcntl, 'ioctl', refuse)
-    with pytest.raises(Unavailable):
-        store.copy(KEY, COPY, MIB)
-    assert asked == [FICLONE]
-    assert names(store, 'slow') == []
+def test_with_reflinks_a_copy_is_one_ioctl(tmp_path: Path) -> None:
+    """And if it fails there is no copy: never a slow, torn one. tmpfs rejects FICLONE with EOPNOTSUPP."""
+    with file_system('tmpfs', tmp_path / 'store', 8 * MIB) as folder:
+        store = FileStore(folder, ['fast', 'slow'])
+        assert not store.copies_attached
+        store.create(KEY, MIB)
+        store.copies_attached = True
+        with pytest.raises(Unavailable, match='not supported'):
+            store.copy(KEY, COPY, MIB)
+        assert names(store, 'slow') == []
+        store.close()
 
 
 def test_grow_never_shrinks(store: FileStore) -> None:
@@ -97,15 +92,27 @@ def test_delete_and_rename(store: FileStore) -> None:
     assert names(store, 'fast') == []
 
 
-@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT])
-def test_no_space_is_full_and_leaves_nothing(store: FileStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def no_space(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
+def test_a_copy_without_space_is_full_and_leaves_nothing(tmp_path: Path) -> None:
+    with file_system('tmpfs', tmp_path / 'store', 8 * MIB) as folder:
+        store = FileStore(folder, ['fast', 'slow'])
+        store.create(KEY, 2 * MIB)
+        file(store, KEY).write_bytes(b'x' * 2 * MIB)
+        fill(folder)
+        with pytest.raises(Full, match='slow/'):
+            store.copy(KEY, COPY, 2 * MIB)
+        assert names(store, 'slow') == []
+        assert file(store, KEY).read_bytes() == b'x' * 2 * MIB
+        store.close()
 
-    monkeypatch.setattr(os, 'ftruncate', no_space)
-    with pytest.raises(Full, match='fast/volume-1'):
-        store.create(KEY, MIB)
-    assert names(store, 'fast') == []
+
+def test_an_object_that_the_file_system_cannot_hold_is_full_and_leaves_nothing(tmp_path: Path) -> None:
+    """A file of ext4 has 16 TiB at most (EFBIG)."""
+    with file_system('ext4', tmp_path / 'store', 32 * MIB) as folder:
+        store = FileStore(folder, ['fast', 'slow'])
+        with pytest.raises(Full, match='fast/volume-1'):
+            store.create(KEY, 17 * 1024**4)
+        assert names(store, 'fast') == []
+        store.close()
 
 
 def test_recover_removes_what_was_not_finished(store: FileStore) -> None:
@@ -133,16 +140,15 @@ def test_the_medium_is_the_file_system(store: FileStore, tmp_path: Path) -> None
     assert 0 < medium.free <= medium.total
 
 
-@pytest.mark.parametrize('number', [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY])
-def test_a_file_system_without_reflinks_is_recognized(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
+@pytest.mark.parametrize(('kind', 'reflinks'), [('xfs', True), ('ext4', False), ('tmpfs', False), ('ramfs', False)])
+def test_a_file_system_with_reflinks_is_recognized(tmp_path: Path, kind: str, reflinks: bool) -> None:
+    with file_system(kind, tmp_path / 'store', 32 * MIB) as folder:
+        assert FileStore(folder, ['fast']).copies_attached is reflinks
+        assert [path.name for path in folder.iterdir() if path.name != 'lost+found'] == ['fast']
 
-    with monkeypatch.context() as patch:
-        patch.setattr(fcntl, 'ioctl', refuse)
-        assert FileStore(tmp_path, ['fast']).copies_attached is False
-        patch.setattr(fcntl, 'ioctl', lambda *_: 0)
-        assert FileStore(tmp_path, ['fast']).copies_attached is True
-    assert [path.name for path in tmp_path.iterdir()] == ['fast']
+
+def test_a_file_system_that_fails_is_not_taken_for_one_without_reflinks(tmp_path: Path) -> None:
+    with file_system('tmpfs', tmp_path / 'store', 8 * MIB) as folder:
+        fill(folder)
+        with pytest.raises(OSError, match='No space left'):
+            FileStore(folder, ['fast'])
