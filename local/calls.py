@@ -47,7 +47,7 @@ class Call:
         """The parameters of a JSON protocol's call; {} for a body that holds none."""
         try:
             parameters = json.loads(self.body or b'{}')
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return parameters if isinstance(parameters, dict) else {}
 

@@ -63,7 +63,7 @@ def _split(object_key: str, data: bytes) -> tuple[bytes, bytes]:
 def _parse(object_key: str, line: bytes) -> Body:
     try:
         body = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(key=object_key, reason='it is not JSON') from error
     if not isinstance(body, dict) or not all(isinstance(body.get(name), kind) for name, kind in _FIELDS.items()):
         raise IntegrityError(key=object_key, reason='it is not an authenticated document')

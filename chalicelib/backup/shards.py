@@ -94,7 +94,7 @@ def decode_references(object_key: str, header: Header, data: bytes) -> list[Pack
         if header.kind == POINTER:
             return ShardRef(*named['shard'])
         return [Pack(*pack) for pack in named['packs']]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise IntegrityError(key=object_key, reason='its references are damaged') from error
 
 

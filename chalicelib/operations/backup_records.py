@@ -99,7 +99,7 @@ def decode(url: str) -> dict[str, Any]:
     """Read a record; every field that is used is checked. Raises InvalidInput."""
     try:
         facts = json.loads(base64.b64decode(url))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise errors.InvalidInput(reason="Can't parse backup record.") from None
     if not isinstance(facts, dict) or not facts.get('id'):
         raise errors.InvalidInput(reason='Provided backup record is missing an id')

@@ -85,5 +85,5 @@ def cause_message(cause: str) -> str:
     """Return the message of an error as a state machine caught it: JSON from Lambda, else text."""
     try:
         return str(json.loads(cause)['errorMessage'])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return cause

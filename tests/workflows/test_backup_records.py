@@ -204,7 +204,9 @@ def test_what_is_no_record_is_refused(
         backup_records.decode(changed(record, change)['backup_url'])
 
 
-@pytest.mark.parametrize('text', ['', 'eyJ9', 'bm8='])
+@pytest.mark.parametrize(
+    'text', ['', 'eyJ9', 'bm8=', base64.b64encode(b'[' * 50_000).decode()], ids=['', 'half', 'no', 'nested too deep']
+)
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(errors.InvalidInput):
         backup_records.decode(text)
