@@ -67,6 +67,10 @@ SENTENCES: Mapping[type[errors.CinderlessError], str] = {
     ),
     errors.KeyUnavailable: "The key of the backup's data cannot be opened. Ask your administrator.",
     errors.LeaseLost: 'Another request is cleaning up the same backups. Try again later.',
+    errors.DeviceFull: (
+        'The storage backend has no space left for the data of the volume. Try again when there is space, or ask your '
+        'administrator.'
+    ),
     errors.DeviceError: 'The data of the volume could not be reached. Try again later, or ask your administrator.',
 }
 
