@@ -317,4 +317,12 @@ DIFFERENCES = (
         'also at most 512 bytes, printable, and no part between slashes that is empty, `.` or `..`',
         'it is a part of the keys of S3, which are measured in bytes and listed as XML',
     ),
+    (
+        "a connector's `initiator`",
+        'taken as it is',
+        '400 when another project uses the name, or the compute hosts do; requests with a service token and '
+        'administrators may use any name. Nova must send its service token, as Cinder requires since CVE-2023-2088',
+        "a member could put its targets into another host's answer, and read that host's CHAP account where a backend "
+        'has one account for each host',
+    ),
 )

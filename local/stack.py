@@ -106,7 +106,9 @@ def _is_held_back(resource: Mapping[str, Any]) -> bool:
 
 
 def _scope(template: Mapping[str, Any], given: Mapping[str, str], clients: Any) -> Scope:
-    found = clients('cloudformation').describe_stack_resources(StackName=STACK)['StackResources']
+    described = clients('cloudformation').describe_stack_resources(StackName=STACK)['StackResources']
+    # moto lists what a condition leaves out of the stack as well, without a name.
+    found = [resource for resource in described if 'LogicalResourceId' in resource]
     physical = {resource['LogicalResourceId']: resource['PhysicalResourceId'] for resource in found}
     kinds = {resource['LogicalResourceId']: resource['ResourceType'] for resource in found}
     defaults = {name: parameter.get('Default', '') for name, parameter in template['Parameters'].items()}

@@ -26,7 +26,7 @@ from pynamodb.expressions.update import Action
 from chalicelib import aws, errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import common, compute, exports, messages, volumes, workers
+from chalicelib.operations import common, compute, exports, initiators, messages, volumes, workers
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
 from chalicelib.rules.states import ATTACHABLE, NOT_MIGRATING, status_after_detach
@@ -68,6 +68,8 @@ def create(
     know its id (Cinder leaves the volume reserved).
     """
     volume = volumes.get(context, volume_id)
+    if connector is not None:
+        initiators.check(context, volume.project_id, connector)
     if volume.status == 'available' and not volume.attachments:
         volume = exports.end_all(volume)  # what a host that never attached has left
     attachment = Attachment(
@@ -158,6 +160,7 @@ def update(context: Context, id: str, connector: dict[str, Any]) -> Attachment:
     """
     attachment = get(context, id)
     volume = Volume.find(attachment.project_id, attachment.volume_id)
+    initiators.check(context, attachment.project_id, connector)
     before = attachment.attach_status
     volume, attachment = change(volume, attachment, functools.partial(_attaching, connector=connector))
     try:

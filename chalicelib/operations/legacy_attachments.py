@@ -15,7 +15,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import attachments, compute, exports, messages, volumes, workers
+from chalicelib.operations import attachments, compute, exports, initiators, messages, volumes, workers
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.states import status_after_detach
 
@@ -85,6 +85,7 @@ def initialize_connection(context: Context, volume_id: str, connector: dict[str,
     volume = volumes.get(context, volume_id)
     if volume.status == 'maintenance':
         raise errors.InvalidVolume(reason='The volume connection cannot be initialized in maintenance mode.')
+    initiators.check(context, volume.project_id, connector)
     volume, export_id, new = exports.intend(context, volume, connector)
     payload = {
         'project_id': volume.project_id,

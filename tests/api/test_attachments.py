@@ -9,7 +9,11 @@ import pytest
 
 from tests.api.front_door import Caller, Worker
 
-CONNECTOR = {'host': 'c1', 'initiator': 'iqn.1993-08.org.debian:01:a', 'ip': '10.0.0.2', 'mountpoint': '/dev/vdb'}
+
+def connector() -> dict[str, str]:
+    """A host of this test's project alone: an initiator that another project uses is refused."""
+    name = f'iqn.1993-08.org.debian:01:{uuid.uuid4().hex}'
+    return {'host': 'c1', 'initiator': name, 'ip': '10.0.0.2', 'mountpoint': '/dev/vdb'}
 
 
 def reserve(caller: Caller, volume: Any, at: str = '3.71', **facts: Any) -> Any:
@@ -26,7 +30,7 @@ def test_from_reservation_to_the_end(member: Caller, make: Any) -> None:
     )  # fmt: skip
     own = f'/attachments/{made["id"]}'
     assert member.get(own, at='3.71').body['attachment']['connection_info'] is None
-    connected = member.put(own, {'attachment': {'connector': CONNECTOR}}, at='3.71').body['attachment']
+    connected = member.put(own, {'attachment': {'connector': connector()}}, at='3.71').body['attachment']
     assert (connected['status'], connected['connection_info']['driver_volume_type']) == ('attaching', 'iscsi')
     done = member.act(own, 'os-complete', at='3.71')
     assert (done.status, done.text) == (204, '')
@@ -38,7 +42,7 @@ def test_from_reservation_to_the_end(member: Caller, make: Any) -> None:
 
 
 def test_reserve_and_connect_at_once(member: Caller, worker: Worker, make: Any) -> None:
-    made = reserve(member, make.volume(), connector=CONNECTOR, mode='ro').body['attachment']
+    made = reserve(member, make.volume(), connector=connector(), mode='ro').body['attachment']
     assert made['status'] == 'attaching'
     assert made['connection_info']['attachment_id'] == made['id']
     assert [task for task, _ in worker.calls] == ['initialize_attachment']
@@ -116,12 +120,12 @@ def test_a_backend_that_is_away_is_a_503_that_says_when_to_repeat(
         raise errors.BackendUnavailable(backend='b', reason='no route to host')
 
     volume = make.volume()
-    attachment = make.attachment(make.volume(), connector=CONNECTOR)
+    attachment = make.attachment(make.volume(), connector=connector())
     monkeypatch.setattr(aws, 'invoke', invoke)
     answer = {
-        'initialize_attachment': lambda: reserve(member, volume, connector=CONNECTOR),
+        'initialize_attachment': lambda: reserve(member, volume, connector=connector()),
         'initialize_connection': lambda: member.act(
-            f'/volumes/{volume.id}', 'os-initialize_connection', {'connector': CONNECTOR}
+            f'/volumes/{volume.id}', 'os-initialize_connection', {'connector': connector()}
         ),
         'terminate_connection': lambda: member.delete(f'/attachments/{attachment.id}', at='3.71'),
     }[task]()
@@ -147,7 +151,24 @@ def test_the_worker_gets_the_deadline_of_the_request(
         return sent
 
     monkeypatch.setattr(front_door, 'event', event)
-    reserve(member, make.volume(), connector=CONNECTOR)
+    reserve(member, make.volume(), connector=connector())
     [(_, payload)] = worker.calls
     expected = received + time_left.GATEWAY - time_left.MARGIN - time_left.OWN_WORK - 0.5
     assert payload['deadline'] == pytest.approx(expected, abs=0.01)
+
+
+def test_the_initiator_of_a_host_belongs_to_who_may_speak_for_it(
+    member: Caller, stranger: Caller, make: Any, worker: Worker
+) -> None:
+    """A project's own; refused to another; the cloud's own once Nova connects it, and then to no member alone."""
+    from tests.api.records import Records
+
+    host, theirs = connector(), Records(stranger.project)
+    assert reserve(member, make.volume(), connector=host).status == 200
+    refused = reserve(stranger, theirs.volume(), connector=host)
+    assert refused.fault[:2] == ('badRequest', 400)
+    assert 'is used by others' in refused.fault[2]
+    body = {'attachment': {'volume_uuid': theirs.volume().id, 'connector': host}}
+    vouched = {'X-Service-Token': f'service@{uuid.uuid4().hex}'}
+    assert stranger.post('/attachments', body, at='3.71', headers=vouched).status == 200
+    assert reserve(member, make.volume(), connector=host).status == 400
