@@ -41,7 +41,7 @@ BUDGETS = {
     'retype in place': 11,
     'create snapshot': 11,
     'delete snapshot': 9,
-    'attach': 8,
+    'attach': 9,
     'attachment complete': 3,
     'detach': 7,
     'show volume': 1,
