@@ -13,9 +13,11 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from appliance.errors import Unavailable
 from appliance.files import sync_folder
 from appliance.names import Key
 
@@ -75,21 +77,25 @@ class Journal:
         return list(self._records.items())
 
     def put(self, key: Key, record: Record) -> None:
+        """Raises Unavailable. Then ``get`` gives what a start would: the record may be there, and may be lost with the
+        host."""
         path = self._path(key)
         new = path.with_name(path.name + '.new')
-        with new.open('w') as file:
-            json.dump(_document(record), file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        sync_folder(path.parent)
-        self._records[key] = record
+        with _writing(key):
+            with new.open('w') as file:
+                json.dump(_document(record), file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            self._records[key] = record
+            sync_folder(path.parent)
 
     def remove(self, key: Key) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._path(key).unlink()
-            sync_folder(self._path(key).parent)
-        self._records.pop(key, None)
+        """Raises Unavailable, as ``put`` does."""
+        with _writing(key):
+            self._path(key).unlink(missing_ok=True)
+            if self._records.pop(key, None) is not None:
+                sync_folder(self._path(key).parent)
 
     def _path(self, key: Key) -> Path:
         return self._folder / key.pool / (key.name + _RECORD)
@@ -105,6 +111,15 @@ class Journal:
         except (ValueError, KeyError, TypeError) as error:
             print(f'{path} is damaged ({error}): set aside; its exports are lost', file=sys.stderr)
             path.rename(path.with_suffix('.damaged'))
+
+
+@contextlib.contextmanager
+def _writing(key: Key) -> Iterator[None]:
+    """Turn what the file system refuses into Unavailable: no space for the journal is not a pool without space."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f'the agent cannot note {key} in its state folder: {error.strerror}') from error
 
 
 def _document(record: Record) -> dict[str, Any]:

@@ -8,12 +8,14 @@ Options, messages and reserved names are those of lvm2 2.03, whose parser and me
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
 from appliance import commands
-from appliance.errors import Full, Invalid, NotFound, Unavailable
+from appliance.errors import ApplianceError, Full, Invalid, NotFound, Unavailable
 from appliance.names import Key
 from appliance.store import NEW, TRASH, Medium, Object
 
@@ -45,6 +47,9 @@ class LvmStore:
         self._group = group
         self._thin_pool = thin_pool
         self._run = run
+        self._lock = threading.Lock()
+        #: Objects in the middle of a replacement that failed.
+        self._interrupted: set[str] = set()
 
     def path(self, key: Key) -> str:
         return f'/dev/{self._path(key.name)}'
@@ -53,6 +58,8 @@ class LvmStore:
         return f'{self._group}/{_lv(name)}'
 
     def objects(self, pool: str) -> dict[str, Object]:
+        """Raises Unavailable while a replacement cannot be finished: its object may be out of the way."""
+        self._finish_interrupted()
         volumes = self._volumes().items()
         return {name: volume.object for name, volume in volumes if volume.pool == pool and '.' not in name}
 
@@ -67,10 +74,16 @@ class LvmStore:
     def copy(self, source: Key, target: Key, size: int) -> None:
         """A snapshot cannot be made at another size or over another volume, so there are steps; see ``recover``."""
         self._remove(target.name + NEW)
-        self._lvm('lvcreate', '--snapshot', '--setactivationskip', 'n', '--name', _lv(target.name + NEW),
-                  '--addtag', _TAG + target.pool, self._path(source.name))  # fmt: skip
-        self._extend(target.name + NEW, size)
-        self._replace(target.name)
+        try:
+            self._lvm('lvcreate', '--snapshot', '--setactivationskip', 'n', '--name', _lv(target.name + NEW),
+                      '--addtag', _TAG + target.pool, self._path(source.name))  # fmt: skip
+            self._extend(target.name + NEW, size)
+            self._replace(target.name)
+        except ApplianceError:
+            self._interrupted.add(target.name)
+            with contextlib.suppress(ApplianceError):  # the first error says more, and the next verb tries again
+                self._finish_interrupted()
+            raise
 
     def flush(self, key: Key) -> None:
         """Nothing is held in memory."""
@@ -92,14 +105,8 @@ class LvmStore:
         if not self._pool_report('zero')['zero']:
             pool = f'{self._group}/{self._thin_pool}'
             raise Invalid(f'thin pool {pool} does not zero new blocks: lvchange --zero y {pool}')
-        volumes = self._volumes()
-        for name in [name for name in volumes if name.endswith(NEW)]:
-            final = name[: -len(NEW)]
-            if final + TRASH in volumes and final not in volumes:
-                self._rename(name, final)
-        for name in self._volumes():
-            if name.endswith((NEW, TRASH)):
-                self._remove(name)
+        for name in {name.removesuffix(NEW).removesuffix(TRASH) for name in self._volumes() if '.' in name}:
+            self._finish(name)
         self._activate()
 
     def medium(self) -> Medium:
@@ -109,6 +116,20 @@ class LvmStore:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _finish_interrupted(self) -> None:
+        with self._lock:
+            for name in list(self._interrupted):
+                self._finish(name)
+                self._interrupted.discard(name)
+
+    def _finish(self, name: str) -> None:
+        """Finish a replacement whose old volume is out of the way, and undo any other."""
+        volumes = self._volumes()
+        if name + NEW in volumes and name + TRASH in volumes and name not in volumes:
+            self._rename(name + NEW, name)
+        self._remove(name + NEW)
+        self._remove(name + TRASH)
 
     def _replace(self, name: str) -> None:
         """Put ``<name>.new`` in the place of ``<name>``, if there is one."""
@@ -157,7 +178,10 @@ class LvmStore:
     def _lvm(self, command: str, *arguments: str) -> str:
         """Raises Full, NotFound or Unavailable."""
         confirmed = () if command == 'lvs' else ('--yes',)
-        status, output, said = self._run((command, *confirmed, *arguments))
+        try:
+            status, output, said = self._run((command, *confirmed, *arguments))
+        except OSError as error:  # it hangs, or cannot be started
+            raise Unavailable(f'{command} failed: {error}') from error
         if status == 0:
             return output
         if any(text in said.lower() for text in _NO_ROOM):

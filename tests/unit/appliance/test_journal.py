@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from appliance import journal as journal_module
+from appliance.errors import Unavailable
 from appliance.journal import Export, Journal, Record
 from appliance.names import Key
 
@@ -73,3 +77,28 @@ def test_an_export_that_is_ending_is_known_after_a_start(tmp_path: Path) -> None
     ending = RECORD.with_export('e1', dataclasses.replace(EXPORT, ending=True))
     journal(tmp_path).put(KEY, ending)
     assert journal(tmp_path).get(KEY) == ending
+
+
+@pytest.mark.parametrize('step', ['open', 'fsync', 'replace', 'sync_folder'])
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EIO])
+def test_memory_is_what_a_start_would_read_when_the_state_folder_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int
+) -> None:
+    """And a full state folder is not taken for a full pool."""
+    first = journal(tmp_path)
+    first.put(KEY, RECORD)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    where = {'open': Path, 'fsync': os, 'replace': Path, 'sync_folder': journal_module}[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, fail)
+        with pytest.raises(Unavailable, match=os.strerror(number)):
+            first.put(KEY, Record('other'))
+    assert journal(tmp_path).get(KEY) == first.get(KEY)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, 'sync_folder', fail)
+        with pytest.raises(Unavailable, match=os.strerror(number)):
+            first.remove(KEY)
+    assert journal(tmp_path).items() == first.items() == []

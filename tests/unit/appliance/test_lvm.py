@@ -143,3 +143,59 @@ def test_a_replacement_that_a_crash_cut_off_is_finished_or_undone(store: LvmStor
     assert lvm.volumes['_snapshot-1'].size == 2 * GIB
     store.copy(KEY, COPY, 2 * GIB)
     assert lvm.volumes['_snapshot-1'] is not old
+
+
+def test_a_command_that_hangs_or_cannot_be_started_is_unavailable(lvm: FakeLvm) -> None:
+    """Not a fault of the agent: the request may be repeated."""
+
+    def hangs(command: tuple[str, ...]) -> tuple[int, str, str]:
+        raise OSError(f'{command[0]} did not end within 60 s')
+
+    with pytest.raises(Unavailable, match='did not end within'):
+        LvmStore(lvm.group, lvm.pool, hangs).create(KEY, GIB)
+
+
+class Failing:
+    """Runs lvm2's commands until the given one; that one and those after it fail, done or not, until ``repair``."""
+
+    def __init__(self, lvm: FakeLvm, at: int, done: bool) -> None:
+        self._lvm, self._left, self._done = lvm, at, done
+
+    def __call__(self, command: tuple[str, ...]) -> tuple[int, str, str]:
+        self._left -= 1
+        if self._left >= 0:
+            return self._lvm(command)
+        if self._left == -1 and self._done:
+            self._lvm(command)
+        return 5, '', '  /dev/vg: Locking failed'
+
+    def repair(self) -> None:
+        self._left = 10**6
+
+
+@pytest.mark.parametrize('done', [False, True])
+def test_a_replacement_that_fails_is_finished_or_undone_without_a_start(done: bool) -> None:
+    """Between two of its steps the volume has no name: it must not look deleted, nor stay so."""
+    outcomes = set()
+    for at in range(100):
+        lvm = FakeLvm()
+        failing = Failing(lvm, 10**6, done)
+        store = LvmStore(lvm.group, lvm.pool, failing)
+        store.create(KEY, GIB)
+        store.create(COPY, GIB)
+        old = lvm.volumes['volume-1']
+        failing._left = at
+        try:
+            store.copy(COPY, KEY, GIB)
+        except Unavailable:
+            with pytest.raises(Unavailable):
+                store.size(KEY)
+            failing.repair()
+        else:
+            break
+        assert store.size(KEY) == GIB
+        assert lvm.volumes.keys() == {'volume-1', '_snapshot-1'}
+        outcomes.add(lvm.volumes['volume-1'] is old)
+        store.copy(COPY, KEY, GIB)
+    assert at > 8
+    assert outcomes == {True, False}
