@@ -145,10 +145,11 @@ class Exports:
 
     def unsettled(self) -> list[Key]:
         """Objects in the middle of a change, and those with exports that are not served or not removed completely."""
-        by_state = (
-            key for key, record in self._journal.items() if any(map(self._is_unsettled, record.exports.values()))
-        )
-        return sorted({*by_state, *self._changing})
+        return [key for key in {*self._changing, *(key for key, _ in self._journal.items())} if self.is_unsettled(key)]
+
+    def is_unsettled(self, key: Key) -> bool:
+        exports = self._journal.get(key).exports.values()
+        return key in self._changing or any(map(self._is_unfinished, exports))
 
     def compare(self) -> list[Key]:
         """Objects whose targets differ from what the journal says, by one reading of all targets."""
@@ -213,7 +214,7 @@ class Exports:
         serial = key.name.partition('-')[2]
         return Lun(self._store.path(key), self._store.size(key) or 0, serial, mode == 'ro', self._store.flags)
 
-    def _is_unsettled(self, export: Export) -> bool:
+    def _is_unfinished(self, export: Export) -> bool:
         return export.ending or not self._targets.is_served(export.iqn)
 
     def _refuse_used(self, key: Key, export_id: str, export: Export) -> None:

@@ -70,6 +70,8 @@ class Appliance:
     def _settle(self, key: Key) -> bool:
         try:
             with self._locks.holding(key):
+                if not self._exports.is_unsettled(key):  # a verb was at it
+                    return True
                 self._exports.settle(key)
         except ApplianceError as error:
             print(f'exports of {key} are not as they should be: {error}', file=sys.stderr)
