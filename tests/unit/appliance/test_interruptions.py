@@ -118,16 +118,13 @@ def steps(kind: str, verb: str, folder: Path) -> int:
     return len(rig.tgt.requests) - before
 
 
-def points(kind: str, folder: Path) -> Iterator[Point]:
+def points(kind: str, verb: str, folder: Path) -> Iterator[Point]:
     """Each with all verbs to follow, or, in the quick run, with the same verb and with the others in turn."""
-    turns = itertools.count()
-    for verb in VERBS:
-        for step, way in itertools.product(range(steps(kind, verb, folder)), WAYS):
-            then = list(VERBS)
-            if os.environ.get('INTERRUPTIONS') != 'all':
-                turn = next(turns)
-                then = [then[turn // 2 % len(then)] if turn % 2 else verb]
-            yield from (Point(verb, step, way, other) for other in then)
+    for turn, (step, way) in enumerate(itertools.product(range(steps(kind, verb, folder)), WAYS)):
+        then = list(VERBS)
+        if os.environ.get('INTERRUPTIONS') != 'all':
+            then = [then[turn // 2 % len(then)] if turn % 2 else verb]
+        yield from (Point(verb, step, way, other) for other in then)
 
 
 def run(rig: Rig, point: Point) -> None:
@@ -170,11 +167,12 @@ def check(rig: Rig, kind: str) -> None:
 
 
 @pytest.mark.parametrize('kind', ['files', 'lvm'])
+@pytest.mark.parametrize('verb', VERBS)
 def test_tgtd_has_what_the_journal_says_after_any_interruption(
-    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, kind: str, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = 0
-    for count, point in enumerate(points(kind, tmp_path), 1):
+    for count, point in enumerate(points(kind, verb, tmp_path), 1):
         rig = make(tmp_path / str(count), kind)
         try:
             run(rig, point)
@@ -183,8 +181,8 @@ def test_tgtd_has_what_the_journal_says_after_any_interruption(
             print(f'at {point}')
             raise
     with capsys.disabled():
-        print(f' {kind}: {count} interruptions', end='')
-    assert count > 800
+        print(f' {verb} on {kind}: {count} interruptions', end='')
+    assert count >= 20
 
 
 @pytest.mark.parametrize('verb', VERBS)
