@@ -33,8 +33,8 @@ def test_they_came_with_a_version(admin: Caller) -> None:
     assert admin.get('/default-types', at='3.61').status == 404
 
 
-def test_an_unknown_type_is_none(admin: Caller, project: str) -> None:
-    assert choose(admin, project, str(uuid.uuid4())).status == 404
+def test_an_unknown_type_is_a_fault_of_the_body(admin: Caller, project: str) -> None:
+    assert choose(admin, project, str(uuid.uuid4())).status == 400
 
 
 def test_a_volume_without_a_type_gets_the_projects_own(
