@@ -244,7 +244,11 @@ def _detail(payload: Payload) -> Detail:
 
 def reason_of(payload: Payload) -> str:
     """Return what users read of the error that a state machine caught (``fail_reason``, Cinder's 255 characters)."""
-    return for_users(*failure(payload))[:255]
+    error, cause = failure(payload)
+    shown = for_users(error, cause)
+    if shown != cause:
+        logger.warning('backup %s failed with %s: %s', payload['id'], error, cause if hasattr(errors, error) else '')
+    return shown[:255]
 
 
 def owned(payload: Payload, action: str = 'create') -> Backup:

@@ -185,7 +185,10 @@ def test_without_another_candidate_the_user_is_told_why(mixed: World, agent: Age
     volume = create_volume(CALLER, 50)
     assert ended(mixed, volume) == ('error', None)
     [message] = told(volume)
-    assert f'the agent at 127.0.0.1:{agent.server.server_address[1]}' in message
+    assert 'gave no answer in time' in message
+    [whole] = [one.explanation for one in Message.scan() if one.resource_uuid == volume.id]
+    address = f'the agent at 127.0.0.1:{agent.server.server_address[1]}'
+    assert (address in message, address in whole) == (False, True)
     assert agent.names() == []
 
 

@@ -85,7 +85,7 @@ def test_a_scrub_tells_of_damage(world: World, data: Data, backup: Backup, kind:
     world.settle()
     found = backup.reload()
     assert (found.status, found.scrub['result']) == ('available', 'damaged')
-    assert 'is damaged at' in (found.scrub.get('reason') or found.scrub['damage'][0])
+    assert 'The backup is damaged' in (found.scrub.get('reason') or found.scrub['damage'][0])
     check(world, data)
 
 
@@ -101,7 +101,7 @@ def test_a_repository_that_is_out_of_reach_is_no_damage(world: World, data: Data
     world.around = around
     world.settle()
     found = getattr(backup.reload(), kind)
-    assert (found['result'], 'out of reach' in found['reason']) == ('failed', True)
+    assert (found['result'], 'The backup repository could not do this' in found['reason']) == ('failed', True)
     check(world, data)
 
 

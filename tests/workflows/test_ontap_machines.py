@@ -111,7 +111,8 @@ def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Do
     volume = create_volume(CALLER, 50)
     assert ended(mixed, volume) == ('error', None)
     [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
-    assert 'no JSON of ONTAP' in message.user_message
+    assert 'gave no answer in time' in message.user_message
+    assert 'no JSON of ONTAP' in message.explanation
 
 
 @pytest.mark.parametrize('consumer', ['back-end', 'both', 'front-end'])
@@ -142,4 +143,6 @@ def test_a_volume_that_is_in_use_there_stays_available_and_the_user_is_told(mixe
     volumes.delete(context(), volume.id)
     assert ended(mixed, volume)[0] == 'available'
     [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
-    assert ref['initiator'] in message.user_message
+    assert 'it is connected to a server' in message.user_message
+    assert ref['initiator'] not in message.user_message
+    assert ref['initiator'] in message.explanation

@@ -104,10 +104,10 @@ def test_which_side_failed(error: str, detail: str) -> None:
 
 def test_a_reason_is_a_users_text() -> None:
     cause = '{"errorType": "X", "errorMessage": "no space", "stackTrace": ["secret path"]}'
-    assert backups.reason_of({'error': {'Error': 'ImageCopyFailure', 'Cause': cause}}) == 'no space'
+    assert backups.reason_of({'id': 'b', 'error': {'Error': 'ImageCopyFailure', 'Cause': cause}}) == 'no space'
     for foreign in ('X', 'States.Timeout', ''):
-        assert backups.reason_of({'error': {'Error': foreign, 'Cause': cause}}) == sentences.INTERRUPTED
-    assert len(backups.reason_of({'error': {'Error': 'ImageCopyFailure', 'Cause': 'long' * 1000}})) == 255
+        assert backups.reason_of({'id': 'b', 'error': {'Error': foreign, 'Cause': cause}}) == sentences.INTERRUPTED
+    assert len(backups.reason_of({'id': 'b', 'error': {'Error': 'ImageCopyFailure', 'Cause': 'long' * 1000}})) == 255
 
 
 @pytest.fixture
