@@ -39,6 +39,7 @@ REASONS = {
     ('appliance/exports.py', 'restore'): 'one export that cannot be served keeps no other away',
     ('appliance/exports.py', 'settle'): 'the first error is raised after all targets were served',
     ('appliance/keeper.py', 'look'): _TOP,
+    ('appliance/lvm.py', 'copy'): _FIRST_ERROR,
     ('appliance/portal_guard.py', '_run'): _TOP,
     (
         'appliance/portal_guard.py',
