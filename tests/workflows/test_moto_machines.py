@@ -152,7 +152,7 @@ def _request(world: World, kind: str) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ('machine', 'path'),
     [
-        ('extend_volume', ['ExtendVolume', 'FailExtend']),
+        ('extend_volume', ['ExtendVolume', 'FailExtend', 'IsComputeTold', 'Extended']),
         ('create_snapshot', ['CreateSnapshot', 'FailCreateSnapshot']),
         ('delete_snapshot', ['DeleteSnapshot', 'CancelDeleteSnapshot']),
     ],

@@ -29,10 +29,11 @@ from infra import retries
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.counts import Counting
-from tests.disks import Data, Disk
+from tests.disks import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
+from tests.fake_driver import Object
 from tests.fake_glance import FakeGlance
-from tests.world import World, forget
+from tests.world import BIG, World, forget
 
 #: What calls of the backup repository begin with.
 REPOSITORY = 's3'
@@ -128,14 +129,13 @@ class Story:
         volume_types.create(context('admin'), name='fast', description=None, is_public=True, extra_specs=specs)
         return self.volume()
 
-    def foreign(self) -> None:
-        from tests.fake_driver import Object
-
+    def foreign_volume(self) -> None:
         self.world.big.objects['theirs'] = Object('pool', 3)
+        self.world.report()
 
-    def copy(self, volume: Volume) -> Disk:
-        disk = self.data.of(volume)
-        return disk.copy(disk.size)
+    def foreign_snapshot(self) -> Volume:
+        self.world.big.objects['their-snapshot-1'] = Object('pool', 4, 'elsewhere')
+        return self.volume()
 
 
 class Operation(NamedTuple):
@@ -150,6 +150,17 @@ def _migrate(volume: Volume) -> None:
     moves.migrate(
         context('admin'), volume.id, host='cinderless@fast', cluster=None, force_host_copy=False, lock_volume=False
     )
+
+
+def _manage() -> None:
+    facts: dict[str, Any] = {'name': None, 'description': None, 'volume_type': None, 'metadata': {}, 'bootable': False}
+    where: dict[str, Any] = {'host': BIG, 'cluster': None, 'availability_zone': None}
+    managing.manage_volume(context('admin'), ref={'source-name': 'theirs'}, **facts, **where)
+
+
+def _manage_snapshot(volume: Volume) -> None:
+    facts: dict[str, Any] = {'name': None, 'description': None, 'metadata': {}}
+    managing.manage_snapshot(context('admin'), volume.id, ref={'source-name': 'their-snapshot-1'}, **facts)
 
 
 def _from_image(story: Story) -> object:
@@ -183,6 +194,8 @@ OPERATIONS = [
     Operation('group snapshot', Story.group, lambda _, one: create_group_snapshot(context(), one)),
     Operation('delete group snapshot', Story.group_snapshot, lambda _, one: group_snapshots.delete(context(), one.id)),
     Operation('delete group', Story.group, lambda _, one: groups.delete(context(), one.id, delete_volumes=True)),
+    Operation('manage', Story.foreign_volume, lambda _, __: _manage()),
+    Operation('manage snapshot', Story.foreign_snapshot, lambda _, one: _manage_snapshot(one)),
     Operation('unmanage', Story.volume, lambda _, one: managing.unmanage_volume(context('admin'), one.id)),
 ]
 
