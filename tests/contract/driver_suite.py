@@ -180,6 +180,7 @@ class DriverContract(Cleaned):
         volume = backend.volume(data=b'a' * BLOCK)
         for size in (2, 2, 1):
             backend.driver.extend_volume(volume, size)
+        assert backend.driver.get_volume_size(volume) == 2
         with backend.opened(volume) as device:
             assert device.size == 2 * GIB
             assert device.read(0, BLOCK) == b'a' * BLOCK
