@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 #: Entries by export id: initiator, host, mode, user_id, created_at, attempt; ``ending``: it is being taken away.
 Entries = dict[str, dict[str, Any]]
 
+#: What the attempt of an attachment begins with whose export is being taken away.
+ENDING = 'ending-'
+
 #: Exports of one volume without attachments; Nova has one for each host that a server may run on.
 MAX_EXPORTS = 32
 
@@ -158,8 +161,8 @@ def of_attachment(volume: Volume, attachment: Attachment) -> set[str]:
 
 
 def supersede(attachment: Attachment) -> Attachment:
-    """Give an attachment a new attempt: a worker that still makes its export can not record it any more."""
-    base.update(attachment, [Attachment.attempt.set(new_attempt()), *base.touched(Attachment)])
+    """Give an attachment an attempt that ends its export: a worker that still makes it takes it away again."""
+    base.update(attachment, [Attachment.attempt.set(f'{ENDING}{new_attempt()}'), *base.touched(Attachment)])
     return attachment
 
 

@@ -64,7 +64,7 @@ def _is_wanted(attachment: Attachment, attempt: str | None) -> bool:
         return False
     if now.attempt == attempt:
         return attachment.connection_info is not None
-    return now.connector is not None and now.attach_status == 'attaching'
+    return not str(now.attempt or '').startswith(exports.ENDING)
 
 
 @contextlib.contextmanager

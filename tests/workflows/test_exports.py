@@ -12,7 +12,7 @@ from pynamodb.connection import Connection
 
 from chalicelib import errors
 from chalicelib.models import Transfer, Volume, base
-from chalicelib.operations import attachments, backups, images, managing, moves, reverts, transfers, volumes
+from chalicelib.operations import attachments, backups, exports, images, managing, moves, reverts, transfers, volumes
 from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.rules import states
 from tests import invariants
@@ -192,9 +192,24 @@ def test_attachments_that_a_reset_left_keep_a_volume_from_its_transfer(chap: Wor
         restore(volume)
 
 
-def test_a_volume_has_a_bounded_number_of_exports(chap: World, volume: Volume) -> None:
-    from chalicelib.operations import exports
+def test_a_host_that_connects_while_the_flag_changes_keeps_it_from_changing(
+    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its export is for reading and writing, and would outlive the flag."""
+    end_all = exports.end_all
 
+    def late(one: Volume) -> Volume:
+        ended = end_all(one)
+        connect(Volume.find(one.project_id, one.id))
+        return ended
+
+    monkeypatch.setattr(exports, 'end_all', late)
+    with pytest.raises(errors.InvalidVolume, match='has connections; detach it first'):
+        volumes.set_readonly(context(), volume.id, True)
+    assert 'readonly' not in volume.reload().admin_metadata
+
+
+def test_a_volume_has_a_bounded_number_of_exports(chap: World, volume: Volume) -> None:
     for number in range(exports.MAX_EXPORTS):
         connect(volume, {**HOST, 'initiator': f'iqn.2026-11.example:{number}'})
     with pytest.raises(errors.InvalidVolume, match='32 connections'):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from chalicelib import errors
 from chalicelib.models import Attachment, Volume, base
+from chalicelib.operations import exports
+from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.tasks import connections
 from tests.chap import CANARY, chap, paths
-from tests.factories import stored_volume
-from tests.unit.operations.test_attachments import HOST, make_volume
+from tests.factories import context, stored_volume
+from tests.unit.operations.test_attachments import HOST, at_the_first, make_volume
 from tests.world import World
 
 __all__ = ['chap']
@@ -132,3 +136,50 @@ def test_one_path_or_all_are_taken_away(chap: World, volume: Volume) -> None:
     connections.terminate_connection({**key, 'export_id': None})
     connections.terminate_connection({**key, 'export_id': None})
     assert paths(chap) == []
+
+
+def test_a_worker_that_is_late_for_a_detach_takes_its_export_away(chap: World, volume: Volume) -> None:
+    """The detach has closed all there was, and is about to remove the attachment."""
+    attachment = stored_attachment(volume, attempt='one')
+    chap.around = at_the_first(
+        'cinderless@big initialize_connection', lambda: exports.supersede(attachment.reload())
+    )  # fmt: skip
+    with pytest.raises(errors.StateChanged):
+        connections.initialize_attachment(
+            {'project_id': volume.project_id, 'attachment_id': attachment.id, 'attempt': 'one'}
+        )
+    assert (attachment.reload().connection_info, paths(chap)) == (None, [])
+
+
+def test_a_worker_of_an_earlier_attempt_leaves_the_newer_ones_export(chap: World, volume: Volume) -> None:
+    attachment = stored_attachment(volume, attempt='one')
+    newer = [Attachment.attempt.set('two'), *base.touched(Attachment)]
+    chap.around = at_the_first(
+        'cinderless@big initialize_connection', lambda: base.update(attachment.reload(), newer)
+    )  # fmt: skip
+    with pytest.raises(errors.StateChanged):
+        connections.initialize_attachment(
+            {'project_id': volume.project_id, 'attachment_id': attachment.id, 'attempt': 'one'}
+        )
+    assert (attachment.reload().connection_info, len(paths(chap))) == (None, 1)
+
+
+def test_a_worker_makes_no_export_that_is_being_ended(chap: World, volume: Volume) -> None:
+    """Between the end on the backend and the end of the entry."""
+    legacy.initialize_connection(context(), volume.id, HOST)
+    [export_id] = volume.reload().exports
+    payload = {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': export_id, 'connector': HOST}
+    refused: list[bool] = []
+
+    @contextlib.contextmanager
+    def around(name: str) -> Iterator[None]:
+        yield
+        if name == 'cinderless@big terminate_connection' and not refused:
+            refused.append(True)
+            with pytest.raises(errors.StateChanged):
+                connections.initialize_connection(payload)
+
+    chap.around = around
+    legacy.terminate_connection(context(), volume.id, HOST)
+    assert refused
+    assert (paths(chap), volume.reload().exports) == ([], {})
