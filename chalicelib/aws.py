@@ -251,6 +251,12 @@ def secret(name: str) -> str:
     return _cached(f'secret:{name}', lambda: client('secretsmanager').get_secret_value(SecretId=name)['SecretString'])
 
 
+def renew_documents() -> None:
+    """Read parameters and secrets at their next use; what is known serves on while they cannot be read."""
+    for key, known in _documents.items():
+        _documents[key] = known._replace(due=0.0)
+
+
 def forget_documents() -> None:
     """Read parameters and secrets again at their next use."""
     _documents.clear()

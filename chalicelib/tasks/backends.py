@@ -25,6 +25,18 @@ def _load(document: str) -> registry.Backends:
     return registry.load(document, aws.secret)
 
 
+def having(host: str) -> registry.Backends:
+    """Return the backends of a document that has the one of ``host``; what a remembered document lacks is read again.
+
+    A host that the document in force lacks too is the caller's to look up: its methods raise HostNotFound.
+    """
+    found = configured()
+    if host.partition('#')[0] not in found.names():
+        aws.renew_documents()
+        found = configured()
+    return found
+
+
 def driver(volume: Volume) -> Driver:
     """Return the driver of the backend that has the volume."""
     return on(str(volume.host))
@@ -32,7 +44,7 @@ def driver(volume: Volume) -> Driver:
 
 def on(host: str) -> Driver:
     """Return the driver of ``host@backend#pool``."""
-    found = configured().driver(host)
+    found = having(host).driver(host)
     return cast(Driver, telemetry.Traced(found, 'driver')) if telemetry.is_sampled() else found
 
 

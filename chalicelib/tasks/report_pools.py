@@ -64,11 +64,11 @@ def _ask(host: str) -> None:
 def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
     """Ask one backend and write down what it says. Payload: backend, as ``host@backend``. Runs in a worker."""
     host = payload['backend']
-    zone = backends.configured().backend(host).availability_zone or settings().default_availability_zone
+    zone = backends.having(host).backend(host).availability_zone or settings().default_availability_zone
     moment = base.now()
     before = {pool.id: pool for pool in base.every(Pool, base.GLOBAL) if pools.backend(pool.id) == host}
     try:
-        report = backends.configured().report(host)
+        report = backends.having(host).report(host)
     except errors.DriverError as error:
         _mark_down(host, error)
         return {'pools': 0}
