@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.context import implied_roles
 from local import recorder, workers
 from tests import moto_dynamodb, small_dynamodb
 from tests.fake_driver import Backend, FakeBackends
@@ -51,6 +52,8 @@ class World:
         self.executions: dict[str, Execution] = {}
         self.lambda_context = LambdaContext()
         self.sending_fails = False
+        #: What every user holds on every project.
+        self.roles = implied_roles(['member'])
         #: Seconds that executions have waited between retries, in all.
         self.seconds = 0.0
         self.around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
@@ -67,6 +70,7 @@ class World:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from chalicelib import aws
+        from chalicelib.operations import cloud
         from chalicelib.tasks import backends
 
         monkeypatch.setattr(aws, 'enqueue', self.enqueue)
@@ -74,6 +78,7 @@ class World:
         monkeypatch.setattr(aws, 'execution_status', self.execution_status)
         monkeypatch.setattr(aws, 'invoke', self.invoke)
         monkeypatch.setattr(backends, 'configured', lambda: FakeBackends(self.backends))
+        monkeypatch.setattr(cloud, 'roles_of', lambda user_id, project_id: self.roles)
 
     def enqueue(self, message: dict[str, Any]) -> None:
         from chalicelib import errors

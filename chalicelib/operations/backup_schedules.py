@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context, implied_roles
 from chalicelib.models import Backup, BackupSchedule, base
-from chalicelib.operations import backup_checks, backup_copies, backups, common, keys, messages, volumes
+from chalicelib.operations import backup_checks, backup_copies, backups, cloud, common, keys, messages, volumes
 from chalicelib.rules import retention
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.sentences import for_users
@@ -90,6 +90,8 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSched
     if 'cron' in changes or enabled != schedule.enabled:
         derived['next_run_at'] = _next(changes.get('cron', schedule.cron), _utc_now())
         derived |= dict.fromkeys(('moment', 'attempts', 'trying_since'))
+    if enabled and not schedule.enabled and context.project_id == schedule.project_id:
+        derived['user_id'] = context.user_id  # whose rights the runs have from now on
     actions = [
         common.set_or_remove(getattr(BackupSchedule, name), value) for name, value in {**changes, **derived}.items()
     ]
@@ -132,6 +134,9 @@ def run(schedule: BackupSchedule) -> None:
     Raises what may pass when it is tried again.
     """
     context = _context(schedule)
+    if 'member' not in context.roles:
+        _pause(context, schedule)
+        return
     told = _tried(context, schedule)
     error = told['last_error']
     if error and error != schedule.last_error:
@@ -145,6 +150,29 @@ def run(schedule: BackupSchedule) -> None:
     ]
     same = BackupSchedule.next_run_at == schedule.next_run_at
     base.update(schedule, [*actions, *following, *base.touched(BackupSchedule)], same)
+
+
+#: Why a schedule was paused, for users.
+OWNER_GONE = (
+    'The user who made the schedule is no longer a member of the project, so the schedule is paused. Enable it again '
+    'as a member, who then owns it.'
+)
+
+
+def _pause(context: Context, schedule: BackupSchedule) -> None:
+    """Disable a schedule whose user may not do any more what it does, and say so."""
+    owner = schedule.user_id, schedule.project_id
+    logger.warning('schedule %s is paused: user %s is not a member of project %s', schedule.id, *owner)
+    row = Action.BACKUP_SCHEDULE_RUN, Detail.BACKUP_SCHEDULE_RUN_ERROR
+    messages.create(schedule, context.request_id, *row, cause=OWNER_GONE)
+    between_runs = (BackupSchedule.due, BackupSchedule.trying_since, BackupSchedule.moment, BackupSchedule.attempts)
+    actions = [
+        BackupSchedule.enabled.set(False),
+        BackupSchedule.last_error.set(OWNER_GONE),
+        *(attribute.remove() for attribute in between_runs),
+        *base.touched(BackupSchedule),
+    ]
+    base.update(schedule, actions, BackupSchedule.next_run_at == schedule.next_run_at)
 
 
 def _tried(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
@@ -309,11 +337,12 @@ def _remove(context: Context, id: str) -> None:
 
 
 def _context(schedule: BackupSchedule) -> Context:
-    """Who asks: the user who made the schedule, as a member of its project."""
+    """Who asks: the user who made or enabled the schedule, with no more than a member's roles of those held now."""
+    held, member = cloud.roles_of(schedule.user_id, schedule.project_id), implied_roles(['member'])
     return Context(
         user_id=schedule.user_id,
         project_id=schedule.project_id,
-        roles=implied_roles(['member']),
+        roles=member if held is None else held & member,
         request_id=f'req-{_run_id(schedule)}',
     )
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from chalicelib import errors
+from chalicelib.context import implied_roles
 from chalicelib.models import Backup, BackupSchedule, Message, Volume, base
 from chalicelib.operations import backup_schedules as operations
 from chalicelib.operations import backups, volumes
@@ -353,3 +354,35 @@ def test_backups_of_a_schedule_are_locked(
     pass_hours(world, clock, 1)
     assert [backup.created_at[:13] for backup in found()] == ['2026-03-01T03', '2026-03-02T02']
     check(world)
+
+
+def test_a_schedule_whose_user_has_left_the_project_is_paused(world: World, clock: Clock, volume: Volume) -> None:
+    schedule = made(volume)
+    world.roles = implied_roles(['reader'])
+    pass_hours(world, clock, 2)
+    assert found() == []
+    schedule = schedule.reload()
+    assert (schedule.enabled, schedule.due, schedule.moment) == (False, None, None)
+    assert schedule.last_error.startswith('The user who made the schedule is no longer a member')
+    [message] = Message.scan()
+    assert message.resource_uuid == schedule.id
+
+
+def test_who_enables_a_paused_schedule_owns_it(world: World, clock: Clock, volume: Volume) -> None:
+    schedule = made(volume)
+    world.roles = frozenset()
+    pass_hours(world, clock, 1)
+    world.roles = implied_roles(['member'])
+    operations.update(context(user_id='another'), schedule.id, {'enabled': True})
+    pass_hours(world, clock, 1)
+    assert (schedule.reload().user_id, len(found())) == ('another', 1)
+
+
+def test_an_administrator_of_another_project_does_not_become_its_owner(
+    world: World, clock: Clock, volume: Volume
+) -> None:
+    schedule = made(volume)
+    admin = context('admin', 'administrators')
+    operations.update(admin, schedule.id, {'enabled': False})
+    operations.update(admin, schedule.id, {'enabled': True})
+    assert schedule.reload().user_id == schedule.user_id

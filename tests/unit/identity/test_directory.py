@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from chalicelib.identity import secret
 from chalicelib.identity.config import IdentityConfig
 from chalicelib.identity.directory import Directory, stable_id
 
-from .conftest import DEMO_HASH, Clock, build
+from .conftest import DEMO_HASH, Clock, build, document
 
 DEFAULT = {'id': 'default'}
 DEMO, ADMIN, ROBOT = (stable_id('user', name) for name in ('demo', 'admin', 'robot'))
@@ -80,3 +82,17 @@ def test_the_decoy_costs_as_much_as_a_stored_hash(directory: Directory, clock: C
 
     assert directory.decoy() == DEMO_HASH
     assert not secret.is_hash(nobody.decoy())
+
+
+def test_roles_that_schedules_run_with_follow_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that was disabled, or is not there, has none at the next run."""
+    from chalicelib import aws
+    from chalicelib.operations import cloud
+
+    known = document()
+    monkeypatch.setattr(aws, 'secret', lambda name: json.dumps(known))
+    assert cloud.roles_of(DEMO, 'd' * 32) == {'member', 'reader'}
+    assert cloud.roles_of(DEMO, 'another') == cloud.roles_of('nobody', 'd' * 32) == frozenset()
+    [entry] = [one for one in known['users'] if one['name'] == 'demo']
+    entry['enabled'] = False
+    assert cloud.roles_of(DEMO, 'd' * 32) == frozenset()

@@ -66,11 +66,11 @@ def ask(action: str, resource: str, **context: Any) -> Question:
 
 #: A secret -> the functions that read it, in each deployment. The key that opens it goes with it.
 SECRETS: list[tuple[str, Mapping[str, str], set[str]]] = [
-    ('prod/identity', {}, {'api'}),
+    ('prod/identity', {}, {'api', 'backup_schedules'}),
     ('prod/keystone', {}, set()),
     ('prod/identity', KEYSTONE, set()),
     ('prod/keystone', KEYSTONE, {'api'}),
-    ('prod/identity', CLOUD, {'api', *WORKERS}),
+    ('prod/identity', CLOUD, {'api', 'backup_schedules', *WORKERS}),
     ('prod/keystone', CLOUD, set()),
     ('prod/identity', {**KEYSTONE, **CLOUD}, set()),
     ('prod/keystone', {**KEYSTONE, **CLOUD}, {'api', *WORKERS}),
