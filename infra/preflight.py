@@ -70,7 +70,11 @@ def check(deployment: Deployment, deployed: Mapping[str, str] | None, aws: Runs)
     found = [*region(deployment), *changes(deployment, deployed)]
     if not found:
         account = read(deployment, deployed, aws)
-        found = [*over(deployment, account), *(taken(deployment, aws) if deployed is None else ())]
+        found = [
+            *over(deployment, account),
+            *unlogged(deployment, aws),
+            *(taken(deployment, aws) if deployed is None else ()),
+        ]
         for line in advice(deployment, account):
             print(f'note: {line}')
     if found:
@@ -137,6 +141,18 @@ def taken(deployment: Deployment, aws: Runs) -> Iterator[str]:
     bucket = deployment.parameters['BucketName']
     if bucket and aws.succeeds('s3api', 'head-bucket', '--bucket', bucket):
         yield f'BucketName is {bucket!r}, and that bucket exists: choose another name'
+
+
+def unlogged(deployment: Deployment, aws: Runs) -> Iterator[str]:
+    """Access logs that API Gateway could not write: the account has no role for them."""
+    if deployment.parameters['ApiAccessLogs'] != 'true':
+        return
+    role = _asked(aws, 'apigateway', 'get-account', '--query', 'cloudwatchRoleArn', '--output', 'text')
+    if role == 'None':
+        yield (
+            "ApiAccessLogs is true; API Gateway has no CloudWatch role in this account's region: set one (aws "
+            'apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=ROLE), or give false'
+        )
 
 
 def read(deployment: Deployment, deployed: Mapping[str, str] | None, aws: Runs) -> Account:

@@ -179,6 +179,20 @@ SUBSTITUTIONS = {
 }
 
 
+#: Of executions, without their input and output.
+LOGGING = {
+    'Fn::If': [
+        'HasMachineLogs',
+        {
+            'Level': {'Ref': 'MachineLogLevel'},
+            'IncludeExecutionData': False,
+            'Destinations': [{'CloudWatchLogsLogGroup': {'LogGroupArn': {'Fn::GetAtt': ['MachinesLog', 'Arn']}}}],
+        },
+        {'Ref': 'AWS::NoValue'},
+    ]
+}
+
+
 def _machines() -> dict[str, Any]:
     from infra import access, asl
 
@@ -198,6 +212,7 @@ def _machine(name: str, definition: str) -> dict[str, Any]:
         'StateMachineName': {'Fn::Sub': f'${{AWS::StackName}}-{name}'},
         'RoleArn': {'Fn::GetAtt': ['MachinesRole', 'Arn']},
         'TracingConfiguration': {'Enabled': {'Fn::If': ['Traced', True, False]}},
+        'LoggingConfiguration': LOGGING,
         'DefinitionString': {'Fn::Sub': [definition, used]} if used else definition,
     }
     return {'Type': 'AWS::StepFunctions::StateMachine', 'Properties': properties}

@@ -36,7 +36,7 @@ DOCUMENTS = ('Backends', 'IdentityDocument', 'BackupTargets', 'SchedulerOptions'
 TOGETHER = (('WorkerSubnetIds', 'WorkerSecurityGroupIds'), ('ApiSubnetIds', 'ApiSecurityGroupIds'))
 
 #: Parameters that hold an ARN, and the service that it must be of. The region must be the stage's.
-ARNS = {'KmsKeyArn': 'kms', 'AlarmTopicArn': 'sns'}
+ARNS = {'KmsKeyArn': 'kms', 'AlarmTopicArn': 'sns', 'WebAclArn': 'wafv2'}
 
 
 class Refused(Exception):

@@ -34,6 +34,7 @@ HELD_BACK = (
     'AWS::SQS::QueuePolicy',
     'AWS::SecretsManager::',
     'AWS::StepFunctions::',
+    'AWS::WAFv2::',
 )
 
 #: The code that moto is given: handlers and their packages are imported from the source tree and its environment.

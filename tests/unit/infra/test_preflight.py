@@ -148,6 +148,14 @@ def test_a_service_that_a_region_lacks(tmp_path: Path, monkeypatch: pytest.Monke
         check(Cli(tmp_path), Tracing='Active')
 
 
+def test_access_logs_need_a_role_of_the_account(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match='API Gateway has no CloudWatch role'):
+        check(Cli(tmp_path, answers={'apigateway get-account': 'None'}), ApiAccessLogs='true')
+    check(
+        Cli(tmp_path, answers={'apigateway get-account': 'arn:aws:iam::123456789012:role/logs'}), ApiAccessLogs='true'
+    )
+
+
 def test_names_that_a_removed_stack_left(tmp_path: Path) -> None:
     cli = Cli(tmp_path, status='', answers={'dynamodb describe-table': {}})
     with pytest.raises(Refused, match='the table mine-volumes exists'):
