@@ -2,7 +2,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access lint docs clean
+.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access checkov lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ release: setup  ## keep this version's tables, bucket and key in infra/released,
 
 access: setup  ## infra/permissions/access.yaml, from what the functions called in the last complete make test
 	@$(PYTHON) -m tests.permissions
+
+checkov: setup  ## checkov's findings about the template against tests/checkov.yaml
+	@$(PYTHON) -m tests.checkov
 
 lint: setup  ## style and types
 	@$(VENV)/bin/ruff check .

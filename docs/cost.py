@@ -21,6 +21,13 @@ PRICES = {
     'put': 5e-6,  # S3
     'get': 4e-7,
     'log_gb': 0.50,
+    'block_read': 3e-6,  # EBS direct APIs, a block of 512 KiB: GetSnapshotBlock
+    'block_write': 6e-6,  # PutSnapshotBlock
+    'key_request': 3e-6,  # KMS
+    'secret_request': 5e-6,  # Secrets Manager
+    'nat_gb': 0.045,  # data that a NAT gateway processes
+    'endpoint_gb': 0.01,  # and an interface endpoint
+    'zone_gb': 0.02,  # traffic to another zone, $0.01 out of one and into the other
 }
 
 #: Seconds that one invoke of a function takes, warm: means of 1,539 requests and 420 tasks (copying among them) in the
@@ -36,12 +43,24 @@ LOGGED = 1300
 #: which has 85 % of the CPU of the two vCPUs that copy 100 MB/s.
 PUTS_PER_GIB, GETS_PER_GIB, SECONDS_PER_GIB, WORKER_GB = 16, 16, 12.6, 2.9375
 
+#: Gigabytes, by which traffic is billed, in a GiB.
+GB_PER_GIB = 2**30 / 1e9
+
+#: Blocks of the EBS direct APIs in a GiB.
+BLOCKS_PER_GIB = 2048
+
+#: What a range of a backup or restore costs in Step Functions each time a worker hands it on: its task and its choice.
+#: A worker copies for up to 14 minutes, so a GiB at 100 MB/s is the 78th part of a turn.
+TRANSITIONS_PER_TURN, GIB_PER_TURN = 2, 78
+
+#: Seconds that a function keeps a document or secret before it reads it again (chalicelib/aws.py).
+DOCUMENT_TTL = 60
+
 #: Dollars a month of a stack that nobody uses.
 IDLE = {
     'KMS key': 1.00,
-    'Secrets Manager, 2 secrets': 0.80,
+    'Secrets Manager, 1 secret (a Keystone adds one)': 0.40,
     'CloudWatch alarms, 10': 1.00,
-    "CloudWatch dashboard (an account's first three are free)": 3.00,
     "SQS, the mapping's polling (5 pollers, 20 s each)": 0.26,
     'reconcile each minute, report_pools every five: Lambda, DynamoDB, logs': 0.25,
     'backup_schedules each minute: Lambda, DynamoDB, logs': 0.06,
@@ -84,8 +103,23 @@ API Gateway, logs, and the poller's receive and delete are in the dollars.
 | backup, moved over iSCSI | {backup:.4f} |
 | restore, moved over iSCSI | {restore:.4f} |
 | kept in S3 Standard, a month, at 2:1 | {kept:.4f} |
+| more for a backup of EBS, read by GetSnapshotBlock | {block_read:.4f} |
+| more for a restore onto EBS, written by PutSnapshotBlock | {block_write:.4f} |
+| state transitions of its ranges | {turns:.7f} |
+| traffic between the worker and a backend in another zone | {zone:.4f} |
+| objects of a backup through a NAT gateway, where S3 has no gateway endpoint | {nat:.4f} |
+| blocks of EBS through an interface endpoint | {endpoint:.4f} |
 
-A backup of EBS reads its blocks through EBS direct: $0.0061 per GiB more ($0.003 per 1,000 blocks of 512 KiB).
+A range costs two transitions each time a worker hands it on, every 14 minutes; `BackupConcurrency` changes how many
+ranges are copied at the same time, not how much they cost. A gateway endpoint for S3 is free.
+
+## Keys and secrets
+
+| | dollars |
+|---|---|
+| each attachment made or shown, and each key of an encrypted volume: a request to KMS | {key:.6f} |
+| each warm environment of `api` in an hour of use: its secret, every {ttl} s, and KMS behind it | {secret:.6f} |
+| each backup or restore: its data key once, and S3's keys for its objects (about one a worker) | {keys:.6f} |
 
 ## A month that nobody uses
 
@@ -101,7 +135,8 @@ The same month of Cinder's own services:
 | {ha_what} | {ha} |
 | {small_what} | {small} |
 
-What a deployment adds by choice: NAT gateway $33, an interface endpoint $7.30 per zone, X-Ray $5 per million traces,
+What a deployment adds by choice: NAT gateway $33, an interface endpoint $7.30 per zone, a web ACL of WAF $5 and $1 per
+rule, the dashboard $3 (an account's first three are free), X-Ray $5 per million traces,
 each custom metric that reports $0.30 (there are {metrics}; without work none does).
 """
 
@@ -144,6 +179,16 @@ def page() -> str:
         backup=per_gib('put', PUTS_PER_GIB),
         restore=per_gib('get', GETS_PER_GIB),
         kept=0.023 / 2,
+        block_read=PRICES['block_read'] * BLOCKS_PER_GIB,
+        block_write=PRICES['block_write'] * BLOCKS_PER_GIB,
+        turns=PRICES['transition'] * TRANSITIONS_PER_TURN / GIB_PER_TURN,
+        zone=PRICES['zone_gb'] * GB_PER_GIB,
+        nat=PRICES['nat_gb'] * GB_PER_GIB / 2,
+        endpoint=PRICES['endpoint_gb'] * GB_PER_GIB,
+        key=PRICES['key_request'],
+        keys=PRICES['key_request'] * 2,
+        secret=(PRICES['secret_request'] + PRICES['key_request']) * 3600 / DOCUMENT_TTL,
+        ttl=DOCUMENT_TTL,
         idle='\n'.join(_idle()),
         total=sum(IDLE.values()),
         ha=ha,

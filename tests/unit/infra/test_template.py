@@ -241,7 +241,7 @@ def test_dead_letters_and_bad_ends_raise_alarms(plain: dict[str, Any]) -> None:
 
 
 def test_the_dashboard_is_json(plain: dict[str, Any]) -> None:
-    body = of_type(plain, 'AWS::CloudWatch::Dashboard')['Dashboard']['DashboardBody']['Fn::Sub']
+    body = of_type(plain, 'AWS::CloudWatch::Dashboard')['MetricsDashboard']['DashboardBody']['Fn::Sub']
     assert len(json.loads(body)['widgets']) == 10
 
 
@@ -256,7 +256,7 @@ KNOWN_METRICS = {
 
 def watched(template: dict[str, Any]) -> set[tuple[str, str, tuple[str, ...]]]:
     """(namespace, metric, dimensions) of every alarm and every line of the dashboard."""
-    body = of_type(template, 'AWS::CloudWatch::Dashboard')['Dashboard']['DashboardBody']['Fn::Sub']
+    body = of_type(template, 'AWS::CloudWatch::Dashboard')['MetricsDashboard']['DashboardBody']['Fn::Sub']
     found = set()
     for widget in json.loads(body)['widgets']:
         before: list[str] = []
