@@ -46,13 +46,13 @@ MOST_OF_STRANGERS = 512
 
 #: Seconds that the portal does not see an address which opened too many: one without sessions, and one with some.
 BLOCK_STRANGER = 10.0
-BLOCK_KNOWN = 1.0
+BLOCK_KNOWN = 2.0
 
 #: Connections that wait for tgtd to accept them; it asks the kernel for 4,096.
 BACKLOG = 128
 
-#: Seconds between two readings of all sessions.
-_READING = 1.0
+#: A reading of all sessions holds tgtd; the pause after it is so many times as long.
+_READING_SHARE = 10
 
 #: Seconds between two lines about what was closed.
 _REPORT = 10.0
@@ -126,7 +126,7 @@ class PortalGuard:
         self._sessions: Counter[str] = Counter()
         #: The most sessions that each address had at a time.
         self._known: Counter[str] = Counter()
-        self._read_at = -_READING
+        self._next_reading = 0.0
         #: Address -> the time until which the portal does not see it.
         self._blocked: dict[str, float] = {}
         #: Connections that were closed since the last report, by address.
@@ -154,21 +154,29 @@ class PortalGuard:
             self._filter([])
 
     def look(self) -> None:
-        """Look at tgtd's sockets once. Raises OSError if the kernel does not allow that."""
+        """Look at tgtd's sockets once, and close what is beyond the bounds. Raises OSError or NoAnswer."""
         peers, now = self._scan(), time.monotonic()
-        verdict = judge(peers, self._sessions, self._known, now)
-        if any(verdict) and now - self._read_at >= _READING:
-            self._sessions, self._read_at = self._tgt.session_addresses(), now
-            self._known |= self._sessions
+        if any(judge(peers, self._sessions, self._known, now)) and now >= self._next_reading:
+            self._read_sessions()
             verdict = judge(peers, self._sessions, self._known, now)
-        for address, number in (verdict.late + verdict.excess).items():
-            self._close([peer for peer in peers if peer.address == address], number)
-        self._block(verdict.excess, now)
+            for address, number in (verdict.late + verdict.excess).items():
+                self._close([peer for peer in peers if peer.address == address], number)
+            self._block(verdict.excess, now)
+        else:
+            self._block(Counter(), now)
         if self._closed and now - self._reported_at >= _REPORT:
             shown = ', '.join(f'{number} of {address}' for address, number in self._closed.most_common(5))
             print(f'portal: closed connections without a login: {shown}', file=sys.stderr)
             self._closed.clear()
             self._reported_at = now
+
+    def _read_sessions(self) -> None:
+        """Nothing is closed by an older reading: a connection may have logged in since."""
+        began = time.monotonic()
+        self._sessions = self._tgt.session_addresses()
+        self._known |= self._sessions
+        ended = time.monotonic()
+        self._next_reading = ended + _READING_SHARE * (ended - began)
 
     def _run(self) -> None:
         while not self._stopping.wait(INTERVAL):

@@ -197,7 +197,7 @@ class Tgt:
         return [Session(int(sid), int(cid), name, address) for sid, cid, name, address in _SESSION.findall(text)]
 
     def session_addresses(self) -> Counter[str]:
-        """How many sessions each address has, by one reading of all targets."""
+        """How many sessions each address has, by one reading of all targets. Without the scope of IPv6 addresses."""
         return Counter(_ADDRESS.findall(self.call('show targets', Mode.TARGET, Op.SHOW)))
 
     def check_protocol(self) -> None:
@@ -233,7 +233,7 @@ def _split(answer: bytes) -> tuple[int, str]:
 
 
 _SESSION = re.compile(r'Session: (\d+)\s+Connection: (\d+)\s+Initiator: (\S+)[^\n]*\s+IP Address: (\S+)')
-_ADDRESS = re.compile(r'^ +IP Address: (\S+)$', re.MULTILINE)
+_ADDRESS = re.compile(r'^ +IP Address: ([^\s%]+)(?:%\S+)?$', re.MULTILINE)
 _HEADING = re.compile(r'Target (\d+): (\S+)')
 _STATE = re.compile(r'^        State: (\S+)$', re.MULTILINE)
 _LIST = r' information:\n((?:        \S+\n?)*)'

@@ -71,12 +71,15 @@ def connect(daemon: Daemon, source: str, *, wait: bool = False) -> socket.socket
 
 def connections(daemon: Daemon) -> int:
     """Sockets of tgtd, of which some are its own."""
-    links = Path(f'/proc/{daemon.process.pid}/fd').iterdir()
-    return sum(link.readlink().name.startswith('socket:') for link in links)
+    found = 0
+    for link in Path(f'/proc/{daemon.process.pid}/fd').iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found += link.readlink().name.startswith('socket:')
+    return found
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)
     return holds()

@@ -230,6 +230,11 @@ def test_targets_are_read(ear: Ear, tgt: Tgt) -> None:
     assert tgt.targets() == []
 
 
+def test_sessions_are_counted_by_address(ear: Ear, tgt: Tgt) -> None:
+    reply(ear, SHOWN + SHOWN.replace('192.0.2.7', 'fe80::1%eth0'))
+    assert tgt.session_addresses() == {'192.0.2.7': 1, 'fe80::1': 1}
+
+
 def test_sessions_and_portals_are_read(ear: Ear, tgt: Tgt) -> None:
     one = 'Session: {}\n    Connection: {}\n        Initiator: iqn.test:a alias: x y\n        IP Address: {}\n'
     reply(ear, one.format(7, 0, '192.0.2.7') + one.format(8, 1, '2001:db8::1'))
