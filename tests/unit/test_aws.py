@@ -32,7 +32,8 @@ CALLS: dict[str, Callable[[], Any]] = {
     'start_workflow': lambda: aws.start_workflow('create_volume', 'name', {}),
     'execution_status': lambda: aws.execution_status(aws.execution_arn('create_volume', 'name')),
     'invoke': lambda: aws.invoke('worker', 'report_backend', {}, seconds=3),
-    'parameter': lambda: aws.parameter('backends'),
+    'parameter': lambda: aws.parameter('/backends'),
+    'document': lambda: aws.document('/backends'),
     'secret': lambda: aws.secret('keystone'),
     'seal': lambda: aws.seal('text', 'purpose'),
     'unseal': lambda: aws.unseal('AAAA', 'purpose'),
@@ -84,7 +85,7 @@ def network(
     moto('stepfunctions').create_state_machine(
         name='cinderless-create_volume', definition=json.dumps(MACHINE), roleArn=role
     )
-    moto('ssm').put_parameter(Name='backends', Value='document', Type='String')
+    moto('ssm').put_parameter(Name='/backends', Value='document', Type='String')
     moto('secretsmanager').create_secret(Name='keystone', SecretString='password')
     key = moto('kms').create_key()['KeyMetadata']['KeyId']
     moto('kms').create_alias(AliasName='alias/cinderless', TargetKeyId=key)
@@ -100,7 +101,7 @@ def repeating() -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize('fault', [*DONE, *NOT_DONE])
 @pytest.mark.parametrize('name', repeating())
 def test_a_fault_of_the_network_is_waited_out(name: str, fault: str, network: Flaky) -> None:
-    expected = {'parameter': 'document', 'secret': 'password', 'execution_status': None}
+    expected = {'parameter': 'document', 'document': 'document', 'secret': 'password', 'execution_status': None}
     call = (lambda: aws.unseal(aws.seal('text', 'p'), 'p')) if name == 'unseal' else CALLS[name]
     network.faults = [fault]
     found = call()
@@ -171,11 +172,11 @@ def test_an_old_document_serves_while_it_cannot_be_read_again(
 def test_a_document_that_is_gone_is_not_served(network: Flaky, moto: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(aws.time, 'monotonic', lambda: now)
-    assert aws.parameter('backends') == 'document'
-    moto('ssm').delete_parameter(Name='backends')
+    assert aws.parameter('/backends') == 'document'
+    moto('ssm').delete_parameter(Name='/backends')
     now = 1061.0
     with pytest.raises(errors.AwsRefused):
-        aws.parameter('backends')
+        aws.parameter('/backends')
 
 
 # Secrets.
