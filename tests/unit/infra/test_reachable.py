@@ -26,6 +26,7 @@ EXPLAINED = {
     ('backup_schedules', 'volume-types', 'PutItem'): TYPED_BEFORE,
     ('backup_worker', 'groups', 'UpdateItem'): 'the scratch volume of a drill is in no group',
     ('backup_worker', 'pools', 'UpdateItem'): 'a scratch volume that was placed is removed by its own machine',
+    ('backup_schedules', 'services', 'Query'): 'a schedule names no availability zone',
     ('backup_schedules', 'snapshots', 'GetItem'): OF_VOLUMES,
     ('backup_schedules', 'snapshots', 'UpdateItem'): OF_VOLUMES,
     ('backup_schedules', 'snapshots/index/by_id', 'Query'): OF_VOLUMES,
