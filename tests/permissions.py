@@ -95,7 +95,8 @@ def _statements(template: dict[str, Any], role: str, at_most: bool) -> Iterator[
     properties = template['Resources'][role]['Properties']
     for policy in properties.get('Policies', ()):
         for statement in policy['PolicyDocument']['Statement']:
-            yield statement['Fn::If'][1] if at_most and 'Fn::If' in statement else statement
+            branches = statement['Fn::If'][1:] if at_most and 'Fn::If' in statement else [statement]
+            yield from (branch for branch in branches if 'Ref' not in branch)
     for reference in properties.get('ManagedPolicyArns', ()):
         reference = reference['Fn::If'][1] if 'Fn::If' in reference else reference
         if 'Ref' in reference:

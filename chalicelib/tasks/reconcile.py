@@ -165,7 +165,10 @@ def _unmoved(record: base.StatefulRecord) -> Condition:
 
 
 def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -> None:
-    """What is held for a volume's revert, move or restore ends with that; left behind, it is let go of."""
+    """What is held for a volume's revert, move or restore ends with that; left behind, it is let go of.
+
+    A snapshot that was to go with its volume goes on its own then.
+    """
     operation = record.operation or {}
     try:
         volume = Volume.find(operation['volume_project_id'], operation['volume_id'])
@@ -177,6 +180,8 @@ def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -
     logger.warning('%s %s: the work that it was held for is over', record.resource, record.id)
     if isinstance(record, Volume):
         _discard(record)
+    elif row is states.SNAPSHOT['delete_with_volume']:
+        _follow_execution(record, row)
     elif row is not None:
         base.update(record, _let_go(record, row), _unmoved(record))
 

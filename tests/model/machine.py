@@ -26,7 +26,11 @@ SIZES = st.integers(1, 3)
 TYPES = st.sampled_from(['__DEFAULT__', OTHER_TYPE])
 PLACES = st.integers(0, 7)
 
-CONNECTOR = {'initiator': 'iqn.1993-08.org.debian:01:host', 'host': 'host', 'ip': '192.0.2.1'}
+
+def connector(project: str) -> dict[str, str]:
+    """A host of the project: no two projects may use one initiator."""
+    return {'initiator': f'iqn.1993-08.org.debian:01:{project}', 'host': f'host-{project}', 'ip': '192.0.2.1'}
+
 
 #: What the next call of a driver's verb may do instead.
 FAULTS: dict[str, Callable[[str], Exception]] = {
@@ -192,7 +196,7 @@ class Model(Sides):
         if volume := self.pick(self.model.volumes, at):
             self.servers += 1
             facts = {'volume_uuid': volume.id, 'instance_uuid': str(uuid.UUID(int=self.servers))}
-            body = {'attachment': {**facts, 'connector': CONNECTOR if connected else None}}
+            body = {'attachment': {**facts, 'connector': connector(volume.project) if connected else None}}
             predict = lambda body: _made(self.model.create_attachment(volume, connected), body, 'attachment')  # noqa: E731
             makes = ('attachments', 'attachment')
             name = 'attach in one step' if connected else 'reserve'
@@ -203,7 +207,7 @@ class Model(Sides):
     def connect_attachment(self, at: int) -> None:
         found = self.attachment(at)
         if found and found[1].status != 'attached':
-            body = {'attachment': {'connector': CONNECTOR}}
+            body = {'attachment': {'connector': connector(found[0].project)}}
             path = f'/attachments/{found[1].id}'
             predict = lambda _: self.model.connect_attachment(*found)  # noqa: E731
             self.play(Request('connect attachment', found[0].project, 'PUT', path, predict, body))
@@ -237,14 +241,14 @@ class Model(Sides):
     def initialize_connection(self, at: int) -> None:
         if volume := self.pick(self.model.volumes, at):
             predict = lambda _: self.model.initialize_connection(volume)  # noqa: E731
-            facts = {'connector': CONNECTOR}
+            facts = {'connector': connector(volume.project)}
             self._act(volume, 'os-initialize_connection', 'os-initialize_connection', facts, predict)
 
     @has('volumes')
     @rule(at=PICK, all_of_them=st.booleans())
     def terminate_connection(self, at: int, all_of_them: bool) -> None:
         if volume := self.pick(self.model.volumes, at):
-            facts = {'connector': None if all_of_them else CONNECTOR}
+            facts = {'connector': None if all_of_them else connector(volume.project)}
             name = 'os-terminate_connection'
             self._act(volume, name, name, facts, lambda _: self.model.unreserve(volume))
 

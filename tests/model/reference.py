@@ -242,8 +242,8 @@ class Reference:
 
         def done() -> None:
             volume.type = kind
-            # D13 for snapshot in self.snapshots_of(volume):
-            # D13     snapshot.type = kind
+            for snapshot in self.snapshots_of(volume):
+                snapshot.type = kind
             fail()
 
         def fail() -> None:

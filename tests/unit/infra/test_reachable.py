@@ -14,6 +14,7 @@ MADE_BEFORE = "made by the api with a project's first resource"
 TYPED_BEFORE = "the default type is made with the deployment's first volume, and a drill is of a volume's backup"
 ONLY_INCREASES = 'only an increase of what is used is refused by a limit, and told with the names of types'
 OF_KINDS = 'the reconciler looks at every kind of record by one table, whose type does not say of what kinds'
+UNGROUPED = 'the scratch volume of a drill is in no group'
 OF_VOLUMES = 'a schedule is of a volume, never of a snapshot'
 AS_MEMBER = 'a schedule acts as a member of its project, for whom nothing is looked up elsewhere'
 
@@ -24,8 +25,11 @@ EXPLAINED = {
     ('backup_schedules', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_schedules', 'names', 'PutItem'): TYPED_BEFORE,
     ('backup_schedules', 'volume-types', 'PutItem'): TYPED_BEFORE,
-    ('backup_worker', 'groups', 'UpdateItem'): 'the scratch volume of a drill is in no group',
+    ('backup_worker', 'groups', 'UpdateItem'): UNGROUPED,
     ('backup_worker', 'pools', 'UpdateItem'): 'a scratch volume that was placed is removed by its own machine',
+    ('backup_schedules', 'group-types', 'ConditionCheckItem'): UNGROUPED,
+    ('backup_schedules', 'group-types', 'GetItem'): UNGROUPED,
+    ('backup_schedules', 'group-types', 'UpdateItem'): UNGROUPED,
     ('backup_schedules', 'services', 'Query'): 'a schedule names no availability zone',
     ('backup_schedules', 'snapshots', 'GetItem'): OF_VOLUMES,
     ('backup_schedules', 'snapshots', 'UpdateItem'): OF_VOLUMES,
@@ -33,6 +37,7 @@ EXPLAINED = {
     ('backup_schedules', 'backups/index/by_id', 'Query'): AS_MEMBER,
     ('backup_schedules', 'volumes/index/by_id', 'Query'): AS_MEMBER,
     ('reconcile', 'quotas', 'PutItem'): MADE_BEFORE,
+    ('reconcile', 'volume-types', 'GetItem'): ONLY_INCREASES,
     ('reconcile', 'volume-types', 'Query'): ONLY_INCREASES,
     ('reconcile', 'pools', 'UpdateItem'): 'the target that it removes was never placed',
     ('reconcile', 'secrets', 'DeleteItem'): "a move's target is locked by the key of the volume that stays",
@@ -52,7 +57,6 @@ UNTOLD = {
     ('reconcile', 'snapshots/index/in_flight', 'Query'): OF_KINDS,
     ('reconcile', 'volumes/index/in_flight', 'Query'): OF_KINDS,
     **{('volume_worker', table, 'DescribeTable'): OF_TABLES for table in ('backups', 'snapshots', 'volumes')},
-    ('volume_worker', 'snapshots/index/by_id', 'Query'): OF_TABLES,
 }
 
 #: The same of other services: (function, action, kind of object) -> why.
