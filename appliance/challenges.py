@@ -1,8 +1,8 @@
 """Whether tgtd's CHAP challenges can be known beforehand (CVE-2024-45751).
 
-tgt before 1.0.93 takes them from rand() without a seed: every tgtd gives the same challenges in the same order. Whoever
-has listened to one login can answer the same challenge later. Version numbers do not tell, since distributions repair
-older versions (Debian 12: 1:1.0.85-1+deb12u1). So one challenge is asked for and looked up in that order.
+tgt before 1.0.93 takes them from rand() without a seed: every tgtd gives the same challenges in the same order. A
+client that has listened to one login can answer the same challenge later. Version numbers do not show it, since
+distributions fix older versions (Debian 12: 1:1.0.85-1+deb12u1). So one challenge is taken and looked up in that order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IMMEDIATE_LOGIN, _LOGIN_RESPONSE = 0x43, 0x23
 
 
 def check(tgt: Tgt, portal: str) -> None:
-    """Raises Unavailable if the challenges are predictable. Uses a target of its own, with a secret nobody has."""
+    """Raises Unavailable if the challenges are predictable. Uses a target of its own, whose secret is not stored."""
     initiator = f'iqn.2010-10.org.openstack:probe-{secrets.token_hex(8)}'
     with _target(tgt, initiator):
         given = challenge(portal, initiator)

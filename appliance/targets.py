@@ -252,7 +252,7 @@ class Targets:
         return live
 
     def _as_shown(self, info: TargetInfo, expected: Lun | None) -> _Live:
-        """``expected`` is the LUN that it should have: tgtd shows too little to tell it from one of nearly its size."""
+        """``expected`` is the LUN that it should have: tgtd does not distinguish nearly equal sizes."""
         lun = expected if expected and expected.is_shown_by(info.lun) else None
         return _Live(info.tid, self._tgt.life, info.users, info.initiators, lun, info.ready, known=True)
 

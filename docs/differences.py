@@ -8,13 +8,13 @@ DIFFERENCES = (
         'any request',
         'some malformed requests end in 500',
         '400, 404 or 413 in the same shape',
-        'a client can correct what it is told; every 500 is a fault of the service',
+        'the client can correct its request; every 500 is a fault of the service',
     ),
     (
         'a record of another project',
         'some paths answer 403 or 500',
         '404',
-        "whether it exists is nobody else's business",
+        'whether it exists concerns its own project only',
     ),
     (
         '`PUT /os-services/enable`, `/disable`',
@@ -38,7 +38,7 @@ DIFFERENCES = (
         '`POST /workers/cleanup`',
         'asks other services to finish what a dead one left',
         'always answers that there is nothing to do',
-        'the reconciler takes up what is overdue each minute, whoever left it',
+        'the reconciler takes up what is overdue each minute, from any process',
     ),
     (
         '`PUT /os-services/get-log`, `/set-log`',
@@ -62,7 +62,7 @@ DIFFERENCES = (
         '`os-unmanage`',
         'the object keeps its name, `volume-<id>` (LVM)',
         'it becomes `unmanaged-volume-<id>`, which the lists of manageable objects show',
-        'nobody takes it for an orphan: [decision 17](decisions/0017-managing.md)',
+        'it cannot be mistaken for an orphan: [decision 17](decisions/0017-managing.md)',
     ),
     (
         '`backup_service` of a backup record',
@@ -98,7 +98,7 @@ DIFFERENCES = (
         'a body of more than 100 levels',
         'read, and refused for what is in it',
         '400',
-        'no body of the API has six; whoever looks into one does so by recursion',
+        'no body of the API has six; readers of deeper ones recurse',
     ),
     (
         'a token of the system, without a project',
@@ -152,7 +152,7 @@ DIFFERENCES = (
         'unmanage',
         'the object keeps the name of its record',
         'it becomes `unmanaged-<name>`, and is managed again by either name',
-        'so that nobody takes it for an orphan: [decision 17](decisions/0017-managing.md)',
+        'so that it is not mistaken for an orphan: [decision 17](decisions/0017-managing.md)',
     ),
     (
         '`os-initialize_connection`, attachments with a connector',
@@ -165,7 +165,7 @@ DIFFERENCES = (
         '`GET /attachments/detail`, `/attachments/{id}`',
         '`connection_info` holds the CHAP secret for every role of the project',
         'the secret is left out for callers that may not connect an attachment (readers, a role `service` alone)',
-        'whoever reads it can read and write the data',
+        'with it, a reader could read and write the data',
     ),
     (
         'attaching and detaching while a backend is away',

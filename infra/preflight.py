@@ -156,7 +156,7 @@ def unlogged(deployment: Deployment, aws: Runs) -> Iterator[str]:
 
 
 def read(deployment: Deployment, deployed: Mapping[str, str] | None, aws: Runs) -> Account:
-    """Ask the account for its limits. One that it does not tell is taken to be AWS's default."""
+    """Ask the account for its limits. A limit that it does not report is taken to be AWS's default."""
     limits: dict[str, float] = {quota.what: quota.default for quota in quotas.QUOTAS}
     used: dict[str, float] = {}
     for quota in quotas.QUOTAS:

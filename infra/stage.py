@@ -132,7 +132,7 @@ def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
             yield f'{key} is not a JSON object'
     yield from _wrong_backends(given.get('Backends', ''), stage.stack)
     if not given.get('KeystoneUrl') and not _has_users(given.get('IdentityDocument', '')):
-        yield 'nobody could log in: give KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
+        yield 'no user could log in: set KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
     if given.get('KeystoneUrl') and not given['KeystoneUrl'].rstrip('/').endswith('/v3'):
         yield 'KeystoneUrl must end in /v3'
     for one, other in TOGETHER:

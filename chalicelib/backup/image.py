@@ -162,7 +162,7 @@ class FileDevice:
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> int:
-    """Call fallocate(2), which the ``os`` module lacks; -1 and ``ctypes.get_errno()`` tell of an error."""
+    """Call fallocate(2), which the ``os`` module lacks; -1 and ``ctypes.get_errno()`` report an error."""
     function = ctypes.CDLL(None, use_errno=True).fallocate
     function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     return int(function(descriptor, mode, offset, length))

@@ -116,7 +116,7 @@ class StoredObject:
 class StoredExport:
     """An export as the backend has it. ``host`` is the initiator, igroup or instance that it leads to.
 
-    ``export_id`` is None where the backend does not tell which export it is; it goes with all others of the object.
+    ``export_id`` is None where the backend does not identify the export; it goes with all others of the object.
     """
 
     object: str
@@ -220,7 +220,7 @@ class Driver(abc.ABC):
     def get_volume_size(self, volume: VolumeRef) -> int | None:
         """Return the size in GiB that the volume has on the backend; None where the driver cannot say.
 
-        Tells what became of an extension whose answer was lost. Raises ProviderNotFound.
+        It decides what became of an extension whose answer was lost. Raises ProviderNotFound.
         """
         return None
 

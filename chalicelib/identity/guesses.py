@@ -3,7 +3,7 @@
 Failures are counted for ``WINDOW`` seconds:
 
 * a user at one address: ``PER_PAIR``; then this address is refused for this user;
-* an address, whoever it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
+* an address, for all users that it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
 * a user, from any address: ``PER_USER``; addresses that the user logged in from before are not refused.
 
 So an attacker who names a user from elsewhere does not keep that user out. Names that do not exist count alike: a

@@ -338,7 +338,7 @@ def overdue(kind: type[StatefulRecord], moment: str) -> Iterator[StatefulRecord]
 
 
 def is_overdue(record: StatefulRecord, moment: str) -> bool:
-    """Tell whether a record's transitional status is past its deadline."""
+    """Return whether a record's transitional status is past its deadline."""
     return record.in_flight is not None and record.deadline is not None and record.deadline <= moment
 
 
@@ -347,6 +347,6 @@ RESTORED = ' restored'
 
 
 def table_identity(kind: type[Record]) -> str:
-    """Return what tells a table from another one of its name: a restore of DynamoDB always makes a new table."""
+    """Return what distinguishes a table from others of its name: a restore of DynamoDB always makes a new table."""
     described = connection().describe_table(kind.Meta.table_name)
     return f'{described.get("TableId", "")}{RESTORED if "RestoreSummary" in described else ""}'

@@ -61,7 +61,7 @@ def write(record: Record, actions: list[Action], condition: Condition | None = N
     """Create or change one record, and refresh ``record`` from what is stored.
 
     Raises StateChanged when the condition does not hold, NotFound when it does not hold and the record is gone,
-    AttributeTooLarge, RecordTooLarge, and OutcomeUnknown when even a read cannot tell whether the write was done.
+    AttributeTooLarge, RecordTooLarge, and OutcomeUnknown when even a read does not show whether the write was done.
     """
     kind, token = type(record), _Token()
     bounded.fit_actions(record, actions)

@@ -60,7 +60,7 @@ def unchanged(volume: Volume) -> Condition:
 
 
 def are_unused(volume: Volume) -> bool:
-    """Tell whether a volume has no exports, though it may be reserved by attachments without a connector."""
+    """Return whether a volume has no exports, though it may be reserved by attachments without a connector."""
     connected = [link for link in volume.attachments.values() if link['attach_status'] != 'reserved' or _named(link)]
     return not volume.exports and not connected
 
@@ -88,8 +88,8 @@ def new_attempt() -> str:
 def intend(context: Context, volume: Volume, connector: Mapping[str, Any]) -> tuple[Volume, str, bool]:
     """Record that a host is about to get an export; return the volume, the export's id, and whether it is new.
 
-    The same host has the same export until that ends. Ids are random: whoever knew the secret of an earlier export of
-    the same host and volume knows nothing of this one. Raises InvalidVolume.
+    The same host has the same export until that ends. Ids are random: the secret of an earlier export of
+    the same host and volume opens nothing here. Raises InvalidVolume.
     """
     for _ in range(common.CONTENDED):
         check_allowed(volume)
@@ -135,7 +135,7 @@ def _entry(context: Context, volume: Volume, connector: Mapping[str, Any], id: s
 
 
 def is_intended(volume: Volume, id: str) -> bool:
-    """Tell whether the record has an export that is not being taken away."""
+    """Return whether the record has an export that is not being taken away."""
     entry = volume.exports.get(id)
     return entry is not None and not entry.get('ending')
 
@@ -181,7 +181,7 @@ def left_by(attachment: Attachment) -> dict[str, Any]:
 def end_all(volume: Volume) -> Volume:
     """End what a volume without attachments has of exports; return the record as it is then.
 
-    Whoever calls has ``are_none`` in the condition of what it does next: a host that connects meanwhile is not missed.
+    The caller has ``are_none`` in the condition of its next write: a host that connects meanwhile is not missed.
     Raises BackendUnavailable: the exports are still there, and a repetition ends them.
     """
     return end(volume, volume.exports) if volume.exports else volume

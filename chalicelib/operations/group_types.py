@@ -46,7 +46,7 @@ def read(id: str) -> GroupType:
 
 
 def by_id(id: str) -> GroupType | None:
-    """Return a type, read consistently, whoever asks; None for one that is gone."""
+    """Return a type, read consistently, for any caller; None for one that is gone."""
     with contextlib.suppress(errors.GroupTypeNotFound):
         return _find(id)
     return None
@@ -170,7 +170,7 @@ def _delete(group_type: GroupType) -> None:
 
 
 def is_in_use(id: str) -> bool:
-    """Tell whether any project has a group of the type; the answer stands only while the type is closed."""
+    """Return whether any project has a group of the type; the answer stands only while the type is closed."""
     return any(group.group_type_id == id for group in base.every(Group, None))
 
 

@@ -140,7 +140,7 @@ def end(
     since nobody knows what the backend has. ``grown``, ``retyped``: what an extension or retype holds of the quota
     becomes the volume's, instead of being given back. ``leaves``: the data stays on the backend, so no room comes
     back. ``uncounted``: the quota goes though the record stays. ``following``: the snapshots that take over the retyped
-    volume's type. Raises StateChanged when somebody else ended it, SnapshotChanged.
+    volume's type. Raises StateChanged when another request ended it, SnapshotChanged.
     """
     keep = _kept(volume, status, keep_gb)
     source = _source(volume)

@@ -113,7 +113,7 @@ def _purpose(project_id: str, id: str) -> str:
 def get(context: Context, id: str) -> Secret:
     """Return what is known of a key of the caller's project, which an administrator of the cloud must be in, too.
 
-    Barbican's rules (``role:admin and project_id:...``) let nobody read the keys of another project. Raises
+    Barbican's rules (``role:admin and project_id:...``) deny the keys of another project to every caller. Raises
     SecretNotFound.
     """
     if not 0 < len(id) <= common.LONGEST_ID:

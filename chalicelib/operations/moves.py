@@ -175,7 +175,7 @@ def _check_host(host: str) -> None:
 
 
 def is_served(host: str) -> bool:
-    """Tell whether the volume service of ``host@backend`` (or a pool of it) is enabled and up."""
+    """Return whether the volume service of ``host@backend`` (or a pool of it) is enabled and up."""
     service = Service.find_or_none(base.GLOBAL, f'{services.VOLUME_BINARY}:{host.partition("#")[0]}')
     return service is not None and not service.disabled and services.is_up(service)
 

@@ -66,7 +66,7 @@ def bounded(findings: Mapping[str, Finding]) -> dict[str, Finding]:
 
 
 def is_restored(identity: str) -> bool:
-    """Tell whether a table was made by a restore (models/base.py: table_identity)."""
+    """Return whether a table was made by a restore (models/base.py: table_identity)."""
     return identity.endswith(base.RESTORED)
 
 

@@ -71,7 +71,7 @@ def _tried(attempt: Mapping[str, str], known: Sequence[PoolState]) -> list[str]:
 def spec_of(volume: Volume, operation: str, type_id: str | None = None, **wanted: Any) -> RequestSpec:
     """Return a request about a volume under the name of the scheduler's method; ``type_id``: another type's specs.
 
-    Raises VolumeTypeNotFound for a type that is gone: nobody knows where such a volume may be.
+    Raises VolumeTypeNotFound for a type that is gone: its extra specs are unknown.
     """
     kind = volume_types.read(type_id) if type_id else volume_types.of(volume)
     usual = {'size': int(volume.size), 'extra_specs': kind.extra_specs if kind else {}}

@@ -117,7 +117,7 @@ def _is_frozen(host: str) -> bool:
 
 
 def takes_work(host: str) -> bool:
-    """Tell whether no administrator has disabled or frozen the backend of a host or pool, by its record as it is now.
+    """Return whether no administrator has disabled or frozen the backend of a host or pool, by its record as it is now.
 
     For what was decided by pools that are some seconds old, and claims nothing.
     """

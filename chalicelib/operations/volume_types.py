@@ -339,7 +339,7 @@ def _leave_qos_specs(transaction: base.Transaction, volume_type: VolumeType) -> 
 
 
 def is_in_use(id: str) -> bool:
-    """Tell whether any project has a volume or snapshot of the type, by the projects' counters.
+    """Return whether any project has a volume or snapshot of the type, by the projects' counters.
 
     The answer stands only while the type is closed (``type_locks.closed``).
     """

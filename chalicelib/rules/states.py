@@ -106,8 +106,8 @@ VOLUME = {
 #: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.
 ATTACHABLE = frozenset({'available', 'downloading'})
 
-#: Volume statuses in which no export is made: the data is being made, replaced or removed, or somebody else is about to
-#: own it. Cinder refuses ``maintenance`` alone, and leaves exports behind that outlive the right to the data.
+#: Volume statuses in which no export is made: the data is being made, replaced or removed, or is about to have
+#: another owner. Cinder refuses ``maintenance`` alone, and leaves exports behind that outlive the right to the data.
 NOT_EXPORTABLE = frozenset({
     'creating', 'managing', 'downloading', 'restoring-backup', 'reverting', 'retyping', 'maintenance',
     'awaiting-transfer', 'deleting', 'unmanaging', 'error_managing', 'error_managing_deleting',

@@ -39,14 +39,14 @@ def append_host(host: str | None, pool: str | None) -> str | None:
 
 
 def hosts_are_equivalent(one: str | None, other: str | None) -> bool:
-    """Tell whether both names are of one backend, whatever their pools."""
+    """Return whether both names are of one backend, whatever their pools."""
     if not (one and other):
         return one == other
     return extract_host(one) == extract_host(other)
 
 
 def in_backend(name: str, backend: str) -> bool:
-    """Tell whether pool ``name`` is meant by ``backend``: that very pool, or any pool of a backend without '#'."""
+    """Return whether pool ``name`` is meant by ``backend``: that very pool, or any pool of a backend without '#'."""
     if extract_host(backend, 'pool'):
         return name == backend
     return extract_host(name) == backend

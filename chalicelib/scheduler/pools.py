@@ -236,7 +236,7 @@ def _without_report(record: Mapping[str, Any]) -> Obstacle:
 
 
 def _are_plain(total: Any, free: Any, allocated: Any, provisioned: Any, reserved: Any) -> bool:
-    """Tell whether all are usable numbers, as nearly all pools have them; ``_RULES`` tells which are not.
+    """Return whether all are usable numbers, as nearly all pools have them; ``_RULES`` tells which are not.
 
     Text and null cannot be added; what is not a number, infinite or absurd shows in the sum.
     """

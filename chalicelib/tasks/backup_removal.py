@@ -90,5 +90,5 @@ def fail_delete_backup(payload: Payload) -> None:
     if postponing.postpone(backup, payload, held, Action.BACKUP_DELETE, detail):
         return
     messages.create(backup, payload['request_id'], Action.BACKUP_DELETE, detail, cause=cause, error=error)
-    told = Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, ROW, ROW.failed, actions=[told], keeps_source=True)
+    reason = Backup.fail_reason.set(reason_of(payload))
+    backup_holds.end(backup, ROW, ROW.failed, actions=[reason], keeps_source=True)

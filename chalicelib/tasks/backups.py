@@ -203,8 +203,8 @@ def fail_backup(payload: Payload) -> None:
     error, cause = failure(payload)
     messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, _detail(payload), cause=cause, error=error)
     _bury(backup, payload)
-    told = Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[told], keeps_source=not cleaned)
+    reason = Backup.fail_reason.set(reason_of(payload))
+    backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[reason], keeps_source=not cleaned)
     return None
 
 

@@ -19,7 +19,7 @@ _MARK = 'writing'
 
 
 def is_refusal(error: str) -> bool:
-    """Tell whether the error of this name says that the backend has changed nothing."""
+    """Return whether the error of this name says that the backend has changed nothing."""
     kind = getattr(errors, error, None)
     return isinstance(kind, type) and issubclass(kind, REFUSALS)
 
@@ -33,5 +33,5 @@ def note(volume: Volume, held: Condition) -> None:
 
 
 def has(volume: Volume) -> bool:
-    """Tell whether ``note`` was called for the work under way."""
+    """Return whether ``note`` was called for the work under way."""
     return bool(volume.operation_facts().get(_MARK))

@@ -165,7 +165,7 @@ def _undone(volume: Volume, error: str, reason: str) -> holds.Retreat:
 
 
 def _is_answer(error: str) -> bool:
-    """Tell whether the backend said that it failed; a worker that was cut off may have left it working."""
+    """Return whether the backend said that it failed; a worker that was cut off may have left it working."""
     kind = getattr(errors, error, None)
     if not (isinstance(kind, type) and issubclass(kind, errors.CinderlessError)):
         return False
@@ -185,7 +185,7 @@ def _removed(host: str, ref: VolumeRef) -> bool:
 def _remove_unwanted(payload: Payload) -> None:
     """Remove an object that was made for a volume which is gone or lives elsewhere by now.
 
-    A volume that its project no longer has may be another project's by a transfer, which no index tells at once. So its
+    A volume that its project no longer has may be another project's by a transfer, which no index shows at once. So its
     object is left to the pool's next report, which looks for the volume again.
     """
     host = payload['placed']['host']

@@ -69,7 +69,7 @@ def cancel_delete(payload: Payload) -> None:
 
 
 def fail_delete(payload: Payload) -> None:
-    """Say why the volume is still there. Its room stays in transit: nobody knows what the backend has freed.
+    """Say why the volume is still there. Its room stays in transit: it is unknown what the backend has freed.
 
     A backend that does not answer only postpones the removal.
     """

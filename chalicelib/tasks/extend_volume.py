@@ -20,14 +20,14 @@ from chalicelib.tasks.ownership import Payload, failure, ours, owned, row_of
 
 logger = logging.getLogger(__name__)
 
-#: What Nova is to be told of a volume that has not grown: nothing.
+#: The event for Nova of a volume that has not grown: none.
 SILENT = {'event': 'volume-extended', 'servers': [], 'told': True}
 
 
 def extend_volume(payload: Payload) -> dict[str, Any]:
     """Claim the growth on the volume's pool, grow the object, and make size and quota follow in one transaction.
 
-    Return what Nova is to be told: its servers see the new size when they look again.
+    Return the event for Nova: its servers see the new size when they look again.
     """
     volume = owned(Volume, payload)
     new_size, driver = _new_size(volume), backends.driver(volume)
@@ -74,7 +74,7 @@ def fail_extend(payload: Payload) -> dict[str, Any]:
     """Find out what became of the object, and make the record say so; a backend that does not answer is asked later.
 
     One that has its old size leaves the volume as it was, one that has grown is recorded. Else it is error_extending;
-    quota and room go back to what its size says. Return what Nova is to be told.
+    quota and room go back to what its size says. Return the event for Nova.
     """
     volume = owned(Volume, payload)
     if postponing.postpone(volume, payload, ours(volume), Action.EXTEND_VOLUME, Detail.DRIVER_FAILED_EXTEND):

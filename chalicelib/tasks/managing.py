@@ -104,7 +104,7 @@ def unmanage_volume(payload: Payload) -> None:
 
 
 def fail_unmanage_volume(payload: Payload) -> None:
-    """Say why the volume is still managed; a backend that does not answer only postpones that it is let go of."""
+    """Say why the volume is still managed; a backend that does not answer only postpones its release."""
     volume = owned(Volume, payload)
     if postponing.postpone(volume, payload, ours(volume), Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR):
         return
@@ -160,7 +160,7 @@ def unmanage_snapshot(payload: Payload) -> None:
 
 
 def fail_unmanage_snapshot(payload: Payload) -> None:
-    """Say why the snapshot is still managed; a backend that does not answer only postpones that it is let go of."""
+    """Say why the snapshot is still managed; a backend that does not answer only postpones its release."""
     snapshot = owned(Snapshot, payload)
     if postponing.postpone(snapshot, payload, ours(snapshot), Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR):
         return

@@ -43,7 +43,7 @@ OUT_OF_TIME = ('States.Timeout', 'Sandbox.Timedout')
 
 
 def is_passing(error: str) -> bool:
-    """Tell whether an error, by its name, passes by itself."""
+    """Return whether an error, by its name, passes by itself."""
     if error.startswith('Lambda.') or error in OUT_OF_TIME:
         return True
     kind = getattr(errors, error, None)

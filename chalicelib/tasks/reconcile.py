@@ -165,7 +165,7 @@ def _unmoved(record: base.StatefulRecord) -> Condition:
 
 
 def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -> None:
-    """What is held for a volume's revert, move or restore ends with that; left behind, it is let go of.
+    """What is held for a volume's revert, move or restore ends with that; left behind, it is released.
 
     A snapshot that was to go with its volume goes on its own then.
     """

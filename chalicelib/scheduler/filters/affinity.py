@@ -13,7 +13,7 @@ from chalicelib.scheduler.request import Request
 
 
 def is_uuid_like(value: Any) -> bool:
-    """Tell whether ``value`` is the text of a uuid, in any of its spellings."""
+    """Return whether ``value`` is the text of a uuid, in any of its spellings."""
     try:
         return isinstance(value, str) and bool(uuid.UUID(value))
     except ValueError:

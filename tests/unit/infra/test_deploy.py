@@ -61,8 +61,8 @@ def test_a_stage_is_read_with_its_files(folder: Path) -> None:
     ('parameters', 'complaint'),
     [
         ({'Sizes': '1', 'KeystoneUrl': 'https://k/v3'}, 'no parameter Sizes'),
-        ({'AlarmEmail': 'a@b'}, 'nobody could log in'),
-        ({'IdentityDocument': '{"users": []}'}, 'nobody could log in'),
+        ({'AlarmEmail': 'a@b'}, 'no user could log in'),
+        ({'IdentityDocument': '{"users": []}'}, 'no user could log in'),
         ({'IdentityDocument': '@gone.json'}, r'gone\.json does not exist'),
         ({'KeystoneUrl': 'https://k'}, 'must end in /v3'),
         ({'KeystoneUrl': 'https://k/v3', 'Backends': 'appliance'}, 'Backends is not a JSON object'),
