@@ -114,7 +114,8 @@ def _scope(template: Mapping[str, Any], given: Mapping[str, str], clients: Any) 
     kinds = {resource['LogicalResourceId']: resource['ResourceType'] for resource in found}
     defaults = {name: parameter.get('Default', '') for name, parameter in template['Parameters'].items()}
     own_names = {name: name for name in template['Resources']}  # what was held back has no other
-    refs = {**PSEUDO_PARAMETERS, **defaults, **given, **own_names, **physical}
+    pseudo = {**PSEUDO_PARAMETERS, 'AWS::StackId': found[0]['StackId']}
+    refs = {**pseudo, **defaults, **given, **own_names, **physical}
     arns = {name: ARNS[kinds[name]].format(_last(value)) for name, value in physical.items() if kinds[name] in ARNS}
     return Scope(refs, arns, template.get('Conditions', {}))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from infra import render
 from local import stack
 from local.stack import Stack
 from tests.unit.local.conftest import Clients
@@ -98,6 +100,14 @@ def test_functions_have_their_settings_resolved(deployed: Stack, aws: Clients) -
         256,
     )
     assert function.environment == {'QUEUE': deployed.physical('Queue'), 'STACK': 'cinderless'}
+
+
+def test_every_pseudo_parameter_of_the_template_has_a_value(deployed: Stack, aws: Clients) -> None:
+    template = (render.templates() / 'plain.json').read_text()
+    named = set(re.findall(r'AWS::[A-Z][A-Za-z]+(?![\w:])', template))
+    assert named - {'AWS::NoValue'} <= set(deployed.scope.refs)
+    (described,) = aws('cloudformation').describe_stacks(StackName='cinderless')['Stacks']
+    assert deployed.scope.refs['AWS::StackId'] == described['StackId']
 
 
 def test_a_mapping_ties_the_queue_to_the_function(deployed: Stack) -> None:
