@@ -53,6 +53,7 @@ class Deployment(NamedTuple):
             'AWS::AccountId': self.account,
             'AWS::Partition': self.partition,
             'AWS::Region': self.region,
+            'AWS::StackId': self._arn('AWS::CloudFormation::Stack', f'stack/{self.stack}/{"0" * 36}'),
             'AWS::StackName': self.stack,
             'AWS::URLSuffix': 'amazonaws.com',
         }

@@ -13,7 +13,7 @@ import logging
 from chalicelib.device import Changes
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
 from chalicelib.drivers.ebs_client import Api, Refused
-from chalicelib.drivers.ebs_device import BLOCK, PAGE, Invalid, Missing, direct, runs
+from chalicelib.drivers.ebs_device import BLOCK, PAGE, Missing, NotReadable, direct, runs
 from chalicelib.drivers.ebs_objects import Objects, listed, tags
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def _changed(api: Api, first: str, second: str, offset: int, length: int) -> lis
     """The blocks that differ, as (offset, length) in bytes; None when EBS does not compare the two (any more)."""
     try:
         indexes = _indexes(api, first, second, offset // BLOCK, -(-(offset + length) // BLOCK))
-    except (Missing, Invalid) as error:
+    except (Missing, NotReadable) as error:
         logger.warning('all of %s is read: %s', second, error.message)
         return None
     return [(start * BLOCK, (stop - start) * BLOCK) for start, stop in runs(indexes)]

@@ -43,11 +43,11 @@ class Missing(DeviceError):
     """The snapshot is not there, or was made so lately that it is not told yet."""
 
 
-class Invalid(DeviceError):
+class NotReadable(DeviceError):
     """The API does not do this with this snapshot."""
 
 
-_KINDS = {'ResourceNotFoundException': Missing, 'ValidationException': Invalid}
+_KINDS = {'ResourceNotFoundException': Missing, 'ValidationException': NotReadable}
 
 
 def direct(api: Api, device: str, operation: str, **parameters: Any) -> dict[str, Any]:

@@ -101,6 +101,7 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         'attachments': Bound(24 * KIB, entries=64),
         # At most 32 are made; attachments that could not be made may leave more, which end later.
         'exports': Bound(22 * KIB, entries=64),
+        'reserved_snapshots': Bound(255, entries=2),
         'provider_id': Bound(2 * KIB),
         'provider_location': Bound(2 * KIB),
     },

@@ -49,6 +49,7 @@ NO_CALLS = {
     'execution_name',
     'execution_arn',
     'forget_documents',
+    'renew_documents',
 }
 
 #: Those with one attempt: a lost answer is an error at once.

@@ -150,7 +150,7 @@ class FakeTgt(Tgt):
         lines = [f'Target {tid}: {target.iqn}', '    System information:', '        Driver: iscsi']
         lines += [f'        State: {target.settings.get("state", "ready")}']
         lines += ['    LUN information:', '        LUN: 0', '            Type: controller']
-        lines += ['            Backing store path: None', *_describe_lun(target.lun)]
+        lines += ['            Backing store path: None', *_describe_lun(tid, target.lun)]
         lines += ['    Account information:', *(f'        {user}' for user in target.seen)]
         lines += ['    ACL information:', *(f'        {name}' for name in target.names)]
         return '\n'.join(lines) + '\n'
@@ -243,13 +243,13 @@ class FakeTgt(Tgt):
         return 0 if self.live[tid].sessions.pop(sid, None) else Status.NO_SESSION
 
 
-def _describe_lun(lun: FakeLun | None) -> list[str]:
+def _describe_lun(tid: int, lun: FakeLun | None) -> list[str]:
     if lun is None:
         return []
     shown = {
         'Type': 'disk',
-        'SCSI ID': lun.facts.get('scsi_id', 'IET     00010001'),
-        'SCSI SN': lun.facts.get('scsi_sn', 'beaf11'),
+        'SCSI ID': lun.facts.get('scsi_id', f'IET     {tid:04x}0001'),
+        'SCSI SN': lun.facts.get('scsi_sn', f'beaf{tid}1'),
         'Size': f'{(lun.size + 500_000) // 1_000_000} MB, Block size: 512',
         'Readonly': 'Yes' if lun.facts.get('readonly') == '1' else 'No',
         'Thin-provisioning': 'Yes' if lun.facts.get('thin_provisioning') == '1' else 'No',

@@ -79,6 +79,9 @@ def verbs(made: EbsBackend, volume: VolumeRef, snapshot: SnapshotRef, instance: 
         'get_manageable_snapshots': lambda: one.get_manageable_snapshots(HOST),
         'unmanage_snapshot': lambda: one.unmanage_snapshot(snapshot),
         'list_objects': one.list_objects,
+        'inventory': one.inventory,
+        'list_exports': one.list_exports,
+        'get_volume_size': lambda: one.get_volume_size(volume),
     }
 
 

@@ -73,7 +73,7 @@ def test_what_the_deployed_stack_reserves_counts_for_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('answers', 'line'),
     [
-        ({'service-quotas get-service-quota L-01C8A9E0': '200.0'}, 'Resources per REST API (apigateway): 25'),
+        ({'service-quotas get-service-quota L-01C8A9E0': '200.0'}, 'Resources per REST API (apigateway): 26'),
         (
             {'service-quotas get-service-quota L-8A5B8E43': '100.0'},
             'lower ApiRateLimit, or ask for more (aws serv',

@@ -75,3 +75,15 @@ def _quotes(node: ast.AST) -> bool:
 
 def test_no_text_of_a_backend_is_quoted_in_an_error_for_users() -> None:
     assert list(quoted()) == []
+
+
+def test_no_class_elsewhere_has_the_name_of_a_class_with_a_sentence() -> None:
+    """A worker's error is known by its class's name: another class of that name would show its text to users."""
+    found = [
+        (path.name, node.name)
+        for path in CODE.rglob('*.py')
+        if path.name != 'errors.py'
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.bases and hasattr(errors, node.name)
+    ]
+    assert found == []
