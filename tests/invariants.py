@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import collections
 
-from chalicelib.models import Backup, Group, GroupSnapshot, Message, Pool, Quota, Snapshot, Volume
+from chalicelib.models import (
+    Attachment,
+    Backup,
+    Group,
+    GroupSnapshot,
+    Message,
+    Pool,
+    Quota,
+    Secret,
+    Snapshot,
+    Volume,
+)
 from chalicelib.rules import states
 from tests.world import World
 
@@ -31,6 +42,7 @@ def check(world: World, waiting: frozenset[str] = frozenset()) -> None:
         *_objects(world, volumes, snapshots),
         *unrecorded_exports(world),
         *miscounted(world),
+        *_secrets([*volumes, *snapshots, *Backup.scan()]),
         *_errors_explained([*volumes, *snapshots, *Group.scan(), *GroupSnapshot.scan()]),
         *(violation for backend in world.backends.values() for violation in backend.violations),
     ]
@@ -41,6 +53,21 @@ def miscounted(world: World) -> list[str]:
     """Counters of sources, pools and quotas that are not the sums over the records."""
     volumes, snapshots = list(Volume.scan()), list(Snapshot.scan())
     return [*_counters(volumes, snapshots), *_claims(world, volumes), *_quotas(volumes, snapshots)]
+
+
+def _secrets(records: list) -> list[str]:
+    """Each key is some record's, in that record's project, and each sealed CHAP secret is of an attached host.
+
+    Snapshots share their volume's key. Keys of an external Barbican are not in the table.
+    """
+    keys = {(key.project_id, key.id) for key in Secret.scan()}
+    used = {(one.project_id, one.encryption_key_id) for one in records if one.encryption_key_id}
+    sealed = [one for one in Attachment.scan() if one.sealed and one.connector is None]
+    return [
+        *(f'key {id} of project {project} is of no record' for project, id in sorted(keys - used)),
+        *(f'attachment {one.id} keeps a secret and has no host' for one in sealed),
+        *(f'key {id} of project {project} is gone' for project, id in sorted(used - keys) if keys),
+    ]
 
 
 def _at_rest(records: list) -> list[str]:
