@@ -10,11 +10,12 @@ import functools
 
 from chalicelib import errors
 from chalicelib.models import Group, base
-from chalicelib.operations import group_placement, group_types, groups, pools, scheduling, volume_types
+from chalicelib.operations import group_placement, group_types, groups, pools, volume_types
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
 from chalicelib.tasks import postponing
+from chalicelib.tasks.awaiting import await_backend
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 
@@ -33,7 +34,7 @@ def _chosen(group: Group) -> str:
     decision = decide(pools.states(fresh=True))
     if decision.winner:
         return str(extract_host(decision.winner))
-    scheduling.await_backend(decide)
+    await_backend(decide)
     raise errors.NoValidBackend(reason=decision.summary())
 
 

@@ -36,6 +36,7 @@ from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Candidate, Decision
 from chalicelib.scheduler.pools import PoolState
 from chalicelib.tasks import backends, copying
+from chalicelib.tasks.awaiting import await_backend
 from chalicelib.tasks.create_volume import made_actions, model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
@@ -76,7 +77,7 @@ def _retyped_in_place(volume: Volume) -> bool:
     policy = volume.operation_facts()['migration_policy']
     decision = _retype_decision(volume, policy)
     if not _stays(volume, decision):
-        scheduling.await_backend(lambda known: _staying(volume, _retype_among(volume, policy, known), decision))
+        await_backend(lambda known: _staying(volume, _retype_among(volume, policy, known), decision))
     if not decision.candidates:
         raise scheduling.refusal(volume, decision)
     if _stays(volume, decision):
@@ -193,7 +194,7 @@ def _claim_target(volume: Volume) -> None:
         with contextlib.suppress(holds.NoRoom):
             holds.claim(target, name, zones.get(name), ours(target))
             return
-    scheduling.await_backend(lambda known: _destinations(volume, known))
+    await_backend(lambda known: _destinations(volume, known))
     raise scheduling.refusal(volume, decision)
 
 

@@ -16,6 +16,7 @@ from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import RequestSpec
+from chalicelib.tasks.awaiting import await_backend
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def place(volume: Volume, held: Condition, leaving: holds.Retreat | None = None)
         claimed = _claim_first(volume, decision, held, leaving)
         if claimed:
             return claimed
-    scheduling.await_backend(decide)
+    await_backend(decide)
     logger.info('volume %s fits nowhere: %s', volume.id, ' | '.join(decision.explain()))
     raise scheduling.refusal(volume, decision, _reason(volume, decision))
 
@@ -75,6 +76,6 @@ def check(record: base.StatefulRecord, spec: RequestSpec, host: str) -> str:
         decision = decide(pools.states(fresh=fresh))
         if decision.winner and (fresh or services.takes_work(host)):
             return decision.winner
-    scheduling.await_backend(decide)
+    await_backend(decide)
     logger.info('%s of %s %s is refused: %s', spec.operation, record.resource, record.id, decision.summary())
     raise scheduling.refusal(record, decision)

@@ -392,3 +392,15 @@ def test_a_volume_that_was_placed_elsewhere_is_not_completed_by_whoever_made_it_
     world.settle()
     world.report()
     invariants.check(world)
+
+
+def test_a_backend_that_answers_again_is_not_left_out_until_its_next_report(world: World) -> None:
+    """It was down when the schedule came, and the schedule comes every five minutes."""
+    for backend in world.backends.values():
+        backend.fail('get_volume_stats', *[backend.unavailable()] * 3)
+    world.report()
+    volume = create_volume(context(), 1)
+    [execution] = world.settle()
+    assert execution.path == ['Schedule', 'Provision']
+    assert volume.reload().status == 'available'
+    invariants.check(world)
