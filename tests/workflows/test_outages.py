@@ -1,7 +1,7 @@
 """A backend is away for a minute, from each call that an operation makes of it: that costs time, and never a status.
 
-The outage begins before the call is done, or after it, so that only its answer is lost. Reports are made while the
-backend is away and once it is back, as the schedule makes them. Seconds pass while executions wait between retries.
+The outage begins before the call is done, or after it, so that only its answer is lost. A report is made while the
+backend is away, as the schedule makes it, and none once it is back. Seconds pass while executions wait between retries.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Outage:
     def __init__(self, world: World, index: int | None, *, lost: bool) -> None:
         self.world, self.index, self.lost = world, index, lost
         self.calls: list[str] = []
-        self.host, self.until, self.reported = '', 0.0, False
+        self.host, self.until = '', 0.0
 
     @contextlib.contextmanager
     def around(self, name: str) -> Iterator[None]:
@@ -81,11 +81,8 @@ class Outage:
         return self.world.backends[host].unavailable()
 
     def passed(self, seconds: float) -> None:
-        """The schedule's next report comes up to a minute after the backend is back."""
+        """The schedule's next report comes minutes later: work that waits for the backend renews it."""
         self.world.seconds += seconds
-        if self.host and not self.reported and self.world.seconds >= self.until + retries.REPORT:
-            self.reported = True
-            self.world.report()
 
 
 class Story:
