@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from chalicelib import errors
-from chalicelib.operations import pools, scheduling
+from chalicelib.operations import scheduling
 from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.filter_scheduler import GroupDecision
 from chalicelib.scheduler.pools import PoolState
@@ -22,6 +22,5 @@ def await_backend(decide: Callable[[Sequence[PoolState]], Decision | GroupDecisi
     except errors.BackendUnavailable as away:
         from chalicelib.tasks import report_pools  # no other task needs it
 
-        report_pools.report_backend({'backend': away.facts['backend']})
-        pools.forget()
+        report_pools.ask_again(str(away.facts['backend']))
         raise

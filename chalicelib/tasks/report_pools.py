@@ -17,7 +17,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.drivers.base import VolumeRef
 from chalicelib.models import Pool, Service, Volume, base
-from chalicelib.models.pool import service_uuid
+from chalicelib.models.pool import service_id, service_uuid
 from chalicelib.operations import pools
 from chalicelib.scheduler import reports
 from chalicelib.scheduler.pools import PoolState
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 #: Services without a backend: they are up while this function runs.
 CONTROL = ('cinder-scheduler', 'cinder-backup')
+
+#: Seconds after which a backend that gave no answer is asked again while work waits for it.
+AGAIN = 15
 
 
 def run(event: Mapping[str, Any]) -> None:
@@ -85,6 +88,22 @@ def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
     for pool in before.values():
         _remove_leftovers(pool)
     return {'pools': len(records)}
+
+
+def ask_again(host: str) -> None:
+    """Ask a backend that gave no answer once more, for work that waits for it: the next report may be minutes away.
+
+    Of all who wait, one asks every ``AGAIN`` seconds. Runs in a worker.
+    """
+    due = (Service.backend_state == 'down') & (Service.updated_at < base.after(-AGAIN))
+    if host not in backends.configured().names():
+        return
+    try:
+        base.update(Service(base.GLOBAL, service_id(host)), base.touched(Service), due)
+    except base.moved_on(Service):
+        return
+    report_backend({'backend': host})
+    pools.forget()
 
 
 def _mark_down(host: str, error: errors.CinderlessError) -> None:

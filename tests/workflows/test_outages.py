@@ -25,6 +25,7 @@ from chalicelib.operations import (
     volume_types,
     volumes,
 )
+from chalicelib.tasks import report_pools
 from infra import retries
 from tests import invariants
 from tests.backup_factories import create_backup
@@ -287,6 +288,7 @@ def make_story(glance: FakeGlance, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             if alone:
                 del world.backends['cinderless@fast']
             world.install(monkeypatch)
+            monkeypatch.setattr(report_pools, 'AGAIN', 0)  # the records' clock stands still while executions wait
             world.report()
             return Story(world, Data(world, monkeypatch), glance)
 

@@ -91,6 +91,30 @@ def test_a_worker_that_could_not_ask_says_nothing_of_its_backend(
     assert 'backend cinderless@big was not asked' in caplog.text
 
 
+def test_a_backend_that_is_down_is_asked_again_while_work_waits_but_seldom(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule's next report may come after the last repetition of what waits."""
+    world.big.fail('get_volume_stats', world.big.unavailable())
+    world.report()
+    report_pools.ask_again('cinderless@big')
+    assert service().backend_state == 'down', 'it was asked a moment ago'
+    monkeypatch.setattr(report_pools, 'AGAIN', 0)
+    report_pools.ask_again('cinderless@big')
+    assert service().backend_state == 'up'
+    world.big.fail('get_volume_stats', world.big.unavailable())
+    report_pools.ask_again('cinderless@big')
+    assert service().backend_state == 'up', 'nobody waits for a backend that is up'
+
+
+def test_a_backend_that_left_the_document_is_not_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_pools, 'AGAIN', 0)
+    del world.backends['cinderless@big']
+    world.report()
+    report_pools.ask_again('cinderless@big')
+    assert service().backend_state == 'down'
+
+
 def test_a_worker_that_dies_marks_its_backend_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from chalicelib import aws
 
