@@ -50,6 +50,6 @@ def _cloud(name: str, identity_url: str, region: str, microversion: str) -> dict
         'project_domain_name': 'Default',
     }
     # Without a default the clients ask at 3.0, where there are no messages and no attachments.
-    newest = {'block_storage_default_microversion': microversion}
-    versions = {'identity_api_version': '3', 'volume_api_version': '3', **newest}
+    # As the version, not as the default microversion: --os-volume-api-version overrides it.
+    versions = {'identity_api_version': '3', 'volume_api_version': microversion}
     return {'auth': auth, 'region_name': region, **versions}

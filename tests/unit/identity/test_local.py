@@ -54,8 +54,8 @@ def test_clients_ask_at_the_newest_microversion(tmp_path: Path) -> None:
     file = tmp_path / 'clouds.yaml'
     file.write_text(yaml.safe_dump(local_clouds(IDENTITY_URL, 'eu-central-1', '3.71')))
     region = OpenStackConfig(config_files=[str(file)], load_envvars=False).get_one('demo')
-    assert region.get_default_microversion('block-storage') == '3.71'
-    assert region.get_api_version('block-storage') == '3'
+    asked = region._get_version_request('block-storage', None)
+    assert (asked.version, asked.default_microversion) == ('3', '3.71')
 
 
 def test_every_cloud_signs_with_a_key_of_its_own() -> None:
