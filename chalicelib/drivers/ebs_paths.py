@@ -104,8 +104,8 @@ def _attach(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None
             before = _attachment(objects.volume(id), instance) if refused.code == 'VolumeInUse' else None
             if before and before['State'] != 'detaching':
                 return
-            if before:  # an earlier path to the same instance is on its way out
-                objects.api.sleep(jittered(2))
+            if before:
+                _await_detached(objects, volume, id, instance)
                 continue
             if not _is_taken(refused):
                 raise _attach_failure(objects, refused, volume) from refused
@@ -139,6 +139,12 @@ def _free_device(objects: Objects, instance: str) -> str:
 def _attachment(row: Row | None, instance: str) -> Row | None:
     attached: list[Row] = row['Attachments'] if row else []
     return next((one for one in attached if one['InstanceId'] == instance), None)
+
+
+def _await_detached(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None:
+    """Wait until an earlier attachment to the same instance is gone. Raises BackendUnavailable."""
+    if not objects.api.wait(lambda: _attachment(objects.volume(id), instance) is None, ATTACH_WAIT, longest=2.0):
+        raise objects.api.unavailable(f'{volume.name} ({id}) is still being detached from {instance}')
 
 
 def _is_attached(objects: Objects, id: str, instance: str, found: list[Row]) -> bool:
