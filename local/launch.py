@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -46,10 +48,20 @@ def launched(state_dir: Path, environment: Mapping[str, str] | None = None) -> I
 def free_ports() -> dict[str, str]:
     """A free port for each of the local cloud's; all are held at once so that they differ."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
-        for each in sockets:
-            each.bind(('127.0.0.1', 0))
-        return {name: str(each.getsockname()[1]) for name, each in zip(PORTS, sockets, strict=True)}
+        return {name: str(_bound(stack.enter_context(socket.socket()))) for name in PORTS}
+
+
+def _bound(one: socket.socket) -> int:
+    """Bind to a free port below those that outgoing connections take: one of them could have it at a second start."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        try:
+            one.bind(('127.0.0.1', port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
 
 
 def wait_ready(child: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, Any]:
