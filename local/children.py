@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import random
 import select
 import socket
 import subprocess
@@ -20,10 +22,22 @@ BOUND = ('setpriv', '--pdeathsig', 'KILL', '--', 'sh', '-c', '[ "$PPID" = "$0" ]
 
 
 def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no program uses."""
+    with socket.socket() as one:
+        return bind_free(one)
+
+
+def bind_free(one: socket.socket) -> int:
+    """Bind to a free port below those that outgoing connections take: it stays free for a server until it starts."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        try:
+            one.bind((HOST, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
 
 
 class Child:

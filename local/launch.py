@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -14,6 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from local.children import bind_free
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,20 +48,7 @@ def launched(state_dir: Path, environment: Mapping[str, str] | None = None) -> I
 def free_ports() -> dict[str, str]:
     """A free port for each of the local cloud's; all are held at once so that they differ."""
     with contextlib.ExitStack() as stack:
-        return {name: str(_bound(stack.enter_context(socket.socket()))) for name in PORTS}
-
-
-def _bound(one: socket.socket) -> int:
-    """Bind to a free port below those that outgoing connections take: one of them could have it at a second start."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
-        try:
-            one.bind(('127.0.0.1', port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return port
+        return {name: str(bind_free(stack.enter_context(socket.socket()))) for name in PORTS}
 
 
 def wait_ready(child: subprocess.Popen[bytes], ready: Path, log: Path) -> dict[str, Any]:

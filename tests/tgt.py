@@ -13,7 +13,6 @@ import itertools
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 from appliance import daemon, kernel
 from appliance.targets import NEGOTIATION
+from local.children import free_port
 
 _LUN = 1  # LUN 0 is tgt's controller
 _START_SECONDS = 20
@@ -85,7 +85,7 @@ class Tgtd:
         # Not pytest's tmp_path: the path of a Unix socket has at most 107 characters.
         self._folder = Path(tempfile.mkdtemp(prefix='tgtd-'))
         for _ in range(5):
-            self._launch(_free_port())
+            self._launch(free_port())
             if f'Portal: {self.portal},' in self.admin('--lld', 'iscsi', '--mode', 'portal', '--op', 'show'):
                 return
             self._end()
@@ -230,12 +230,6 @@ def sparse_image(path: Path, size: int) -> Path:
     with path.open('wb') as file:
         file.truncate(size)
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return int(sock.getsockname()[1])
 
 
 def _attempts(seconds: float) -> Iterator[None]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import secrets
 import select
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from chalicelib.drivers.appliance import ApplianceDriver
+from local.children import free_port
 from tests.contract.driver_suite import Backend
 
 ROOT = Path(__file__).parents[2]
@@ -111,12 +109,3 @@ def wait_for_end(pid: int) -> None:
         assert select.select([handle], [], [], 10)[0], f'process {pid} goes on'
     finally:
         os.close(handle)
-
-
-def free_port() -> int:
-    """Below the range that outgoing connections, of which some tests make thousands, take their ports from."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as sock, contextlib.suppress(OSError):
-            sock.bind(('127.0.0.1', port))
-            return port

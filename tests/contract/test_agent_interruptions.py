@@ -29,7 +29,7 @@ from appliance.targets import Targets
 from appliance.tgt import Mode, NoAnswer, Op
 from chalicelib import iscsi
 from chalicelib.drivers.connection import iscsi_target
-from tests.contract.agent import free_port
+from local.children import free_port
 
 GIB = 1024**3
 HOST, OTHER = 'iqn.2026-01.org.example:host', 'iqn.2026-01.org.example:other'

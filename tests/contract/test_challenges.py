@@ -14,7 +14,7 @@ from appliance import challenges
 from appliance.daemon import Daemon
 from appliance.errors import Unavailable
 from appliance.tgt import Tgt
-from tests.contract.agent import free_port
+from local.children import free_port
 
 
 @pytest.fixture

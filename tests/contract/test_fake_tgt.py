@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from appliance.daemon import Daemon
 from appliance.tgt import Mode, Op, Tgt, TgtError
-from tests.contract.agent import free_port
+from local.children import free_port
 from tests.unit.appliance.fakes import FakeTgt
 
 TIDS, USERS, NAMES = (1, 2), ('u1', 'u2', 'u3'), ('iqn.2026-01.a:h', 'iqn.2026-01.a:i')

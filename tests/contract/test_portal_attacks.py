@@ -19,7 +19,7 @@ from appliance.targets import Lun, Targets, Wanted
 from appliance.tgt import Mode, Op
 from chalicelib import iscsi
 from chalicelib.drivers.connection import iscsi_target
-from tests.contract.agent import free_port
+from local.children import free_port
 
 HOST = 'iqn.2026-01.org.example:host'
 IQN = 'iqn.2010-10.org.openstack:volume-1'
