@@ -52,7 +52,9 @@ def serve(settings: Settings) -> None:
 
     with running(settings):
         print(advice(settings), flush=True)
-        threading.Event().wait()
+        # In turns: a signal that another thread receives does not interrupt the wait of this one, whose handler it is.
+        while not threading.Event().wait(0.5):
+            pass
 
 
 if __name__ == '__main__':
