@@ -89,8 +89,15 @@ def remove(record: Record) -> None:
 
 
 def _settle(record: Record, token: _Token, error: Exception) -> None:
-    """Return when the write was done in spite of the error, else raise what it means."""
-    found = record.reload()
+    """Return when the write was done in spite of the error, else raise what it means.
+
+    A record that is not there says nothing about a write without an answer: it may still arrive, and it may be the one
+    that creates the record. To the client, NotFound would be the answer to another question.
+    """
+    try:
+        found = record.reload()
+    except errors.NotFound as gone:
+        raise (error if isinstance(error, errors.OutcomeUnknown) else gone) from None
     if token.is_on(found):
         telemetry.count('Retries', why='answer lost')
         record.attribute_values = found.attribute_values

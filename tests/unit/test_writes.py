@@ -160,6 +160,17 @@ def test_a_write_that_may_still_arrive_is_said_to_be_unknown(unreliable: Unrelia
         begin(record)
 
 
+@pytest.mark.parametrize('kind', models.TABLES, ids=lambda kind: kind.__name__)
+def test_a_creation_without_an_answer_is_not_reported_as_a_record_that_is_missing(
+    kind: type[base.Record], unreliable: Unreliable
+) -> None:
+    """The put never arrived, or arrives later: 404 would be the answer to a question that was not asked."""
+    unreliable.refusals = [bare(exceptions.ConnectionClosedError)]
+    with pytest.raises(errors.OutcomeUnknown):
+        base.put(full(kind))
+    assert unreliable.calls == ['PutItem', 'GetItem']
+
+
 def operations() -> dict[str, Callable[[Volume], Any]]:
     return {
         'find': lambda record: record.reload(),

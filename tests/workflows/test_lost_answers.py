@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
+from chalicelib.aws_errors import translation
 from chalicelib.models import Transfer
 from chalicelib.operations import (
     attachments,
@@ -33,9 +34,6 @@ from tests.workflows.test_crashes import SCENARIOS, noting, volume, volume_with_
 from tests.world import World
 
 ADMIN = context('admin')
-
-#: Errors that each write meets, one after another.
-ROUNDS = 3
 
 HOST = {'host': 'compute-1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip': '10.0.0.11', 'multipath': False}
 
@@ -126,7 +124,10 @@ REQUESTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize('scenario', [*SCENARIOS, *REQUESTS], ids=lambda scenario: scenario.name)
+EVERY = [*SCENARIOS, *REQUESTS]
+
+
+@pytest.mark.parametrize('scenario', EVERY, ids=lambda scenario: scenario.name)
 def test_every_answer_that_the_sdk_repeats(
     scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
@@ -140,7 +141,7 @@ def test_every_answer_that_the_sdk_repeats(
     counted('points where a repeated answer is lost', len(trace.calls))
 
 
-@pytest.mark.parametrize('scenario', [*SCENARIOS, *REQUESTS], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize('scenario', EVERY, ids=lambda scenario: scenario.name)
 def test_every_answer_that_never_comes(
     scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
@@ -153,21 +154,28 @@ def test_every_answer_that_never_comes(
     counted('points where an answer never comes', len(trace.calls))
 
 
-#: Drawn in turn by the points of all scenarios, so that each point meets some and each error some points.
-ERRORS = itertools.cycle(errors_of_botocore())
+#: The errors of the SDK by what they mean: not done, perhaps done, refused.
+SORTS = [
+    [error for error in errors_of_botocore() if type(translation(error, 'dynamodb:PutItem')) is sort]
+    for sort in (errors.ServiceUnavailable, errors.OutcomeUnknown, errors.AwsRefused)
+]
 
 
-@pytest.mark.parametrize('scenario', [*SCENARIOS, *REQUESTS], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize('number', range(len(EVERY)), ids=[scenario.name for scenario in EVERY])
 def test_every_error_of_the_sdk_at_every_write(
-    scenario: Scenario, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
+    number: int, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
-    """The caller gets one of our errors, a workflow goes on or fails with a reason; nothing is left over."""
-    stage, trace = Stage(scenario, monkeypatch), Crasher()
+    """The caller gets one of our errors, a workflow goes on or fails with a reason; nothing is left over.
+
+    Each write meets an error of each sort; which one depends on the scenario and the write.
+    """
+    stage, trace = Stage(EVERY[number], monkeypatch), Crasher()
     stage.play(trace)
     points = [index for index, call in enumerate(trace.calls) if call.startswith('dynamodb')]
-    for index, error in zip(points * ROUNDS, ERRORS, strict=False):
+    for index, sort in itertools.product(points, SORTS):
+        error = sort[(number + index) % len(sort)]
         with noting(trace, (index, error)):
             refusal = Refusal(index, error=error)
             stage.play(refusal)
             assert f'{trace.calls[index]}, refused' in refusal.calls
-    counted('writes that met an error of the SDK', len(points) * ROUNDS)
+    counted('writes that met an error of the SDK', len(points) * len(SORTS))
