@@ -215,10 +215,15 @@ class StatefulRecord(Record):
     looks = NumberAttribute(null=True)
 
 
-def begin_actions(record: type[StatefulRecord], row: Transition, owner: str, operation: dict[str, Any]) -> list[Action]:
-    """Update actions that enter a row's transitional status and hand it to the request ``owner`` until a deadline."""
+def begin_actions(
+    record: type[StatefulRecord], row: Transition, owner: str, operation: dict[str, Any], previous: str | None = None
+) -> list[Action]:
+    """Update actions that enter a row's transitional status and hand it to the request ``owner`` until a deadline.
+
+    ``previous``: the status that PREVIOUS leads back to; None for the present one.
+    """
     return [
-        record.previous_status.set(record.status),
+        record.previous_status.set(record.status if previous is None else previous),
         record.status.set(row.running),
         record.operation.set(operation),
         record.owner.set(owner),

@@ -133,6 +133,7 @@ def end(
     leaves: bool = False,
     uncounted: bool = False,
     following: Sequence[Snapshot] = (),
+    also: Callable[[base.Transaction], None] = lambda _: None,
 ) -> None:
     """End what is under way: the status, and all that the volume holds for it, in one transaction.
 
@@ -140,7 +141,7 @@ def end(
     since nobody knows what the backend has. ``grown``, ``retyped``: what an extension or retype holds of the quota
     becomes the volume's, instead of being given back. ``leaves``: the data stays on the backend, so no room comes
     back. ``uncounted``: the quota goes though the record stays. ``following``: the snapshots that take over the retyped
-    volume's type. Raises StateChanged when another request ended it, SnapshotChanged.
+    volume's type. ``also`` adds what ends with it. Raises StateChanged when another request ended it, SnapshotChanged.
     """
     keep = _kept(volume, status, keep_gb)
     source = _source(volume)
@@ -164,6 +165,7 @@ def end(
             _settle_pool(transaction, volume, keep, leaves=leaves)
         if source is not None:
             _leave(transaction, source)
+        also(transaction)
 
     quotas.commit(volume.project_id, usage, build, reserved=reserved)
 

@@ -1,7 +1,8 @@
 """Reports of the comparison of backends with the records, and an administrator's confirmation of one.
 
 A report is kept on the record of the backend's service. ``confirm`` allows the removal of exactly the objects that the
-confirmed report names, and makes the tables that it was written with the known ones.
+confirmed report names, lets the sizes that it names be made one, and makes the tables that it was written with the
+known ones.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MOST_FINDINGS = 50
 
 #: Why nothing is removed.
 TOO_MANY = 'too many objects are on no record: confirm the report, or find out why their records are gone'
+MANY_SIZES = 'too many volumes have another size than their records say: confirm the report, or find out why'
 TABLES_CHANGED = 'a table was restored or replaced: live data may be on no record; compare, then confirm the report'
 
 #: What a report shows to administrators.
@@ -97,6 +99,7 @@ def confirm(context: Context, host: str) -> dict[str, Any]:
         raise errors.InvalidInput(reason=f'backend {host} was not compared with the records yet')
     confirmed = {
         'keys': [key for key, finding in report['unknown'].items() if finding['kind'] == 'object'],
+        'sizes': [one['name'] for one in report['differences'] if one['kind'] == 'size'],
         'tables': report['tables_found'],
         'by': context.user_id,
         'at': base.now(),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.context import Context
@@ -353,32 +354,47 @@ def reset_status(
     Cinder changes the words only. Here what the interrupted work held (quota, a source, room in transit) is given back
     with them, and a volume declared detached loses its paths on the backend before it loses its attachments.
     """
-    volume = get(context, id)
+    volume, gone = get(context, id), list[Attachment]()
     _check_reset(volume, status)
+    held = Volume.status == volume.status
     if attach_status == 'detached' and (volume.attachments or volume.exports):
-        _detach_all(volume)
-        volume = volume.reload()
-    migration = None if migration_status == 'none' else migration_status
-    actions = [Volume.attach_status.set(attach_status)] if attach_status else []
-    changes = [*actions, *([common.set_or_remove(Volume.migration_status, migration)] if migration_status else [])]
+        volume, gone = _end_exports(volume)
+        held = Volume.revision == volume.revision
+    actions = [*_words(attach_status, migration_status), *(_NO_ATTACHMENTS if gone else [])]
+    remove = functools.partial(_remove_attachments, volume, gone)
     if status:
-        holds.end(volume, Volume.status == volume.status, status, actions=changes)
-    elif changes:
-        base.update(volume, [*changes, *base.touched(Volume)])
+        holds.end(volume, held, status, actions=actions, also=remove)
+    elif actions:
+        transaction = base.Transaction()
+        transaction.update(
+            volume, [*actions, *base.touched(Volume)], Volume.id.exists() & held, lambda: base.state_changed(volume)
+        )
+        remove(transaction)
+        transaction.commit()
 
 
-def _detach_all(volume: Volume) -> None:
-    """End every export, then remove the attachments; a backend that fails leaves all as it is."""
+#: What a volume without attachments says of them.
+_NO_ATTACHMENTS = (Volume.attachments.set({}), Volume.attachment_count.set(0))
+
+
+def _words(attach_status: str | None, migration_status: str | None) -> list[Action]:
+    migration = None if migration_status == 'none' else migration_status
+    return [
+        *([Volume.attach_status.set(attach_status)] if attach_status else []),
+        *([common.set_or_remove(Volume.migration_status, migration)] if migration_status else []),
+    ]
+
+
+def _end_exports(volume: Volume) -> tuple[Volume, list[Attachment]]:
+    """End every export; a backend that fails leaves all as it is. Return the volume and its attachments as they are."""
     known = list(Attachment.batch_get([(volume.project_id, id) for id in volume.attachments], consistent_read=True))
     attached = [exports.supersede(attachment) for attachment in known]
-    volume = exports.end(volume, None)
-    transaction = base.Transaction()
-    lost = functools.partial(base.state_changed, volume)
-    for attachment in attached:
-        transaction.delete(attachment, Attachment.attempt == attachment.attempt, lost)
-    actions = [Volume.attachments.set({}), Volume.attachment_count.set(0), Volume.attach_status.set('detached')]
-    transaction.update(volume, [*actions, *base.touched(Volume)], Volume.revision == volume.revision, lost)
-    transaction.commit()
+    return exports.end(volume, None), attached
+
+
+def _remove_attachments(volume: Volume, gone: list[Attachment], transaction: base.Transaction) -> None:
+    for attachment in gone:
+        transaction.delete(attachment, Attachment.attempt == attachment.attempt, lambda: base.state_changed(volume))
 
 
 def _check_reset(volume: Volume, status: str | None) -> None:

@@ -75,6 +75,10 @@ VOLUME = {
     ),
     'extend': row('available', 'extending', 'available', 'error_extending', 900, 'extend_volume'),
     'extend_attached': row('in-use', 'extending', 'in-use', 'error_extending', 900, 'extend_volume'),
+    # An extension that was given up while its backend carried it out, or a backend that lost it.
+    'finish_extend': row(
+        'available in-use error_extending', 'extending', PREVIOUS, 'error_extending', 900, 'extend_volume',
+    ),
     'reserve': row('available', 'attaching', 'in-use', 'available', 3600),
     'reserve_multiattach': row('available in-use', 'attaching', 'in-use', PREVIOUS, 3600),
     'begin_detaching': row('in-use', 'detaching', 'available', 'in-use', 3600),

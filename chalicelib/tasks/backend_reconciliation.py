@@ -11,6 +11,8 @@ be repeated: removals are the drivers' own verbs, and the report is written last
 Removal stops while many objects are unknown, or while a table is not the one that this deployment has used: after a
 restore of tables, live data is on no record. An administrator then looks at the report and confirms it
 (operations/reconciliations.py). Exports end all the same, as long as the tables are the known ones.
+
+Where record and object differ in size, the smaller one grows (tasks/differences.py).
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from typing import Any, NamedTuple
 
 from chalicelib import aws, errors, telemetry
 from chalicelib.config import settings
-from chalicelib.drivers.base import GIB, Driver, SnapshotRef, StoredExport, StoredObject, VolumeRef
+from chalicelib.drivers.base import Driver, SnapshotRef, StoredExport, StoredObject, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import exports, reconciliations
 from chalicelib.operations.reconciliations import Finding
-from chalicelib.tasks import backends
+from chalicelib.tasks import backends, differences
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +39,6 @@ OBJECT_GRACE, EXPORT_GRACE = 86_400, 900
 
 #: With more unknown objects than this, or than this share of all, none is removed without a confirmation.
 MOST_UNKNOWN, MOST_SHARE = 5, 0.01
-
-#: Statuses in which a volume or snapshot has an object of its record's size.
-SETTLED = frozenset({'available', 'in-use', 'reserved', 'attaching', 'detaching', 'awaiting-transfer'})
 
 #: Tables whose loss would make live data look unknown.
 TABLES = (Volume, Snapshot, Backup)
@@ -113,13 +112,15 @@ def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     stopped = _stopped(unknown, len(objects), tables, before, confirmed)
     removed = _remove(driver, host, unknown, stopped, confirmed)
     ended = _settle_entries(driver, known, found)
+    different = differences.list_(objects, found, known.volumes, before.get('differences', []))
+    stopped = differences.finish(driver, different, known.volumes, stopped, confirmed.get('sizes', []))
     report = {
         'at': base.now(),
         'objects': len(objects),
         'exports': len(found),
         'unknown': reconciliations.bounded({key: one for key, one in unknown.items() if key not in removed}),
         'unknown_count': len(unknown) - len(removed),
-        'differences': _differences(objects, found, known)[: reconciliations.MOST_FINDINGS],
+        'differences': different[: reconciliations.MOST_FINDINGS],
         'removed': [*sorted(removed), *before.get('removed', [])][: reconciliations.MOST_FINDINGS],
         'stopped': stopped,
         'tables': tables if stopped != reconciliations.TABLES_CHANGED else before.get('tables', {}),
@@ -262,24 +263,3 @@ def _is_over(entry: Mapping[str, Any], on_backend: bool) -> bool:
     """A mark is older than any request; an entry without an export is left from a request that died."""
     age = EXPORT_GRACE if entry.get('ending') else OBJECT_GRACE
     return str(entry['created_at']) < base.after(-age) and (bool(entry.get('ending')) or not on_backend)
-
-
-def _differences(objects: Iterable[StoredObject], found: Iterable[StoredExport], known: Known) -> list[dict[str, Any]]:
-    """Records in a final status that the backend does not bear out: reported, since only people know what is meant."""
-    sizes = {one.name: one.size for one in objects}
-    on_backend = {(export.object, export.export_id) for export in found}
-    different: list[dict[str, Any]] = []
-    for name, volume in known.volumes.items():
-        expected, size = int(volume.size) * GIB, sizes.get(name)
-        facts = {'name': name, 'status': volume.status, 'expected': int(volume.size)}
-        if size is None and volume.status in SETTLED:
-            different.append({'kind': 'missing', **facts})
-        elif size is not None and size != expected and 'error_deleting' not in volume.status:
-            different.append({'kind': 'size', **facts, 'found': -(-size // GIB)})
-        different += [
-            {'kind': 'missing_export', **facts, 'export_id': id}
-            for id, link in volume.attachments.items()
-            if link['attach_status'] == 'attached' and link.get('host_name') and (name, id) not in on_backend
-            and not any(entry.get('attachment_id') == id for entry in volume.exports.values())
-        ]  # fmt: skip
-    return different

@@ -33,8 +33,14 @@ def extend_volume(payload: Payload) -> dict[str, Any]:
     new_size, driver = _new_size(volume), backends.driver(volume)
     if volume.attachments and not driver.capabilities.online_extend:
         raise errors.NoValidBackend(reason='The backend cannot extend a volume while it is attached: detach it first.')
-    _claim(volume, new_size)
+    if not _is_finishing(volume):
+        _claim(volume, new_size)
     return _grown(volume, driver)
+
+
+def _is_finishing(volume: Volume) -> bool:
+    """Whether the backend had another size before the work began (operations/extensions.py): its report counts it."""
+    return volume.operation_facts().get('action') == 'finish_extend'
 
 
 def _new_size(volume: Volume) -> int:
@@ -45,8 +51,10 @@ def _grown(volume: Volume, driver: Driver) -> dict[str, Any]:
     """Grow the object, which may be done already, and record it."""
     new_size = _new_size(volume)
     driver.extend_volume(backends.volume_ref(volume), new_size)
-    servers = compute.servers_of(volume)
-    holds.end(volume, ours(volume), states.PREVIOUS, actions=[Volume.size.set(new_size)], grown=True)
+    servers, counted = compute.servers_of(volume), _is_finishing(volume)
+    kept = new_size if counted else None
+    size = [Volume.size.set(new_size)]
+    holds.end(volume, ours(volume), states.PREVIOUS, actions=size, grown=True, keep_gb=kept, leaves=counted)
     return {'event': 'volume-extended', 'servers': servers, 'told': not servers}
 
 
@@ -67,7 +75,8 @@ def cancel_extend(payload: Payload) -> None:
     """No room: nothing was touched, so the volume is as before, and a message says why it has not grown."""
     volume = owned(Volume, payload)
     _tell(volume, payload, Detail.NO_BACKEND_AVAILABLE)
-    holds.end(volume, ours(volume), states.PREVIOUS, keep_gb=int(volume.size))
+    before = volume.operation_facts().get('found', states.PREVIOUS)
+    holds.end(volume, ours(volume), before, keep_gb=int(volume.size))
 
 
 def fail_extend(payload: Payload) -> dict[str, Any]:

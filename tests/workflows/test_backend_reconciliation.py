@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from chalicelib import aws, errors
-from chalicelib.models import Attachment, Snapshot, Volume, base
-from chalicelib.operations import attachments, reconciliations
+from chalicelib.drivers.base import GIB, StoredObject
+from chalicelib.models import Attachment, Pool, Snapshot, Volume, base
+from chalicelib.operations import attachments, quotas, reconciliations, volumes
 from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.tasks import backend_reconciliation as reconciliation
+from chalicelib.tasks import differences
+from tests import invariants
 from tests.factories import context, create_snapshot, create_volume, stored_volume
 from tests.fake_driver import OURS, Object
 from tests.small_dynamodb import SmallDynamoDB
@@ -254,6 +257,141 @@ def test_what_differs_is_reported_and_left(world: World, later: Callable[[float]
     assert found['missing']['name'] == f'volume-{lost.id}'
     assert found['missing_export']['export_id'] == made.id
     assert Attachment.find(made.project_id, made.id).attach_status == 'attached'
+
+
+def usage() -> dict[str, int]:
+    return quotas.usages('project')['gigabytes']
+
+
+def given_up(world: World, found_gb: int) -> Volume:
+    """A volume of 1 GiB whose extension to ``found_gb`` was given up, since its backend did not say what it has."""
+    made = on_big(world)
+    world.big.fail_for_good('extend_volume', world.big.refuses())
+    world.big.fail('get_volume_size', world.big.refuses())
+    volumes.extend(context(), made.id, 3)
+    world.settle()
+    world.big.faults.clear()
+    world.big.objects[f'volume-{made.id}'].size = found_gb
+    assert (made.reload().status, made.reload().size) == ('error_extending', 1)
+    return made
+
+
+def finished(world: World, later: Callable[[float], None]) -> None:
+    """Two comparisons, and what the schedules do after them."""
+    compare()
+    later(differences.GRACE + 1)
+    compare()
+    later(base.START_DEADLINE + 1)
+    world.reconcile()
+    world.settle()
+
+
+@pytest.mark.parametrize('attached', [False, True])
+def test_an_extension_that_its_backend_carried_out_is_finished(
+    world: World, later: Callable[[float], None], attached: bool
+) -> None:
+    made = given_up(world, 3)
+    if attached:
+        link = {'attach_status': 'attached', 'host_name': None}
+        made.update(actions=[Volume.attachments.set({'a': link}), Volume.attachment_count.set(1)])
+    calls = len([call for call in world.big.calls if call.startswith('extend')])
+    finished(world, later)
+    made = made.reload()
+    status = 'in-use' if attached else 'available'
+    assert (made.status, made.size, made.claimed_gb, made.in_transit_gb) == (status, 3, 3, 0)
+    assert (usage()['reserved'], world.big.objects[f'volume-{made.id}'].size) == (0, 3)
+    assert len([call for call in world.big.calls if call.startswith('extend')]) == calls + 1
+    world.report()
+    invariants.check(world)
+    assert compare()['differences'] == []
+
+
+def test_a_grown_object_on_a_full_pool_is_recorded(world: World, later: Callable[[float], None]) -> None:
+    """Its report counts the growth already, so there need be no room for it."""
+    made = given_up(world, 3)
+    world.big.objects['volume-of-others'] = Object('pool', 100 - world.big.used('pool'))
+    world.report()
+    assert Pool.get(base.GLOBAL, BIG).claimable_gb == 0
+    finished(world, later)
+    assert (made.reload().status, made.reload().size, made.reload().claimed_gb) == ('available', 3, 3)
+    assert Pool.get(base.GLOBAL, BIG).claimable_gb == 0
+
+
+@pytest.mark.parametrize('status', ['available', 'in-use', 'error_extending'])
+def test_an_object_that_lost_its_growth_grows_again(world: World, later: Callable[[float], None], status: str) -> None:
+    made = on_big(world)
+    volumes.extend(context(), made.id, 3)
+    world.settle()
+    link = {'a': {'attach_status': 'attached', 'host_name': None}} if status == 'in-use' else {}
+    made.update(
+        actions=[Volume.status.set(status), Volume.attachments.set(link), Volume.attachment_count.set(len(link))]
+    )
+    world.big.objects[f'volume-{made.id}'].size = 2
+    finished(world, later)
+    made = made.reload()
+    assert (made.status, made.size) == ('in-use' if link else 'available', 3)
+    assert world.big.objects[f'volume-{made.id}'].size == 3
+    world.report()
+    invariants.check(world)
+
+
+def test_a_size_that_cannot_be_made_one_is_tried_once_a_day(world: World, later: Callable[[float], None]) -> None:
+    made = given_up(world, 3)
+    quotas.update('project', {'gigabytes': usage()['in_use'] + 1})
+    for _ in range(3):
+        finished(world, later)
+    assert (made.reload().status, made.reload().size, usage()['reserved']) == ('error_extending', 1, 0)
+    assert [one['found'] for one in compare()['differences']] == [3]
+    quotas.update('project', {'gigabytes': usage()['in_use'] + 2})
+    finished(world, later)
+    assert made.reload().status == 'error_extending'
+    later(differences.AGAIN)
+    finished(world, later)
+    assert (made.reload().status, made.reload().size) == ('available', 3)
+
+
+def test_a_backend_that_cannot_grow_it_again_leaves_it_as_it_was(world: World, later: Callable[[float], None]) -> None:
+    made = given_up(world, 1)
+    made.update(actions=[Volume.size.set(2), Volume.claimed_gb.set(2)])
+    world.big.fail_for_good('extend_volume', world.big.full(1))
+    finished(world, later)
+    assert (made.reload().status, made.reload().size, made.reload().claimed_gb) == ('error_extending', 2, 2)
+
+
+def test_a_volume_that_changed_meanwhile_keeps_its_size(
+    world: World, later: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = given_up(world, 3)
+    compare()
+    later(differences.GRACE + 1)
+    list_ = differences.list_
+
+    def during(*arguments: Any) -> Any:
+        volumes.reset_status(ADMIN, made.id, 'error', None, None)
+        return list_(*arguments)
+
+    monkeypatch.setattr(differences, 'list_', during)
+    compare()
+    assert (made.reload().status, made.reload().in_flight, usage()['reserved']) == ('error', None, 0)
+
+
+def test_many_sizes_that_differ_wait_for_a_confirmation(world: World, later: Callable[[float], None]) -> None:
+    """A backend that reports in another unit must not change records and quotas."""
+    made = [on_big(world) for _ in range(differences.MOST + 1)]
+    for one in made:
+        world.big.objects[f'volume-{one.id}'].size = 2
+    finished(world, later)
+    assert compare()['stopped'] == reconciliations.MANY_SIZES
+    assert {one.reload().size for one in made} == {1}
+    reconciliations.confirm(ADMIN, HOST_OF_BIG)
+    finished(world, later)
+    assert {one.reload().size for one in made} == {2}
+
+
+def test_a_size_that_is_no_whole_number_of_gib_does_not_differ(world: World) -> None:
+    made = on_big(world)
+    stored = [StoredObject(f'volume-{made.id}', 'pool', GIB - 1)]
+    assert differences.list_(stored, [], {f'volume-{made.id}': made}, []) == []
 
 
 def test_a_backend_that_refuses_a_removal_is_asked_again(world: World, later: Callable[[float], None]) -> None:
