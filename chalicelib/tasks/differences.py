@@ -32,6 +32,15 @@ GRACE, AGAIN = 900, 86_400
 MOST = 5
 
 
+#: Errors of an extension that may begin at another time.
+LATER: tuple[type[errors.CinderlessError], ...] = (
+    *base.moved_on(Volume),
+    errors.VolumeSizeExceedsAvailableQuota,
+    errors.QuotaUsageOverflow,
+    errors.ServiceUnavailable,
+)
+
+
 def list_(
     objects: Iterable[StoredObject],
     found: Iterable[StoredExport],
@@ -114,7 +123,7 @@ def _finish(driver: Driver, volume: Volume, one: Difference) -> None:
         return
     try:
         extensions.finish(volume, int(one['found']))
-    except (*base.moved_on(Volume), errors.OverQuota, errors.ServiceUnavailable) as error:
+    except LATER as error:
         logger.warning('volume %s keeps another size than its object: %s', volume.id, error.message)
         return
     logger.warning('volume %s has %s GiB, its object %s: they are made one', volume.id, volume.size, one['found'])
