@@ -7,11 +7,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chalicelib.rules.workflows import MACHINES, WORKFLOWS, Workflow
 from infra import asl
 
 FOLDER = Path(__file__).parent.parent / 'stepfunctions'
 
 PAGE = """# The workflows
+
+[adding-a-workflow.md](adding-a-workflow.md) is the guide. Statuses: `<previous>` is the status before the action, and
+`<removed>` means that the record is deleted. The reconciler looks at work whose deadline has passed.
+
+## Actions
+
+Every action with a status of its own, from `chalicelib/rules/workflows.py`.
+
+{actions}
+
+## State machines
 
 Every state machine, drawn from its file in `stepfunctions/`. A solid arrow is the way on, a dotted one a caught error.
 Time limits, retry policies and what each state is for are in the files; the policies are in `infra/retries.py`, and
@@ -21,9 +33,11 @@ components that take part. Generated: `make docs`.
 {machines}
 """
 
-MACHINE = """## {name}
+MACHINE = """### {name}
 
 {header}
+
+**Runs in**: `{worker}`, tasks of `chalicelib/tasks/{module}.py`; `{failure}` records a failure.
 
 ```mermaid
 flowchart TD
@@ -34,14 +48,43 @@ flowchart TD
 
 def page() -> str:
     """docs/workflows.md."""
-    return PAGE.format(machines='\n'.join(_machine(path) for path in sorted(FOLDER.glob(f'*{asl.SUFFIX}'))))
+    return PAGE.format(
+        actions='\n'.join(_actions()),
+        machines='\n'.join(_machine(path) for path in sorted(FOLDER.glob(f'*{asl.SUFFIX}'))),
+    )
+
+
+def _actions() -> Iterator[str]:
+    yield '| resource | action | from | while it runs | done | failed | deadline | state machine | waits for |'
+    yield '|---|---|---|---|---|---|---|---|---|'
+    for rows in WORKFLOWS.values():
+        for row in rows.values():
+            machine = f'[{row.machine.name}](#{row.machine.name})' if row.machine else ''
+            statuses = f'{_allowed(row)} | {row.running} | `{row.done}` | `{row.failed}`'
+            deadline = f'{row.deadline} s' if row.deadline else ''
+            yield f'| {row.resource} | {row.action} | {statuses} | {deadline} | {machine} | {row.waits_for.value} |'
+
+
+def _allowed(row: Workflow) -> str:
+    """The statuses that an action starts from, in few words."""
+    if not row.allowed:
+        return 'new record'
+    return 'any' if len(row.allowed) > 5 else ', '.join(sorted(row.allowed))
 
 
 def _machine(path: Path) -> str:
     definition = asl.load(path)
     name = path.name.removesuffix(asl.SUFFIX)
+    machine = MACHINES[name]
     lines = ['  start((start)) --> ' + definition['StartAt'], *_lines(definition)]
-    return MACHINE.format(name=name, header=_header(path), lines='\n'.join(lines))
+    return MACHINE.format(
+        name=name,
+        header=_header(path),
+        worker=machine.worker,
+        module=machine.module,
+        failure=machine.failure,
+        lines='\n'.join(lines),
+    )
 
 
 def _header(path: Path) -> str:

@@ -6,7 +6,8 @@ A file says what only its workflow knows. ``load`` adds what all have in common:
 * ``Catch`` of the machine, ``{error: state}``, applies to each of its states; a state's own ``Catch`` comes before it.
   An error that a state of the failure path raises leads to ``Unrecorded``.
 * Names of errors stand for their subclasses too, and an error is stored under ``$.error``.
-* A task runs the function of the state's name, on the state's input.
+* A task runs the function of the state's name, on the state's input, in the workflow's worker
+  (``chalicelib/rules/workflows.py``) unless the state names another ``Resource``.
 * The ends ``Superseded`` and ``Unrecorded`` are added where something leads to them.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from chalicelib.rules.workflows import MACHINES
 from infra import retries
 
 SUFFIX = '.asl.yaml'
@@ -57,14 +59,21 @@ def load(path: Path) -> dict[str, Any]:
     if not (isinstance(source, dict) and isinstance(source.get('States'), dict)):
         raise ValueError(f'{path.name}: a state machine is a mapping with StartAt and States')
     try:
-        return _completed(source, path.name.partition('_')[0].capitalize())
+        return _completed(source, path.name.partition('_')[0].capitalize(), path.name.removesuffix(SUFFIX))
     except (KeyError, ValueError) as error:
         raise ValueError(f'{path.name}: {error}') from error
 
 
-def _completed(source: Mapping[str, Any], verb: str) -> dict[str, Any]:
+def _worker(machine: str) -> str:
+    """Return how the template names the function that runs a state machine's tasks."""
+    if machine not in MACHINES:
+        raise ValueError(f'{machine} is not in MACHINES of chalicelib/rules/workflows.py')
+    return ''.join(('${', *map(str.capitalize, MACHINES[machine].worker.split('_')), 'Arn}'))
+
+
+def _completed(source: Mapping[str, Any], verb: str, machine: str) -> dict[str, Any]:
     common: dict[str, str] = source.get('Catch', {})
-    states = {name: _state(name, state) for name, state in source['States'].items()}
+    states = {name: _state(name, state, machine) for name, state in source['States'].items()}
     on_failure = {*common.values(), *(rule['Next'] for state in states.values() for rule in state.get('Catch', ()))}
     for name, state in list(states.items()):
         if state['Type'] in ('Task', 'Map'):
@@ -78,21 +87,25 @@ def _completed(source: Mapping[str, Any], verb: str) -> dict[str, Any]:
     return {**{key: value for key, value in source.items() if key != 'Catch'}, 'States': {**states, **ends}}
 
 
-def _state(name: str, state: State) -> State:
-    """Return a state with its parameters and retriers; the states of a Map, too."""
+def _state(name: str, state: State, machine: str) -> State:
+    """Return a state with its function, parameters and retriers; the states of a Map, too."""
     full = dict(state)
     if state['Type'] == 'Task':
+        full['Resource'] = state.get('Resource') or _worker(machine)
         full.setdefault('Parameters', {'task': _snake(name), 'input.$': '$'})
     if 'Retry' in state:
         full['Retry'] = retries.rendered(state['Retry'])
     if 'ItemProcessor' in state:
         inner = state['ItemProcessor']
-        full['ItemProcessor'] = {**inner, 'States': {key: _inner(key, one) for key, one in inner['States'].items()}}
+        full['ItemProcessor'] = {
+            **inner,
+            'States': {key: _inner(key, one, machine) for key, one in inner['States'].items()},
+        }
     return full
 
 
-def _inner(name: str, state: State) -> State:
-    full = _state(name, state)
+def _inner(name: str, state: State, machine: str) -> State:
+    full = _state(name, state, machine)
     return {**full, 'Catch': _caught(full['Catch'])} if 'Catch' in full else full
 
 

@@ -16,7 +16,7 @@ from chalicelib.models import (
     Snapshot,
     Volume,
 )
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from tests.world import World
 
 #: A migration shows a volume that is not locked as what it was, and a check a backup.
@@ -24,11 +24,11 @@ SHOWN_THROUGHOUT = {'available', 'in-use'}
 
 #: Resource -> statuses in which work is under way; an offer of a volume lasts until somebody ends it.
 TRANSITIONAL = {
-    'volume': {row.running for row in states.VOLUME.values() if row.deadline} - SHOWN_THROUGHOUT,
-    'snapshot': {row.running for row in states.SNAPSHOT.values()},
-    'backup': {row.running for row in states.BACKUP.values()} - SHOWN_THROUGHOUT,
-    'group': {row.running for row in states.GROUP.values()},
-    'group_snapshot': {row.running for row in states.GROUP_SNAPSHOT.values()},
+    'volume': {row.running for row in workflows.VOLUME.values() if row.deadline} - SHOWN_THROUGHOUT,
+    'snapshot': {row.running for row in workflows.SNAPSHOT.values()},
+    'backup': {row.running for row in workflows.BACKUP.values()} - SHOWN_THROUGHOUT,
+    'group': {row.running for row in workflows.GROUP.values()},
+    'group_snapshot': {row.running for row in workflows.GROUP_SNAPSHOT.values()},
 }
 
 

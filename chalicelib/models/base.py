@@ -35,7 +35,8 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.models.connection import connection
 from chalicelib.models.writes import Transaction, put, remove, state_changed, write
-from chalicelib.rules.states import PREVIOUS, Transition
+from chalicelib.rules.states import PREVIOUS
+from chalicelib.rules.workflows import Workflow
 
 #: Format of the records written by this version; readers accept this one and the one before.
 SCHEMA_VERSION = 1
@@ -205,7 +206,7 @@ class StatefulRecord(Record):
 
     status = UnicodeAttribute()
     previous_status = UnicodeAttribute(null=True)
-    #: {'action', 'machine', 'attempt', ...facts the workflow needs}: what is under way; none in a final status.
+    #: {'action', 'attempt', ...facts the workflow needs}: what is under way; none in a final status.
     operation = JSONAttribute(null=True)
     #: The request whose operation holds the transitional status.
     owner = UnicodeAttribute(null=True)
@@ -216,7 +217,7 @@ class StatefulRecord(Record):
 
 
 def begin_actions(
-    record: type[StatefulRecord], row: Transition, owner: str, operation: dict[str, Any], previous: str | None = None
+    record: type[StatefulRecord], row: Workflow, owner: str, operation: dict[str, Any], previous: str | None = None
 ) -> list[Action]:
     """Update actions that enter a row's transitional status and hand it to the request ``owner`` until a deadline.
 
@@ -234,7 +235,7 @@ def begin_actions(
     ]
 
 
-def first_deadline(row: Transition) -> str:
+def first_deadline(row: Workflow) -> str:
     """When the reconciler first looks at a record that enters this row's status."""
     return after(min(row.deadline, START_DEADLINE) if row.machine else row.deadline)
 
@@ -259,19 +260,19 @@ def touched(record: type[Record]) -> list[Action]:
     return [record.updated_at.set(now()), record.revision.add(1)]
 
 
-def is_allowed(record: type[StatefulRecord], row: Transition) -> Condition:
+def is_allowed(record: type[StatefulRecord], row: Workflow) -> Condition:
     """The condition that a record is in one of the statuses a row may start from."""
     return record.status.is_in(*sorted(row.allowed))
 
 
-def owned_by(record: type[StatefulRecord], row: Transition, request_id: str) -> Condition:
+def owned_by(record: type[StatefulRecord], row: Workflow, request_id: str) -> Condition:
     """The condition that this request's operation still holds the record's transitional status."""
     return (record.status == row.running) & (record.owner == request_id)
 
 
 def begin(
     record: StatefulRecord,
-    row: Transition,
+    row: Workflow,
     owner: str,
     operation: dict[str, Any],
     *,

@@ -27,20 +27,14 @@ from chalicelib import aws, errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
 from chalicelib.operations import common, compute, exports, initiators, messages, volumes, workers
+from chalicelib.rules import states
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
-from chalicelib.rules.states import ATTACHABLE, NOT_MIGRATING, status_after_detach
 
 logger = logging.getLogger(__name__)
 
 #: Keys of ``connection_info`` that are sealed, never stored in clear.
 SECRET_KEYS = ('auth_password', 'discovery_auth_password')
-
-#: Statuses of a multiattach volume that another attachment may be made of, in Cinder's order; others: ATTACHABLE.
-RESERVABLE = ('available', 'in-use', 'downloading')
-
-#: Statuses in which an instance may get a second attachment of a volume that it has (Nova moves it to another host).
-MIGRATABLE = frozenset({'in-use', 'reserved'})
 
 
 def get(context: Context, id: str) -> Attachment:
@@ -70,7 +64,7 @@ def create(
     volume = volumes.get(context, volume_id)
     if connector is not None:
         initiators.check(context, volume.project_id, connector)
-    if volume.status == 'available' and not volume.attachments:
+    if volume.status == states.AVAILABLE and not volume.attachments:
         volume = exports.end_all(volume)  # what a host that never attached has left
     attachment = Attachment(
         volume.project_id,
@@ -79,7 +73,7 @@ def create(
         user_id=context.user_id,
         volume_id=volume.id,
         instance_id=instance_id,
-        attach_status='reserved',
+        attach_status=states.RESERVED,
         attach_mode=mode,
     )
     if connector is not None:
@@ -97,7 +91,7 @@ def create(
 
 def check_not_moving(volume: Volume) -> None:
     """Raise InvalidVolume while the volume's data is copied elsewhere: what a server writes now would be lost."""
-    if volume.migration_status not in NOT_MIGRATING:
+    if volume.migration_status not in states.NOT_MIGRATING:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} is being migrated; attach it when that is done.')
 
 
@@ -106,11 +100,11 @@ def _reserve(volume: Volume, attachment: Attachment) -> Change:
     check_not_moving(volume)
     if attachment.connector is not None:
         exports.check_allowed(volume)
-    allowed = [status for status in RESERVABLE if volume.multiattach or status in ATTACHABLE]
+    allowed = [one for one in states.ATTACHABLE_MULTIATTACH if volume.multiattach or one in states.ATTACHABLE]
     if volume.status in allowed:
         return Change('put', [], _linked(volume, attachment, _status_of(attachment)))
-    if volume.status in MIGRATABLE and _has_another(volume, attachment.instance_id):
-        status = volume.status if attachment.attach_status == 'reserved' else _status_of(attachment)
+    if volume.status in states.ATTACHABLE_AGAIN and _has_another(volume, attachment.instance_id):
+        status = volume.status if attachment.attach_status == states.RESERVED else _status_of(attachment)
         return Change('put', [], _linked(volume, attachment, status))
     raise errors.InvalidVolume(
         reason=f'Volume {volume.id} status must be {" or ".join(allowed)} to reserve, '
@@ -119,7 +113,7 @@ def _reserve(volume: Volume, attachment: Attachment) -> Change:
 
 
 def _check_no_error(volume: Volume, verb: str, refusal: type[errors.InvalidVolume | errors.ResourceConflict]) -> None:
-    if 'error' in volume.status:
+    if states.is_error(volume.status):
         raise refusal(
             reason=f'Volume attachments can not be {verb} if the volume is in an error state. '
             f'The Volume {volume.id} currently has a status of: {volume.status} '
@@ -183,12 +177,12 @@ def _tell(context: Context, volume: Volume, error: errors.CinderlessError) -> No
 
 def _connect(attachment: Attachment, connector: dict[str, Any]) -> list[Action]:
     """Put the connector on the attachment; the actions that do the same to its record."""
-    attachment.attach_status, attachment.connector = 'attaching', connector
+    attachment.attach_status, attachment.connector = states.ATTACHING, connector
     attachment.attached_host, attachment.mountpoint = connector.get('host'), connector.get('mountpoint') or 'na'
     attachment.attempt = exports.new_attempt()
     return [
         Attachment.attempt.set(attachment.attempt),
-        Attachment.attach_status.set('attaching'),
+        Attachment.attach_status.set(states.ATTACHING),
         Attachment.connector.set(connector),
         Attachment.mountpoint.set(attachment.mountpoint),
         common.set_or_remove(Attachment.attached_host, attachment.attached_host),
@@ -202,16 +196,16 @@ def _attaching(volume: Volume, attachment: Attachment, connector: dict[str, Any]
     if not volume.multiattach and connector.get('host') is not None and connector['host'] in hosts:
         raise errors.ResourceConflict(reason=f'duplicate connectors detected on volume {volume.id}')
     actions = _connect(attachment, connector)
-    return Change('update', actions, _linked(volume, attachment, 'attaching'))
+    return Change('update', actions, _linked(volume, attachment, states.ATTACHING))
 
 
 def _back_to(volume: Volume, attachment: Attachment, status: str) -> Change:
     """Undo ``attaching``, unless somebody completed it meanwhile; the connector stays, for the path's removal."""
-    if attachment.attach_status == 'attaching':
+    if attachment.attach_status == states.ATTACHING:
         attachment.attach_status = status
     actions: list[Action] = [Attachment.attach_status.set(attachment.attach_status)]
     statuses = [link['attach_status'] for key, link in volume.attachments.items() if key != attachment.id]
-    following = status_after_detach([*statuses, attachment.attach_status])
+    following = states.status_after_detach([*statuses, attachment.attach_status])
     return Change('update', actions, _linked(volume, attachment, following))
 
 
@@ -231,19 +225,19 @@ def _open_export(attachment: Attachment) -> Attachment:
 def complete(context: Context, id: str) -> None:
     """The host says it is connected: attachment attached, volume in-use. Repeating it changes nothing."""
     attachment = get(context, id)
-    if attachment.attach_status != 'attached':
+    if attachment.attach_status != states.ATTACHED:
         change(Volume.find(attachment.project_id, attachment.volume_id), attachment, attached)
 
 
 def attached(volume: Volume, attachment: Attachment, verb: Literal['put', 'update'] = 'update') -> Change:
     """The change that makes the attachment, and so the volume, attached."""
-    attachment.attach_status = 'attached'
+    attachment.attach_status = states.ATTACHED
     attachment.attached_at = attachment.attached_at or base.now()
     actions: list[Action] = [
-        Attachment.attach_status.set('attached'),
+        Attachment.attach_status.set(states.ATTACHED),
         Attachment.attached_at.set(attachment.attached_at),
     ]
-    return Change(verb, actions, _linked(volume, attachment, 'in-use'))
+    return Change(verb, actions, _linked(volume, attachment, states.IN_USE))
 
 
 def delete(context: Context, id: str) -> list[Attachment]:
@@ -295,7 +289,7 @@ def _removed_if_unchanged(volume: Volume, attachment: Attachment, attempt: str |
 def removed(volume: Volume, attachment: Attachment) -> Change:
     """The change that removes the attachment; what is left decides the volume's status (Cinder's finish_detach)."""
     links = {key: link for key, link in volume.attachments.items() if key != attachment.id}
-    status = status_after_detach([link['attach_status'] for link in links.values()])
+    status = states.status_after_detach([link['attach_status'] for link in links.values()])
     return Change('delete', [], [_status(volume, status), *_links(links)])
 
 
@@ -359,7 +353,7 @@ def _commit(volume: Volume, attachment: Attachment, made: Change) -> None:
 
 def _status_of(attachment: Attachment) -> str:
     """The volume's status while this attachment is made."""
-    return {'attached': 'in-use'}.get(attachment.attach_status, attachment.attach_status)
+    return states.STATUS_BY_ATTACHMENTS[attachment.attach_status]
 
 
 def _linked(volume: Volume, attachment: Attachment, status: str) -> list[Action]:
@@ -379,7 +373,7 @@ def _links(links: dict[str, Any]) -> list[Action]:
     return [
         Volume.attachments.set(links),
         Volume.attachment_count.set(len(links)),
-        Volume.attach_status.set(statuses[0] if statuses else 'detached'),
+        Volume.attach_status.set(statuses[0] if statuses else states.DETACHED),
     ]
 
 

@@ -14,7 +14,7 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Backup, Volume, VolumeType, base
 from chalicelib.operations import backups, common, quotas, volume_types
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 
 #: What a check may find: all is well; data is not what was stored; or it could not be carried out.
 PASSED, DAMAGED, FAILED = 'passed', 'damaged', 'failed'
@@ -69,8 +69,8 @@ def _is_asked(context: Context, backup: Backup, kind: str) -> bool:
 
 
 def _begin(context: Context, backup: Backup, kind: str, transaction: base.Transaction, **facts: Any) -> None:
-    row = states.BACKUP[kind]
-    actions = base.begin_actions(Backup, row, context.request_id, common.operation(kind, row, **facts))
+    row = workflows.BACKUP[kind]
+    actions = base.begin_actions(Backup, row, context.request_id, common.operation(row, **facts))
     free = base.is_allowed(Backup, row) & Backup.in_flight.does_not_exist()
     busy = errors.InvalidBackup(reason='Backup status must be available, and no other check of it under way')
     transaction.update(backup, actions, free, lambda: busy)
@@ -78,7 +78,7 @@ def _begin(context: Context, backup: Backup, kind: str, transaction: base.Transa
 
 def _scratch(context: Context, backup: Backup, source: Volume | None, kind: VolumeType | None) -> Volume:
     """The volume to restore to, as it is first written: of the type and in the zone of the one that was backed up."""
-    row = states.VOLUME['receive']
+    row = workflows.VOLUME['drill']
     of = {'backup_id': backup.id, 'backup_project_id': backup.project_id}
     return Volume(
         backup.project_id,
@@ -94,7 +94,7 @@ def _scratch(context: Context, backup: Backup, source: Volume | None, kind: Volu
         owner=context.request_id,
         in_flight='1',
         deadline=base.after(row.deadline),
-        operation=common.operation('receive', row, **of),
+        operation=common.operation(row, **of),
     )
 
 
@@ -112,7 +112,7 @@ def scratch_id(backup_id: str, request_id: str) -> str:
 
 def end(backup: Backup, kind: str, result: str, **found: Any) -> None:
     """Note what was found, and let go of the backup. Raises BackupCanceled when the check has lost it."""
-    row, owner = states.BACKUP[kind], str(backup.owner)
+    row, owner = workflows.BACKUP[kind], str(backup.owner)
     facts = {'result': result, 'checked_at': base.now(), 'request_id': owner, **found}
     ended = [*base.end_actions(backup, row.done), getattr(Backup, kind).set(facts)]
     try:

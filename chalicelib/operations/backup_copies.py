@@ -18,7 +18,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base
 from chalicelib.operations import backups, common, keys, progress, quotas
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 
 
 class Target(NamedTuple):
@@ -52,7 +52,7 @@ def create(
     there already, OverQuota.
     """
     source, place = backups.get(context, id), place_of(target)
-    if source.status != 'available':
+    if source.status != states.AVAILABLE:
         raise errors.InvalidBackup(reason=f'Backup status must be available and not {source.status}.')
     copy = _record(context, source, place)
     copy.name, copy.description = name if name is not None else source.name, description
@@ -76,7 +76,7 @@ def place_of(name: str) -> Target:
 
 def _record(context: Context, source: Backup, place: Target) -> Backup:
     """The copy's record as it is first written. Its id follows from what it is a copy of, and where: there is one."""
-    row = states.BACKUP['copy']
+    row = workflows.BACKUP['copy']
     of = {'source_id': source.id, 'source_project_id': source.project_id, 'kms_key': place.kms_key}
     same = (
         *('volume_id', 'snapshot_id', 'metadata', 'size', 'container', 'availability_zone', 'data_timestamp'),
@@ -94,7 +94,7 @@ def _record(context: Context, source: Backup, place: Target) -> Backup:
         owner=context.request_id,
         in_flight='1',
         deadline=base.first_deadline(row),
-        operation=common.operation('copy', row, **of),
+        operation=common.operation(row, **of),
         progress=progress.begun(int(source.size)),
     )
 

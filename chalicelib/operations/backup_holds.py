@@ -20,12 +20,13 @@ from chalicelib import errors
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import common, keys, quotas
 from chalicelib.operations.holds import SOURCES
-from chalicelib.rules import states
-from chalicelib.rules.states import REMOVED, Transition
+from chalicelib.rules import workflows
+from chalicelib.rules.states import REMOVED
+from chalicelib.rules.workflows import Workflow
 
 Source = Volume | Snapshot
 
-_ROWS = {'volume': states.VOLUME['backup'], 'snapshot': states.SNAPSHOT['backup']}
+_ROWS = {'volume': workflows.VOLUME['backup'], 'snapshot': workflows.SNAPSHOT['backup']}
 
 
 def source_of(backup: Backup) -> Source | None:
@@ -74,7 +75,7 @@ def _let_go(backup: Backup) -> None:
 
 def end(
     backup: Backup,
-    row: Transition,
+    row: Workflow,
     status: str,
     *,
     actions: Iterable[Action] = (),
@@ -159,13 +160,13 @@ def _count(transaction: base.Transaction, backup: Backup, change: int) -> None:
 
 def is_awaited(volume: Volume, request_id: str) -> Condition:
     """The condition that a backup waits for this volume to be made, to be restored to it."""
-    ours = base.owned_by(Backup, states.BACKUP['restore'], request_id)
+    ours = base.owned_by(Backup, workflows.BACKUP['restore'], request_id)
     condition: Condition = ours & (Backup.restore_volume_id == volume.id)
     return condition
 
 
 def end_waiting(backup: Backup, volume: Volume, request_id: str) -> None:
     """Make a backup available again whose volume will not come; one that does not wait for it stays as it is."""
-    actions = [*base.end_actions(backup, states.BACKUP['restore'].done), Backup.restore_volume_id.remove()]
+    actions = [*base.end_actions(backup, workflows.BACKUP['restore'].done), Backup.restore_volume_id.remove()]
     with contextlib.suppress(*base.moved_on(Backup)):
         base.update(backup, actions, is_awaited(volume, request_id))

@@ -20,7 +20,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base
 from chalicelib.operations import backups, common, quotas
-from chalicelib.rules import bounds, states
+from chalicelib.rules import bounds, states, workflows
 
 #: Named in a record; a reader refuses another.
 RECORD_VERSION = 1
@@ -59,7 +59,7 @@ _MANIFEST = re.compile(r'backups/[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64}')
 def export(context: Context, id: str) -> dict[str, str]:
     """Return {'backup_service', 'backup_url'} of an available backup."""
     backup = backups.get(context, id)
-    if backup.status != 'available':
+    if backup.status != states.AVAILABLE:
         raise errors.InvalidBackup(
             reason=f'Backup status must be available and not {backup.status}.',
         )
@@ -155,7 +155,7 @@ def _exists() -> errors.InvalidBackup:
 
 def _record(context: Context, facts: dict[str, Any], service: str) -> Backup:
     """The record as it is first written; ``operation`` keeps what it becomes once the data is found."""
-    row, repository = states.BACKUP['import'], facts['repository']
+    row, repository = workflows.BACKUP['import'], facts['repository']
     return Backup(
         context.project_id,
         facts['id'],
@@ -170,7 +170,7 @@ def _record(context: Context, facts: dict[str, Any], service: str) -> Backup:
         owner=context.request_id,
         in_flight='1',
         deadline=base.first_deadline(row),
-        operation=common.operation('import', row, record=_taken_over(facts)),
+        operation=common.operation(row, record=_taken_over(facts)),
     )
 
 

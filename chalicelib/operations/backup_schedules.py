@@ -13,7 +13,7 @@ from chalicelib import errors
 from chalicelib.context import Context, implied_roles
 from chalicelib.models import Backup, BackupSchedule, base
 from chalicelib.operations import backup_checks, backup_copies, backups, cloud, common, keys, messages, volumes
-from chalicelib.rules import retention
+from chalicelib.rules import retention, states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.sentences import for_users
 
@@ -244,7 +244,7 @@ def _copy(context: Context, schedule: BackupSchedule) -> str:
         copy = backup_copies.create(
             context, newest.id, target=target, name=None, description=None, schedule_id=schedule.id
         )
-    if copy.status == 'error':
+    if copy.status == states.ERROR:
         raise errors.InvalidBackup(reason=f'copy {copy.id} of backup {newest.id} failed: {copy.fail_reason}')
     return copy.id
 
@@ -279,7 +279,7 @@ def _usable(schedule: BackupSchedule, purpose: str) -> list[Backup]:
     found = [
         backup
         for backup in base.every(Backup, schedule.project_id)
-        if backup.volume_id == schedule.volume_id and backup.status == 'available'
+        if backup.volume_id == schedule.volume_id and backup.status == states.AVAILABLE
         if purpose != 'copy' or not backup.location
     ]
     if not found:
@@ -308,7 +308,7 @@ def _is_incremental(schedule: BackupSchedule) -> bool:
     usable = [
         backup
         for backup in base.every(Backup, schedule.project_id)
-        if backup.lineage == schedule.volume_id and backup.status == 'available' and not backup.location
+        if backup.lineage == schedule.volume_id and backup.status == states.AVAILABLE and not backup.location
     ]
     since_full = 0
     for backup in sorted(usable, key=lambda backup: str(backup.data_timestamp), reverse=True):
@@ -323,7 +323,7 @@ def _prune(context: Context, schedule: BackupSchedule) -> None:
     moments = {
         backup.id: datetime.datetime.strptime(str(backup.created_at), _FORMAT)
         for backup in made
-        if backup.status == 'available'
+        if backup.status == states.AVAILABLE
     }
     for id in moments.keys() - retention.kept(moments, schedule.keep):
         _remove(context, id)

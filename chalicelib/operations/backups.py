@@ -12,7 +12,8 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import common, exports, holds, keys, progress, quotas, services, snapshots, volumes
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
+from chalicelib.rules.workflows import Workflow
 
 #: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
 #: and the folder of the bucket that a backup goes to when the user names none (Cinder's default).
@@ -137,10 +138,10 @@ def _has_service(context: Context, zone: str | None) -> bool:
 
 def _own(backup: Backup, context: Context, *, has_service: bool) -> None:
     """Enter ``creating`` on a record that is not written yet. The workflow ends at its first step without a service."""
-    row = states.BACKUP['create']
+    row = workflows.BACKUP['create']
     backup.status, backup.owner, backup.in_flight = row.running, context.request_id, '1'
     backup.deadline = base.first_deadline(row)
-    backup.operation = common.operation('create', row, has_service=has_service)
+    backup.operation = common.operation(row, has_service=has_service)
 
 
 def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> None:
@@ -148,15 +149,15 @@ def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> Non
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} does not match with snapshot.volume_id {snapshot.volume_id}.'
         )
-    if snapshot is not None and snapshot.status not in states.SNAPSHOT['backup'].allowed:
+    if snapshot is not None and snapshot.status not in workflows.SNAPSHOT['backup'].allowed:
         raise errors.InvalidSnapshot(
             reason=f'Snapshot to be backed up must be available, but the current status is "{snapshot.status}".'
         )
-    if snapshot is None and volume.status not in {'available', 'in-use'}:
+    if snapshot is None and volume.status not in states.READABLE:
         raise errors.InvalidVolume(
             reason=f'Volume to be backed up must be available or in-use, but the current status is "{volume.status}".'
         )
-    if snapshot is None and volume.status == 'in-use' and not force:
+    if snapshot is None and volume.status == states.IN_USE and not force:
         raise errors.InvalidVolume(reason='Backing up an in-use volume must use the force flag.')
 
 
@@ -167,7 +168,7 @@ def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Back
         backup
         for backup in base.every(Backup, context.project_id)
         if backup.lineage == volume.id and not backup.location
-        if backup.status == 'available' and (backup.data_timestamp or '') < before
+        if backup.status == states.AVAILABLE and (backup.data_timestamp or '') < before
     ]
     if not candidates:
         raise errors.InvalidBackup(
@@ -189,9 +190,9 @@ def _accept(
         key.join(transaction)
     transaction.put(backup, Backup.id.does_not_exist(), functools.partial(base.state_changed, backup))
     kind = type(source)
-    table = states.SNAPSHOT if isinstance(source, Snapshot) else states.VOLUME
+    table = workflows.SNAPSHOT if isinstance(source, Snapshot) else workflows.VOLUME
     row = table['backup_attached' if force and isinstance(source, Volume) else 'backup']
-    operation = common.operation('backup', row, backup_id=backup.id, backup_project_id=backup.project_id)
+    operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id)
     transaction.update(
         source,
         [*base.begin_actions(kind, row, context.request_id, operation), kind.reader_count.add(1)],
@@ -217,9 +218,9 @@ def delete(context: Context, id: str, *, force: bool = False) -> None:
     """Accept the removal of a backup. Any may go that is not locked: no other needs it to be restored."""
     backup = get(context, id)
     check_unlocked(backup)
-    row = states.BACKUP['force_delete' if force else 'delete']
+    row = workflows.BACKUP['force_delete' if force else 'delete']
     try:
-        base.begin(backup, row, context.request_id, common.operation('delete', row))
+        base.begin(backup, row, context.request_id, common.operation(row))
     except errors.StateChanged:
         raise errors.InvalidBackup(reason='Backup status must be available or error') from None
     keys.release(backup.encryption_key_id)
@@ -244,9 +245,9 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
     _check_target(backup, volume)
     volume = exports.end_all(volume)
     transaction = base.Transaction()
-    _begin_restore(context, backup, volume, transaction)
-    row, key = states.VOLUME['restore'], _key_for(context, backup, volume)
-    operation = common.operation('restore', row, backup_id=backup.id, backup_project_id=backup.project_id)
+    _begin_restore(context, backup, volume, transaction, workflows.BACKUP['restore'])
+    row, key = workflows.VOLUME['restore'], _key_for(context, backup, volume)
+    operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id)
     if key:
         key.join(transaction)
         operation['encryption_key_id'] = key.id
@@ -266,14 +267,14 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
 
 
 def _check_restorable(backup: Backup) -> None:
-    if backup.status != 'available':
+    if backup.status != states.AVAILABLE:
         raise errors.InvalidBackup(reason='Backup status must be available')
     if not backup.size:
         raise errors.InvalidBackup(reason='Backup to be restored has invalid size')
 
 
 def _check_target(backup: Backup, volume: Volume) -> None:
-    if volume.status != 'available':
+    if volume.status != states.AVAILABLE:
         raise errors.InvalidVolume(reason='Volume to be restored to must be available')
     if (backup.encryption_key_id is None) != (volume.encryption_key_id is None):
         raise errors.InvalidVolume(
@@ -295,13 +296,12 @@ def _key_for(context: Context, backup: Backup, volume: Volume) -> keys.NewKey | 
 
 
 def _begin_restore(
-    context: Context, backup: Backup, volume: Volume, transaction: base.Transaction, **facts: str
+    context: Context, backup: Backup, volume: Volume, transaction: base.Transaction, row: Workflow, **facts: str
 ) -> None:
-    row = states.BACKUP['restore']
     transaction.update(
         backup,
         [
-            *base.begin_actions(Backup, row, context.request_id, common.operation('restore', row, **facts)),
+            *base.begin_actions(Backup, row, context.request_id, common.operation(row, **facts)),
             Backup.restore_volume_id.set(volume.id),
         ],
         base.is_allowed(Backup, row),
@@ -314,7 +314,7 @@ def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volum
 
     def begin(volume: Volume, transaction: base.Transaction) -> None:
         awaited = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
-        _begin_restore(context, backup, volume, transaction, **awaited)
+        _begin_restore(context, backup, volume, transaction, workflows.BACKUP['await_volume'], **awaited)
 
     return volumes.create(
         context,
@@ -346,7 +346,7 @@ def _encrypted_type(backup: Backup) -> str | None:
 def reset_status(context: Context, id: str, status: str) -> None:
     """An administrator's word on the status: available or error. What was under way is cancelled."""
     backup = get(context, id)
-    if status not in {'available', 'error'}:
+    if status not in states.BACKUP_RESETS:
         raise errors.InvalidInput(reason=f"Backup status must be 'available' or 'error', not {status!r}.")
     base.update(backup, [*base.end_actions(backup, status), Backup.restore_volume_id.remove()])
 

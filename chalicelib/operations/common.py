@@ -13,7 +13,7 @@ from pynamodb.expressions.update import Action
 from chalicelib import aws, errors, telemetry
 from chalicelib.context import Context
 from chalicelib.models import base
-from chalicelib.rules.states import Transition
+from chalicelib.rules.workflows import Workflow
 
 logger = logging.getLogger(__name__)
 
@@ -222,9 +222,9 @@ def any_status(_: base.Record) -> None:
     """The check of a change that every status allows."""
 
 
-def operation(action: str, row: Transition, **facts: Any) -> dict[str, Any]:
+def operation(row: Workflow, **facts: Any) -> dict[str, Any]:
     """Describe the work that a transitional status stands for, as the reconciler reads it."""
-    return {'action': action, 'machine': row.machine, 'attempt': 0, **facts}
+    return {'action': row.action, 'attempt': 0, **facts}
 
 
 def send(context: Context, action: str, record: base.Record) -> None:

@@ -61,7 +61,9 @@ def unchanged(volume: Volume) -> Condition:
 
 def are_unused(volume: Volume) -> bool:
     """Return whether a volume has no exports, though it may be reserved by attachments without a connector."""
-    connected = [link for link in volume.attachments.values() if link['attach_status'] != 'reserved' or _named(link)]
+    connected = [
+        link for link in volume.attachments.values() if link['attach_status'] != states.RESERVED or _named(link)
+    ]
     return not volume.exports and not connected
 
 

@@ -11,12 +11,9 @@ import functools
 from chalicelib.context import new_request_id
 from chalicelib.models import Volume, base
 from chalicelib.operations import common, quotas
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 
-ACTION = 'finish_extend'
-ROW = states.VOLUME[ACTION]
-
-_FAILED = ROW.failed
+ROW = workflows.VOLUME['finish_extend']
 
 
 def finish(volume: Volume, found_gb: int) -> None:
@@ -31,8 +28,8 @@ def finish(volume: Volume, found_gb: int) -> None:
 
 
 def _begin(volume: Volume, new_size: int, growth: int, transaction: base.Transaction) -> None:
-    operation = common.operation(ACTION, ROW, new_size=new_size, found=volume.status)
-    previous = _status_by_attachments(volume) if volume.status == _FAILED else None
+    operation = common.operation(ROW, new_size=new_size, found=volume.status)
+    previous = _status_by_attachments(volume) if volume.status == ROW.failed else None
     actions = base.begin_actions(Volume, ROW, new_request_id(), operation, previous)
     unchanged = base.is_allowed(Volume, ROW) & (Volume.revision == volume.revision) & (Volume.reserved_gb == 0)
     transaction.update(

@@ -26,7 +26,7 @@ from chalicelib.operations import (
 from chalicelib.operations.group_members import MAX_VOLUMES, volumes_of
 from chalicelib.rules import group_specs as specs
 from chalicelib.rules import quotas as quota_rules
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 
 #: Volume types of a group: its transaction names each, and has at most 100 writes and checks.
 MAX_TYPES = 90
@@ -80,9 +80,9 @@ def _accept(
     zone = availability_zone or settings().default_availability_zone
     if availability_zone is not None and not services.known_zones(context, [availability_zone]):
         raise errors.InvalidInput(reason=errors.InvalidAvailabilityZone(az=availability_zone).message)
-    row = states.GROUP['create']
+    row = workflows.GROUP['create']
     group = _record(context, row, name, description, kind.id, types)
-    group.availability_zone, group.operation = zone, common.operation('create', row)
+    group.availability_zone, group.operation = zone, common.operation(row)
     from chalicelib.operations import group_placement  # and with it the scheduler, which no other request needs
 
     group.host = group_placement.choose_backend(group, kind, types.values())
@@ -99,7 +99,7 @@ def _accept(
 
 def _record(
     context: Context,
-    row: states.Transition,
+    row: workflows.Workflow,
     name: str | None,
     description: str | None,
     type_id: str,
@@ -156,12 +156,12 @@ def _accept_copies(
 ) -> tuple[Group, list[volume_creation.Copy]]:
     """Record the group and its volumes; raises TypeChanged when a type has changed since it was read."""
     source, origin, sources = _sources(context, group_snapshot_id, source_group_id)
-    row = states.GROUP['create_from_src']
+    row = workflows.GROUP['create_from_src']
     group = _record(context, row, name, description, source.group_type_id, source.volume_type_ids)
     group.availability_zone, group.host = source.availability_zone, source.host
     group.group_snapshot_id, group.source_group_id = group_snapshot_id, source_group_id
     group.volume_count = len(sources)
-    group.operation = common.operation('create_from_src', row, members=len(sources))
+    group.operation = common.operation(row, members=len(sources))
     copies = [volume_creation.copy_of(context, one, group.id) for one in sources]
 
     def build(transaction: base.Transaction) -> None:
@@ -213,9 +213,9 @@ def _sources(context: Context, group_snapshot_id: str | None, source_group_id: s
 def _still_there(transaction: base.Transaction, origin: Group | GroupSnapshot) -> None:
     """What is copied must not be on its way in or out meanwhile."""
     kind = type(origin)
-    if origin.status != 'available':
+    if origin.status != states.AVAILABLE:
         raise _not_available(origin)
-    transaction.check(origin, kind.status == 'available', lambda: _not_available(origin))
+    transaction.check(origin, kind.status == states.AVAILABLE, lambda: _not_available(origin))
 
 
 def _not_available(origin: Group | GroupSnapshot) -> errors.Invalid:

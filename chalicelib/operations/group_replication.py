@@ -15,6 +15,7 @@ from chalicelib.models import Group, base
 from chalicelib.operations import group_types, groups, messages
 from chalicelib.rules import group_specs
 from chalicelib.rules.messages import Action, Detail
+from chalicelib.rules.states import AVAILABLE, DISABLED, ENABLED, ERROR, FAILED_OVER, FAILOVER_ERROR
 
 
 class Change(NamedTuple):
@@ -26,16 +27,16 @@ class Change(NamedTuple):
 
 
 CHANGES: Mapping[str, Change] = {
-    'enable': Change(frozenset({'available'}), frozenset({'disabled', 'enabled', 'error'}), 'error'),
-    'disable': Change(frozenset({'available', 'error'}), frozenset({'enabled', 'error'}), 'error'),
-    'failover': Change(frozenset({'available'}), frozenset({'enabled', 'failed-over'}), 'failover-error'),
+    'enable': Change(frozenset({AVAILABLE}), frozenset({DISABLED, ENABLED, ERROR}), ERROR),
+    'disable': Change(frozenset({AVAILABLE, ERROR}), frozenset({ENABLED, ERROR}), ERROR),
+    'failover': Change(frozenset({AVAILABLE}), frozenset({ENABLED, FAILED_OVER}), FAILOVER_ERROR),
 }
 
 
 def change(context: Context, id: str, verb: str) -> None:
     """Accept ``enable``, ``disable`` or ``failover``. Raises InvalidGroupType, InvalidGroup."""
     group, row = _replicated(context, id), CHANGES[verb]
-    found = {'status': group.status, 'replication_status': group.replication_status or 'disabled'}
+    found = {'status': group.status, 'replication_status': group.replication_status or DISABLED}
     for name, wanted in (('status', row.statuses), ('replication_status', row.replication_statuses)):
         if found[name] not in wanted:
             raise errors.InvalidGroup(

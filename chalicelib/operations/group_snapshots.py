@@ -14,13 +14,7 @@ from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.operations import common, quotas, services, snapshots, volumes
 from chalicelib.operations.group_members import volumes_of
 from chalicelib.rules import quotas as quota_rules
-from chalicelib.rules import states
-
-#: Statuses of a group that cannot be snapshotted (Cinder's).
-UNSETTLED = frozenset({'creating', 'updating'})
-
-#: Statuses of a volume whose data can be frozen.
-FREEZABLE = ('attaching', 'available', 'backing-up', 'detaching', 'in-use', 'reserved', 'uploading')
+from chalicelib.rules import states, workflows
 
 
 def get(context: Context, id: str) -> GroupSnapshot:
@@ -46,7 +40,7 @@ def snapshots_of(group_snapshot: GroupSnapshot) -> list[Snapshot]:
 def create(context: Context, group_id: str, *, name: str | None, description: str | None) -> GroupSnapshot:
     """Accept a snapshot of every volume of a group: records, quota and counters in one transaction."""
     group = common.find(context, Group, group_id)
-    if group.status in UNSETTLED:
+    if group.status in states.UNSETTLED:
         raise errors.InvalidGroup(reason=f'Group {group_id} is {group.status}: it must be settled to be snapshotted.')
     members = volumes_of(group)
     if not members:
@@ -71,14 +65,15 @@ def create(context: Context, group_id: str, *, name: str | None, description: st
 def _check(volume: Volume) -> None:
     """Raise InvalidVolume for a volume whose data cannot be frozen."""
     snapshots.check_obstacles(volume)
-    if volume.status not in FREEZABLE:
+    if volume.status not in states.FREEZABLE:
         raise errors.InvalidVolume(
-            reason=f'Volume {volume.id} status must be {", ".join(FREEZABLE)}, but current status is: {volume.status}.'
+            reason=f'Volume {volume.id} status must be {", ".join(states.FREEZABLE)}, '
+            f'but current status is: {volume.status}.'
         )
 
 
 def _record(context: Context, group: Group, name: str | None, description: str | None) -> GroupSnapshot:
-    row = states.GROUP_SNAPSHOT['create']
+    row = workflows.GROUP_SNAPSHOT['create']
     return GroupSnapshot(
         group.project_id,
         str(uuid.uuid4()),
@@ -92,7 +87,7 @@ def _record(context: Context, group: Group, name: str | None, description: str |
         owner=context.request_id,
         in_flight='1',
         deadline=base.first_deadline(row),
-        operation=common.operation('create', row),
+        operation=common.operation(row),
     )
 
 
@@ -112,7 +107,7 @@ def _write(transaction: base.Transaction, snapshot: Snapshot, volume: Volume) ->
     transaction.update(
         volume,
         [Volume.snapshot_count.add(1), *base.touched(Volume)],
-        Volume.status.is_in(*FREEZABLE)
+        Volume.status.is_in(*states.FREEZABLE)
         & volumes.is_not_migrating()
         & (Volume.size == volume.size)
         & (Volume.group_id == volume.group_id),
@@ -132,11 +127,11 @@ def quota(taken: Iterable[Snapshot]) -> dict[str, int]:
 def delete(context: Context, id: str) -> None:
     """Accept the removal of a group snapshot with all of its snapshots, none of which may be being read."""
     group_snapshot = get(context, id)
-    row = states.GROUP_SNAPSHOT['delete']
+    row = workflows.GROUP_SNAPSHOT['delete']
     transaction = base.Transaction()
     transaction.update(
         group_snapshot,
-        base.begin_actions(GroupSnapshot, row, context.request_id, common.operation('delete', row)),
+        base.begin_actions(GroupSnapshot, row, context.request_id, common.operation(row)),
         base.is_allowed(GroupSnapshot, row),
         functools.partial(_not_removable, group_snapshot),
     )
@@ -159,11 +154,11 @@ def _not_removable(group_snapshot: GroupSnapshot) -> Exception:
 
 def _begin_removal(transaction: base.Transaction, context: Context, snapshot: Snapshot) -> None:
     """A snapshot of a group goes when its group snapshot does: the reconciler need not look at it."""
-    row = states.GROUPED_SNAPSHOT['delete_in_group']
+    row = workflows.SNAPSHOT['delete_in_group']
     actions = [
         Snapshot.status.set(row.running),
         Snapshot.previous_status.set(snapshot.status),
-        Snapshot.operation.set(common.operation('delete_in_group', row)),
+        Snapshot.operation.set(common.operation(row)),
         Snapshot.owner.set(context.request_id),
         *base.touched(Snapshot),
     ]
@@ -189,4 +184,4 @@ def reset_status(context: Context, id: str, status: str) -> None:
     for snapshot in snapshots_of(group_snapshot) if owner else ():
         if snapshot.owner == owner:
             with contextlib.suppress(*base.moved_on(Snapshot)):
-                base.update(snapshot, base.end_actions(snapshot, 'error'), Snapshot.owner == owner)
+                base.update(snapshot, base.end_actions(snapshot, states.ERROR), Snapshot.owner == owner)

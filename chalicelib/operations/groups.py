@@ -18,16 +18,9 @@ from chalicelib.context import Context
 from chalicelib.models import Group, Volume, base
 from chalicelib.operations import common, keys, messages, quotas, services, volumes
 from chalicelib.operations.group_members import MAX_VOLUMES, full, volumes_of
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import in_backend
-
-#: Statuses of volumes that may join, and that may leave.
-JOINING = ('available', 'in-use')
-LEAVING = (*JOINING, 'error', 'error_deleting')
-
-#: Statuses of volumes that are still at what their group asked of them.
-BUSY = frozenset({'creating', 'downloading', 'deleting'})
 
 
 def get(context: Context, id: str) -> Group:
@@ -66,7 +59,7 @@ def update(
     leaving = [_leaving(context, group, one) for one in dict.fromkeys(remove or [])]
     if both := {one.id for one in joining} & {one.id for one in leaving}:
         raise errors.InvalidVolume(reason=f'Volumes {sorted(both)} cannot both join and leave the group.')
-    if (joining or leaving) and group.status != 'available':
+    if (joining or leaving) and group.status != states.AVAILABLE:
         raise errors.InvalidGroup(reason=f'The status of group {id} must be available, but is {group.status}.')
     transaction = base.Transaction()
     actions = [common.set_or_remove(getattr(Group, key), value) for key, value in changes.items()]
@@ -74,7 +67,10 @@ def update(
     counted = [Group.volume_count.add(growth)] if growth else []
     condition = _updatable(growth) if joining or leaving else Group.id.exists()
     transaction.update(
-        group, [*base.end_actions(group, 'available'), *actions, *counted], condition, lambda: _changed(group, growth)
+        group,
+        [*base.end_actions(group, states.AVAILABLE), *actions, *counted],
+        condition,
+        lambda: _changed(group, growth),
     )
     for volume in joining:
         _let_join(transaction, group, volume)
@@ -84,7 +80,7 @@ def update(
 
 
 def _updatable(growth: int) -> Condition:
-    condition: Condition = (Group.status == 'available') & (Group.volume_count <= MAX_VOLUMES - max(growth, 0))
+    condition: Condition = (Group.status == states.AVAILABLE) & (Group.volume_count <= MAX_VOLUMES - max(growth, 0))
     return condition
 
 
@@ -106,7 +102,7 @@ def _joining(context: Context, group: Group, id: str) -> Volume:
             volume.volume_type_id not in group.volume_type_ids,
             f'volume type {volume.volume_type_id} is not supported by the group',
         ),
-        (volume.status not in JOINING, _invalid_state(volume, JOINING)),
+        (volume.status not in states.JOINING, _invalid_state(volume, states.JOINING)),
         (not volume.host or not in_backend(volume.host, str(group.host)), 'it is on another backend'),
     )
     for holds, reason in obstacles:
@@ -119,7 +115,7 @@ def _leaving(context: Context, group: Group, id: str) -> Volume:
     volume = _member(context, group, id, 'remove')
     for holds, reason in (
         (volume.group_id != group.id, 'it is not in the group'),
-        (volume.status not in LEAVING, _invalid_state(volume, LEAVING)),
+        (volume.status not in states.LEAVING, _invalid_state(volume, states.LEAVING)),
     ):
         if holds:
             raise errors.InvalidVolume(reason=f'Cannot remove volume {id} from group {group.id} because {reason}.')
@@ -149,7 +145,7 @@ def _let_join(transaction: base.Transaction, group: Group, volume: Volume) -> No
     transaction.update(
         volume,
         [Volume.group_id.set(group.id), *base.touched(Volume)],
-        Volume.group_id.does_not_exist() & Volume.status.is_in(*sorted(JOINING)) & (Volume.host == volume.host),
+        Volume.group_id.does_not_exist() & Volume.status.is_in(*sorted(states.JOINING)) & (Volume.host == volume.host),
         lambda: errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.'),
     )
 
@@ -158,7 +154,7 @@ def _let_leave(transaction: base.Transaction, group: Group, volume: Volume) -> N
     transaction.update(
         volume,
         [Volume.group_id.remove(), *base.touched(Volume)],
-        (Volume.group_id == group.id) & Volume.status.is_in(*sorted(LEAVING)),
+        (Volume.group_id == group.id) & Volume.status.is_in(*sorted(states.LEAVING)),
         lambda: errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.'),
     )
 
@@ -175,7 +171,7 @@ def delete(context: Context, id: str, *, delete_volumes: bool) -> None:
         raise errors.InvalidGroup(
             reason=f'Group {id} still contains volumes. The delete-volumes flag is required to delete it.'
         )
-    going = [volume for volume in volumes_ if volume.status != 'deleting']
+    going = [volume for volume in volumes_ if volume.status != states.DELETING]
     services.refuse_frozen(group.host)
     action = 'delete_with_volumes' if delete_volumes else 'delete'
     transaction = base.Transaction()
@@ -191,8 +187,8 @@ def delete(context: Context, id: str, *, delete_volumes: bool) -> None:
 
 
 def _begin_removal(transaction: base.Transaction, context: Context, group: Group, action: str, members: int) -> None:
-    row = states.GROUP[action]
-    operation = common.operation(action, row, members=members)
+    row = workflows.GROUP[action]
+    operation = common.operation(row, members=members)
     transaction.update(
         group,
         base.begin_actions(Group, row, context.request_id, operation),
@@ -201,7 +197,7 @@ def _begin_removal(transaction: base.Transaction, context: Context, group: Group
     )
 
 
-def _not_removable(group: Group, row: states.Transition) -> Exception:
+def _not_removable(group: Group, row: workflows.Workflow) -> Exception:
     try:
         group = group.reload()
     except errors.GroupNotFound as gone:
@@ -216,11 +212,11 @@ def _not_removable(group: Group, row: states.Transition) -> Exception:
 
 
 def _begin_volume_removal(transaction: base.Transaction, context: Context, group: Group, volume: Volume) -> None:
-    row = states.VOLUME['delete']
-    operation = common.operation('delete', row, cascade=False)
+    row = workflows.VOLUME['delete']
+    operation = common.operation(row, cascade=False)
     condition = (
         base.is_allowed(Volume, row)
-        & (Volume.attach_status != 'attached')
+        & (Volume.attach_status != states.ATTACHED)
         & volumes.is_not_migrating()
         & (Volume.group_id == group.id)
         & (Volume.reader_count == 0)
@@ -260,7 +256,7 @@ def settle(group: Group) -> bool:
     if not operation.get('members'):
         return group.owner is None
     members = volumes_of(group)
-    if any(volume.status in BUSY for volume in members):
+    if any(volume.status in states.GROUP_WORK for volume in members):
         return False
     held = (Group.owner == group.owner) & (Group.status == group.status)
     try:
@@ -276,11 +272,11 @@ def settle(group: Group) -> bool:
 
 
 def _settle_creation(group: Group, members: list[Volume], held: Condition) -> None:
-    failed = [volume for volume in members if volume.status.startswith('error')]
+    failed = [volume for volume in members if states.is_error(volume.status)]
     if failed or len(members) < (group.operation or {})['members']:
         fail(group, Action.GROUP_CREATE, f'volumes {_ids(failed)} could not be created', held)
     else:
-        base.update(group, base.end_actions(group, states.GROUP['create_from_src'].done), held)
+        base.update(group, base.end_actions(group, workflows.GROUP['create_from_src'].done), held)
 
 
 def _ids(members: list[Volume]) -> str:
@@ -290,7 +286,7 @@ def _ids(members: list[Volume]) -> str:
 def fail(group: Group, action: Action, cause: str, held: Condition, error: str = '') -> None:
     """Bring a group to error, and say why."""
     messages.create(group, str(group.owner), action, Detail.UNKNOWN_ERROR, cause=cause, error=error)
-    base.update(group, base.end_actions(group, 'error'), held)
+    base.update(group, base.end_actions(group, states.ERROR), held)
 
 
 def remove(group: Group, held: Condition) -> None:

@@ -24,7 +24,7 @@ from chalicelib.models import Group, Pool, Service, Snapshot, Volume, base
 from chalicelib.models.pool import service_id
 from chalicelib.operations import common, keys, quotas
 from chalicelib.rules import quotas as rules
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from chalicelib.rules.states import REMOVED
 
 #: Records that a volume may be made from.
@@ -188,9 +188,11 @@ def swap(volume: Volume, target: Volume, conditions: tuple[Condition, Condition]
     """
     held, received = conditions
     usage, reserved = _quota(volume, removed=False, grown=False, retyped=True)
-    row = states.VOLUME['force_delete']
-    operation = {'action': 'force_delete', 'machine': row.machine, 'attempt': 0}
-    leaving = [*base.begin_actions(Volume, row, str(target.owner), operation), Volume.migration_status.set('deleting')]
+    row = workflows.VOLUME['force_delete']
+    leaving = [
+        *base.begin_actions(Volume, row, str(target.owner), common.operation(row)),
+        Volume.migration_status.set(states.DELETING),
+    ]
 
     def build(transaction: base.Transaction) -> None:
         moved = [*base.end_actions(volume, states.PREVIOUS), *_place_of(target), *_let_go(volume), *actions]

@@ -18,7 +18,7 @@ from chalicelib.clients.glance import CORE, Image
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, common, exports
-from chalicelib.rules import bounds, states
+from chalicelib.rules import bounds, workflows
 
 GIB = 1024**3
 
@@ -100,7 +100,7 @@ def reimage(context: Context, volume_id: str, image_id: str, *, reserved: bool) 
     """
     volume = common.find(context, Volume, volume_id)
     action = 'reimage_reserved' if reserved else 'reimage'
-    row = states.VOLUME[action]
+    row = workflows.VOLUME[action]
     if len(volume.attachments) > 1:
         raise errors.Conflict(f'Volume {volume.id} has more than one attachment and cannot be reimaged.')
     _check_status(volume, row)
@@ -109,7 +109,7 @@ def reimage(context: Context, volume_id: str, image_id: str, *, reserved: bool) 
         volume = exports.end(volume, volume.exports)
     if not exports.are_unused(volume):
         raise errors.Conflict(f'Volume {volume.id} is connected to a host and cannot be reimaged; detach it first.')
-    operation = common.operation(action, row, image_id=image_id)
+    operation = common.operation(row, image_id=image_id)
     try:
         base.begin(volume, row, context.request_id, operation, condition=exports.unchanged(volume))
     except errors.StateChanged:
@@ -129,13 +129,13 @@ def upload(
 ) -> tuple[Volume, Image]:
     """Accept to copy a volume to a new image; return both. The image is the caller's project's."""
     volume = common.find(context, Volume, volume_id)
-    row = states.VOLUME['upload']
+    row = workflows.VOLUME['upload']
     _check_status(volume, row)
     _check_formats(disk_format, container_format)
     port = cloud.images()
     image_id = str(uuid.uuid4())
     facts = {**_properties(volume), 'name': name, 'visibility': visibility, 'owner': context.project_id}
-    operation = common.operation('upload', row, image_id=image_id, image=facts, protected=protected)
+    operation = common.operation(row, image_id=image_id, image=facts, protected=protected)
     try:
         base.begin(volume, row, context.request_id, operation)
     except errors.StateChanged:
@@ -156,7 +156,7 @@ def new_image(operation: Mapping[str, Any]) -> dict[str, Any]:
 
 def give_back(volume: Volume, request_id: str) -> None:
     """Give a volume that was to be uploaded its status back, unless it is somebody else's by now."""
-    row = states.VOLUME['upload']
+    row = workflows.VOLUME['upload']
     with contextlib.suppress(*base.moved_on(Volume)):
         base.update(volume, base.end_actions(volume, row.failed), base.owned_by(Volume, row, request_id))
 
@@ -184,12 +184,12 @@ def _check_formats(disk_format: str, container_format: str) -> None:
         )
 
 
-def _check_status(volume: Volume, row: states.Transition) -> None:
+def _check_status(volume: Volume, row: workflows.Workflow) -> None:
     if volume.status not in row.allowed:
         raise _wrong_status(volume, row)
 
 
-def _wrong_status(volume: Volume, row: states.Transition) -> errors.InvalidVolume:
+def _wrong_status(volume: Volume, row: workflows.Workflow) -> errors.InvalidVolume:
     allowed = ' or '.join(sorted(row.allowed))
-    now = '' if row is states.VOLUME['upload'] else f', but current status is {volume.status}.'
+    now = '' if row is workflows.VOLUME['upload'] else f', but current status is {volume.status}.'
     return errors.InvalidVolume(reason=f'Volume {volume.id} status must be {allowed}{now}')

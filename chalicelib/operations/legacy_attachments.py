@@ -16,26 +16,23 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
 from chalicelib.operations import attachments, compute, exports, initiators, messages, volumes, workers
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.rules.states import status_after_detach
 
 #: Namespace of the names of exports that were made before the volume's record named them.
 UNRECORDED = uuid.UUID('6f1f5d52-2f0b-5d0e-9d3c-5c1b6b0c7a61')
-
-#: Statuses of a volume that os-attach accepts; a multiattach volume may also be in use.
-OS_ATTACHABLE = frozenset({'available', 'attaching', 'reserved'})
 
 
 def reserve(context: Context, volume_id: str) -> None:
     """os-reserve: nobody else may attach it now."""
     volume = volumes.get(context, volume_id)
-    allowed = ['available', 'in-use'] if volume.multiattach else ['available']
+    row = workflows.VOLUME['reserve_multiattach' if volume.multiattach else 'reserve']
     attachments.check_not_moving(volume)
-    if volume.status == 'available' and not volume.attachments:
+    if volume.status == states.AVAILABLE and not volume.attachments:
         volume = exports.end_all(volume)  # what a host that never attached has left
-    if not _move(volume, 'attaching', Volume.status.is_in(*allowed) & volumes.is_not_migrating()):
+    if not _move(volume, row.running, base.is_allowed(Volume, row) & volumes.is_not_migrating()):
         raise errors.InvalidVolume(
-            reason=f'Volume status must be {" or ".join(allowed)} to reserve, '
+            reason=f'Volume status must be {" or ".join(sorted(row.allowed))} to reserve, '
             f'but the status is {volume.reload().status}.'
         )
 
@@ -46,16 +43,17 @@ def unreserve(context: Context, volume_id: str) -> None:
 
 
 def _unreserve(volume: Volume) -> None:
-    status = 'in-use' if volume.attachments else 'available'
+    row = workflows.VOLUME['reserve']
+    status = row.done if volume.attachments else row.failed
     same = Volume.attachment_count == volume.attachment_count
-    _move(volume, status, (Volume.status == 'attaching') & same)
+    _move(volume, status, (Volume.status == row.running) & same)
 
 
 def begin_detaching(context: Context, volume_id: str) -> None:
     """os-begin_detaching: a host is about to let go."""
-    volume = volumes.get(context, volume_id)
-    attached = (Volume.status == 'in-use') & (Volume.attach_status == 'attached')
-    if not _move(volume, 'detaching', attached & volumes.is_not_migrating()):
+    volume, row = volumes.get(context, volume_id), workflows.VOLUME['begin_detaching']
+    attached = base.is_allowed(Volume, row) & (Volume.attach_status == states.ATTACHED)
+    if not _move(volume, row.running, attached & volumes.is_not_migrating()):
         raise errors.InvalidVolume(
             reason="Unable to detach volume. Volume status must be 'in-use' and attach_status must be 'attached' "
             'to detach.'
@@ -64,7 +62,8 @@ def begin_detaching(context: Context, volume_id: str) -> None:
 
 def roll_detaching(context: Context, volume_id: str) -> None:
     """os-roll_detaching: the host did not let go after all."""
-    _move(volumes.get(context, volume_id), 'in-use', Volume.status == 'detaching')
+    row = workflows.VOLUME['begin_detaching']
+    _move(volumes.get(context, volume_id), row.failed, Volume.status == row.running)
 
 
 def _move(volume: Volume, status: str, condition: Condition) -> bool:
@@ -83,7 +82,7 @@ def initialize_connection(context: Context, volume_id: str, connector: dict[str,
     Raises InvalidVolume in a status in which the data is not the project's to give (Cinder: in maintenance alone).
     """
     volume = volumes.get(context, volume_id)
-    if volume.status == 'maintenance':
+    if volume.status == states.MAINTENANCE:
         raise errors.InvalidVolume(reason='The volume connection cannot be initialized in maintenance mode.')
     initiators.check(context, volume.project_id, connector)
     volume, export_id, new = exports.intend(context, volume, connector)
@@ -130,7 +129,7 @@ def attach(
 ) -> None:
     """os-attach: the host says it is connected. The same instance or host again changes nothing."""
     volume = volumes.get(context, volume_id)
-    if volume.status == 'maintenance':
+    if volume.status == states.MAINTENANCE:
         raise errors.InvalidVolume(reason='The volume cannot be attached in maintenance mode.')
     _check_mode(context, volume, mode)
     attachment = Attachment(
@@ -162,11 +161,11 @@ def _holds(volume: Volume, attachment: Attachment) -> bool:
     """Whether the instance or host is attached already."""
     wanted = (attachment.instance_id, attachment.attached_host)
     held = {(link['instance_id'], link['host_name']) for link in volume.attachments.values()}
-    return volume.status == 'in-use' and wanted in held
+    return volume.status == states.IN_USE and wanted in held
 
 
 def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
-    allowed = OS_ATTACHABLE | {'in-use'} if volume.multiattach else OS_ATTACHABLE
+    allowed = states.OS_ATTACHABLE | {states.IN_USE} if volume.multiattach else states.OS_ATTACHABLE
     if volume.status not in allowed:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} status must be {" or ".join(sorted(allowed))} to attach, '
@@ -180,7 +179,7 @@ def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
 def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
     """os-detach: forget the attachment. The only one needs no attachment_id; one that is gone already is no error."""
     volume = volumes.get(context, volume_id)
-    if volume.status == 'maintenance':
+    if volume.status == states.MAINTENANCE:
         raise errors.InvalidVolume(reason='The volume cannot be detached in maintenance mode.')
     if attachment_id is None and len(volume.attachments) > 1:
         raise errors.InvalidVolume(
@@ -197,9 +196,9 @@ def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
 
 def _settle(volume: Volume) -> None:
     """Bring a volume that waits for a host to what its attachments say."""
-    status = status_after_detach([link['attach_status'] for link in volume.attachments.values()])
+    status = states.status_after_detach([link['attach_status'] for link in volume.attachments.values()])
     same = Volume.attachment_count == volume.attachment_count
-    _move(volume, status, Volume.status.is_in('attaching', 'detaching') & same)
+    _move(volume, status, Volume.status.is_in(*states.AWAITING_SERVER) & same)
 
 
 def _ending(volume: Volume, attachment: Attachment) -> set[str] | None:

@@ -12,7 +12,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Service, Snapshot, Volume, base
 from chalicelib.operations import common, holds, moves, quotas, services, snapshots, volume_types, volumes
-from chalicelib.rules import extra_specs, states
+from chalicelib.rules import extra_specs, states, workflows
 
 #: A reference as the backend understands it: {'source-name': ...} or {'source-id': ...}.
 Reference = Mapping[str, str]
@@ -50,9 +50,9 @@ def manage_volume(
         availability_zone=availability_zone or service.availability_zone,
         metadata=dict(metadata),
         bootable=bootable,
-        replication_status='disabled',
+        replication_status=states.DISABLED,
         host=host,
-        **_begun(context, 'manage', states.VOLUME['manage'], ref),
+        **_begun(context, 'manage', workflows.VOLUME['manage'], ref),
     )
     volume_types.again(lambda: _accept(context, volume, volume_type))
     common.send(context, 'manage', volume)
@@ -73,14 +73,14 @@ def _accept(context: Context, volume: Volume, volume_type: str | None) -> None:
     quotas.commit(context.project_id, {'volumes': 1}, build, type_id=kind.id)
 
 
-def _begun(context: Context, action: str, row: states.Transition, ref: Reference) -> dict[str, Any]:
+def _begun(context: Context, action: str, row: workflows.Workflow, ref: Reference) -> dict[str, Any]:
     """Attributes of a new record whose work is under way."""
     return {
         'status': row.running,
         'owner': context.request_id,
         'in_flight': '1',
         'deadline': base.first_deadline(row),
-        'operation': common.operation(action, row, ref=dict(ref)),
+        'operation': common.operation(row, ref=dict(ref)),
     }
 
 
@@ -126,7 +126,7 @@ def manage_snapshot(
         raise errors.Invalid('Managing a snapshot of an encrypted volume is not supported.')
     snapshot = snapshots.new_record(context, volume)
     snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata)
-    for attribute, value in _begun(context, 'manage', states.SNAPSHOT['manage'], ref).items():
+    for attribute, value in _begun(context, 'manage', workflows.SNAPSHOT['manage'], ref).items():
         setattr(snapshot, attribute, value)
     build = functools.partial(_put_snapshot, snapshot, volume)
     deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
@@ -138,7 +138,7 @@ def manage_snapshot(
 def _put_snapshot(snapshot: Snapshot, volume: Volume, transaction: base.Transaction) -> None:
     _put(snapshot, transaction)
     actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]
-    free = volumes.is_not_migrating() & ~Volume.status.is_in('deleting', 'retyping') & holds.has_type(volume)
+    free = volumes.is_not_migrating() & ~Volume.status.is_in(*states.NOT_ADOPTING) & holds.has_type(volume)
     refused = errors.InvalidVolume(reason=f'Volume {volume.id} is being removed, retyped or migrated.')
     transaction.update(volume, actions, free, lambda: refused)
 

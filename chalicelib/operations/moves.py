@@ -19,7 +19,7 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Service, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import common, exports, holds, quotas, services, volume_types, volumes
-from chalicelib.rules import extra_specs, states
+from chalicelib.rules import extra_specs, states, workflows
 
 RETYPE_REFUSED = (
     'Retype needs volume to be in available or in-use state, not be part of an active migration or a consistency '
@@ -75,14 +75,14 @@ def _without_exports(volume: Volume) -> Volume:
 
 
 def _is_detached(volume: Volume) -> bool:
-    return volume.status == 'available' and not volume.attachments
+    return volume.status == states.AVAILABLE and not volume.attachments
 
 
 def _check_type(volume: Volume, current: VolumeType | None, wanted: VolumeType) -> None:
     if wanted.id == volume.volume_type_id:
         raise errors.InvalidVolume(reason=RETYPE_REFUSED)
     extra_specs.check_size(wanted.extra_specs, wanted.name, int(volume.size))
-    attached = volume.status != 'available'
+    attached = volume.status != states.AVAILABLE
     if attached and current and current.qos_specs_id != wanted.qos_specs_id:
         raise errors.InvalidVolume(reason=RETYPE_REFUSED)
     multiattach = extra_specs.is_multiattach(wanted.extra_specs)
@@ -110,8 +110,8 @@ def _begin_retype(
     snapshots: list[Snapshot],
     transaction: base.Transaction,
 ) -> None:
-    row = states.VOLUME['retype']
-    operation = common.operation('retype', row, type_id=wanted.id, migration_policy=policy)
+    row = workflows.VOLUME['retype']
+    operation = common.operation(row, type_id=wanted.id, migration_policy=policy)
     counted = holds.snapshots_of_retype(snapshots, wanted.id)
     reserved = [Volume.reserved_type_id.set(wanted.id), Volume.reserved_snapshots.set(counted)]
     held = reserved if volume.consumes_quota else []
@@ -149,13 +149,13 @@ def migrate(
         raise errors.InvalidInput(reason='One and only one of cluster and host must be set.')
     volume = volumes.get(context, id)
     _check_host(host or str(cluster))
-    action = 'migrate_attached' if volume.status == 'in-use' else 'migrate_locked' if lock_volume else 'migrate'
-    row = states.VOLUME[action]
+    action = 'migrate_attached' if volume.status == states.IN_USE else 'migrate_locked' if lock_volume else 'migrate'
+    row = workflows.VOLUME[action]
     if host not in {volume.host, volume.backend} and not volume.snapshot_count:
         volume = _without_exports(volume)
-    operation = common.operation(action, row, host=host, force_host_copy=force_host_copy)
+    operation = common.operation(row, host=host, force_host_copy=force_host_copy)
     condition = _is_free(volume) & (Volume.snapshot_count == 0)
-    also = [Volume.migration_status.set('starting')]
+    also = [Volume.migration_status.set(states.STARTING)]
     try:
         if host in {volume.host, volume.backend}:
             raise base.state_changed(volume)
@@ -203,7 +203,7 @@ def complete_migration(context: Context, id: str, new_volume_id: str, failed: bo
 
 
 def _call_off(volume: Volume, target: Volume) -> None:
-    failure = [Volume.migration_status.set('error')]
+    failure = [Volume.migration_status.set(states.ERROR)]
     try:
         holds.end(volume, Volume.owner == target.owner, states.PREVIOUS, actions=failure)
     except errors.StateChanged:
@@ -226,7 +226,7 @@ def target_id(volume_id: str, request_id: str) -> str:
 
 def make_target(volume: Volume, held: Condition) -> Volume:
     """Return the target of the move that is under way for the volume, made if need be. Raises StateChanged."""
-    row = states.VOLUME['receive']
+    row = workflows.VOLUME['receive']
     source = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
     target = Volume(
         base.GLOBAL,
@@ -245,7 +245,7 @@ def make_target(volume: Volume, held: Condition) -> Volume:
         owner=volume.owner,
         in_flight='1',
         deadline=base.after(row.deadline),
-        operation=common.operation('receive', row, **source),
+        operation=common.operation(row, **source),
     )
     transaction = base.Transaction()
     transaction.check(volume, held, lambda: base.state_changed(volume))
@@ -263,12 +263,12 @@ class _Exists(Exception):
 
 def discard(target: Volume) -> None:
     """Remove a target that is not needed: at once if it was never placed, else by its own machine."""
-    row = states.VOLUME['force_delete']
-    receiving = base.owned_by(Volume, states.VOLUME['receive'], str(target.owner))
+    row = workflows.VOLUME['force_delete']
+    receiving = base.owned_by(Volume, workflows.VOLUME['receive'], str(target.owner))
     with contextlib.suppress(*base.moved_on(Volume)):
         if not target.host:
             holds.end(target, receiving & Volume.host.does_not_exist(), states.REMOVED)
             return
-        operation = common.operation('force_delete', row)
+        operation = common.operation(row)
         base.begin(target, row, str(target.owner), operation, condition=receiving)
         common.enqueue(target, 'force_delete', str(target.owner))

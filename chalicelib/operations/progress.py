@@ -14,12 +14,10 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib.models import Backup, Volume, base
-from chalicelib.rules.states import Transition
+from chalicelib.rules import states
+from chalicelib.rules.workflows import Workflow
 
 Record = Backup | Volume
-
-#: Statuses in which a record's progress is shown.
-SHOWN_IN = frozenset({'creating', 'restoring-backup'})
 
 #: Seconds between two writes, at least.
 INTERVAL = 30.0
@@ -36,7 +34,7 @@ def begun(size: int) -> dict[str, int]:
     return {_TOTAL: size * GIB, _STARTED: now, _NOTED: now}
 
 
-def note(record: Record, row: Transition, request_id: str, part: str, done: int) -> None:
+def note(record: Record, row: Workflow, request_id: str, part: str, done: int) -> None:
     """Store the bytes that are done of one part, unless anything was stored in the last INTERVAL seconds."""
     kind, now = type(record), time.time()
     counts: Any = kind.progress
@@ -53,7 +51,7 @@ def _write(record: Record, actions: list[Action], condition: Condition) -> None:
 def shown(record: Record) -> dict[str, int | None] | None:
     """Bytes done and in all, bytes a second on average, and seconds left as far as that tells; None when at rest."""
     counts = dict(record.progress.attribute_values) if record.progress else {}
-    if record.status not in SHOWN_IN or _TOTAL not in counts:
+    if record.status not in states.WITH_PROGRESS or _TOTAL not in counts:
         return None
     total, started = int(counts.pop(_TOTAL)), int(counts.pop(_STARTED))
     counts.pop(_NOTED, None)

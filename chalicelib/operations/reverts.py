@@ -6,7 +6,7 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import common, exports, volumes
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 
 
 def revert(context: Context, id: str, snapshot_id: str | None) -> None:
@@ -21,7 +21,7 @@ def revert(context: Context, id: str, snapshot_id: str | None) -> None:
         raise errors.Invalid(f'Specified snapshot {snapshot_id} is None or not the latest one of volume {id}.')
     if snapshot.volume_size != volume.size:
         raise errors.Invalid(f'{_cannot(volume, snapshot)} The volume size must be equal to the snapshot size.')
-    if volume.status in states.VOLUME['revert'].allowed:
+    if volume.status in workflows.VOLUME['revert'].allowed:
         volume = exports.end_all(volume)
     transaction = base.Transaction()
     _begin(transaction, volume, snapshot, context.request_id)
@@ -47,8 +47,8 @@ def _busy(volume: Volume, snapshot: Snapshot, which: str) -> errors.Conflict:
 
 
 def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, request_id: str) -> None:
-    row, other = states.VOLUME['revert'], states.SNAPSHOT['restore']
-    operation = common.operation('revert', row, snapshot_id=snapshot.id)
+    row, other = workflows.VOLUME['revert'], workflows.SNAPSHOT['restore']
+    operation = common.operation(row, snapshot_id=snapshot.id)
     free = volumes.is_not_migrating() & (Volume.reader_count == 0) & (Volume.snapshot_count == volume.snapshot_count)
     transaction.update(
         volume,
@@ -56,7 +56,7 @@ def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, re
         base.is_allowed(Volume, row) & free & (Volume.size == snapshot.volume_size) & exports.are_none(),
         lambda: _busy(volume, snapshot, 'Volume'),
     )
-    follows = common.operation('restore', other, volume_id=volume.id, volume_project_id=volume.project_id)
+    follows = common.operation(other, volume_id=volume.id, volume_project_id=volume.project_id)
     transaction.update(
         snapshot,
         base.begin_actions(Snapshot, other, request_id, follows),
@@ -68,11 +68,11 @@ def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, re
 def end(volume: Volume, status: str) -> None:
     """End the revert: the volume's status, and the snapshot's if it is still held for it, in one transaction."""
     transaction = base.Transaction()
-    held = base.owned_by(Volume, states.VOLUME['revert'], str(volume.owner))
+    held = base.owned_by(Volume, workflows.VOLUME['revert'], str(volume.owner))
     transaction.update(volume, base.end_actions(volume, status), held, lambda: base.state_changed(volume))
     snapshot = _held(volume)
     if snapshot is not None:
-        row = states.SNAPSHOT['restore']
+        row = workflows.SNAPSHOT['restore']
         ours = base.owned_by(Snapshot, row, str(volume.owner))
         transaction.update(snapshot, base.end_actions(snapshot, row.done), ours, lambda: base.state_changed(snapshot))
     transaction.commit()

@@ -11,16 +11,10 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import GroupSnapshot, Snapshot, Volume, base
 from chalicelib.operations import common, holds, quotas, services, volumes
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 
 #: Since this microversion a snapshot of an attached volume needs no ``force``.
 SNAPSHOT_IN_USE = (3, 66)
-
-#: Status -> what a server's own snapshot agent may make of it (os-update_snapshot_status).
-REPORTABLE: Mapping[str, tuple[str, ...]] = {
-    'creating': ('creating', 'available', 'error'),
-    'deleting': ('deleting', 'error_deleting'),
-}
 
 
 #: Filters whose name is not an attribute's, or whose value is no whole one.
@@ -88,7 +82,7 @@ def create(
     The volume must be available; with ``force``, or since 3.66, it may be in use.
     """
     volume = volumes.get(context, volume_id)
-    allowed = ('available', 'in-use') if force or context.microversion >= SNAPSHOT_IN_USE else ('available',)
+    allowed = states.READABLE if force or context.microversion >= SNAPSHOT_IN_USE else (states.AVAILABLE,)
     _check_volume(volume, allowed)
     services.refuse_frozen(volume.host)
     snapshot = new_record(context, volume)
@@ -123,7 +117,7 @@ _OBSTACLES: tuple[tuple[str, Any], ...] = (
     ),
     (
         'The snapshot cannot be created when the volume is in maintenance mode.',
-        lambda volume: volume.status == 'maintenance',
+        lambda volume: volume.status == states.MAINTENANCE,
     ),
     (
         'Snapshot cannot be created while volume is migrating.',
@@ -131,14 +125,14 @@ _OBSTACLES: tuple[tuple[str, Any], ...] = (
     ),
     (
         'The snapshot cannot be created when the volume is in error status.',
-        lambda volume: volume.status == 'error',
+        lambda volume: volume.status == states.ERROR,
     ),
 )
 
 
 def new_record(context: Context, volume: Volume) -> Snapshot:
     """Return the record of a snapshot that is to be taken, not written yet."""
-    row = states.SNAPSHOT['create']
+    row = workflows.SNAPSHOT['create']
     return Snapshot(
         volume.project_id,
         str(uuid.uuid4()),
@@ -154,7 +148,7 @@ def new_record(context: Context, volume: Volume) -> Snapshot:
         owner=context.request_id,
         in_flight='1',
         deadline=base.first_deadline(row),
-        operation=common.operation('create', row),
+        operation=common.operation(row),
     )
 
 
@@ -163,7 +157,7 @@ def in_group(context: Context, volume: Volume, group_snapshot: GroupSnapshot) ->
     snapshot = new_record(context, volume)
     snapshot.name, snapshot.description = group_snapshot.name, group_snapshot.description
     snapshot.group_snapshot_id = group_snapshot.id
-    snapshot.operation = common.operation('create_in_group', states.GROUPED_SNAPSHOT['create_in_group'])
+    snapshot.operation = common.operation(workflows.SNAPSHOT['create_in_group'])
     snapshot.in_flight = snapshot.deadline = None
     return snapshot
 
@@ -216,8 +210,8 @@ def delete(context: Context, id: str, *, force: bool = False) -> None:
 def remove(context: Context, snapshot: Snapshot, action: str) -> None:
     """Accept that a snapshot goes: delete, force_delete, or unmanage, which leaves its data on the backend."""
     services.refuse_frozen(snapshot.host)
-    row = states.SNAPSHOT[action]
-    operation = common.operation(action, row)
+    row = workflows.SNAPSHOT[action]
+    operation = common.operation(row)
     try:
         base.begin(snapshot, row, context.request_id, operation, condition=volumes.snapshot_is_removable())
     except errors.StateChanged:
@@ -245,9 +239,9 @@ def reset_status(context: Context, id: str, status: str) -> None:
 def update_status(context: Context, id: str, status: str, progress: str | None) -> None:
     """Take the word of a server's own snapshot agent on a snapshot that is being made or removed (Nova)."""
     snapshot = get(context, id)
-    if snapshot.status not in REPORTABLE:
+    if snapshot.status not in states.REPORTABLE:
         raise errors.Invalid(f'Snapshot status {snapshot.status} not allowed for update_snapshot_status')
-    if status not in REPORTABLE[snapshot.status]:
+    if status not in states.REPORTABLE[snapshot.status]:
         raise errors.Invalid(
             f'Provided snapshot status {status} not allowed for snapshot with status {snapshot.status}.'
         )

@@ -23,7 +23,7 @@ from chalicelib.context import Context
 from chalicelib.models import Name, Snapshot, Transfer, Volume, base
 from chalicelib.operations import common, exports, keys, quotas, volume_types, volumes
 from chalicelib.rules import quotas as quota_rules
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 
 #: Bytes of the key and of its salt; users see two hex digits of each (Cinder's volume_transfer_key_length, 16).
 KEY_BYTES, SALT_BYTES = 8, 4
@@ -31,7 +31,7 @@ KEY_BYTES, SALT_BYTES = 8, 4
 #: A transaction has at most 100 writes and checks: nine for volume, type, key, offer and quotas, two for each snapshot.
 MAX_SNAPSHOTS = 45
 
-ROW = states.VOLUME['transfer']
+ROW = workflows.VOLUME['transfer']
 
 #: What changes its project in a transfer.
 Moving = Volume | Snapshot
@@ -119,7 +119,7 @@ def _check_snapshots(snapshots: list[Snapshot]) -> None:
             'or transfer without them.'
         )
     for snapshot in snapshots:
-        if snapshot.status != 'available':
+        if snapshot.status != states.AVAILABLE:
             raise errors.InvalidSnapshot(reason=f'snapshot: {snapshot.id} status must be available')
         if snapshot.group_snapshot_id is not None:
             raise errors.InvalidSnapshot(reason=f'snapshot: {snapshot.id} must not be part of a group snapshot')

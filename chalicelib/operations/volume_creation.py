@@ -24,7 +24,7 @@ from chalicelib.operations import (
     services,
     volume_types,
 )
-from chalicelib.rules import extra_specs, states
+from chalicelib.rules import extra_specs, states, workflows
 
 if TYPE_CHECKING:
     from chalicelib.clients.glance import Image
@@ -71,9 +71,9 @@ class Prepared(NamedTuple):
 
 #: Resource -> (statuses that it may be made from, what Cinder calls it, the error of another status).
 _ORIGINS: Mapping[str, tuple[tuple[str, ...], str, type[errors.Invalid]]] = {
-    'snapshot': (('available',), 'snapshot', errors.InvalidSnapshot),
-    'volume': (('available', 'in-use'), 'source volume', errors.InvalidVolume),
-    'backup': (('available',), 'backup', errors.InvalidBackup),
+    'snapshot': ((states.AVAILABLE,), 'snapshot', errors.InvalidSnapshot),
+    'volume': (states.READABLE, 'source volume', errors.InvalidVolume),
+    'backup': ((states.AVAILABLE,), 'backup', errors.InvalidBackup),
 }
 
 #: Resource -> how a request for a volume names it.
@@ -158,8 +158,7 @@ def prepare(
     volume.multiattach = multiattach or extra_specs.is_multiattach(kind.extra_specs)
     volume.group_id = group.id if group else None
     volume.operation = common.operation(
-        'create',
-        states.VOLUME['create'],
+        workflows.VOLUME['create'],
         scheduler_hints=dict(scheduler_hints or {}),
         availability_zones=zones,
         resource_backend=_backend(source, group),
@@ -346,7 +345,7 @@ def _zones(
 
 def _record(context: Context, size: int, kind: VolumeType, source: Source | None, zone: str | None) -> Volume:
     """The record as it is first written, but for what the request says of it."""
-    row = states.VOLUME['create']
+    row = workflows.VOLUME['create']
     volume = Volume(
         context.project_id,
         str(uuid.uuid4()),
@@ -355,7 +354,7 @@ def _record(context: Context, size: int, kind: VolumeType, source: Source | None
         size=size,
         availability_zone=zone,
         volume_type_id=kind.id,
-        replication_status='disabled',
+        replication_status=states.DISABLED,
         status=row.running,
         owner=context.request_id,
         in_flight='1',

@@ -14,13 +14,10 @@ from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
 from chalicelib.operations import common, exports, holds, keys, quotas, services, volume_types
 from chalicelib.operations.volume_creation import create, dry_run
-from chalicelib.rules import extra_specs, states
+from chalicelib.rules import extra_specs, states, workflows
 
 #: Since this microversion an attached volume may be extended.
 EXTEND_ATTACHED = (3, 42)
-
-#: Statuses in which user metadata must not change.
-FIXED_METADATA = frozenset({'maintenance', 'uploading'})
 
 #: Filters whose name is not an attribute's.
 MATCHERS: Mapping[str, common.Matcher] = {
@@ -66,7 +63,7 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> Volume:
     volume = get(context, id)
     actions = [common.set_or_remove(getattr(Volume, key), value) for key, value in changes.items()]
     try:
-        base.update(volume, [*actions, *base.touched(Volume)], Volume.status != 'maintenance')
+        base.update(volume, [*actions, *base.touched(Volume)], Volume.status != states.MAINTENANCE)
     except errors.StateChanged:
         raise errors.InvalidVolume(reason='The volume cannot be updated during maintenance.') from None
     return volume
@@ -97,7 +94,7 @@ def _check_readonly(volume: Volume) -> None:
 
 
 def _check_readonly_status(volume: Volume) -> None:
-    if volume.status != 'available':
+    if volume.status != states.AVAILABLE:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} status must be available to update readonly flag, '
             f'but current status is: {volume.status}.'
@@ -120,7 +117,7 @@ def delete_metadata(context: Context, id: str, key: str) -> None:
 
 
 def _check_metadata(verb: str, volume: Volume) -> None:
-    if volume.status in FIXED_METADATA:
+    if volume.status in states.FIXED_METADATA:
         raise errors.InvalidVolume(
             reason=f'{verb} volume metadata is not allowed for volumes in {volume.status} status.'
         )
@@ -159,7 +156,7 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
         return _forget(volume)
     services.refuse_frozen(volume.host)
     snapshots = _removable_snapshots(volume, action == 'force_delete') if cascade else []
-    if volume.status == 'error_managing':
+    if volume.status == states.ERROR_MANAGING:
         action = 'drop_managed'
     _begin_removal(context, volume, action, cascade, snapshots)
     keys.release(volume.encryption_key_id)
@@ -171,8 +168,8 @@ def _begin_removal(context: Context, volume: Volume, action: str, cascade: bool,
 
     From then on no request can use one of them. A transaction takes ``MOST_SNAPSHOTS``; the workflow takes the rest.
     """
-    row, request_id = states.VOLUME[action], context.request_id
-    operation = common.operation(action, row, cascade=cascade)
+    row, request_id = workflows.VOLUME[action], context.request_id
+    operation = common.operation(row, cascade=cascade)
     condition = _is_removable(cascade) & Volume.host.exists()
     also, force = [Volume.terminated_at.set(base.now())], action == 'force_delete'
     if not snapshots:
@@ -197,11 +194,11 @@ def _begin_removal(context: Context, volume: Volume, action: str, cascade: bool,
     return transaction.commit()
 
 
-def taken_along(volume: Volume, request_id: str) -> tuple[states.Transition, str, dict[str, Any]]:
+def taken_along(volume: Volume, request_id: str) -> tuple[workflows.Workflow, str, dict[str, Any]]:
     """Return row, owner and operation of a snapshot that is removed with its volume."""
-    row = states.SNAPSHOT['delete_with_volume']
+    row = workflows.SNAPSHOT['delete_with_volume']
     follows = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
-    return row, request_id, common.operation('delete_with_volume', row, **follows)
+    return row, request_id, common.operation(row, **follows)
 
 
 def snapshot_is_removable() -> Condition:
@@ -230,7 +227,7 @@ def is_not_migrating() -> Condition:
 
 def _is_removable(cascade: bool) -> Condition:
     condition: Condition = (
-        (Volume.attach_status != 'attached')
+        (Volume.attach_status != states.ATTACHED)
         & is_not_migrating()
         & Volume.group_id.does_not_exist()
         & (Volume.reader_count == 0)
@@ -245,7 +242,7 @@ def _not_removable(volume: Volume, force: bool) -> errors.Invalid:
             reason=f'Volume {volume.id} is being read by {volume.reader_count} clone or backup; '
             'try again when that is done.'
         )
-    status = '' if force else f'status must be {" or ".join(_DELETABLE)} and '
+    status = '' if force else f'status must be {" or ".join(states.DELETABLE)} and '
     return errors.InvalidVolume(
         reason=f'Volume {status}must not be migrating, attached, belong to a group, have snapshots, '
         'awaiting a transfer, or be disassociated from snapshots after volume transfer.'
@@ -255,9 +252,6 @@ def _not_removable(volume: Volume, force: bool) -> errors.Invalid:
 #: A transaction has at most 100 writes.
 MOST_SNAPSHOTS = 99
 
-#: The statuses that a volume may be removed from, in Cinder's order.
-_DELETABLE = ('available', 'error', 'error_restoring', 'error_extending', 'error_managing')
-
 
 def _removable_snapshots(volume: Volume, force: bool) -> list[Snapshot]:
     """Return the volume's snapshots; raise InvalidVolume when one could not be removed along with it."""
@@ -265,7 +259,7 @@ def _removable_snapshots(volume: Volume, force: bool) -> list[Snapshot]:
     if len(found) < volume.snapshot_count:
         raise _not_removable(volume, force)
     for snapshot in found:
-        deletable = force or snapshot.status in states.SNAPSHOT['delete_with_volume'].allowed
+        deletable = force or snapshot.status in workflows.SNAPSHOT['delete_with_volume'].allowed
         if not deletable or snapshot.group_snapshot_id or snapshot.reader_count:
             raise _kept_by(snapshot)
     return found
@@ -300,7 +294,7 @@ def extend(context: Context, id: str, new_size: int) -> None:
     kind = volume_types.of(volume)
     if kind:
         extra_specs.check_size(kind.extra_specs, kind.name, new_size)
-    attached = volume.status == 'in-use' and context.microversion >= EXTEND_ATTACHED
+    attached = volume.status == states.IN_USE and context.microversion >= EXTEND_ATTACHED
     action = 'extend_attached' if attached else 'extend'
     deltas = {'gigabytes': growth} if volume.consumes_quota else {}
     build = functools.partial(_begin_extension, context, volume, action, new_size)
@@ -311,15 +305,15 @@ def extend(context: Context, id: str, new_size: int) -> None:
 def _begin_extension(
     context: Context, volume: Volume, action: str, new_size: int, transaction: base.Transaction
 ) -> None:
-    row = states.VOLUME[action]
-    operation = common.operation(action, row, new_size=new_size)
+    row = workflows.VOLUME[action]
+    operation = common.operation(row, new_size=new_size)
     growth = new_size - int(volume.size) if volume.consumes_quota else 0
     actions = [*base.begin_actions(Volume, row, context.request_id, operation), Volume.reserved_gb.set(growth)]
     condition = base.is_allowed(Volume, row) & (Volume.size == volume.size) & (Volume.reserved_gb == 0)
     transaction.update(volume, actions, condition, lambda: _not_extendable(volume, row))
 
 
-def _not_extendable(volume: Volume, row: states.Transition) -> Exception:
+def _not_extendable(volume: Volume, row: workflows.Workflow) -> Exception:
     status = volume.reload().status
     expected = {'status': next(iter(row.allowed))}
     return errors.InvalidVolume(reason=f"Volume {volume.id} status must be '{expected}' to extend, currently {status}.")
@@ -334,16 +328,18 @@ def complete_extension(context: Context, id: str, failed: bool) -> None:
     does not is refused, as in Cinder.
     """
     volume = get(context, id)
+    row = workflows.VOLUME['extend_attached' if volume.attachment_count else 'extend']
     known = volume.admin_metadata
-    if volume.status != 'extending':
+    if volume.status != row.running:
         raise errors.InvalidVolume(reason='Volume is not being extended.')
     if any(key not in known for key in WAITING):
         raise errors.InvalidVolume(reason='Required volume admin metadata is malformed or missing.')
     grown = [] if failed else [Volume.size.set(int(known['extend_new_size']))]
     left = {key: value for key, value in known.items() if key not in WAITING}
-    status = 'error_extending' if failed else 'in-use' if volume.attachment_count else 'available'
     actions = [Volume.admin_metadata.set(left), *grown]
-    holds.end(volume, Volume.status == 'extending', status, actions=actions, grown=not failed)
+    holds.end(
+        volume, Volume.status == row.running, row.failed if failed else row.done, actions=actions, grown=not failed
+    )
 
 
 def reset_status(
@@ -357,7 +353,7 @@ def reset_status(
     volume, gone = get(context, id), list[Attachment]()
     _check_reset(volume, status)
     held = Volume.status == volume.status
-    if attach_status == 'detached' and (volume.attachments or volume.exports):
+    if attach_status == states.DETACHED and (volume.attachments or volume.exports):
         volume, gone = _end_exports(volume)
         held = Volume.revision == volume.revision
     actions = [*_words(attach_status, migration_status), *(_NO_ATTACHMENTS if gone else [])]
@@ -398,9 +394,9 @@ def _remove_attachments(volume: Volume, gone: list[Attachment], transaction: bas
 
 
 def _check_reset(volume: Volume, status: str | None) -> None:
-    if status == 'deleting':
+    if status == states.DELETING:
         raise errors.Invalid('Cannot reset-state to deleting')
-    if status == 'in-use' and not volume.attachments:
+    if status == states.IN_USE and not volume.attachments:
         raise errors.Invalid('Cannot reset-state to in-use because volume does not have any attachments.')
 
 

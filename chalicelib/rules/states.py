@@ -1,241 +1,247 @@
-"""Statuses and what may follow what. Every change of a status in the service is a row of this page.
+"""Statuses: each word that a record may have as a status, what it means, and the named sets that rules speak of.
 
-Source: Cinder 29's fields.py and the compare-and-set calls of its API and managers (measured matrices).
-A row says: the statuses an action may start from, the status while it runs, the status when it is done, the status
-when it failed, seconds until the reconciler takes over, and the state machine that does the work.
+What may follow what is in ``workflows.py``. Source: Cinder 29's fields.py and the checks of its API and managers.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-#: As ``done`` or ``failed``: back to the status before the action.
+#: As ``done`` or ``failed`` of a workflow: the status before the action.
 PREVIOUS = '<previous>'
 
 #: As ``done``: the record is removed.
 REMOVED = '<removed>'
 
-
-class Transition(NamedTuple):
-    """One action on one resource. ``deadline`` in seconds; ``machine`` is a file of stepfunctions/."""
-
-    allowed: frozenset[str]
-    running: str
-    done: str
-    failed: str
-    deadline: int
-    machine: str = ''
-
-
-def row(allowed: str, running: str, done: str, failed: str, deadline: int, machine: str = '') -> Transition:
-    """A row with its statuses written as words in one string."""
-    return Transition(frozenset(allowed.split()), running, done, failed, deadline, machine)
-
+# The words. What each means for a resource is in the vocabularies below.
+CREATING = 'creating'
+DOWNLOADING = 'downloading'
+AVAILABLE = 'available'
+RESERVED = 'reserved'
+ATTACHING = 'attaching'
+IN_USE = 'in-use'
+DETACHING = 'detaching'
+MAINTENANCE = 'maintenance'
+DELETING = 'deleting'
+EXTENDING = 'extending'
+BACKING_UP = 'backing-up'
+RESTORING_BACKUP = 'restoring-backup'
+UPLOADING = 'uploading'
+RETYPING = 'retyping'
+REVERTING = 'reverting'
+MANAGING = 'managing'
+UNMANAGING = 'unmanaging'
+AWAITING_TRANSFER = 'awaiting-transfer'
+ERROR = 'error'
+ERROR_DELETING = 'error_deleting'
+ERROR_EXTENDING = 'error_extending'
+ERROR_RESTORING = 'error_restoring'
+ERROR_BACKING_UP = 'error_backing-up'
+ERROR_MANAGING = 'error_managing'
+ERROR_MANAGING_DELETING = 'error_managing_deleting'
+ERROR_UNMANAGING = 'error_unmanaging'
+RESTORING = 'restoring'
+UPDATING = 'updating'
+DELETED = 'deleted'
+ATTACHED = 'attached'
+DETACHED = 'detached'
+ERROR_ATTACHING = 'error_attaching'
+ERROR_DETACHING = 'error_detaching'
+STARTING = 'starting'
+MIGRATING = 'migrating'
+COMPLETING = 'completing'
+SUCCESS = 'success'
+DISABLED = 'disabled'
+ENABLED = 'enabled'
+FAILED_OVER = 'failed-over'
+FAILOVER_ERROR = 'failover-error'
 
 VOLUME_STATUSES = {
-    'creating': 'accepted; being scheduled and provisioned',
-    'downloading': 'an image is being written to it',
-    'available': 'exists and is attached to nothing',
-    'reserved': 'an attachment was made without a connector; the volume waits for its host',
-    'attaching': 'a host is about to attach it',
-    'in-use': 'attached to at least one host',
-    'detaching': 'a host is about to let go of it',
-    'maintenance': 'being migrated; nobody may attach it',
-    'deleting': 'being removed; for up to a day while its backend does not answer',
-    'extending': 'being grown; for up to a day while its backend does not answer',
-    'backing-up': 'its backup is being started; a backup copies from a snapshot afterwards',
-    'restoring-backup': 'a backup is being written over it',
-    'uploading': 'being copied to an image',
-    'retyping': 'its type is being changed',
-    'reverting': 'being set back to its latest snapshot; for up to a day while its backend does not answer',
-    'managing': 'an existing backend object is being brought under management (shown as creating)',
-    'unmanaging': 'being let go of; the data stays on the backend',
-    'awaiting-transfer': 'offered to another project',
-    'error': 'could not be created or used; a user message says why; can be deleted',
-    'error_deleting': 'could not be removed; an administrator may force it',
-    'error_extending': 'could not be grown; can be deleted',
-    'error_restoring': 'a restore failed and the data is not usable; can be restored again after a reset, or deleted',
-    'error_backing-up': 'kept as previous_status after a failed backup',
-    'error_managing': 'could not be brought under management (shown as error)',
-    'error_managing_deleting': 'a failed management is being dropped (shown as deleting)',
-    'error_unmanaging': 'could not be let go of',
+    CREATING: 'accepted; being scheduled and provisioned',
+    DOWNLOADING: 'an image is being written to it',
+    AVAILABLE: 'exists and is attached to nothing',
+    RESERVED: 'an attachment was made without a connector; the volume waits for its host',
+    ATTACHING: 'a host is about to attach it',
+    IN_USE: 'attached to at least one host',
+    DETACHING: 'a host is about to let go of it',
+    MAINTENANCE: 'being migrated; nobody may attach it',
+    DELETING: 'being removed; for up to a day while its backend does not answer',
+    EXTENDING: 'being grown; for up to a day while its backend does not answer',
+    BACKING_UP: 'its backup is being started; a backup copies from a snapshot afterwards',
+    RESTORING_BACKUP: 'a backup is being written over it',
+    UPLOADING: 'being copied to an image',
+    RETYPING: 'its type is being changed',
+    REVERTING: 'being set back to its latest snapshot; for up to a day while its backend does not answer',
+    MANAGING: 'an existing backend object is being brought under management (shown as creating)',
+    UNMANAGING: 'being let go of; the data stays on the backend',
+    AWAITING_TRANSFER: 'offered to another project',
+    ERROR: 'could not be created or used; a user message says why; can be deleted',
+    ERROR_DELETING: 'could not be removed; an administrator may force it',
+    ERROR_EXTENDING: 'could not be grown; can be deleted',
+    ERROR_RESTORING: 'a restore failed and the data is not usable; can be restored again after a reset, or deleted',
+    ERROR_BACKING_UP: 'kept as previous_status after a failed backup',
+    ERROR_MANAGING: 'could not be brought under management (shown as error)',
+    ERROR_MANAGING_DELETING: 'a failed management is being dropped (shown as deleting)',
+    ERROR_UNMANAGING: 'could not be let go of',
 }
 
 #: Statuses under which another word is shown to users.
-SHOWN_AS = {'managing': 'creating', 'error_managing': 'error', 'error_managing_deleting': 'deleting'}
+SHOWN_AS = {MANAGING: CREATING, ERROR_MANAGING: ERROR, ERROR_MANAGING_DELETING: DELETING}
 
-VOLUME = {
-    'create': row('', 'creating', 'available', 'error', 900, 'create_volume'),
-    'delete': row(
-        'available error error_restoring error_extending',
-        'deleting', REMOVED, 'error_deleting', 900, 'delete_volume',
-    ),
-    'force_delete': row(
-        ' '.join(VOLUME_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_volume',
-    ),
-    'extend': row('available', 'extending', 'available', 'error_extending', 900, 'extend_volume'),
-    'extend_attached': row('in-use', 'extending', 'in-use', 'error_extending', 900, 'extend_volume'),
-    # An extension that was given up while its backend carried it out, or a backend that lost it.
-    'finish_extend': row(
-        'available in-use error_extending', 'extending', PREVIOUS, 'error_extending', 900, 'extend_volume',
-    ),
-    'reserve': row('available', 'attaching', 'in-use', 'available', 3600),
-    'reserve_multiattach': row('available in-use', 'attaching', 'in-use', PREVIOUS, 3600),
-    'begin_detaching': row('in-use', 'detaching', 'available', 'in-use', 3600),
-    'backup': row('available', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
-    'backup_attached': row('available in-use', 'backing-up', PREVIOUS, PREVIOUS, 900, 'backup_volume'),
-    'restore': row('available', 'restoring-backup', 'available', 'error_restoring', 3600, 'restore_backup'),
-    # No work behind it: it lasts until somebody accepts the offer, or the donor withdraws it.
-    'transfer': row('available', 'awaiting-transfer', 'available', 'available', 0),
-    'revert': row('available', 'reverting', 'available', 'error', 3600, 'revert_to_snapshot'),
-    'retype': row('available in-use', 'retyping', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
-    'migrate': row('available', 'available', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
-    'migrate_attached': row('in-use', 'in-use', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
-    'migrate_locked': row('available', 'maintenance', PREVIOUS, PREVIOUS, 3600, 'move_volume'),
-    # The other half of a move: a volume that exists only while another one's data is copied to it. A drill's, too.
-    'receive': row('', 'creating', REMOVED, REMOVED, 3600),
-    'manage': row('', 'managing', 'available', 'error_managing', 900, 'manage_volume'),
-    'unmanage': row(
-        'available error error_restoring error_extending', 'unmanaging', REMOVED, 'error_unmanaging', 900,
-        'unmanage_volume',
-    ),
-    # What was never brought under management is let go of, whether it is to be removed or unmanaged.
-    'drop_managed': row('error_managing', 'error_managing_deleting', REMOVED, 'error_managing', 900, 'unmanage_volume'),
-    'download': row('', 'downloading', 'available', 'error', 3600, 'download_image'),
-    'reimage': row('available error', 'downloading', 'available', 'error', 3600, 'download_image'),
-    'reimage_reserved': row('available error reserved', 'downloading', PREVIOUS, 'error', 3600, 'download_image'),
-    'upload': row('available', 'uploading', PREVIOUS, PREVIOUS, 3600, 'upload_image'),
-}  # fmt: skip
+#: In Cinder's order: statuses from which a volume may be deleted.
+DELETABLE = (AVAILABLE, ERROR, ERROR_RESTORING, ERROR_EXTENDING, ERROR_MANAGING)
 
-#: Volume statuses in which an attachment may be created (Cinder's attachment_create); multiattach adds in-use.
-ATTACHABLE = frozenset({'available', 'downloading'})
+#: Statuses of a volume that may be attached (Cinder's attachment_create); of a multiattach volume, in Cinder's order.
+ATTACHABLE = frozenset({AVAILABLE, DOWNLOADING})
+ATTACHABLE_MULTIATTACH = (AVAILABLE, IN_USE, DOWNLOADING)
+
+#: Statuses in which an instance may get a second attachment of a volume that it has (Nova moves it to another host).
+ATTACHABLE_AGAIN = frozenset({IN_USE, RESERVED})
+
+#: Statuses that os-attach accepts; a multiattach volume may also be in use.
+OS_ATTACHABLE = frozenset({AVAILABLE, ATTACHING, RESERVED})
+
+#: Statuses that last until a server calls again.
+AWAITING_SERVER = (ATTACHING, DETACHING)
 
 #: Volume statuses in which no export is made: the data is being made, replaced or removed, or is about to have
 #: another owner. Cinder refuses ``maintenance`` alone, and leaves exports behind that outlive the right to the data.
 NOT_EXPORTABLE = frozenset({
-    'creating', 'managing', 'downloading', 'restoring-backup', 'reverting', 'retyping', 'maintenance',
-    'awaiting-transfer', 'deleting', 'unmanaging', 'error_managing', 'error_managing_deleting',
+    CREATING, MANAGING, DOWNLOADING, RESTORING_BACKUP, REVERTING, RETYPING, MAINTENANCE, AWAITING_TRANSFER, DELETING,
+    UNMANAGING, ERROR_MANAGING, ERROR_MANAGING_DELETING,
 })  # fmt: skip
 
 #: Those of them in which an attached volume keeps its data where it is: its hosts may connect again.
-EXPORTABLE_ATTACHED = frozenset({'retyping'})
+EXPORTABLE_ATTACHED = frozenset({RETYPING})
+
+#: Statuses in which a volume's metadata cannot be changed.
+FIXED_METADATA = frozenset({MAINTENANCE, UPLOADING})
+
+#: Statuses of a volume that may be backed up or cloned; a snapshot of one in use is crash-consistent.
+READABLE = (AVAILABLE, IN_USE)
+
+#: Statuses of volumes that a group snapshot may freeze, in Cinder's order.
+FREEZABLE = (ATTACHING, AVAILABLE, BACKING_UP, DETACHING, IN_USE, RESERVED, UPLOADING)
+
+#: Statuses that a volume does not return to when an image is on it: it had no data.
+WITHOUT_DATA = (CREATING, ERROR)
+
+#: Statuses in which a volume or snapshot has an object of its record's size.
+SETTLED = frozenset({AVAILABLE, IN_USE, RESERVED, ATTACHING, DETACHING, AWAITING_TRANSFER})
+
+#: Statuses in which the progress of a copy is shown.
+WITH_PROGRESS = frozenset({CREATING, RESTORING_BACKUP})
+
+#: Statuses in which a snapshot of the volume cannot be brought under management.
+NOT_ADOPTING = (DELETING, RETYPING)
+
+MIGRATION_STATUSES = {
+    STARTING: 'the migration is accepted',
+    MIGRATING: 'data is being copied to the target',
+    COMPLETING: 'a word of Cinder; volume and target exchange their places in one write here',
+    SUCCESS: 'the last migration or retype moved the volume',
+    ERROR: 'the last migration or retype failed; the volume is where it was',
+    DELETING: 'the old data, which is being removed',
+}
+
+#: Migration statuses of a move that is under way, and of a volume that is not being migrated.
+MOVING = (STARTING, MIGRATING, COMPLETING)
+NOT_MIGRATING = frozenset({None, DELETING, ERROR, SUCCESS})
 
 SNAPSHOT_STATUSES = {
-    'creating': 'accepted; being taken',
-    'available': 'frozen data that volumes and backups can be made from',
-    'backing-up': 'being read by a backup',
-    'restoring': 'a volume is being set back to it',
-    'updating': 'its volume changes type',
-    'unmanaging': 'being let go of; the data stays on the backend',
-    'deleting': 'being removed',
-    'deleted': 'removed (only ever seen in transit)',
-    'error': 'could not be taken; can be deleted',
-    'error_deleting': 'could not be removed; an administrator may force it',
+    CREATING: 'accepted; being taken',
+    AVAILABLE: 'frozen data that volumes and backups can be made from',
+    BACKING_UP: 'being read by a backup',
+    RESTORING: 'a volume is being set back to it',
+    UPDATING: 'its volume changes type',
+    UNMANAGING: 'being let go of; the data stays on the backend',
+    DELETING: 'being removed',
+    DELETED: 'removed (only ever seen in transit)',
+    ERROR: 'could not be taken; can be deleted',
+    ERROR_DELETING: 'could not be removed; an administrator may force it',
 }
 
-SNAPSHOT = {
-    'create': row('', 'creating', 'available', 'error', 900, 'create_snapshot'),
-    'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot'),
-    'force_delete': row(
-        ' '.join(SNAPSHOT_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot',
-    ),
-    # In a cascade: what an earlier one could not remove is tried again.
-    'delete_with_volume': row(
-        'available error error_deleting', 'deleting', REMOVED, 'error_deleting', 900, 'delete_snapshot',
-    ),
-    'backup': row('available', 'backing-up', 'available', 'available', 3600, 'backup_volume'),
-    'restore': row('available', 'restoring', 'available', 'available', 3600, 'revert_to_snapshot'),
-    'manage': row('', 'creating', 'available', 'error', 900, 'manage_snapshot'),
-    'unmanage': row('available error', 'unmanaging', REMOVED, 'error', 900, 'unmanage_snapshot'),
-}  # fmt: skip
-
-#: What group snapshots do with their snapshots: driven by the group snapshot's machine, and by nobody else.
-GROUPED_SNAPSHOT = {
-    'create_in_group': row('', 'creating', 'available', 'error', 0),
-    'delete_in_group': row('available error error_deleting', 'deleting', REMOVED, 'error_deleting', 0),
-}
+#: Status of a snapshot -> what a server's own snapshot agent may make of it (os-update_snapshot_status).
+REPORTABLE = {CREATING: (CREATING, AVAILABLE, ERROR), DELETING: (DELETING, ERROR_DELETING)}
 
 GROUP_STATUSES = {
-    'creating': 'accepted; a backend is being chosen, or its volumes are being copied',
-    'available': 'exists; volumes may join and leave',
-    'updating': 'its volumes are being changed (never seen here: one write changes them)',
-    'in-use': 'not used; an old word of Cinder',
-    'deleting': 'being removed, with its volumes if it has any',
-    'deleted': 'removed (only ever seen in transit)',
-    'error': 'could not be made or removed; a user message says why; can be deleted',
-    'error_deleting': 'not used; a removal that failed leaves error',
-}
-
-GROUP = {
-    'create': row('', 'creating', 'available', 'error', 900, 'create_group'),
-    # Ends when the last of its volumes is done; see operations/groups.py.
-    'create_from_src': row('', 'creating', 'available', 'error', 900),
-    'delete': row('available error', 'deleting', REMOVED, 'error', 900, 'delete_group'),
-    'delete_with_volumes': row(' '.join(GROUP_STATUSES), 'deleting', REMOVED, 'error', 900, 'delete_group'),
+    CREATING: 'accepted; a backend is being chosen, or its volumes are being copied',
+    AVAILABLE: 'exists; volumes may join and leave',
+    UPDATING: 'its volumes are being changed (never seen here: one write changes them)',
+    IN_USE: 'not used; an old word of Cinder',
+    DELETING: 'being removed, with its volumes if it has any',
+    DELETED: 'removed (only ever seen in transit)',
+    ERROR: 'could not be made or removed; a user message says why; can be deleted',
+    ERROR_DELETING: 'not used; a removal that failed leaves error',
 }
 
 #: Statuses of a group that a volume may be made in.
-JOINABLE = frozenset({'available', 'creating'})
+JOINABLE = frozenset({AVAILABLE, CREATING})
+
+#: Statuses of volumes that may join a group, and that may leave it.
+JOINING = (AVAILABLE, IN_USE)
+LEAVING = (*JOINING, ERROR, ERROR_DELETING)
+
+#: Statuses of volumes that are still at what their group asked of them.
+GROUP_WORK = frozenset({CREATING, DOWNLOADING, DELETING})
+
+#: What Cinder shows of the replication of a group, or of a backend.
+REPLICATION_STATUSES = {
+    DISABLED: 'not replicated',
+    ENABLED: 'replicated',
+    FAILED_OVER: 'the other side is in use',
+    ERROR: 'replication could not be enabled or disabled',
+    FAILOVER_ERROR: 'the group could not fail over',
+}
 
 GROUP_SNAPSHOT_STATUSES = {
-    'creating': 'accepted; its snapshots are being taken',
-    'available': 'all of its snapshots are available',
-    'updating': 'not used; a word of Cinder',
-    'deleting': 'being removed with its snapshots',
-    'deleted': 'removed (only ever seen in transit)',
-    'error': 'could not be taken; none of its snapshots is left on the backend; can be deleted',
-    'error_deleting': 'could not be removed; can be deleted after a reset of its status',
+    CREATING: 'accepted; its snapshots are being taken',
+    AVAILABLE: 'all of its snapshots are available',
+    UPDATING: 'not used; a word of Cinder',
+    DELETING: 'being removed with its snapshots',
+    DELETED: 'removed (only ever seen in transit)',
+    ERROR: 'could not be taken; none of its snapshots is left on the backend; can be deleted',
+    ERROR_DELETING: 'could not be removed; can be deleted after a reset of its status',
 }
 
-GROUP_SNAPSHOT = {
-    'create': row('', 'creating', 'available', 'error', 900, 'create_group_snapshot'),
-    'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_group_snapshot'),
-}
+#: Statuses of a group that cannot be snapshotted (Cinder's).
+UNSETTLED = frozenset({CREATING, UPDATING})
 
 BACKUP_STATUSES = {
-    'creating': 'accepted; data is being copied to the repository',
-    'available': 'complete and restorable',
-    'restoring': 'being written to a volume',
-    'deleting': 'being removed',
-    'deleted': 'removed (only ever seen in transit)',
-    'error': 'could not be made; fail_reason says why; can be deleted',
-    'error_deleting': 'could not be removed; an administrator may force it',
+    CREATING: 'accepted; data is being copied to the repository',
+    AVAILABLE: 'complete and restorable',
+    RESTORING: 'being written to a volume',
+    DELETING: 'being removed',
+    DELETED: 'removed (only ever seen in transit)',
+    ERROR: 'could not be made; fail_reason says why; can be deleted',
+    ERROR_DELETING: 'could not be removed; an administrator may force it',
 }
 
-BACKUP = {
-    'create': row('', 'creating', 'available', 'error', 21600, 'backup_volume'),
-    'import': row('', 'creating', 'available', 'error', 900, 'import_backup'),
-    'copy': row('', 'creating', 'available', 'error', 21600, 'copy_backup'),
-    'restore': row('available', 'restoring', 'available', 'available', 21600, 'restore_backup'),
-    # Checks read only: the backup stays available, and whoever restores or removes it meanwhile ends them.
-    'scrub': row('available', 'available', 'available', 'available', 21600, 'scrub_backup'),
-    'drill': row('available', 'available', 'available', 'available', 21600, 'drill_backup'),
-    'delete': row('available error', 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
-    'force_delete': row(' '.join(BACKUP_STATUSES), 'deleting', REMOVED, 'error_deleting', 900, 'delete_backup'),
-}
+#: What an administrator may reset a backup to.
+BACKUP_RESETS = (AVAILABLE, ERROR)
 
 ATTACHMENT_STATUSES = {
-    'reserved': 'made without a connector; holds the volume for a host',
-    'attaching': 'has a connector and connection information; the host is connecting',
-    'attached': 'the host said it is connected',
-    'detaching': 'the host is letting go',
-    'detached': 'gone (only ever seen in transit)',
-    'deleted': 'gone (only ever seen in transit)',
-    'error_attaching': 'the host could not connect',
-    'error_detaching': 'the path could not be taken away',
+    RESERVED: 'made without a connector; holds the volume for a host',
+    ATTACHING: 'has a connector and connection information; the host is connecting',
+    ATTACHED: 'the host said it is connected',
+    DETACHING: 'the host is letting go',
+    DETACHED: 'gone (only ever seen in transit)',
+    DELETED: 'gone (only ever seen in transit)',
+    ERROR_ATTACHING: 'the host could not connect',
+    ERROR_DETACHING: 'the path could not be taken away',
 }
 
 #: What a volume's status becomes by the attachments that are left (Cinder's finish_detach): the alphabetically first
 #: attach_status without an error decides.
 STATUS_BY_ATTACHMENTS = {
-    None: 'available', 'attached': 'in-use', 'attaching': 'attaching', 'detaching': 'detaching', 'reserved': 'reserved',
+    None: AVAILABLE, ATTACHED: IN_USE, ATTACHING: ATTACHING, DETACHING: DETACHING, RESERVED: RESERVED,
 }  # fmt: skip
-
-#: Migration statuses of a volume that is not being migrated.
-NOT_MIGRATING = frozenset({None, 'deleting', 'error', 'success'})
 
 
 def status_after_detach(remaining: list[str]) -> str:
-    """The volume's status when attachments with these attach_statuses are left."""
-    live = sorted(status for status in remaining if not status.startswith('error'))
+    """Return the volume's status when attachments with these attach_statuses are left."""
+    live = sorted(status for status in remaining if not is_error(status))
     return STATUS_BY_ATTACHMENTS[live[0] if live else None]
+
+
+def is_error(status: str) -> bool:
+    """Return whether a status is ``error`` or one of its kinds."""
+    return status.startswith(ERROR)

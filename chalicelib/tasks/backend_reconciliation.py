@@ -27,6 +27,7 @@ from chalicelib.drivers.base import Driver, SnapshotRef, StoredExport, StoredObj
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import exports, reconciliations
 from chalicelib.operations.reconciliations import Finding
+from chalicelib.rules import states
 from chalicelib.tasks import backends, differences
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class Known(NamedTuple):
         volumes, busy = {}, set()
         for volume in base.every(Volume, None):
             names = {f'volume-{volume.id}', f'volume-{volume.name_id or volume.id}'}
-            if volume.in_flight or volume.reader_count or volume.migration_status in ('starting', 'migrating'):
+            if volume.in_flight or volume.reader_count or volume.migration_status in states.MOVING:
                 busy |= names
             elif volume.backend == host:
                 volumes[f'volume-{volume.name_id or volume.id}'] = volume

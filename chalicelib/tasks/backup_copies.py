@@ -16,7 +16,7 @@ from chalicelib.config import settings
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_holds, messages, progress
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import clock
 from chalicelib.tasks.backup_removal import LEASE_MARGIN
@@ -24,7 +24,7 @@ from chalicelib.tasks.backups import Payload, limits, owned, reason_of, reposito
 from chalicelib.tasks.ownership import failure
 from chalicelib.tasks.reporter import Reporter
 
-ROW = states.BACKUP['copy']
+ROW = workflows.BACKUP['copy']
 
 #: Seconds that one shard of 4 GiB may take: none is begun with less left.
 SHARD_TIME = 120.0

@@ -9,12 +9,12 @@ from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup
 from chalicelib.operations import backup_holds, backups, messages
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks.backups import Payload, owned, reason_of, repository, wrapper
 from chalicelib.tasks.ownership import failure
 
-ROW = states.BACKUP['import']
+ROW = workflows.BACKUP['import']
 
 
 def import_backup(payload: Payload) -> None:

@@ -14,13 +14,13 @@ from chalicelib.backup.gc import GRACE
 from chalicelib.models import Backup, base
 from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_holds, backup_records, messages
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_sources, clock, postponing
 from chalicelib.tasks.backups import Payload, owned, reason_of, repository
 from chalicelib.tasks.ownership import failure
 
-ROW = states.BACKUP['delete']
+ROW = workflows.BACKUP['delete']
 
 #: Seconds that the machine waits beyond the collector's grace time: clocks differ.
 WAIT_MARGIN = 3600

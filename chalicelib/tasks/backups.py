@@ -22,7 +22,7 @@ from chalicelib.config import settings
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_holds, backups, messages, progress
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.sentences import for_users
 from chalicelib.tasks import backup_sources, clock
@@ -89,7 +89,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     backup = owned(payload)
     store = repository(backup)
     opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
-    row = states.BACKUP['create']
+    row = workflows.BACKUP['create']
     told = reporter(payload, opened.size, functools.partial(progress.note, backup, row, payload['request_id']))
     source = backup_sources.of(backup)
     try:
@@ -143,13 +143,14 @@ def complete_backup(payload: Payload) -> None:
     source = backup_sources.of(backup)
     manifest = _commit(backup, source.volume)
     source.retire()
+    row = workflows.BACKUP['create']
     actions = [
         Backup.object_count.set(manifest.object_count),
         Backup.stored_bytes.set(manifest.stored_bytes),
         Backup.manifest_key.set(manifest.object_key),
         Backup.root_hash.set(manifest.root_hash),
     ]
-    backup_holds.end(backup, states.BACKUP['create'], 'available', actions=actions, dependents=1, source=source.record)
+    backup_holds.end(backup, row, row.done, actions=actions, dependents=1, source=source.record)
 
 
 def _commit(backup: Backup, volume: Volume) -> engine.Manifest:
@@ -203,8 +204,8 @@ def fail_backup(payload: Payload) -> None:
     error, cause = failure(payload)
     messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, _detail(payload), cause=cause, error=error)
     _bury(backup, payload)
-    reason = Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, states.BACKUP['create'], 'error', actions=[reason], keeps_source=not cleaned)
+    row, reason = workflows.BACKUP['create'], Backup.fail_reason.set(reason_of(payload))
+    backup_holds.end(backup, row, row.failed, actions=[reason], keeps_source=not cleaned)
     return None
 
 
@@ -253,7 +254,7 @@ def reason_of(payload: Payload) -> str:
 
 def owned(payload: Payload, action: str = 'create') -> Backup:
     """The backup, if this execution's request still holds it. Raises BackupCanceled."""
-    row = states.BACKUP[action]
+    row = workflows.BACKUP[action]
     try:
         backup = Backup.find(payload['project_id'], payload['id'])
     except errors.BackupNotFound:

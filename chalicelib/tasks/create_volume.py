@@ -16,7 +16,7 @@ from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import backup_holds, common, groups, holds, messages, progress
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
@@ -85,15 +85,15 @@ def _complete(volume: Volume, payload: Payload, actions: list[Write]) -> None:
     elif 'image_id' in volume.operation_facts():
         _download(volume, payload, actions)
     else:
-        holds.end(volume, ours(volume), states.VOLUME['create'].done, actions=actions)
+        holds.end(volume, ours(volume), workflows.VOLUME['create'].done, actions=actions)
         groups.settle_group_of(volume)
     telemetry.count('CandidatesTried', 1 + len(volume.operation_facts().get('attempted', [])))
 
 
 def _download(volume: Volume, payload: Payload, actions: list[Write]) -> None:
     """Begin to write the image to the volume."""
-    row = states.VOLUME['download']
-    operation = common.operation('download', row, image_id=volume.operation_facts()['image_id'], new=True)
+    row = workflows.VOLUME['download']
+    operation = common.operation(row, image_id=volume.operation_facts()['image_id'], new=True)
     holds.pass_on(volume, ours(volume), [*base.begin_actions(Volume, row, payload['request_id'], operation), *actions])
     common.enqueue(volume, 'download', payload['request_id'])
 
@@ -101,10 +101,10 @@ def _download(volume: Volume, payload: Payload, actions: list[Write]) -> None:
 def _hand_over(volume: Volume, payload: Payload, actions: list[Write]) -> None:
     """Begin the restore of the backup that the volume is made from; both records change together."""
     backup = _backup(volume)
-    operation = {'action': 'restore', 'backup_id': backup.id, 'backup_project_id': backup.project_id, 'new': True}
-    volume_row, backup_row = states.VOLUME['restore'], states.BACKUP['restore']
+    volume_row, backup_row = workflows.VOLUME['restore'], workflows.BACKUP['restore']
+    operation = common.operation(volume_row, backup_id=backup.id, backup_project_id=backup.project_id, new=True)
     backup_actions = [
-        *base.begin_actions(Backup, backup_row, payload['request_id'], {'action': 'restore'}),
+        *base.begin_actions(Backup, backup_row, payload['request_id'], common.operation(backup_row)),
         Backup.restore_volume_id.set(volume.id),
     ]
     begun = Volume.progress.set(progress.begun(int(backup.size)))
@@ -207,7 +207,7 @@ def fail_create(payload: Payload) -> None:
     messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
     with contextlib.suppress(errors.BackupNotFound):
         backup_holds.end_waiting(_backup(volume), volume, payload['request_id'])
-    holds.end(volume, ours(volume), states.VOLUME['create'].failed)
+    holds.end(volume, ours(volume), workflows.VOLUME['create'].failed)
     groups.settle_group_of(volume)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import groups, holds, messages, volumes
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
@@ -78,7 +78,7 @@ def fail_delete(payload: Payload) -> None:
         return
     _tell(volume, payload, Detail.VOLUME_DELETE_ERROR)
     _end_snapshots(volume, functools.partial(_failed, payload))
-    holds.end(volume, ours(volume), states.VOLUME['delete'].failed, in_transit=True)
+    holds.end(volume, ours(volume), workflows.VOLUME['delete'].failed, in_transit=True)
     groups.settle_group_of(volume)
 
 
@@ -87,7 +87,7 @@ def _failed(payload: Payload, snapshot: Snapshot) -> str:
     error, reason = failure(payload)
     detail = Detail.SNAPSHOT_DELETE_ERROR
     messages.create(snapshot, payload['request_id'], Action.SNAPSHOT_DELETE, detail, cause=reason, error=error)
-    return states.SNAPSHOT['delete'].failed
+    return workflows.SNAPSHOT['delete'].failed
 
 
 def _tell(volume: Volume, payload: Payload, detail: Detail) -> None:

@@ -14,15 +14,13 @@ from chalicelib import errors
 from chalicelib.drivers.base import GIB, Driver, StoredExport, StoredObject
 from chalicelib.models import Volume, base
 from chalicelib.operations import extensions, reconciliations
+from chalicelib.rules import states
 
 logger = logging.getLogger(__name__)
 
 #: {'kind': 'missing', 'size' or 'missing_export', 'name', 'status', 'expected' (GiB), 'first_seen'}; of a size also
 #: 'found' (GiB, rounded up) and, once it was worked on, 'tried_at'; of a missing export 'export_id'.
 Difference = dict[str, Any]
-
-#: Statuses in which a volume has an object of its record's size.
-SETTLED = frozenset({'available', 'in-use', 'reserved', 'attaching', 'detaching', 'awaiting-transfer'})
 
 #: Seconds that a size must differ before it is worked on: a comparison may have met an extension. And seconds until a
 #: size that still differs is worked on again: its quota may be full, or its backend may refuse.
@@ -75,8 +73,8 @@ def _facts(kind: str, name: str, volume: Volume) -> Difference:
 
 def _of_object(name: str, volume: Volume, size: int | None) -> list[Difference]:
     if size is None:
-        return [_facts('missing', name, volume)] if volume.status in SETTLED else []
-    if size == int(volume.size) or 'error_deleting' in volume.status:
+        return [_facts('missing', name, volume)] if volume.status in states.SETTLED else []
+    if size == int(volume.size) or states.ERROR_DELETING in volume.status:
         return []
     return [{**_facts('size', name, volume), 'found': size}]
 
@@ -86,7 +84,7 @@ def _missing_exports(name: str, volume: Volume, exports: Collection[tuple[str, s
     return [
         {**_facts('missing_export', name, volume), 'export_id': id}
         for id, link in volume.attachments.items()
-        if link['attach_status'] == 'attached' and link.get('host_name')
+        if link['attach_status'] == states.ATTACHED and link.get('host_name')
         and (name, id) not in exports and id not in named
     ]  # fmt: skip
 

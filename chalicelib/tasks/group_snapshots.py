@@ -14,7 +14,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate
 from chalicelib.models import Group, GroupSnapshot, Snapshot, base
 from chalicelib.operations import group_snapshots, group_types, messages
-from chalicelib.rules import group_specs, states
+from chalicelib.rules import group_specs, states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
@@ -88,7 +88,7 @@ def _note(snapshot: Snapshot, update: ModelUpdate) -> None:
 def _complete(group_snapshot: GroupSnapshot, taken: Sequence[Snapshot]) -> None:
     transaction = base.Transaction()
     for record in (group_snapshot, *taken):
-        actions = base.end_actions(record, states.GROUP_SNAPSHOT['create'].done)
+        actions = base.end_actions(record, workflows.GROUP_SNAPSHOT['create'].done)
         transaction.update(record, actions, ours(record), lambda: base.state_changed(group_snapshot))
     transaction.commit()
 
@@ -98,8 +98,8 @@ def fail_create_group_snapshot(payload: Payload) -> None:
     group_snapshot = owned(GroupSnapshot, payload)
     for snapshot in _mine(group_snapshot):
         _undo(snapshot)
-        _give_up(snapshot, payload, Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR, 'error')
-    _give_up(group_snapshot, payload, Action.GROUP_SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR, 'error')
+        _give_up(snapshot, payload, Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR, states.ERROR)
+    _give_up(group_snapshot, payload, Action.GROUP_SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR, states.ERROR)
 
 
 def _undo(snapshot: Snapshot) -> None:
@@ -155,5 +155,5 @@ def fail_delete_group_snapshot(payload: Payload) -> None:
     if postponing.postpone(group_snapshot, payload, ours(group_snapshot), action, detail):
         return
     for snapshot in _mine(group_snapshot):
-        _give_up(snapshot, payload, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR, 'error_deleting')
-    _give_up(group_snapshot, payload, action, detail, 'error_deleting')
+        _give_up(snapshot, payload, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR, states.ERROR_DELETING)
+    _give_up(group_snapshot, payload, action, detail, states.ERROR_DELETING)

@@ -11,7 +11,7 @@ import functools
 from chalicelib import errors
 from chalicelib.models import Group, base
 from chalicelib.operations import group_placement, group_types, groups, pools, volume_types
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
 from chalicelib.tasks import postponing
@@ -23,7 +23,7 @@ def create_group(payload: Payload) -> None:
     """Make the group available on the backend that was chosen for it; choose again where none was."""
     group = owned(Group, payload)
     host = group.host or _chosen(group)
-    actions = [Group.host.set(host), *base.end_actions(group, states.GROUP['create'].done)]
+    actions = [Group.host.set(host), *base.end_actions(group, workflows.GROUP['create'].done)]
     base.update(group, actions, ours(group))
 
 

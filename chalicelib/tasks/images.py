@@ -24,9 +24,6 @@ from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 logger = logging.getLogger(__name__)
 
-#: Statuses that a volume does not go back to when an image is on it.
-WITHOUT_DATA = ('creating', 'error')
-
 
 def open_image(payload: Payload) -> dict[str, Any]:
     """See that the image is still what was accepted; say what is to be copied."""
@@ -87,7 +84,7 @@ def _end(volume: Volume, payload: Payload, actions: list[Any]) -> None:
     """Give the volume the status that its attachments left it, or available when it had no data before."""
     for _ in range(common.CONTENDED):
         before = volume.previous_status
-        final = 'available' if before in WITHOUT_DATA else states.PREVIOUS
+        final = states.AVAILABLE if before in states.WITHOUT_DATA else states.PREVIOUS
         unmoved = ours(volume) & (Volume.previous_status == before)
         try:
             return base.update(volume, [*base.end_actions(volume, final), *actions], unmoved)
@@ -108,7 +105,7 @@ def fail_download(payload: Payload) -> None:
     )
     error, reason = failure(payload)
     messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
-    status = 'error' if created or begun.has(volume) else states.PREVIOUS
+    status = states.ERROR if created or begun.has(volume) else states.PREVIOUS
     base.update(volume, base.end_actions(volume, status), ours(volume))
 
 

@@ -14,7 +14,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import Driver, ManageableObject
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import holds, messages, quotas, scheduling
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.create_volume import made_actions
@@ -35,7 +35,7 @@ def manage_volume(payload: Payload) -> None:
         volume = owned(Volume, payload)
     update = driver.manage_existing(backends.volume_ref(volume, new=True), ref)
     final = [Volume.launched_at.set(base.now()), *made_actions(driver, update)]
-    holds.end(volume, ours(volume), states.VOLUME['manage'].done, actions=final)
+    holds.end(volume, ours(volume), workflows.VOLUME['manage'].done, actions=final)
 
 
 def _placed(volume: Volume) -> Volume:
@@ -78,7 +78,7 @@ def fail_manage_volume(payload: Payload) -> None:
     actions = [Volume.consumes_quota.set(False)]
     if volume.claimed_gb is None:
         actions.append(Volume.host.remove())
-    status = states.VOLUME['manage'].failed
+    status = workflows.VOLUME['manage'].failed
     holds.end(volume, ours(volume), status, actions=actions, keep_gb=0, leaves=True, uncounted=True)
 
 
@@ -109,7 +109,7 @@ def fail_unmanage_volume(payload: Payload) -> None:
     if postponing.postpone(volume, payload, ours(volume), Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR):
         return
     _tell(volume, payload, Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR)
-    holds.end(volume, ours(volume), states.VOLUME[payload['action']].failed)
+    holds.end(volume, ours(volume), workflows.VOLUME[payload['action']].failed)
 
 
 def manage_snapshot(payload: Payload) -> None:
@@ -123,7 +123,7 @@ def manage_snapshot(payload: Payload) -> None:
         snapshot = owned(Snapshot, payload)
     update = driver.manage_existing_snapshot(backends.snapshot_ref(snapshot, volume), ref)
     made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
-    final = [*base.end_actions(snapshot, states.SNAPSHOT['manage'].done), Snapshot.progress.set('100%')]
+    final = [*base.end_actions(snapshot, workflows.SNAPSHOT['manage'].done), Snapshot.progress.set('100%')]
     base.update(snapshot, [*final, *made], ours(snapshot))
 
 
@@ -148,7 +148,7 @@ def fail_manage_snapshot(payload: Payload) -> None:
         volume = Volume.find(snapshot.project_id, snapshot.volume_id)
         ref = backends.snapshot_ref(snapshot, volume)
         _try(lambda: backends.driver(volume).unmanage_snapshot(ref), snapshot)
-    base.update(snapshot, base.end_actions(snapshot, states.SNAPSHOT['manage'].failed), ours(snapshot))
+    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['manage'].failed), ours(snapshot))
 
 
 def unmanage_snapshot(payload: Payload) -> None:
@@ -165,7 +165,7 @@ def fail_unmanage_snapshot(payload: Payload) -> None:
     if postponing.postpone(snapshot, payload, ours(snapshot), Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR):
         return
     _tell(snapshot, payload, Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR)
-    base.update(snapshot, base.end_actions(snapshot, states.SNAPSHOT['unmanage'].failed), ours(snapshot))
+    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['unmanage'].failed), ours(snapshot))
 
 
 def get_manageable(payload: Payload) -> list[dict[str, Any]]:

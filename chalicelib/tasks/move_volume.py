@@ -42,9 +42,6 @@ from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
 logger = logging.getLogger(__name__)
 
-#: Migration statuses of a move that is under way.
-MOVING = ('starting', 'migrating', 'completing')
-
 #: Actions whose work is a move.
 ACTIONS = ('retype', 'migrate', 'migrate_attached', 'migrate_locked')
 
@@ -66,7 +63,7 @@ def plan_move(payload: Payload) -> dict[str, bool]:
 
 def _has_placed_target(volume: Volume, payload: Payload) -> bool:
     """Whether an earlier run has claimed room for a copy: it says so on the volume before it claims."""
-    if volume.migration_status != 'migrating':
+    if volume.migration_status != states.MIGRATING:
         return False
     target = moves.target_of(volume.id, payload['request_id'])
     return target is not None and bool(target.host)
@@ -186,8 +183,8 @@ def _check_movable(volume: Volume) -> None:
 def _claim_target(volume: Volume) -> None:
     """Make the target and claim room for it on the best candidate that has some."""
     target = moves.make_target(volume, ours(volume))
-    if volume.migration_status != 'migrating':
-        base.update(volume, [Volume.migration_status.set('migrating'), *base.touched(Volume)], ours(volume))
+    if volume.migration_status != states.MIGRATING:
+        base.update(volume, [Volume.migration_status.set(states.MIGRATING), *base.touched(Volume)], ours(volume))
     decision = _destinations(volume, pools.states(fresh=True))
     zones = {pool.name: pool.availability_zone for pool in pools.states()}
     for name, _ in _elsewhere(volume, decision.candidates):
@@ -264,7 +261,7 @@ def complete_move(payload: Payload) -> None:
     backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
     base.update(target, [*model_actions(update), *base.touched(Volume)], ours(target))
     held = ours(volume) & (Volume.reader_count == 0) & exports.are_none() & (Volume.snapshot_count == 0)
-    actions = [Volume.migration_status.set('success'), *_of_type(volume)]
+    actions = [Volume.migration_status.set(states.SUCCESS), *_of_type(volume)]
     holds.swap(volume, target, (held, ours(target)), actions)
     common.enqueue(target, 'force_delete', payload['request_id'])
 
@@ -285,7 +282,7 @@ def fail_move(payload: Payload) -> None:
         moves.discard(target)
     action = Action.VOLUME_RETYPE if payload['action'] == 'retype' else Action.VOLUME_MIGRATE
     messages.create(volume, payload['request_id'], action, Detail.VOLUME_MOVE_ERROR, cause=reason, error=error)
-    failed = [Volume.migration_status.set('error')] if volume.migration_status in MOVING else []
+    failed = [Volume.migration_status.set(states.ERROR)] if volume.migration_status in states.MOVING else []
     holds.end(volume, ours(volume), states.PREVIOUS, actions=failed)
 
 
@@ -316,10 +313,10 @@ def abandon_move(payload: Payload) -> None:
 
 def _forget_move(volume: Volume, payload: Payload) -> None:
     """End what the record still says of the move; the status is that of whoever took the volume."""
-    actions = [Volume.migration_status.set('error'), *base.touched(Volume)]
+    actions = [Volume.migration_status.set(states.ERROR), *base.touched(Volume)]
     if volume.owner == payload['request_id']:
         held = (Volume.operation, Volume.owner, Volume.in_flight, Volume.deadline)
         actions += [attribute.remove() for attribute in held]
     elif volume.operation_facts().get('action') in ACTIONS:
         return
-    base.update(volume, actions, Volume.migration_status.is_in(*MOVING) & (Volume.revision == volume.revision))
+    base.update(volume, actions, Volume.migration_status.is_in(*states.MOVING) & (Volume.revision == volume.revision))

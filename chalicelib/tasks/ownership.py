@@ -9,8 +9,8 @@ from pynamodb.expressions.condition import Condition
 
 from chalicelib import errors
 from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
-from chalicelib.rules import states
-from chalicelib.tasks import backends, workflows
+from chalicelib.rules import states, workflows
+from chalicelib.tasks import backends
 
 Payload = Mapping[str, Any]
 
@@ -35,12 +35,12 @@ def owned(kind: type[R], payload: Payload) -> R:
 
 def gone(kind: type[base.Record], id: str) -> errors.StateChanged:
     """The error of a record that is not there any more."""
-    return errors.StateChanged(resource=kind.resource, id=id, status='deleted', expected='the status required')
+    return errors.StateChanged(resource=kind.resource, id=id, status=states.DELETED, expected='the status required')
 
 
-def row_of(record: base.StatefulRecord) -> states.Transition:
+def row_of(record: base.StatefulRecord) -> workflows.Workflow:
     """Return the row of what is under way for the record; raises StateChanged when nothing is."""
-    row = workflows.ROWS[record.resource].get(str((record.operation or {}).get('action')))
+    row = workflows.WORKFLOWS[record.resource].get(str((record.operation or {}).get('action')))
     if row is None:
         raise base.state_changed(record)
     return row

@@ -14,7 +14,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.models import base
 from chalicelib.operations import messages
-from chalicelib.tasks import workflows
+from chalicelib.tasks import executions
 from chalicelib.tasks.ownership import Payload, failure
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def postpone(record: base.StatefulRecord, payload: Payload, held: Condition, act
     if not is_passing(failure(payload)[0]) or since < base.after(-PATIENCE):
         return False
     attempt, times = int(operation.get('attempt', 0)), int(operation.get('postponed', 0))
-    if payload.get('execution') not in (None, workflows.name(payload, attempt)):
+    if payload.get('execution') not in (None, executions.name(payload, attempt)):
         return True  # postponed already: this is the second run of the task
     _tell(record, payload, action, detail)
     later = {**operation, 'attempt': attempt + 1, 'postponed': times + 1, 'postponed_since': since}

@@ -13,16 +13,18 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors, telemetry
+from chalicelib.config import settings
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
-from chalicelib.rules import states
-from chalicelib.tasks import workflows
+from chalicelib.rules import states, workflows
+from chalicelib.rules.workflows import WaitsFor, Workflow
+from chalicelib.tasks import executions
 
 logger = logging.getLogger(__name__)
 
@@ -133,24 +135,15 @@ def _put_off_unread(kind: type[base.StatefulRecord], project_id: str, id: str) -
 
 
 def _bring_on(record: base.StatefulRecord) -> None:
-    operation = record.operation or {}
-    row = workflows.ROWS[record.resource].get(operation.get('action', ''))
-    if isinstance(record, Group) and row is not None and operation.get('members'):
-        _follow_members(record, row)
-    elif 'volume_id' in operation:
-        _follow_volume(record, row)
-    elif isinstance(record, Volume) and operation.get('action') == 'receive':
-        _follow_drill(record)
-    elif row is None or not row.machine:
+    row = workflows.WORKFLOWS[record.resource].get((record.operation or {}).get('action', ''))
+    if row is None:
         _leave_alone(record)
-    elif 'backup_id' in operation:
-        _follow_backup(record, row)
     else:
-        _follow_execution(record, row)
+        _FOLLOW[row.waits_for](record, row)
 
 
-def _leave_alone(record: base.StatefulRecord) -> None:
-    """A status without a machine ends when its user says so: look at it no more."""
+def _leave_alone(record: base.StatefulRecord, _: Workflow | None = None) -> None:
+    """Remove the record from those in flight: its status ends without the reconciler."""
     kind = type(record)
     base.update(record, [kind.in_flight.remove(), kind.deadline.remove(), kind.looks.remove()], _unmoved(record))
 
@@ -164,7 +157,7 @@ def _unmoved(record: base.StatefulRecord) -> Condition:
     return condition
 
 
-def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -> None:
+def _follow_volume(record: base.StatefulRecord, row: Workflow) -> None:
     """What is held for a volume's revert, move or restore ends with that; left behind, it is released.
 
     A snapshot that was to go with its volume goes on its own then.
@@ -180,20 +173,20 @@ def _follow_volume(record: base.StatefulRecord, row: states.Transition | None) -
     logger.warning('%s %s: the work that it was held for is over', record.resource, record.id)
     if isinstance(record, Volume):
         _discard(record)
-    elif row is states.SNAPSHOT['delete_with_volume']:
+    elif row is workflows.SNAPSHOT['delete_with_volume']:
         _follow_execution(record, row)
-    elif row is not None:
+    else:
         base.update(record, _let_go(record, row), _unmoved(record))
 
 
-def _let_go(record: base.StatefulRecord, row: states.Transition) -> list[Action]:
+def _let_go(record: base.StatefulRecord, row: Workflow) -> list[Action]:
     """A backup whose new volume will not come is as good as before; a snapshot may have lost its volume midway."""
     if isinstance(record, Backup):
         return [*base.end_actions(record, row.done), Backup.restore_volume_id.remove()]
     return base.end_actions(record, row.failed)
 
 
-def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
+def _follow_backup(record: base.StatefulRecord, row: Workflow) -> None:
     """A status that is held for a backup's work ends with it; left behind, it becomes what a failure makes of it."""
     operation = record.operation or {}
     try:
@@ -203,21 +196,22 @@ def _follow_backup(record: base.StatefulRecord, row: states.Transition) -> None:
     if backup is not None and backup.in_flight is not None:
         _postpone(record, row.deadline)
         return
-    failed = 'error' if operation.get('new') else row.failed
+    failed = states.ERROR if operation.get('new') else row.failed
     logger.warning('%s %s: its backup is done, and has left it in %s', record.resource, record.id, record.status)
     base.update(record, base.end_actions(record, failed), _unmoved(record))
 
 
-def _discard(volume: Volume) -> None:
-    """Remove a volume that nobody asked for."""
+def _discard(volume: base.StatefulRecord) -> None:
+    """Remove a volume that was made for other work."""
     from chalicelib.operations import moves  # most runs find nothing to discard, and need none of what it knows
 
-    moves.discard(volume)
+    if isinstance(volume, Volume):
+        moves.discard(volume)
 
 
-def _follow_drill(scratch: Volume) -> None:
+def _follow_drill(scratch: base.StatefulRecord, _: Workflow) -> None:
     """The scratch volume of a drill goes with it; left behind, it is removed."""
-    operation = scratch.operation_facts()
+    operation = scratch.operation or {}
     try:
         backup = Backup.find(operation['backup_project_id'], operation['backup_id'])
     except errors.BackupNotFound:
@@ -228,33 +222,47 @@ def _follow_drill(scratch: Volume) -> None:
         _discard(scratch)
 
 
-def _follow_members(group: Group, row: states.Transition) -> None:
-    """A group ends when the last of its volumes does; each of those is followed by itself."""
+def _follow_members(group: base.StatefulRecord, row: Workflow) -> None:
+    """End a group whose last volume is done; each volume is followed by itself. An empty group has an execution."""
     from chalicelib.operations import groups
 
-    if not groups.settle(group):
+    if not isinstance(group, Group) or not (group.operation or {}).get('members'):
+        _follow_execution(group, row)
+    elif not groups.settle(group):
         _postpone(group, row.deadline)
 
 
-def _follow_execution(record: base.StatefulRecord, row: states.Transition) -> None:
+def _follow_execution(record: base.StatefulRecord, row: Workflow) -> None:
     operation = record.operation or {}
     attempt = int(operation.get('attempt', 0))
     message = message_of(record)
-    status = workflows.status(message, attempt)
+    status = executions.status(message, attempt)
     if status == 'RUNNING':
         _postpone(record, row.deadline)
     elif status is None:
         why = 'was postponed' if operation.get('postponed') else 'was never started'
         logger.warning('%s of %s %s %s', message['action'], record.resource, record.id, why)
-        workflows.start(message, attempt)
+        executions.start(message, attempt)
         _postpone(record, row.deadline)
     elif attempt + 1 < ATTEMPTS + int(operation.get('postponed', 0)):
         logger.warning('%s of %s %s ended %s', message['action'], record.resource, record.id, status)
         telemetry.count('Retries', why='execution')
         _postpone(record, base.START_DEADLINE, {**operation, 'attempt': attempt + 1})
-        workflows.start(message, attempt + 1)
+        executions.start(message, attempt + 1)
     else:
-        _give_up(record, row, message, status)
+        _give_up(record, message, status)
+
+
+#: What a running status waits for -> how its record is followed.
+_FOLLOW: Mapping[WaitsFor, Callable[[base.StatefulRecord, Workflow], None]] = {
+    WaitsFor.EXECUTION: _follow_execution,
+    WaitsFor.VOLUME: _follow_volume,
+    WaitsFor.BACKUP: _follow_backup,
+    WaitsFor.DRILL: _follow_drill,
+    WaitsFor.MEMBERS: _follow_members,
+    WaitsFor.GROUP_SNAPSHOT: _leave_alone,
+    WaitsFor.CLIENT: _leave_alone,
+}
 
 
 def message_of(record: base.StatefulRecord) -> dict[str, str]:
@@ -275,9 +283,11 @@ def _postpone(record: base.StatefulRecord, seconds: int, operation: dict[str, An
     base.update(record, [*actions, *changed], _unmoved(record))
 
 
-def _give_up(record: base.StatefulRecord, row: states.Transition, message: dict[str, str], status: str) -> None:
+def _give_up(record: base.StatefulRecord, message: dict[str, str], status: str) -> None:
     """Have the machine's last state bring the record to its failure, with all that belongs to that."""
-    failure = workflows.FAILURES[row.machine]
+    machine = executions.machine_of(message)
     reason = f'The operation was interrupted {ATTEMPTS} times (last: {status}) and was given up; ask for it again.'
     logger.error('%s of %s %s is given up', message['action'], record.resource, record.id)
-    aws.invoke(failure.function, failure.task, {**message, 'error': {'Error': status, 'Cause': reason}})
+    aws.invoke(
+        getattr(settings(), machine.worker), machine.failure, {**message, 'error': {'Error': status, 'Cause': reason}}
+    )

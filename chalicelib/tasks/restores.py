@@ -20,7 +20,7 @@ from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, messages, progress
-from chalicelib.rules import bounds, states
+from chalicelib.rules import bounds, states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, begun, clock
 from chalicelib.tasks.backups import (
@@ -38,7 +38,7 @@ from chalicelib.tasks.ownership import failure
 
 logger = logging.getLogger(__name__)
 
-VOLUME_ROW, BACKUP_ROW = states.VOLUME['restore'], states.BACKUP['restore']
+VOLUME_ROW, BACKUP_ROW = workflows.VOLUME['restore'], workflows.BACKUP['restore']
 
 #: How a volume is named until the restore that it was made for is done (Cinder's, too).
 AUTOMATIC_NAME = 'restore_backup_'
@@ -182,7 +182,7 @@ def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> dict[s
 
 def close_restore(payload: Payload) -> None:
     """Cancelled: take the path away; a volume that is still ours is half written: error, as in Cinder."""
-    _end_failed(payload, 'error')
+    _end_failed(payload, states.ERROR)
 
 
 def fail_restore(payload: Payload) -> None:
@@ -218,7 +218,7 @@ def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
     if not is_new and not begun.has(volume):
         detail, status = Detail.BACKUP_NOT_RESTORED, VOLUME_ROW.done
     messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause, error=error)
-    final = 'error' if is_new else status
+    final = states.ERROR if is_new else status
     ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
     transaction = base.Transaction()
     transaction.update(volume, base.end_actions(volume, final), ours, lambda: base.state_changed(volume))

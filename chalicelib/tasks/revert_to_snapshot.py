@@ -13,7 +13,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import SnapshotRef
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import messages, reverts
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, begun, copying, postponing
 from chalicelib.tasks.create_volume import model_actions
@@ -54,7 +54,7 @@ def complete_revert(payload: Payload) -> None:
     """Take the paths away; volume and snapshot are available, together."""
     volume = owned(Volume, payload)
     _close(volume, payload)
-    reverts.end(volume, states.VOLUME['revert'].done)
+    reverts.end(volume, workflows.VOLUME['revert'].done)
 
 
 def fail_revert(payload: Payload) -> None:
@@ -79,7 +79,7 @@ def fail_revert(payload: Payload) -> None:
         cause=reason,
         error=error,
     )
-    reverts.end(volume, states.VOLUME['revert'].done if untouched else states.VOLUME['revert'].failed)
+    reverts.end(volume, workflows.VOLUME['revert'].done if untouched else workflows.VOLUME['revert'].failed)
 
 
 def _is_untouched(volume: Volume, error: str) -> bool:

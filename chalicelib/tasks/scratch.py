@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.models import Volume, base
 from chalicelib.operations import backup_checks, common, moves
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.tasks import backends, placement
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import ours
@@ -21,7 +21,7 @@ def owned(payload: Payload) -> Volume:
         volume = Volume.find(payload['project_id'], backup_checks.scratch_id(payload['id'], payload['request_id']))
     except errors.VolumeNotFound:
         raise errors.BackupCanceled(id=payload['id']) from None
-    if volume.status != states.VOLUME['receive'].running or volume.owner != payload['request_id']:
+    if volume.status != workflows.VOLUME['drill'].running or volume.owner != payload['request_id']:
         raise errors.BackupCanceled(id=payload['id'])
     return volume
 

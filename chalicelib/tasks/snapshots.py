@@ -8,7 +8,7 @@ from __future__ import annotations
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import common, holds, messages, quotas, scheduling
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
@@ -22,7 +22,7 @@ def create_snapshot(payload: Payload) -> None:
     placement.check(snapshot, scheduling.spec_of(volume, 'create_snapshot'), str(volume.host))
     update = backends.driver(volume).create_snapshot(backends.snapshot_ref(snapshot, volume))
     made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
-    final = [*base.end_actions(snapshot, states.SNAPSHOT['create'].done), Snapshot.progress.set('100%')]
+    final = [*base.end_actions(snapshot, workflows.SNAPSHOT['create'].done), Snapshot.progress.set('100%')]
     base.update(snapshot, [*final, *made], ours(snapshot))
 
 
@@ -38,7 +38,7 @@ def fail_create_snapshot(payload: Payload) -> None:
         cause=reason,
         error=error,
     )
-    base.update(snapshot, base.end_actions(snapshot, states.SNAPSHOT['create'].failed), ours(snapshot))
+    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['create'].failed), ours(snapshot))
 
 
 def delete_snapshot(payload: Payload) -> None:
@@ -95,7 +95,7 @@ def fail_delete_snapshot(payload: Payload) -> None:
         return
     error, reason = failure(payload)
     _tell(snapshot, payload, Detail.SNAPSHOT_DELETE_ERROR, reason, error)
-    base.update(snapshot, base.end_actions(snapshot, states.SNAPSHOT['delete'].failed), ours(snapshot))
+    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['delete'].failed), ours(snapshot))
 
 
 def _tell(snapshot: Snapshot, payload: Payload, detail: Detail, reason: str, error: str) -> None:
@@ -105,4 +105,4 @@ def _tell(snapshot: Snapshot, payload: Payload, detail: Detail, reason: str, err
 def status_back(record: Volume | Snapshot) -> str:
     """The status after a removal that was called off: available (as in Cinder), but what was in error stays so."""
     before = record.previous_status or ''
-    return before if before.startswith('error') else 'available'
+    return before if states.is_error(before) else states.AVAILABLE

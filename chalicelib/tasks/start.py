@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib import telemetry
-from chalicelib.tasks import workflows
+from chalicelib.tasks import executions
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def _is_started(record: Mapping[str, Any]) -> bool:
         try:
             message = json.loads(record['body'])
             with telemetry.about(**telemetry.told(message)):
-                execution = workflows.start(message)
+                execution = executions.start(message)
                 logger.info('%s of %s %s started as %s', *(message[key] for key in TOLD), execution)
         except Exception:  # whatever it is, the other messages of the batch must not come again for it
             logger.exception('message %s was not started', record['messageId'])

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from chalicelib import errors, tasks
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.scheduler.config import SchedulerConfig
-from chalicelib.tasks import workflows
 from infra import asl, retries
 
 FOLDER = Path(__file__).parents[2] / 'stepfunctions'
@@ -54,20 +53,6 @@ def named(cases: list[tuple[str, str, dict[str, Any]]]) -> Any:
 
 def snake(name: str) -> str:
     return re.sub(r'(?<!^)(?=[A-Z])', '_', name).lower()
-
-
-def test_every_machine_of_the_states_has_a_file_and_the_other_way_round() -> None:
-    wanted = {row.machine for rows in workflows.ROWS.values() for row in rows.values() if row.machine}
-    assert {path.name.removesuffix('.asl.yaml') for path in FILES} <= wanted
-    assert wanted <= {path.name.removesuffix('.asl.yaml') for path in FILES}
-
-
-def test_every_machine_can_be_given_up() -> None:
-    for path in FILES:
-        failure = workflows.FAILURES[path.name.removesuffix('.asl.yaml')]
-        assert failure.task in {
-            state['Parameters']['task'] for _, state in machine_states(load(path)) if state['Type'] == 'Task'
-        }
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
@@ -196,7 +181,8 @@ def test_all_retries_fit_into_the_time_of_the_machine(path: Path) -> None:
 def test_an_outage_ends_before_the_reconciler_looks(file: str, name: str, state: dict[str, Any]) -> None:
     """AWS and the backend may be away as long as the retries last; the reconciler takes over after that."""
     machine = file.removesuffix(asl.SUFFIX)
-    rows = [row for rows in workflows.ROWS.values() for row in rows.values() if row.machine == machine]
+    found = [row for rows in workflows.WORKFLOWS.values() for row in rows.values()]
+    rows = [row for row in found if row.machine and row.machine.name == machine]
     outages = [rule for rule in state['Retry'] if {'ServiceUnavailable', 'BackendUnavailable'} & {*rule['ErrorEquals']}]
     assert max(longest_delay(rule) for rule in outages) <= min(row.deadline for row in rows)
 
@@ -220,23 +206,3 @@ def test_every_state_can_be_reached_and_every_target_exists(path: Path) -> None:
         assert targets == set(machine['States'])
 
     check(load(path))
-
-
-def test_tasks_exist() -> None:
-    import importlib
-
-    for task, module in tasks.TASKS.items():
-        assert callable(getattr(importlib.import_module(f'chalicelib.tasks.{module}'), task))
-
-
-def test_states_only_name_statuses_that_are_documented() -> None:
-    documented = {
-        'volume': states.VOLUME_STATUSES,
-        'snapshot': states.SNAPSHOT_STATUSES,
-        'backup': states.BACKUP_STATUSES,
-        'group': states.GROUP_STATUSES,
-        'group_snapshot': states.GROUP_SNAPSHOT_STATUSES,
-    }
-    for resource, rows in workflows.ROWS.items():
-        for row in rows.values():
-            assert {row.running, *row.allowed} <= set(documented[resource])

@@ -12,6 +12,7 @@ import pytest
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backups, progress
+from chalicelib.rules import workflows
 from chalicelib.tasks import reporter
 from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
@@ -86,10 +87,10 @@ def test_a_range_is_told_at_most_every_interval(monkeypatch: pytest.MonkeyPatch)
 def test_a_record_is_written_once_an_interval_whoever_tells(
     world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chalicelib.rules import states
+    from chalicelib.rules import workflows
 
     monkeypatch.setattr(progress, 'INTERVAL', 30.0)
-    moment, row = [1000.0], states.BACKUP['create']
+    moment, row = [1000.0], workflows.BACKUP['create']
     monkeypatch.setattr(time, 'time', lambda: moment[0])
     backup = stored_backup(volume, status='creating', owner='mine', progress=progress.begun(9))
     stored = []
@@ -125,7 +126,6 @@ def test_rate_and_time_left(
 
 def test_whoever_lost_the_record_tells_nothing(world: World, data: Data, volume: Volume) -> None:
     backup = stored_backup(volume, status='deleting', owner='other', progress={'total': 1, 'started': 1})
-    from chalicelib.rules import states
 
-    progress.note(backup, states.BACKUP['create'], 'mine', 'range_0', 7)
+    progress.note(backup, workflows.BACKUP['create'], 'mine', 'range_0', 7)
     assert 'range_0' not in backup.reload().progress.attribute_values

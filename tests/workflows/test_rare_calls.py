@@ -18,7 +18,7 @@ from chalicelib.operations import (
     volume_types,
     volumes,
 )
-from chalicelib.rules import states
+from chalicelib.rules import workflows
 from chalicelib.tasks import reconcile, schedules
 from tests.backup_factories import create_backup
 from tests.disks import Data
@@ -65,7 +65,7 @@ def test_a_target_that_was_never_placed_is_removed_by_the_reconciler(world: Worl
     world.settle()
     target = stored_volume(
         base.GLOBAL,
-        status=states.VOLUME['receive'].running,
+        status=workflows.VOLUME['receive'].running,
         owner='req-gone',
         in_flight='1',
         deadline=LONG_AGO,
@@ -86,7 +86,7 @@ def test_a_group_whose_volumes_were_never_made_is_failed_by_the_reconciler(world
         created_at=base.now(),
         user_id='u',
         group_type_id=str(uuid.uuid4()),
-        status=states.GROUP['create_from_src'].running,
+        status=workflows.GROUP['create_from_src'].running,
         owner='req-gone',
         in_flight='1',
         deadline=LONG_AGO,

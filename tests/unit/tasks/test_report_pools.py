@@ -212,9 +212,9 @@ def test_a_claim_made_while_the_backend_is_asked_stays(world: World) -> None:
 
 
 def _owner(volume: Any) -> tuple[Any, str]:
-    from chalicelib.rules import states
+    from chalicelib.rules import workflows
 
-    return states.VOLUME['create'], volume.owner
+    return workflows.VOLUME['create'], volume.owner
 
 
 def test_a_volume_made_and_finished_while_the_backend_is_asked_stays_claimed(world: World) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from chalicelib import aws, tasks
 from chalicelib.errors import CinderlessError
-from chalicelib.tasks import start, workflows
+from chalicelib.rules import workflows
+from chalicelib.tasks import executions, start
 from tests.world import World
 
 MESSAGE = {
@@ -33,18 +34,19 @@ def test_name_tells_action_record_and_request(world: World) -> None:
 
 
 def test_later_attempts_have_names_of_their_own() -> None:
-    names = {workflows.name(MESSAGE, attempt) for attempt in range(4)}
+    names = {executions.name(MESSAGE, attempt) for attempt in range(4)}
     assert len(names) == 4
     assert all(len(name) <= 80 for name in names)
 
 
-@pytest.mark.parametrize('resource', workflows.ROWS)
+@pytest.mark.parametrize('resource', workflows.WORKFLOWS)
 def test_every_row_with_a_machine_can_be_started(world: World, resource: str) -> None:
-    rows = {action: row for action, row in workflows.ROWS[resource].items() if row.machine}
+    rows = {action: row for action, row in workflows.WORKFLOWS[resource].items() if row.machine}
     for action, row in rows.items():
         answer = start.run(batch(json.dumps({**MESSAGE, 'resource': resource, 'action': action})))
         assert answer == {'batchItemFailures': []}
-        assert list(world.executions.values())[-1].machine == row.machine
+        assert row.machine is not None
+        assert list(world.executions.values())[-1].machine == row.machine.name
 
 
 @pytest.mark.parametrize(
@@ -81,14 +83,9 @@ def test_throttling_fails_only_what_it_met(world: World, monkeypatch: pytest.Mon
 def test_payload_holds_ids_and_no_more(world: World) -> None:
     start.run(batch(json.dumps({**MESSAGE, 'token': 'secret'})))
     [execution] = world.executions.values()
-    assert execution.payload == {**MESSAGE, 'execution': workflows.name(MESSAGE)}
+    assert execution.payload == {**MESSAGE, 'execution': executions.name(MESSAGE)}
 
 
 def test_a_task_that_does_not_exist(world: World) -> None:
     with pytest.raises(CinderlessError, match='no task'):
         tasks.run({'task': 'explode', 'input': {}}, world.lambda_context)
-
-
-def test_machines_of_the_rows_are_known_to_the_reconciler() -> None:
-    machines = {row.machine for rows in workflows.ROWS.values() for row in rows.values()}
-    assert machines - {''} == set(workflows.FAILURES)

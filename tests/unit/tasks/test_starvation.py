@@ -44,7 +44,7 @@ def stored(kind: type[base.StatefulRecord], prefix: str, number: int) -> None:
     overdue = base.after(-7200 if prefix == 'poisoned' else -3600)
     kind(
         'project', f'{prefix}-{uuid.uuid4()}', created_at=base.now(), user_id='u', owner='r', in_flight='1',
-        deadline=overdue, operation={'action': 'none', 'machine': ''}, **FACTS[kind],
+        deadline=overdue, operation={'action': 'none'}, **FACTS[kind],
     ).save()  # fmt: skip
 
 
