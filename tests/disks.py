@@ -227,30 +227,18 @@ class Data:
     """Disks by backend and name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        from chalicelib.tasks import (
-            backends,
-            backup_checks,
-            backup_copies,
-            backup_imports,
-            backup_removal,
-            backups,
-            restores,
-        )
+        from chalicelib.tasks import backends, backup_data
 
         self.world = world
         self.disks: dict[str, dict[str, Disk]] = {host: {} for host in world.backends}
         self.zeroed = True
         self.repositories: dict[str, MemoryRepository] = {}
         monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(world.backends, self))
-        monkeypatch.setattr(backup_removal, 'repository', self._repository)
-        for module in (backups, restores, backup_imports, backup_checks, backup_copies):
-            monkeypatch.setattr(module, 'repository', self._repository)
-        for module in (backups, backup_imports, backup_copies):
-            monkeypatch.setattr(module, 'wrapper', lambda _: WRAPPER)
-        monkeypatch.setattr(backup_copies, 'there', lambda _: WRAPPER)
+        monkeypatch.setattr(backup_data, 'repository', self._repository)
+        monkeypatch.setattr(backup_data, 'limits', lambda: LIMITS)
+        for name in ('key_wrapper', 'key_wrapper_of_copy'):
+            monkeypatch.setattr(backup_data, name, lambda _: WRAPPER)
         monkeypatch.setattr(copies, 'targets', lambda: {'dr': copies.Target('elsewhere', 'eu-west-1', 'key', 'dr/')})
-        for module in (backups, restores, backup_checks, backup_copies):
-            monkeypatch.setattr(module, 'limits', lambda: LIMITS)
 
     def _repository(self, backup: Backup) -> Any:
         found = self.repositories.setdefault(operations.repository_prefix(backup), MemoryRepository())

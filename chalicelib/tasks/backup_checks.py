@@ -13,8 +13,8 @@ from chalicelib.backup import engine
 from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import backup_checks, messages
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock, scratch
-from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, shard_by_shard, stored_manifest
+from chalicelib.tasks import backends, backup_data, clock, scratch
+from chalicelib.tasks.backups import Payload, owned, reason_of
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import failure, ours
 from chalicelib.tasks.restores import restorer
@@ -31,12 +31,12 @@ def scrub_backup(payload: Payload) -> dict[str, Any]:
     backup = owned(payload, 'scrub')
     before = payload.get('scrubbed') or backup_checks.counted()
     found = engine.verify_backup(
-        repository(backup),
-        stored_manifest(backup),
+        backup_data.repository(backup),
+        backup_data.manifest_of(backup),
         deadline=clock.seconds_left,
         cursor=before.get('cursor'),
         sample=int((backup.operation or {})['sample']),
-        limits=limits(),
+        limits=backup_data.limits(),
     )
     counts = backup_checks.added(before, found.checked, found.damaged, found.damage)
     return {**counts, 'done': found.done, 'cursor': found.cursor}
@@ -67,11 +67,12 @@ def _result_of(payload: Payload) -> str:
 def restore_scratch(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until all are done or time runs short."""
     backup, volume = owned(payload, 'drill'), scratch.owned(payload)
-    manifest, store, driver = stored_manifest(backup), repository(backup), backends.driver(volume)
+    manifest, store = backup_data.manifest_of(backup), backup_data.repository(backup)
+    driver = backends.driver(volume)
     zeroed = not driver.capabilities.opens_volumes or driver.capabilities.zeroed_volumes
     with driver.open_restore(backends.volume_ref(volume), volume.id) as device:
         work = restorer(device, store, manifest, zeroed)
-        return shard_by_shard(_all(manifest, payload.get('restored')), work)
+        return backup_data.shard_by_shard(_all(manifest, payload.get('restored')), work)
 
 
 def _all(manifest: engine.Manifest, progress: Any) -> Payload:
@@ -82,7 +83,7 @@ def _all(manifest: engine.Manifest, progress: Any) -> Payload:
 def finish_scratch(payload: Payload) -> None:
     """Make what was written the scratch volume's data."""
     backup, volume = owned(payload, 'drill'), scratch.owned(payload)
-    written = functools.partial(engine.stored_extents, repository(backup), stored_manifest(backup))
+    written = functools.partial(engine.stored_extents, backup_data.repository(backup), backup_data.manifest_of(backup))
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), volume.id, written)
     base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
 
@@ -90,7 +91,7 @@ def finish_scratch(payload: Payload) -> None:
 def compare_scratch(payload: Payload) -> dict[str, Any]:
     """Read the scratch volume as anybody would, and compare it with the hashes of the backup."""
     backup, volume = owned(payload, 'drill'), scratch.owned(payload)
-    manifest, store = stored_manifest(backup), repository(backup)
+    manifest, store = backup_data.manifest_of(backup), backup_data.repository(backup)
     before = payload.get('compared') or {**START, 'found': backup_checks.counted()}
     found = before['found']
     with backends.driver(volume).open_volume(backends.volume_ref(volume), volume.id, 'ro') as device:
@@ -98,12 +99,12 @@ def compare_scratch(payload: Payload) -> dict[str, Any]:
         def compare(shard: int, cursor: Any) -> engine.VerifyResult:
             nonlocal found
             result = engine.compare_shard(
-                device, store, manifest, shard, deadline=clock.seconds_left, cursor=cursor, limits=limits()
+                device, store, manifest, shard, deadline=clock.seconds_left, cursor=cursor, limits=backup_data.limits()
             )
             found = backup_checks.added(found, result.checked, result.damaged, result.damage)
             return result
 
-        progress = shard_by_shard(_all(manifest, before), compare)
+        progress = backup_data.shard_by_shard(_all(manifest, before), compare)
     return {**progress, 'found': found}
 
 

@@ -8,21 +8,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from chalicelib import aws, errors
+from chalicelib import errors
 from chalicelib.backup import engine
-from chalicelib.backup.keys import KeyWrapper, RecoverableKeyWrapper, RecoveryKeyWrapper
-from chalicelib.backup.s3 import KmsKeyWrapper
-from chalicelib.config import settings
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_holds, messages, progress
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import clock
+from chalicelib.tasks import backup_data, clock
+from chalicelib.tasks.backup_data import ProgressReporter
 from chalicelib.tasks.backup_removal import LEASE_MARGIN
-from chalicelib.tasks.backups import Payload, limits, owned, reason_of, repository, wrapper
+from chalicelib.tasks.backups import Payload, owned, reason_of
 from chalicelib.tasks.ownership import failure
-from chalicelib.tasks.reporter import Reporter
 
 ROW = workflows.BACKUP['copy']
 
@@ -41,25 +38,25 @@ def copy_backup(payload: Payload) -> dict[str, Any]:
     note = functools.partial(progress.note, copy, ROW, payload['request_id'], 'range_0')
     lease = Lease.acquire(f'collect:{copy.lineage}', clock.seconds_left() + LEASE_MARGIN, holder=copy.id)
     try:
-        found = _copied(copy, manifest, payload.get('copied'), Reporter(0, 0, note))
+        found = _copied(copy, manifest, payload.get('copied'), ProgressReporter(0, 0, note))
     finally:
         lease.release()
     return {'done': found.manifest is not None, 'cursor': found.cursor}
 
 
-def _copied(copy: Backup, manifest: engine.Manifest, before: Any, told: Reporter) -> engine.CopyResult:
+def _copied(copy: Backup, manifest: engine.Manifest, before: Any, reporter: ProgressReporter) -> engine.CopyResult:
     source = _source_record(copy)
     try:
         return engine.copy_backup(
-            repository(source),
-            repository(copy),
+            backup_data.repository(source),
+            backup_data.repository(copy),
             manifest,
-            wrapper(source),
-            there(copy),
+            backup_data.key_wrapper(source),
+            backup_data.key_wrapper_of_copy(copy),
             deadline=lambda: clock.seconds_left() - SHARD_TIME,
             cursor=(before or {}).get('cursor'),
-            progress=told.of(0),
-            limits=limits(),
+            progress=reporter.of_shard(0),
+            limits=backup_data.limits(),
         )
     except errors.BackupCanceled:
         raise errors.InvalidBackup(
@@ -75,20 +72,18 @@ def _source_record(copy: Backup) -> Backup:
 
 def _source(copy: Backup) -> engine.Manifest:
     source = _source_record(copy)
-    return engine.load_backup(repository(source), wrapper(source), str(source.manifest_key), root_hash=copy.root_hash)
-
-
-def there(copy: Backup) -> KeyWrapper:
-    """Wraps data keys for the copy's place, and to the recovery key if there is one."""
-    region, public = str((copy.location or {})['region']), settings().recovery_public_key
-    kms = KmsKeyWrapper(aws.client('kms', region), str((copy.operation or {})['kms_key']))
-    return RecoverableKeyWrapper(kms, RecoveryKeyWrapper(bytes.fromhex(public))) if public else kms
+    return engine.load_backup(
+        backup_data.repository(source),
+        backup_data.key_wrapper(source),
+        str(source.manifest_key),
+        root_hash=copy.root_hash,
+    )
 
 
 def complete_copy(payload: Payload) -> None:
     """Read the copy's manifest as a restore would, and make it available."""
     copy = owned(payload, 'copy')
-    manifest = engine.load_backup(repository(copy), wrapper(copy), str(copy.manifest_key), root_hash=copy.root_hash)
+    manifest = backup_data.manifest_of(copy)
     actions = [Backup.object_count.set(manifest.object_count), Backup.stored_bytes.set(manifest.stored_bytes)]
     backup_holds.end(copy, ROW, ROW.done, actions=actions)
 

@@ -11,7 +11,8 @@ from chalicelib.models import Backup
 from chalicelib.operations import backup_holds, backups, messages
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks.backups import Payload, owned, reason_of, repository, wrapper
+from chalicelib.tasks import backup_data
+from chalicelib.tasks.backups import Payload, owned, reason_of
 from chalicelib.tasks.ownership import failure
 
 ROW = workflows.BACKUP['import']
@@ -27,7 +28,10 @@ def import_backup(payload: Payload) -> None:
         )
     record = (backup.operation or {})['record']
     manifest = engine.load_backup(
-        repository(backup), wrapper(backup), record['manifest_key'], root_hash=record['root_hash']
+        backup_data.repository(backup),
+        backup_data.key_wrapper(backup),
+        record['manifest_key'],
+        root_hash=record['root_hash'],
     )
     if manifest.size != int(backup.size) * GIB:
         raise errors.InvalidBackup(

@@ -16,8 +16,8 @@ from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_holds, backup_records, messages
 from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_sources, clock, postponing
-from chalicelib.tasks.backups import Payload, owned, reason_of, repository
+from chalicelib.tasks import backup_data, backup_sources, clock, postponing
+from chalicelib.tasks.backups import Payload, owned, reason_of
 from chalicelib.tasks.ownership import failure
 
 ROW = workflows.BACKUP['delete']
@@ -40,7 +40,7 @@ def delete_manifest(payload: Payload) -> dict[str, Any]:
     left = {'lineage': backup.lineage, 'container': backup.container, 'location': backup.location}
     if not backup_records.owns_data(backup):
         return {**left, 'seconds': 0, 'lineage': None}
-    engine.delete_backup(repository(backup), str(backup.lineage), name_in_repository(backup))
+    engine.delete_backup(backup_data.repository(backup), str(backup.lineage), name_in_repository(backup))
     return {**left, 'seconds': int(GRACE) + WAIT_MARGIN}
 
 
@@ -65,7 +65,7 @@ def collect_backup(payload: Payload) -> dict[str, Any]:
     lease = Lease.acquire(f'collect:{left["lineage"]}', clock.seconds_left() + LEASE_MARGIN)
     try:
         found = engine.collect(
-            repository(_backup_of(payload)),
+            backup_data.repository(_backup_of(payload)),
             left['lineage'],
             lease=lease,
             deadline=clock.seconds_left,

@@ -7,32 +7,22 @@ volume, so that cleaning up needs no backup record.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import functools
 import logging
-import time
-from collections.abc import Callable
 from typing import Any
 
-from chalicelib import aws, errors, telemetry
+from chalicelib import errors
 from chalicelib.backup import engine
-from chalicelib.backup.keys import KeyWrapper, RecoverableKeyWrapper, RecoveryKeyWrapper
-from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
-from chalicelib.config import settings
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
-from chalicelib.operations import backup_holds, backups, messages, progress
+from chalicelib.operations import backup_holds, messages, progress
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.sentences import for_users
-from chalicelib.tasks import backup_sources, clock
+from chalicelib.tasks import backup_data, backup_sources, clock
 from chalicelib.tasks.ownership import failure
-from chalicelib.tasks.reporter import Reporter
 
 logger = logging.getLogger(__name__)
-
-#: Ranges of shards that are copied side by side: an inline Map's own limit.
-MAX_RANGES = 40
 
 Payload = dict[str, Any]
 
@@ -54,7 +44,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
         raise
     if source.temporary:
         backup_holds.give_back(backup, source.record)
-    return {'ranges': ranges(int(backup.size) * GIB), **source.plan}
+    return {'ranges': backup_data.ranges(int(backup.size) * GIB), **source.plan}
 
 
 def _check_service(backup: Backup) -> None:
@@ -65,8 +55,8 @@ def _check_service(backup: Backup) -> None:
 
 def _begin(backup: Backup) -> None:
     engine.begin_backup(
-        repository(backup),
-        wrapper(backup),
+        backup_data.repository(backup),
+        backup_data.key_wrapper(backup),
         lineage=str(backup.lineage),
         backup_id=backup.id,
         size=int(backup.size) * GIB,
@@ -74,23 +64,14 @@ def _begin(backup: Backup) -> None:
     )
 
 
-def ranges(size: int) -> list[dict[str, Any]]:
-    """Cut ``size`` bytes into at most MAX_RANGES ranges of shards, each with the progress it begins with."""
-    count = engine.Geometry().shard_count(size)
-    step = -(-count // MAX_RANGES)
-    return [
-        {'last': min(first + step, count) - 1, 'progress': {'done': False, 'shard': first, 'cursor': None}}
-        for first in range(0, count, step)
-    ]
-
-
 def copy_range(payload: Payload) -> dict[str, Any]:
     """Copy shards from the cursor on, until the range is done or time runs short."""
     backup = owned(payload)
-    store = repository(backup)
-    opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
+    store = backup_data.repository(backup)
+    opened = engine.open_backup(store, backup_data.key_wrapper(backup), str(backup.lineage), backup.id)
     row = workflows.BACKUP['create']
-    told = reporter(payload, opened.size, functools.partial(progress.note, backup, row, payload['request_id']))
+    note = functools.partial(progress.note, backup, row, payload['request_id'])
+    reporter = backup_data.progress_reporter(payload, opened.size, note)
     source = backup_sources.of(backup)
     try:
         opened_source = source.open()
@@ -108,33 +89,14 @@ def copy_range(payload: Payload) -> dict[str, Any]:
                 changes=changes,
                 deadline=clock.seconds_left,
                 cursor=cursor,
-                progress=told.of(shard),
-                limits=limits(),
+                progress=reporter.of_shard(shard),
+                limits=backup_data.limits(),
             )
             if done.done and backup.locked_until:
-                engine.lock_shard(store, opened, shard, limits=limits())
+                engine.lock_shard(store, opened, shard, limits=backup_data.limits())
             return done
 
-        return shard_by_shard(payload, copy)
-
-
-def reporter(payload: Payload, size: int, note: Callable[[str, int], None]) -> Reporter:
-    """Tells the record how far this range of a volume of ``size`` bytes is."""
-    last = payload['last']
-    [first] = [one['progress']['shard'] for one in ranges(size) if one['last'] == last]
-    return Reporter(first, engine.Geometry().shard_size, functools.partial(note, f'range_{last}'))
-
-
-def shard_by_shard(payload: Payload, work: Callable[[int, Any], Any]) -> dict[str, Any]:
-    """Call ``work(shard, cursor)`` for each shard of a range until time runs short; return the range's progress."""
-    shard, cursor, last = payload['progress']['shard'], payload['progress']['cursor'], payload['last']
-    began, first = time.monotonic(), shard
-    while shard <= last and clock.has_time():
-        result = work(shard, cursor)
-        cursor = result.cursor
-        shard += 1 if result.done else 0
-    telemetry.count('ShardsCopied', shard - first, seconds=round(time.monotonic() - began, 3))
-    return {'done': shard > last, 'shard': shard, 'cursor': cursor}
+        return backup_data.shard_by_shard(payload, copy)
 
 
 def complete_backup(payload: Payload) -> None:
@@ -154,11 +116,16 @@ def complete_backup(payload: Payload) -> None:
 
 
 def _commit(backup: Backup, volume: Volume) -> engine.Manifest:
-    store = repository(backup)
-    opened = engine.open_backup(store, wrapper(backup), str(backup.lineage), backup.id)
+    store = backup_data.repository(backup)
+    opened = engine.open_backup(store, backup_data.key_wrapper(backup), str(backup.lineage), backup.id)
     created_at = str(backup.created_at)
     return engine.commit_backup(
-        store, wrapper(backup), opened, created_at=created_at, metadata=_metadata(backup, volume), limits=limits()
+        store,
+        backup_data.key_wrapper(backup),
+        opened,
+        created_at=created_at,
+        metadata=_metadata(backup, volume),
+        limits=backup_data.limits(),
     )
 
 
@@ -215,7 +182,7 @@ def _bury(backup: Backup, payload: Payload) -> None:
     When the reconciler gives the work up, the status comes all the same; deleting the backup writes the tombstone then.
     """
     try:
-        engine.delete_backup(repository(backup), str(backup.lineage), backup.id)
+        engine.delete_backup(backup_data.repository(backup), str(backup.lineage), backup.id)
     except errors.RepositoryError as error:
         if 'execution' in payload:
             raise
@@ -262,42 +229,3 @@ def owned(payload: Payload, action: str = 'create') -> Backup:
     if backup.status != row.running or backup.owner != payload['request_id']:
         raise errors.BackupCanceled(id=backup.id)
     return backup
-
-
-def stored_manifest(backup: Backup) -> engine.Manifest:
-    """What a finished backup consists of, proven to be what its record was made of. Raises IntegrityError."""
-    return engine.load_backup(repository(backup), wrapper(backup), str(backup.manifest_key), root_hash=backup.root_hash)
-
-
-def repository(backup: Backup) -> S3Repository:
-    """Where the backup's chain lies."""
-    return S3Repository(
-        _client('s3', backup),
-        backups.location_of(backup)['bucket'],
-        backups.repository_prefix(backup),
-        backup.storage_class or '',
-        _moment(backup.locked_until),
-    )
-
-
-def _moment(text: str | None) -> datetime.datetime | None:
-    """A stored moment as the SDK takes it, in whole seconds."""
-    return datetime.datetime.fromisoformat(f'{text[:19]}+00:00') if text else None
-
-
-def wrapper(backup: Backup) -> KeyWrapper:
-    """Data keys of the backup's chain: new ones under our KMS key, old ones opened in the region of their bucket.
-
-    With a recovery key in the settings new ones are wrapped to its public half as well.
-    """
-    kms, public = KmsKeyWrapper(_client('kms', backup), settings().kms_key_id), settings().recovery_public_key
-    return RecoverableKeyWrapper(kms, RecoveryKeyWrapper(bytes.fromhex(public))) if public else kms
-
-
-def _client(service: str, backup: Backup) -> Any:
-    region = backups.location_of(backup)['region']
-    return aws.client(service) if region == settings().region else aws.client(service, region)
-
-
-def limits() -> engine.Limits:
-    return engine.Limits(pack_size=settings().pack_size)

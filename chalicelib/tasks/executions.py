@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chalicelib import aws
+from chalicelib.config import settings
 from chalicelib.rules.workflows import WORKFLOWS, StateMachine
 
 #: What a message, and so an execution's input, must hold.
@@ -17,6 +18,11 @@ def machine_of(message: Mapping[str, str]) -> StateMachine:
     if machine is None:
         raise KeyError(f'no state machine runs {message["action"]} of a {message["resource"]}')
     return machine
+
+
+def worker_of(machine: StateMachine) -> str:
+    """Return the name of the function that runs a state machine's tasks."""
+    return settings().backup_worker if machine.worker == 'backup_worker' else settings().volume_worker
 
 
 def name(message: Mapping[str, str], attempt: int = 0) -> str:

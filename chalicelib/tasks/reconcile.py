@@ -20,7 +20,6 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors, telemetry
-from chalicelib.config import settings
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.rules import states, workflows
 from chalicelib.rules.workflows import WaitsFor, Workflow
@@ -288,6 +287,4 @@ def _give_up(record: base.StatefulRecord, message: dict[str, str], status: str) 
     machine = executions.machine_of(message)
     reason = f'The operation was interrupted {ATTEMPTS} times (last: {status}) and was given up; ask for it again.'
     logger.error('%s of %s %s is given up', message['action'], record.resource, record.id)
-    aws.invoke(
-        getattr(settings(), machine.worker), machine.failure, {**message, 'error': {'Error': status, 'Cause': reason}}
-    )
+    aws.invoke(executions.worker_of(machine), machine.failure, {**message, 'error': {'Error': status, 'Cause': reason}})

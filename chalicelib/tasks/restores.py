@@ -22,17 +22,8 @@ from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, messages, progress
 from chalicelib.rules import bounds, states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, begun, clock
-from chalicelib.tasks.backups import (
-    Payload,
-    limits,
-    owned,
-    ranges,
-    reporter,
-    repository,
-    shard_by_shard,
-    stored_manifest,
-)
+from chalicelib.tasks import backends, backup_data, begun, clock
+from chalicelib.tasks.backups import Payload, owned
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import failure
 
@@ -48,12 +39,12 @@ def open_restore(payload: Payload) -> dict[str, Any]:
     """Verify the backup as a whole, see that the target is ours, and cut the work into ranges."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    manifest = stored_manifest(backup)
+    manifest = backup_data.manifest_of(backup)
     if manifest.size > int(volume.size) * GIB:
         raise errors.InvalidVolume(
             reason=f'volume size {volume.size} is too small to restore backup of size {backup.size}.'
         )
-    return {'ranges': ranges(manifest.size), 'volume_id': volume.id, 'volume_project_id': volume.project_id}
+    return {'ranges': backup_data.ranges(manifest.size), 'volume_id': volume.id, 'volume_project_id': volume.project_id}
 
 
 def _target(backup: Backup, payload: Payload) -> Volume:
@@ -86,15 +77,17 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until the range is done or time runs short."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    manifest, store = stored_manifest(backup), repository(backup)
+    manifest, store = backup_data.manifest_of(backup), backup_data.repository(backup)
     driver = backends.driver(volume)
-    told = reporter(payload, manifest.size, functools.partial(progress.note, volume, VOLUME_ROW, payload['request_id']))
+    note = functools.partial(progress.note, volume, VOLUME_ROW, payload['request_id'])
+    reporter = backup_data.progress_reporter(payload, manifest.size, note)
     new = bool(volume.operation_facts().get('new'))
     zeroed = not driver.capabilities.opens_volumes or (new and driver.capabilities.zeroed_volumes)
     with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
         if driver.capabilities.opens_volumes:  # else the volume is as it was until the restore is complete
             _begin_to_write(volume, payload)
-        return shard_by_shard(payload, restorer(device, store, manifest, zeroed, told.of))
+        work = restorer(device, store, manifest, zeroed, reporter.of_shard)
+        return backup_data.shard_by_shard(payload, work)
 
 
 def _begin_to_write(volume: Volume, payload: Payload) -> None:
@@ -126,7 +119,7 @@ def restorer(
             deadline=clock.seconds_left,
             cursor=cursor,
             progress=progress_of(shard),
-            limits=limits(),
+            limits=backup_data.limits(),
         )
 
     return restore
@@ -136,8 +129,8 @@ def complete_restore(payload: Payload) -> None:
     """Make what was written the volume's data, take the path away; volume and backup are available, together."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
-    manifest = stored_manifest(backup)
-    written = functools.partial(engine.stored_extents, repository(backup), manifest)
+    manifest = backup_data.manifest_of(backup)
+    written = functools.partial(engine.stored_extents, backup_data.repository(backup), manifest)
     path = _path_id(payload)
     _begin_to_write(volume, payload)
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), path, written)

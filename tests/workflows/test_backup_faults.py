@@ -12,7 +12,7 @@ from chalicelib import errors
 from chalicelib.backup.keys import RecoveryKeyWrapper
 from chalicelib.models import Volume
 from chalicelib.operations import backups
-from chalicelib.tasks import backups as tasks
+from chalicelib.tasks import backup_data
 from tests.backup_factories import create_backup
 from tests.counts import Counting
 from tests.disks import Data
@@ -111,7 +111,7 @@ def test_a_key_that_is_not_the_one(world: World, data: Data, volume: Volume, mon
     world.settle()
     data.of(volume).fill(seed=2)
     before = data.of(volume).copy(data.of(volume).size)
-    monkeypatch.setattr(tasks, 'wrapper', lambda _: RecoveryKeyWrapper.from_private(b'q' * 32))
+    monkeypatch.setattr(backup_data, 'key_wrapper', lambda _: RecoveryKeyWrapper.from_private(b'q' * 32))
     backups.restore(context(), backup.id, volume_id=volume.id, name=None)
     world.settle()
     assert (volume.reload().status, backup.reload().status) == ('available', 'available')

@@ -348,7 +348,8 @@ def test_a_volume_for_a_restore_is_handed_over_to_it(world: World) -> None:
     assert execution.path == HAPPY
     volume, backup = volume.reload(), backup.reload()
     assert (volume.status, volume.in_transit_gb) == ('restoring-backup', 0)
-    assert volume.operation == {'action': 'restore', 'backup_id': 'b', 'backup_project_id': 'project', 'new': True}
+    reading = {'backup_id': 'b', 'backup_project_id': 'project', 'new': True}
+    assert volume.operation == {'action': 'restore', 'attempt': 0, **reading}
     assert (backup.status, backup.restore_volume_id, backup.owner) == ('restoring', volume.id, volume.owner)
     assert world.queue == [
         {'action': 'restore', 'resource': 'backup', 'id': 'b', 'project_id': 'project', 'request_id': volume.owner}

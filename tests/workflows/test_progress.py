@@ -13,7 +13,7 @@ from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backups, progress
 from chalicelib.rules import workflows
-from chalicelib.tasks import reporter
+from chalicelib.tasks.backup_data import ProgressReporter
 from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
 from tests.factories import context
@@ -77,10 +77,10 @@ def test_a_range_is_told_at_most_every_interval(monkeypatch: pytest.MonkeyPatch)
     moment = [100.0]
     monkeypatch.setattr(time, 'monotonic', lambda: moment[0])
     told: list[int] = []
-    one = reporter.Reporter(2, 1000, told.append)
+    one = ProgressReporter(2, 1000, told.append)
     for now in (100.0, 129.9, 130.0, 131.0, 159.9, 160.0):
         moment[0] = now
-        one.of(3)(int(now))
+        one.of_shard(3)(int(now))
     assert told == [1130, 1160]
 
 

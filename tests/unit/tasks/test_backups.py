@@ -15,7 +15,7 @@ from chalicelib.backup.keys import RecoveryKeyWrapper, public_half
 from chalicelib.drivers.base import GIB
 from chalicelib.operations import backups as operations
 from chalicelib.rules import sentences
-from chalicelib.tasks import backups, clock
+from chalicelib.tasks import backup_data, backups, clock
 from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
 from tests.factories import context, create_volume, stored_volume
@@ -26,8 +26,8 @@ from tests.world import World
 @given(st.integers(min_value=1, max_value=65 * 1024))
 def test_ranges_cover_every_shard_once(size: int) -> None:
     """GiB; up to 65 TiB."""
-    found = backups.ranges(size * GIB)
-    assert len(found) <= backups.MAX_RANGES
+    found = backup_data.ranges(size * GIB)
+    assert len(found) <= backup_data.MAX_RANGES
     covered = [shard for one in found for shard in range(one['progress']['shard'], one['last'] + 1)]
     assert covered == list(range(engine.Geometry().shard_count(size * GIB)))
     assert all(one['progress'] == {'done': False, 'shard': one['progress']['shard'], 'cursor': None} for one in found)
@@ -60,17 +60,17 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_shards_follow_each_other_with_their_own_cursors(seconds: list[float]) -> None:
     work = Work(turns=2)
-    assert backups.shard_by_shard(progress(3, 4), work) == {'done': True, 'shard': 5, 'cursor': None}
+    assert backup_data.shard_by_shard(progress(3, 4), work) == {'done': True, 'shard': 5, 'cursor': None}
     assert work.seen == [(3, None), (3, 1), (4, None), (4, 1)]
 
 
 def test_time_that_runs_short_leaves_a_cursor(seconds: list[float]) -> None:
     seconds[:] = [100.0, 0.0]
     work = Work(turns=3)
-    answer = backups.shard_by_shard(progress(0, 1), work)
+    answer = backup_data.shard_by_shard(progress(0, 1), work)
     assert answer == {'done': False, 'shard': 0, 'cursor': 1}
     seconds[:] = [100.0]
-    assert backups.shard_by_shard({'last': 1, 'progress': answer}, work)['done']
+    assert backup_data.shard_by_shard({'last': 1, 'progress': answer}, work)['done']
     assert work.seen == [(0, None), (0, 1), (0, 2), (1, None), (1, 1), (1, 2)]
 
 
@@ -119,7 +119,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
     s3 = boto3.client('s3', region_name='us-east-1')
     s3.create_bucket(Bucket='backups')
     known = aws.settings()._replace(backup_bucket='backups', kms_key_id=key, pack_size=1 << 20)
-    for module in (backups, operations):
+    for module in (backup_data, operations):
         monkeypatch.setattr(module, 'settings', lambda: known)
     aws.client.cache_clear()
     yield s3
@@ -129,12 +129,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
 def test_a_recovery_key_opens_what_kms_wrapped(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service holds the public half only; without one in the settings KMS alone wraps."""
     private = b'r' * 32
-    known = backups.settings()._replace(recovery_public_key=public_half(private).hex())
-    monkeypatch.setattr(backups, 'settings', lambda: known)
-    plaintext, wrapped = backups.wrapper(stored_backup(stored_volume())).generate('lineage')
+    known = backup_data.settings()._replace(recovery_public_key=public_half(private).hex())
+    monkeypatch.setattr(backup_data, 'settings', lambda: known)
+    plaintext, wrapped = backup_data.key_wrapper(stored_backup(stored_volume())).generate('lineage')
     assert sorted(wrapped) == ['kms', 'recovery']
     assert RecoveryKeyWrapper.from_private(private).unwrap('lineage', wrapped) == plaintext
-    assert backups.wrapper(stored_backup(stored_volume())).unwrap('lineage', wrapped) == plaintext
+    assert backup_data.key_wrapper(stored_backup(stored_volume())).unwrap('lineage', wrapped) == plaintext
 
 
 def test_through_s3_and_kms(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
