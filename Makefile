@@ -1,81 +1,97 @@
-# The front door. `make help` lists what is here.
+# The front door: `make help` lists the targets.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access checkov lint docs clean
+# The tests that `make check` runs: no local cloud, no storage daemon, no package to build.
+FAST := tests/test_architecture.py tests/unit/rules tests/unit/scheduler
+
+.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+##@ Use
 setup: $(VENV)/.complete  ## install what the local cloud and the tests need (Debian packages, .venv, .tools)
 
 $(VENV)/.complete: local/setup.sh requirements-dev.lock tests/iam/package-lock.json
 	@sh local/setup.sh $(VENV)
 	@touch $@
 
-run: setup  ## the whole cloud on this machine, until Ctrl-C
+run: setup  ## run the whole service on this machine, until Ctrl-C
 	@exec $(PYTHON) -m local
 
-test: setup  ## everything that is tested; takes pytest's options in ARGS
-	@$(PYTHON) -m pytest -n auto --dist loadgroup $(ARGS)
-
-demo: setup  ## the four workflows on real data, told step by step
+demo: setup  ## create, attach, back up and restore on real data, and verify every byte
 	@$(PYTHON) -m local.demo
 
-bench: setup  ## the figures of the README
-	@$(PYTHON) -m bench
-
-vectors: setup  ## the scheduler against recorded answers (folder: SCHEDULER_VECTORS)
-	@$(PYTHON) -m tests.vectors
-
-model: setup  ## a reference model beside the service: make model [RUNS=2000] [SEED=n repeats a search]
-	@MODEL_RUNS=$(or $(RUNS),2000) MODEL_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest tests/model $(ARGS)
-
-tempest: setup  ## OpenStack's own tests, with a real Keystone and Glance (which: TESTS, a regular expression)
-	@$(PYTHON) -m tests.upstream $(if $(TESTS),'$(TESTS)')
-
-clients: setup  ## the functional tests of OpenStack's clients, with a real Keystone and Glance (which: SUITES)
-	@$(PYTHON) -m tests.upstream.clients $(SUITES)
-
-conformance: setup  ## the API against recorded facts (folders: API_FACTS, EDGE_VECTORS)
-	@$(PYTHON) -m tests.conformance
-
-package: setup  ## .build/template.json and its three archives, ready to deploy
+package: setup  ## build .build/template.json and its three archives
 	@$(PYTHON) -m infra.package
 
-deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: make deploy STAGE=... [PROFILE=...] [REVIEW=1]
+deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: STAGE=... [PROFILE=...] [REVIEW=1]
 	@$(PYTHON) -m infra.deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
 
-remove: setup  ## delete a stack, with DATA=<its name> its records and backups too: make remove STAGE=... [PROFILE=...]
+remove: setup  ## delete a stack, and with DATA=<its name> its records and backups: STAGE=... [PROFILE=...]
 	@$(PYTHON) -m infra.remove $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATA),--data $(DATA))
 
-history: setup  ## what became of a request: make history REQUEST=req-...
+history: setup  ## show the history of a request: REQUEST=req-...
 	@$(PYTHON) -m infra.history $(REQUEST)
 
-lock: setup  ## requirements-dev.lock and infra/layers/*.txt: packages with hashes, from requirements*.txt
-	@$(PYTHON) -m infra.lock
+##@ Develop
+check: lint  ## style, types and the fast tests, in about two minutes: rules, scheduler, API, records, clients
+	@$(PYTHON) -m pytest -n auto --dist loadgroup $(FAST) $(ARGS)
 
-changes: setup  ## what a deploy of this version changes in a stack of the last release
-	@$(PYTHON) -m infra.changes
+test: setup  ## all tests; ARGS are passed to pytest
+	@$(PYTHON) -m pytest -n auto --dist loadgroup $(ARGS)
 
-release: setup  ## keep this version's tables, bucket and key in infra/released, for later changes
-	@$(PYTHON) -m infra.changes --release
-
-access: setup  ## infra/permissions/access.yaml, from what the functions called in the last complete make test
-	@$(PYTHON) -m tests.permissions
-
-checkov: setup  ## checkov's findings about the template against tests/checkov.yaml
-	@$(PYTHON) -m tests.checkov
-
-lint: setup  ## style and types
+lint: setup  ## check style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
-docs: setup  ## the generated pages of docs/
+format: setup  ## format the code, and fix the style errors that can be fixed automatically
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+coverage: setup  ## all tests with line coverage; the report is in .build/coverage
+	@$(PYTHON) -m pytest -n auto --dist loadgroup --cov --cov-report term:skip-covered --cov-report html $(ARGS)
+
+vectors: setup  ## compare the scheduler with Cinder's recorded decisions [SCHEDULER_VECTORS=folder]
+	@$(PYTHON) -m tests.vectors
+
+conformance: setup  ## compare the API with Cinder's recorded answers [API_FACTS=folder] [EDGE_VECTORS=folder]
+	@$(PYTHON) -m tests.conformance
+
+model: setup  ## compare the service with a reference model: [RUNS=2000] [SEED=n repeats a search]
+	@MODEL_RUNS=$(or $(RUNS),2000) MODEL_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest tests/model $(ARGS)
+
+tempest: setup  ## run Tempest with a real Keystone and Glance [TESTS=regular expression]
+	@$(PYTHON) -m tests.upstream $(if $(TESTS),'$(TESTS)')
+
+clients: setup  ## run the functional tests of OpenStack's clients with a real Keystone and Glance [SUITES=...]
+	@$(PYTHON) -m tests.upstream.clients $(SUITES)
+
+bench: setup  ## measure the figures of the README
+	@$(PYTHON) -m bench
+
+##@ Maintain
+docs: setup  ## write the generated pages of docs/
 	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py tests/contract -k 'budgets or test_calls'
 	@$(PYTHON) -m docs.generate
 
-clean:  ## remove what was made here, but not .venv and .tools
+lock: setup  ## lock packages with hashes: requirements-dev.lock and infra/layers/*.txt, from requirements*.txt
+	@$(PYTHON) -m infra.lock
+
+access: setup  ## write infra/permissions/access.yaml from the calls of the last complete `make test`
+	@$(PYTHON) -m tests.permissions
+
+checkov: setup  ## compare checkov's findings about the template with tests/checkov.yaml
+	@$(PYTHON) -m tests.checkov
+
+changes: setup  ## show what a deployment of this version changes in a stack of the last release
+	@$(PYTHON) -m infra.changes
+
+release: setup  ## keep this version's tables, bucket and key in infra/released, for `make changes`
+	@$(PYTHON) -m infra.changes --release
+
+clean:  ## delete build results, caches and the local cloud's state; keep .venv and .tools
 	@rm -rf .build .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -15,7 +15,9 @@ Entry = dict[str, Any]
 Check = tuple[str, Callable[[], str | None]]
 Checks = Iterator[Check]
 
-FOLDER = pathlib.Path(os.environ.get('API_FACTS', '../shared/api'))
+#: The project's own tables; API_FACTS names a folder with complete recordings instead.
+OWN = pathlib.Path(__file__).resolve().parents[1] / 'vectors' / 'api'
+FOLDER = pathlib.Path(os.environ.get('API_FACTS', OWN))
 
 #: Entries that no client uses, or that Cinder serves by accident: answering them with a refusal is right.
 ACCIDENTAL_TIER = 5
@@ -25,7 +27,22 @@ ACCIDENTAL_TIER = 5
 def entries() -> dict[str, Entry]:
     """Entry by its id, ``POST /volumes/{id}/action os-extend``."""
     surface = json.loads((FOLDER / 'surface.json').read_text())
-    return {entry['id']: entry for entry in surface['entries']}
+    return {entry['id']: expanded(entry) for entry in surface['entries']}
+
+
+def expanded(entry: Entry) -> Entry:
+    """Return an entry as it is recorded; the project's own tables condense its fields."""
+    if 'response' not in entry:
+        return entry
+    policies = [{'name': name} for name in entry['policies']]
+    fields = [_field(line) for line in entry['response']]
+    return {**entry, 'policies': policies, 'response_fields': fields, 'request_fields': entry['request']}
+
+
+def _field(line: str) -> dict[str, Any]:
+    """Return the field of ``name  type  since  [admin]  [when]``: two blanks apart, since a name may have one."""
+    name, kind, since, *flags = line.split('  ')
+    return {'name': name, 'type': kind, 'min_version': since, 'admin_only': 'admin' in flags, 'when': 'when' in flags}
 
 
 def accidental(entry: Entry) -> bool:

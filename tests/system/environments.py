@@ -1,6 +1,7 @@
-"""Python environments beside ours, for programs from PyPI that our own code is tested against.
+"""Python environments beside the project's own, for programs from PyPI that the tests run the service against.
 
-``python -m tests.system.environments`` makes them all and leaves; the tests make each when it is not there.
+Each has its packages in ``tests/requirements``, apart from ``docs``, which builds the site of the documents.
+``python -m tests.system.environments`` creates those that ``make test`` needs; a test creates a missing one.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Name -> how pip installs its requirements-<name>.txt: of those that ``make test`` needs.
+#: Environments that ``make test`` needs -> options of ``pip install``.
 OPTIONS = {'keystone': (), 'nova': ('--no-deps', '--no-compile')}
 
 
 def ensure(name: str) -> Path:
-    """Make ``.venv-<name>`` unless it holds what requirements-<name>.txt asks for; returns its Python.
+    """Create ``.venv-<name>`` unless it already has the packages of its requirements; return its Python.
 
-    Safe to call from many processes at once.
+    The requirements are ``tests/requirements/<name>.txt`` (``docs/requirements.txt`` for ``docs``). Safe to call from
+    many processes at once.
     """
-    environment, requirements = ROOT / f'.venv-{name}', ROOT / f'requirements-{name}.txt'
+    environment, requirements = ROOT / f'.venv-{name}', requirements_of(name)
     python, stamp = environment / 'bin' / 'python', environment / '.requirements'
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     with requirements.open() as lock:
@@ -38,11 +40,16 @@ def ensure(name: str) -> Path:
     return python
 
 
-def run(name: str, arguments: list[str], told: Any) -> Any:
-    """Run the environment's Python with ``told`` as JSON on its input; returns its output's JSON."""
+def requirements_of(name: str) -> Path:
+    """Return the file that lists the packages of an environment."""
+    return ROOT / 'docs' / 'requirements.txt' if name == 'docs' else ROOT / 'tests' / 'requirements' / f'{name}.txt'
+
+
+def run(name: str, arguments: list[str], request: Any) -> Any:
+    """Run the environment's Python with ``request`` as JSON on its input; return the JSON of its output."""
     done = subprocess.run(
         [ensure(name), '-W', 'ignore', *arguments],
-        input=json.dumps(told),
+        input=json.dumps(request),
         capture_output=True,
         text=True,
         timeout=180,

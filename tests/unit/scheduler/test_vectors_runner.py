@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests import vectors
 from tests.unit.scheduler.build import report, service
+from tests.vectors import scheduler as vectors
 
 A, B = 'h@a#p', 'h@a#q'
 POOLS = [service('h@a', report(pool_name='p', free=20, allocated=80), report(pool_name='q', free=60, allocated=40))]

@@ -1,6 +1,6 @@
 """Runs decisions that Cinder's own scheduler made against ours: ``python -m tests.vectors``.
 
-The folder is ``SCHEDULER_VECTORS``, by default ``../shared/scheduler-vectors`` beside the checkout. Each file holds
+The folder is ``tests/vectors/decisions``, or the one that ``SCHEDULER_VECTORS`` names. Each file holds
 ``cases`` (one decision each, by ``op``) or tables of small functions (micro.json). Prints every failure with what was
 expected and what came, and as its last line ``N passed, M failed``. Nothing in here knows any particular case.
 
@@ -13,7 +13,6 @@ import difflib
 import json
 import os
 import random
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -380,8 +379,7 @@ def _lines(value: Any) -> list[str]:
 
 def main() -> int:
     """Run every file of the folder; return the exit code."""
-    default = Path(__file__).parents[2] / 'shared' / 'scheduler-vectors'
-    folder = Path(os.environ.get('SCHEDULER_VECTORS', default))
+    folder = Path(os.environ.get('SCHEDULER_VECTORS', Path(__file__).parent / 'decisions'))
     passed = failed = 0
     for path in sorted(folder.glob('*.json')):
         for name, checks in rows_of(json.loads(path.read_text())):
@@ -394,7 +392,3 @@ def main() -> int:
         print(f'nothing passed: is {folder} the folder of the vectors?')
     print(f'{passed} passed, {failed} failed')
     return 0 if passed and not failed else 1
-
-
-if __name__ == '__main__':
-    sys.exit(main())
