@@ -1,4 +1,4 @@
-"""docs/cost.md: recorded calls at list price."""
+"""docs/reference/cost.md: the cost of recorded calls at list price."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-#: {operation: {what: how many}}, counted by tests/workflows/test_budgets.py.
+#: {operation: {kind of call: count}}, counted by tests/workflows/test_budgets.py.
 CALLS = Path(__file__).with_name('calls.json')
 
 #: Dollars each, us-east-1 list price of November 2026, no free tier.
@@ -36,7 +36,7 @@ SECONDS = {'api': 0.024, 'task': 0.141, 'start': 0.024}
 #: And its memory in GB.
 MEMORY = {'api': 1.0, 'task': 1.0, 'start': 0.5}
 
-#: Bytes of a function's log for one invoke: Lambda's own three lines, ours, and a metric.
+#: Bytes of a function's log for one invoke: Lambda's three lines, the function's, and a metric.
 LOGGED = 1300
 
 #: A backup's data, per GiB: objects of 32 MiB at half their size after compression, and Lambda with 3,008 MB,
@@ -49,25 +49,25 @@ GB_PER_GIB = 2**30 / 1e9
 #: Blocks of the EBS direct APIs in a GiB.
 BLOCKS_PER_GIB = 2048
 
-#: What a range of a backup or restore costs in Step Functions each time a worker hands it on: its task and its choice.
-#: A worker copies for up to 14 minutes, so a GiB at 100 MB/s is the 78th part of a turn.
+#: State transitions of a range of a backup or restore for each call of a worker: its task and its choice. A worker
+#: copies for up to 14 minutes, so a GiB at 100 MB/s is the 78th part of a call.
 TRANSITIONS_PER_TURN, GIB_PER_TURN = 2, 78
 
 #: Seconds that a function keeps a document or secret before it reads it again (chalicelib/aws.py).
 DOCUMENT_TTL = 60
 
-#: Dollars a month of a stack that nobody uses.
+#: Dollars a month of an idle stack.
 IDLE = {
     'KMS key': 1.00,
     'Secrets Manager, 1 secret (a Keystone adds one)': 0.40,
-    'CloudWatch alarms, 10': 1.00,
+    'CloudWatch alarms, 11': 1.10,
     "SQS, the mapping's polling (5 pollers, 20 s each)": 0.26,
     'reconcile each minute, report_pools every five: Lambda, DynamoDB, logs': 0.25,
     'backup_schedules each minute: Lambda, DynamoDB, logs': 0.06,
     'DynamoDB storage and recovery, 100 MB': 0.05,
 }
 
-#: Our own, in the embedded format (chalicelib/telemetry.py); those of AWS cost nothing.
+#: The service's own metrics, in the embedded format (chalicelib/telemetry.py); AWS's own metrics are free.
 METRICS = (
     'Operations', 'TaskSeconds', 'TaskErrors', 'CandidatesTried', 'Retries', 'ReconcilerDrift', 'ShardsCopied',
     'DamagedBlocks', 'UnknownObjects', 'ReconciliationStopped',
@@ -81,20 +81,20 @@ CINDER = {
 
 PAGE = """# Cost
 
-AWS calls of each operation, by processes that remember types and pools from a moment ago, counted in a test
-([`test_budgets.py`](../tests/workflows/test_budgets.py), which also holds them to a budget), and what they cost at the
-list price of us-east-1 in November 2026 without the free tier. What drivers call is on the [drivers](drivers.md) page.
-Generated: `make docs`.
+The AWS calls of each operation and their cost at the list price of us-east-1 in November 2026, without the free tier. A
+test ([`test_budgets.py`](../../tests/workflows/test_budgets.py)) counts the calls of processes with warm caches and
+compares them with a budget. [Drivers](drivers.md#what-each-operation-calls) lists the calls to backends. Generated:
+`make docs`.
 
 | operation | DynamoDB calls | writes | reads | queue | start | tasks | transitions | backend | dollars per million |
 |---|---|---|---|---|---|---|---|---|---|
 {rows}
 
-Writes and reads are units for items of up to 1 KiB; an index that an item enters or leaves costs one write more, which
-is not counted. Lambda's time is that of local clouds on a busy machine of two cores: {api:.0f} ms for a request (mean
-of 1,539), {task:.0f} ms for a task (mean of 420, those that copy data among them). A slower backend costs more: $0.06
-an hour with 1 GB. An external Keystone adds one call to validate a token, kept for 5 min.
-API Gateway, logs, and the poller's receive and delete are in the dollars.
+Writes and reads are units for items of up to 1 KiB. An index that an item enters or leaves costs one more write,
+which is not counted. Lambda's time was measured in local clouds on a busy machine with two cores: {api:.0f} ms for a
+request (mean of 1,539), {task:.0f} ms for a task (mean of 420, including tasks that copy data). A slower backend
+costs more: $0.06 an hour with 1 GB. An external Keystone adds one call to validate a token, cached for 5 min. The
+dollars include API Gateway, logs, and the poller's receive and delete.
 
 ## Per GiB of data
 
@@ -102,31 +102,31 @@ API Gateway, logs, and the poller's receive and delete are in the dollars.
 |---|---|
 | backup, moved over iSCSI | {backup:.4f} |
 | restore, moved over iSCSI | {restore:.4f} |
-| kept in S3 Standard, a month, at 2:1 | {kept:.4f} |
-| more for a backup of EBS, read by GetSnapshotBlock | {block_read:.4f} |
-| more for a restore onto EBS, written by PutSnapshotBlock | {block_write:.4f} |
+| storage in S3 Standard, a month, compressed 2:1 | {kept:.4f} |
+| additional for a backup of EBS, read by GetSnapshotBlock | {block_read:.4f} |
+| additional for a restore to EBS, written by PutSnapshotBlock | {block_write:.4f} |
 | state transitions of its ranges | {turns:.7f} |
 | traffic between the worker and a backend in another zone | {zone:.4f} |
 | objects of a backup through a NAT gateway, where S3 has no gateway endpoint | {nat:.4f} |
 | blocks of EBS through an interface endpoint | {endpoint:.4f} |
 
-A range costs two transitions each time a worker hands it on, every 14 minutes; `BackupConcurrency` changes how many
-ranges are copied at the same time, not how much they cost. A gateway endpoint for S3 is free.
+A range costs two transitions for each call of a worker, every 14 minutes. `BackupConcurrency` changes how many ranges
+are copied at the same time, not the cost. A gateway endpoint for S3 is free.
 
 ## Keys and secrets
 
 | | dollars |
 |---|---|
-| each attachment made or shown, and each key of an encrypted volume: a request to KMS | {key:.6f} |
+| each attachment created or shown, and each key of an encrypted volume: a request to KMS | {key:.6f} |
 | each warm environment of `api` in an hour of use: its secret, every {ttl} s, and KMS behind it | {secret:.6f} |
 | each backup or restore: its data key once, and S3's keys for its objects (about one a worker) | {keys:.6f} |
 
-## A month that nobody uses
+## An idle month
 
 | | dollars |
 |---|---|
 {idle}
-| **together** | **{total:.2f}** |
+| **total** | **{total:.2f}** |
 
 The same month of Cinder's own services:
 
@@ -135,14 +135,14 @@ The same month of Cinder's own services:
 | {ha_what} | {ha} |
 | {small_what} | {small} |
 
-What a deployment adds by choice: NAT gateway $33, an interface endpoint $7.30 per zone, a web ACL of WAF $5 and $1 per
-rule, the dashboard $3 (an account's first three are free), X-Ray $5 per million traces,
-each custom metric that reports $0.30 (there are {metrics}; without work none does).
+Optional: a NAT gateway $33, an interface endpoint $7.30 per zone, a web ACL of WAF $5 and $1 per rule, the dashboard $3
+(an account's first three are free), X-Ray $5 per million traces, each custom metric with data $0.30 (the service has
+{metrics}; an idle stack reports none).
 """
 
 
 def dollars(count: Mapping[str, int]) -> float:
-    """What one run of an operation costs."""
+    """Return the cost of one run of an operation in dollars."""
     starts = count.get('states', 0)
     invokes = {'api': 1, 'task': count.get('tasks', 0) + count.get('lambda', 0), 'start': starts}
     total = PRICES['request'] + PRICES['write'] * count.get('writes', 0) + PRICES['read'] * count.get('reads', 0)
@@ -154,7 +154,7 @@ def dollars(count: Mapping[str, int]) -> float:
 
 
 def per_gib(price: str, number: int) -> float:
-    """Moving one GiB: objects and Lambda's time."""
+    """Return the cost of moving one GiB in dollars: objects and Lambda's time."""
     return PRICES[price] * number + PRICES['gb_second'] * SECONDS_PER_GIB * WORKER_GB
 
 
@@ -169,7 +169,7 @@ def _idle() -> Iterator[str]:
 
 
 def page() -> str:
-    """docs/cost.md."""
+    """docs/reference/cost.md."""
     counts = json.loads(CALLS.read_text())
     (ha_what, ha), (small_what, small) = CINDER.items()
     return PAGE.format(

@@ -1,4 +1,4 @@
-"""docs/drivers.md: the table of what each operation calls at its backend."""
+"""docs/reference/drivers.md: the calls of each operation to its backend."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CALLS = Path(__file__).with_name('driver-calls.json')
 #: Calls of the EBS direct APIs that move data, a block of 512 KiB each.
 DATA = ('GetSnapshotBlock', 'PutSnapshotBlock')
 
-#: Operation -> the most calls that leave it within its whole budget of AWS calls, after its own writes of records, the
-#: queue and the machine: 8 for a create, 7 for delete, extend and snapshot, 6 for an attach. A host's first attachment
-#: may make what stays for its next ones. A backup and a restore, which make, open, close and remove something, have 11
-#: besides a GiB's 2,048 blocks.
+#: Operation -> the most calls within its whole budget of AWS calls, after its own writes of records, the queue and the
+#: state machine: 8 for a create, 7 for delete, extend and snapshot, 6 for an attach. A host's first attachment may
+#: create objects for its next ones. A backup and a restore create, open, close and remove objects: 11, besides the
+#: 2,048 blocks of a GiB.
 CEILINGS: Mapping[str, int] = {
     'create': 4,
     'create from snapshot': 4,
@@ -35,7 +35,7 @@ CEILINGS: Mapping[str, int] = {
 
 
 def calls() -> list[list[str]]:
-    """The rows of the table, its head first."""
+    """Return the rows of the table, its head first."""
     known = json.loads(CALLS.read_text())
     operations = list(dict.fromkeys(name for counts in known.values() for name in _in_order(counts)))
     rows = [[name, *(str(known[kind].get(name, '-')) for kind in known), _ceiling(name)] for name in operations]
@@ -43,7 +43,7 @@ def calls() -> list[list[str]]:
 
 
 def _in_order(counts: Mapping[str, int]) -> list[str]:
-    """Those with a ceiling first."""
+    """Return the operations, those with a ceiling first."""
     return [*(name for name in CEILINGS if name in counts), *(name for name in counts if name not in CEILINGS)]
 
 

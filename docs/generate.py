@@ -1,4 +1,4 @@
-"""``make docs``: write the pages that follow from the code. A test holds that they are up to date."""
+"""``make docs``: write the pages that are generated from the code. A test verifies that they are up to date."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chalicelib.api.resources import routes
 from chalicelib.drivers.base import Capabilities, Driver, Option
 from chalicelib.drivers.registry import DRIVERS
 from chalicelib.rules import microversions
-from docs import account_limits, cost, workflows
+from docs import account_limits, configuration, cost, decision_index, workflows
 from docs.differences import DIFFERENCES
 from docs.drivers import calls
 
@@ -22,32 +22,32 @@ FOLDER = Path(__file__).resolve().parent
 
 API = """# The API
 
-Cinder's Block Storage API v3, microversions {minimum} to {maximum}. Every path is served below `/v3` and below
-`/v3/{{project_id}}`; `GET /openapi.json` (no token needed) describes the same in OpenAPI 3.1, with the schemas of all
-bodies. What is not in the list below answers 404. This page is generated from the routes: `make docs`.
+Cinder's Block Storage API v3, microversions {minimum} to {maximum}. Every path is below `/v3` and below
+`/v3/{{project_id}}`. `GET /openapi.json` (without a token) describes the API in OpenAPI 3.1, with the schemas of all
+bodies. Other paths return 404. This page is generated from the routes: `make docs`.
 
-- [What differs from Cinder, and why](#what-differs-from-cinder-and-why)
-- [What comes with each microversion](#what-comes-with-each-microversion)
-- [The routes](#the-routes)
+- [Differences from Cinder](#differences-from-cinder)
+- [Microversions](#microversions)
+- [Routes](#routes)
 
-## What differs from Cinder, and why
+## Differences from Cinder
 
-Statuses, bodies, headers and error messages are Cinder 29's, microversion by microversion. These are not:
+Statuses, bodies, headers and error messages are those of Cinder 29 at each microversion, with these exceptions:
 
-| where | Cinder 29 | here | why |
+| where | Cinder 29 | Cinderless | reason |
 |---|---|---|---|
 {differences}
 
-## What comes with each microversion
+## Microversions
 
-| version | what |
+| version | change |
 |---|---|
 {versions}
 
-## The routes
+## Routes
 
-The rule is the policy that a caller must pass; `chalicelib/rules/policies.py` says who does. The parameters are of the
-query; *list* means `limit`, `marker`, `offset`, `sort`, `sort_key`, `sort_dir`, `all_tenants` and `with_count`.
+The rule is the policy that the caller must pass (`chalicelib/rules/policies.py`). Parameters are those of the query;
+*list* means `limit`, `marker`, `offset`, `sort`, `sort_key`, `sort_dir`, `all_tenants` and `with_count`.
 
 | method | path | action | versions | success | rule | parameters |
 |---|---|---|---|---|---|---|
@@ -56,7 +56,7 @@ query; *list* means `limit`, `marker`, `offset`, `sort`, `sort_key`, `sort_dir`,
 
 
 def api_page() -> str:
-    """docs/api.md."""
+    """docs/reference/api.md."""
     rows = '\n'.join(_row(route) for route in sorted(routes(), key=_order))
     minimum, maximum = microversions.text(microversions.MINIMUM), microversions.text(microversions.MAXIMUM)
     differences = '\n'.join(f'| {" | ".join(cells)} |' for cells in DIFFERENCES).replace('{{', '{').replace('}}', '}')
@@ -85,11 +85,11 @@ def _versions(route: Route) -> str:
     return f'{since}+' if route.until == microversions.MAXIMUM else f'{since}-{until}'
 
 
-#: Field of Capabilities -> what it means to an operator. A field without a line here fails the documents' test.
+#: Field of Capabilities -> its meaning for an operator. A field without a line fails a test.
 SUPPORT = {
     'storage_protocol': 'protocol',
-    'opens_volumes': 'workers read and write volumes themselves (else: snapshots out, whole volumes in)',
-    'snapshot_attached': 'snapshots and clones of attached volumes, of one moment',
+    'opens_volumes': 'workers read and write volumes directly (otherwise: they read snapshots and write whole volumes)',
+    'snapshot_attached': 'point-in-time consistent snapshots and clones of attached volumes',
     'clone': 'clones on the backend',
     'revert': 'revert to a snapshot on the backend',
     'online_extend': 'extend while attached',
@@ -98,33 +98,33 @@ SUPPORT = {
     'manage_snapshots': 'manage and unmanage snapshots',
     'shared_targets': 'one target for many volumes (`shared_targets`)',
     'retype': 'retype in place',
-    'consistent_group_snapshots': 'snapshots of several volumes, of one moment',
-    'path_accounts': 'an account and sessions for each path (else: one path per host and volume)',
-    'read_only_paths': 'a read-only attachment cannot be written to (else: the host keeps to it)',
-    'zeroed_volumes': 'new volumes surely read as zeroes',
-    'changed_blocks': 'incremental backups read only what has changed',
+    'consistent_group_snapshots': 'point-in-time consistent snapshots of several volumes',
+    'path_accounts': 'an account and sessions for each export (otherwise: one export per host and volume)',
+    'read_only_paths': 'read-only attachments are enforced (otherwise: the host must respect them)',
+    'zeroed_volumes': 'new volumes read as zeroes',
+    'changed_blocks': 'incremental backups read only changed blocks',
 }
 
 
 def drivers_page() -> str:
-    """docs/drivers.md: written by hand, but for its tables of what each driver supports, takes, and calls."""
-    text = (FOLDER / 'drivers.md').read_text()
+    """docs/reference/drivers.md: written by hand, except for the tables of capabilities, options and calls."""
+    text = (FOLDER / 'reference' / 'drivers.md').read_text()
     text = _filled(text, 'support', f'{_support(drivers())}\n\n{_options(drivers())}')
     head, *rows = calls()
     return _filled(text, 'calls', _table(head, rows))
 
 
 def _filled(text: str, mark: str, what: str) -> str:
-    """Put something between ``<!-- mark -->`` and ``<!-- /mark -->``."""
+    """Return ``text`` with ``what`` between ``<!-- mark -->`` and ``<!-- /mark -->``."""
     before, _, rest = text.partition(f'<!-- {mark} -->')
     after = rest.partition(f'<!-- /{mark} -->')[2]
     return f'{before}<!-- {mark} -->\n\n{what}\n\n<!-- /{mark} -->{after}'
 
 
 def drivers() -> dict[str, type[Driver]]:
-    """Kind -> class, of the drivers that are there."""
-    there = {kind: place for kind, place in DRIVERS.items() if importlib.util.find_spec(place[0])}
-    return {kind: getattr(importlib.import_module(module), name) for kind, (module, name) in there.items()}
+    """Return {kind: class} of the drivers whose modules exist."""
+    existing = {kind: place for kind, place in DRIVERS.items() if importlib.util.find_spec(place[0])}
+    return {kind: getattr(importlib.import_module(module), name) for kind, (module, name) in existing.items()}
 
 
 def _support(kinds: Mapping[str, type[Driver]]) -> str:
@@ -158,13 +158,15 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-#: Page -> what it must say.
+#: Page -> the function that returns its text.
 PAGES = {
-    'account-limits.md': account_limits.page,
-    'api.md': api_page,
-    'cost.md': cost.page,
-    'drivers.md': drivers_page,
-    'workflows.md': workflows.page,
+    'decisions/index.md': decision_index.page,
+    'reference/account-limits.md': account_limits.page,
+    'reference/api.md': api_page,
+    'reference/configuration.md': configuration.page,
+    'reference/cost.md': cost.page,
+    'reference/drivers.md': drivers_page,
+    'reference/workflows.md': workflows.page,
 }
 
 

@@ -1,4 +1,4 @@
-"""docs/workflows.md: every state machine as a picture, read from its file."""
+"""docs/reference/workflows.md: a diagram of every state machine, read from its file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FOLDER = Path(__file__).parent.parent / 'stepfunctions'
 
 PAGE = """# The workflows
 
-[adding-a-workflow.md](adding-a-workflow.md) is the guide. Statuses: `<previous>` is the status before the action, and
-`<removed>` means that the record is deleted. The reconciler looks at work whose deadline has passed.
+[Add a workflow](../how-to/add-a-workflow.md) is the guide. Statuses: `<previous>` is the status before the action, and
+`<removed>` means that the record is deleted. The reconciler examines work whose deadline has passed.
 
 ## Actions
 
@@ -25,10 +25,10 @@ Every action with a status of its own, from `chalicelib/rules/workflows.py`.
 
 ## State machines
 
-Every state machine, drawn from its file in `stepfunctions/`. A solid arrow is the way on, a dotted one a caught error.
-Time limits, retry policies and what each state is for are in the files; the policies are in `infra/retries.py`, and
-`infra/asl.py` adds retriers, ends and the catch of every other error. [architecture.md](architecture.md) shows the
-components that take part. Generated: `make docs`.
+Every state machine, drawn from its file in `stepfunctions/`. A solid arrow is the next state, a dotted arrow a caught
+error. The files have time limits, retry policies and the purpose of each state; `infra/retries.py` defines the
+policies, and `infra/asl.py` adds retriers, ends and the catch of every other error.
+[Architecture](../explanation/architecture.md) shows the components. Generated: `make docs`.
 
 {machines}
 """
@@ -47,7 +47,7 @@ flowchart TD
 
 
 def page() -> str:
-    """docs/workflows.md."""
+    """docs/reference/workflows.md."""
     return PAGE.format(
         actions='\n'.join(_actions()),
         machines='\n'.join(_machine(path) for path in sorted(FOLDER.glob(f'*{asl.SUFFIX}'))),
@@ -88,12 +88,12 @@ def _machine(path: Path) -> str:
 
 
 def _header(path: Path) -> str:
-    """The comment that the file begins with, which says what the machine guarantees."""
+    """Return the comment at the beginning of the file: purpose, input, guarantee, time budget."""
     lines = path.read_text(encoding='utf-8').splitlines()
     end = next(number for number, line in enumerate(lines) if not line.startswith('#'))
     text = [line.lstrip('# ').strip() for line in lines[:end]]
-    told = '\n'.join(re.sub(r'^(Input|Guarantee|Time budget|Transitions[^:]*):', r'\n**\1**:', line) for line in text)
-    return re.sub(r'\n{3,}', '\n\n', told)
+    header = '\n'.join(re.sub(r'^(Input|Guarantee|Time budget|Transitions[^:]*):', r'\n**\1**:', line) for line in text)
+    return re.sub(r'\n{3,}', '\n\n', header)
 
 
 def _lines(machine: Mapping[str, Any]) -> Iterator[str]:
@@ -127,6 +127,6 @@ def _edges(name: str, state: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _errors(names: list[str]) -> str:
-    """As few words as say it: the first name, and that there are more."""
+    """Return the first name, followed by an ellipsis if there are more."""
     first = 'any error' if names[0] == 'States.ALL' else names[0]
     return first if len(names) == 1 else f'{first}, ...'

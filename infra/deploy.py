@@ -164,7 +164,7 @@ def deployed(stage: Stage, aws: Aws) -> Deployed:
     if found.endswith('_IN_PROGRESS') and found not in NEVER_COMPLETE:
         raise Refused(f'the stack {stage.stack} is {found}: another deploy is changing it. Wait until it ends')
     if found.startswith(('ROLLBACK_', 'DELETE_')) or found == 'UPDATE_ROLLBACK_FAILED':
-        raise Refused(f'the stack {stage.stack} is {found}: see docs/operations.md, "A deploy that failed"')
+        raise Refused(f'the stack {stage.stack} is {found}: see docs/how-to/deploy.md, "A deploy that failed"')
     if found == 'REVIEW_IN_PROGRESS':
         return Deployed(found, None, {})  # a change set, and no stack yet
     given = {each['ParameterKey']: each['ParameterValue'] for each in parameters or ()}

@@ -136,7 +136,7 @@ def taken(deployment: Deployment, aws: Runs) -> Iterator[str]:
     if aws.succeeds('dynamodb', 'describe-table', '--table-name', table):
         yield (
             f'the table {table} exists, and no stack {deployment.stack} has it: a removed stack left its tables. '
-            'Choose another name of the stack, or remove them (docs/operations.md, "Remove")'
+            'Choose another name of the stack, or remove them (docs/how-to/deploy.md, "Remove")'
         )
     bucket = deployment.parameters['BucketName']
     if bucket and aws.succeeds('s3api', 'head-bucket', '--bucket', bucket):

@@ -2,7 +2,7 @@
 
 A row says which limit it is, how AWS names it, what an account has that never asked for more, what a new account has,
 and how much of it this template needs with given parameters. ``infra/preflight.py`` compares the rows with the account,
-``tests/unit/infra/test_quotas.py`` with the template's defaults, and docs/account-limits.md lists them.
+``tests/unit/infra/test_quotas.py`` with the template's defaults, and docs/reference/account-limits.md lists them.
 """
 
 from __future__ import annotations
@@ -189,35 +189,35 @@ def _timeout(deployment: Deployment) -> int:
     return int(deployment.of_type('AWS::Lambda::Function')['APIHandler']['Timeout']) * 1000
 
 
-#: In the order of docs/account-limits.md. Values: the services' quota pages, and Service Quotas by code.
+#: In the order of docs/reference/account-limits.md. Values: the services' quota pages, and Service Quotas by code.
 QUOTAS: tuple[Quota, ...] = (
     Quota('Concurrent executions', 'lambda', 'L-B99A9384', 10, 1000, '', _concurrency,
-          'lower BackupConcurrency, or ask for more'),
+          'lower BackupConcurrency, or request more'),
     Quota('Reserved concurrent executions', 'lambda', '', 0, 900, '', reserved,
           'lower ApiReservedConcurrency and BackupWorkerReservedConcurrency: Lambda keeps 100 unreserved (10 in '
           'accounts with less than 1000)'),
     Quota('Memory of a function', 'lambda', '', NEW_ACCOUNT_MEMORY, 10240, 'MB', _memory,
-          'lower BackupWorkerMemory to 3008, or ask AWS Support to raise the memory of functions'),
+          'lower BackupWorkerMemory to 3008, or request AWS Support to raise the memory of functions'),
     Quota('Size of environment variables', 'lambda', 'L-6581F036', 4096, 4096, 'bytes', _environment,
           'shorten the longest parameters', raisable=False),
-    Quota('Resources per REST API', 'apigateway', 'L-01C8A9E0', 300, 300, '', _nodes, 'ask for more'),
-    Quota('Integration timeout', 'apigateway', 'L-E5AE38E3', 29000, 29000, 'ms', _timeout, 'ask for more'),
+    Quota('Resources per REST API', 'apigateway', 'L-01C8A9E0', 300, 300, '', _nodes, 'request more'),
+    Quota('Integration timeout', 'apigateway', 'L-E5AE38E3', 29000, 29000, 'ms', _timeout, 'request more'),
     Quota('Throttle rate of the account', 'apigateway', 'L-8A5B8E43', 10000, 10000, 'requests/s',
-          lambda deployment: deployment.number('ApiRateLimit'), 'lower ApiRateLimit, or ask for more'),
+          lambda deployment: deployment.number('ApiRateLimit'), 'lower ApiRateLimit, or request more'),
     Quota('Throttle burst of the account', 'apigateway', 'L-CDF5615A', 5000, 5000, 'requests',
           lambda deployment: deployment.number('ApiBurstLimit'), 'lower ApiBurstLimit', raisable=False),
-    Quota('Tables', 'dynamodb', 'L-F98FE922', 2500, 2500, '', _count('AWS::DynamoDB::Table'), 'ask for more'),
-    Quota('Global secondary indexes per table', 'dynamodb', 'L-F7858A77', 20, 20, '', _indexes, 'ask for more'),
-    Quota('Rules per event bus', 'events', 'L-244521F2', 100, 300, '', _count('AWS::Events::Rule'), 'ask for more'),
-    Quota('Roles', 'iam', 'L-FE177D64', 1000, 1000, '', _count('AWS::IAM::Role'), 'remove one, or ask for more'),
+    Quota('Tables', 'dynamodb', 'L-F98FE922', 2500, 2500, '', _count('AWS::DynamoDB::Table'), 'request more'),
+    Quota('Global secondary indexes per table', 'dynamodb', 'L-F7858A77', 20, 20, '', _indexes, 'request more'),
+    Quota('Rules per event bus', 'events', 'L-244521F2', 100, 300, '', _count('AWS::Events::Rule'), 'request more'),
+    Quota('Roles', 'iam', 'L-FE177D64', 1000, 1000, '', _count('AWS::IAM::Role'), 'remove one, or request more'),
     Quota('Customer managed policies', 'iam', 'L-E95E4862', 1500, 1500, '', _count('AWS::IAM::ManagedPolicy'),
-          'remove one, or ask for more'),
-    Quota('Managed policies per role', 'iam', 'L-0DA4ABF3', 10, 10, '', _role_policies, 'ask for more'),
+          'remove one, or request more'),
+    Quota('Managed policies per role', 'iam', 'L-0DA4ABF3', 10, 10, '', _role_policies, 'request more'),
     Quota('Size of a managed policy', 'iam', '', 6144, 6144, 'characters',
           lambda deployment: max(policy_sizes(deployment).values()), 'choose a shorter stack name', raisable=False),
     Quota("Size of a role's own policies", 'iam', '', 10240, 10240, 'characters', _inline,
           'choose a shorter name of the stack, or list fewer buckets and keys of other deployments', raisable=False),
-    Quota('Buckets', 's3', 'L-DC2B2D3D', 100, 10000, '', _count('AWS::S3::Bucket'), 'remove a bucket, or ask for more'),
+    Quota('Buckets', 's3', 'L-DC2B2D3D', 100, 10000, '', _count('AWS::S3::Bucket'), 'remove a bucket, or request more'),
     Quota('Size of a definition', 'states', '', 1048576, 1048576, 'bytes', _definition, 'report it', raisable=False),
     Quota('Resources per template', 'cloudformation', '', 500, 500, '',
           lambda deployment: len(deployment.template['Resources']), 'report it', raisable=False),

@@ -26,7 +26,7 @@ MAX_PARAMETER = 4096
 #: What to do with documents that are too long.
 TOO_LONG = {
     'Backends': 'leave it out, deploy, then aws ssm put-parameter --overwrite --name /STACK/backends --value file://...',
-    'IdentityDocument': 'deploy with one administrator, then edit the secret STACK/identity (docs/operations.md)',
+    'IdentityDocument': 'deploy with one administrator, then edit the secret STACK/identity (docs/how-to/deploy.md)',
 }
 
 #: Parameters that hold a JSON object.
@@ -132,7 +132,7 @@ def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
             yield f'{key} is not a JSON object'
     yield from _wrong_backends(given.get('Backends', ''), stage.stack)
     if not given.get('KeystoneUrl') and not _has_users(given.get('IdentityDocument', '')):
-        yield 'no user could log in: set KeystoneUrl, or an IdentityDocument with users (docs/operations.md)'
+        yield 'no user could log in: set KeystoneUrl, or an IdentityDocument with users (docs/how-to/deploy.md)'
     if given.get('KeystoneUrl') and not given['KeystoneUrl'].rstrip('/').endswith('/v3'):
         yield 'KeystoneUrl must end in /v3'
     for one, other in TOGETHER:

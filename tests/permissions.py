@@ -37,8 +37,8 @@ ROLES = {
 WORKERS = ('volume_worker', 'backup_worker')
 
 ADVICE = (
-    'docs/security.md, "Changing permissions": python -m tests.permissions --keep adds rows of tables after any run, '
-    'make access writes all of them after a complete one; other rows are for infra/roles.yaml.'
+    'docs/explanation/security.md, "Change permissions": python -m tests.permissions --keep adds rows of tables after '
+    'any run, make access writes all of them after a complete one; other rows are for infra/roles.yaml.'
 )
 
 

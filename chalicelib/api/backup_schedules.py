@@ -1,4 +1,4 @@
-"""Backup schedules: an extension of Cinder's API, documented in docs/backup-schedules.md."""
+"""Backup schedules: an extension of Cinder's API, documented in docs/how-to/backup-schedules.md."""
 
 from __future__ import annotations
 

@@ -139,19 +139,19 @@ def reset_status(request: Request, id: str) -> None:
 
 @backups.action('cinderless:scrub', policy='backup:scrub', schema=schemas.SCRUB)
 def scrub(request: Request, id: str) -> None:
-    """Not Cinder's: docs/backup-checks.md."""
+    """Not Cinder's: docs/how-to/backup-checks.md."""
     checks.scrub(request.context, id, **(request.body or {}))
 
 
 @backups.action('cinderless:drill', policy='backup:drill', schema=p.ANYTHING)
 def drill(request: Request, id: str) -> None:
-    """Not Cinder's: docs/backup-checks.md."""
+    """Not Cinder's: docs/how-to/backup-checks.md."""
     checks.drill(request.context, id)
 
 
 @backups.action('cinderless:copy', policy='backup:copy', schema=schemas.COPY)
 def copy(request: Request, id: str) -> dict[str, Any]:
-    """Not Cinder's: docs/backup-copies.md."""
+    """Not Cinder's: docs/how-to/backup-copies.md."""
     body = request.body
     texts = {'name': p.stripped(body, 'name'), 'description': p.stripped(body, 'description')}
     return {'backup': views.BRIEF.of(request)(copies.create(request.context, id, target=body['target'], **texts))}

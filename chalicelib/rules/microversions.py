@@ -52,7 +52,7 @@ FACTS = {
     '3.36': 'the summary collects metadata',
     '3.37': 'backups can be sorted by name',
     '3.38': 'replication of groups',
-    '3.39': "administrators may ask for another project's limits",
+    '3.39': "administrators may read another project's limits",
     '3.40': 'revert of a volume to its latest snapshot',
     '3.41': 'snapshots show user_id',
     '3.42': 'volumes in use can be extended',
@@ -81,10 +81,10 @@ FACTS = {
     '3.65': 'volumes and snapshots show consumes_quota',
     '3.66': 'snapshots of volumes in use need no force',
     '3.67': 'the project id in the path is optional (it is at any version)',
-    '3.68': 'a volume can be written anew from an image',
+    '3.68': 'a volume can be reimaged',
     '3.69': 'shared_targets may be null',
     '3.70': 'encrypted volumes can be transferred',
-    '3.71': 'Nova says when it has extended a volume in use',
+    '3.71': 'Nova reports when it has extended a volume in use',
 }
 
 #: When the newest version came, as version discovery shows it.

@@ -3,7 +3,7 @@
 A row says where the action may start, what it shows while it runs, how it ends, when the reconciler takes over, and
 what the work waits for. Everything else that knows a workflow is derived from these rows: the table of tasks, the
 reconciler's choice, the functions in the rendered state machines, and docs/workflows.md. The guide is
-docs/adding-a-workflow.md.
+docs/how-to/add-a-workflow.md.
 
 Source: the compare-and-set calls of Cinder 29's API and managers (measured matrices).
 """

@@ -17,7 +17,7 @@ from chalicelib.api.resources import routes
 
 _WHOLE = 'handed on as a whole: '
 _TEXTS = frozenset({'name', 'description', 'display_name', 'display_description'})
-_HINT = f'{_WHOLE}a filter of the scheduler reads it (docs/scheduler.md)'
+_HINT = f'{_WHOLE}a filter of the scheduler reads it (docs/reference/scheduler.md)'
 _ENCRYPTION = f'{_WHOLE}the columns of volume_type_encryption, which Nova reads and Cinder does not check'
 _KEEP = f'{_WHOLE}rules/retention.py reads it'
 

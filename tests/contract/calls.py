@@ -1,6 +1,6 @@
 """How many calls to its backend each operation takes: counted on every driver, held to a ceiling, told on the page.
 
-docs/driver-calls.json holds what was counted; ``make docs`` writes it anew, and the table in docs/drivers.md after it.
+docs/driver-calls.json has the counts. ``make docs`` writes it, and the table in docs/reference/drivers.md from it.
 Everything is done when it is first looked at, and nothing fails: the least case.
 """
 

@@ -1,4 +1,4 @@
-"""The AWS CLI as a front door: what docs/operations.md tells an operator to type, typed at the local cloud."""
+"""The commands of docs/how-to/troubleshoot.md for the AWS CLI, run against the local cloud."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def granted(check: str, roles: frozenset[str], owns: bool) -> bool:
 
 
 def test_the_table_holds_cinders_rules_and_no_others() -> None:
-    """But those of the extensions (docs/backup-schedules.md, docs/backup-checks.md, ...)."""
+    """But those of the extensions (docs/how-to/backup-schedules.md, docs/how-to/backup-checks.md, ...)."""
     ours = {rule for rule in POLICIES if rule.startswith('backup_schedule:')} | {
         *('backup:copy', 'backup:drill', 'backup:scrub')
     }

@@ -1,6 +1,6 @@
-"""What each operation calls: counted in the world, held to a budget, and kept for docs/cost.md.
+"""What each operation calls: counted in the world, held to a budget, and kept for docs/reference/cost.md.
 
-The counts in docs/calls.json are what docs/cost.md computes dollars from; ``make docs`` writes both anew. Reads and
+docs/reference/cost.md computes dollars from the counts in docs/calls.json; ``make docs`` writes both. Reads and
 writes are DynamoDB's units for items of up to 1 KiB; a write to an index is counted where the item has its key.
 """
 

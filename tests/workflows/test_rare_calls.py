@@ -1,4 +1,4 @@
-"""Calls to AWS that are made off the usual path: the roles must know them as well (docs/security.md, "Permissions")."""
+"""Calls to AWS off the usual path, which the roles must allow too (docs/explanation/security.md, "Permissions")."""
 
 from __future__ import annotations
 

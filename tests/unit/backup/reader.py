@@ -1,4 +1,4 @@
-"""A second reader of the backup format, written from docs/backup-format.md alone: it shares no code with the engine.
+"""A second reader of the backup format, written from docs/explanation/backup-format.md only: no shared code.
 
     python reader.py FOLDER LINEAGE BACKUP RECOVERY_KEY_FILE OUTPUT
 

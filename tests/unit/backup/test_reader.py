@@ -17,7 +17,7 @@ from tests.unit.backup import flows, reader
 from tests.unit.backup.doubles import image
 
 SIZE = 3 * flows.GEOMETRY.shard_size + 1536
-DOCUMENT = Path(__file__).parents[3] / 'docs' / 'backup-format.md'
+DOCUMENT = Path(__file__).parents[3] / 'docs' / 'explanation' / 'backup-format.md'
 
 
 def write_chain(root: Path) -> dict[str, bytes]:

@@ -33,7 +33,7 @@ def compared(old: dict[str, Any], new: dict[str, Any]) -> list[changes.Change]:
 def test_this_version_loses_nothing_of_the_last_release() -> None:
     version, old = changes.last_release()
     lost = [change for change in changes.changes(old, changes.current()) if change.is_loss]
-    assert lost == [], f'a deploy over {version} would destroy data; see docs/operations.md, "Upgrade"'
+    assert lost == [], f'a deploy over {version} would destroy data; see docs/how-to/upgrade.md, "Upgrade"'
 
 
 def test_this_version_takes_every_parameter_of_the_last_release() -> None:

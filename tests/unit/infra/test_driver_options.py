@@ -40,7 +40,7 @@ def read(name: str) -> tuple[Question, ...]:
     return both('secretsmanager:GetSecretValue', f'arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:prod/{name}-AbCdEf')
 
 
-#: The tag is the deployer's (docs/drivers.md); EC2 asks for the grant on behalf of the worker.
+#: The tag is the deployer's (docs/reference/drivers.md); EC2 asks for the grant on behalf of the worker.
 KEY_OF_VOLUMES = both(
     'kms:CreateGrant',
     f'arn:aws:kms:{REGION}:{ACCOUNT}:key/theirs',

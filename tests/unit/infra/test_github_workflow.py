@@ -66,7 +66,7 @@ def test_every_command_is_there(workflow: dict[str, Any]) -> None:
 
 
 def test_what_has_to_be_set_is_documented(workflow: dict[str, Any]) -> None:
-    told = (ROOT / 'docs' / 'operations.md').read_text()
+    told = (ROOT / 'docs' / 'how-to' / 'deploy.md').read_text()
     names = set(re.findall(r'(?:vars|secrets)\.(\w+)', FILE.read_text()))
     assert names
     assert [name for name in sorted(names) if f'`{name}`' not in told] == []

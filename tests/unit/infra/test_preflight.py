@@ -32,7 +32,7 @@ def test_defaults_are_deployed_to_a_new_account(tmp_path: Path, capsys: pytest.C
     [
         (
             {'BackupWorkerMemory': '3538'},
-            'Memory of a function (lambda): 3538 MB, allowed 3008: lower BackupWorkerMemory to 3008, or ask',
+            'Memory of a function (lambda): 3538 MB, allowed 3008: lower BackupWorkerMemory to 3008, or re',
         ),
         ({'BackupConcurrency': '8'}, 'Concurrent executions (lambda): 12, allowed 10: lower BackupConcurrency'),
         ({'StartWorkflowConcurrency': '10'}, 'Concurrent executions (lambda): 16, allowed 10'),
@@ -76,7 +76,7 @@ def test_what_the_deployed_stack_reserves_counts_for_it(tmp_path: Path) -> None:
         ({'service-quotas get-service-quota L-01C8A9E0': '200.0'}, 'Resources per REST API (apigateway): 26'),
         (
             {'service-quotas get-service-quota L-8A5B8E43': '100.0'},
-            'lower ApiRateLimit, or ask for more (aws serv',
+            'lower ApiRateLimit, or request more (aws serv',
         ),
         ({'service-quotas get-service-quota L-F98FE922': '3'}, 'Tables (dynamodb): 2'),
         ({'iam get-account-summary': {'Roles': 999, 'RolesQuota': 1000}}, 'beside 999 in use, allowed 1000'),

@@ -300,7 +300,7 @@ def test_alarms_tell_somebody(plain: dict[str, Any]) -> None:
 
 
 def test_who_is_called_by_an_alarm_finds_what_to_do(plain: dict[str, Any]) -> None:
-    told = (render.ROOT / 'docs' / 'operations.md').read_text()
+    told = (render.ROOT / 'docs' / 'how-to' / 'monitor.md').read_text()
     alarms = [name.removesuffix('Alarm') for name in of_type(plain, 'AWS::CloudWatch::Alarm')]
     assert [name for name in alarms if f'| {name} |' not in told] == []
 
