@@ -242,7 +242,7 @@ def comments(path: Path, name: str) -> dict[str, str]:
     found = {}
     for node in body.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            above = []
+            above: list[str] = []
             place = node.lineno - 2
             while lines[place].strip().startswith('#:'):
                 above.insert(0, lines[place].strip().removeprefix('#:').strip())
