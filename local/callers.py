@@ -58,7 +58,7 @@ def callers() -> tuple[str, ...]:
         if path == 'moto':
             return ()
         if path in OTHERS or path.rpartition('/')[2].startswith('test_'):
-            break  # a test acts in the middle of a function's work, or enters a room by itself
+            return room  # a test acts in the middle of a function's work, or enters a room by itself
         entry = (path, frame.f_code.co_name)
         if entry in ENTRIES:
             return (ENTRIES[entry],)

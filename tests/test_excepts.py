@@ -81,7 +81,7 @@ REASONS = {
     ('chalicelib/tasks/backend_reconciliation.py', '_check_no_record'): 'no record is what is looked for',
     ('chalicelib/tasks/backend_reconciliation.py', '_remove'): 'it stays reported, and the next comparison tries again',
     ('chalicelib/tasks/backend_reconciliation.py', '_settle_entries'): 'the next comparison tries again',
-    ('chalicelib/tasks/backend_reconciliation.py', 'run'): 'one backend keeps no other from being compared',
+    ('chalicelib/tasks/backend_reconciliation.py', '_compare'): 'one backend keeps no other from being compared',
     ('chalicelib/tasks/backups.py', '_try_clean'): 'a user message reports what is left, and deletion tries again',
     ('chalicelib/tasks/backup_sources.py', 'drop_kept'): "the volume's next backup removes what is left",
     ('chalicelib/tasks/connections.py', '_undone_on_error'): _FIRST_ERROR,

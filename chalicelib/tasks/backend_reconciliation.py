@@ -18,6 +18,7 @@ Where record and object differ in size, the smaller one grows (tasks/differences
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import exports, reconciliations
 from chalicelib.operations.reconciliations import Finding
 from chalicelib.rules import states
-from chalicelib.tasks import backends, differences
+from chalicelib.tasks import backends, differences, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +46,20 @@ MOST_UNKNOWN, MOST_SHARE = 5, 0.01
 TABLES = (Volume, Snapshot, Backup)
 
 
-def run(hosts: Iterable[str]) -> None:
-    """Have a worker compare each backend that is due; the failure of one harms no other."""
-    for host in hosts:
-        try:
-            if _is_due(host):
-                aws.invoke(settings().volume_worker, 'reconcile_backend', {'backend': host})
-        except errors.CinderlessError as error:  # the worker may still be at it; the next schedule looks again
-            logger.warning('backend %s was not compared with the records: %s', host, error.message)
+def run(hosts: Iterable[str], until: float = math.inf) -> None:
+    """Have workers compare the backends that are due, some at a time; the failure of one harms no other.
+
+    ``until``: seconds of the monotonic clock after which no comparison begins.
+    """
+    side_by_side.each(_compare, hosts, until)
+
+
+def _compare(host: str) -> None:
+    try:
+        if _is_due(host):
+            aws.invoke(settings().volume_worker, 'reconcile_backend', {'backend': host})
+    except errors.CinderlessError as error:  # the worker may still be at it; the next schedule looks again
+        logger.warning('backend %s was not compared with the records: %s', host, error.message)
 
 
 def _is_due(host: str) -> bool:

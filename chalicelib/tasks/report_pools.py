@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from chalicelib.models.pool import service_id, service_uuid
 from chalicelib.operations import pools
 from chalicelib.scheduler import reports
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.tasks import backend_reconciliation, backends
+from chalicelib.tasks import backend_reconciliation, backends, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -32,21 +33,30 @@ CONTROL = ('cinder-scheduler', 'cinder-backup')
 #: Seconds after which a backend that gave no answer is asked again while work waits for it.
 AGAIN = 15
 
+#: Seconds after which a call asks no more backends, and compares none; each may take aws.INVOKE_TIMEOUT, and the
+#: function has 290 seconds.
+REPORTS, COMPARISONS = 150, 250
+
 
 def run(event: Mapping[str, Any]) -> None:
-    """Have a worker ask every backend of the document; one that fails harms no other.
+    """Have workers ask every backend of the document, some at a time; one that fails harms no other.
 
-    In a random order: when several give no answer and the time ends, it is not always the same that are left out.
+    In a random order: when many give no answer and the time ends, it is not always the same that are left out. Those
+    that gave none are not compared with the records.
     """
-    hosts = backends.configured().names()
-    for host in random.sample(hosts, len(hosts)):
-        _each(_ask, host)
+    hosts, begun, answered = backends.configured().names(), time.monotonic(), set[str]()
+
+    def ask(host: str) -> None:
+        if _ask(host):
+            answered.add(host)
+
+    side_by_side.each(lambda host: _each(ask, host), random.sample(hosts, len(hosts)), begun + REPORTS)
     known = {service.host for service in base.every(Service, base.GLOBAL) if service.binary == 'cinder-volume'}
     for host in known - set(hosts):
         _each(lambda gone: _mark_down(gone, errors.HostNotFound(id=gone)), host)
     for binary in CONTROL:
         _write_service(binary, settings().table_prefix, settings().default_availability_zone, 'up')
-    backend_reconciliation.run(hosts)
+    backend_reconciliation.run(random.sample(sorted(answered), len(answered)), begun + COMPARISONS)
 
 
 def _each(work: Callable[[str], None], host: str) -> None:
@@ -57,11 +67,14 @@ def _each(work: Callable[[str], None], host: str) -> None:
         logger.warning('backend %s was not asked: %s', host, error.message)
 
 
-def _ask(host: str) -> None:
+def _ask(host: str) -> bool:
+    """Whether the backend answered."""
     try:
-        aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
+        answer = aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
     except errors.DriverError as error:
         _mark_down(host, error)  # other errors say nothing of the backend; without reports it is down in time
+        return False
+    return bool(answer['pools'])
 
 
 def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
