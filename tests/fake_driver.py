@@ -61,6 +61,9 @@ class Backend:
     consistent: bool = False
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
     paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    #: (object, host) of exports without an id; accounts that nothing is exported to.
+    unnamed: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    idle: set[str] = dataclasses.field(default_factory=set)
     faults: dict[str, list[Exception | None]] = dataclasses.field(default_factory=lambda: collections.defaultdict(list))
     calls: list[str] = dataclasses.field(default_factory=list)
     violations: list[str] = dataclasses.field(default_factory=list)
@@ -313,7 +316,19 @@ class FakeDriver(Driver):
                 for name, ids in store.paths.items()
                 for id in sorted(ids)
                 if name in store.objects
-            ]
+            ] + [StoredExport(name, store.objects[name].pool, None, host) for name, host in sorted(store.unnamed)]
+
+    def end_unnamed_export(self, export: StoredExport) -> None:
+        with self._verb('end_unnamed_export', export.object) as store:
+            store.unnamed.discard((export.object, export.host))
+
+    def list_idle_access(self) -> list[str]:
+        with self._verb('list_idle_access', '') as store:
+            return sorted(store.idle)
+
+    def remove_idle_access(self, name: str) -> None:
+        with self._verb('remove_idle_access', name) as store:
+            store.idle.discard(name)
 
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
         raise errors.NotSupported(backend=self.backend, operation='open_volume', reason='this backend holds no data')

@@ -385,5 +385,22 @@ class Driver(abc.ABC):
         """Return the exports of all objects in the inventory, those of workers included."""
         raise self._unsupported('list_exports')
 
+    def end_unnamed_export(self, export: StoredExport) -> None:
+        """Take away an export that ``list_exports`` returned without an id, unless an id names it by now.
+
+        A missing one is success. Only drivers that return such exports have it.
+        """
+        raise self._unsupported('end_unnamed_export')
+
+    def list_idle_access(self) -> list[str]:
+        """Return what lets an initiator log in that no object is exported to, by its name on the backend.
+
+        Accounts and groups of initiators that a backend keeps apart from exports; [] where it keeps none.
+        """
+        return []
+
+    def remove_idle_access(self, name: str) -> None:  # noqa: B027 - most backends keep none
+        """Remove it, unless an export uses it by now; a missing one is success. Attachments may be made meanwhile."""
+
     def _unsupported(self, operation: str) -> NotSupported:
         return NotSupported(backend=self.backend, operation=operation, reason='the driver does not offer it')

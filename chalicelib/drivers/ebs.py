@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.device import BlockDevice, Changes
-from chalicelib.drivers import ebs_changes, ebs_groups, ebs_paths, ebs_types
+from chalicelib.drivers import ebs_changes, ebs_groups, ebs_inventory, ebs_paths, ebs_types
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -418,31 +418,15 @@ class EbsDriver(Manager):
         self._objects.remove_snapshots(name, volume)
 
     def inventory(self) -> list[StoredObject]:
-        """One of each name: of a volume that takes another's place there are two for a while.
-
-        All are this deployment's: no two stacks of one account and region have the same name.
-        """
-        deployment = settings().deployment
-        rows = [*self._volumes(self._objects.ours()), *self._objects.snapshots(self._objects.ours())]
-        found = {
-            tags(row)['cinder:name']: StoredObject(
-                tags(row)['cinder:name'],
-                row.get('AvailabilityZone') or self.options['zones'][0],
-                int(row.get('Size') or row['VolumeSize']) * GIB,
-                deployment,
-            )
-            for row in rows
-            if 'cinder:for' not in tags(row)
-        }
-        return [found[name] for name in sorted(found) if name.startswith(('volume-', 'snapshot-'))]
+        ours = self._objects.ours()
+        rows = [*self._volumes(ours), *self._objects.snapshots(ours)]
+        return ebs_inventory.objects(rows, self.options['zones'][0])
 
     def list_exports(self) -> list[StoredExport]:
-        """Tags, and attachments of our volumes that no tag names: those were made by others."""
-        return [
-            StoredExport(tags(row)['cinder:name'], row['AvailabilityZone'], export_id, instance)
-            for row in self._volumes(self._objects.ours())
-            for export_id, instance in ebs_paths.exports_of(row)
-        ]
+        return ebs_inventory.exports(self._volumes(self._objects.ours()))
+
+    def end_unnamed_export(self, export: StoredExport) -> None:
+        ebs_paths.detach_unnamed(self._objects, VolumeRef(export.object.removeprefix('volume-'), 0, '-'), export.host)
 
 
 def _has(row: Row, changes: Row) -> bool:

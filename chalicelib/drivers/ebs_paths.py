@@ -192,6 +192,13 @@ def exports_of(row: Row) -> list[tuple[str | None, str]]:
     return [*paths.items(), *((None, instance) for instance in sorted(attached - set(paths.values())))]
 
 
+def detach_unnamed(objects: Objects, volume: VolumeRef, instance: str) -> None:
+    """Detach a volume from an instance unless a path leads there: it was attached by others, or its tag was removed."""
+    row = objects.find(volume)
+    if row is not None and (None, instance) in exports_of(row):
+        _detach(objects, volume, row, {instance})
+
+
 def _divided(row: Row, export_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """Tag -> instance: of the paths that go, and of those that stay."""
     paths = {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}

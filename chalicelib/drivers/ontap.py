@@ -196,6 +196,26 @@ class OntapDriver(ontap_manage.Manager):
             for export_id, who in self._paths.listed(lun)
         ]
 
+    def end_unnamed_export(self, export: StoredExport) -> None:
+        """A worker's map goes with its igroup and account; a host's alone."""
+        with self._verb():
+            lun = self._luns.find(f'/vol/{export.pool}/{export.object}')
+            if lun is None or (None, export.host) not in self._paths.listed(lun):
+                return
+            worker = next((one for one in self._paths.workers(lun) if one.igroup == export.host), None)
+            if worker:
+                self._paths.dismiss(worker, self._target())
+            else:
+                self._paths.expel(lun, export.host)
+
+    def list_idle_access(self) -> list[str]:
+        with self._verb():
+            return self._paths.idle()
+
+    def remove_idle_access(self, name: str) -> None:
+        with self._verb():
+            self._paths.remove_idle(name, self._target())
+
     def _ours(self, fields: str) -> list[Record]:
         """The LUNs in pools of this backend that carry our name templates."""
         with self._verb():

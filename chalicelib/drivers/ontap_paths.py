@@ -1,6 +1,7 @@
 """Who may reach a LUN: ONTAP shows an SVM's one target to every initiator, and to each the LUNs mapped to its igroup.
 
-* A host has one igroup and one CHAP account for all its volumes; both stay when its last volume goes. Which exports of
+* A host has one igroup and one CHAP account for all its volumes; both stay when its last volume goes, and the
+  comparison with the records removes them a day later. Which exports of
   a LUN a host has is noted in the LUN's attributes, so that the map goes with the last of them. A clone inherits its
   source's attributes: a note counts only on the LUN that it names.
 * The service's own workers have an initiator, an igroup and an account per path, which go with the path.
@@ -34,7 +35,7 @@ _NOTE = 'cinderless-export-'
 _MAPPED, _HAS_ACCOUNT, _NOTED = '1254207', '5374142', '5374930'
 _NO_IGROUP = ('5374852', '5374878')
 _NO_MAP, _NO_ACCOUNT, _NO_NOTE, _NO_MEMBER = '5374922', '5374895', '5374931', '5374034'
-_IGROUP_EXISTS = '5374023'
+_IGROUP_EXISTS, _IN_USE = '5374023', '1254213'
 
 _NUMBERS = 4095
 _TRIES = 8
@@ -135,14 +136,15 @@ class Paths:
                 if not initiator.igroup.startswith(_HOSTS):  # a close that died may have shut it out
                     self._introduce(initiator, target)
                 return int(entry['logical_unit_number'])
-        if initiator.igroup.startswith(_HOSTS):
+        for known in [initiator.igroup.startswith(_HOSTS), False, False]:
             try:
+                if not known:
+                    self._introduce(initiator, target)
                 return self._map(lun, initiator.igroup)
             except Refused as refused:
                 if refused.code not in _NO_IGROUP:
                     raise
-        self._introduce(initiator, target)
-        return self._map(lun, initiator.igroup)
+        raise self._client.unavailable(f'igroup {initiator.igroup} came and went')
 
     def expel(self, lun: Record, igroup: str) -> None:
         """Take the map away; its sessions find nothing there from now on. A missing one is success."""
@@ -189,15 +191,42 @@ class Paths:
         session = self._client.first(SESSIONS, **query)
         return str(session['initiator']['name']) if session else None
 
-    def _introduce(self, initiator: Initiator, target: Target) -> None:
-        user, secret = self.account(initiator.name)
-        body = {'authentication_type': 'chap', 'chap': {'inbound': {'user': user, 'password': secret}}}
+    def idle(self) -> list[str]:
+        """The igroups, there or not, whose initiators have an account of ours, or are workers, and that map nothing."""
+        groups = self._client.records(IGROUPS, name='cinderless-*', fields='initiators.name')
+        maps = self._client.records(MAPS, **{'igroup.name': 'cinderless-*', 'fields': 'igroup.name'})
+        accounts = {_igroup_of(initiator) for initiator in self._accounts()}
+        workers = {str(group['name']) for group in groups if group['name'].startswith(_WORKERS)}
+        return sorted((accounts | workers) - {entry['igroup']['name'] for entry in maps})
+
+    def remove_idle(self, igroup: str, target: Target) -> None:
+        """Remove an igroup that maps nothing, and its initiators' accounts of ours.
+
+        An attachment may be under way: ONTAP keeps a mapped igroup, and one that is made again has its account again.
+        """
+        found = self._client.first(IGROUPS, name=igroup)
         try:
-            self._client.make(CREDENTIALS, {'initiator': initiator.name, **body})
+            if found is not None:
+                self._forgive(f'{IGROUPS}/{found["uuid"]}', *_NO_IGROUP)
         except Refused as refused:
-            if refused.code != _HAS_ACCOUNT:
+            if refused.code != _IN_USE:
                 raise
-            self._client.change(f'{CREDENTIALS}/{target.svm_uuid}/{initiator.name}', body)
+            return
+        for initiator in self._accounts():
+            if _igroup_of(initiator) == igroup:
+                self._forgive(f'{CREDENTIALS}/{target.svm_uuid}/{initiator}', _NO_ACCOUNT)
+                if self._client.first(IGROUPS, name=igroup) is not None:
+                    self._admit_account(initiator, target)
+
+    def _accounts(self) -> list[str]:
+        """The initiators whose account was made with our secret."""
+        found = self._client.records(CREDENTIALS, fields='chap.inbound.user')
+        users = {one['initiator']: one.get('chap', {}).get('inbound', {}).get('user') for one in found}
+        return sorted(initiator for initiator, user in users.items() if user == self.account(initiator)[0])
+
+    def _introduce(self, initiator: Initiator, target: Target) -> None:
+        """Make the account and the igroup of an initiator. Their removal may be under way: ``remove_idle``."""
+        self._admit_account(initiator.name, target)
         members = [{'name': initiator.name}]
         group = {'name': initiator.igroup, 'protocol': 'iscsi', 'os_type': 'linux', 'initiators': members}
         try:
@@ -206,6 +235,29 @@ class Paths:
             if refused.code != _IGROUP_EXISTS:
                 raise
             self._join(initiator)
+            return
+        if initiator.igroup.startswith(_HOSTS):
+            self._admit_account(initiator.name, target, again=True)
+
+    def _admit_account(self, initiator: str, target: Target, *, again: bool = False) -> None:
+        """Make the account; ``again``: one that is there was made a moment ago, so its secret is right."""
+        user, secret = self.account(initiator)
+        body = {'authentication_type': 'chap', 'chap': {'inbound': {'user': user, 'password': secret}}}
+        for _ in range(2):
+            try:
+                self._client.make(CREDENTIALS, {'initiator': initiator, **body})
+                return
+            except Refused as refused:
+                if refused.code != _HAS_ACCOUNT:
+                    raise
+            try:
+                if not again:
+                    self._client.change(f'{CREDENTIALS}/{target.svm_uuid}/{initiator}', body)
+                return
+            except Refused as refused:
+                if refused.code != _NO_ACCOUNT:  # removed in between
+                    raise
+        raise self._client.unavailable(f'the account of {initiator} came and went')
 
     def _join(self, initiator: Initiator) -> None:
         found = self._client.first(IGROUPS, name=initiator.igroup, fields='initiators.name')
@@ -261,6 +313,12 @@ def _notes(lun: Record) -> dict[str, str]:
 
 def _igroups(lun: Record) -> list[str]:
     return [str(entry['igroup']['name']) for entry in lun.get('lun_maps', [])]
+
+
+def _igroup_of(initiator: str) -> str:
+    if initiator.startswith(_WORKER):
+        return _WORKERS + initiator.removeprefix(_WORKER)
+    return _HOSTS + _digest(initiator)
 
 
 def _digest(text: str) -> str:

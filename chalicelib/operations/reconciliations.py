@@ -15,7 +15,8 @@ from chalicelib.context import Context
 from chalicelib.models import Service, base
 from chalicelib.operations.services import VOLUME_BINARY
 
-#: {'kind': 'object' or 'export', 'name', 'pool', 'first_seen', and of an export 'export_id', 'host'}.
+#: {'kind': 'object', 'export', 'unnamed' (an export without an id) or 'access' (of an initiator without an export),
+#: 'name', 'first_seen', of all but the last 'pool', and of exports 'export_id', 'host'}.
 Finding = dict[str, Any]
 
 #: Findings of each kind that a report holds; the oldest first.
@@ -98,7 +99,7 @@ def confirm(context: Context, host: str) -> dict[str, Any]:
     if report is None:
         raise errors.InvalidInput(reason=f'backend {host} was not compared with the records yet')
     confirmed = {
-        'keys': [key for key, finding in report['unknown'].items() if finding['kind'] == 'object'],
+        'keys': [key for key, finding in report['unknown'].items() if finding['kind'] in ('object', 'unnamed')],
         'sizes': [one['name'] for one in report['differences'] if one['kind'] == 'size'],
         'tables': report['tables_found'],
         'by': context.user_id,

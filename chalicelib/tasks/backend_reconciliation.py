@@ -8,6 +8,10 @@ Races: records are read after the backend was listed, so what is made meanwhile 
 has work under way is never unknown; and what was unknown once must be unknown again a grace time later. Each step may
 be repeated: removals are the drivers' own verbs, and the report is written last.
 
+An export without an id is unknown when every export that its object's record names is there beside it. It may be an
+administrator's, so it counts and waits as an object does. What lets an initiator log in that has no export left is
+removed after the same grace time, and does not count: hosts come and go.
+
 Removal stops while many objects are unknown, or while a table is not the one that this deployment has used: after a
 restore of tables, live data is on no record. An administrator then looks at the report and confirms it
 (operations/reconciliations.py). Exports end all the same, as long as the tables are the known ones.
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from chalicelib import aws, errors, telemetry
@@ -41,6 +45,9 @@ OBJECT_GRACE, EXPORT_GRACE = 86_400, 900
 
 #: With more unknown objects than this, or than this share of all, none is removed without a confirmation.
 MOST_UNKNOWN, MOST_SHARE = 5, 0.01
+
+#: Kinds of findings of which many stop their removal.
+COUNTED = frozenset({'object', 'unnamed'})
 
 #: Tables whose loss would make live data look unknown.
 TABLES = (Volume, Snapshot, Backup)
@@ -96,12 +103,18 @@ class Known(NamedTuple):
     def knows(self, name: str) -> bool:
         return name in self.busy or name in self.volumes or name in self.snapshots
 
-    def knows_export(self, export: StoredExport) -> bool:
-        """Whether a record names the export, or its object has work under way that may have made it."""
+    def knows_export(self, export: StoredExport, there: Collection[tuple[str, str | None]]) -> bool:
+        """Whether a record names the export, or its object has work under way that may have made it.
+
+        ``there``: (object, id) of all exports. One without an id may be one that a record names and that is not there.
+        """
         if export.object in self.busy:
             return True
         volume = self.volumes.get(export.object)
-        return volume is not None and (export.export_id in volume.exports or export.export_id in volume.attachments)
+        named = {*volume.exports, *volume.attachments} if volume is not None else set()
+        if export.export_id is None:
+            return any((export.object, id) not in there for id in named)
+        return export.export_id in named
 
 
 def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -109,14 +122,14 @@ def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     host = str(payload['backend'])
     driver = backends.on(host)
     try:
-        objects, found = driver.inventory(), driver.list_exports()
+        objects, found, idle = driver.inventory(), driver.list_exports(), driver.list_idle_access()
     except errors.NotSupported:
         return None
     known = Known.read(host)
     before = reconciliations.report_of(host) or {}
     confirmed = reconciliations.confirmation_of(host)
     tables = {kind.Meta.table_name: base.table_identity(kind) for kind in TABLES}
-    unknown = _unknown(objects, found, known, before.get('unknown', {}))
+    unknown = _unknown(objects, found, idle, known, before.get('unknown', {}))
     stopped = _stopped(unknown, len(objects), tables, before, confirmed)
     removed = _remove(driver, host, unknown, stopped, confirmed)
     ended = _settle_entries(driver, known, found)
@@ -151,7 +164,11 @@ def _tell(host: str, report: Mapping[str, Any], removed: int) -> None:
 
 
 def _unknown(
-    objects: Iterable[StoredObject], found: Iterable[StoredExport], known: Known, before: Mapping[str, Finding]
+    objects: Iterable[StoredObject],
+    found: Collection[StoredExport],
+    idle: Iterable[str],
+    known: Known,
+    before: Mapping[str, Finding],
 ) -> dict[str, Finding]:
     """What is ours and on no record, with the time of its first sighting."""
     now, ours = base.now(), settings().deployment
@@ -159,15 +176,14 @@ def _unknown(
     for one in objects:
         if one.deployment == ours and not known.knows(one.name):
             findings[one.name] = {'kind': 'object', 'name': one.name, 'pool': one.pool, 'first_seen': now}
+    there = {(export.object, export.export_id) for export in found}
     for export in found:
         on_record = export.object in known.volumes or export.object in known.snapshots
-        if on_record and not known.knows_export(export):
+        if on_record and not known.knows_export(export, there):
             facts = {'name': export.object, 'pool': export.pool, 'export_id': export.export_id, 'host': export.host}
-            findings[f'{export.object}/{export.export_id or export.host}'] = {
-                'kind': 'export',
-                **facts,
-                'first_seen': now,
-            }
+            kind = 'export' if export.export_id is not None else 'unnamed'
+            findings[f'{export.object}/{export.export_id or export.host}'] = {'kind': kind, **facts, 'first_seen': now}
+    findings |= {f'access/{name}': {'kind': 'access', 'name': name, 'first_seen': now} for name in idle}
     return {key: {**finding, 'first_seen': before.get(key, finding)['first_seen']} for key, finding in findings.items()}
 
 
@@ -184,7 +200,7 @@ def _stopped(
     restored = any(reconciliations.is_restored(identity) for identity in tables.values()) and not expected
     if changed or restored:
         return reconciliations.TABLES_CHANGED
-    doubtful = [key for key, one in unknown.items() if one['kind'] == 'object' and key not in confirmed.get('keys', [])]
+    doubtful = [key for key, one in unknown.items() if one['kind'] in COUNTED and key not in confirmed.get('keys', [])]
     if len(doubtful) > MOST_UNKNOWN or len(doubtful) > max(1.0, MOST_SHARE * total):
         return reconciliations.TOO_MANY
     return None
@@ -198,13 +214,12 @@ def _remove(
         return set()
     gone = set()
     for key, finding in sorted(unknown.items(), key=lambda item: (item[1]['kind'], item[0])):
-        is_object = finding['kind'] == 'object'
-        if is_object and stopped and key not in confirmed.get('keys', []):
+        if finding['kind'] in COUNTED and stopped and key not in confirmed.get('keys', []):
             continue
-        if finding['first_seen'] > base.after(-(OBJECT_GRACE if is_object else EXPORT_GRACE)):
+        if finding['first_seen'] > base.after(-(EXPORT_GRACE if finding['kind'] == 'export' else OBJECT_GRACE)):
             continue
         try:
-            (_remove_object if is_object else _remove_export)(driver, host, finding)
+            REMOVALS[finding['kind']](driver, host, finding)
         except errors.CinderlessError as error:
             logger.warning('%s stays on backend %s: %s', key, host, error.message)
             continue
@@ -237,16 +252,30 @@ def _check_no_record(kind: str, id: str) -> None:
 
 
 def _remove_export(driver: Driver, host: str, finding: Finding) -> None:
-    """End an export of an object that has a record; without an id it ends with all, where the record names none."""
-    name, where, export_id = str(finding['name']), f'{host}#{finding["pool"]}', finding['export_id']
+    """End an export of an object that has a record."""
+    name, where, export_id = str(finding['name']), f'{host}#{finding["pool"]}', str(finding['export_id'])
     kind, _, id = name.partition('-')
     if kind == 'snapshot':
-        if export_id is not None:
-            driver.close_snapshot(SnapshotRef(id, 0, VolumeRef('-', 0, '-', where)), str(export_id))
-        return
-    ref = VolumeRef(id, 0, '-', where)
-    if export_id is not None:
-        driver.terminate_connection(ref, str(export_id))
+        driver.close_snapshot(SnapshotRef(id, 0, VolumeRef('-', 0, '-', where)), export_id)
+    else:
+        driver.terminate_connection(VolumeRef(id, 0, '-', where), export_id)
+
+
+def _remove_unnamed(driver: Driver, host: str, finding: Finding) -> None:
+    driver.end_unnamed_export(StoredExport(finding['name'], finding['pool'], None, finding['host']))
+
+
+def _remove_access(driver: Driver, host: str, finding: Finding) -> None:
+    driver.remove_idle_access(str(finding['name']))
+
+
+#: How a finding is removed, by its kind.
+REMOVALS: Mapping[str, Callable[[Driver, str, Finding], None]] = {
+    'object': _remove_object,
+    'export': _remove_export,
+    'unnamed': _remove_unnamed,
+    'access': _remove_access,
+}
 
 
 def _settle_entries(driver: Driver, known: Known, found: Iterable[StoredExport]) -> int:

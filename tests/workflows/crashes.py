@@ -31,7 +31,7 @@ ROUNDS = 8
 #: Calls that change nothing.
 READS = (
     'Query', 'GetItem', 'BatchGetItem', 'Scan', 'DescribeTable', 'DescribeExecution',
-    'get_volume_stats', 'inventory', 'list_exports',
+    'get_volume_stats', 'inventory', 'list_exports', 'list_idle_access',
 )  # fmt: skip
 
 

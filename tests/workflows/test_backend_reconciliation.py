@@ -158,6 +158,54 @@ def test_an_export_that_no_record_names_ends_soon(world: World, later: Callable[
     assert world.big.paths[f'volume-{made.id}'] == {attached.id}
 
 
+def test_an_export_without_an_id_ends_as_late_as_an_object(world: World, later: Callable[[float], None]) -> None:
+    made = on_big(world)
+    attachments.create(context(), volume_id=made.id, instance_id=None, connector=HOST, mode='rw')
+    world.big.unnamed.add((f'volume-{made.id}', 'by-hand'))
+    assert [one['kind'] for one in compare()['unknown'].values()] == ['unnamed']
+    later(reconciliation.OBJECT_GRACE - 60)
+    assert compare()['removed'] == []
+    later(120)
+    assert compare()['removed'] == [f'volume-{made.id}/by-hand']
+    assert world.big.unnamed == set()
+    assert len(world.big.paths[f'volume-{made.id}']) == 1
+
+
+def test_an_export_without_an_id_may_be_one_that_a_record_names(world: World, later: Callable[[float], None]) -> None:
+    """Its tag was removed by hand: the server still writes there."""
+    made = on_big(world)
+    attachments.create(context(), volume_id=made.id, instance_id=None, connector=HOST, mode='rw')
+    world.big.paths[f'volume-{made.id}'].clear()
+    world.big.unnamed.add((f'volume-{made.id}', 'server'))
+    for _ in range(3):
+        assert compare()['unknown'] == {}
+        later(10 * reconciliation.OBJECT_GRACE)
+    assert world.big.unnamed
+
+
+def test_many_exports_without_an_id_wait_for_a_confirmation(world: World, later: Callable[[float], None]) -> None:
+    for number in range(reconciliation.MOST_UNKNOWN + 1):
+        world.big.unnamed.add((f'volume-{on_big(world).id}', f'host-{number}'))
+    compare()
+    later(2 * reconciliation.OBJECT_GRACE)
+    assert (compare()['stopped'], len(world.big.unnamed)) == (reconciliations.TOO_MANY, 6)
+    reconciliations.confirm(ADMIN, HOST_OF_BIG)
+    compare()
+    assert world.big.unnamed == set()
+
+
+def test_idle_access_goes_after_its_grace_time_however_much_it_is(world: World, later: Callable[[float], None]) -> None:
+    world.big.idle = {f'host-{number}' for number in range(20)}
+    assert compare()['stopped'] is None
+    later(reconciliation.OBJECT_GRACE - 60)
+    world.big.idle.remove('host-3')  # in use again
+    compare()
+    world.big.idle.add('host-3')
+    later(120)
+    assert len(compare()['removed']) == 19
+    assert world.big.idle == {'host-3'}
+
+
 def test_an_export_of_work_under_way_stays(world: World, later: Callable[[float], None]) -> None:
     made = on_big(world)
     world.big.paths[f'volume-{made.id}'].add('of-a-worker')

@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib import aws, errors
 from chalicelib.drivers import ebs_client, ebs_objects, registry
-from chalicelib.drivers.base import SnapshotRef, VolumeRef
+from chalicelib.drivers.base import SnapshotRef, StoredExport, VolumeRef
 from infra.render import ROOT
 from local.ebs.cloud import Cut, Refused, Timing
 from tests.ebs import TIMES, ZONES, EbsBackend, Region, backend, driver, region, served
@@ -304,6 +304,17 @@ class TestPaths:
         region.ec2.attach_volume(VolumeId=theirs.provider_id, InstanceId=region.other_instance, Device='/dev/sdf')
         found = {(one.object, one.export_id, one.host) for one in backend.driver.list_exports()}
         assert found == {(ours.name, 'one', region.instance), (theirs.name, None, region.other_instance)}
+
+    def test_an_unnamed_attachment_is_ended_and_a_named_one_is_not(self, backend: EbsBackend, region: Region) -> None:
+        ours, theirs = make(backend), make(backend)
+        self.connect(backend, ours, region.instance)
+        region.ec2.attach_volume(VolumeId=theirs.provider_id, InstanceId=region.other_instance, Device='/dev/sdf')
+        for one in [*backend.driver.list_exports(), StoredExport('volume-gone', ZONES[0], None, region.instance)]:
+            for _ in range(2):
+                backend.driver.end_unnamed_export(one)
+        assert self.attached(region, ours) == [region.instance]
+        region.clock.sleep(60)
+        assert self.attached(region, theirs) == []
 
     def test_an_instance_of_the_project(self, backend: EbsBackend, region: Region) -> None:
         volume = make(backend)

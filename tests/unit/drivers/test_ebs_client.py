@@ -12,7 +12,7 @@ from botocore.client import BaseClient
 
 from chalicelib import errors
 from chalicelib.drivers import ebs_client
-from chalicelib.drivers.base import SnapshotRef, VolumeRef
+from chalicelib.drivers.base import SnapshotRef, StoredExport, VolumeRef
 from chalicelib.drivers.ebs import EbsDriver
 from tests import flaky
 from tests.ebs import ZONES, EbsBackend, Region, backend, driver, region, served
@@ -81,6 +81,9 @@ def verbs(made: EbsBackend, volume: VolumeRef, snapshot: SnapshotRef, instance: 
         'list_objects': one.list_objects,
         'inventory': one.inventory,
         'list_exports': one.list_exports,
+        'list_idle_access': one.list_idle_access,
+        'remove_idle_access': lambda: one.remove_idle_access('-'),
+        'end_unnamed_export': lambda: one.end_unnamed_export(StoredExport('volume-v', 'z', None, 'i-1')),
         'get_volume_size': lambda: one.get_volume_size(volume),
     }
 

@@ -17,7 +17,8 @@ __all__ = ['double', 'identity']
 HERE, THERE = {'initiator': HOST}, {'initiator': OTHER}
 
 #: Verb -> requests. Making and growing take what an appliance may take (4); a path takes more the first time that a
-#: host is seen. A worker's target and portals are known: two requests, once in five minutes.
+#: host is seen, one of them in case its account is being removed as idle. A worker's target and portals are known: two
+#: requests, once in five minutes.
 BUDGET = {
     'create': 1,
     'create again': 2,
@@ -29,7 +30,7 @@ BUDGET = {
     'extend': 2,
     'attach': 3,
     'attach again': 1,
-    'attach to a new host': 6,
+    'attach to a new host': 7,
     'detach': 4,
     'open': 4,
     'close': 4,
