@@ -226,11 +226,11 @@ def ask(sender: Sender, method: str, url: str, **options: Any) -> Answer:
 def parsed(body: bytes) -> Any:
     """Return the JSON of an answer.
 
-    Raises ValueError, also for NaN and infinity, for half a surrogate pair, which no later encoding takes, and for
-    more than MAX_DEPTH levels.
+    Raises ValueError, also for NaN and infinity, for an encoding other than UTF-8 (RFC 8259), for half a surrogate
+    pair, which no later encoding takes, and for more than MAX_DEPTH levels.
     """
     try:
-        document = json.loads(body, parse_constant=_reject_constant)
+        document = json.loads(body.decode('utf-8-sig'), parse_constant=_reject_constant)
     except RecursionError:
         raise ValueError('the JSON is nested too deep') from None
     layer = [document]

@@ -77,10 +77,13 @@ def plain(name: str, text: str, version: Version) -> str:
 
 
 def literal(name: str, text: str, version: Version) -> Any:
-    """A Python literal, as Cinder reads filters: ``{'key': 'value'}``, ``None``, a list; else the text itself."""
+    """A Python literal, as Cinder reads filters: ``{'key': 'value'}``, ``None``, a list; else the text itself.
+
+    Also for what is a literal's form and no value: ``{[]: 1}`` raises TypeError, since a list cannot be a key.
+    """
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text
 
 

@@ -18,6 +18,10 @@ MAX_NAME, MAX_TEXT = 255, 65535
 #: Bytes of a backup's container.
 MAX_CONTAINER = 512
 
+#: Parts of a container that would put it among the objects of another: ``a/deleted/<volume>`` lies where the container
+#: ``a`` keeps the tombstones of a volume's backups. The first segments of backup/layout.py; a test compares them.
+OBJECTS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
+
 #: What an administrator may set a volume's status to, in Cinder's order.
 VOLUME_STATUSES = (
     'creating', 'available', 'deleting', 'error', 'error_deleting', 'error_managing', 'managing', 'attaching',
@@ -68,8 +72,9 @@ def is_text(text: str) -> bool:
 
 def is_container(text: str) -> bool:
     """Fits into a key of S3 (1,024 bytes) beside the project and the object's own name, and means the same in a URL."""
-    parts = text.split('/') if text else ()
-    return len(text.encode()) <= MAX_CONTAINER and all(part not in ('', '.', '..') for part in parts)
+    parts = text.split('/') if text else []
+    unclear = any(part in ('', '.', '..') for part in parts) or not OBJECTS.isdisjoint(parts[1:])
+    return len(text.encode()) <= MAX_CONTAINER and not unclear
 
 
 def is_percentage(text: str) -> bool:
@@ -118,8 +123,9 @@ REFUSALS: Mapping[str, Callable[[str], Invalid]] = {
     'reason': lambda _: Invalid('Disabled reason contains invalid characters or is too long'),
     'text': lambda text: InvalidInput(reason=f'Value has {len(text.encode())} bytes, more than {MAX_TEXT}.'),
     'container': lambda text: InvalidInput(
-        reason=f'container has {len(text.encode())} bytes, or a part between slashes that is empty, "." or "..": '
-        f'at most {MAX_CONTAINER} bytes of other names are allowed.'
+        reason=f'container has {len(text.encode())} bytes, or a part between slashes that is empty, "." or "..", or a '
+        f'part after the first one that is {", ".join(sorted(OBJECTS))}: at most {MAX_CONTAINER} bytes of other names '
+        'are allowed.'
     ),
     'percentage': lambda _: InvalidInput(reason='progress must be an integer percentage'),
     'key_size': lambda _: InvalidInput(reason='key_size must be an integer of bits, such as 256'),

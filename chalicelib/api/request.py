@@ -89,8 +89,11 @@ def body_of(http: HttpRequest, headers: Mapping[str, str]) -> Any:
 
 
 def _parsed(raw: bytes) -> Any:
-    """JSON proper: Python would also read NaN, numbers beyond a float, and halves of surrogate pairs."""
-    body = json.loads(raw, parse_constant=_finite, parse_float=_finite)
+    """JSON proper: Python would also read NaN, numbers beyond a float, and halves of surrogate pairs.
+
+    Decoded here, since Python also takes UTF-16, and in each encoding the bytes of half a pair. Cinder takes UTF-8.
+    """
+    body = json.loads(raw.decode(), parse_constant=_finite, parse_float=_finite)
     if b'\\ud' in raw.lower():
         json.dumps(body, ensure_ascii=False).encode()
     if raw.count(b'[') + raw.count(b'{') > MAX_DEPTH:

@@ -24,6 +24,9 @@ FORMAT = 'cinderless-backup-1'
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
+#: The first segments of the keys below.
+KINDS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
+
 #: Volumes come in whole sectors.
 SECTOR = 512
 

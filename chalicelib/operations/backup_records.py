@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib import errors
+from chalicelib import bounded_http, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base
@@ -98,8 +98,8 @@ def import_(context: Context, service: str, url: str) -> Backup:
 def decode(url: str) -> dict[str, Any]:
     """Read a record; every field that is used is checked. Raises InvalidInput."""
     try:
-        facts = json.loads(base64.b64decode(url))
-    except (ValueError, RecursionError):
+        facts = bounded_http.parsed(base64.b64decode(url))
+    except ValueError:
         raise errors.InvalidInput(reason="Can't parse backup record.") from None
     if not isinstance(facts, dict) or not facts.get('id'):
         raise errors.InvalidInput(reason='Provided backup record is missing an id')

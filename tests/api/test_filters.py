@@ -281,3 +281,15 @@ def test_a_part_of_a_snapshots_zone(admin: Caller, make: Records) -> None:
     _snapshot(make, 'other')
     assert asked(admin, 'snapshot', {'availability_zone~': 'E-ON'}) == [mine]
     assert asked(admin, 'snapshot', {'availability_zone': 'zone'}) == []
+
+
+#: Texts with the form of a Python literal that Python makes no value of: each raises an error of its own.
+NO_LITERALS = ['{[]: 1}', '{[]}', '{{}: 1}', '9' * 5000, '(' * 300, '-' * 3000 + '1', '[' * 5000, '"\x00', "{'a': }"]
+
+
+@pytest.mark.parametrize('text', NO_LITERALS, ids=range(len(NO_LITERALS)))
+@pytest.mark.parametrize(('kind', 'name'), sorted(set(ADVERTISED) - ALONE))
+def test_texts_that_are_no_literals(admin: Caller, kind: str, name: str, text: str) -> None:
+    """No record matches them, or they are refused."""
+    answer = admin.get(f'/{PATHS[kind]}?{urllib.parse.urlencode({name: text})}', at='3.71')
+    assert answer.status in (200, 400), answer.text

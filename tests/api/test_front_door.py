@@ -113,8 +113,18 @@ def test_many_members_are_not_deep(member: Caller) -> None:
     assert member.post('/volumes', body).status == 202
 
 
-def test_bytes_that_are_no_text(member: Caller) -> None:
-    assert member.post('/volumes', b'\xff\xfe\x00').fault[:2] == ('badRequest', 400)
+@pytest.mark.parametrize(
+    'body',
+    [
+        b'\xff\xfe\x00',
+        b'{"volume": {"size": 1, "name": "\xed\xa0\x80"}}',
+        '{"volume": {"size": 1, "name": "\\ud800"}}'.encode('utf-16'),
+        '{"volume": {"size": 1}}'.encode('utf-32'),
+    ],
+    ids=['no text', 'half a surrogate pair', 'half of one in UTF-16', 'UTF-32'],
+)
+def test_bytes_that_are_not_utf_8(member: Caller, body: bytes) -> None:
+    assert member.post('/volumes', body).fault[:2] == ('badRequest', 400)
 
 
 def test_a_body_that_is_too_large(member: Caller) -> None:

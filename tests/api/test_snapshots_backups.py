@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.backup import layout
 from tests.api.front_door import Caller, FrontDoor
 
 BAD = ('badRequest', 400)
@@ -288,19 +289,33 @@ def test_a_locked_backup(member: Caller, admin: Caller, make: Any, monkeypatch: 
     assert admin.post(f'/backups/{record.id}/action', {'os-force_delete': {}}).fault[2].endswith(refused)
 
 
-@pytest.mark.parametrize(
-    'container', ['c', 'a/b', '\u00e9' * 200, '\u65e5' * 170, '', None], ids=['short', 'nested', 'é', '日', '', 'None']
-)
+@pytest.mark.parametrize('container', ['c', 'a/b', 'backups', '\u00e9' * 200, '\u65e5' * 170, '', None], ids=ascii)
 def test_containers_that_fit_into_a_key(member: Caller, make: Any, container: str | None) -> None:
     assert backup(member, make.volume(), container=container).status == 202
 
 
 @pytest.mark.parametrize(
     'container',
-    ['\u65e5' * 171, '\U0001f4be' * 255, 'a\x01b', 'a\nb', '/a', 'a/', 'a//b', '.', '..', 'a/../b'],
-    ids=['513 bytes', '1020 bytes', 'control', 'line', 'leading', 'trailing', 'empty', 'dot', 'dots', 'parent'],
+    [
+        '\u65e5' * 171,
+        '\U0001f4be' * 255,
+        'a\x01b',
+        'a\nb',
+        '/a',
+        'a/',
+        'a//b',
+        '.',
+        '..',
+        'a/../b',
+        *(f'a/{kind}/b' for kind in sorted(layout.KINDS)),
+        'a/packs',
+    ],
+    ids=ascii,
 )
 def test_containers_that_do_not(member: Caller, make: Any, container: str) -> None:
-    """S3 limits keys in bytes, and lists them as XML, which has no control characters."""
+    """S3 limits keys in bytes, and lists them as XML, which has no control characters.
+
+    A container within the keys of another would be listed, and so collected, as part of it.
+    """
     answer = backup(member, make.volume(), container=container)
     assert (answer.status, 'container' in answer.fault[2]) == (400, True)

@@ -205,7 +205,14 @@ def test_what_is_no_record_is_refused(
 
 
 @pytest.mark.parametrize(
-    'text', ['', 'eyJ9', 'bm8=', base64.b64encode(b'[' * 50_000).decode()], ids=['', 'half', 'no', 'nested too deep']
+    'text',
+    [
+        '',
+        'eyJ9',
+        'bm8=',
+        *(base64.b64encode(data).decode() for data in (b'[' * 50_000, b'{"id": "\\ud800"}', b'{"id": "\xed\xa0\x80"}')),
+    ],
+    ids=['', 'half', 'no', 'nested too deep', 'half a surrogate pair', 'the bytes of half a pair'],
 )
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(errors.InvalidInput):

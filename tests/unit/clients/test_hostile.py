@@ -202,6 +202,8 @@ WRONG = {
     'no JSON': answer(b'<html></html>'),
     'no UTF-8': answer(b'{"a": "\xff\xfe\xfa"}'),
     'half a surrogate': answer(b'{"error": {"code": "x", "message": "\\uD800"}}', status='500 Oops'),
+    'the bytes of half a surrogate': answer(b'{"error": {"code": "x", "message": "\xed\xa0\x80"}}', status='500 Oops'),
+    'half a surrogate in UTF-16': answer('{"error": {"code": "\\ud800"}}'.encode('utf-16'), status='500 Oops'),
     'a length that is too large': answer(b'{}', 'Content-Length: 100'),
     'a length that is no number': answer(b'[]', 'Content-Length: ten'),
     'a negative length': answer(b'[]', 'Content-Length: -1'),
