@@ -19,6 +19,8 @@ def answer(request: Request) -> Response:
         return Response(204, [('Content-Length', '99')], b'null')
     if request.path == '/many':
         return Response(200, [('Vary', 'A'), ('Vary', 'B')], b'ok')
+    if request.path == '/object' and request.method == 'HEAD':
+        return Response(200, [('content-length', '1234')])
     return Response(200, [('Content-Type', 'text/plain')], request.body or b'hello')
 
 
@@ -64,6 +66,13 @@ def test_no_content_has_neither_body_nor_length(connection: http.client.HTTPConn
 def test_head_tells_the_length_and_sends_no_body(connection: http.client.HTTPConnection) -> None:
     response, body = ask(connection, 'HEAD', '/')
     assert (response.getheader('Content-Length'), body) == ('5', b'')
+    assert ask(connection, 'GET', '/next')[1] == b'hello'
+
+
+def test_head_tells_the_length_of_what_is_not_read(connection: http.client.HTTPConnection) -> None:
+    """S3's HeadObject: its handler knows the length and has no body."""
+    response, body = ask(connection, 'HEAD', '/object')
+    assert (response.getheader('Content-Length'), body) == ('1234', b'')
     assert ask(connection, 'GET', '/next')[1] == b'hello'
 
 
