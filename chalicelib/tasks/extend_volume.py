@@ -15,7 +15,7 @@ from chalicelib.models import Volume
 from chalicelib.operations import compute, holds, messages, scheduling
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, placement, postponing
+from chalicelib.tasks import backends, pending_copies, placement, postponing
 from chalicelib.tasks.ownership import Payload, failure, ours, owned, row_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def extend_volume(payload: Payload) -> dict[str, Any]:
     Return the event for Nova: its servers see the new size when they look again.
     """
     volume = owned(Volume, payload)
+    pending_copies.await_none(volume)
     new_size, driver = _new_size(volume), backends.driver(volume)
     if volume.attachments and not driver.capabilities.online_extend:
         raise errors.NoValidBackend(reason='The backend cannot extend a volume while it is attached: detach it first.')

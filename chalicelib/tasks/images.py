@@ -18,7 +18,7 @@ from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, common, compute, images, messages
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, begun, image_copies
+from chalicelib.tasks import backends, begun, image_copies, pending_copies
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 def open_image(payload: Payload) -> dict[str, Any]:
     """See that the image is still what was accepted; say what is to be copied."""
     volume = owned(Volume, payload)
+    pending_copies.await_none(volume)
     image = _image(volume)
     if image.status != 'active':
         raise errors.ImageCopyFailure(reason=f'image {image.id} is not active any more, but {image.status}')

@@ -22,7 +22,7 @@ from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, messages, progress
 from chalicelib.rules import bounds, states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, backup_data, begun, clock
+from chalicelib.tasks import backends, backup_data, begun, clock, pending_copies
 from chalicelib.tasks.backups import Payload, owned
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import failure
@@ -39,6 +39,7 @@ def open_restore(payload: Payload) -> dict[str, Any]:
     """Verify the backup as a whole, see that the target is ours, and cut the work into ranges."""
     backup = owned(payload, 'restore')
     volume = _target(backup, payload)
+    pending_copies.await_none(volume)
     manifest = backup_data.manifest_of(backup)
     if manifest.size > int(volume.size) * GIB:
         raise errors.InvalidVolume(

@@ -15,7 +15,7 @@ from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import messages, reverts
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, begun, copying, postponing
+from chalicelib.tasks import backends, begun, copying, pending_copies, postponing
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.ownership import Payload, failure, ours, owned
 
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 def revert_to_snapshot(payload: Payload) -> dict[str, Any]:
     """Bring the snapshot's data back; {'done', 'next'}: the byte to go on from when time ran short."""
     volume = owned(Volume, payload)
+    pending_copies.await_none(volume)
     driver, frozen = backends.driver(volume), _snapshot(volume)
     if driver.capabilities.revert:
         update = driver.revert_to_snapshot(backends.volume_ref(volume), frozen)

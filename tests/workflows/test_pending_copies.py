@@ -1,0 +1,101 @@
+"""A copy that was accepted first, and whose workflow starts last, has its source's data and size from before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chalicelib.models import Backup, Snapshot, Volume
+from chalicelib.operations import backups, images, reverts, volumes
+from tests import invariants
+from tests.backup_factories import create_backup
+from tests.disks import Data
+from tests.factories import context, create_snapshot, create_volume
+from tests.fake_glance import FakeGlance
+from tests.world import World
+
+COPIES: dict[str, Callable[[Volume], Volume | Snapshot]] = {
+    'clone': lambda volume: create_volume(context(), None, source_volid=volume.id),
+    'snapshot': lambda volume: create_snapshot(context(), volume),
+}
+
+CHANGES: dict[str, Callable[[Volume, Backup, str], Any]] = {
+    'extend': lambda volume, backup, image: volumes.extend(context(), volume.id, int(volume.size) + 3),
+    'restore': lambda volume, backup, image: backups.restore(context(), backup.id, volume_id=volume.id, name=None),
+    'reimage': lambda volume, backup, image: images.reimage(context(), volume.id, image, reserved=False),
+}
+
+
+@pytest.fixture
+def backup(world: World, data: Data, volume: Volume) -> Backup:
+    """Of data that the volume has no longer."""
+    made = create_backup(context(), volume)
+    world.settle()
+    data.of(volume).fill(seed=3)
+    return made.reload()
+
+
+def keep_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deliver what is queued when another workflow waits for the first time."""
+    late, world.queue = world.queue, []
+
+    def wait(seconds: float) -> None:
+        if late:
+            known = set(world.executions)
+            world.queue += late
+            late.clear()
+            world.deliver()
+            for arn in world.executions.keys() - known:
+                world.executions[arn].run()
+
+    monkeypatch.setattr(world, 'wait', wait)
+
+
+@pytest.mark.parametrize('change', CHANGES)
+@pytest.mark.parametrize('copy', COPIES)
+def test_a_change_waits_for_the_copies_that_were_accepted_before(
+    world: World, data: Data, volume: Volume, backup: Backup, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch,
+    copy: str, change: str,
+) -> None:  # fmt: skip
+    disk = data.of(volume)
+    before = disk.copy(disk.size)
+    made = COPIES[copy](volume)
+    keep_back(world, monkeypatch)
+    CHANGES[change](volume.reload(), backup, glance.add(b'image' * 100))
+    world.settle()
+    assert (made.reload().status, data.of(made).size) == ('available', before.size)
+    assert data.of(made).same(before)
+    after = volume.reload()
+    assert after.status == 'available'
+    assert (int(after.size) > int(made.size if isinstance(made, Volume) else made.volume_size)) == (change == 'extend')
+    assert data.of(volume).same(before) == (change == 'extend')
+    invariants.check(world)
+
+
+def test_a_revert_waits_for_an_older_snapshot(
+    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = create_snapshot(context(), volume)
+    late, world.queue = world.queue, []
+    latest = create_snapshot(context(), volume)
+    world.settle()
+    data.of(volume).fill(seed=3)
+    before = data.of(volume).copy(data.of(volume).size)
+    world.queue += late
+    keep_back(world, monkeypatch)
+    reverts.revert(context(), volume.id, latest.id)
+    world.settle()
+    assert (older.reload().status, volume.reload().status) == ('available', 'available')
+    assert data.of(older).same(before)
+    assert data.of(volume).same(data.of(latest))
+    invariants.check(world)
+
+
+def test_a_backup_that_runs_is_not_waited_for(world: World, data: Data, volume: Volume, backup: Backup) -> None:
+    """It reads a snapshot of its own."""
+    volume.update(actions=[Volume.reader_count.set(1)])
+    volumes.extend(context(), volume.id, int(volume.size) + 3)
+    world.settle()
+    assert (volume.reload().status, world.seconds) == ('available', 0)
