@@ -58,6 +58,7 @@ def create(
     _check_volume(volume)
     _check_encryption(volume, no_snapshots, allow_encrypted)
     _check_snapshots(_offered(volume, no_snapshots))
+    _check_staying(volume, no_snapshots)
     volume = exports.end_all(volume)
     key, salt = secrets.token_hex(KEY_BYTES), secrets.token_hex(SALT_BYTES)
     transfer = Transfer(
@@ -123,6 +124,17 @@ def _check_snapshots(snapshots: list[Snapshot]) -> None:
             raise errors.InvalidSnapshot(reason=f'snapshot: {snapshot.id} status must be available')
         if snapshot.group_snapshot_id is not None:
             raise errors.InvalidSnapshot(reason=f'snapshot: {snapshot.id} must not be part of a group snapshot')
+
+
+def _check_staying(volume: Volume, no_snapshots: bool) -> None:
+    """Raise InvalidSnapshot while a snapshot that stays with the donor is not taken yet.
+
+    Its workflow may start after the transfer, and the donor would have a snapshot of the taker's data.
+    """
+    if no_snapshots and any(one.status == 'creating' for one in volumes.snapshots_of(volume)):
+        raise errors.InvalidSnapshot(
+            reason=f'a snapshot of volume {volume.id} is being taken; try again when that is done.'
+        )
 
 
 def _offer(transfer: Transfer, volume: Volume) -> None:
@@ -236,6 +248,7 @@ def _take_over(context: Context, transfer: Transfer) -> None:
     volume = _on_offer(transfer)
     snapshots = _offered(volume, transfer.no_snapshots)
     _check_snapshots(snapshots)
+    _check_staying(volume, transfer.no_snapshots)
     moving: list[Moving] = [volume, *snapshots]
     _check_readers(moving)
     deltas = {} if volume.project_id == context.project_id else _quota(moving)

@@ -235,6 +235,21 @@ def test_a_volume_that_is_being_cloned(world: World, volume: Volume) -> None:
     invariants.check(world)
 
 
+def test_a_snapshot_that_stays_and_is_not_taken_yet(world: World, volume: Volume) -> None:
+    """Taken after the transfer, it would show the taker's data to the donor."""
+    late = create_snapshot(DONOR, volume)
+    with pytest.raises(errors.InvalidSnapshot, match='is being taken'):
+        offer(volume, no_snapshots=True)
+    world.settle()
+    transfer, key = offer(volume, no_snapshots=True)
+    late.update(actions=[Snapshot.status.set('creating')])  # accepted before the offer was written
+    with pytest.raises(errors.InvalidSnapshot, match='is being taken'):
+        transfers.accept(TAKER, transfer.id, key)
+    late.update(actions=[Snapshot.status.set('available')])
+    transfers.accept(TAKER, transfer.id, key)
+    invariants.check(world)
+
+
 def test_a_volume_that_is_no_longer_on_offer(world: World, volume: Volume) -> None:
     first, key = offer(volume)
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
