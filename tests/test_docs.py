@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib.metadata
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_the_index_of_decisions_has_no_gap() -> None:
     numbers = re.findall(r'^\| (\d+) \|', decision_index.page(), re.MULTILINE)
     assert [int(number) for number in numbers] == list(range(1, len(numbers) + 1))
     assert len(decision_index.titles()) == len(list((FOLDER / 'decisions').glob('[0-9]*.md')))
+
+
+def test_the_newest_release_is_the_same_everywhere() -> None:
+    """CHANGELOG's newest section with a date, the package's version, and what ``make changes`` compares with."""
+    changelog = (ROOT / 'CHANGELOG.md').read_text()
+    sections = re.findall(r'^## (.+)$', changelog, re.MULTILINE)
+    assert sections[0] == 'Unreleased'
+    released = [re.fullmatch(r'(\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d', section) for section in sections[1:]]
+    assert all(released)
+    versions = [match[1] for match in released if match]
+    assert set(versions) == {path.stem for path in (ROOT / 'infra' / 'released').glob('*.json')}
+    assert versions[0] == tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']
 
 
 def links(document: Path) -> list[tuple[str, str]]:
