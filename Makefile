@@ -2,8 +2,10 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 
-# The tests that `make check` runs: no local cloud, no storage daemon, no package to build.
-FAST := tests/test_architecture.py tests/unit/rules tests/unit/scheduler
+# The tests of `make check`: they start no local cloud and no storage daemon, and build no package.
+SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
+FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
+  $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
 .PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
 
@@ -36,7 +38,7 @@ history: setup  ## show the history of a request: REQUEST=req-...
 	@$(PYTHON) -m infra.history $(REQUEST)
 
 ##@ Develop
-check: lint  ## style, types and the fast tests, in about two minutes: rules, scheduler, API, records, clients
+check: lint  ## style, types and the fast tests (rules, scheduler, operations, tasks, identity, API), in two minutes
 	@$(PYTHON) -m pytest -n auto --dist loadgroup $(FAST) $(ARGS)
 
 test: setup  ## all tests; ARGS are passed to pytest
