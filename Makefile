@@ -75,9 +75,11 @@ bench: setup  ## measure the figures of the README
 	@$(PYTHON) -m bench
 
 ##@ Maintain
-docs: setup  ## write the generated pages of docs/
+docs: setup  ## write the generated pages of docs/ and build their site in .build/site
 	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py tests/contract -k 'budgets or test_calls'
 	@$(PYTHON) -m docs.generate
+	@$(PYTHON) -m tests.system.environments docs > /dev/null
+	@.venv-docs/bin/python -m docs.site
 
 lock: setup  ## lock packages with hashes: requirements-dev.lock and infra/layers/*.txt, from requirements*.txt
 	@$(PYTHON) -m infra.lock

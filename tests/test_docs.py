@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.metadata
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from chalicelib.config import Settings
 from chalicelib.drivers.base import Capabilities
 from chalicelib.drivers.registry import DRIVERS
-from docs import configuration, decision_index
+from docs import configuration, decision_index, site
 from docs.generate import FOLDER, PAGES, SUPPORT, drivers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,20 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         linked = {(page.parent / link).resolve() for page in new for link, _ in links(page) if link.endswith('.md')}
         new = linked - found
     assert [page for page in (ROOT / 'docs').rglob('*.md') if page not in found] == []
+
+
+def test_the_site_lists_every_page_but_single_decisions() -> None:
+    listed = re.findall(r'^ +- (?:\w+: )?([\w/-]+\.md)$', (FOLDER / 'site.yml').read_text(), re.MULTILINE)
+    pages = {page for page in site.sources().values() if not re.match(r'decisions/\d', page)}
+    assert sorted(listed) == sorted(pages)
+
+
+def test_links_of_a_page_of_the_site_lead_to_pages() -> None:
+    pages = site.sources()
+    for source, target in pages.items():
+        linked = [link for link, _ in LINK.findall(site.page(source, pages)) if link and '://' not in link]
+        folder = Path(target).parent
+        assert {os.path.normpath(folder / link) for link in linked} <= set(pages.values()), source
 
 
 def code(document: Path) -> str:

@@ -1,7 +1,8 @@
 """Python environments beside the project's own, for programs from PyPI that the tests run the service against.
 
 Each has its packages in ``tests/requirements``, apart from ``docs``, which builds the site of the documents.
-``python -m tests.system.environments`` creates those that ``make test`` needs; a test creates a missing one.
+``python -m tests.system.environments [NAME...]`` creates them, by default those that ``make test`` needs. A test
+creates a missing one.
 """
 
 from __future__ import annotations
@@ -59,4 +60,4 @@ def run(name: str, arguments: list[str], request: Any) -> Any:
 
 
 if __name__ == '__main__':
-    print(*map(ensure, OPTIONS), sep='\n')
+    print(*map(ensure, sys.argv[1:] or OPTIONS), sep='\n')
