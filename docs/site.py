@@ -94,7 +94,7 @@ def main() -> int:
     fetch_mermaid()
     copy_pages()
     builder = Path(sys.executable).with_name('zensical')
-    command = [builder, 'build', '--strict', '--config-file', CONFIGURATION]
+    command = [str(builder), 'build', '--strict', '--config-file', str(CONFIGURATION)]
     code = subprocess.run(command, check=False).returncode  # noqa: S603
     print(f'{SITE.relative_to(ROOT)}/index.html')
     return code
