@@ -3,6 +3,7 @@
 | botocore | here | the work |
 |---|---|---|
 | throttled, not ready, credentials on their way | ServiceUnavailable | not done, when the SDK sent it once |
+| a KMS key is disabled or awaits its deletion | EncryptionKeyDisabled (a ServiceUnavailable) | not done |
 | no answer, an answer that breaks off, a 5xx | OutcomeUnknown | may be done |
 | refused (rights, parameters, a name that is unknown) | AwsRefused | not done |
 
@@ -26,6 +27,9 @@ THROTTLED = frozenset(
     {
         'BandwidthLimitExceeded',
         'EC2ThrottledException',
+        'KMS.ThrottlingException',
+        'KmsThrottled',
+        'KmsThrottlingException',
         'LimitExceededException',
         'PriorRequestNotComplete',
         'ProvisionedThroughputExceededException',
@@ -54,6 +58,7 @@ NOT_READY = frozenset(
         'ENILimitReachedException',
         'ENINotReadyException',
         'ExpiredToken',
+        'ExecutionLimitExceeded',
         'ExpiredTokenException',
         'KeyUnavailableException',
         'ResourceConflictException',
@@ -62,6 +67,23 @@ NOT_READY = frozenset(
         'SnapStartNotReadyException',
         'SnapStartTimeoutException',
         'SubnetIPAddressLimitReachedException',
+    }
+)
+
+#: Codes of a call that needed a KMS key which is disabled or awaits its deletion, as KMS and the services that use keys
+#: name it; Lambda answers 502. Systems Manager and Secrets Manager do not tell it from a key that is gone.
+KEY_DISABLED = frozenset(
+    {
+        'DecryptionFailure',
+        'DisabledException',
+        'InvalidKeyId',
+        'KMS.DisabledException',
+        'KMS.KMSInvalidStateException',
+        'KMSDisabledException',
+        'KMSInvalidStateException',
+        'KmsDisabled',
+        'KmsInvalidState',
+        'KmsInvalidStateException',
     }
 )
 
@@ -118,6 +140,8 @@ def _code(answer: Mapping[str, Any]) -> str:
 def _kind_of_answer(answer: Mapping[str, Any], sent_once: bool) -> type[errors.CinderlessError]:
     code, about = _code(answer), answer.get('ResponseMetadata', {})
     status = int(about.get('HTTPStatusCode', 400))
+    if code in KEY_DISABLED and (sent_once or not about.get('RetryAttempts')):
+        return errors.EncryptionKeyDisabled
     if code in THROTTLED or code in NOT_READY or status == 429:
         was_repeated = not sent_once and bool(about.get('RetryAttempts'))
         return errors.OutcomeUnknown if was_repeated else errors.ServiceUnavailable

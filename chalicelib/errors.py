@@ -12,6 +12,7 @@
     |-- UnsupportedMediaType (415)
     |-- TooManyGuesses (429)
     |-- ServiceUnavailable (503) nothing was done, and a repetition may succeed
+    |   |-- EncryptionKeyDisabled    a KMS key is disabled or awaits its deletion
     |   |-- OutcomeUnknown           no answer came: what was requested may have been done
     |       |-- WorkerUnavailable    the same of a synchronous worker; also a BackendUnavailable
     |-- AwsRefused (500)         AWS refuses the call, and would refuse it again
@@ -452,6 +453,14 @@ class OutcomeUnknown(ServiceUnavailable):
 
     may_be_done = True
     template = 'The service gave no answer in time: the request may still take effect. Look before you repeat it.'
+
+
+class EncryptionKeyDisabled(ServiceUnavailable):
+    """A KMS key of this deployment is disabled or awaits its deletion. Nothing was done; an operator can enable it."""
+
+    template = (
+        'An encryption key of the service is disabled. Ask an administrator to enable it in AWS KMS, then try again.'
+    )
 
 
 class AwsRefused(CinderlessError):

@@ -146,3 +146,42 @@ def test_a_tgtd_that_is_started_again_is_watched(
     with connect(daemon, '127.0.0.2', wait=True) as client:
         client.settimeout(20)
         assert client.recv(1) == b''
+
+
+def discover(daemon: Daemon, initiator: str) -> dict[str, str]:
+    """What SendTargets answers a client without an account (RFC 7143, appendix C): the targets and their portals."""
+    host, _, port = daemon.portals[0].rpartition(':')
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        keys = {'InitiatorName': initiator, 'SessionType': 'Discovery', 'AuthMethod': 'None'}
+        login = _exchange(client, 0x43, 0x87, keys, bytes(4))
+        assert login[0][36:38] == bytes(2)
+        _, text = _exchange(client, 0x04, 0x80, {'SendTargets': 'All'}, b'\xff' * 4)
+    names = [pair.partition('=')[2] for pair in text.decode().split('\0') if pair]
+    return dict(zip(names[::2], names[1::2], strict=True))
+
+
+def _exchange(
+    client: socket.socket, opcode: int, flags: int, keys: dict[str, str], transfer_tag: bytes
+) -> tuple[bytes, bytes]:
+    text = b''.join(f'{key}={value}\0'.encode() for key, value in keys.items())
+    login = opcode == 0x43
+    address = bytes.fromhex('00023d0000010000') if login else bytes(8)
+    numbers = bytes.fromhex('000000010000000000000001') if login else bytes.fromhex('00000002ffffffff00000001')
+    header = bytes([opcode, flags, 0, 0]) + len(text).to_bytes(4, 'big') + address + numbers
+    client.sendall(header + bytes(48 - len(header)) + text + bytes(-len(text) % 4))
+    stream = client.makefile('rb')
+    answer = stream.read(48)
+    length = int.from_bytes(answer[5:8], 'big')
+    return answer, stream.read(length + -length % 4)[:length].rstrip(b'\0')
+
+
+def test_discovery_tells_a_client_only_what_is_exported_to_the_name_that_it_gives(
+    daemon: Daemon, tmp_path: Path
+) -> None:
+    """tgt lists the targets whose access list has the initiator's name: never all, and no other host's."""
+    other = 'iqn.2010-10.org.openstack:volume-2'
+    lun = Lun(str(tmp_path / 'image'), SIZE, 'another-serial', readonly=True, flags='')
+    Targets(daemon.tgt).serve(other, Wanted(lun, {Account('v' * 20, 's' * 16): 'iqn.2026-01.org.example:other'}))
+    assert discover(daemon, 'iqn.2026-01.org.example:stranger') == {}
+    assert discover(daemon, 'ALL') == {}
+    assert discover(daemon, HOST) == {IQN: f'{daemon.portals[0]},1'}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -192,12 +193,64 @@ def test_what_was_sealed_opens_after_a_change_of_the_key(network: Flaky, moto: C
         aws.unseal(sealed, 'another attachment')
 
 
-def test_a_key_that_is_disabled_is_one_of_our_errors(network: Flaky) -> None:
-    network.upstream = lambda request: flaky.refusal(request, 400, 'DisabledException')
-    with pytest.raises(errors.AwsRefused) as caught:
+@pytest.mark.parametrize('code', ['DisabledException', 'KMSInvalidStateException'])
+def test_a_key_that_is_disabled_answers_503_and_names_what_to_do(network: Flaky, code: str) -> None:
+    network.upstream = lambda request: flaky.refusal(request, 400, code)
+    with pytest.raises(errors.EncryptionKeyDisabled) as caught:
         aws.seal('secret', 'attachment')
-    assert caught.value.facts['code'] == 'DisabledException'
+    assert (caught.value.code, caught.value.facts['code'], caught.value.is_transient) == (503, code, True)
+    assert 'enable it' in caught.value.message
+    with pytest.raises(errors.EncryptionKeyDisabled):
+        aws.unseal('c2VhbGVk', 'attachment')
 
+
+@pytest.mark.parametrize(
+    ('call', 'code'),
+    [
+        (lambda: aws.secret('name'), 'DecryptionFailure'),
+        (lambda: aws.parameter('/name'), 'InvalidKeyId'),
+        (lambda: aws.enqueue({'action': 'create'}), 'KmsDisabled'),
+        (lambda: aws.enqueue({'action': 'create'}), 'KMS.DisabledException'),
+        (lambda: aws.execution_status('arn'), 'KmsInvalidStateException'),
+        (lambda: aws.invoke('worker', 'task', {}), 'KMSDisabledException'),
+    ],
+)
+def test_a_disabled_key_is_the_same_error_wherever_aws_uses_it(
+    network: Flaky, call: Callable[[], Any], code: str
+) -> None:
+    network.upstream = lambda request: flaky.refusal(request, 400, code)
+    aws.forget_documents()
+    with pytest.raises(errors.EncryptionKeyDisabled):
+        call()
+
+
+def test_no_code_of_a_key_s_state_is_a_permanent_error() -> None:
+    """Every error of the operations that this service calls, as the SDK's models name them."""
+    named = {
+        error.metadata.get('error', {}).get('code', error.name)
+        for service, operations in CALLED.items()
+        for operation in operations
+        for error in aws.session().get_service_model(service).operation_model(operation).error_shapes
+    }
+    states = {code for code in named if re.search('Disabled|InvalidState|Decrypt', code)}
+    assert len(states) >= 5
+    assert states <= aws_errors.KEY_DISABLED
+    busy = {code for code in named if re.search('Throttl|TooMany|LimitExceeded', code)} - {'TooManyParts'}
+    assert busy <= aws_errors.THROTTLED | aws_errors.NOT_READY | {'ItemCollectionSizeLimitExceededException'}
+
+
+#: Operations by their service.
+CALLED = {
+    'kms': ('Encrypt', 'Decrypt', 'GenerateDataKey'),
+    'secretsmanager': ('GetSecretValue',),
+    'ssm': ('GetParameter',),
+    's3': ('GetObject', 'PutObject', 'HeadObject', 'CopyObject', 'ListObjectsV2', 'DeleteObjects'),
+    'lambda': ('Invoke',),
+    'sqs': ('SendMessage',),
+    'stepfunctions': ('StartExecution', 'DescribeExecution'),
+    'events': ('PutEvents',),
+    'dynamodb': ('GetItem', 'PutItem', 'UpdateItem', 'Query', 'Scan', 'TransactWriteItems'),
+}
 
 # Workers.
 
