@@ -71,7 +71,7 @@ NOT_READY = frozenset(
 )
 
 #: Codes of a call that needed a KMS key which is disabled or awaits its deletion, as KMS and the services that use keys
-#: name it; Lambda answers 502. Systems Manager and Secrets Manager do not tell it from a key that is gone.
+#: name it; Lambda answers 502. Systems Manager and Secrets Manager do not distinguish it from a deleted key.
 KEY_DISABLED = frozenset(
     {
         'DecryptionFailure',

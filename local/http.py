@@ -213,9 +213,9 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         self.wfile.write(head + response.body if has_body and self.command != 'HEAD' else head)
 
     def _length(self, response: Response) -> int:
-        """The length of the body; for HEAD that of the body that GET would have, where the handler says it."""
-        told = next((value for name, value in response.headers if name.lower() == 'content-length'), '')
-        return int(told) if self.command == 'HEAD' and told.isdecimal() else len(response.body)
+        """Return the body's length in bytes; for HEAD the Content-Length of the handler, if it has one."""
+        declared = next((value for name, value in response.headers if name.lower() == 'content-length'), '')
+        return int(declared) if self.command == 'HEAD' and declared.isdecimal() else len(response.body)
 
 
 def _idle() -> Bounds:

@@ -18,8 +18,8 @@ MAX_NAME, MAX_TEXT = 255, 65535
 #: Bytes of a backup's container.
 MAX_CONTAINER = 512
 
-#: Parts of a container that would put it among the objects of another: ``a/deleted/<volume>`` lies where the container
-#: ``a`` keeps the tombstones of a volume's backups. The first segments of backup/layout.py; a test compares them.
+#: Parts of a container that would put it among the objects of another: in ``a/deleted/<volume>`` the container ``a``
+#: keeps the tombstones of a volume's backups. The first segments of backup/layout.py; a test compares them.
 OBJECTS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
 
 #: What an administrator may set a volume's status to, in Cinder's order.

@@ -197,7 +197,7 @@ class OntapDriver(ontap_manage.Manager):
         ]
 
     def end_unnamed_export(self, export: StoredExport) -> None:
-        """A worker's map goes with its igroup and account; a host's alone."""
+        """Remove a worker's map with its igroup and account, a host's map alone."""
         with self._verb():
             lun = self._luns.find(f'/vol/{export.pool}/{export.object}')
             if lun is None or (None, export.host) not in self._paths.listed(lun):

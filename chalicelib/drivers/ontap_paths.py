@@ -1,6 +1,6 @@
 """Who may reach a LUN: ONTAP shows an SVM's one target to every initiator, and to each the LUNs mapped to its igroup.
 
-* A host has one igroup and one CHAP account for all its volumes; both stay when its last volume goes, and the
+* A host has one igroup and one CHAP account for all its volumes; both stay when its last volume is unmapped, and the
   comparison with the records removes them a day later. Which exports of
   a LUN a host has is noted in the LUN's attributes, so that the map goes with the last of them. A clone inherits its
   source's attributes: a note counts only on the LUN that it names.
@@ -192,7 +192,7 @@ class Paths:
         return str(session['initiator']['name']) if session else None
 
     def idle(self) -> list[str]:
-        """The igroups, there or not, whose initiators have an account of ours, or are workers, and that map nothing."""
+        """Return igroups without a map, present or not, whose initiators have an account here or are workers."""
         groups = self._client.records(IGROUPS, name='cinderless-*', fields='initiators.name')
         maps = self._client.records(MAPS, **{'igroup.name': 'cinderless-*', 'fields': 'igroup.name'})
         accounts = {_igroup_of(initiator) for initiator in self._accounts()}
@@ -200,7 +200,7 @@ class Paths:
         return sorted((accounts | workers) - {entry['igroup']['name'] for entry in maps})
 
     def remove_idle(self, igroup: str, target: Target) -> None:
-        """Remove an igroup that maps nothing, and its initiators' accounts of ours.
+        """Remove an igroup that maps nothing, and its initiators' accounts of this deployment.
 
         An attachment may be under way: ONTAP keeps a mapped igroup, and one that is made again has its account again.
         """

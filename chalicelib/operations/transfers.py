@@ -131,7 +131,7 @@ def _check_staying(volume: Volume, no_snapshots: bool) -> None:
 
     Its workflow may start after the transfer, and the donor would have a snapshot of the taker's data.
     """
-    if no_snapshots and any(one.status == 'creating' for one in volumes.snapshots_of(volume)):
+    if no_snapshots and any(one.status == states.CREATING for one in volumes.snapshots_of(volume)):
         raise errors.InvalidSnapshot(
             reason=f'a snapshot of volume {volume.id} is being taken; try again when that is done.'
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
+from chalicelib.rules import states
 
 
 def await_none(volume: Volume) -> None:
@@ -31,9 +32,9 @@ def _pending(volume: Volume) -> Iterator[Volume | Snapshot]:
     if volume.reader_count:
         source = {'resource': 'volume', 'id': volume.id}
         for clone in base.every(Volume, volume.project_id):
-            if clone.status == 'creating' and source.items() <= (clone.reading or {}).items():
+            if clone.status == states.CREATING and source.items() <= (clone.reading or {}).items():
                 yield clone
     if volume.snapshot_count:
         for snapshot in base.every(Snapshot, volume.project_id):
-            if snapshot.status == 'creating' and snapshot.volume_id == volume.id:
+            if snapshot.status == states.CREATING and snapshot.volume_id == volume.id:
                 yield snapshot
