@@ -88,6 +88,27 @@ def test_secrets_of_application_credentials_count_too(client: Client) -> None:
     assert statuses == [401] * PER_PAIR + [429]
 
 
+def test_what_is_not_looked_at_gives_no_more_guesses(client: Client) -> None:
+    """A name beside the id, another domain beside the name, a section of another method."""
+    id = next(iter(client.config.directory.users))
+    passwords: list[dict[str, Any]] = [{'id': id, 'name': f'junk-{number}'} for number in range(PER_PAIR + 1)]
+    by_password = [{'methods': ['password'], 'password': {'user': {**user, 'password': 'x'}}} for user in passwords]
+    assert [client.issue({'identity': one}).status for one in by_password] == [401] * PER_PAIR + [429]
+    credential = {'id': 'c' * 32, 'secret': 'wrong'}
+    by_credential = [
+        {
+            'methods': ['application_credential'],
+            'application_credential': {**credential, **user},
+            'password': {'user': user},
+        }
+        for user in ({'name': f'junk-{number}'} for number in range(PER_PAIR + 1))
+    ]
+    assert [client.issue({'identity': one}).status for one in by_credential] == [401] * PER_PAIR + [429]
+    names = [{'name': 'demo', 'domain': {'name': f'd-{number}'}, 'password': 'x'} for number in range(PER_PAIR + 1)]
+    by_name = [{'methods': ['password'], 'password': {'user': user}} for user in names]
+    assert [client.issue({'identity': one}).status for one in by_name] == [401] * PER_PAIR + [429]
+
+
 def test_what_is_refused_adds_nothing(client: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     guess(client, PER_PAIR)
     store: GuessStore = client.config.guesses
