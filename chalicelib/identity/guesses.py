@@ -6,6 +6,9 @@ Failures are counted for ``WINDOW`` seconds:
 * an address, for all users that it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
 * a user, from any address: ``PER_USER``; addresses that the user logged in from before are not refused.
 
+A failure is counted when its password was checked, so requests that come at once are all let through. Therefore
+attempts count as well, before the check: a user at one address has ``AT_ONCE`` in ``BURST`` seconds.
+
 So an attacker who names a user from elsewhere does not keep that user out. Names that do not exist count alike: a
 refusal says nothing of who exists. State is bounded: an address that is refused adds nothing.
 """
@@ -21,6 +24,9 @@ from chalicelib.errors import TooManyGuesses
 
 #: Seconds that a failure counts, and the failures that are let through meanwhile.
 WINDOW, PER_PAIR, PER_ADDRESS, PER_USER = 300, 5, 30, 100
+
+#: Seconds, and the attempts in them of a user at one address: more than a program makes that logs in for each call.
+BURST, AT_ONCE = 2, 30
 
 #: Seconds that an address is remembered from which a user logged in.
 KNOWN = 30 * 86400
@@ -57,6 +63,7 @@ class Guesses:
         network = _network(address)
         self._user, self._address = _key('user', user), _key('address', network)
         self._pair, self._known = _key('pair', user, network), _key('known', user, network)
+        self._attempts = _key('attempts', user, network)
 
     def check(self) -> None:
         """Raise TooManyGuesses when another guess is one too many."""
@@ -66,6 +73,9 @@ class Guesses:
             known = self._store.count(self._known, self._now - KNOWN, 1)
             if not known:
                 raise TooManyGuesses(seconds=WINDOW)
+        self._store.add(self._attempts, self._now, self._now + BURST)
+        if self._store.count(self._attempts, self._now - BURST, AT_ONCE + 1) > AT_ONCE:
+            raise TooManyGuesses(seconds=BURST)
 
     def _reached(self, key: str, most: int) -> bool:
         return self._store.count(key, self._now - WINDOW, most) >= most

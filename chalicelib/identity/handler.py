@@ -276,9 +276,13 @@ def _token_response(
 
 def _refusal(refusal: CinderlessError, config: IdentityConfig) -> IdentityResponse:
     title = http.HTTPStatus(refusal.code).phrase
-    more = {401: {'WWW-Authenticate': f'Keystone uri="{config.identity_url}"'}, 429: {'Retry-After': str(WINDOW)}}
+    more = {401: {'WWW-Authenticate': f'Keystone uri="{config.identity_url}"'}, 429: _wait(refusal)}
     error = {'code': refusal.code, 'message': refusal.message, 'title': title}
     return _respond(refusal.code, {'error': error}, more.get(refusal.code))
+
+
+def _wait(refusal: CinderlessError) -> dict[str, str]:
+    return {'Retry-After': str(refusal.facts.get('seconds', WINDOW))}
 
 
 def _respond(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> IdentityResponse:

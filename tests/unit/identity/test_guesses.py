@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from chalicelib.identity import guesses
-from chalicelib.identity.guesses import PER_ADDRESS, PER_PAIR, PER_USER, WINDOW, GuessStore, InMemoryGuesses
+from chalicelib.identity.guesses import (
+    AT_ONCE,
+    BURST,
+    PER_ADDRESS,
+    PER_PAIR,
+    PER_USER,
+    WINDOW,
+    GuessStore,
+    InMemoryGuesses,
+)
 from chalicelib.identity.handler import IdentityRequest, IdentityResponse, handle
 from chalicelib.models.revocation import Guesses as StoredGuesses
 from tests.api.memory import cloud_in_memory
@@ -53,6 +62,18 @@ def test_an_address_has_few_guesses_at_a_user(client: Client, clock: Clock) -> N
     assert log_in(client, 'admin', 'admin-password', OFFICE).status == 201
     assert log_in(client, 'cinder', 'cinder-password', ATTACKER).status == 201
     clock.now += WINDOW + 1
+    assert log_in(client, 'admin', 'admin-password', ATTACKER).status == 201
+
+
+def test_guesses_that_come_at_once(client: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No failure is counted before the last of them is let through."""
+    with monkeypatch.context() as patch:
+        patch.setattr(guesses.Guesses, 'failed', lambda self: None)
+        assert guess(client, AT_ONCE + 2) == [401] * AT_ONCE + [429] * 2
+    refused = log_in(client, 'admin', 'admin-password', ATTACKER)
+    assert (refused.status, refused.headers['Retry-After']) == (429, str(BURST))
+    assert log_in(client, 'admin', 'admin-password', OFFICE).status == 201
+    clock.now += BURST + 1
     assert log_in(client, 'admin', 'admin-password', ATTACKER).status == 201
 
 
