@@ -141,10 +141,13 @@ def _check_free(portal: str) -> None:
 
 
 def choose_control_port(memory: Path) -> int:
-    """The control port of the last start, else one that no tgtd has. What a killed tgtd left behind is used again."""
+    """The control port of the last start, else one that no tgtd has. What a killed tgtd left behind is used again.
+
+    Raises OSError for a memory that cannot be read: its tgtd may be running, and a second one would harm its volumes.
+    """
     try:
         return int(memory.read_text())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):  # a first start, or one that ended while it wrote
         ports = random.sample(_CONTROL_PORTS, 100)
         free = next(port for port in ports if not Path(Tgt(port).socket).exists())
         memory.write_text(f'{free}\n')

@@ -21,6 +21,14 @@ GRACE = 3
 BOUND = ('setpriv', '--pdeathsig', 'KILL', '--', 'sh', '-c', '[ "$PPID" = "$0" ] && exec "$@"')
 
 
+def bound(command: Sequence[str]) -> list[str]:
+    """Return a command whose program, under its own pid, the kernel kills when the calling thread ends.
+
+    For programs of tests and tools as well: a run that is killed cannot end them.
+    """
+    return [*BOUND, str(os.getpid()), *command]
+
+
 def free_port() -> int:
     """Return a port that no program uses."""
     with socket.socket() as one:
@@ -50,7 +58,7 @@ class Child:
         """What it says on standard error goes to ``log``."""
         with log.open('wb') as errors:
             self._process = subprocess.Popen(
-                [*BOUND, str(os.getpid()), *command],
+                bound(command),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

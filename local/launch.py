@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from local.children import bind_free
+from local.children import bind_free, bound
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +37,7 @@ def launched(state_dir: Path, environment: Mapping[str, str] | None = None) -> I
     settings = {**os.environ, **free_ports(), **(environment or {}), 'STATE_DIR': str(state_dir)}
     with log.open('wb') as output:
         child = subprocess.Popen(
-            [sys.executable, '-m', 'local'], cwd=ROOT, env=settings, stdout=output, stderr=subprocess.STDOUT
+            bound([sys.executable, '-m', 'local']), cwd=ROOT, env=settings, stdout=output, stderr=subprocess.STDOUT
         )
         try:
             yield wait_ready(child, state_dir / 'ready.json', log)

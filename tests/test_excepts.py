@@ -31,7 +31,6 @@ _EMULATOR = 'an emulated service answers a refusal, as AWS does'
 #: (file, function) -> why it handles a broad class and goes on.
 REASONS = {
     ('appliance/__main__.py', 'main'): _TOP,
-    ('appliance/daemon.py', 'choose_control_port'): 'a port that is not remembered is chosen again',
     ('appliance/daemon.py', 'stop'): 'tgtd is killed if it does not end when it is told to',
     ('appliance/exports.py', '_abandon'): _FIRST_ERROR,
     ('appliance/exports.py', '_object'): 'Invalid is a name that the agent would not make: the target is not its own',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -10,18 +11,23 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from chalicelib.drivers.appliance import ApplianceDriver
-from local.children import free_port
+from local.children import bound, free_port
 from tests.contract.driver_suite import Backend
 
 ROOT = Path(__file__).parents[2]
 
 BACKEND = 'appliance'
 HOST = f'cinderless@{BACKEND}'
+
+
+#: The thread that starts agents. The kernel ends them when it ends, so it must not be one that a test starts.
+STARTER = ThreadPoolExecutor(1, thread_name_prefix='agents')
 
 
 class Agent:
@@ -68,9 +74,10 @@ class Agent:
         command += ['--state-dir', f'{self.folder}/state', '--secret-file', f'{self.folder}/secret']
         command += ['--store', self.store, *self._options]
         with self.log.open('a') as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log, text=True
+            start = functools.partial(
+                subprocess.Popen, bound(command), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log
             )
+            self.process = STARTER.submit(start, text=True).result()
         return self.process
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:

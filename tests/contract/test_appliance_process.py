@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pytest
 from chalicelib import iscsi
 from chalicelib.drivers.base import GIB, SnapshotRef, VolumeRef
 from chalicelib.errors import BackendUnavailable, DriverError
-from tests.contract.agent import HOST, Agent, wait_for_end
+from tests.contract.agent import HOST, ROOT, Agent, wait_for_end
 from tests.contract.driver_suite import BLOCK, Backend
 from tests.tgt import Tgtd
 
@@ -294,6 +295,28 @@ class TestManyAtOnce:
         assert backend.driver.list_objects() in ([], [volume.name])
         backend.driver.delete_volume(volume)
         assert backend.driver.list_objects() == []
+
+
+def test_an_agent_and_its_tgtd_do_not_outlive_a_run_that_is_killed(tmp_path: Path) -> None:
+    code = """
+import pathlib, sys, threading
+from tests.contract.agent import Agent
+agent = Agent(pathlib.Path(sys.argv[1]))
+thread = threading.Thread(target=agent.start)  # of a thread that has ended: that alone is no reason to end
+thread.start()
+thread.join()
+print(agent.ready['pid'], agent.ready['tgtd_pid'], flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, '-c', code, str(tmp_path)]
+    run = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    pids = [int(pid) for pid in run.stdout.readline().split()]
+    assert all(map(is_alive, pids))
+    run.kill()
+    run.wait(10)
+    for pid in pids:
+        wait_for_end(pid)
 
 
 class TestRefusesToStart:

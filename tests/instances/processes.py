@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.render import ROOT
 from local import dynamodb
+from local.children import bound
 
 #: What an instance has in its environment besides the store's address.
 ENVIRONMENT = {
@@ -34,7 +35,7 @@ class Process:
     def __init__(self, store: str, offset: float = 0) -> None:
         environment = {**os.environ, **ENVIRONMENT, 'AWS_ENDPOINT_URL_DYNAMODB': store, 'CLOCK_OFFSET': str(offset)}
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'tests.instances.program'],
+            bound([sys.executable, '-m', 'tests.instances.program']),
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from local import launch
+from local.children import bound
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -82,7 +83,7 @@ def spawn(command: list[str], folder: Path, **environment: str) -> tuple[subproc
     (state_dir / 'ready.json').unlink(missing_ok=True)  # of a server that was killed
     told = {**os.environ, **launch.free_ports(), 'STATE_DIR': str(state_dir), **environment}
     with log.open('ab') as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=told, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(bound(command), cwd=ROOT, env=told, stdout=output, stderr=subprocess.STDOUT)
     return process, state_dir, log
 
 

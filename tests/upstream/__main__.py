@@ -19,6 +19,7 @@ from typing import Any
 import urllib3
 
 from local import launch
+from local.children import bound
 from tests.system import environments
 from tests.system.keystone import Keystone, running_keystone
 from tests.upstream.glance import running_glance
@@ -128,7 +129,7 @@ def serving(home: Path, told: dict[str, str]) -> Iterator[str]:
     environment = {**os.environ, **told, 'STATE_DIR': str(home / 'state')}
     with log.open('wb') as output:
         child = subprocess.Popen(
-            [sys.executable, '-m', 'tests.upstream.cloud'],
+            bound([sys.executable, '-m', 'tests.upstream.cloud']),
             cwd=environments.ROOT,
             env=environment,
             stdout=output,

@@ -9,7 +9,7 @@ import pytest
 
 import appliance
 from appliance.__main__ import open_store, read_secret
-from appliance.daemon import address, join
+from appliance.daemon import address, choose_control_port, join
 from appliance.install import install
 from appliance.keys import Keys
 from appliance.options import GIB, StoreOption, parser, pools, size, store
@@ -171,3 +171,18 @@ def test_the_agent_needs_the_standard_library_only(path: Path) -> None:
             continue
         for module in modules:
             assert module.partition('.')[0] in {*sys.stdlib_module_names, 'appliance'}
+
+
+def test_the_control_port_is_remembered(tmp_path: Path) -> None:
+    memory = tmp_path / 'control-port'
+    chosen = choose_control_port(memory)
+    assert choose_control_port(memory) == chosen == int(memory.read_text())
+    memory.write_text('')  # the agent ended while it wrote
+    assert choose_control_port(memory) == int(memory.read_text())
+
+
+def test_a_control_port_that_cannot_be_read_is_not_chosen_again(tmp_path: Path) -> None:
+    """The tgtd that has it may be running: a second one would serve the same files."""
+    (tmp_path / 'control-port').mkdir()
+    with pytest.raises(IsADirectoryError):
+        choose_control_port(tmp_path / 'control-port')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.render import ROOT
 from local import children
 from local.children import Child, free_port
 
@@ -70,6 +72,21 @@ sys.stdin.read()
     while Path(f'/proc/{pid}').exists() and 'Z' not in Path(f'/proc/{pid}/stat').read_text().split(') ')[-1][:1]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize('file', [
+    path for folder in ('appliance', 'bench', 'local', 'tests') for path in sorted((ROOT / folder).rglob('*.py'))
+    if 'Popen(' in path.read_text(encoding='utf-8')
+], ids=lambda path: str(path.relative_to(ROOT)))  # fmt: skip
+def test_every_program_that_is_started_ends_with_who_started_it(file: Path) -> None:
+    """By the kernel's word, or as one that ends when its standard input does: a killed run cleans nothing up."""
+    text = file.read_text(encoding='utf-8')
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    started = [ast.unparse(call) for call in calls if 'subprocess.Popen' in ast.unparse(call).split(',')[0]]
+    loose = [
+        call for call in started if not any(word in call for word in ('bound(', 'die_with', 'stdin=subprocess.PIPE'))
+    ]
+    assert loose == []
 
 
 def test_a_free_port_is_free() -> None:
