@@ -61,6 +61,8 @@ class Backend:
     consistent: bool = False
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
     paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
+    #: (object, export id) -> the initiator that is logged in there: every host is, from the moment that it may.
+    sessions: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     #: (object, host) of exports without an id; accounts that nothing is exported to.
     unnamed: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     idle: set[str] = dataclasses.field(default_factory=set)
@@ -80,6 +82,12 @@ class Backend:
     def refuses(self) -> errors.DriverError:
         """What does not pass with time."""
         return errors.DriverError(backend=self.host, reason='a refusal')
+
+    def log_out(self, name: str, export_id: str | None = None) -> None:
+        """End the sessions of an export, or all of an object."""
+        gone = [key for key in self.sessions if key[0] == name and export_id in (None, key[1])]
+        for key in gone:
+            del self.sessions[key]
 
     def used(self, pool: str) -> int:
         """GiB of volumes, others' included; snapshots share their volume's blocks."""
@@ -182,8 +190,14 @@ class FakeDriver(Driver):
         with self._verb('delete_volume', volume.name) as store:
             if any(name.startswith('snapshot-') and one.origin == volume.name for name, one in store.objects.items()):
                 raise errors.VolumeIsBusy(id=volume.id, reason='it has snapshots')
+            self._refuse_used(store, volume)
             store.objects.pop(volume.name, None)
             store.paths.pop(volume.name, None)
+
+    def _refuse_used(self, store: Backend, volume: VolumeRef) -> None:
+        users = sorted(initiator for (name, _), initiator in store.sessions.items() if name == volume.name)
+        if users:
+            raise errors.VolumeIsBusy(id=volume.id, reason=f'{users[0]} is logged in')
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
         with self._verb('extend_volume', volume.name) as store:
@@ -220,6 +234,7 @@ class FakeDriver(Driver):
         with self._verb('revert_to_snapshot', volume.name) as store:
             self._require(store, snapshot.name)
             self._require(store, volume.name)
+            self._refuse_used(store, volume)
             return {'provider_location': f'{self.backend} {volume.name} again'}
 
     def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
@@ -263,6 +278,7 @@ class FakeDriver(Driver):
     def unmanage(self, volume: VolumeRef) -> None:
         with self._verb('unmanage', volume.name) as store:
             if volume.name in store.objects:
+                self._refuse_used(store, volume)
                 store.objects[f'unmanaged-{volume.name}'] = store.objects.pop(volume.name)
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> int:
@@ -295,11 +311,13 @@ class FakeDriver(Driver):
         with self._verb('initialize_connection', volume.name) as store:
             self._require(store, volume.name)
             store.paths[volume.name].add(export_id)
+            store.sessions[volume.name, export_id] = str(connector.get('initiator', 'host'))
             return {'driver_volume_type': 'iscsi', 'data': {'target_lun': 1, 'volume_id': volume.id}}
 
     def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
         with self._verb('terminate_connection', volume.name) as store:
             store.paths[volume.name] = set() if export_id is None else store.paths[volume.name] - {export_id}
+            store.log_out(volume.name, export_id)
 
     def inventory(self) -> list[StoredObject]:
         with self._verb('inventory', '') as store:

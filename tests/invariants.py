@@ -41,6 +41,7 @@ def check(world: World, waiting: frozenset[str] = frozenset()) -> None:
         *_groups(volumes, snapshots),
         *_objects(world, volumes, snapshots),
         *unrecorded_exports(world),
+        *surviving_sessions(world),
         *miscounted(world),
         *_secrets([*volumes, *snapshots, *Backup.scan()]),
         *_errors_explained([*volumes, *snapshots, *Group.scan(), *GroupSnapshot.scan()]),
@@ -111,6 +112,23 @@ def unrecorded_exports(world: World) -> list[str]:
         for name, ids in backend.paths.items()
         for id in ids
         if (name, id) not in named
+    ]
+
+
+def surviving_sessions(world: World) -> list[str]:
+    """Initiators that are logged in where no record of a volume that may be exported names their export."""
+    allowed = {
+        (volume.backend, f'volume-{volume.name_id or volume.id}', id)
+        for volume in Volume.scan()
+        if volume.status not in states.NOT_EXPORTABLE
+        or (volume.status in states.EXPORTABLE_ATTACHED and volume.attachments)
+        for id in (*volume.exports, *volume.attachments)
+    }
+    return [
+        f'{initiator} is logged in to {name} on {backend.host} by export {id}, and may not be'
+        for backend in world.backends.values()
+        for (name, id), initiator in backend.sessions.items()
+        if (backend.host, name, id) not in allowed
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib import iscsi
+from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.drivers.base import ConnectionInfo
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import login, parameters
@@ -82,6 +84,32 @@ def test_a_session_ends_with_its_export_whatever_name_it_has(backend: Backend, n
                 device.read(0, BLOCK)
             device.close()
         assert kept.read(0, BLOCK) == b'a' * BLOCK
+
+
+def sessions(backend: Backend) -> list[str]:
+    """The initiators that the agent reports as logged in."""
+    driver = backend.driver
+    assert isinstance(driver, ApplianceDriver)
+    found = driver._client.request('GET', '/v1/sessions')['sessions']
+    return sorted(one['initiator'] for one in found)
+
+
+@pytest.mark.parametrize('how', ['its path', 'all paths', 'deleted', 'unmanaged'])
+def test_no_session_survives_its_export(backend: Backend, how: str) -> None:
+    """The host does not log out: the agent ends the session, and a session that is wanted stays."""
+    volume, other = backend.volume(), backend.volume()
+    gone = iscsi.open_device(attached(backend, A, 'a', volume)['data'], initiator=A)
+    with iscsi.open_device(attached(backend, B, 'b', other)['data'], initiator=B) as kept, contextlib.closing(gone):
+        assert sessions(backend) == [A, B]
+        backend.driver.terminate_connection(volume, 'a' if how == 'its path' else None)
+        if how == 'deleted':
+            backend.driver.delete_volume(volume)
+        if how == 'unmanaged':
+            backend.driver.unmanage(volume)
+        assert sessions(backend) == [B]
+        assert kept.read(0, BLOCK) == bytes(BLOCK)
+        with pytest.raises(DeviceError):
+            gone.read(0, BLOCK)
 
 
 def test_a_login_that_is_held_open_ends_with_its_export(backend: Backend) -> None:

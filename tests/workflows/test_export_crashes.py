@@ -202,11 +202,13 @@ def play(stage: Stage, crasher: Crasher, worker_only: bool) -> None:
         with in_days(7):
             recover(world)
     assert invariants.unrecorded_exports(world) == []
+    assert invariants.surviving_sessions(world) == []
     check_links()
     repeat(world)
     invariants.check(world)
     left = [(name, ids) for backend in world.backends.values() for name, ids in backend.paths.items() if ids]
     assert left == []
+    assert [backend.sessions for backend in world.backends.values() if backend.sessions] == []
     assert {one.status for one in Volume.scan()} == {'available'}
     assert (list(Attachment.scan()), list(Transfer.scan())) == ([], [])
     assert 'volume-stray' not in world.big.objects
@@ -245,3 +247,14 @@ def repeat(world: World) -> None:
         caller = context(project_id=one.project_id)
         legacy.terminate_connection(caller, one.id, None)
         legacy.detach(caller, one.id, None)
+
+
+def test_a_session_that_survives_is_seen(world: World) -> None:
+    made = attached(world)
+    [(name, id)] = world.big.sessions or world.fast.sessions
+    backend = world.big if world.big.sessions else world.fast
+    assert (name, id, invariants.surviving_sessions(world)) == (f'volume-{made.volume_id}', made.id, [])
+    attachments.delete(context(), made.id)
+    assert backend.sessions == {}
+    backend.sessions[name, id] = HOST['initiator']
+    assert invariants.surviving_sessions(world) != []
