@@ -16,7 +16,7 @@ from chalicelib.models import (
     Snapshot,
     Volume,
 )
-from chalicelib.rules import workflows
+from chalicelib.rules import states, workflows
 from tests.world import World
 
 #: A migration shows a volume that is not locked as what it was, and a check a backup.
