@@ -270,13 +270,25 @@ def _classes(kind: Any) -> list[Any]:
 
 
 def _models(kind: Any, depth: int = 0) -> set[str]:
-    """Models that a type is of, or holds."""
+    """Models that a type is of, or holds; a class of ours (``Work[Volume]``'s, say) holds what its bases do."""
     kind = types.get_proper_type(kind)
+    if isinstance(kind, types.CallableType) and kind.is_type_obj() and not _is_model(kind.ret_type):
+        return set().union(*(_models(one, depth + 1) for one in _bases(kind.ret_type)))
     if isinstance(kind, types.Instance) and not any(base.fullname == MODEL for base in kind.type.mro):
-        return set().union(*(_models(item, depth + 1) for item in kind.args)) if depth < 3 else set()
+        held = [*kind.args, *_bases(kind)]
+        return set().union(*(_models(item, depth + 1) for item in held)) if depth < 3 else set()
     if isinstance(kind, types.UnionType | types.TupleType):
         return set().union(*(_models(item, depth) for item in kind.items))
     return {_model(info) for info in _classes(kind) if any(base.fullname == MODEL for base in info.mro)}
+
+
+def _is_model(kind: Any) -> bool:
+    return any(one.fullname == MODEL for info in _classes(kind) for one in info.mro)
+
+
+def _bases(kind: Any) -> list[Any]:
+    """The generic bases of a class of ours."""
+    return [one for info in _classes(kind) if info.fullname.startswith(f'{PACKAGE}.') for one in info.bases if one.args]
 
 
 def _model(info: Any) -> str:

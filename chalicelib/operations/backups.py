@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, exports, holds, keys, progress, quotas, services, snapshots, volumes
+from chalicelib.operations import common, exports, keys, progress, quotas, reservations, services, snapshots, volumes
 from chalicelib.rules import states, workflows
 from chalicelib.rules.workflows import Workflow
 
@@ -84,7 +84,7 @@ def create(
         parent_id=parent.id if parent else None,
         service=SERVICE,
         lineage=volume.id,
-        reading={**holds.read_by(snapshot or volume), 'request_id': context.request_id},
+        reading={**reservations.reading_of(snapshot or volume), 'request_id': context.request_id},
         progress=progress.begun(int(snapshot.volume_size if snapshot else volume.size)),
     )
     _own(backup, context, has_service=_has_service(context, availability_zone))

@@ -11,7 +11,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Service, Snapshot, Volume, base
-from chalicelib.operations import common, holds, moves, quotas, services, snapshots, volume_types, volumes
+from chalicelib.operations import common, moves, quotas, reservations, services, snapshots, volume_types, volumes
 from chalicelib.rules import extra_specs, states, workflows
 
 #: A reference as the backend understands it: {'source-name': ...} or {'source-id': ...}.
@@ -138,7 +138,7 @@ def manage_snapshot(
 def _put_snapshot(snapshot: Snapshot, volume: Volume, transaction: base.Transaction) -> None:
     _put(snapshot, transaction)
     actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]
-    free = volumes.is_not_migrating() & ~Volume.status.is_in(*states.NOT_ADOPTING) & holds.has_type(volume)
+    free = volumes.is_not_migrating() & ~Volume.status.is_in(*states.NOT_ADOPTING) & reservations.has_type(volume)
     refused = errors.InvalidVolume(reason=f'Volume {volume.id} is being removed, retyped or migrated.')
     transaction.update(volume, actions, free, lambda: refused)
 

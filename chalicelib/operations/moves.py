@@ -18,7 +18,8 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Service, Snapshot, Volume, VolumeType, base
-from chalicelib.operations import common, exports, holds, quotas, services, volume_types, volumes
+from chalicelib.operations import common, exports, quotas, reservations, services, volume_types, volumes
+from chalicelib.operations.reservations import Outcome
 from chalicelib.rules import extra_specs, states, workflows
 
 RETYPE_REFUSED = (
@@ -53,7 +54,7 @@ def _accept_retype(context: Context, id: str, new_type: str, migration_policy: s
         raise errors.InvalidVolume(
             reason=f'{len(snapshots)} snapshots are more than one retype can take along: keep at most {MAX_SNAPSHOTS}.'
         )
-    held = holds.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
+    held = reservations.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
     build = functools.partial(_begin_retype, context, volume, wanted, migration_policy, snapshots)
     quotas.commit(volume.project_id, held, build, reserved=held)
     return volume
@@ -112,11 +113,11 @@ def _begin_retype(
 ) -> None:
     row = workflows.VOLUME['retype']
     operation = common.operation(row, type_id=wanted.id, migration_policy=policy)
-    counted = holds.snapshots_of_retype(snapshots, wanted.id)
+    counted = reservations.snapshots_of_retype(snapshots, wanted.id)
     reserved = [Volume.reserved_type_id.set(wanted.id), Volume.reserved_snapshots.set(counted)]
     held = reserved if volume.consumes_quota else []
     actions = [*base.begin_actions(Volume, row, context.request_id, operation), *held]
-    condition = base.is_allowed(Volume, row) & _is_free(volume) & holds.has_type(volume)
+    condition = base.is_allowed(Volume, row) & _is_free(volume) & reservations.has_type(volume)
     condition &= Volume.snapshot_count <= volume.snapshot_count
     refused = errors.InvalidVolume(reason=RETYPE_REFUSED)
     volume_types.keep(transaction, wanted)
@@ -205,7 +206,7 @@ def complete_migration(context: Context, id: str, new_volume_id: str, failed: bo
 def _call_off(volume: Volume, target: Volume) -> None:
     failure = [Volume.migration_status.set(states.ERROR)]
     try:
-        holds.end(volume, Volume.owner == target.owner, states.PREVIOUS, actions=failure)
+        reservations.end(volume, Volume.owner == target.owner, Outcome.ended(), actions=failure)
     except errors.StateChanged:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} is not being migrated any more.') from None
     discard(target)
@@ -267,7 +268,7 @@ def discard(target: Volume) -> None:
     receiving = base.owned_by(Volume, workflows.VOLUME['receive'], str(target.owner))
     with contextlib.suppress(*base.moved_on(Volume)):
         if not target.host:
-            holds.end(target, receiving & Volume.host.does_not_exist(), states.REMOVED)
+            reservations.end(target, receiving & Volume.host.does_not_exist(), Outcome.removed())
             return
         operation = common.operation(row)
         base.begin(target, row, str(target.owner), operation, condition=receiving)

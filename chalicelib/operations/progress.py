@@ -15,7 +15,6 @@ from pynamodb.expressions.update import Action
 
 from chalicelib.models import Backup, Volume, base
 from chalicelib.rules import states
-from chalicelib.rules.workflows import Workflow
 
 Record = Backup | Volume
 
@@ -34,11 +33,14 @@ def begun(size: int) -> dict[str, int]:
     return {_TOTAL: size * GIB, _STARTED: now, _NOTED: now}
 
 
-def note(record: Record, row: Workflow, request_id: str, part: str, done: int) -> None:
-    """Store the bytes that are done of one part, unless anything was stored in the last INTERVAL seconds."""
+def note(record: Record, held: Condition, part: str, done: int) -> None:
+    """Store the bytes that are done of one part, unless anything was stored in the last INTERVAL seconds.
+
+    ``held``: the condition that the request still owns the record.
+    """
     kind, now = type(record), time.time()
     counts: Any = kind.progress
-    due = base.owned_by(kind, row, request_id) & (counts[_NOTED] <= int(now - INTERVAL))
+    due = held & (counts[_NOTED] <= int(now - INTERVAL))
     _write(record, [counts[part].set(done), counts[_NOTED].set(int(now))], due)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import GroupSnapshot, Snapshot, Volume, base
-from chalicelib.operations import common, holds, quotas, services, volumes
+from chalicelib.operations import common, quotas, reservations, services, volumes
 from chalicelib.rules import states, workflows
 
 #: Since this microversion a snapshot of an attached volume needs no ``force``.
@@ -165,7 +165,7 @@ def in_group(context: Context, volume: Volume, group_snapshot: GroupSnapshot) ->
 def _write(snapshot: Snapshot, volume: Volume, allowed: tuple[str, ...], transaction: base.Transaction) -> None:
     transaction.put(snapshot, Snapshot.id.does_not_exist(), lambda: base.state_changed(snapshot))
     condition = Volume.status.is_in(*allowed) & volumes.is_not_migrating() & (Volume.size == volume.size)
-    condition &= holds.has_type(volume)
+    condition &= reservations.has_type(volume)
     actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]
     transaction.update(volume, actions, condition, lambda: _volume_changed(volume, allowed))
 

@@ -18,9 +18,9 @@ from chalicelib.models import Backup, Group, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import (
     common,
     group_members,
-    holds,
     keys,
     quotas,
+    reservations,
     services,
     volume_types,
 )
@@ -374,7 +374,7 @@ def _copy_facts(volume: Volume, source: Source) -> None:
         volume.snapshot_id = record.id
     else:
         volume.source_volid = record.id
-    volume.reading = holds.read_by(record)
+    volume.reading = reservations.reading_of(record)
     if source.volume:
         volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 

@@ -12,7 +12,8 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
-from chalicelib.operations import common, exports, holds, keys, quotas, services, volume_types
+from chalicelib.operations import common, exports, keys, quotas, reservations, services, volume_types
+from chalicelib.operations.reservations import Outcome
 from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states, workflows
 
@@ -210,7 +211,7 @@ def snapshot_is_removable() -> Condition:
 def _forget(volume: Volume) -> None:
     """Remove a volume that no backend knows; work that is under way for it finds it gone."""
     try:
-        holds.end(volume, Volume.host.does_not_exist() & Volume.group_id.does_not_exist(), states.REMOVED)
+        reservations.end(volume, Volume.host.does_not_exist() & Volume.group_id.does_not_exist(), Outcome.removed())
     except errors.StateChanged:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} is being placed on a backend right now; try again.'
@@ -337,9 +338,8 @@ def complete_extension(context: Context, id: str, failed: bool) -> None:
     grown = [] if failed else [Volume.size.set(int(known['extend_new_size']))]
     left = {key: value for key, value in known.items() if key not in WAITING}
     actions = [Volume.admin_metadata.set(left), *grown]
-    holds.end(
-        volume, Volume.status == row.running, row.failed if failed else row.done, actions=actions, grown=not failed
-    )
+    outcome = Outcome.ended(row.failed) if failed else Outcome(row.done, grown=True)
+    reservations.end(volume, Volume.status == row.running, outcome, actions=actions)
 
 
 def reset_status(
@@ -359,7 +359,7 @@ def reset_status(
     actions = [*_words(attach_status, migration_status), *(_NO_ATTACHMENTS if gone else [])]
     remove = functools.partial(_remove_attachments, volume, gone)
     if status:
-        holds.end(volume, held, status, actions=actions, also=remove)
+        reservations.end(volume, held, Outcome.ended(status), actions=actions, add_to=remove)
     elif actions:
         transaction = base.Transaction()
         transaction.update(

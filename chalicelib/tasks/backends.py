@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from typing import Any, cast
 
 from chalicelib import aws, errors, telemetry
@@ -91,11 +90,3 @@ def find_volume(project_id: str, id: str) -> Volume:
     with contextlib.suppress(errors.VolumeNotFound):
         return Volume.find(project_id, id)
     return Volume.find_anywhere(id)
-
-
-def cause_message(cause: str) -> str:
-    """Return the message of an error as a state machine caught it: JSON from Lambda, else text."""
-    try:
-        return str(json.loads(cause)['errorMessage'])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return cause

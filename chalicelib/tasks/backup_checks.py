@@ -10,14 +10,12 @@ from typing import Any
 
 from chalicelib import telemetry
 from chalicelib.backup import engine
-from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import backup_checks, messages
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, backup_data, clock, scratch
-from chalicelib.tasks.backups import Payload, owned, reason_of
 from chalicelib.tasks.create_volume import model_actions
-from chalicelib.tasks.ownership import failure, ours
 from chalicelib.tasks.restores import restorer
+from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
 
 #: Where work on all shards of a backup begins.
 START = {'done': False, 'shard': 0, 'cursor': None}
@@ -28,7 +26,7 @@ DAMAGE = ('IntegrityError', 'ObjectMissing')
 
 def scrub_backup(payload: Payload) -> dict[str, Any]:
     """Read and prove blocks from the cursor on, until all are seen or time runs short."""
-    backup = owned(payload, 'scrub')
+    backup = BackupWork.take(payload, 'scrub').record
     before = payload.get('scrubbed') or backup_checks.counted()
     found = engine.verify_backup(
         backup_data.repository(backup),
@@ -44,7 +42,7 @@ def scrub_backup(payload: Payload) -> dict[str, Any]:
 
 def complete_scrub(payload: Payload) -> None:
     """Note what was found."""
-    backup = owned(payload, 'scrub')
+    backup = BackupWork.take(payload, 'scrub').record
     result, facts = backup_checks.verdict(payload['scrubbed'])
     telemetry.count('DamagedBlocks', facts['blocks_damaged'])
     backup_checks.end(backup, 'scrub', result, sample=(backup.operation or {})['sample'], **facts)
@@ -52,9 +50,9 @@ def complete_scrub(payload: Payload) -> None:
 
 def fail_scrub(payload: Payload) -> None:
     """Note why it could not be carried out; a manifest that is gone or damaged is damage."""
-    backup = owned(payload, 'scrub')
+    backup = BackupWork.take(payload, 'scrub').record
     sample = (backup.operation or {})['sample']
-    backup_checks.end(backup, 'scrub', _result_of(payload), sample=sample, reason=reason_of(payload))
+    backup_checks.end(backup, 'scrub', _result_of(payload), sample=sample, reason=fail_reason(payload))
 
 
 def _result_of(payload: Payload) -> str:
@@ -66,7 +64,7 @@ def _result_of(payload: Payload) -> str:
 
 def restore_scratch(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until all are done or time runs short."""
-    backup, volume = owned(payload, 'drill'), scratch.owned(payload)
+    backup, volume = BackupWork.take(payload, 'drill').record, scratch.take(payload).record
     manifest, store = backup_data.manifest_of(backup), backup_data.repository(backup)
     driver = backends.driver(volume)
     zeroed = not driver.capabilities.opens_volumes or driver.capabilities.zeroed_volumes
@@ -75,22 +73,23 @@ def restore_scratch(payload: Payload) -> dict[str, Any]:
         return backup_data.shard_by_shard(_all(manifest, payload.get('restored')), work)
 
 
-def _all(manifest: engine.Manifest, progress: Any) -> Payload:
+def _all(manifest: engine.Manifest, progress: Any) -> dict[str, Any]:
     """The whole backup as one range of shards."""
     return {'last': len(manifest.shards) - 1, 'progress': progress or START}
 
 
 def finish_scratch(payload: Payload) -> None:
     """Make what was written the scratch volume's data."""
-    backup, volume = owned(payload, 'drill'), scratch.owned(payload)
+    backup, target = BackupWork.take(payload, 'drill').record, scratch.take(payload)
+    volume = target.record
     written = functools.partial(engine.stored_extents, backup_data.repository(backup), backup_data.manifest_of(backup))
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), volume.id, written)
-    base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
+    target.update(model_actions(update))
 
 
 def compare_scratch(payload: Payload) -> dict[str, Any]:
     """Read the scratch volume as anybody would, and compare it with the hashes of the backup."""
-    backup, volume = owned(payload, 'drill'), scratch.owned(payload)
+    backup, volume = BackupWork.take(payload, 'drill').record, scratch.take(payload).record
     manifest, store = backup_data.manifest_of(backup), backup_data.repository(backup)
     before = payload.get('compared') or {**START, 'found': backup_checks.counted()}
     found = before['found']
@@ -110,25 +109,21 @@ def compare_scratch(payload: Payload) -> dict[str, Any]:
 
 def complete_drill(payload: Payload) -> None:
     """Note what was found, and remove the scratch volume."""
-    backup = owned(payload, 'drill')
+    backup = BackupWork.take(payload, 'drill').record
     result, facts = backup_checks.verdict(payload['compared']['found'])
     if result != backup_checks.PASSED:
-        _tell(backup, payload, ' '.join(facts['damage']))
+        cause, detail = ' '.join(facts['damage']), Detail.BACKUP_RESTORE_ERROR
+        messages.create(backup, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause)
     backup_checks.end(backup, 'drill', result, **facts)
     scratch.discard(payload)
 
 
 def fail_drill(payload: Payload) -> None:
     """Note why the backup could not be restored, and remove the scratch volume."""
-    backup, (error, cause) = owned(payload, 'drill'), failure(payload)
-    _tell(backup, payload, cause, error)
-    backup_checks.end(backup, 'drill', _result_of(payload), reason=reason_of(payload))
+    work = BackupWork.take(payload, 'drill')
+    work.report(Action.BACKUP_RESTORE, Detail.BACKUP_RESTORE_ERROR)
+    backup_checks.end(work.record, 'drill', _result_of(payload), reason=fail_reason(payload))
     scratch.discard(payload)
-
-
-def _tell(backup: Backup, payload: Payload, cause: str, error: str = '') -> None:
-    detail = Detail.BACKUP_RESTORE_ERROR
-    messages.create(backup, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause, error=error)
 
 
 def abandon_drill(payload: Payload) -> None:

@@ -12,16 +12,13 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
-from chalicelib.operations import backup_holds, messages, progress
-from chalicelib.rules import workflows
+from chalicelib.operations import progress
+from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, clock
 from chalicelib.tasks.backup_data import ProgressReporter
 from chalicelib.tasks.backup_removal import LEASE_MARGIN
-from chalicelib.tasks.backups import Payload, owned, reason_of
-from chalicelib.tasks.ownership import failure
-
-ROW = workflows.BACKUP['copy']
+from chalicelib.tasks.work import BackupWork, Payload
 
 #: Seconds that one shard of 4 GiB may take: none is begun with less left.
 SHARD_TIME = 120.0
@@ -33,9 +30,10 @@ def copy_backup(payload: Payload) -> dict[str, Any]:
     Two workers of one copy may meet: each looks for every object itself, and puts what is not there. Raises LeaseLost
     while somebody else has the lineage.
     """
-    copy = owned(payload, 'copy')
+    work = BackupWork.take(payload, 'copy')
+    copy = work.record
     manifest = _source(copy)
-    note = functools.partial(progress.note, copy, ROW, payload['request_id'], 'range_0')
+    note = functools.partial(progress.note, copy, work.is_ours, 'range_0')
     lease = Lease.acquire(f'collect:{copy.lineage}', clock.seconds_left() + LEASE_MARGIN, holder=copy.id)
     try:
         found = _copied(copy, manifest, payload.get('copied'), ProgressReporter(0, 0, note))
@@ -82,15 +80,12 @@ def _source(copy: Backup) -> engine.Manifest:
 
 def complete_copy(payload: Payload) -> None:
     """Read the copy's manifest as a restore would, and make it available."""
-    copy = owned(payload, 'copy')
-    manifest = backup_data.manifest_of(copy)
+    work = BackupWork.take(payload, 'copy')
+    manifest = backup_data.manifest_of(work.record)
     actions = [Backup.object_count.set(manifest.object_count), Backup.stored_bytes.set(manifest.stored_bytes)]
-    backup_holds.end(copy, ROW, ROW.done, actions=actions)
+    work.end(Outcome(work.workflow.done), actions)
 
 
 def fail_copy(payload: Payload) -> None:
     """Say why there is no copy; what was copied goes when its record is removed."""
-    copy, (error, cause) = owned(payload, 'copy'), failure(payload)
-    detail = Detail.BACKUP_CREATE_DRIVER_ERROR
-    messages.create(copy, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause, error=error)
-    backup_holds.end(copy, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason_of(payload))])
+    BackupWork.take(payload, 'copy').fail(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)

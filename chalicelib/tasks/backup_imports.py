@@ -8,19 +8,17 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup
-from chalicelib.operations import backup_holds, backups, messages
-from chalicelib.rules import workflows
+from chalicelib.operations import backups
+from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data
-from chalicelib.tasks.backups import Payload, owned, reason_of
-from chalicelib.tasks.ownership import failure
-
-ROW = workflows.BACKUP['import']
+from chalicelib.tasks.work import BackupWork, Payload
 
 
 def import_backup(payload: Payload) -> None:
     """Make the backup available. Raises what says that the record does not fit the data, or that nobody may read it."""
-    backup = owned(payload, 'import')
+    work = BackupWork.take(payload, 'import')
+    backup = work.record
     if backup.service != backups.SERVICE:
         raise errors.InvalidBackup(
             reason='Import record failed, cannot find backup service to perform the import. '
@@ -37,7 +35,7 @@ def import_backup(payload: Payload) -> None:
         raise errors.InvalidBackup(
             reason=f'The record tells of {backup.size} GiB, the repository holds {manifest.size / GIB:g} GiB.'
         )
-    backup_holds.end(backup, ROW, ROW.done, actions=_actions(record, manifest))
+    work.end(Outcome(work.workflow.done), _actions(record, manifest))
 
 
 def _actions(record: dict[str, Any], manifest: engine.Manifest) -> list[Any]:
@@ -51,8 +49,4 @@ def _actions(record: dict[str, Any], manifest: engine.Manifest) -> list[Any]:
 
 def fail_import_backup(payload: Payload) -> None:
     """Say why the record does not serve."""
-    backup = owned(payload, 'import')
-    error, cause = failure(payload)
-    detail = Detail.BACKUP_CREATE_DRIVER_ERROR
-    messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, detail, cause=cause, error=error)
-    backup_holds.end(backup, ROW, ROW.failed, actions=[Backup.fail_reason.set(reason_of(payload))])
+    BackupWork.take(payload, 'import').fail(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)

@@ -11,16 +11,13 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.backup.gc import GRACE
-from chalicelib.models import Backup, base
+from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
-from chalicelib.operations import backup_holds, backup_records, messages
-from chalicelib.rules import states, workflows
+from chalicelib.operations import backup_records
+from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, backup_sources, clock, postponing
-from chalicelib.tasks.backups import Payload, owned, reason_of
-from chalicelib.tasks.ownership import failure
-
-ROW = workflows.BACKUP['delete']
+from chalicelib.tasks.work import BackupWork, Payload, fail_reason
 
 #: Seconds that the machine waits beyond the collector's grace time: clocks differ.
 WAIT_MARGIN = 3600
@@ -34,7 +31,7 @@ def delete_manifest(payload: Payload) -> dict[str, Any]:
 
     Data that is not ours stays: only the record goes, and there is nothing to sweep.
     """
-    backup = owned(payload, 'delete')
+    backup = BackupWork.take(payload, 'delete').record
     backup_sources.clean(backup)
     backup_sources.drop_kept(backup)
     left = {'lineage': backup.lineage, 'container': backup.container, 'location': backup.location}
@@ -52,9 +49,9 @@ def name_in_repository(backup: Backup) -> str:
 def delete_backup(payload: Payload) -> None:
     """Remove record and quota, and the parent's count of it, together. A record that is gone already is no error."""
     with contextlib.suppress(errors.BackupCanceled):
-        backup = owned(payload, 'delete')
-        counted = backup.manifest_key is not None and not backup.location
-        backup_holds.end(backup, ROW, states.REMOVED, dependents=-1 if counted else 0)
+        work = BackupWork.take(payload, 'delete')
+        counted = work.record.manifest_key is not None and not work.record.location
+        work.end(Outcome(work.workflow.done, dependents=-1 if counted else 0))
 
 
 def collect_backup(payload: Payload) -> dict[str, Any]:
@@ -84,11 +81,9 @@ def _backup_of(payload: Payload) -> Backup:
 
 def fail_delete_backup(payload: Payload) -> None:
     """Say why the backup is still there; a backend or repository that does not answer only postpones its removal."""
-    backup = owned(payload, 'delete')
-    held = base.owned_by(Backup, ROW, payload['request_id'])
-    (error, cause), detail = failure(payload), Detail.BACKUP_DELETE_DRIVER_ERROR
-    if postponing.postpone(backup, payload, held, Action.BACKUP_DELETE, detail):
+    work, detail = BackupWork.take(payload, 'delete'), Detail.BACKUP_DELETE_DRIVER_ERROR
+    if postponing.postpone(work, Action.BACKUP_DELETE, detail):
         return
-    messages.create(backup, payload['request_id'], Action.BACKUP_DELETE, detail, cause=cause, error=error)
-    reason = Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, ROW, ROW.failed, actions=[reason], keeps_source=True)
+    work.report(Action.BACKUP_DELETE, detail)
+    reason = Backup.fail_reason.set(fail_reason(payload))
+    work.end(Outcome(work.workflow.failed, keeps_source=True), [reason])

@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.device import BlockDevice, Changes
 from chalicelib.drivers.base import Driver, SnapshotRef
 from chalicelib.models import Backup, Snapshot, Volume
-from chalicelib.operations import backup_holds
+from chalicelib.operations import backup_reservations
 from chalicelib.tasks import backends
 
 
@@ -78,7 +78,7 @@ class Source:
 
 def of(backup: Backup) -> Source:
     """Return what the backup reads. Raises VolumeNotFound or SnapshotNotFound when it is gone."""
-    found = backup_holds.source_of(backup)
+    found = backup_reservations.source_of(backup)
     if isinstance(found, Snapshot):
         volume = Volume.find(found.project_id, found.volume_id)
         return Source(backup.id, volume, found, backends.snapshot_ref(found, volume))

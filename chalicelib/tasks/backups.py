@@ -15,16 +15,13 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
-from chalicelib.operations import backup_holds, messages, progress
-from chalicelib.rules import workflows
+from chalicelib.operations import backup_reservations, messages, progress
+from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.rules.sentences import for_users
 from chalicelib.tasks import backup_data, backup_sources, clock
-from chalicelib.tasks.ownership import failure
+from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
 
 logger = logging.getLogger(__name__)
-
-Payload = dict[str, Any]
 
 
 def open_backup(payload: Payload) -> dict[str, Any]:
@@ -33,7 +30,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
     A delete stores its tombstone before it looks for a temporary snapshot, and this looks for a tombstone after it has
     made one: so whoever comes second removes the snapshot.
     """
-    backup = owned(payload)
+    backup = BackupWork.take(payload).record
     source = backup_sources.of(backup)
     _check_service(backup)
     source.freeze()
@@ -43,7 +40,7 @@ def open_backup(payload: Payload) -> dict[str, Any]:
         source.clean()
         raise
     if source.temporary:
-        backup_holds.give_back(backup, source.record)
+        backup_reservations.restore_source_status(backup, source.record)
     return {'ranges': backup_data.ranges(int(backup.size) * GIB), **source.plan}
 
 
@@ -66,11 +63,11 @@ def _begin(backup: Backup) -> None:
 
 def copy_range(payload: Payload) -> dict[str, Any]:
     """Copy shards from the cursor on, until the range is done or time runs short."""
-    backup = owned(payload)
+    work = BackupWork.take(payload)
+    backup = work.record
     store = backup_data.repository(backup)
     opened = engine.open_backup(store, backup_data.key_wrapper(backup), str(backup.lineage), backup.id)
-    row = workflows.BACKUP['create']
-    note = functools.partial(progress.note, backup, row, payload['request_id'])
+    note = functools.partial(progress.note, backup, work.is_ours)
     reporter = backup_data.progress_reporter(payload, opened.size, note)
     source = backup_sources.of(backup)
     try:
@@ -101,18 +98,18 @@ def copy_range(payload: Payload) -> dict[str, Any]:
 
 def complete_backup(payload: Payload) -> None:
     """Write the manifest: the commit. Then remove what was temporary, and make the record available."""
-    backup = owned(payload)
+    work = BackupWork.take(payload)
+    backup = work.record
     source = backup_sources.of(backup)
     manifest = _commit(backup, source.volume)
     source.retire()
-    row = workflows.BACKUP['create']
     actions = [
         Backup.object_count.set(manifest.object_count),
         Backup.stored_bytes.set(manifest.stored_bytes),
         Backup.manifest_key.set(manifest.object_key),
         Backup.root_hash.set(manifest.root_hash),
     ]
-    backup_holds.end(backup, row, row.done, actions=actions, dependents=1, source=source.record)
+    work.end(Outcome(work.workflow.done, dependents=1), actions, source=source.record)
 
 
 def _commit(backup: Backup, volume: Volume) -> engine.Manifest:
@@ -151,7 +148,7 @@ def close_backup(payload: Payload) -> None:
     with contextlib.suppress(errors.BackupNotFound):
         backup = Backup.find(payload['project_id'], payload['id'])
         backup_sources.clean(backup)
-        backup_holds.let_go(backup)
+        backup_reservations.release_source(backup)
     if 'plan' in payload:
         with contextlib.suppress(errors.VolumeNotFound, errors.SnapshotNotFound):
             backup_sources.planned(payload['id'], payload['plan']).clean()
@@ -163,16 +160,16 @@ def fail_backup(payload: Payload) -> None:
     A backend that does not let us clean up keeps the source held: deleting the backup tries again.
     """
     try:
-        backup = owned(payload)
+        work = BackupWork.take(payload)
     except errors.BackupCanceled:
         return close_backup(payload)
-    cleaned = _try_clean(backup, payload)
-    backup_holds.give_back(backup, backup_holds.source_of(backup))
-    error, cause = failure(payload)
-    messages.create(backup, payload['request_id'], Action.BACKUP_CREATE, _detail(payload), cause=cause, error=error)
+    backup = work.record
+    cleaned = _try_clean(work)
+    backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
+    work.report(Action.BACKUP_CREATE, _detail(payload))
     _bury(backup, payload)
-    row, reason = workflows.BACKUP['create'], Backup.fail_reason.set(reason_of(payload))
-    backup_holds.end(backup, row, row.failed, actions=[reason], keeps_source=not cleaned)
+    reason = Backup.fail_reason.set(fail_reason(payload))
+    work.end(Outcome(work.workflow.failed, keeps_source=not cleaned), [reason])
     return None
 
 
@@ -189,15 +186,14 @@ def _bury(backup: Backup, payload: Payload) -> None:
         logger.warning('the repository does not take the tombstone of backup %s: %s', backup.id, error.message)
 
 
-def _try_clean(backup: Backup, payload: Payload) -> bool:
+def _try_clean(work: BackupWork) -> bool:
+    backup = work.record
     try:
         backup_sources.clean(backup)
     except errors.DriverError as error:
         logger.warning('backup %s left something temporary: %s', backup.id, error.message)
         hint = 'Delete the backup to try again.'
-        messages.create(
-            backup, payload['request_id'], Action.BACKUP_CREATE, Detail.BACKUP_CREATE_CLEANUP_ERROR, cause=hint
-        )
+        messages.create(backup, work.request_id, Action.BACKUP_CREATE, Detail.BACKUP_CREATE_CLEANUP_ERROR, cause=hint)
         return False
     return True
 
@@ -208,24 +204,3 @@ def _detail(payload: Payload) -> Detail:
     if issubclass(kind, errors.DriverError | errors.DeviceError):
         return Detail.BACKUP_CREATE_DEVICE_ERROR
     return Detail.BACKUP_CREATE_DRIVER_ERROR
-
-
-def reason_of(payload: Payload) -> str:
-    """Return what users read of the error that a state machine caught (``fail_reason``, Cinder's 255 characters)."""
-    error, cause = failure(payload)
-    shown = for_users(error, cause)
-    if shown != cause:
-        logger.warning('backup %s failed with %s: %s', payload['id'], error, cause if hasattr(errors, error) else '')
-    return shown[:255]
-
-
-def owned(payload: Payload, action: str = 'create') -> Backup:
-    """The backup, if this execution's request still holds it. Raises BackupCanceled."""
-    row = workflows.BACKUP[action]
-    try:
-        backup = Backup.find(payload['project_id'], payload['id'])
-    except errors.BackupNotFound:
-        raise errors.BackupCanceled(id=payload['id']) from None
-    if backup.status != row.running or backup.owner != payload['request_id']:
-        raise errors.BackupCanceled(id=backup.id)
-    return backup

@@ -8,7 +8,7 @@ from __future__ import annotations
 from chalicelib.models import Volume
 from chalicelib.operations import cloud, messages
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks.ownership import Payload, failure
+from chalicelib.tasks.work import Payload, failure
 
 #: Event -> the message when Nova could not be told.
 _MESSAGES = {

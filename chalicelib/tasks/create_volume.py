@@ -7,6 +7,7 @@ the next state is about: a task that comes late finds another one on the record 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Mapping
 
@@ -15,11 +16,12 @@ from pynamodb.expressions.update import Action as Write
 from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import backup_holds, common, groups, holds, messages, progress
+from chalicelib.operations import backup_reservations, common, groups, progress, reservations
+from chalicelib.operations.reservations import Outcome
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
+from chalicelib.tasks.work import Payload, VolumeWork, failure
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,11 @@ MODEL_FIELDS = ('provider_id', 'provider_location')
 
 def schedule(payload: Payload) -> dict[str, str]:
     """Claim room for the volume on a pool; return the one it has, when it has."""
-    volume = owned(Volume, payload)
-    return {'host': volume.host or placement.place(volume, ours(volume))}
+    return {'host': _placed_host(VolumeWork.take(payload))}
+
+
+def _placed_host(work: VolumeWork) -> str:
+    return work.record.host or placement.place(work)
 
 
 def provision(payload: Payload) -> None:
@@ -38,11 +43,11 @@ def provision(payload: Payload) -> None:
 
     A run that was cut off before that is repeated: the driver finds what it has made.
     """
-    volume = _placed(payload)
-    driver = backends.driver(volume)
-    made = made_actions(driver, _create(driver, volume))
+    work = _placed(payload)
+    driver = backends.driver(work.record)
+    made = made_actions(driver, _create(driver, work.record))
     try:
-        _complete(volume, payload, [*made, Volume.launched_at.set(base.now())])
+        _complete(work, [*made, Volume.launched_at.set(base.now())])
     except (errors.StateChanged, errors.NotFound):
         _remove_unwanted(payload)
         raise
@@ -58,12 +63,12 @@ def model_actions(update: ModelUpdate) -> list[Write]:
     return [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
 
 
-def _placed(payload: Payload) -> Volume:
-    """The volume, while it is ours and on the pool that this execution placed it on."""
-    volume = owned(Volume, payload)
-    if volume.host != payload['placed']['host']:
-        raise base.state_changed(volume)
-    return volume
+def _placed(payload: Payload) -> VolumeWork:
+    """Take the work while the volume is on the pool that this execution placed it on."""
+    work = VolumeWork.take(payload)
+    if work.record.host != payload['placed']['host']:
+        raise base.state_changed(work.record)
+    return work
 
 
 def _create(driver: Driver, volume: Volume) -> ModelUpdate:
@@ -78,45 +83,50 @@ def _create(driver: Driver, volume: Volume) -> ModelUpdate:
     return driver.create_cloned_volume(ref, backends.volume_ref(Volume.find(reading['project_id'], reading['id'])))
 
 
-def _complete(volume: Volume, payload: Payload, actions: list[Write]) -> None:
-    """Make the volume available, or hand it over to the restore or the image that it is made for."""
+def _complete(work: VolumeWork, actions: list[Write]) -> None:
+    """Make the volume available, or begin the restore or the download that it is made for."""
+    volume = work.record
     if volume.backup_id:
-        _hand_over(volume, payload, actions)
+        _begin_restore(work, actions)
     elif 'image_id' in volume.operation_facts():
-        _download(volume, payload, actions)
+        _begin_download(work, actions)
     else:
-        holds.end(volume, ours(volume), workflows.VOLUME['create'].done, actions=actions)
+        work.end(Outcome.ended(work.workflow.done), actions)
         groups.settle_group_of(volume)
     telemetry.count('CandidatesTried', 1 + len(volume.operation_facts().get('attempted', [])))
 
 
-def _download(volume: Volume, payload: Payload, actions: list[Write]) -> None:
+def _begin_download(work: VolumeWork, actions: list[Write]) -> None:
     """Begin to write the image to the volume."""
-    row = workflows.VOLUME['download']
-    operation = common.operation(row, image_id=volume.operation_facts()['image_id'], new=True)
-    holds.pass_on(volume, ours(volume), [*base.begin_actions(Volume, row, payload['request_id'], operation), *actions])
-    common.enqueue(volume, 'download', payload['request_id'])
+    volume, workflow = work.record, workflows.VOLUME['download']
+    operation = common.operation(workflow, image_id=volume.operation_facts()['image_id'], new=True)
+    begun = base.begin_actions(Volume, workflow, work.request_id, operation)
+    reservations.start_next_step(volume, work.is_ours, [*begun, *actions])
+    common.enqueue(volume, 'download', work.request_id)
 
 
-def _hand_over(volume: Volume, payload: Payload, actions: list[Write]) -> None:
+def _begin_restore(work: VolumeWork, actions: list[Write]) -> None:
     """Begin the restore of the backup that the volume is made from; both records change together."""
+    volume, workflow = work.record, workflows.VOLUME['restore']
     backup = _backup(volume)
-    volume_row, backup_row = workflows.VOLUME['restore'], workflows.BACKUP['restore']
-    operation = common.operation(volume_row, backup_id=backup.id, backup_project_id=backup.project_id, new=True)
-    backup_actions = [
-        *base.begin_actions(Backup, backup_row, payload['request_id'], common.operation(backup_row)),
-        Backup.restore_volume_id.set(volume.id),
-    ]
-    begun = Volume.progress.set(progress.begun(int(backup.size)))
-    free = base.is_allowed(Backup, backup_row) | backup_holds.is_awaited(volume, payload['request_id'])
-    busy = errors.InvalidBackup(reason=f'Backup {backup.id} is no longer available')
-    holds.pass_on(
-        volume,
-        ours(volume),
-        [*base.begin_actions(Volume, volume_row, payload['request_id'], operation), begun, *actions],
-        lambda transaction: transaction.update(backup, backup_actions, free, lambda: busy),
+    operation = common.operation(workflow, backup_id=backup.id, backup_project_id=backup.project_id, new=True)
+    begun = base.begin_actions(Volume, workflow, work.request_id, operation)
+    started = Volume.progress.set(progress.begun(int(backup.size)))
+    reservations.start_next_step(
+        volume, work.is_ours, [*begun, started, *actions], functools.partial(_add_backup_restore_to, work, backup)
     )
-    common.enqueue(backup, 'restore', payload['request_id'])
+    common.enqueue(backup, 'restore', work.request_id)
+
+
+def _add_backup_restore_to(work: VolumeWork, backup: Backup, transaction: base.Transaction) -> None:
+    workflow = workflows.BACKUP['restore']
+    actions = [
+        *base.begin_actions(Backup, workflow, work.request_id, common.operation(workflow)),
+        Backup.restore_volume_id.set(work.record.id),
+    ]
+    free = base.is_allowed(Backup, workflow) | backup_reservations.is_awaited(work.record, work.request_id)
+    busy = errors.InvalidBackup(reason=f'Backup {backup.id} is no longer available')
+    transaction.update(backup, actions, free, lambda: busy)
 
 
 def _backup(volume: Volume) -> Backup:
@@ -133,35 +143,39 @@ def reschedule(payload: Payload) -> dict[str, str]:
     """Undo the attempt on the pool that failed, give its claim back, and claim the next candidate."""
     host = payload['placed']['host']
     try:
-        volume = owned(Volume, payload)
+        work = VolumeWork.take(payload)
     except errors.StateChanged:
         _remove_unwanted(payload)
         raise
-    if volume.host == host:
-        return {'host': _next(volume, _undone(volume, *failure(payload)))}
-    return {'host': volume.host or placement.place(volume, ours(volume))}
+    if work.record.host == host:
+        return {'host': _next(work, _undone(work.record, *failure(payload)))}
+    return {'host': _placed_host(work)}
 
 
-def _next(volume: Volume, leaving: holds.Retreat) -> str:
-    """Claim room on the next candidate and leave the one that failed; NoValidBackend with none left, having left it."""
-    held = ours(volume)
-    volume.operation = leaving.operation
+def _next(work: VolumeWork, failed: reservations.FailedPlacement) -> str:
+    """Claim capacity on the next candidate and leave the one that failed.
+
+    Raises NoValidBackend with none left, having left it.
+    """
+    volume = work.record
+    volume.operation = failed.operation
     try:
-        return placement.place(volume, held, leaving)
+        return placement.place(work, failed)
     except errors.NoValidBackend:
         # The refusal put its explanation on the operation: the message of fail_create shows it.
-        holds.retreat(volume, held, leaving._replace(operation=volume.operation_facts() or leaving.operation))
+        explained = failed._replace(operation=volume.operation_facts() or failed.operation)
+        reservations.release_failed_placement(volume, work.is_ours, explained)
         raise
 
 
-def _undone(volume: Volume, error: str, reason: str) -> holds.Retreat:
+def _undone(volume: Volume, error: str, reason: str) -> reservations.FailedPlacement:
     """Remove what the attempt may have left, as far as the backend lets us; what its record and pool are to say."""
     removed = _removed(str(volume.host), backends.volume_ref(volume))
     leftover = not removed or not _is_answer(error)
     operation = volume.operation_facts()
     attempt = {'host': volume.host, 'error': error, 'reason': reason[:300]}
     attempted = [*operation.get('attempted', []), attempt]
-    return holds.Retreat({**operation, 'attempted': attempted}, leftover)
+    return reservations.FailedPlacement({**operation, 'attempted': attempted}, leftover)
 
 
 def _is_answer(error: str) -> bool:
@@ -193,22 +207,21 @@ def _remove_unwanted(payload: Payload) -> None:
     if volume is not None and volume.host == host:
         return
     if volume is None or not _removed(host, VolumeRef(payload['id'], 0, payload['project_id'], host)):
-        holds.remember_leftover(host, payload['project_id'], payload['id'])
+        reservations.remember_leftover(host, payload['project_id'], payload['id'])
 
 
 def fail_create(payload: Payload) -> None:
-    """Say why there is no volume, and let go of all that it holds but its quota, which its removal gives back."""
-    volume = owned(Volume, payload)
-    error, reason = failure(payload)
-    if volume.host:
-        holds.retreat(volume, ours(volume), _undone(volume, error, reason))
-        volume = owned(Volume, payload)
-    action, detail = _MESSAGES.get(error, _FAILED_TO_CREATE)
-    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
+    """Report why there is no volume, and release all that it has reserved but its quota, which its removal releases."""
+    work, (error, reason) = VolumeWork.take(payload), failure(payload)
+    if work.record.host:
+        failed = _undone(work.record, error, reason)
+        reservations.release_failed_placement(work.record, work.is_ours, failed)
+        work = VolumeWork.take(payload)
+    work.report(*_MESSAGES.get(error, _FAILED_TO_CREATE))
     with contextlib.suppress(errors.BackupNotFound):
-        backup_holds.end_waiting(_backup(volume), volume, payload['request_id'])
-    holds.end(volume, ours(volume), workflows.VOLUME['create'].failed)
-    groups.settle_group_of(volume)
+        backup_reservations.end_waiting(_backup(work.record), work.record, work.request_id)
+    work.end(Outcome.ended(work.workflow.failed))
+    groups.settle_group_of(work.record)
 
 
 _FAILED_TO_CREATE = (Action.CREATE_VOLUME_FROM_BACKEND, Detail.DRIVER_FAILED_CREATE)

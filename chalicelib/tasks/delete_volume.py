@@ -6,41 +6,41 @@ Payload of every task: action, resource, project_id, id, request_id.
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable
 
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import groups, holds, messages, volumes
-from chalicelib.rules import states, workflows
+from chalicelib.operations import groups, reservations, volumes
+from chalicelib.operations.reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
 from chalicelib.tasks.snapshots import remove_snapshot, status_back
+from chalicelib.tasks.work import Payload, SnapshotWork, VolumeWork, workflow_of
 
 
 def delete_volume(payload: Payload) -> dict[str, bool]:
     """Remove the volume; {'done': False} when its snapshots took all the time there was."""
-    volume = owned(Volume, payload)
-    if volume.operation_facts().get('cascade'):
-        if not _delete_snapshots(volume):
+    work = VolumeWork.take(payload)
+    if work.record.operation_facts().get('cascade'):
+        if not _delete_snapshots(work):
             return {'done': False}
-        volume = owned(Volume, payload)
-    holds.mark_removal(volume, ours(volume))
+        work = VolumeWork.take(payload)
+    volume = work.record
+    reservations.mark_removal(volume, work.is_ours)
     if volume.host:  # one that was never placed goes with its group
         backends.end_exports(volume)
         backends.driver(volume).delete_volume(backends.volume_ref(volume))
-    holds.end(volume, ours(volume), states.REMOVED)
+    work.end(Outcome.removed())
     groups.settle_group_of(volume)
     return {'done': True}
 
 
-def _delete_snapshots(volume: Volume) -> bool:
+def _delete_snapshots(work: VolumeWork) -> bool:
     """Remove the volume's snapshots while there is time; whether all are gone."""
-    for snapshot in volumes.snapshots_of(volume):
+    for snapshot in volumes.snapshots_of(work.record):
         if not clock.has_time():
             return False
-        remove_snapshot(_taken(snapshot, volume))
+        taken = _taken(snapshot, work.record)
+        remove_snapshot(SnapshotWork(taken, workflow_of(taken), work.payload))
     return True
 
 
@@ -61,43 +61,33 @@ def _taken(snapshot: Snapshot, volume: Volume) -> Snapshot:
 
 def cancel_delete(payload: Payload) -> None:
     """Busy on its backend: volume and snapshots are as good as before, and a message says so."""
-    volume = owned(Volume, payload)
-    _tell(volume, payload, Detail.VOLUME_IS_BUSY)
-    _end_snapshots(volume, status_back)
-    holds.end(volume, ours(volume), status_back(volume))
-    groups.settle_group_of(volume)
+    work = VolumeWork.take(payload)
+    work.report(Action.VOLUME_DELETE, Detail.VOLUME_IS_BUSY)
+    for one in _snapshots_in_work(work):
+        _end_snapshot(one, status_back(one.record))
+    work.end(Outcome.ended(status_back(work.record)))
+    groups.settle_group_of(work.record)
 
 
 def fail_delete(payload: Payload) -> None:
-    """Say why the volume is still there. Its room stays in transit: it is unknown what the backend has freed.
-
-    A backend that does not answer only postpones the removal.
-    """
-    volume = owned(Volume, payload)
-    if postponing.postpone(volume, payload, ours(volume), Action.VOLUME_DELETE, Detail.VOLUME_DELETE_ERROR):
+    """Report why the volume is still there; a backend that does not answer only postpones the removal."""
+    work = VolumeWork.take(payload)
+    if postponing.postpone(work, Action.VOLUME_DELETE, Detail.VOLUME_DELETE_ERROR):
         return
-    _tell(volume, payload, Detail.VOLUME_DELETE_ERROR)
-    _end_snapshots(volume, functools.partial(_failed, payload))
-    holds.end(volume, ours(volume), workflows.VOLUME['delete'].failed, in_transit=True)
-    groups.settle_group_of(volume)
+    work.report(Action.VOLUME_DELETE, Detail.VOLUME_DELETE_ERROR)
+    for one in _snapshots_in_work(work):
+        one.report(Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR)
+        _end_snapshot(one, one.workflow.failed)
+    work.end(Outcome.removal_failed(work.workflow.failed))
+    groups.settle_group_of(work.record)
 
 
-def _failed(payload: Payload, snapshot: Snapshot) -> str:
-    """Say why a snapshot that was to go with its volume is still there; return its status."""
-    error, reason = failure(payload)
-    detail = Detail.SNAPSHOT_DELETE_ERROR
-    messages.create(snapshot, payload['request_id'], Action.SNAPSHOT_DELETE, detail, cause=reason, error=error)
-    return workflows.SNAPSHOT['delete'].failed
+def _snapshots_in_work(work: VolumeWork) -> list[SnapshotWork]:
+    """The snapshots that were to go with the volume and are still there."""
+    left = [one for one in volumes.snapshots_of(work.record) if one.owner == work.record.owner]
+    return [SnapshotWork(one, workflow_of(one), work.payload) for one in left]
 
 
-def _tell(volume: Volume, payload: Payload, detail: Detail) -> None:
-    error, reason = failure(payload)
-    messages.create(volume, payload['request_id'], Action.VOLUME_DELETE, detail, cause=reason, error=error)
-
-
-def _end_snapshots(volume: Volume, status: Callable[[Snapshot], str]) -> None:
-    """Let go of the snapshots that were to go with the volume and are still there."""
-    for snapshot in volumes.snapshots_of(volume):
-        if snapshot.owner == volume.owner:
-            with contextlib.suppress(*base.moved_on(Snapshot)):
-                base.update(snapshot, base.end_actions(snapshot, status(snapshot)), ours(snapshot))
+def _end_snapshot(work: SnapshotWork, status: str) -> None:
+    with contextlib.suppress(*base.moved_on(Snapshot)):
+        work.end_at(status)

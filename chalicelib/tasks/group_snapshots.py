@@ -9,21 +9,19 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ModelUpdate
 from chalicelib.models import Group, GroupSnapshot, Snapshot, base
-from chalicelib.operations import group_snapshots, group_types, messages
-from chalicelib.rules import group_specs, states, workflows
+from chalicelib.operations import group_snapshots, group_types
+from chalicelib.rules import group_specs
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
-from chalicelib.tasks.snapshots import remove_snapshot
+from chalicelib.tasks.snapshots import WHOLE, remove_snapshot, snapshot_actions
+from chalicelib.tasks.work import GroupSnapshotWork, Payload, SnapshotWork, Work, workflow_of
 
 logger = logging.getLogger(__name__)
-
-#: Progress of a snapshot that is on its backend, while the others are still to come.
-TAKEN = '100%'
 
 
 def create_group_snapshot(payload: Payload) -> dict[str, bool]:
@@ -31,12 +29,12 @@ def create_group_snapshot(payload: Payload) -> dict[str, bool]:
 
     In one verb and of one moment if the group's type asks for that (as in Cinder); else one volume after the other.
     """
-    group_snapshot = owned(GroupSnapshot, payload)
-    taking = _mine(group_snapshot)
+    work = GroupSnapshotWork.take(payload)
+    taking = _members(work)
     if not taking:
         raise errors.Invalid('The snapshots were all taken out of their group snapshot; delete it.')
-    driver = backends.driver(taking[0].find_volume())
-    if not _is_consistent(group_snapshot):
+    driver = backends.driver(taking[0].record.find_volume())
+    if not _is_consistent(work.record):
         if not _take_in_turn(driver, taking):
             return {'done': False}
     elif driver.capabilities.consistent_group_snapshots:
@@ -45,13 +43,14 @@ def create_group_snapshot(payload: Payload) -> dict[str, bool]:
         raise errors.NotSupported(
             backend=driver.backend, operation='create_group_snapshot', reason='it takes one snapshot after the other'
         )
-    _complete(group_snapshot, _mine(group_snapshot))
+    _complete(work, _members(work))
     return {'done': True}
 
 
-def _mine(group_snapshot: GroupSnapshot) -> list[Snapshot]:
+def _members(work: GroupSnapshotWork) -> list[SnapshotWork]:
     """The snapshots that the group snapshot's request still owns."""
-    return [one for one in group_snapshots.snapshots_of(group_snapshot) if one.owner == group_snapshot.owner]
+    found = group_snapshots.snapshots_of(work.record)
+    return [SnapshotWork(one, workflow_of(one), work.payload) for one in found if one.owner == work.record.owner]
 
 
 def _is_consistent(group_snapshot: GroupSnapshot) -> bool:
@@ -59,101 +58,102 @@ def _is_consistent(group_snapshot: GroupSnapshot) -> bool:
     return group_specs.is_consistent(group_types.read(group_snapshot.group_type_id).group_specs)
 
 
-def _take_at_once(driver: Driver, taking: Sequence[Snapshot]) -> None:
-    if all(snapshot.progress == TAKEN for snapshot in taking):
+def _take_at_once(driver: Driver, taking: Sequence[SnapshotWork]) -> None:
+    if all(one.record.progress == WHOLE for one in taking):
         return
-    updates = driver.create_group_snapshot([backends.snapshot_ref(one, one.find_volume()) for one in taking])
-    for snapshot, update in zip(taking, updates, strict=True):
-        _note(snapshot, update)
+    snapshots = [one.record for one in taking]
+    updates = driver.create_group_snapshot([backends.snapshot_ref(one, one.find_volume()) for one in snapshots])
+    for work, update in zip(taking, updates, strict=True):
+        _note(work, update)
 
 
-def _take_in_turn(driver: Driver, taking: Sequence[Snapshot]) -> bool:
+def _take_in_turn(driver: Driver, taking: Sequence[SnapshotWork]) -> bool:
     """Take what is not taken yet, while there is time; whether all are."""
-    for snapshot in taking:
-        if snapshot.progress == TAKEN:
+    for work in taking:
+        snapshot = work.record
+        if snapshot.progress == WHOLE:
             continue
         if not clock.has_time():
             return False
-        _note(snapshot, driver.create_snapshot(backends.snapshot_ref(snapshot, snapshot.find_volume())))
+        _note(work, driver.create_snapshot(backends.snapshot_ref(snapshot, snapshot.find_volume())))
     return True
 
 
-def _note(snapshot: Snapshot, update: ModelUpdate) -> None:
-    """Record what the driver says; who has taken the snapshot from us meanwhile may keep it."""
-    made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
+def _note(work: SnapshotWork, update: ModelUpdate) -> None:
+    """Record what the driver says; a snapshot that was taken from us meanwhile stays as it is."""
     with contextlib.suppress(*base.moved_on(Snapshot)):
-        base.update(snapshot, [Snapshot.progress.set(TAKEN), *made, *base.touched(Snapshot)], ours(snapshot))
+        work.update([Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
 
 
-def _complete(group_snapshot: GroupSnapshot, taken: Sequence[Snapshot]) -> None:
+def _complete(work: GroupSnapshotWork, taken: Sequence[SnapshotWork]) -> None:
     transaction = base.Transaction()
-    for record in (group_snapshot, *taken):
-        actions = base.end_actions(record, workflows.GROUP_SNAPSHOT['create'].done)
-        transaction.update(record, actions, ours(record), lambda: base.state_changed(group_snapshot))
+    everything: list[Work[Any]] = [work, *taken]
+    for one in everything:
+        actions = base.end_actions(one.record, one.workflow.done)
+        transaction.update(one.record, actions, one.is_ours, lambda: base.state_changed(work.record))
     transaction.commit()
 
 
 def fail_create_group_snapshot(payload: Payload) -> None:
-    """Take away what was taken, as far as the backend lets us, and say why; removal gives the quota back."""
-    group_snapshot = owned(GroupSnapshot, payload)
-    for snapshot in _mine(group_snapshot):
-        _undo(snapshot)
-        _give_up(snapshot, payload, Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR, states.ERROR)
-    _give_up(group_snapshot, payload, Action.GROUP_SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR, states.ERROR)
+    """Take away what was taken, as far as the backend lets us, and report why; removal releases the quota."""
+    work = GroupSnapshotWork.take(payload)
+    for one in _members(work):
+        _undo(one)
+        _fail_member(one, Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
+    work.report(Action.GROUP_SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
+    work.end_at(work.workflow.failed)
 
 
-def _undo(snapshot: Snapshot) -> None:
-    """Say first that it is not taken: an execution that starts anew after a crash in here must take it again."""
+def _undo(work: SnapshotWork) -> None:
+    """Say first that it is not taken: an execution that starts again after a crash in here must take it again."""
     with contextlib.suppress(*base.moved_on(Snapshot)):
-        base.update(snapshot, [Snapshot.progress.set('0%'), *base.touched(Snapshot)], ours(snapshot))
-    volume = snapshot.find_volume()
+        work.update([Snapshot.progress.set('0%')])
+    snapshot, volume = work.record, work.record.find_volume()
     try:
         backends.driver(volume).delete_snapshot(backends.snapshot_ref(snapshot, volume))
     except errors.CinderlessError as error:
         logger.warning('snapshot %s may be left until it is deleted: %s', snapshot.id, error.message)
 
 
-def _give_up(record: Snapshot | GroupSnapshot, payload: Payload, action: Action, detail: Detail, status: str) -> None:
-    error, reason = failure(payload)
-    messages.create(record, payload['request_id'], action, detail, cause=reason, error=error)
-    if isinstance(record, GroupSnapshot):
-        base.update(record, base.end_actions(record, status), ours(record))
-        return
+def _fail_member(work: SnapshotWork, action: Action, detail: Detail) -> None:
+    work.report(action, detail)
     with contextlib.suppress(*base.moved_on(Snapshot)):
-        base.update(record, base.end_actions(record, status), ours(record))
+        work.end_at(work.workflow.failed)
 
 
 def delete_group_snapshot(payload: Payload) -> dict[str, bool]:
     """Remove the snapshots while there is time, then the group snapshot; {'done': False} when time ran out."""
-    group_snapshot = owned(GroupSnapshot, payload)
-    for snapshot in _mine(group_snapshot):
+    work = GroupSnapshotWork.take(payload)
+    for one in _members(work):
         if not clock.has_time():
             return {'done': False}
-        remove_snapshot(snapshot)
-    if group_snapshots.snapshots_of(group_snapshot):
-        raise errors.SnapshotIsBusy(id=group_snapshot.id, reason='some of its snapshots were taken out of its removal')
-    _remove(group_snapshot)
+        remove_snapshot(one)
+    if group_snapshots.snapshots_of(work.record):
+        raise errors.SnapshotIsBusy(id=work.record.id, reason='some of its snapshots were taken out of its removal')
+    _remove(work)
     return {'done': True}
 
 
-def _remove(group_snapshot: GroupSnapshot) -> None:
+def _remove(work: GroupSnapshotWork) -> None:
+    group_snapshot = work.record
     group = Group(group_snapshot.project_id, group_snapshot.group_id)
     transaction = base.Transaction()
-    transaction.delete(group_snapshot, ours(group_snapshot), lambda: base.state_changed(group_snapshot))
+    transaction.delete(group_snapshot, work.is_ours, lambda: base.state_changed(group_snapshot))
     actions = [Group.group_snapshot_count.add(-1), *base.touched(Group)]
     transaction.update(group, actions, Group.group_snapshot_count >= 1, lambda: base.state_changed(group_snapshot))
     transaction.commit()
 
 
 def fail_delete_group_snapshot(payload: Payload) -> None:
-    """Say why the group snapshot, and those of its snapshots that are left, are still there.
+    """Report why the group snapshot, and those of its snapshots that are left, are still there.
 
     A backend that does not answer only postpones their removal.
     """
-    group_snapshot = owned(GroupSnapshot, payload)
+    work = GroupSnapshotWork.take(payload)
     action, detail = Action.GROUP_SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR
-    if postponing.postpone(group_snapshot, payload, ours(group_snapshot), action, detail):
+    if postponing.postpone(work, action, detail):
         return
-    for snapshot in _mine(group_snapshot):
-        _give_up(snapshot, payload, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR, states.ERROR_DELETING)
-    _give_up(group_snapshot, payload, action, detail, states.ERROR_DELETING)
+    for one in _members(work):
+        _fail_member(one, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR)
+    work.report(action, detail)
+    work.end_at(work.workflow.failed)

@@ -9,22 +9,19 @@ from __future__ import annotations
 import functools
 
 from chalicelib import errors
-from chalicelib.models import Group, base
+from chalicelib.models import Group
 from chalicelib.operations import group_placement, group_types, groups, pools, volume_types
-from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
 from chalicelib.tasks import postponing
 from chalicelib.tasks.awaiting import await_backend
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
+from chalicelib.tasks.work import GroupWork, Payload, failure
 
 
 def create_group(payload: Payload) -> None:
     """Make the group available on the backend that was chosen for it; choose again where none was."""
-    group = owned(Group, payload)
-    host = group.host or _chosen(group)
-    actions = [Group.host.set(host), *base.end_actions(group, workflows.GROUP['create'].done)]
-    base.update(group, actions, ours(group))
+    work = GroupWork.take(payload)
+    work.end_at(work.workflow.done, [Group.host.set(work.record.host or _chosen(work.record))])
 
 
 def _chosen(group: Group) -> str:
@@ -40,23 +37,22 @@ def _chosen(group: Group) -> str:
 
 def fail_create_group(payload: Payload) -> None:
     """Say why there is no group; its removal gives the quota back."""
-    _fail(payload, Action.GROUP_CREATE)
+    _fail(GroupWork.take(payload), Action.GROUP_CREATE)
 
 
 def delete_group(payload: Payload) -> None:
     """Forget an empty group, and give its quota back."""
-    group = owned(Group, payload)
-    groups.remove(group, ours(group))
+    work = GroupWork.take(payload)
+    groups.remove(work.record, work.is_ours)
 
 
 def fail_delete_group(payload: Payload) -> None:
     """Say why the group is still there; a service that does not answer only postpones its removal."""
-    group = owned(Group, payload)
-    if not postponing.postpone(group, payload, ours(group), Action.GROUP_DELETE, Detail.UNKNOWN_ERROR):
-        _fail(payload, Action.GROUP_DELETE)
+    work = GroupWork.take(payload)
+    if not postponing.postpone(work, Action.GROUP_DELETE, Detail.UNKNOWN_ERROR):
+        _fail(work, Action.GROUP_DELETE)
 
 
-def _fail(payload: Payload, action: Action) -> None:
-    group = owned(Group, payload)
-    error, reason = failure(payload)
-    groups.fail(group, action, reason, ours(group), error)
+def _fail(work: GroupWork, action: Action) -> None:
+    error, reason = failure(work.payload)
+    groups.fail(work.record, action, reason, work.is_ours, error)

@@ -14,20 +14,20 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.clients.glance import Image
 from chalicelib.drivers.base import GIB, Driver, VolumeRef
-from chalicelib.models import Volume, base
-from chalicelib.operations import cloud, common, compute, images, messages
-from chalicelib.rules import states
+from chalicelib.models import Volume
+from chalicelib.operations import cloud, common, compute, images
+from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, begun, image_copies, pending_copies
+from chalicelib.tasks import backends, image_copies, pending_copies
 from chalicelib.tasks.create_volume import model_actions
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
+from chalicelib.tasks.work import Payload, VolumeWork
 
 logger = logging.getLogger(__name__)
 
 
 def open_image(payload: Payload) -> dict[str, Any]:
     """See that the image is still what was accepted; say what is to be copied."""
-    volume = owned(Volume, payload)
+    volume = VolumeWork.take(payload).record
     pending_copies.await_none(volume)
     image = _image(volume)
     if image.status != 'active':
@@ -43,76 +43,72 @@ def _image(volume: Volume) -> Image:
     return cloud.images().get(str(volume.operation_facts()['image_id']))
 
 
-def _path_id(payload: Payload) -> str:
-    """The name of this copy's path: closed at its end, so that a late task of it writes nothing any more."""
+def _export_id(payload: Payload) -> str:
+    """The name of this copy's export: closed at its end, so that a late task of it writes nothing any more."""
     return str(uuid.uuid5(uuid.UUID(payload['id']), f'{payload["action"]}/{payload["request_id"]}'))
 
 
 def copy_image(payload: Payload) -> dict[str, Any]:
     """Write the image to the volume from the cursor on, until it is there or time runs short."""
-    volume = owned(Volume, payload)
+    work = VolumeWork.take(payload)
+    volume = work.record
     driver = backends.driver(volume)
     whole = not driver.capabilities.opens_volumes
     zeroed = whole or (bool(volume.operation_facts().get('new')) and driver.capabilities.zeroed_volumes)
     source = image_copies.Source(**payload['image'])
     cursor = image_copies.Cursor(**payload.get('progress', {}))
-    with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
+    with driver.open_restore(backends.volume_ref(volume), _export_id(payload)) as device:
         if not whole:  # else the volume is as it was until the image is complete
-            _begin_to_write(volume, payload)
+            _begin_to_write(work)
         return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed, telling=whole).plain()
 
 
-def _begin_to_write(volume: Volume, payload: Payload) -> None:
-    """Note that data which the volume had before is about to be overwritten. Raises StateChanged."""
-    if payload['action'] != 'download':
-        begun.note(volume, ours(volume))
+def _begin_to_write(work: VolumeWork) -> None:
+    """Record that data which the volume had before is about to be overwritten. Raises StateChanged."""
+    if work.workflow is not workflows.VOLUME['download']:
+        work.mark_writing()
 
 
 def complete_download(payload: Payload) -> dict[str, Any]:
     """Make what was written the volume's data; it is bootable, and knows its image. Return what Nova is to be told."""
-    volume = owned(Volume, payload)
-    image = _image(volume)
-    _begin_to_write(volume, payload)
+    work = VolumeWork.take(payload)
+    volume, image = work.record, _image(work.record)
+    _begin_to_write(work)
     written = [(start, end - start) for start, end in payload['progress'].get('written', [])]
-    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), _path_id(payload), lambda: written)
+    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), _export_id(payload), lambda: written)
     servers = compute.servers_of(volume) if payload['action'] == 'reimage_reserved' else []
     described = [Volume.bootable.set(True), Volume.volume_image_metadata.set(images.described(image))]
-    _end(volume, payload, [*described, *model_actions(update)])
+    _end(work, [*described, *model_actions(update)])
     return {'event': 'volume-reimaged', 'servers': servers, 'told': not servers}
 
 
-def _end(volume: Volume, payload: Payload, actions: list[Any]) -> None:
+def _end(work: VolumeWork, actions: list[Any]) -> None:
     """Give the volume the status that its attachments left it, or available when it had no data before."""
     for _ in range(common.CONTENDED):
-        before = volume.previous_status
+        before = work.record.previous_status
         final = states.AVAILABLE if before in states.WITHOUT_DATA else states.PREVIOUS
-        unmoved = ours(volume) & (Volume.previous_status == before)
         try:
-            return base.update(volume, [*base.end_actions(volume, final), *actions], unmoved)
+            return work.end_at(final, actions, Volume.previous_status == before)
         except errors.StateChanged:
-            volume = owned(Volume, payload)
-    raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being changed by too many requests')
+            work = VolumeWork.take(work.payload)
+    raise errors.ServiceUnavailable(reason=f'volume {work.record.id} is being changed by too many requests')
 
 
 def fail_download(payload: Payload) -> None:
     """Say why there is no image on the volume: error, but one that was not written to is as it was."""
-    volume = owned(Volume, payload)
-    _try(volume, lambda driver, ref: driver.cancel_restore(ref, _path_id(payload)))
-    created = payload['action'] == 'download'
-    action, detail = (
-        (Action.COPY_IMAGE_TO_VOLUME, Detail.UNKNOWN_ERROR)
-        if created
-        else (Action.REIMAGE_VOLUME, Detail.REIMAGE_VOLUME_FAILED)
-    )
-    error, reason = failure(payload)
-    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
-    status = states.ERROR if created or begun.has(volume) else states.PREVIOUS
-    base.update(volume, base.end_actions(volume, status), ours(volume))
+    work = VolumeWork.take(payload)
+    _try(work.record, lambda driver, ref: driver.cancel_restore(ref, _export_id(payload)))
+    created = work.workflow is workflows.VOLUME['download']
+    if created:
+        work.report(Action.COPY_IMAGE_TO_VOLUME, Detail.UNKNOWN_ERROR)
+    else:
+        work.report(Action.REIMAGE_VOLUME, Detail.REIMAGE_VOLUME_FAILED)
+    work.end_at(work.workflow.failed if created or work.has_written else states.PREVIOUS)
 
 
 def upload_image(payload: Payload) -> None:
     """Give the image the volume's bytes, in one piece: Glance takes no other. One that has them is left as it is."""
-    volume = owned(Volume, payload)
+    volume = VolumeWork.take(payload).record
     operation = volume.operation_facts()
     port, size = cloud.images(), int(volume.size) * GIB
     image = port.create(operation['image_id'], images.new_image(operation))
@@ -120,7 +116,7 @@ def upload_image(payload: Payload) -> None:
         return
     if image.status != 'queued':
         raise errors.ServiceUnavailable(reason=f'image {image.id} is {image.status}: an earlier attempt is not over')
-    with backends.driver(volume).open_volume(backends.volume_ref(volume), _path_id(payload), 'ro') as device:
+    with backends.driver(volume).open_volume(backends.volume_ref(volume), _export_id(payload), 'ro') as device:
         data = image_copies.Upload(device, size)
         port.upload(image.id, size, data)
     _verify(port.get(image.id), data)
@@ -137,9 +133,9 @@ def _verify(image: Image, data: image_copies.Upload) -> None:
 
 def complete_upload(payload: Payload) -> None:
     """Take the path away, protect the image if that was asked for, and give the volume its status back."""
-    volume = owned(Volume, payload)
+    volume = VolumeWork.take(payload).record
     operation = volume.operation_facts()
-    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
+    backends.driver(volume).close_volume(backends.volume_ref(volume), _export_id(payload))
     if operation['protected']:
         cloud.images().protect(operation['image_id'])
     images.give_back(volume, payload['request_id'])
@@ -147,15 +143,14 @@ def complete_upload(payload: Payload) -> None:
 
 def fail_upload(payload: Payload) -> None:
     """Remove the image, give the volume its status back, and say why."""
-    volume = owned(Volume, payload)
-    _try(volume, lambda driver, ref: driver.close_volume(ref, _path_id(payload)))
+    work = VolumeWork.take(payload)
+    volume = work.record
+    _try(volume, lambda driver, ref: driver.close_volume(ref, _export_id(payload)))
     try:
         cloud.images().delete(volume.operation_facts()['image_id'])
     except (errors.ServiceUnavailable, errors.InvalidInput) as unreached:  # it is down, or no longer configured
         logger.warning('an unfinished image of volume %s is left: %s', volume.id, unreached.message)
-    error, reason = failure(payload)
-    action, detail = Action.COPY_VOLUME_TO_IMAGE, Detail.FAILED_TO_UPLOAD_VOLUME
-    messages.create(volume, payload['request_id'], action, detail, cause=reason, error=error)
+    work.report(Action.COPY_VOLUME_TO_IMAGE, Detail.FAILED_TO_UPLOAD_VOLUME)
     images.give_back(volume, payload['request_id'])
 
 

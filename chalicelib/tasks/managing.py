@@ -13,41 +13,41 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ManageableObject
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import holds, messages, quotas, scheduling
-from chalicelib.rules import states, workflows
+from chalicelib.operations import quotas, reservations, scheduling
+from chalicelib.operations.reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.create_volume import made_actions
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
-from chalicelib.tasks.snapshots import forget_snapshot
+from chalicelib.tasks.snapshots import WHOLE, forget_snapshot, snapshot_actions
+from chalicelib.tasks.work import Payload, SnapshotWork, VolumeWork
 
 logger = logging.getLogger(__name__)
 
 
 def manage_volume(payload: Payload) -> None:
     """Find the object, count its size, and bring it under the volume's name."""
-    volume = _placed(owned(Volume, payload))
-    driver, ref = backends.driver(volume), volume.operation_facts()['ref']
-    if volume.claimed_gb is None:
+    work = VolumeWork.take(payload)
+    _set_pool(work)
+    driver, ref = backends.driver(work.record), work.record.operation_facts()['ref']
+    if work.record.claimed_gb is None:
         _check_unknown(Volume, ref)
-        size = driver.manage_existing_get_size(backends.volume_ref(volume), ref)
-        holds.adopt(volume, size, [], ours(volume))
-        volume = owned(Volume, payload)
-    update = driver.manage_existing(backends.volume_ref(volume, new=True), ref)
+        size = driver.manage_existing_get_size(backends.volume_ref(work.record), ref)
+        reservations.adopt(work.record, size, [], work.is_ours)
+        work = VolumeWork.take(payload)
+    update = driver.manage_existing(backends.volume_ref(work.record, new=True), ref)
     final = [Volume.launched_at.set(base.now()), *made_actions(driver, update)]
-    holds.end(volume, ours(volume), workflows.VOLUME['manage'].done, actions=final)
+    work.end(Outcome.ended(work.workflow.done), final)
 
 
-def _placed(volume: Volume) -> Volume:
-    """Have the scheduler agree, and note the pool when only its backend was named. Raises NoValidBackend."""
+def _set_pool(work: VolumeWork) -> None:
+    """Have the scheduler agree, and record the pool when only its backend was named. Raises NoValidBackend."""
+    volume = work.record
     if volume.claimed_gb is not None:
-        return volume
-    zone = volume.availability_zone
-    spec = scheduling.spec_of(volume, 'manage_existing', size=0, availability_zone=zone)
+        return
+    spec = scheduling.spec_of(volume, 'manage_existing', size=0, availability_zone=volume.availability_zone)
     pool = placement.check(volume, spec, str(volume.host))
     if pool != volume.host:
-        base.update(volume, [Volume.host.set(pool), *base.touched(Volume)], ours(volume))
-    return volume
+        work.update([Volume.host.set(pool)])
 
 
 def _check_unknown(kind: type[Volume] | type[Snapshot], ref: Mapping[str, str]) -> None:
@@ -70,102 +70,98 @@ def _records(kind: type[Volume] | type[Snapshot]) -> dict[str, Volume | Snapshot
 
 
 def fail_manage_volume(payload: Payload) -> None:
-    """Say why; the object gets away from the volume's name, and quota and pool count it no longer."""
-    volume = owned(Volume, payload)
-    _tell(volume, payload, Action.VOLUME_MANAGE, Detail.MANAGE_ERROR)
+    """Report why; the object gets away from the volume's name, and quota and pool count it no longer."""
+    work = VolumeWork.take(payload)
+    volume = work.record
+    work.report(Action.VOLUME_MANAGE, Detail.MANAGE_ERROR)
     if volume.claimed_gb is not None:
         _try(lambda: backends.driver(volume).unmanage(backends.volume_ref(volume)), volume)
     actions = [Volume.consumes_quota.set(False)]
     if volume.claimed_gb is None:
         actions.append(Volume.host.remove())
-    status = workflows.VOLUME['manage'].failed
-    holds.end(volume, ours(volume), status, actions=actions, keep_gb=0, leaves=True, uncounted=True)
+    work.end(Outcome.management_failed(work.workflow.failed), actions)
 
 
-def _try(work: Callable[[], None], record: Volume | Snapshot) -> None:
-    """A backend that fails must not keep a failure from being told."""
+def _try(call: Callable[[], None], record: Volume | Snapshot) -> None:
+    """A backend that fails must not keep a failure from being recorded."""
     try:
-        work()
+        call()
     except errors.CinderlessError as left:
         logger.warning('the object of %s %s may keep its name: %s', record.resource, record.id, left.message)
 
 
-def _tell(record: Volume | Snapshot, payload: Payload, action: Action, detail: Detail) -> None:
-    error, reason = failure(payload)
-    messages.create(record, payload['request_id'], action, detail, cause=reason, error=error)
-
-
 def unmanage_volume(payload: Payload) -> None:
-    """Have the driver let go of the object, then forget the record with its quota; the room stays taken."""
-    volume = owned(Volume, payload)
-    backends.end_exports(volume)
-    backends.driver(volume).unmanage(backends.volume_ref(volume))
-    holds.end(volume, ours(volume), states.REMOVED, leaves=True)
+    """Have the driver release the object, then forget the record with its quota; the capacity stays taken."""
+    work = VolumeWork.take(payload)
+    backends.end_exports(work.record)
+    backends.driver(work.record).unmanage(backends.volume_ref(work.record))
+    work.end(Outcome.unmanaged())
 
 
 def fail_unmanage_volume(payload: Payload) -> None:
-    """Say why the volume is still managed; a backend that does not answer only postpones its release."""
-    volume = owned(Volume, payload)
-    if postponing.postpone(volume, payload, ours(volume), Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR):
+    """Report why the volume is still managed; a backend that does not answer only postpones its release."""
+    work = VolumeWork.take(payload)
+    if postponing.postpone(work, Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR):
         return
-    _tell(volume, payload, Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR)
-    holds.end(volume, ours(volume), workflows.VOLUME[payload['action']].failed)
+    work.report(Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR)
+    work.end(Outcome.ended(work.workflow.failed))
 
 
 def manage_snapshot(payload: Payload) -> None:
     """Bring an existing object under the snapshot's name; its own size counts."""
-    snapshot = owned(Snapshot, payload)
+    work = SnapshotWork.take(payload)
+    snapshot = work.record
     volume, ref = Volume.find(snapshot.project_id, snapshot.volume_id), (snapshot.operation or {})['ref']
     driver = backends.driver(volume)
     if not (snapshot.operation or {}).get('sized'):
         _check_unknown(Snapshot, ref)
-        _resize(snapshot, driver.manage_existing_snapshot_get_size(backends.snapshot_ref(snapshot, volume), ref))
-        snapshot = owned(Snapshot, payload)
-    update = driver.manage_existing_snapshot(backends.snapshot_ref(snapshot, volume), ref)
-    made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
-    final = [*base.end_actions(snapshot, workflows.SNAPSHOT['manage'].done), Snapshot.progress.set('100%')]
-    base.update(snapshot, [*final, *made], ours(snapshot))
+        _resize(work, driver.manage_existing_snapshot_get_size(backends.snapshot_ref(snapshot, volume), ref))
+        work = SnapshotWork.take(payload)
+    update = driver.manage_existing_snapshot(backends.snapshot_ref(work.record, volume), ref)
+    work.end_at(work.workflow.done, [Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
 
 
-def _resize(snapshot: Snapshot, size: int) -> None:
+def _resize(work: SnapshotWork, size: int) -> None:
     """Set the snapshot's size and have the quota follow. Raises OverQuota."""
+    snapshot = work.record
     sized = {**(snapshot.operation or {}), 'sized': True}
     actions = [Snapshot.volume_size.set(size), Snapshot.operation.set(sized), *base.touched(Snapshot)]
-    condition = ours(snapshot) & (Snapshot.volume_size == snapshot.volume_size) & holds.has_type(snapshot)
+    unchanged = (Snapshot.volume_size == snapshot.volume_size) & reservations.has_type(snapshot)
 
-    def build(transaction: base.Transaction) -> None:
-        transaction.update(snapshot, actions, condition, lambda: base.state_changed(snapshot))
+    def add_writes_to(transaction: base.Transaction) -> None:
+        transaction.update(snapshot, actions, work.is_ours & unchanged, lambda: base.state_changed(snapshot))
 
     deltas = {'gigabytes': size - int(snapshot.volume_size)} if snapshot.consumes_quota else {}
-    quotas.commit(snapshot.project_id, deltas, build, type_id=snapshot.volume_type_id)
+    quotas.commit(snapshot.project_id, deltas, add_writes_to, type_id=snapshot.volume_type_id)
 
 
 def fail_manage_snapshot(payload: Payload) -> None:
-    """Say why; the object gets away from the snapshot's name, so that deleting the record cannot delete it."""
-    snapshot = owned(Snapshot, payload)
-    _tell(snapshot, payload, Action.SNAPSHOT_MANAGE, Detail.MANAGE_ERROR)
+    """Report why; the object gets away from the snapshot's name, so that deleting the record cannot delete it."""
+    work = SnapshotWork.take(payload)
+    snapshot = work.record
+    work.report(Action.SNAPSHOT_MANAGE, Detail.MANAGE_ERROR)
     with contextlib.suppress(errors.VolumeNotFound):
         volume = Volume.find(snapshot.project_id, snapshot.volume_id)
         ref = backends.snapshot_ref(snapshot, volume)
         _try(lambda: backends.driver(volume).unmanage_snapshot(ref), snapshot)
-    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['manage'].failed), ours(snapshot))
+    work.end_at(work.workflow.failed)
 
 
 def unmanage_snapshot(payload: Payload) -> None:
-    """Have the driver let go of the object, then forget the record with its quota."""
-    snapshot = owned(Snapshot, payload)
-    volume = Volume.find(snapshot.project_id, snapshot.volume_id)
-    backends.driver(volume).unmanage_snapshot(backends.snapshot_ref(snapshot, volume))
-    forget_snapshot(snapshot, volume)
+    """Have the driver release the object, then forget the record with its quota."""
+    work = SnapshotWork.take(payload)
+    volume = Volume.find(work.record.project_id, work.record.volume_id)
+    backends.driver(volume).unmanage_snapshot(backends.snapshot_ref(work.record, volume))
+    forget_snapshot(work, volume)
 
 
 def fail_unmanage_snapshot(payload: Payload) -> None:
-    """Say why the snapshot is still managed; a backend that does not answer only postpones its release."""
-    snapshot = owned(Snapshot, payload)
-    if postponing.postpone(snapshot, payload, ours(snapshot), Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR):
+    """Report why the snapshot is still managed; a backend that does not answer only postpones its release."""
+    work = SnapshotWork.take(payload)
+    if postponing.postpone(work, Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR):
         return
-    _tell(snapshot, payload, Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR)
-    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['unmanage'].failed), ours(snapshot))
+    work.report(Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR)
+    work.end_at(work.workflow.failed)
 
 
 def get_manageable(payload: Payload) -> list[dict[str, Any]]:

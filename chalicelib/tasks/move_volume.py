@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import logging
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,17 +19,17 @@ from chalicelib.models import Volume, VolumeType, base
 from chalicelib.operations import (
     common,
     exports,
-    holds,
-    messages,
     moves,
     pools,
     qos_specs,
+    reservations,
     scheduling,
     services,
     volume_types,
     volumes,
 )
-from chalicelib.rules import extra_specs, states
+from chalicelib.operations.reservations import Outcome
+from chalicelib.rules import extra_specs, states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Candidate, Decision
@@ -38,7 +37,7 @@ from chalicelib.scheduler.pools import PoolState
 from chalicelib.tasks import backends, copying
 from chalicelib.tasks.awaiting import await_backend
 from chalicelib.tasks.create_volume import made_actions, model_actions
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
+from chalicelib.tasks.work import Payload, VolumeWork
 
 logger = logging.getLogger(__name__)
 
@@ -51,26 +50,27 @@ def plan_move(payload: Payload) -> dict[str, bool]:
 
     Raises VolumeMigrationFailed or NoValidBackend when the volume must stay as it is.
     """
-    volume = owned(Volume, payload)
-    if _has_placed_target(volume, payload):
+    work = VolumeWork.take(payload)
+    if _has_placed_target(work):
         return {'done': False}
-    if payload['action'] == 'retype' and _retyped_in_place(volume):
+    if payload['action'] == 'retype' and _retyped_in_place(work):
         return {'done': True}
-    _check_movable(volume)
-    _claim_target(volume)
+    _check_movable(work.record)
+    _claim_target(work)
     return {'done': False}
 
 
-def _has_placed_target(volume: Volume, payload: Payload) -> bool:
-    """Whether an earlier run has claimed room for a copy: it says so on the volume before it claims."""
-    if volume.migration_status != states.MIGRATING:
+def _has_placed_target(work: VolumeWork) -> bool:
+    """Whether an earlier run has claimed capacity for a copy: it says so on the volume before it claims."""
+    if work.record.migration_status != states.MIGRATING:
         return False
-    target = moves.target_of(volume.id, payload['request_id'])
+    target = moves.target_of(work.record.id, work.request_id)
     return target is not None and bool(target.host)
 
 
-def _retyped_in_place(volume: Volume) -> bool:
+def _retyped_in_place(work: VolumeWork) -> bool:
     """Change the type where the volume is. False: it must move, and may. Raises what forbids that."""
+    volume = work.record
     policy = volume.operation_facts()['migration_policy']
     decision = _retype_decision(volume, policy)
     if not _stays(volume, decision):
@@ -80,7 +80,7 @@ def _retyped_in_place(volume: Volume) -> bool:
     if _stays(volume, decision):
         update = _changed_by_driver(volume)
         if update is not None:
-            _end_retype(volume, [*_of_type(volume), *model_actions(update)])
+            _end_retype(work, [*_of_type(volume), *model_actions(update)])
             return True
     if policy == 'never':
         raise errors.VolumeMigrationFailed(
@@ -89,16 +89,17 @@ def _retyped_in_place(volume: Volume) -> bool:
     return False
 
 
-def _end_retype(volume: Volume, actions: list[Any]) -> None:
+def _end_retype(work: VolumeWork, actions: list[Any]) -> None:
     """Give the volume its new type, and its snapshots with it (as Cinder does since Victoria), with their quota.
 
     None can be taken of a volume that is retyped, but those that there are may go meanwhile. Raises ServiceUnavailable
     when they do so each time.
     """
+    volume = work.record
     for _ in range(common.CONTENDED):
         snapshots = volumes.snapshots_of(volume) if volume.snapshot_count else []
-        with contextlib.suppress(holds.SnapshotChanged):
-            holds.end(volume, ours(volume), states.PREVIOUS, actions=actions, retyped=True, following=snapshots)
+        with contextlib.suppress(reservations.SnapshotChanged):
+            work.end(Outcome.retyped_with(snapshots), actions)
             return
     raise errors.ServiceUnavailable(reason=f'the snapshots of volume {volume.id} are being changed; try again')
 
@@ -180,16 +181,17 @@ def _check_movable(volume: Volume) -> None:
         raise errors.VolumeMigrationFailed(reason='the volume has snapshots, which cannot move with it.')
 
 
-def _claim_target(volume: Volume) -> None:
-    """Make the target and claim room for it on the best candidate that has some."""
-    target = moves.make_target(volume, ours(volume))
+def _claim_target(work: VolumeWork) -> None:
+    """Make the target and claim capacity for it on the best candidate that has some."""
+    volume = work.record
+    target = _receiving(moves.make_target(volume, work.is_ours), work)
     if volume.migration_status != states.MIGRATING:
-        base.update(volume, [Volume.migration_status.set(states.MIGRATING), *base.touched(Volume)], ours(volume))
+        work.update([Volume.migration_status.set(states.MIGRATING)])
     decision = _destinations(volume, pools.states(fresh=True))
     zones = {pool.name: pool.availability_zone for pool in pools.states()}
     for name, _ in _elsewhere(volume, decision.candidates):
-        with contextlib.suppress(holds.NoRoom):
-            holds.claim(target, name, zones.get(name), ours(target))
+        with contextlib.suppress(reservations.NoCapacity):
+            reservations.claim(target.record, name, zones.get(name), target.is_ours)
             return
     await_backend(lambda known: _destinations(volume, known))
     raise scheduling.refusal(volume, decision)
@@ -212,24 +214,27 @@ def _elsewhere(volume: Volume, candidates: list[Candidate]) -> list[Candidate]:
 
 def prepare_target(payload: Payload) -> None:
     """Make the empty volume that the data goes to."""
-    target = _target(owned(Volume, payload))
-    driver = backends.driver(target)
-    update = driver.create_volume(backends.volume_ref(target, new=True))
-    base.update(target, [*made_actions(driver, update), *base.touched(Volume)], ours(target))
+    target = _target(VolumeWork.take(payload))
+    driver = backends.driver(target.record)
+    target.update(made_actions(driver, driver.create_volume(backends.volume_ref(target.record, new=True))))
 
 
-def _target(volume: Volume) -> Volume:
-    """The target of the move under way, while it receives. Raises StateChanged."""
-    target = moves.target_of(volume.id, str(volume.owner))
+def _target(work: VolumeWork) -> VolumeWork:
+    """The work on the move's target, while it receives. Raises StateChanged."""
+    target = moves.target_of(work.record.id, work.request_id)
     if target is None or target.operation_facts().get('action') != 'receive':
-        raise base.state_changed(volume)
-    return target
+        raise base.state_changed(work.record)
+    return _receiving(target, work)
+
+
+def _receiving(target: Volume, work: VolumeWork) -> VolumeWork:
+    return VolumeWork(target, workflows.VOLUME['receive'], work.payload)
 
 
 def copy_volume(payload: Payload) -> dict[str, Any]:
     """Copy from where the last call stopped; {'done', 'next'}."""
-    volume = owned(Volume, payload)
-    target, path = _target(volume), _path_id(payload)
+    work = VolumeWork.take(payload)
+    volume, target, path = work.record, _target(work).record, work.export_id
     old, new = backends.driver(volume), backends.driver(target)
     start = (payload.get('copied') or {}).get('next', 0)
     with (
@@ -244,62 +249,60 @@ def _is_zeroed(driver: Driver) -> bool:
     return driver.capabilities.zeroed_volumes or not driver.capabilities.opens_volumes
 
 
-def _path_id(payload: Payload) -> str:
-    """The name of this move's paths: a late task of another one must not take them away."""
-    return str(uuid.uuid5(uuid.UUID(payload['id']), payload['request_id']))
-
-
 def complete_move(payload: Payload) -> None:
-    """Take the paths away and let volume and target exchange their places; the old data goes with the target."""
-    volume = owned(Volume, payload)
-    target = _target(volume)
+    """Close the exports and let volume and target exchange their places; the old data goes with the target."""
+    work = VolumeWork.take(payload)
+    receiving, volume = _target(work), work.record
+    target = receiving.record
     if volume.reader_count:
         raise errors.ServiceUnavailable(reason=f'volume {volume.id} is being read by {volume.reader_count} clone')
     update = backends.driver(target).complete_restore(
-        backends.volume_ref(target), _path_id(payload), lambda: _written(volume, payload)
+        backends.volume_ref(target), work.export_id, lambda: _written(work)
     )
-    backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
-    base.update(target, [*model_actions(update), *base.touched(Volume)], ours(target))
-    held = ours(volume) & (Volume.reader_count == 0) & exports.are_none() & (Volume.snapshot_count == 0)
+    backends.driver(volume).close_volume(backends.volume_ref(volume), work.export_id)
+    receiving.update(model_actions(update))
+    held = work.is_ours & (Volume.reader_count == 0) & exports.are_none() & (Volume.snapshot_count == 0)
     actions = [Volume.migration_status.set(states.SUCCESS), *_of_type(volume)]
-    holds.swap(volume, target, (held, ours(target)), actions)
-    common.enqueue(target, 'force_delete', payload['request_id'])
+    reservations.swap(volume, target, (held, receiving.is_ours), actions)
+    common.enqueue(target, 'force_delete', work.request_id)
 
 
-def _written(volume: Volume, payload: Payload) -> Iterator[tuple[int, int]]:
+def _written(work: VolumeWork) -> Iterator[tuple[int, int]]:
     """Where the source has data: what was written to a target that was empty."""
-    with backends.driver(volume).open_volume(backends.volume_ref(volume), _path_id(payload), 'ro') as source:
+    ref = backends.volume_ref(work.record)
+    with backends.driver(work.record).open_volume(ref, work.export_id, 'ro') as source:
         yield from source.allocated(0, source.size)
 
 
 def fail_move(payload: Payload) -> None:
-    """Say why; the volume is as and where it was, and what was made for the move is removed."""
-    volume = owned(Volume, payload)
-    error, reason = failure(payload)
-    target = moves.target_of(volume.id, payload['request_id'])
+    """Report why; the volume is as and where it was, and what was made for the move is removed."""
+    work = VolumeWork.take(payload)
+    volume = work.record
+    target = moves.target_of(volume.id, work.request_id)
     if target is not None:
-        _try_close(volume, target, payload)
+        _try_close(work, target)
         moves.discard(target)
     action = Action.VOLUME_RETYPE if payload['action'] == 'retype' else Action.VOLUME_MIGRATE
-    messages.create(volume, payload['request_id'], action, Detail.VOLUME_MOVE_ERROR, cause=reason, error=error)
+    work.report(action, Detail.VOLUME_MOVE_ERROR)
     failed = [Volume.migration_status.set(states.ERROR)] if volume.migration_status in states.MOVING else []
-    holds.end(volume, ours(volume), states.PREVIOUS, actions=failed)
+    work.end(Outcome.ended(), failed)
 
 
-def _try_close(volume: Volume, target: Volume, payload: Payload) -> None:
-    """Paths that only we know the secret of must not keep a failure from being told; they go with the volumes."""
+def _try_close(work: VolumeWork, target: Volume) -> None:
+    """Exports that only we know the secret of must not keep a failure from being recorded; they go with the volumes."""
+    volume = work.record
     try:
         if target.host:
-            backends.driver(volume).close_volume(backends.volume_ref(volume), _path_id(payload))
-            backends.driver(target).cancel_restore(backends.volume_ref(target), _path_id(payload))
+            backends.driver(volume).close_volume(backends.volume_ref(volume), work.export_id)
+            backends.driver(target).cancel_restore(backends.volume_ref(target), work.export_id)
     except errors.CinderlessError as left:
-        logger.warning('paths to volume %s may be left: %s', volume.id, left.message)
+        logger.warning('exports of volume %s may be left: %s', volume.id, left.message)
 
 
 def abandon_move(payload: Payload) -> None:
     """The volume is not ours any more: remove what was made for the move, and let no word of it stand."""
     with contextlib.suppress(errors.StateChanged):
-        owned(Volume, payload)  # only the target is lost
+        VolumeWork.take(payload)  # only the target is lost
         fail_move(payload)
         return
     target = moves.target_of(payload['id'], payload['request_id'])

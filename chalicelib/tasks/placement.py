@@ -7,32 +7,32 @@ import logging
 import time
 from collections.abc import Sequence
 
-from pynamodb.expressions.condition import Condition
-
 from chalicelib.models import Volume, base
-from chalicelib.operations import holds, pools, scheduling, services
+from chalicelib.operations import pools, reservations, scheduling, services
 from chalicelib.rules.sentences import for_users
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import RequestSpec
 from chalicelib.tasks.awaiting import await_backend
+from chalicelib.tasks.work import VolumeWork
 
 logger = logging.getLogger(__name__)
 
 
-def place(volume: Volume, held: Condition, leaving: holds.Retreat | None = None) -> str:
-    """Claim room for the volume on the best candidate and return the pool's name.
+def place(work: VolumeWork, failed: reservations.FailedPlacement | None = None) -> str:
+    """Claim capacity for the volume on the best candidate and return the pool's name.
 
-    ``leaving``: the pool that the volume has is left in the same transaction; ``volume.operation`` is what it says.
+    ``failed``: the pool that the volume has is left in the same transaction; the record's operation says so already.
     The first choice is made from pools that are some seconds old; what they refuse or lose is asked again of the
     records themselves. Raises BackendUnavailable when a backend that is down would do, NoValidBackend,
     with what each filter removed, or StateChanged.
     """
+    volume = work.record
     decide = functools.partial(scheduling.decide, volume)
     for fresh in (False, True):
         decision = decide(pools.states(fresh=fresh))
-        claimed = _claim_first(volume, decision, held, leaving)
+        claimed = _claim_first(work, decision, failed)
         if claimed:
             return claimed
     await_backend(decide)
@@ -40,13 +40,14 @@ def place(volume: Volume, held: Condition, leaving: holds.Retreat | None = None)
     raise scheduling.refusal(volume, decision, _reason(volume, decision))
 
 
-def _claim_first(volume: Volume, decision: Decision, held: Condition, leaving: holds.Retreat | None) -> str | None:
+def _claim_first(work: VolumeWork, decision: Decision, failed: reservations.FailedPlacement | None) -> str | None:
     """Claim the best candidate that still has room; one that has not was seen through an old or crowded report."""
+    volume = work.record
     zones = {pool.name: pool.availability_zone for pool in pools.states()}
     for name in [name for name, _ in decision.candidates if name != volume.host]:  # never the one that it leaves
         try:
-            holds.claim(volume, name, zones.get(name), held, leaving)
-        except holds.NoRoom:
+            reservations.claim(volume, name, zones.get(name), work.is_ours, failed)
+        except reservations.NoCapacity:
             continue
         return name
     return None

@@ -8,22 +8,23 @@ stand otherwise need an administrator (Cinder's error_deleting), or say more tha
 from __future__ import annotations
 
 import logging
-
-from pynamodb.expressions.condition import Condition
+from typing import Any
 
 from chalicelib import errors
 from chalicelib.models import base
 from chalicelib.operations import messages
+from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import executions
-from chalicelib.tasks.ownership import Payload, failure
+from chalicelib.tasks.work import Work, failure
 
 logger = logging.getLogger(__name__)
 
 #: Seconds until the work is started again: the first time, doubled each time, and at most.
 FIRST, LONGEST = 60, 900
 
-#: Seconds after which the work is given up.
-PATIENCE = 24 * 3600
+#: Time after which the work is given up.
+PATIENCE_HOURS = 24
+PATIENCE = PATIENCE_HOURS * 3600
 
 #: Errors that pass when the other side answers again.
 PASSING = (
@@ -50,12 +51,12 @@ def is_passing(error: str) -> bool:
     return isinstance(kind, type) and issubclass(kind, PASSING) and not issubclass(kind, LASTING)
 
 
-def postpone(record: base.StatefulRecord, payload: Payload, held: Condition, action: str, detail: str) -> bool:
-    """Leave the record to the reconciler, and say so in a user message; False when the failure must be recorded.
+def postpone(work: Work[Any], action: Action, detail: Detail) -> bool:
+    """Leave the record to the reconciler and report that to users; False when the failure must be recorded.
 
-    ``held`` is the condition that the request still owns the record. ``action`` and ``detail`` are codes of
-    rules/messages.py. Raises StateChanged.
+    Raises StateChanged.
     """
+    record, payload = work.record, work.payload
     operation = record.operation or {}
     since = operation.get('postponed_since') or base.now()
     if not is_passing(failure(payload)[0]) or since < base.after(-PATIENCE):
@@ -63,15 +64,10 @@ def postpone(record: base.StatefulRecord, payload: Payload, held: Condition, act
     attempt, times = int(operation.get('attempt', 0)), int(operation.get('postponed', 0))
     if payload.get('execution') not in (None, executions.name(payload, attempt)):
         return True  # postponed already: this is the second run of the task
-    _tell(record, payload, action, detail)
+    cause = f'The storage does not answer. The service repeats the operation until it does, for {PATIENCE_HOURS} hours.'
+    messages.create(record, work.request_id, action, detail, cause=cause)
     later = {**operation, 'attempt': attempt + 1, 'postponed': times + 1, 'postponed_since': since}
     kind, seconds = type(record), min(FIRST * 2**times, LONGEST)
     logger.warning('%s of %s %s is postponed for %d s', payload['action'], record.resource, record.id, seconds)
-    base.update(record, [kind.operation.set(later), kind.deadline.set(base.after(seconds)), *base.touched(kind)], held)
+    work.update([kind.operation.set(later), kind.deadline.set(base.after(seconds))])
     return True
-
-
-def _tell(record: base.StatefulRecord, payload: Payload, action: str, detail: str) -> None:
-    hours = PATIENCE // 3600
-    cause = f'The storage does not answer. The service repeats the operation until it does, for {hours} hours.'
-    messages.create(record, payload['request_id'], action, detail, cause=cause)

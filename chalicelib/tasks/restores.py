@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -19,13 +18,12 @@ from chalicelib.backup.repository import Repository
 from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume, base
-from chalicelib.operations import common, keys, messages, progress
+from chalicelib.operations import common, keys, progress
 from chalicelib.rules import bounds, states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, backup_data, begun, clock, pending_copies
-from chalicelib.tasks.backups import Payload, owned
+from chalicelib.tasks import backends, backup_data, clock, pending_copies
 from chalicelib.tasks.create_volume import model_actions
-from chalicelib.tasks.ownership import failure
+from chalicelib.tasks.work import BackupWork, Payload, VolumeWork
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +35,8 @@ AUTOMATIC_NAME = 'restore_backup_'
 
 def open_restore(payload: Payload) -> dict[str, Any]:
     """Verify the backup as a whole, see that the target is ours, and cut the work into ranges."""
-    backup = owned(payload, 'restore')
-    volume = _target(backup, payload)
+    backup = BackupWork.take(payload, 'restore').record
+    volume = _target(backup, payload).record
     pending_copies.await_none(volume)
     manifest = backup_data.manifest_of(backup)
     if manifest.size > int(volume.size) * GIB:
@@ -48,15 +46,13 @@ def open_restore(payload: Payload) -> dict[str, Any]:
     return {'ranges': backup_data.ranges(manifest.size), 'volume_id': volume.id, 'volume_project_id': volume.project_id}
 
 
-def _target(backup: Backup, payload: Payload) -> Volume:
-    """The volume being restored to, if this request still holds it. Raises BackupCanceled."""
+def _target(backup: Backup, payload: Payload) -> VolumeWork:
+    """The work on the volume that is restored to. Raises BackupCanceled."""
     try:
         volume = _named(backup, payload)
     except errors.VolumeNotFound:
         raise errors.BackupCanceled(id=backup.id) from None
-    if volume.status != VOLUME_ROW.running or volume.owner != payload['request_id']:
-        raise errors.BackupCanceled(id=backup.id)
-    return volume
+    return VolumeWork.beside(volume, VOLUME_ROW, payload)
 
 
 def _named(backup: Backup | None, payload: Payload) -> Volume:
@@ -66,39 +62,38 @@ def _named(backup: Backup | None, payload: Payload) -> Volume:
         return Volume.find(plan['volume_project_id'], plan['volume_id'])
     if backup is None or backup.restore_volume_id is None:
         raise errors.VolumeNotFound(id='-')
-    return backends.find_volume(backup.project_id, backup.restore_volume_id)
-
-
-def _path_id(payload: Payload) -> str:
-    """The name of this restore's path: a late task of another one of the same backup must not take it away."""
-    return str(uuid.uuid5(uuid.UUID(payload['id']), payload['request_id']))
+    return backends.find_volume(payload['project_id'], backup.restore_volume_id)
 
 
 def restore_range(payload: Payload) -> dict[str, Any]:
     """Verify and write shards from the cursor on, until the range is done or time runs short."""
-    backup = owned(payload, 'restore')
-    volume = _target(backup, payload)
+    backup = BackupWork.take(payload, 'restore').record
+    target = _target(backup, payload)
+    volume = target.record
     manifest, store = backup_data.manifest_of(backup), backup_data.repository(backup)
     driver = backends.driver(volume)
-    note = functools.partial(progress.note, volume, VOLUME_ROW, payload['request_id'])
+    note = functools.partial(progress.note, volume, target.is_ours)
     reporter = backup_data.progress_reporter(payload, manifest.size, note)
-    new = bool(volume.operation_facts().get('new'))
-    zeroed = not driver.capabilities.opens_volumes or (new and driver.capabilities.zeroed_volumes)
-    with driver.open_restore(backends.volume_ref(volume), _path_id(payload)) as device:
+    zeroed = not driver.capabilities.opens_volumes or (_is_new(volume) and driver.capabilities.zeroed_volumes)
+    with driver.open_restore(backends.volume_ref(volume), target.export_id) as device:
         if driver.capabilities.opens_volumes:  # else the volume is as it was until the restore is complete
-            _begin_to_write(volume, payload)
+            _begin_to_write(target)
         work = restorer(device, store, manifest, zeroed, reporter.of_shard)
         return backup_data.shard_by_shard(payload, work)
 
 
-def _begin_to_write(volume: Volume, payload: Payload) -> None:
-    """Note that the volume's data is about to change; that of a new one is not missed. Raises BackupCanceled."""
-    if volume.operation_facts().get('new'):
+def _is_new(volume: Volume) -> bool:
+    return bool(volume.operation_facts().get('new'))
+
+
+def _begin_to_write(target: VolumeWork) -> None:
+    """Record that the volume's data is about to change; that of a new one is not missed. Raises BackupCanceled."""
+    if _is_new(target.record):
         return
     try:
-        begun.note(volume, base.owned_by(Volume, VOLUME_ROW, payload['request_id']))
+        target.mark_writing()
     except base.moved_on(Volume):
-        raise errors.BackupCanceled(id=payload['id']) from None
+        raise errors.BackupCanceled(id=target.payload['id']) from None
 
 
 def restorer(
@@ -127,14 +122,15 @@ def restorer(
 
 
 def complete_restore(payload: Payload) -> None:
-    """Make what was written the volume's data, take the path away; volume and backup are available, together."""
-    backup = owned(payload, 'restore')
-    volume = _target(backup, payload)
+    """Make what was written the volume's data, close the export; volume and backup are available, together."""
+    work = BackupWork.take(payload, 'restore')
+    backup = work.record
+    target = _target(backup, payload)
+    volume = target.record
     manifest = backup_data.manifest_of(backup)
     written = functools.partial(engine.stored_extents, backup_data.repository(backup), manifest)
-    path = _path_id(payload)
-    _begin_to_write(volume, payload)
-    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), path, written)
+    _begin_to_write(target)
+    update = backends.driver(volume).complete_restore(backends.volume_ref(volume), target.export_id, written)
     transaction = base.Transaction()
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
     described = _description(volume, backup, manifest.metadata)
@@ -142,11 +138,9 @@ def complete_restore(payload: Payload) -> None:
     if new_key := volume.operation_facts().get('encryption_key_id'):
         actions.append(Volume.encryption_key_id.set(new_key))
         keys.leave(transaction, volume.project_id, volume.encryption_key_id)
-    ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
-    transaction.update(
-        volume, [*base.end_actions(volume, VOLUME_ROW.done), *actions, *model_actions(update)], ours, lost
-    )
-    transaction.update(backup, _backup_actions(backup), base.owned_by(Backup, BACKUP_ROW, payload['request_id']), lost)
+    ended = [*base.end_actions(volume, target.workflow.done), *actions, *model_actions(update)]
+    transaction.update(volume, ended, target.is_ours, lost)
+    transaction.update(backup, _backup_actions(backup), work.is_ours, lost)
     transaction.commit()
 
 
@@ -175,55 +169,46 @@ def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> dict[s
 
 
 def close_restore(payload: Payload) -> None:
-    """Cancelled: take the path away; a volume that is still ours is half written: error, as in Cinder."""
+    """Cancelled: close the export; a volume that is still ours is half written: error, as in Cinder."""
     _end_failed(payload, states.ERROR)
 
 
 def fail_restore(payload: Payload) -> None:
-    """The volume's data is not usable: say so; the backup is available again, untouched."""
+    """The volume's data is not usable: report that; the backup is available again, untouched."""
     _end_failed(payload, VOLUME_ROW.failed)
 
 
 def _end_failed(payload: Payload, status: str) -> None:
-    backup = _find(payload)
+    backup = Backup.find_or_none(payload['project_id'], payload['id'])
     with contextlib.suppress(errors.VolumeNotFound):
         volume = _named(backup, payload)
-        _try_cancel(volume, payload)
-        _fail_volume(volume, payload, status)
+        target = VolumeWork(volume, VOLUME_ROW, payload)
+        _try_cancel(target)
+        with contextlib.suppress(errors.BackupCanceled):
+            _fail_volume(VolumeWork.beside(volume, VOLUME_ROW, payload), status)
     if backup is not None:
-        ours = base.owned_by(Backup, BACKUP_ROW, payload['request_id'])
         with contextlib.suppress(*base.moved_on(Backup)):
-            base.update(backup, _backup_actions(backup), ours)
+            base.update(backup, _backup_actions(backup), base.owned_by(Backup, BACKUP_ROW, payload['request_id']))
 
 
-def _find(payload: Payload) -> Backup | None:
-    try:
-        return Backup.find(payload['project_id'], payload['id'])
-    except errors.BackupNotFound:
-        return None
-
-
-def _fail_volume(volume: Volume, payload: Payload, status: str) -> None:
-    """A volume made for the restore has never been usable: it is in error. One that was not written to is as it was."""
-    if volume.status != VOLUME_ROW.running or volume.owner != payload['request_id']:
-        return
-    (error, cause), is_new = failure(payload), bool(volume.operation_facts().get('new'))
-    detail = Detail.BACKUP_RESTORE_ERROR
-    if not is_new and not begun.has(volume):
-        detail, status = Detail.BACKUP_NOT_RESTORED, VOLUME_ROW.done
-    messages.create(volume, payload['request_id'], Action.BACKUP_RESTORE, detail, cause=cause, error=error)
-    final = states.ERROR if is_new else status
-    ours = base.owned_by(Volume, VOLUME_ROW, payload['request_id'])
+def _fail_volume(target: VolumeWork, status: str) -> None:
+    """A volume made for the restore was never usable: it is in error. One that was not written to is as it was."""
+    volume, detail = target.record, Detail.BACKUP_RESTORE_ERROR
+    if not _is_new(volume) and not target.has_written:
+        detail, status = Detail.BACKUP_NOT_RESTORED, target.workflow.done
+    target.report(Action.BACKUP_RESTORE, detail)
+    final = states.ERROR if _is_new(volume) else status
     transaction = base.Transaction()
-    transaction.update(volume, base.end_actions(volume, final), ours, lambda: base.state_changed(volume))
+    transaction.update(volume, base.end_actions(volume, final), target.is_ours, lambda: base.state_changed(volume))
     keys.leave(transaction, volume.project_id, volume.operation_facts().get('encryption_key_id'))
     with contextlib.suppress(errors.StateChanged):
         transaction.commit()
 
 
-def _try_cancel(volume: Volume, payload: Payload) -> None:
-    """A path that only we know the secret of must not keep a failure from being told; it goes with the volume."""
+def _try_cancel(target: VolumeWork) -> None:
+    """An export that only we know the secret of must keep no failure from being recorded; it goes with the volume."""
+    volume = target.record
     try:
-        backends.driver(volume).cancel_restore(backends.volume_ref(volume), _path_id(payload))
+        backends.driver(volume).cancel_restore(backends.volume_ref(volume), target.export_id)
     except errors.DriverError as error:
-        logger.warning('a path to volume %s is left: %s', volume.id, error.message)
+        logger.warning('an export of volume %s is left: %s', volume.id, error.message)

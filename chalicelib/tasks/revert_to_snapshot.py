@@ -6,38 +6,36 @@ Payload of every task: action, resource, project_id, id (of the volume), request
 from __future__ import annotations
 
 import logging
-import uuid
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.drivers.base import SnapshotRef
-from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import messages, reverts
-from chalicelib.rules import workflows
+from chalicelib.models import Snapshot, Volume
+from chalicelib.operations import reverts
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, begun, copying, pending_copies, postponing
+from chalicelib.tasks import backends, copying, pending_copies, postponing
 from chalicelib.tasks.create_volume import model_actions
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
+from chalicelib.tasks.work import Payload, VolumeWork, failure, is_refusal
 
 logger = logging.getLogger(__name__)
 
 
 def revert_to_snapshot(payload: Payload) -> dict[str, Any]:
     """Bring the snapshot's data back; {'done', 'next'}: the byte to go on from when time ran short."""
-    volume = owned(Volume, payload)
+    work = VolumeWork.take(payload)
+    volume = work.record
     pending_copies.await_none(volume)
     driver, frozen = backends.driver(volume), _snapshot(volume)
     if driver.capabilities.revert:
-        update = driver.revert_to_snapshot(backends.volume_ref(volume), frozen)
-        base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
+        work.update(model_actions(driver.revert_to_snapshot(backends.volume_ref(volume), frozen)))
         return {'done': True, 'next': 0}
     start = (payload.get('copied') or {}).get('next', 0)
-    path = _path_id(payload)
+    path = work.export_id
     with (
         driver.open_snapshot(frozen, path) as source,
         driver.open_volume(backends.volume_ref(volume), path, 'rw') as target,
     ):
-        begun.note(volume, ours(volume))
+        work.mark_writing()
         return copying.copy(source, target, start, zeroed=False)
 
 
@@ -46,53 +44,41 @@ def _snapshot(volume: Volume) -> SnapshotRef:
     return backends.snapshot_ref(snapshot, volume)
 
 
-def _path_id(payload: Payload) -> str:
-    """The name of this revert's paths: a late task of another one must not take them away."""
-    return str(uuid.uuid5(uuid.UUID(payload['id']), payload['request_id']))
-
-
 def complete_revert(payload: Payload) -> None:
     """Take the paths away; volume and snapshot are available, together."""
-    volume = owned(Volume, payload)
-    _close(volume, payload)
-    reverts.end(volume, workflows.VOLUME['revert'].done)
+    work = VolumeWork.take(payload)
+    _close(work)
+    reverts.end(work.record, work.workflow.done)
 
 
 def fail_revert(payload: Payload) -> None:
-    """Say why; the snapshot is untouched, and available again. A backend that does not answer is asked later.
+    """Report why; the snapshot is untouched, and available again. A backend that does not answer is asked later.
 
     The volume is as it was, when the driver has refused or nothing was copied yet; else it may hold a mixture: error.
     """
-    volume = owned(Volume, payload)
-    error, reason = failure(payload)
-    if postponing.postpone(volume, payload, ours(volume), Action.VOLUME_REVERT, Detail.VOLUME_REVERT_POSTPONED):
+    work = VolumeWork.take(payload)
+    if postponing.postpone(work, Action.VOLUME_REVERT, Detail.VOLUME_REVERT_POSTPONED):
         return
-    untouched = _is_untouched(volume, error)
+    untouched = _is_untouched(work)
     try:
-        _close(volume, payload)
+        _close(work)
     except (errors.DriverError, errors.SnapshotNotFound) as left:
-        logger.warning('a path to volume %s may be left: %s', volume.id, left.message)
-    messages.create(
-        volume,
-        payload['request_id'],
-        Action.VOLUME_REVERT,
-        Detail.VOLUME_REVERT_REFUSED if untouched else Detail.VOLUME_REVERT_ERROR,
-        cause=reason,
-        error=error,
-    )
-    reverts.end(volume, workflows.VOLUME['revert'].done if untouched else workflows.VOLUME['revert'].failed)
+        logger.warning('a path to volume %s may be left: %s', work.record.id, left.message)
+    work.report(Action.VOLUME_REVERT, Detail.VOLUME_REVERT_REFUSED if untouched else Detail.VOLUME_REVERT_ERROR)
+    reverts.end(work.record, work.workflow.done if untouched else work.workflow.failed)
 
 
-def _is_untouched(volume: Volume, error: str) -> bool:
+def _is_untouched(work: VolumeWork) -> bool:
     """Whether the volume surely has the data that it had before the revert."""
-    by_driver = backends.driver(volume).capabilities.revert
-    return begun.is_refusal(error) if by_driver else not begun.has(volume)
+    by_driver = backends.driver(work.record).capabilities.revert
+    return is_refusal(failure(work.payload)[0]) if by_driver else not work.has_written
 
 
-def _close(volume: Volume, payload: Payload) -> None:
+def _close(work: VolumeWork) -> None:
     """Take away what the copy opened; a driver that reverts by itself has opened nothing."""
-    driver, path = backends.driver(volume), _path_id(payload)
+    volume = work.record
+    driver = backends.driver(volume)
     if driver.capabilities.revert:
         return
-    driver.close_volume(backends.volume_ref(volume), path)
-    driver.close_snapshot(_snapshot(volume), path)
+    driver.close_volume(backends.volume_ref(volume), work.export_id)
+    driver.close_snapshot(_snapshot(volume), work.export_id)

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chalicelib import errors
-from chalicelib.models import Volume, base
+from chalicelib.models import Volume
 from chalicelib.operations import backup_checks, common, moves
 from chalicelib.rules import workflows
 from chalicelib.tasks import backends, placement
 from chalicelib.tasks.create_volume import model_actions
-from chalicelib.tasks.ownership import ours
-
-Payload = dict[str, Any]
+from chalicelib.tasks.work import Payload, VolumeWork
 
 
-def owned(payload: Payload) -> Volume:
-    """The scratch volume, while the drill has it. Raises BackupCanceled."""
+def take(payload: Payload) -> VolumeWork:
+    """Return the work on the scratch volume, while the drill owns it. Raises BackupCanceled."""
     try:
         volume = Volume.find(payload['project_id'], backup_checks.scratch_id(payload['id'], payload['request_id']))
     except errors.VolumeNotFound:
         raise errors.BackupCanceled(id=payload['id']) from None
-    if volume.status != workflows.VOLUME['drill'].running or volume.owner != payload['request_id']:
-        raise errors.BackupCanceled(id=payload['id'])
-    return volume
+    return VolumeWork.beside(volume, workflows.VOLUME['drill'], payload)
 
 
 def prepare_scratch(payload: Payload) -> None:
-    """Claim room for the scratch volume, and make it, empty. Raises NoValidBackend."""
-    volume = owned(payload)
-    if not volume.host:
-        placement.place(volume, ours(volume))
-        volume = owned(payload)
-    update = backends.driver(volume).create_volume(backends.volume_ref(volume, new=True))
-    base.update(volume, [*model_actions(update), *base.touched(Volume)], ours(volume))
+    """Claim capacity for the scratch volume, and make it, empty. Raises NoValidBackend."""
+    work = take(payload)
+    if not work.record.host:
+        placement.place(work)
+        work = take(payload)
+    volume = work.record
+    work.update(model_actions(backends.driver(volume).create_volume(backends.volume_ref(volume, new=True))))
 
 
 def discard(payload: Payload) -> None:

@@ -5,101 +5,98 @@ Payload of every task: action, resource, project_id, id, request_id.
 
 from __future__ import annotations
 
+from pynamodb.expressions.update import Action as Write
+
 from chalicelib import errors
+from chalicelib.drivers.base import ModelUpdate
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import common, holds, messages, quotas, scheduling
-from chalicelib.rules import states, workflows
+from chalicelib.operations import common, quotas, reservations, scheduling
+from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
-from chalicelib.tasks.ownership import Payload, failure, ours, owned
+from chalicelib.tasks.work import Payload, SnapshotWork
+
+#: Progress of a snapshot that is on its backend.
+WHOLE = '100%'
 
 
 def create_snapshot(payload: Payload) -> None:
     """Freeze the volume's data under the snapshot's name and make the record available, in one write."""
-    snapshot = owned(Snapshot, payload)
-    volume = snapshot.find_volume()
-    # As in Cinder, the scheduler must find room for the volume's size; unlike a claim, that ends with the question.
+    work = SnapshotWork.take(payload)
+    snapshot, volume = work.record, work.record.find_volume()
+    # As in Cinder, the scheduler must find capacity for the volume's size; unlike a claim, that ends with the question.
     placement.check(snapshot, scheduling.spec_of(volume, 'create_snapshot'), str(volume.host))
     update = backends.driver(volume).create_snapshot(backends.snapshot_ref(snapshot, volume))
-    made = [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
-    final = [*base.end_actions(snapshot, workflows.SNAPSHOT['create'].done), Snapshot.progress.set('100%')]
-    base.update(snapshot, [*final, *made], ours(snapshot))
+    work.end_at(work.workflow.done, [Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
+
+
+def snapshot_actions(update: ModelUpdate) -> list[Write]:
+    """Actions that record what a driver says of its snapshot."""
+    return [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
 
 
 def fail_create_snapshot(payload: Payload) -> None:
-    """Say why there is no snapshot; its removal gives the quota back, and removes what may be left of it."""
-    snapshot = owned(Snapshot, payload)
-    error, reason = failure(payload)
-    messages.create(
-        snapshot,
-        payload['request_id'],
-        Action.SNAPSHOT_CREATE,
-        Detail.SNAPSHOT_CREATE_ERROR,
-        cause=reason,
-        error=error,
-    )
-    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['create'].failed), ours(snapshot))
+    """Report why there is no snapshot; its removal releases the quota, and removes what may be left of it."""
+    work = SnapshotWork.take(payload)
+    work.report(Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
+    work.end_at(work.workflow.failed)
 
 
 def delete_snapshot(payload: Payload) -> None:
     """Remove the snapshot from its backend, then its record, its quota and the volume's count of it together."""
-    remove_snapshot(owned(Snapshot, payload))
+    remove_snapshot(SnapshotWork.take(payload))
 
 
-def remove_snapshot(snapshot: Snapshot) -> None:
-    """Remove a snapshot whose status the running request holds."""
-    volume = snapshot.find_volume()
-    backends.driver(volume).delete_snapshot(backends.snapshot_ref(snapshot, volume))
-    forget_snapshot(snapshot, volume)
+def remove_snapshot(work: SnapshotWork) -> None:
+    """Remove a snapshot whose status the running request owns."""
+    volume = work.record.find_volume()
+    backends.driver(volume).delete_snapshot(backends.snapshot_ref(work.record, volume))
+    forget_snapshot(work, volume)
 
 
-def forget_snapshot(snapshot: Snapshot, volume: Volume) -> None:
-    """Remove the record, its quota and the volume's count of it, while the running request holds the status.
+def forget_snapshot(work: SnapshotWork, volume: Volume) -> None:
+    """Remove the record, its quota and the volume's count of it, while the running request owns the status.
 
     A retype of the volume may give the snapshot another type meanwhile: it is then read again.
     """
     for _ in range(common.CONTENDED):
         try:
-            return _forget(snapshot, volume)
+            return _forget(work, volume)
         except errors.StateChanged:
-            found, known = snapshot.reload(), snapshot.volume_type_id
+            found, known = work.record.reload(), work.record.volume_type_id
             if found.volume_type_id == known:
                 raise
-            snapshot = found
-    raise base.state_changed(snapshot)
+            work = SnapshotWork(found, work.workflow, work.payload)
+    raise base.state_changed(work.record)
 
 
-def _forget(snapshot: Snapshot, volume: Volume) -> None:
+def _forget(work: SnapshotWork, volume: Volume) -> None:
+    snapshot = work.record
     deltas = {'snapshots': -1, 'gigabytes': -int(snapshot.volume_size)} if snapshot.consumes_quota else {}
 
-    def build(transaction: base.Transaction) -> None:
-        transaction.delete(snapshot, ours(snapshot) & holds.has_type(snapshot), lambda: base.state_changed(snapshot))
+    def add_writes_to(transaction: base.Transaction) -> None:
+        same = work.is_ours & reservations.has_type(snapshot)
+        transaction.delete(snapshot, same, lambda: base.state_changed(snapshot))
         actions = [Volume.snapshot_count.add(-1), *base.touched(Volume)]
         transaction.update(volume, actions, Volume.snapshot_count >= 1, lambda: base.state_changed(volume))
 
-    quotas.commit(snapshot.project_id, deltas, build, type_id=snapshot.volume_type_id)
+    quotas.commit(snapshot.project_id, deltas, add_writes_to, type_id=snapshot.volume_type_id)
 
 
 def cancel_delete_snapshot(payload: Payload) -> None:
     """Busy on its backend: the snapshot is as good as before, and a message says so."""
-    snapshot = owned(Snapshot, payload)
-    error, reason = failure(payload)
-    _tell(snapshot, payload, Detail.SNAPSHOT_IS_BUSY, reason, error)
-    base.update(snapshot, base.end_actions(snapshot, status_back(snapshot)), ours(snapshot))
+    work = SnapshotWork.take(payload)
+    work.report(Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_IS_BUSY)
+    work.end_at(status_back(work.record))
 
 
 def fail_delete_snapshot(payload: Payload) -> None:
-    """Say why the snapshot is still there; a backend that does not answer only postpones its removal."""
-    snapshot = owned(Snapshot, payload)
-    if postponing.postpone(snapshot, payload, ours(snapshot), Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR):
+    """Report why the snapshot is still there; a backend that does not answer only postpones its removal."""
+    work = SnapshotWork.take(payload)
+    if postponing.postpone(work, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR):
         return
-    error, reason = failure(payload)
-    _tell(snapshot, payload, Detail.SNAPSHOT_DELETE_ERROR, reason, error)
-    base.update(snapshot, base.end_actions(snapshot, workflows.SNAPSHOT['delete'].failed), ours(snapshot))
-
-
-def _tell(snapshot: Snapshot, payload: Payload, detail: Detail, reason: str, error: str) -> None:
-    messages.create(snapshot, payload['request_id'], Action.SNAPSHOT_DELETE, detail, cause=reason, error=error)
+    work.report(Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR)
+    work.end_at(work.workflow.failed)
 
 
 def status_back(record: Volume | Snapshot) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.drivers.base import GIB
-from chalicelib.models import Backup, Volume
+from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import backups, progress
 from chalicelib.rules import workflows
 from chalicelib.tasks.backup_data import ProgressReporter
@@ -90,14 +90,14 @@ def test_a_record_is_written_once_an_interval_whoever_tells(
     from chalicelib.rules import workflows
 
     monkeypatch.setattr(progress, 'INTERVAL', 30.0)
-    moment, row = [1000.0], workflows.BACKUP['create']
+    moment, held = [1000.0], base.owned_by(Backup, workflows.BACKUP['create'], 'mine')
     monkeypatch.setattr(time, 'time', lambda: moment[0])
     backup = stored_backup(volume, status='creating', owner='mine', progress=progress.begun(9))
     stored = []
     for second in range(1000, 1100, 5):
         moment[0] = float(second)
         for worker in range(8):
-            progress.note(backup, row, 'mine', f'range_{worker}', second * 10 + worker)
+            progress.note(backup, held, f'range_{worker}', second * 10 + worker)
         found = backup.reload().progress.attribute_values
         stored.append(tuple(sorted((name, found[name]) for name in found if name.startswith('range_'))))
     assert len(set(stored)) - 1 == 3
@@ -127,5 +127,5 @@ def test_rate_and_time_left(
 def test_whoever_lost_the_record_tells_nothing(world: World, data: Data, volume: Volume) -> None:
     backup = stored_backup(volume, status='deleting', owner='other', progress={'total': 1, 'started': 1})
 
-    progress.note(backup, workflows.BACKUP['create'], 'mine', 'range_0', 7)
+    progress.note(backup, base.owned_by(Backup, workflows.BACKUP['create'], 'mine'), 'range_0', 7)
     assert 'range_0' not in backup.reload().progress.attribute_values

@@ -17,24 +17,15 @@ from chalicelib.backup.__main__ import main
 from chalicelib.backup.image import FileDevice
 from chalicelib.models import Backup
 from chalicelib.operations import backup_copies, backups
-from chalicelib.tasks import backup_checks as check_tasks
-from chalicelib.tasks import backup_copies as copy_tasks
-from chalicelib.tasks import backup_removal, restores
-from chalicelib.tasks import backups as backup_tasks
+from chalicelib.tasks import backup_data
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
 from tests.factories import context, create_volume
 from tests.small_dynamodb import SmallDynamoDB
 from tests.world import World
 
-#: As the modules have them before a test's doubles take their place.
-MODULES = (backup_tasks, restores, check_tasks, copy_tasks, backup_removal)
-REAL = [
-    (module, name, getattr(module, name))
-    for module in MODULES
-    for name in ('repository', 'wrapper', 'there')
-    if hasattr(module, name)
-]
+#: As they are before a test's doubles take their place.
+REAL = {name: getattr(backup_data, name) for name in ('repository', 'key_wrapper', 'key_wrapper_of_copy')}
 
 ELSEWHERE = 'eu-west-1'
 
@@ -59,8 +50,8 @@ def keys(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, st
 @pytest.fixture
 def data(world: World, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Data:
     made = Data(world, monkeypatch)
-    for module, name, function in REAL:
-        monkeypatch.setattr(module, name, function)
+    for name, function in REAL.items():
+        monkeypatch.setattr(backup_data, name, function)
     place = backup_copies.Target('far-backups', ELSEWHERE, keys[ELSEWHERE])
     monkeypatch.setattr(backup_copies, 'targets', lambda: {'far': place})
     return made

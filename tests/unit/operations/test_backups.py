@@ -10,7 +10,8 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import backup_holds, backups, quotas
+from chalicelib.operations import backup_reservations, backups, quotas
+from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules import states, workflows
 from tests.backup_factories import create_backup, stored_backup
 from tests.factories import context, query, stored_snapshot, stored_volume
@@ -286,14 +287,14 @@ def test_an_end_gives_everything_back_once(world: World, volume: Volume, kind: s
     if snapshot_id:
         source.update(actions=[Snapshot.created_at.set(base.now())])
     backup = create_backup(context(), volume, snapshot_id=snapshot_id, incremental=True)
-    backup_holds.end(backup, ROW, 'available', dependents=1)
+    backup_reservations.end(backup, ROW, Outcome('available', dependents=1))
     assert (source.reload().status, source.reload().reader_count) == ('available', 0)
     assert (backup.reload().status, backup.reload().reading) == ('available', None)
     assert parent.reload().num_dependent_backups == 1
     with pytest.raises(errors.BackupCanceled):
-        backup_holds.end(backup, ROW, 'available', dependents=1)
-    backup_holds.let_go(backup)
-    backup_holds.let_go(backup.reload())
+        backup_reservations.end(backup, ROW, Outcome('available', dependents=1))
+    backup_reservations.release_source(backup)
+    backup_reservations.release_source(backup.reload())
     assert (source.reload().reader_count, parent.reload().num_dependent_backups) == (0, 1)
 
 
@@ -313,39 +314,39 @@ def test_an_end_begins_again_when_the_source_or_the_parent_moves(
         commit(transaction)
 
     monkeypatch.setattr(base.Transaction, 'commit', late)
-    backup_holds.end(backup, ROW, 'available', dependents=1)
+    backup_reservations.end(backup, ROW, Outcome('available', dependents=1))
     assert (backup.reload().status, volume.reload().reader_count) == ('available', 0)
 
 
 def test_an_end_that_keeps_its_source_keeps_it_from_being_removed(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    backup_holds.give_back(backup, backup_holds.source_of(backup))
-    backup_holds.end(backup, ROW, 'error', keeps_source=True)
+    backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
+    backup_reservations.end(backup, ROW, Outcome('error', keeps_source=True))
     assert (volume.reload().status, volume.reload().reader_count) == ('available', 1)
-    backup_holds.let_go(backup.reload())
+    backup_reservations.release_source(backup.reload())
     assert volume.reload().reader_count == 0
 
 
 def test_a_status_that_another_request_holds_is_not_given_back(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     volume.update(actions=[Volume.status.set('deleting'), Volume.owner.set('another')])
-    backup_holds.give_back(backup, backup_holds.source_of(backup))
-    backup_holds.end(backup, ROW, 'error')
+    backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
+    backup_reservations.end(backup, ROW, Outcome('error'))
     assert (volume.reload().status, volume.reload().reader_count) == ('deleting', 0)
 
 
 def test_a_source_that_is_gone_holds_nobody_up(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     volume.delete()
-    backup_holds.give_back(backup, backup_holds.source_of(backup))
-    backup_holds.end(backup, ROW, 'error')
+    backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
+    backup_reservations.end(backup, ROW, Outcome('error'))
     assert backup.reload().status == 'error'
 
 
 def test_a_removal_gives_the_quota_back_with_the_record(world: World, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    backup_holds.end(backup, ROW, states.REMOVED)
+    backup_reservations.end(backup, ROW, Outcome(states.REMOVED))
     assert (list(Backup.scan()), usage()) == ([], {'backups': 0, 'backup_gigabytes': 0})
     with pytest.raises(errors.BackupCanceled):
-        backup_holds.end(backup, ROW, states.REMOVED)
+        backup_reservations.end(backup, ROW, Outcome(states.REMOVED))
     assert usage() == {'backups': 0, 'backup_gigabytes': 0}

@@ -16,6 +16,7 @@ from chalicelib.drivers.base import GIB
 from chalicelib.operations import backups as operations
 from chalicelib.rules import sentences
 from chalicelib.tasks import backup_data, backups, clock
+from chalicelib.tasks.work import fail_reason
 from tests.backup_factories import create_backup, stored_backup
 from tests.disks import Data
 from tests.factories import context, create_volume, stored_volume
@@ -104,10 +105,10 @@ def test_which_side_failed(error: str, detail: str) -> None:
 
 def test_a_reason_is_a_users_text() -> None:
     cause = '{"errorType": "X", "errorMessage": "no space", "stackTrace": ["secret path"]}'
-    assert backups.reason_of({'id': 'b', 'error': {'Error': 'ImageCopyFailure', 'Cause': cause}}) == 'no space'
+    assert fail_reason({'id': 'b', 'error': {'Error': 'ImageCopyFailure', 'Cause': cause}}) == 'no space'
     for foreign in ('X', 'States.Timeout', ''):
-        assert backups.reason_of({'id': 'b', 'error': {'Error': foreign, 'Cause': cause}}) == sentences.INTERRUPTED
-    assert len(backups.reason_of({'id': 'b', 'error': {'Error': 'ImageCopyFailure', 'Cause': 'long' * 1000}})) == 255
+        assert fail_reason({'id': 'b', 'error': {'Error': foreign, 'Cause': cause}}) == sentences.INTERRUPTED
+    assert len(fail_reason({'id': 'b', 'error': {'Error': 'ImageCopyFailure', 'Cause': 'long' * 1000}})) == 255
 
 
 @pytest.fixture

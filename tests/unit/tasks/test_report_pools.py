@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.models import Pool, Service, base
-from chalicelib.operations import holds, pools, services
+from chalicelib.operations import pools, reservations, services
 from chalicelib.tasks import report_pools
 from tests import invariants
 from tests.factories import context, create_volume, stored_volume
@@ -206,7 +206,9 @@ def while_asked(world: World, deed: Callable[[], object]) -> Iterator[None]:
 
 def test_a_claim_made_while_the_backend_is_asked_stays(world: World) -> None:
     volume = create_volume(context(), 5)
-    with while_asked(world, lambda: holds.claim(volume, BIG, 'nova', base.owned_by(type(volume), *_owner(volume)))):
+    with while_asked(
+        world, lambda: reservations.claim(volume, BIG, 'nova', base.owned_by(type(volume), *_owner(volume)))
+    ):
         world.report()
     assert (pool().claimable_gb, pool().in_transit_gb) == (95, 5)
 
@@ -242,7 +244,7 @@ def test_what_is_in_transit_when_the_backend_is_asked_is_not_given_away(world: W
 
 def test_leftovers_are_removed_when_the_backend_answers(world: World) -> None:
     world.big.objects['volume-gone'] = Object('pool', 3)
-    holds.remember_leftover(BIG, 'project', 'gone')
+    reservations.remember_leftover(BIG, 'project', 'gone')
     world.report()
     assert world.big.objects == {}
     assert not pool().leftovers
@@ -250,7 +252,7 @@ def test_leftovers_are_removed_when_the_backend_answers(world: World) -> None:
 
 def test_a_leftover_that_cannot_be_removed_is_tried_again(world: World) -> None:
     world.big.objects['volume-gone'] = Object('pool', 3)
-    holds.remember_leftover(BIG, 'project', 'gone')
+    reservations.remember_leftover(BIG, 'project', 'gone')
     world.big.fail('delete_volume', world.big.unavailable())
     world.report()
     assert pool().leftovers == {'project/gone'}
@@ -261,7 +263,7 @@ def test_a_leftover_that_cannot_be_removed_is_tried_again(world: World) -> None:
 def test_a_volume_that_lives_there_is_no_leftover(world: World) -> None:
     volume = stored_volume(host=BIG, claimed_gb=1)
     world.big.objects[f'volume-{volume.id}'] = Object('pool', 1)
-    holds.remember_leftover(BIG, 'project', volume.id)
+    reservations.remember_leftover(BIG, 'project', volume.id)
     world.report()
     assert f'volume-{volume.id}' in world.big.objects
     assert not pool().leftovers

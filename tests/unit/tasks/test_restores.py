@@ -12,6 +12,7 @@ from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backups as operations
 from chalicelib.tasks import restores
+from chalicelib.tasks.work import VolumeWork
 from tests.backup_factories import create_backup
 from tests.disks import Data
 from tests.factories import context, create_volume
@@ -64,7 +65,8 @@ def test_an_image_comes_back_bootable() -> None:
 
 def test_paths_of_two_restores_of_one_backup_differ() -> None:
     backup_id, requests = str(uuid.uuid4()), ('req-1', 'req-2', 'req-1')
-    one, two, again = (restores._path_id({'id': backup_id, 'request_id': request}) for request in requests)
+    payloads = ({'id': backup_id, 'request_id': request} for request in requests)
+    one, two, again = (VolumeWork(Volume(), restores.VOLUME_ROW, payload).export_id for payload in payloads)
     assert one == again != two
 
 

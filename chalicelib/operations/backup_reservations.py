@@ -1,4 +1,4 @@
-"""What a backup holds of others while it is made, and how it is given back: exactly once, with its status.
+"""Resources that a backup reserves while it is made. They are released exactly once, with the status that ends it.
 
 * of its source: the status ``backing-up``, for as long as the source is not frozen; and one of its readers
   (``reading``), for as long as anything temporary may be left on the backend, so that the source cannot be removed;
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -19,7 +20,7 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import common, keys, quotas
-from chalicelib.operations.holds import SOURCES
+from chalicelib.operations.reservations import SOURCES
 from chalicelib.rules import workflows
 from chalicelib.rules.states import REMOVED
 from chalicelib.rules.workflows import Workflow
@@ -37,7 +38,7 @@ def source_of(backup: Backup) -> Source | None:
     return SOURCES[reading['resource']].find_or_none(reading['project_id'], reading['id'])
 
 
-def give_back(backup: Backup, found: Source | None) -> None:
+def restore_source_status(backup: Backup, found: Source | None) -> None:
     """Give the source (as ``source_of`` found it) its status back; one that is not the backup's any more stays."""
     if found is not None and _is_held(found, backup):
         row, kind = _ROWS[found.resource], type(found)
@@ -54,48 +55,55 @@ def _is_held(found: Source, backup: Backup) -> bool:
     return found.status == _ROWS[found.resource].running and found.owner == _holder(backup)
 
 
-def let_go(backup: Backup) -> None:
+def release_source(backup: Backup) -> None:
     """Give the source back whatever becomes of the backup; nothing temporary is left on the backend."""
     for _ in range(common.CONTENDED):
         if not backup.reading:
             return
         with contextlib.suppress(errors.StateChanged):
-            _let_go(backup)
+            _release_source(backup)
         backup = backup.reload()
     raise _contended(backup)
 
 
-def _let_go(backup: Backup) -> None:
+def _release_source(backup: Backup) -> None:
     transaction = base.Transaction()
     actions = [Backup.reading.remove(), *base.touched(Backup)]
     transaction.update(backup, actions, Backup.reading.exists(), lambda: base.state_changed(backup))
-    _leave(transaction, source_of(backup), backup)
+    _add_reader_release_to(transaction, source_of(backup), backup)
     transaction.commit()
+
+
+class Outcome(NamedTuple):
+    """How work on a backup ends: a status or REMOVED, and what becomes of what the work has reserved.
+
+    ``keeps_source``: something temporary may be left on the backend. ``dependents`` is added to the parent's number.
+    """
+
+    status: str
+    keeps_source: bool = False
+    dependents: int = 0
 
 
 def end(
     backup: Backup,
     row: Workflow,
-    status: str,
+    outcome: Outcome,
     *,
     actions: Iterable[Action] = (),
-    keeps_source: bool = False,
-    dependents: int = 0,
     source: Source | None = None,
 ) -> None:
-    """End what is under way: the status (it may be REMOVED), and all that the backup holds for it, in one transaction.
+    """End what is under way: the status, and all that the backup has reserved for it, in one transaction.
 
-    ``keeps_source``: something temporary may be left on the backend. ``dependents`` is added to the parent's number.
-    ``source``: as it was just read, if it was.
-    Raises BackupCanceled when the request that owned the backup has lost it.
+    ``source``: as it was just read, if it was. Raises BackupCanceled when another request owns the backup by now.
     """
     owner = backup.owner
     for _ in range(common.CONTENDED):
         if backup.status != row.running or backup.owner != owner:
             raise errors.BackupCanceled(id=backup.id)
         try:
-            found = None if keeps_source else source or source_of(backup)
-            return _end(backup, status, list(actions), found, keeps_source, dependents)
+            found = None if outcome.keeps_source else source or source_of(backup)
+            return _end(backup, outcome, list(actions), found)
         except errors.StateChanged:
             backup, source = _reloaded(backup), None
     raise _contended(backup)
@@ -112,27 +120,25 @@ def _contended(backup: Backup) -> errors.ServiceUnavailable:
     return errors.ServiceUnavailable(reason=f'backup {backup.id} is being changed by too many requests; try again')
 
 
-def _end(
-    backup: Backup, status: str, actions: list[Action], found: Source | None, keeps_source: bool, dependents: int
-) -> None:
+def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source | None) -> None:
     ours = (Backup.status == backup.status) & (Backup.owner == backup.owner) & (Backup.revision == backup.revision)
 
-    def build(transaction: base.Transaction) -> None:
-        if status == REMOVED:
+    def add_writes_to(transaction: base.Transaction) -> None:
+        if outcome.status == REMOVED:
             transaction.delete(backup, ours, lambda: base.state_changed(backup))
             keys.leave(transaction, backup.project_id, backup.encryption_key_id)
         else:
-            read = [] if keeps_source or not backup.reading else [Backup.reading.remove()]
-            final = [*base.end_actions(backup, status), *read, *actions]
+            read = [] if outcome.keeps_source or not backup.reading else [Backup.reading.remove()]
+            final = [*base.end_actions(backup, outcome.status), *read, *actions]
             transaction.update(backup, final, ours, lambda: base.state_changed(backup))
-        _leave(transaction, found, backup)
-        _count(transaction, backup, dependents)
+        _add_reader_release_to(transaction, found, backup)
+        _add_dependents_to(transaction, backup, outcome.dependents)
 
     removed = {'backups': -1, 'backup_gigabytes': -int(backup.size)}
-    quotas.commit(backup.project_id, removed if status == REMOVED else {}, build)
+    quotas.commit(backup.project_id, removed if outcome.status == REMOVED else {}, add_writes_to)
 
 
-def _leave(transaction: base.Transaction, found: Source | None, backup: Backup) -> None:
+def _add_reader_release_to(transaction: base.Transaction, found: Source | None, backup: Backup) -> None:
     """Take the backup off its source's readers, and with the last of it the source's status."""
     if found is None or not found.reader_count:
         return
@@ -146,7 +152,7 @@ def _leave(transaction: base.Transaction, found: Source | None, backup: Backup) 
     transaction.update(found, [kind.reader_count.add(-1), *actions], condition, lambda: base.state_changed(found))
 
 
-def _count(transaction: base.Transaction, backup: Backup, change: int) -> None:
+def _add_dependents_to(transaction: base.Transaction, backup: Backup, change: int) -> None:
     """Change the parent's number of dependents; a parent that is gone needs none."""
     if not change or backup.parent_id is None:
         return

@@ -1,4 +1,4 @@
-"""What a volume holds of others while work is under way, and how it is given back: exactly once, with the status.
+"""Resources that work in progress reserves for a volume. They are released exactly once, with the status that ends it.
 
 * of its pool: a claim (``claimed_gb``), and the part of it that is in transit (``in_transit_gb``);
 * of its project's quota: its size, during an extension ``reserved_gb`` more, and during a retype its number and size
@@ -14,7 +14,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -25,13 +25,13 @@ from chalicelib.models.pool import service_id
 from chalicelib.operations import common, keys, quotas
 from chalicelib.rules import quotas as rules
 from chalicelib.rules import states, workflows
-from chalicelib.rules.states import REMOVED
+from chalicelib.rules.states import PREVIOUS, REMOVED
 
 #: Records that a volume may be made from.
 SOURCES: dict[str, type[Volume] | type[Snapshot]] = {'volume': Volume, 'snapshot': Snapshot}
 
 
-class NoRoom(Exception):
+class NoCapacity(Exception):
     """The pool has less left than is asked for."""
 
 
@@ -39,7 +39,7 @@ class SnapshotChanged(Exception):
     """A snapshot of a volume that is retyped was changed or removed meanwhile: read them again."""
 
 
-class Retreat(NamedTuple):
+class FailedPlacement(NamedTuple):
     """What leaving a pool that failed changes: the volume's operation, which names the attempt, and the pool.
 
     ``leftover``: the failed attempt may have left an object there. The pool remembers it, and gets no room back until
@@ -50,10 +50,82 @@ class Retreat(NamedTuple):
     leftover: bool
 
 
-def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition, leaving: Retreat | None = None) -> None:
+class Outcome(NamedTuple):
+    """How work on a volume ends: the status, and what becomes of what the work has reserved. Use a named one.
+
+    ``status``: a status, PREVIOUS or REMOVED. ``keep_gb``: GiB that stay claimed on the pool; None: the whole claim.
+    ``in_transit``: the claim stays in transit, as it is unknown what the backend has freed. ``data_stays``: what is no
+    longer claimed is still used on the backend. ``grown``, ``retyped``: the quota that an extension or retype reserved
+    becomes the volume's, instead of being released. ``uncounted``: the quota is released though the record stays.
+    ``following``: snapshots that take over the retyped volume's type.
+    """
+
+    status: str
+    keep_gb: int | None = None
+    in_transit: bool = False
+    data_stays: bool = False
+    grown: bool = False
+    retyped: bool = False
+    uncounted: bool = False
+    following: Sequence[Snapshot] = ()
+
+    @classmethod
+    def ended(cls, status: str = PREVIOUS) -> Self:
+        """The claim stays; everything else that was reserved is released."""
+        return cls(status)
+
+    @classmethod
+    def removed(cls) -> Self:
+        """The record goes, with its claim and its quota."""
+        return cls(REMOVED)
+
+    @classmethod
+    def removal_failed(cls, status: str) -> Self:
+        """The object may be there or not: the claim stays in transit."""
+        return cls(status, in_transit=True)
+
+    @classmethod
+    def unmanaged(cls) -> Self:
+        """The record goes with its quota; the object stays and keeps its capacity."""
+        return cls(REMOVED, data_stays=True)
+
+    @classmethod
+    def management_failed(cls, status: str) -> Self:
+        """The record stays without claim and quota; so does the object, which was there before."""
+        return cls(status, keep_gb=0, data_stays=True, uncounted=True)
+
+    @classmethod
+    def extended(cls, reported_gb: int | None = None) -> Self:
+        """The reserved quota is the volume's. ``reported_gb``: a size that the pool's report counts already."""
+        return cls(PREVIOUS, keep_gb=reported_gb, data_stays=reported_gb is not None, grown=True)
+
+    @classmethod
+    def not_extended(cls, volume: Volume, status: str = PREVIOUS) -> Self:
+        """The claim is what the volume's size says."""
+        return cls(status, keep_gb=int(volume.size))
+
+    @classmethod
+    def retyped_with(cls, snapshots: Sequence[Snapshot]) -> Self:
+        """Volume and snapshots count as the new type's."""
+        return cls(PREVIOUS, retyped=True, following=snapshots)
+
+    @property
+    def is_removal(self) -> bool:
+        return self.status == REMOVED
+
+    def kept_gb(self, volume: Volume) -> int:
+        """Return the GiB that the volume keeps of its pool."""
+        if self.is_removal:
+            return 0
+        return int(volume.claimed_gb or 0) if self.keep_gb is None else self.keep_gb
+
+
+def claim(
+    volume: Volume, pool_id: str, zone: str | None, held: Condition, leaving: FailedPlacement | None = None
+) -> None:
     """Claim the volume's size on a pool, in one transaction with its host; and leave the pool where it was to be.
 
-    Raises NoRoom, for a pool whose service is disabled or frozen too; or StateChanged.
+    Raises NoCapacity, for a pool whose service is disabled or frozen too; or StateChanged.
     """
     size = int(volume.size)
     transaction = base.Transaction()
@@ -66,25 +138,30 @@ def claim(volume: Volume, pool_id: str, zone: str | None, held: Condition, leavi
         *([Volume.availability_zone.set(zone)] if zone else []),
         *base.touched(Volume),
     ]
-    _update(transaction, volume, actions, held & (_unmoved(volume) if leaving else Volume.claimed_gb.does_not_exist()))
-    _take(transaction, pool_id, size, [Pool.volume_count.add(1)])
+    _add_volume_update_to(
+        transaction,
+        volume,
+        actions,
+        held & (_unchanged_since_read(volume) if leaving else Volume.claimed_gb.does_not_exist()),
+    )
+    _add_claim_to(transaction, pool_id, size, [Pool.volume_count.add(1)])
     if leaving:
-        _vacate(transaction, volume, leaving)
+        _add_pool_release_to(transaction, volume, leaving)
     transaction.commit()
 
 
 def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
     """Claim what an extension needs on the volume's pool, unless it has it; ``volume`` then says so.
 
-    Raises NoRoom, or StateChanged.
+    Raises NoCapacity, or StateChanged.
     """
     growth = new_size - int(volume.claimed_gb or 0)
     if growth <= 0:
         return
     transaction = base.Transaction()
     actions = [Volume.claimed_gb.set(new_size), Volume.in_transit_gb.add(growth), *base.touched(Volume)]
-    _update(transaction, volume, actions, held & _unmoved(volume))
-    _take(transaction, volume.host or '', growth, [])
+    _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
+    _add_claim_to(transaction, volume.host or '', growth, [])
     transaction.commit()
     volume.claimed_gb, volume.in_transit_gb = new_size, int(volume.in_transit_gb) + growth
 
@@ -99,86 +176,77 @@ def mark_removal(volume: Volume, held: Condition) -> None:
         return
     transaction = base.Transaction()
     actions = [Volume.in_transit_gb.set(volume.claimed_gb), *base.touched(Volume)]
-    _update(transaction, volume, actions, held & _unmoved(volume))
-    _change_pool(transaction, volume, [Pool.in_transit_gb.add(missing), Pool.entered_gb.add(missing)])
+    _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
+    _add_pool_change_to(transaction, volume, [Pool.in_transit_gb.add(missing), Pool.entered_gb.add(missing)])
     transaction.commit()
     volume.in_transit_gb = volume.claimed_gb
 
 
-def retreat(volume: Volume, held: Condition, leaving: Retreat) -> None:
+def release_failed_placement(volume: Volume, held: Condition, leaving: FailedPlacement) -> None:
     """Give the claim on a pool that failed back and forget the host, in one transaction."""
     transaction = base.Transaction()
     actions = [Volume.operation.set(leaving.operation), *_without_claim(), *base.touched(Volume)]
-    _update(transaction, volume, actions, held & _unmoved(volume))
-    _vacate(transaction, volume, leaving)
+    _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
+    _add_pool_release_to(transaction, volume, leaving)
     transaction.commit()
 
 
-def _vacate(transaction: base.Transaction, volume: Volume, leaving: Retreat) -> None:
+def _add_pool_release_to(transaction: base.Transaction, volume: Volume, leaving: FailedPlacement) -> None:
     returned = [] if leaving.leftover else [Pool.claimable_gb.add(int(volume.claimed_gb or 0))]
     remembered = [Pool.leftovers.add({leftover_of(volume.project_id, volume.id)})] if leaving.leftover else []
-    _change_pool(transaction, volume, [*returned, *remembered, *_released(volume, 0)])
+    _add_pool_change_to(transaction, volume, [*returned, *remembered, *_pool_releases(volume, 0)])
 
 
 def end(
     volume: Volume,
     held: Condition,
-    status: str,
+    outcome: Outcome,
     *,
     actions: Iterable[Action] = (),
-    keep_gb: int | None = None,
-    in_transit: bool = False,
-    grown: bool = False,
-    retyped: bool = False,
-    leaves: bool = False,
-    uncounted: bool = False,
-    following: Sequence[Snapshot] = (),
-    also: Callable[[base.Transaction], None] = lambda _: None,
+    add_to: Callable[[base.Transaction], None] = lambda _: None,
 ) -> None:
-    """End what is under way: the status, and all that the volume holds for it, in one transaction.
+    """End what is under way: the status, and all that the volume reserved for it, in one transaction.
 
-    ``status`` may be REMOVED. ``keep_gb``: what stays claimed (None: all). ``in_transit``: leave the claim in transit,
-    since nobody knows what the backend has. ``grown``, ``retyped``: what an extension or retype holds of the quota
-    becomes the volume's, instead of being given back. ``leaves``: the data stays on the backend, so no room comes
-    back. ``uncounted``: the quota goes though the record stays. ``following``: the snapshots that take over the retyped
-    volume's type. ``also`` adds what ends with it. Raises StateChanged when another request ended it, SnapshotChanged.
+    ``add_to`` adds what ends with it. Raises StateChanged when another request ended it, SnapshotChanged.
     """
-    keep = _kept(volume, status, keep_gb)
+    keep = outcome.kept_gb(volume)
     source = _source(volume)
-    usage, reserved = _quota(volume, removed=uncounted or status == REMOVED, grown=grown, retyped=retyped)
-    if volume.consumes_quota:
-        usage = _with_following(usage, following, volume.reserved_type_id)
+    usage, reserved = _quota(volume, outcome)
 
-    def build(transaction: base.Transaction) -> None:
-        if status == REMOVED:
-            transaction.delete(volume, held & _unmoved(volume), lambda: base.state_changed(volume))
-            if volume.consumes_quota:  # what a migration leaves behind is locked by the key of the volume that stays
-                keys.leave(transaction, volume.project_id, volume.encryption_key_id)
-            _leave_group(transaction, volume)
+    def add_writes_to(transaction: base.Transaction) -> None:
+        if outcome.is_removal:
+            _add_removal_to(transaction, volume, held)
         else:
-            kept = [] if in_transit else _keeping(volume, keep)
-            final = [*base.end_actions(volume, status), *kept, *_let_go(volume), *actions]
-            _update(transaction, volume, final, held & _unmoved(volume))
-        for snapshot in following:
-            _retype_snapshot(transaction, snapshot, volume.reserved_type_id)
-        if volume.host and not in_transit:
-            _settle_pool(transaction, volume, keep, leaves=leaves)
+            kept = [] if outcome.in_transit else _claim_actions(volume, keep)
+            final = [*base.end_actions(volume, outcome.status), *kept, *_without_reservations(volume), *actions]
+            _add_volume_update_to(transaction, volume, final, held & _unchanged_since_read(volume))
+        for snapshot in outcome.following:
+            _add_snapshot_retype_to(transaction, snapshot, volume.reserved_type_id)
+        if volume.host and not outcome.in_transit:
+            _add_settled_claim_to(transaction, volume, keep, data_stays=outcome.data_stays)
         if source is not None:
-            _leave(transaction, source)
-        also(transaction)
+            _add_reader_release_to(transaction, source)
+        add_to(transaction)
 
-    quotas.commit(volume.project_id, usage, build, reserved=reserved)
+    quotas.commit(volume.project_id, usage, add_writes_to, reserved=reserved)
+
+
+def _add_removal_to(transaction: base.Transaction, volume: Volume, held: Condition) -> None:
+    transaction.delete(volume, held & _unchanged_since_read(volume), lambda: base.state_changed(volume))
+    if volume.consumes_quota:  # what a migration leaves behind is locked by the key of the volume that stays
+        keys.leave(transaction, volume.project_id, volume.encryption_key_id)
+    _add_group_departure_to(transaction, volume)
 
 
 def adopt(volume: Volume, size: int, actions: list[Action], held: Condition) -> None:
     """Count an existing object of ``size`` GiB: on its pool, which reported it as used already, and in the quota."""
     claimed = [Volume.claimed_gb.set(size), Volume.size.set(size), *actions, *base.touched(Volume)]
 
-    def build(transaction: base.Transaction) -> None:
-        _update(transaction, volume, claimed, held & _unmoved(volume))
-        _change_pool(transaction, volume, [Pool.allocated_gb.add(size), Pool.volume_count.add(1)])
+    def add_writes_to(transaction: base.Transaction) -> None:
+        _add_volume_update_to(transaction, volume, claimed, held & _unchanged_since_read(volume))
+        _add_pool_change_to(transaction, volume, [Pool.allocated_gb.add(size), Pool.volume_count.add(1)])
 
-    quotas.commit(volume.project_id, {'gigabytes': size}, build, type_id=volume.volume_type_id)
+    quotas.commit(volume.project_id, {'gigabytes': size}, add_writes_to, type_id=volume.volume_type_id)
 
 
 def swap(volume: Volume, target: Volume, conditions: tuple[Condition, Condition], actions: list[Action]) -> None:
@@ -187,20 +255,22 @@ def swap(volume: Volume, target: Volume, conditions: tuple[Condition, Condition]
     ``conditions``: that each is still held. ``actions`` are more of the volume's. A retype's quota becomes its own.
     """
     held, received = conditions
-    usage, reserved = _quota(volume, removed=False, grown=False, retyped=True)
+    usage, reserved = _quota(volume, Outcome.retyped_with(()))
     row = workflows.VOLUME['force_delete']
     leaving = [
         *base.begin_actions(Volume, row, str(target.owner), common.operation(row)),
         Volume.migration_status.set(states.DELETING),
     ]
 
-    def build(transaction: base.Transaction) -> None:
-        moved = [*base.end_actions(volume, states.PREVIOUS), *_place_of(target), *_let_go(volume), *actions]
-        _update(transaction, volume, moved, held & _unmoved(volume))
-        _update(transaction, target, [*leaving, *_place_of(volume)], received & _unmoved(target))
-        _settle_pool(transaction, target, int(target.claimed_gb or 0))
+    def add_writes_to(transaction: base.Transaction) -> None:
+        moved = [*base.end_actions(volume, PREVIOUS), *_place_of(target), *_without_reservations(volume), *actions]
+        _add_volume_update_to(transaction, volume, moved, held & _unchanged_since_read(volume))
+        _add_volume_update_to(
+            transaction, target, [*leaving, *_place_of(volume)], received & _unchanged_since_read(target)
+        )
+        _add_settled_claim_to(transaction, target, int(target.claimed_gb or 0))
 
-    quotas.commit(volume.project_id, usage, build, reserved=reserved)
+    quotas.commit(volume.project_id, usage, add_writes_to, reserved=reserved)
 
 
 def _place_of(volume: Volume) -> list[Action]:
@@ -218,7 +288,7 @@ def _place_of(volume: Volume) -> list[Action]:
     return [common.set_or_remove(getattr(Volume, name), value) for name, value in facts.items()]
 
 
-def _leave_group(transaction: base.Transaction, volume: Volume) -> None:
+def _add_group_departure_to(transaction: base.Transaction, volume: Volume) -> None:
     """A volume that goes counts in its group no longer; a group outlives its volumes, so it is there."""
     if volume.group_id is None:
         return
@@ -227,22 +297,22 @@ def _leave_group(transaction: base.Transaction, volume: Volume) -> None:
     transaction.update(Group(volume.project_id, volume.group_id), actions, Group.volume_count >= 1, lost)
 
 
-def pass_on(
+def start_next_step(
     volume: Volume,
     held: Condition,
     actions: list[Action],
-    also: Callable[[base.Transaction], None] = lambda _: None,
+    add_to: Callable[[base.Transaction], None] = lambda _: None,
 ) -> None:
     """Begin what follows on a volume that has just been made: its claim is in transit no longer.
 
-    ``also`` adds the other side of what follows to the transaction.
+    ``add_to`` adds the other side of what follows to the transaction.
     """
     transaction = base.Transaction()
     settled = [] if volume.claimed_gb is None else [Volume.in_transit_gb.set(0)]
-    _update(transaction, volume, [*actions, *settled], held & _unmoved(volume))
-    also(transaction)
+    _add_volume_update_to(transaction, volume, [*actions, *settled], held & _unchanged_since_read(volume))
+    add_to(transaction)
     if volume.host:
-        _settle_pool(transaction, volume, int(volume.claimed_gb or 0))
+        _add_settled_claim_to(transaction, volume, int(volume.claimed_gb or 0))
     transaction.commit()
 
 
@@ -257,30 +327,25 @@ def leftover_of(project_id: str, volume_id: str) -> str:
     return f'{project_id}/{volume_id}'
 
 
-def _kept(volume: Volume, status: str, keep_gb: int | None) -> int:
-    if status == REMOVED:
-        return 0
-    return int(volume.claimed_gb or 0) if keep_gb is None else keep_gb
-
-
-def _quota(volume: Volume, *, removed: bool, grown: bool, retyped: bool) -> tuple[dict[str, int], dict[str, int]]:
-    """Changes of usage and of its held part, those of types by their full names."""
+def _quota(volume: Volume, outcome: Outcome) -> tuple[dict[str, int], dict[str, int]]:
+    """Changes of usage and of its reserved part, those of types by their full names."""
     if not volume.consumes_quota:
         return {}, {}
     held, size = int(volume.reserved_gb), int(volume.size)
-    usage = {'volumes': -1, 'gigabytes': -size - held} if removed else {'gigabytes': 0 if grown else -held}
+    gone = outcome.uncounted or outcome.is_removal
+    usage = {'volumes': -1, 'gigabytes': -size - held} if gone else {'gigabytes': 0 if outcome.grown else -held}
     usage = rules.with_type(usage, volume.volume_type_id)
     reserved = rules.with_type({'gigabytes': -held}, volume.volume_type_id)
     if volume.reserved_type_id:
-        of_new = _negative(_of_retype(volume, volume.reserved_type_id, volume.reserved_snapshots or {}))
-        of_snapshots = _negative(rules.with_type(volume.reserved_snapshots or {}, volume.reserved_type_id))
-        given = _negative(_of_retype(volume, volume.volume_type_id, {})) if retyped else of_new
-        usage = {**usage, **given, **(_per_type(of_snapshots) if retyped else {})}
+        of_new = _negated(_of_retype(volume, volume.reserved_type_id, volume.reserved_snapshots or {}))
+        of_snapshots = _negated(rules.with_type(volume.reserved_snapshots or {}, volume.reserved_type_id))
+        given = _negated(_of_retype(volume, volume.volume_type_id, {})) if outcome.retyped else of_new
+        usage = {**usage, **given, **(_per_type(of_snapshots) if outcome.retyped else {})}
         reserved = {**reserved, **of_new}
-    return usage, reserved
+    return _with_following(usage, outcome.following, volume.reserved_type_id), reserved
 
 
-def _negative(deltas: Mapping[str, int]) -> dict[str, int]:
+def _negated(deltas: Mapping[str, int]) -> dict[str, int]:
     return {name: -delta for name, delta in deltas.items()}
 
 
@@ -317,7 +382,7 @@ def _with_following(usage: Mapping[str, int], following: Iterable[Snapshot], typ
     return dict(changes)
 
 
-def _retype_snapshot(transaction: base.Transaction, snapshot: Snapshot, type_id: str | None) -> None:
+def _add_snapshot_retype_to(transaction: base.Transaction, snapshot: Snapshot, type_id: str | None) -> None:
     """Give a snapshot its volume's new type, unless it has changed since it was counted."""
     same = (Snapshot.volume_size == snapshot.volume_size) & has_type(snapshot)
     actions = [Snapshot.volume_type_id.set(str(type_id)), *base.touched(Snapshot)]
@@ -333,11 +398,13 @@ def has_type(record: Volume | Snapshot) -> Condition:
     return condition
 
 
-def _update(transaction: base.Transaction, volume: Volume, actions: list[Action], condition: Condition) -> None:
+def _add_volume_update_to(
+    transaction: base.Transaction, volume: Volume, actions: list[Action], condition: Condition
+) -> None:
     transaction.update(volume, actions, Volume.id.exists() & condition, lambda: base.state_changed(volume))
 
 
-def _unmoved(volume: Volume) -> Condition:
+def _unchanged_since_read(volume: Volume) -> Condition:
     """The condition that the volume holds what it held when it was read, and on the same pool."""
     same: Condition = (Volume.in_transit_gb == volume.in_transit_gb) & (Volume.reserved_gb == volume.reserved_gb)
     for attribute, value in ((Volume.host, volume.host), (Volume.claimed_gb, volume.claimed_gb)):
@@ -347,7 +414,7 @@ def _unmoved(volume: Volume) -> Condition:
     return same
 
 
-def _take(transaction: base.Transaction, pool_id: str, size: int, also: list[Action]) -> None:
+def _add_claim_to(transaction: base.Transaction, pool_id: str, size: int, also: list[Action]) -> None:
     actions = [
         Pool.claimable_gb.add(-size),
         Pool.in_transit_gb.add(size),
@@ -357,8 +424,8 @@ def _take(transaction: base.Transaction, pool_id: str, size: int, also: list[Act
         *base.touched(Pool),
     ]
     pool = Pool(base.GLOBAL, pool_id)
-    transaction.update(pool, actions, Pool.id.exists() & (Pool.claimable_gb >= size), NoRoom)
-    transaction.check(Service(base.GLOBAL, service_id(pool_id)), _is_open(), NoRoom)
+    transaction.update(pool, actions, Pool.id.exists() & (Pool.claimable_gb >= size), NoCapacity)
+    transaction.check(Service(base.GLOBAL, service_id(pool_id)), _is_open(), NoCapacity)
 
 
 def _is_open() -> Condition:
@@ -369,20 +436,24 @@ def _is_open() -> Condition:
     return condition
 
 
-def _change_pool(transaction: base.Transaction, volume: Volume, actions: list[Action]) -> None:
+def _add_pool_change_to(transaction: base.Transaction, volume: Volume, actions: list[Action]) -> None:
     """Change the volume's pool; a pool outlives the volumes on it, so it is there."""
     pool = Pool(base.GLOBAL, volume.host)
     missing = errors.ServiceUnavailable(reason=f'the record of pool {volume.host} is missing; wait for its next report')
     transaction.update(pool, [*actions, *base.touched(Pool)], Pool.id.exists(), lambda: missing)
 
 
-def _settle_pool(transaction: base.Transaction, volume: Volume, keep: int, *, leaves: bool = False) -> None:
+def _add_settled_claim_to(
+    transaction: base.Transaction, volume: Volume, keep: int, *, data_stays: bool = False
+) -> None:
     freed = int(volume.claimed_gb or 0) - keep
     if freed or volume.in_transit_gb:
-        _change_pool(transaction, volume, [Pool.claimable_gb.add(0 if leaves else freed), *_released(volume, keep)])
+        _add_pool_change_to(
+            transaction, volume, [Pool.claimable_gb.add(0 if data_stays else freed), *_pool_releases(volume, keep)]
+        )
 
 
-def _released(volume: Volume, keep: int) -> list[Action]:
+def _pool_releases(volume: Volume, keep: int) -> list[Action]:
     """What a pool no longer counts when the volume keeps ``keep`` GiB there and nothing is in transit any more."""
     return [
         Pool.allocated_gb.add(keep - int(volume.claimed_gb or 0)),
@@ -391,7 +462,7 @@ def _released(volume: Volume, keep: int) -> list[Action]:
     ]
 
 
-def _keeping(volume: Volume, keep: int) -> list[Action]:
+def _claim_actions(volume: Volume, keep: int) -> list[Action]:
     if not keep:
         return _without_claim() if volume.claimed_gb is not None else []
     return [Volume.claimed_gb.set(keep), Volume.in_transit_gb.set(0)]
@@ -401,7 +472,7 @@ def _without_claim() -> list[Action]:
     return [Volume.host.remove(), Volume.claimed_gb.remove(), Volume.in_transit_gb.set(0)]
 
 
-def _let_go(volume: Volume) -> list[Action]:
+def _without_reservations(volume: Volume) -> list[Action]:
     """Actions on the volume for the quota and the source that it holds no longer."""
     reserved = [Volume.reserved_gb.set(0)] if volume.reserved_gb else []
     of_type = [Volume.reserved_type_id.remove(), Volume.reserved_snapshots.remove()] if volume.reserved_type_id else []
@@ -417,12 +488,12 @@ def _source(volume: Volume) -> Volume | Snapshot | None:
     return source if source is not None and source.reader_count > 0 else None
 
 
-def read_by(source: Volume | Snapshot) -> dict[str, str]:
+def reading_of(source: Volume | Snapshot) -> dict[str, str]:
     """Return what the ``reading`` of a volume says of the source that counts it."""
     return {'resource': source.resource, 'project_id': source.project_id, 'id': source.id}
 
 
-def _leave(transaction: base.Transaction, source: Volume | Snapshot) -> None:
+def _add_reader_release_to(transaction: base.Transaction, source: Volume | Snapshot) -> None:
     kind = type(source)
     actions = [kind.reader_count.add(-1), *base.touched(kind)]
     transaction.update(source, actions, kind.reader_count >= 1, lambda: base.state_changed(source))
