@@ -96,7 +96,7 @@ def invoker(seconds: int = INVOKE_TIMEOUT) -> Any:
     return create_client('lambda', settings().region, retries=once, **patience)
 
 
-def enqueue(message: dict[str, str]) -> None:
+def enqueue(message: dict[str, Any]) -> None:
     """Hand accepted work to ``start_workflow``. The message carries ids only. At least once, in no order."""
     traced = {'StringValue': telemetry.trace_header(), 'DataType': 'String'}
     attributes = {'AWSTraceHeader': traced} if traced['StringValue'] else {}

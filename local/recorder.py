@@ -60,6 +60,7 @@ _KEYS_ONLY = frozenset({'by_id', 'in_flight', 'due'})
 REMEMBERED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ('quotas', 'reserve'): ('BatchGetItem', ('quotas',)),
     ('volume_types', '_remembered'): ('Query', ('volume-types',)),
+    ('volume_types', 'shown_name'): ('Query', ('volume-types',)),
     ('pools', 'states'): ('Query', ('services', 'pools')),
 }
 

@@ -74,10 +74,13 @@ class Unreliable:
         return answer
 
     def _some_keys(self, request: dict[str, Any], most: int) -> dict[str, Any]:
-        [(table, wanted)] = request['RequestItems'].items()
-        now, later = wanted['Keys'][:most], wanted['Keys'][most:]
-        answer = self.store.call('BatchGetItem', {**request, 'RequestItems': {table: {**wanted, 'Keys': now}}})
-        return {**answer, 'UnprocessedKeys': {table: {**wanted, 'Keys': later}} if later else {}}
+        asked = request['RequestItems']
+        keys = [(table, key) for table, wanted in asked.items() for key in wanted['Keys']]
+        now, later = (
+            {table: {**asked[table], 'Keys': [key for name, key in part if name == table]} for table, _ in part}
+            for part in (keys[:most], keys[most:])
+        )
+        return {**self.store.call('BatchGetItem', {**request, 'RequestItems': now}), 'UnprocessedKeys': later}
 
     def _is_of_global_index(self, operation: str, request: dict[str, Any]) -> bool:
         if operation not in ('Query', 'Scan') or 'IndexName' not in request:

@@ -155,19 +155,21 @@ class World:
 
     def reconcile(self) -> None:
         """Call the reconciler when every deadline has passed."""
-        from chalicelib.models import base
+        from chalicelib.models import base, reading
         from chalicelib.tasks import reconcile
 
-        with pytest.MonkeyPatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch, reading.together():
             patch.setattr(base, 'now', lambda: base.after(24 * 3600))
             reconcile.run({})
 
     def report(self) -> None:
         """Have every backend report, as the schedule does."""
+        from chalicelib.models import reading
         from chalicelib.operations import pools
         from chalicelib.tasks import report_pools
 
-        report_pools.run({})
+        with reading.together():  # a function of its own, also when a task is under way
+            report_pools.run({})
         pools.forget()
 
 
@@ -182,9 +184,10 @@ def _event(messages: list[dict[str, Any]]) -> dict[str, Any]:
 def forget() -> None:
     """Be a new process: forget every cache."""
     from chalicelib import aws
+    from chalicelib.models import reading
     from chalicelib.operations import pools, volume_types
 
-    for module in (pools, volume_types):
+    for module in (pools, reading, volume_types):
         module.forget()
     aws.forget_documents()
 

@@ -87,7 +87,7 @@ def summary(request: Request) -> dict[str, Any]:
 
 @volumes.get('/{id}', policy='volume:get')
 def show(request: Request, id: str) -> dict[str, Any]:
-    return {'volume': views.DETAIL.of(request)(operations.get(request.context, id))}
+    return {'volume': views.DETAIL.of(request)(operations.show(request.context, id))}
 
 
 @volumes.post('', policy='volume:create', schema=schemas.create(strict=False), status=202, until='3.52')

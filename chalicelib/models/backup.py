@@ -6,6 +6,7 @@ from pynamodb.attributes import JSONAttribute, MapAttribute, NumberAttribute, Un
 
 from chalicelib import errors
 from chalicelib.models import base
+from chalicelib.models.reading import Key
 
 
 class Backup(base.StatefulRecord):
@@ -62,3 +63,13 @@ class Backup(base.StatefulRecord):
     progress: MapAttribute[str, int] = MapAttribute(null=True)
     #: The volume being restored to, while status is ``restoring``.
     restore_volume_id = UnicodeAttribute(null=True)
+
+    def related(self) -> list[Key]:
+        """What the backup reads, and the volume that it is being restored to."""
+        source = self.reading or {}
+        keys: list[Key] = []
+        if source:
+            keys.append((source['resource'].capitalize(), source['project_id'], source['id']))
+        if self.restore_volume_id and self.status == 'restoring':
+            keys.append(('Volume', self.project_id, self.restore_volume_id))
+        return keys

@@ -33,6 +33,7 @@ from pynamodb.models import Model
 
 from chalicelib import errors
 from chalicelib.config import settings
+from chalicelib.models import reading
 from chalicelib.models.connection import connection
 from chalicelib.models.writes import Transaction, put, remove, state_changed, write
 from chalicelib.rules.states import PREVIOUS
@@ -158,10 +159,24 @@ class Record(Model):
     @classmethod
     def find(cls, project_id: str, id: str) -> Self:
         """Return the project's record, read consistently; raise the resource's NotFound."""
+        fetched = reading.take(cls.key(project_id, id))
         try:
-            return cls.get(project_id, id, consistent_read=True)
+            record = fetched[0] if fetched else cls.get(project_id, id, consistent_read=True)
         except DoesNotExist:
-            raise cls.not_found(id=id) from None
+            record = None
+        if not isinstance(record, cls):
+            raise cls.not_found(id=id)
+        reading.remember(record)
+        return record
+
+    @classmethod
+    def key(cls, project_id: str, id: str) -> reading.Key:
+        """Return the key of a record of this class for ``reading.together``."""
+        return cls.__name__, project_id, id
+
+    def related(self) -> list[reading.Key]:
+        """Return the keys of the records that are usually read with this one (models/reading.py)."""
+        return []
 
     @classmethod
     def find_anywhere(cls, id: str) -> Self:
@@ -214,6 +229,11 @@ class StatefulRecord(Record):
     deadline = UnicodeAttribute(null=True)
     #: Looks of the reconciler that have not brought the record on, one after the other; None for none.
     looks = NumberAttribute(null=True)
+
+
+def service_key(host: str) -> reading.Key:
+    """Return the key of the volume service of ``host@backend``, or of a pool of it."""
+    return 'Service', GLOBAL, f'cinder-volume:{host.partition("#")[0]}'
 
 
 def begin_actions(

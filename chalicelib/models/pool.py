@@ -60,7 +60,7 @@ def service_uuid(binary: str, host: str) -> str:
 
 def service_id(host: str) -> str:
     """Return the id of the volume service of ``host@backend``, or of a pool of it."""
-    return f'cinder-volume:{host.partition("#")[0]}'
+    return base.service_key(host)[2]
 
 
 class Service(base.Record):

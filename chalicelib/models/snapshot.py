@@ -6,6 +6,7 @@ from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute
 
 from chalicelib import errors
 from chalicelib.models import base
+from chalicelib.models.reading import Key
 from chalicelib.models.volume import Volume
 
 
@@ -35,6 +36,13 @@ class Snapshot(base.StatefulRecord):
     provider_id = UnicodeAttribute(null=True)
     #: Volumes being made from it and backups reading it right now.
     reader_count = NumberAttribute(default=0)
+
+    def related(self) -> list[Key]:
+        """The snapshot's volume, its type, and the service of its backend."""
+        keys = [('Volume', self.project_id, self.volume_id)]
+        if self.volume_type_id:
+            keys.append(('VolumeType', base.GLOBAL, self.volume_type_id))
+        return [*keys, base.service_key(self.host)] if self.host else keys
 
     def find_volume(self) -> Volume:
         """Return its volume: one of its project, unless the volume was transferred without its snapshots."""

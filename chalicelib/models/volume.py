@@ -8,6 +8,7 @@ from pynamodb.attributes import BooleanAttribute, JSONAttribute, MapAttribute, N
 
 from chalicelib import errors
 from chalicelib.models import base
+from chalicelib.models.reading import Key
 
 
 class Volume(base.StatefulRecord):
@@ -89,6 +90,12 @@ class Volume(base.StatefulRecord):
         """What is under way, or {}."""
         return self.operation or {}
 
+    def related(self) -> list[Key]:
+        """The volume's type, the type that a retype under way leads to, and the service of its backend."""
+        types = dict.fromkeys((self.volume_type_id, self.operation_facts().get('type_id')))
+        keys = [('VolumeType', base.GLOBAL, id) for id in types if id]
+        return [*keys, base.service_key(self.host)] if self.host else keys
+
 
 class Attachment(base.Record):
     """One host's claim on a volume. ``connection_info`` is stored without its secrets; those are sealed apart."""
@@ -116,3 +123,7 @@ class Attachment(base.Record):
     sealed = UnicodeAttribute(null=True)
     #: Names the newest request to make or to end its export: a worker of an earlier one may record nothing.
     attempt = UnicodeAttribute(null=True)
+
+    def related(self) -> list[Key]:
+        """The volume."""
+        return [('Volume', self.project_id, self.volume_id)]

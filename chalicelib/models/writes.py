@@ -24,7 +24,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chalicelib import errors, telemetry
-from chalicelib.models import bounded
+from chalicelib.models import bounded, reading
 from chalicelib.models.connection import COLLISIONS, code_of, connection, is_too_large, wait_after
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def write(record: Record, actions: list[Action], condition: Condition | None = N
     """
     kind, token = type(record), _Token()
     bounded.fit_actions(record, actions)
+    reading.drop(record)
     new = token.is_absent(kind)
     try:
         record.update(actions=[*actions, *token.actions(kind)], condition=new if condition is None else condition & new)
@@ -77,6 +78,7 @@ def put(record: Record, condition: Condition | None = None) -> None:
     token = _Token()
     record.write_token = token.text
     bounded.fit_record(record)
+    reading.drop(record)
     try:
         record.save(condition)
     except (PutError, errors.OutcomeUnknown) as error:
@@ -85,6 +87,7 @@ def put(record: Record, condition: Condition | None = None) -> None:
 
 def remove(record: Record) -> None:
     """Delete a record, whatever it holds; one that is gone is success."""
+    reading.drop(record)
     record.delete()
 
 
@@ -126,15 +129,18 @@ class Transaction:
 
     def put(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
         bounded.fit_record(record)
+        reading.drop(record)
         self._add('save', (record, condition), otherwise)
 
     def update(
         self, record: Record, actions: list[Action], condition: Condition, otherwise: Callable[[], Exception]
     ) -> None:
         bounded.fit_actions(record, actions)
+        reading.drop(record)
         self._add('update', (record, actions, condition), otherwise)
 
     def delete(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+        reading.drop(record)
         self._add('delete', (record, condition), otherwise)
 
     def check(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:

@@ -25,7 +25,7 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors
 from chalicelib.context import Context
-from chalicelib.models import Attachment, Volume, base
+from chalicelib.models import Attachment, Volume, base, reading
 from chalicelib.operations import common, compute, exports, initiators, messages, volumes, workers
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action as Tried
@@ -61,9 +61,11 @@ def create(
     instance that already has an attachment. An export that cannot be made leaves no attachment behind: no client would
     know its id (Cinder leaves the volume reserved).
     """
-    volume = volumes.get(context, volume_id)
-    if connector is not None:
-        initiators.check(context, volume.project_id, connector)
+    claims = initiators.keys(connector) if connector is not None else ()
+    with common.reading_with(context, Volume, volume_id, *claims):
+        volume = volumes.get(context, volume_id)
+        if connector is not None:
+            initiators.check(context, volume.project_id, connector)
     if volume.status == states.AVAILABLE and not volume.attachments:
         volume = exports.end_all(volume)  # what a host that never attached has left
     attachment = Attachment(
@@ -79,10 +81,11 @@ def create(
     if connector is not None:
         _connect(attachment, connector)
     volume, attachment = change(volume, attachment, _reserve)
+    reading.remember(attachment)
     if connector is None:
         return attachment
     try:
-        return _open_export(attachment)
+        return _open_export(attachment, volume)
     except errors.CinderlessError as error:
         _withdraw(volume, attachment, error)
         _tell(context, volume, error)
@@ -152,13 +155,14 @@ def update(context: Context, id: str, connector: dict[str, Any]) -> Attachment:
 
     When the export cannot be made the attachment is what it was before, so it still holds the volume (as in Cinder).
     """
-    attachment = get(context, id)
-    volume = Volume.find(attachment.project_id, attachment.volume_id)
-    initiators.check(context, attachment.project_id, connector)
+    with common.reading_with(context, Attachment, id, *initiators.keys(connector), along=('Volume',)):
+        attachment = get(context, id)
+        volume = Volume.find(attachment.project_id, attachment.volume_id)
+        initiators.check(context, attachment.project_id, connector)
     before = attachment.attach_status
     volume, attachment = change(volume, attachment, functools.partial(_attaching, connector=connector))
     try:
-        return _open_export(attachment)
+        return _open_export(attachment, volume)
     except errors.CinderlessError as error:
         with contextlib.suppress(errors.CinderlessError):
             change(volume.reload(), attachment.reload(), functools.partial(_back_to, status=before))
@@ -209,12 +213,13 @@ def _back_to(volume: Volume, attachment: Attachment, status: str) -> Change:
     return Change('update', actions, _linked(volume, attachment, following))
 
 
-def _open_export(attachment: Attachment) -> Attachment:
+def _open_export(attachment: Attachment, volume: Volume) -> Attachment:
     """Have the worker make the export; what is returned holds the whole answer, the record only a sealed one."""
     payload = {
         'project_id': attachment.project_id,
         'attachment_id': attachment.id,
         'attempt': attachment.attempt,
+        'related': reading.as_payload(attachment, volume, along=('Volume', 'VolumeType')),
     }
     info = workers.call('initialize_attachment', payload)
     attachment.connection_info, attachment.sealed = info, None
@@ -224,9 +229,10 @@ def _open_export(attachment: Attachment) -> Attachment:
 
 def complete(context: Context, id: str) -> None:
     """The host says it is connected: attachment attached, volume in-use. Repeating it changes nothing."""
-    attachment = get(context, id)
-    if attachment.attach_status != states.ATTACHED:
-        change(Volume.find(attachment.project_id, attachment.volume_id), attachment, attached)
+    with common.reading_with(context, Attachment, id, along=('Volume',)):
+        attachment = get(context, id)
+        if attachment.attach_status != states.ATTACHED:
+            change(Volume.find(attachment.project_id, attachment.volume_id), attachment, attached)
 
 
 def attached(volume: Volume, attachment: Attachment, verb: Literal['put', 'update'] = 'update') -> Change:
@@ -247,12 +253,13 @@ def delete(context: Context, id: str) -> list[Attachment]:
     attachment of a volume that was removed by force is all that is left of it. One that a server uses is the server's:
     raises ConflictNovaUsingAttachment.
     """
-    attachment = get(context, id)
-    try:
-        volume = Volume.find(attachment.project_id, attachment.volume_id)
-    except errors.VolumeNotFound:
-        _forget(attachment)
-        return []
+    with common.reading_with(context, Attachment, id, along=('Volume',)):
+        attachment = get(context, id)
+        try:
+            volume = Volume.find(attachment.project_id, attachment.volume_id)
+        except errors.VolumeNotFound:
+            _forget(attachment)
+            return []
     compute.check_deletion(context, attachment)
     volume = disconnect(volume, attachment, exports.of_attachment(volume, attachment))
     left = [(volume.project_id, key) for key in volume.attachments if key != id]

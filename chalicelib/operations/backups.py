@@ -59,40 +59,42 @@ def create(
     The volume must be available, or in use with ``force``; a snapshot must be available and the volume's. An
     incremental one builds on the project's newest available backup of the volume (older than the snapshot).
     """
-    volume = volumes.get(context, volume_id)
-    snapshot = snapshots.get(context, snapshot_id) if snapshot_id else None
-    _check_source(volume, snapshot, force)
-    parent = _parent(context, volume, snapshot) if incremental else None
-    now = base.now()
-    backup = Backup(
-        context.project_id,
-        id or str(uuid.uuid4()),
-        schedule_id=schedule_id,
-        storage_class=storage_class,
-        locked_until=_locked_until(locked_until),
-        created_at=now,
-        user_id=context.user_id,
-        volume_id=volume.id,
-        snapshot_id=snapshot_id,
-        name=name,
-        description=description,
-        container=parent.container if parent else container or DEFAULT_CONTAINER,
-        availability_zone=availability_zone or volume.availability_zone,
-        metadata=metadata,
-        size=snapshot.volume_size if snapshot else volume.size,
-        data_timestamp=snapshot.created_at if snapshot else now,
-        parent_id=parent.id if parent else None,
-        service=SERVICE,
-        lineage=volume.id,
-        reading={**reservations.reading_of(snapshot or volume), 'request_id': context.request_id},
-        progress=progress.begun(int(snapshot.volume_size if snapshot else volume.size)),
-    )
-    _own(backup, context, has_service=_has_service(context, availability_zone))
-    key = key_for(context, backup, volume)
-    build = functools.partial(_accept, context, backup, snapshot or volume, force, key)
-    with keys.discarding(key):
-        quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, build)
-    common.send(context, 'create', backup)
+    own = (Snapshot.key(context.project_id, snapshot_id),) if snapshot_id else ()
+    with common.reading_with(context, Volume, volume_id, *own, *quotas.keys(context.project_id)):
+        volume = volumes.get(context, volume_id)
+        snapshot = snapshots.get(context, snapshot_id) if snapshot_id else None
+        _check_source(volume, snapshot, force)
+        parent = _parent(context, volume, snapshot) if incremental else None
+        now = base.now()
+        backup = Backup(
+            context.project_id,
+            id or str(uuid.uuid4()),
+            schedule_id=schedule_id,
+            storage_class=storage_class,
+            locked_until=_locked_until(locked_until),
+            created_at=now,
+            user_id=context.user_id,
+            volume_id=volume.id,
+            snapshot_id=snapshot_id,
+            name=name,
+            description=description,
+            container=parent.container if parent else container or DEFAULT_CONTAINER,
+            availability_zone=availability_zone or volume.availability_zone,
+            metadata=metadata,
+            size=snapshot.volume_size if snapshot else volume.size,
+            data_timestamp=snapshot.created_at if snapshot else now,
+            parent_id=parent.id if parent else None,
+            service=SERVICE,
+            lineage=volume.id,
+            reading={**reservations.reading_of(snapshot or volume), 'request_id': context.request_id},
+            progress=progress.begun(int(snapshot.volume_size if snapshot else volume.size)),
+        )
+        _own(backup, context, has_service=_has_service(context, availability_zone))
+        key = key_for(context, backup, volume)
+        build = functools.partial(_accept, context, backup, snapshot or volume, force, key)
+        with keys.discarding(key):
+            quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, build)
+    common.send(context, 'create', backup, volume)
     return backup
 
 
@@ -237,11 +239,13 @@ def check_unlocked(backup: Backup) -> None:
 
 def restore(context: Context, id: str, *, volume_id: str | None, name: str | None) -> tuple[Backup, Volume]:
     """Accept a restore to a volume that exists, or to one that is made for it; the client does not wait for either."""
-    backup = get(context, id)
-    _check_restorable(backup)
-    if volume_id is None:
-        return backup, _restore_to_new(context, backup, name)
-    volume = volumes.get(context, volume_id)
+    target = () if volume_id is None else (Volume.key(context.project_id, volume_id),)
+    with common.reading_with(context, Backup, id, *target):
+        backup = get(context, id)
+        _check_restorable(backup)
+        if volume_id is None:
+            return backup, _restore_to_new(context, backup, name)
+        volume = volumes.get(context, volume_id)
     _check_target(backup, volume)
     volume = exports.end_all(volume)
     transaction = base.Transaction()
@@ -262,7 +266,7 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
     )
     with keys.discarding(key):
         transaction.commit()
-    common.send(context, 'restore', backup)
+    common.send(context, 'restore', backup, volume)
     return backup, volume
 
 

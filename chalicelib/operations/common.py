@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import operator
 import types
@@ -12,7 +13,7 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors, telemetry
 from chalicelib.context import Context
-from chalicelib.models import base
+from chalicelib.models import base, reading
 from chalicelib.rules.workflows import Workflow
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,14 @@ def find(context: Context, kind: type[R], id: str) -> R:
         if not context.is_admin or not hasattr(kind, 'by_id'):
             raise
     return kind.find_anywhere(id)
+
+
+def reading_with(
+    context: Context, kind: type[base.Record], id: str, *others: reading.Key, along: Iterable[str] = ()
+) -> contextlib.AbstractContextManager[None]:
+    """Fetch the caller's record with others (``reading.together``); a request reads all that it needs in one call."""
+    named = [kind.key(context.project_id, id)] if 0 < len(id) <= LONGEST_ID else []
+    return reading.together(*named, *others, along=along)
 
 
 def list_records(
@@ -227,19 +236,29 @@ def operation(row: Workflow, **facts: Any) -> dict[str, Any]:
     return {'action': row.action, 'attempt': 0, **facts}
 
 
-def send(context: Context, action: str, record: base.Record) -> None:
-    """Hand work that the caller's request asked for to the queue."""
-    enqueue(record, action, context.request_id)
+#: Classes of records that the first task of a workflow reads with its own.
+_READ_BY_TASKS = ('Volume', 'VolumeType')
+
+#: (resource, action) of work for which the task also reads the backend's service (services.takes_work).
+_ASKS_SERVICE = frozenset({('volume', 'extend'), ('volume', 'extend_attached'), ('volume', 'retype'),
+                           ('snapshot', 'create')})  # fmt: skip
 
 
-def enqueue(record: base.Record, action: str, request_id: str) -> None:
+def send(context: Context, action: str, record: base.Record, *others: base.Record) -> None:
+    """Hand work that the caller's request asked for to the queue; ``others`` are records that it reads too."""
+    enqueue(record, action, context.request_id, *others)
+
+
+def enqueue(record: base.Record, action: str, request_id: str, *others: base.Record) -> None:
     """Hand recorded work to the queue; what cannot be sent now, the reconciler starts."""
+    service = ('Service',) if (record.resource, action) in _ASKS_SERVICE else ()
     message = {
         'action': action,
         'resource': record.resource,
         'id': record.id,
         'project_id': record.project_id,
         'request_id': request_id,
+        'related': reading.as_payload(record, *others, along=(*_READ_BY_TASKS, *service)),
     }
     try:
         aws.enqueue(message)

@@ -24,7 +24,7 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Attachment, Volume, base
+from chalicelib.models import Attachment, Volume, base, reading
 from chalicelib.operations import common, workers
 from chalicelib.rules import bounds, states
 
@@ -240,7 +240,8 @@ def _without(entries: Entries, marks: Mapping[str, str]) -> Entries:
 
 def _close(volume: Volume, ids: list[str] | None) -> None:
     if volume.host and ids != []:
-        payload = {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': ids}
+        related = reading.as_payload(volume, along=('VolumeType',))
+        payload = {'project_id': volume.project_id, 'volume_id': volume.id, 'export_id': ids, 'related': related}
         workers.call('terminate_connection', payload)
 
 

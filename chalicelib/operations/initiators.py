@@ -16,7 +16,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Attachment, Name, Volume, base
+from chalicelib.models import Attachment, Name, Volume, base, reading
 from chalicelib.operations import exports
 
 #: Owner of the names of the cloud's own hosts.
@@ -28,7 +28,7 @@ def check(context: Context, project_id: str, connector: Mapping[str, Any]) -> No
 
     ``project_id``: the volume's. Administrators may use any name.
     """
-    name = str(connector.get('initiator') or '').lower()[: exports.LONGEST_NAME]
+    name = _name(connector)
     if not name or (context.is_admin and not context.is_service_request):
         return
     owner = SHARED if context.is_service_request else project_id
@@ -43,13 +43,27 @@ def check(context: Context, project_id: str, connector: Mapping[str, Any]) -> No
         raise errors.ServiceUnavailable(reason=f'initiator {name} is being used just now; try again') from None
 
 
+def keys(connector: Mapping[str, Any]) -> list[reading.Key]:
+    """Return the key of the record that ``check`` reads, for ``reading.together``."""
+    name = _name(connector)
+    return [Name.key(base.GLOBAL, _id(name))] if name else []
+
+
+def _name(connector: Mapping[str, Any]) -> str:
+    return str(connector.get('initiator') or '').lower()[: exports.LONGEST_NAME]
+
+
+def _id(name: str) -> str:
+    return f'initiator:{name}'
+
+
 def _known(name: str) -> Name | None:
-    return Name.find_or_none(base.GLOBAL, f'initiator:{name}')
+    return Name.find_or_none(base.GLOBAL, _id(name))
 
 
 def _claimed(name: str, owner: str) -> Name:
     """Claim a name that is free; return what it is then, which may be another's claim."""
-    claim = Name(base.GLOBAL, f'initiator:{name}', created_at=base.now(), owner=owner)
+    claim = Name(base.GLOBAL, _id(name), created_at=base.now(), owner=owner)
     try:
         base.put(claim, Name.id.does_not_exist())
     except errors.StateChanged:

@@ -40,12 +40,16 @@ def retype(context: Context, id: str, new_type: str, migration_policy: str) -> N
 
     ``migration_policy``: never or on-demand. Raises VolumeTypeNotFoundByName, InvalidVolume, OverQuota.
     """
-    volume = volume_types.again(lambda: _accept_retype(context, id, new_type, migration_policy))
-    common.send(context, 'retype', volume)
+    volume, wanted = volume_types.again(lambda: _accept_retype(context, id, new_type, migration_policy))
+    common.send(context, 'retype', volume, wanted)
 
 
-def _accept_retype(context: Context, id: str, new_type: str, migration_policy: str) -> Volume:
-    volume = volumes.get(context, id)
+def _accept_retype(context: Context, id: str, new_type: str, migration_policy: str) -> tuple[Volume, VolumeType]:
+    with common.reading_with(context, Volume, id, *quotas.keys(context.project_id), along=('VolumeType',)):
+        return _begun(context, volumes.get(context, id), new_type, migration_policy)
+
+
+def _begun(context: Context, volume: Volume, new_type: str, migration_policy: str) -> tuple[Volume, VolumeType]:
     wanted = volume_types.find(context, new_type)
     _check_type(volume, _current_type(volume), wanted)
     volume = _without_exports(volume)
@@ -57,7 +61,7 @@ def _accept_retype(context: Context, id: str, new_type: str, migration_policy: s
     held = reservations.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
     build = functools.partial(_begin_retype, context, volume, wanted, migration_policy, snapshots)
     quotas.commit(volume.project_id, held, build, reserved=held)
-    return volume
+    return volume, wanted
 
 
 def _current_type(volume: Volume) -> VolumeType | None:

@@ -18,7 +18,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import errors
-from chalicelib.models import Quota, base
+from chalicelib.models import Quota, base, reading
 from chalicelib.operations import volume_types
 from chalicelib.rules import quotas as rules
 
@@ -169,11 +169,17 @@ def _mend(record: Quota, counters: Any, found: Mapping[str, int], deltas: Mappin
 
 def _read(project_id: str) -> tuple[View, Quota]:
     """Read a project's record and the class that gives its defaults, in one call."""
-    keys = [(project_id, PROJECT), (base.GLOBAL, DEFAULT_CLASS)]
-    found = {(one.project_id, one.id): one for one in Quota.batch_get(keys, consistent_read=True)}
-    record, shared = found.get(keys[0]) or _find(*keys[0]), found.get(keys[1])
+    fetched = reading.take(*keys(project_id))
+    found = Quota.batch_get([key[1:] for key in keys(project_id)], consistent_read=True) if fetched is None else fetched
+    by_id = {one.id: one for one in found if isinstance(one, Quota)}
+    record, shared = by_id.get(PROJECT) or _find(project_id, PROJECT), by_id.get(DEFAULT_CLASS)
     limits = {**rules.DEFAULTS, **(shared.limits if shared else {}), **record.limits}
     return View(limits, int(record.limits_version)), record
+
+
+def keys(project_id: str) -> tuple[reading.Key, reading.Key]:
+    """Return the keys of the records that a reservation reads, for ``reading.together``."""
+    return Quota.key(project_id, PROJECT), Quota.key(base.GLOBAL, DEFAULT_CLASS)
 
 
 def _find(project_id: str, id: str) -> Quota:

@@ -81,17 +81,18 @@ def create(
 
     The volume must be available; with ``force``, or since 3.66, it may be in use.
     """
-    volume = volumes.get(context, volume_id)
-    allowed = states.READABLE if force or context.microversion >= SNAPSHOT_IN_USE else (states.AVAILABLE,)
-    _check_volume(volume, allowed)
-    services.refuse_frozen(volume.host)
-    snapshot = new_record(context, volume)
-    snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata or {})
-    build = functools.partial(_write, snapshot, volume, allowed)
-    deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
-    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id)
-    common.send(context, 'create', snapshot)
-    return snapshot
+    with common.reading_with(context, Volume, volume_id, *quotas.keys(context.project_id), along=('Service',)):
+        volume = volumes.get(context, volume_id)
+        allowed = states.READABLE if force or context.microversion >= SNAPSHOT_IN_USE else (states.AVAILABLE,)
+        _check_volume(volume, allowed)
+        services.refuse_frozen(volume.host)
+        snapshot = new_record(context, volume)
+        snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata or {})
+        build = functools.partial(_write, snapshot, volume, allowed)
+        deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
+        quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id)
+        common.send(context, 'create', snapshot, volume)
+        return snapshot
 
 
 def check_obstacles(volume: Volume) -> None:
@@ -204,7 +205,8 @@ def delete_metadata(context: Context, id: str, key: str) -> None:
 
 def delete(context: Context, id: str, *, force: bool = False) -> None:
     """Accept the removal of a snapshot that is in no group snapshot and that nobody reads; ``force``: in any status."""
-    remove(context, get(context, id), 'force_delete' if force else 'delete')
+    with common.reading_with(context, Snapshot, id, along=('Service',)):
+        remove(context, get(context, id), 'force_delete' if force else 'delete')
 
 
 def remove(context: Context, snapshot: Snapshot, action: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, Group, Snapshot, Volume, VolumeType, base
+from chalicelib.models import Backup, DefaultType, Group, Snapshot, Volume, VolumeType, base, reading
 from chalicelib.operations import (
     common,
     group_members,
@@ -100,13 +100,24 @@ def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volu
 
 def _accept(context: Context, also: Also | None, wanted: Mapping[str, Any]) -> Volume:
     """Record the volume; raises TypeChanged when its type has changed since it was read."""
-    prepared = prepare(context, **wanted)
-    volume, key = prepared.volume, _key(context, prepared)
-    deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
-    build = functools.partial(_write, prepared, key, also)
-    with keys.discarding(key):
-        quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id, largest=int(volume.size))
+    along = ('Volume', 'VolumeType') if any(wanted.get(name) for name in _SOURCES) else ()
+    with reading.together(*_needed(context, wanted), along=along):
+        prepared = prepare(context, **wanted)
+        volume, key = prepared.volume, _key(context, prepared)
+        deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
+        build = functools.partial(_write, prepared, key, also)
+        with keys.discarding(key):
+            quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id, largest=int(volume.size))
+    volume_types.note_name(prepared.kind)  # the transaction has checked it
     return volume
+
+
+def _needed(context: Context, wanted: Mapping[str, Any]) -> list[reading.Key]:
+    """The keys of what a request reads: the project's quotas, its source, and its default type where it may count."""
+    sources = [(kind, wanted[name]) for name, kind in _SOURCES.items() if wanted.get(name)]
+    named = [kind.key(context.project_id, id) for kind, id in sources if len(id) <= common.LONGEST_ID]
+    default = [] if wanted.get('volume_type') or sources else [DefaultType.key(base.GLOBAL, context.project_id)]
+    return [*quotas.keys(context.project_id), *named, *default]
 
 
 def dry_run(context: Context, **wanted: Any) -> dict[str, Any]:
@@ -276,6 +287,7 @@ def _from_backup(context: Context, id: str) -> Source:
     return Source(backup, int(backup.size), None)
 
 
+_SOURCES: Mapping[str, type[base.Record]] = {'snapshot_id': Snapshot, 'source_volid': Volume, 'backup_id': Backup}
 _FINDERS = {'snapshot_id': _from_snapshot, 'source_volid': _from_volume, 'backup_id': _from_backup}
 
 
@@ -314,7 +326,7 @@ def _type(context: Context, id_or_name: str | None, source: Source | None) -> Vo
         raise errors.InvalidInput(
             reason=f'Invalid volume_type provided: {wanted.id} (requested type is not compatible; {hint}).'
         )
-    return wanted
+    return inherited if inherited and wanted.id == inherited.id else wanted
 
 
 def _same_backend(one: VolumeType, other: VolumeType) -> bool:

@@ -1,8 +1,12 @@
 """Volume types: what kinds of volume there are, who may use them, and the extra specs that choose a pool.
 
-Types are few and read by every create: a process remembers all of them for ``TTL`` seconds. What is remembered serves
-two readers only: views, which show a name, and requests that use a type in a transaction with ``keep``, which fails
-for a changed type (``again`` then serves the request on types that were read again). Everything else reads the record.
+Types are few and needed by every create: a process remembers all of them. What is remembered serves two readers only:
+
+* views, which show a name that is at most ``TTL`` seconds old;
+* requests that use a type in a transaction with ``keep``, which fails for a changed type, whatever the age. ``again``
+  then serves the request on types that are read again; it does so too before it refuses anything.
+
+Everything else reads the record.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from chalicelib.operations import common, type_locks
 from chalicelib.rules import bounds
 from chalicelib.rules import extra_specs as rules
 
-#: Seconds that types are remembered.
+#: Seconds for which views show a name that is remembered.
 TTL = 2
 
 #: The type of a volume that asks for none, made on first use (Cinder's migrations make it).
@@ -33,8 +37,14 @@ NAMESPACE = uuid.UUID('5d2f3b3e-38e7-5b3a-9c55-0d6b0c3d9a70')
 
 T = TypeVar('T')
 
-#: (when to read again, {type id: the type; None for one that is gone}).
-_known: list[tuple[float, dict[str, VolumeType | None]]] = []
+#: {type id: the type}, as last read; nothing before that.
+_known: list[dict[str, VolumeType]] = []
+
+#: Type id -> (until when views show it, the name; None for a type that is gone).
+_names: dict[str, tuple[float, str | None]] = {}
+
+#: Whether the request being served has used types that were read before it.
+_trusting: contextvars.ContextVar[bool] = contextvars.ContextVar('types_trusted', default=False)
 
 #: Types that the task under way has read.
 _read: contextvars.ContextVar[dict[str, VolumeType] | None] = contextvars.ContextVar('types_read', default=None)
@@ -43,10 +53,23 @@ _read: contextvars.ContextVar[dict[str, VolumeType] | None] = contextvars.Contex
 def forget() -> None:
     """Read the types again at their next use."""
     _known.clear()
+    _names.clear()
 
 
 def again(serve: Callable[[], T]) -> T:
-    """Return what ``serve`` returns; serve again, on types read again, while one that it uses changes under it."""
+    """Return what ``serve`` returns; serve again, on types read again, while one that it uses changes under it.
+
+    A refusal (400, 404) that remembered types may have led to is no answer: no transaction has checked them.
+    """
+    token = _trusting.set(False)
+    try:
+        return type_locks.again(serve, forget)
+    except (errors.Invalid, errors.NotFound):
+        if not _trusting.get():
+            raise
+    finally:
+        _trusting.reset(token)
+    forget()
     return type_locks.again(serve, forget)
 
 
@@ -58,14 +81,20 @@ def keep(transaction: base.Transaction, volume_type: VolumeType) -> None:
 def _every() -> dict[str, VolumeType]:
     """Read all types, and remember them."""
     types = {volume_type.id: volume_type for volume_type in base.every(VolumeType, base.GLOBAL)}
-    _known[:] = [(time.monotonic() + TTL, dict(types))]
+    _known[:] = [types]
+    _names.clear()
+    for volume_type in types.values():
+        note_name(volume_type)
     return types
 
 
-def _remembered() -> dict[str, VolumeType | None]:
-    if not _known or _known[0][0] < time.monotonic():
+def _remembered() -> dict[str, VolumeType]:
+    """All types, of any age: for requests that ``keep`` what they use, inside ``again``."""
+    if _known:
+        _trusting.set(True)
+    else:
         _every()
-    return _known[0][1]
+    return _known[0]
 
 
 def names() -> dict[str, str]:
@@ -77,11 +106,32 @@ def shown_name(id: str | None) -> str | None:
     """Return a type's name for a view: at most ``TTL`` seconds old; None for no type, and for one that is gone."""
     if id is None:
         return None
-    known = _remembered()
-    if id not in known:
-        known[id] = read_if_there(id)
-    found = known[id]
-    return found.name if found else None
+    if not _is_shown(id):
+        _every()
+    if not _is_shown(id):
+        refresh_name(id)
+    return _names[id][1]
+
+
+def _is_shown(id: str) -> bool:
+    return id in _names and time.monotonic() <= _names[id][0]
+
+
+def are_shown() -> bool:
+    """Return whether the names of all types are recent enough for views."""
+    return bool(_names) and time.monotonic() <= min(until for until, _ in _names.values())
+
+
+def refresh_name(id: str | None) -> None:
+    """Read the type whose name a view is about to show, unless it is known: one record, in place of all."""
+    if id is not None and not _is_shown(id):
+        found = read_if_there(id)
+        _names[id] = (time.monotonic() + TTL, found.name if found else None)
+
+
+def note_name(volume_type: VolumeType) -> None:
+    """Have views show the name of a type that has just been read, or checked by a transaction."""
+    _names[volume_type.id] = (time.monotonic() + TTL, volume_type.name)
 
 
 def ensure_default() -> None:
@@ -140,7 +190,7 @@ def get(context: Context, id: str) -> VolumeType:
 def find(context: Context, id_or_name: str) -> VolumeType:
     """Return the type with this id, else with this name; raises VolumeTypeNotFoundByName.
 
-    It may be ``TTL`` seconds old: use it with ``keep``.
+    It may be old: use it with ``keep``, inside ``again``.
     """
     found = _named(context, id_or_name, _remembered().values()) or _named(context, id_or_name, _every().values())
     if found:
@@ -150,8 +200,8 @@ def find(context: Context, id_or_name: str) -> VolumeType:
     raise errors.VolumeTypeNotFoundByName(name=id_or_name)
 
 
-def _named(context: Context, id_or_name: str, types: Iterable[VolumeType | None]) -> VolumeType | None:
-    visible = [one for one in types if one and _is_visible(context, one)]
+def _named(context: Context, id_or_name: str, types: Iterable[VolumeType]) -> VolumeType | None:
+    visible = [one for one in types if _is_visible(context, one)]
     with_id = [one for one in visible if one.id == id_or_name]
     return next(iter([*with_id, *(one for one in visible if one.name == id_or_name)]), None)
 
@@ -166,7 +216,7 @@ def _is_uuid(text: str) -> bool:
 def default(context: Context) -> VolumeType:
     """Return the type of a volume of the caller's that names none: the project's own default, else that of all.
 
-    It may be ``TTL`` seconds old: use it with ``keep``. Raises VolumeTypeDefaultMisconfiguredError.
+    It may be old: use it with ``keep``, inside ``again``. Raises VolumeTypeDefaultMisconfiguredError.
     """
     chosen = _chosen(context.project_id)
     of_project = chosen and (_remembered().get(chosen) or read_if_there(chosen))
@@ -175,8 +225,8 @@ def default(context: Context) -> VolumeType:
 
 def _chosen(project_id: str) -> str | None:
     """The id of the type that an administrator chose for a project, read consistently."""
-    found = DefaultType.query(base.GLOBAL, DefaultType.id == project_id, consistent_read=True)
-    return next((default.volume_type_id for default in found), None)
+    found = DefaultType.find_or_none(base.GLOBAL, project_id)
+    return found.volume_type_id if found else None
 
 
 def common_default() -> VolumeType:
@@ -184,7 +234,7 @@ def common_default() -> VolumeType:
     name = settings().default_volume_type
     for read_types in (_remembered, _every):
         for volume_type in read_types().values():
-            if volume_type and volume_type.name == name:
+            if volume_type.name == name:
                 return volume_type
     if name != DEFAULT:
         raise errors.VolumeTypeDefaultMisconfiguredError(name=name)

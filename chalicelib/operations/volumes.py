@@ -38,6 +38,15 @@ def get(context: Context, id: str) -> Volume:
     return common.find(context, Volume, id)
 
 
+def show(context: Context, id: str) -> Volume:
+    """Return the volume as ``get`` does, for a view of it alone: its type's name is read in the same call."""
+    along = () if volume_types.are_shown() else ('VolumeType',)
+    with common.reading_with(context, Volume, id, along=along):
+        volume = get(context, id)
+        volume_types.refresh_name(volume.volume_type_id)
+    return volume
+
+
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Volume], bool]:
     """Return one page of volumes, newest first unless asked otherwise, and whether more follow."""
     return common.list_records(context, Volume, query, MATCHERS)
@@ -143,7 +152,8 @@ def delete(context: Context, id: str, *, cascade: bool = False, force: bool = Fa
     ``cascade`` removes its snapshots first. ``force`` (administrators) takes it out of any status; everything else must
     hold all the same: not attached, not migrating, in no group, no snapshots, nobody reading it.
     """
-    remove(context, get(context, id), 'force_delete' if force else 'delete', cascade=cascade)
+    with common.reading_with(context, Volume, id, along=('Service',)):
+        remove(context, get(context, id), 'force_delete' if force else 'delete', cascade=cascade)
 
 
 def remove(context: Context, volume: Volume, action: str, *, cascade: bool = False) -> None:
@@ -284,23 +294,26 @@ def snapshots_of(volume: Volume) -> list[Snapshot]:
 
 def extend(context: Context, id: str, new_size: int) -> None:
     """Accept an extension to ``new_size`` GiB: status and quota in one transaction. An attached volume needs 3.42."""
-    volume = get(context, id)
-    growth = new_size - int(volume.size)
-    if growth <= 0:
-        raise errors.InvalidInput(
-            reason=f'New size for extend must be greater than current size. '
-            f'(current: {volume.size}, extended: {new_size}).'
+    with common.reading_with(context, Volume, id, *quotas.keys(context.project_id), along=('VolumeType', 'Service')):
+        volume = get(context, id)
+        growth = new_size - int(volume.size)
+        if growth <= 0:
+            raise errors.InvalidInput(
+                reason=f'New size for extend must be greater than current size. '
+                f'(current: {volume.size}, extended: {new_size}).'
+            )
+        services.refuse_frozen(volume.host)
+        kind = volume_types.of(volume)
+        if kind:
+            extra_specs.check_size(kind.extra_specs, kind.name, new_size)
+        attached = volume.status == states.IN_USE and context.microversion >= EXTEND_ATTACHED
+        action = 'extend_attached' if attached else 'extend'
+        deltas = {'gigabytes': growth} if volume.consumes_quota else {}
+        build = functools.partial(_begin_extension, context, volume, action, new_size)
+        quotas.commit(
+            volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas, largest=new_size
         )
-    services.refuse_frozen(volume.host)
-    kind = volume_types.of(volume)
-    if kind:
-        extra_specs.check_size(kind.extra_specs, kind.name, new_size)
-    attached = volume.status == states.IN_USE and context.microversion >= EXTEND_ATTACHED
-    action = 'extend_attached' if attached else 'extend'
-    deltas = {'gigabytes': growth} if volume.consumes_quota else {}
-    build = functools.partial(_begin_extension, context, volume, action, new_size)
-    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas, largest=new_size)
-    common.send(context, action, volume)
+        common.send(context, action, volume)
 
 
 def _begin_extension(

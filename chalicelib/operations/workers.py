@@ -6,6 +6,7 @@ from typing import Any
 
 from chalicelib import aws, errors, time_left
 from chalicelib.config import settings
+from chalicelib.models import reading
 
 #: Seconds that a worker needs at least to be of use.
 WORTHWHILE = 2.0
@@ -20,6 +21,7 @@ def call(task: str, payload: dict[str, Any]) -> Any:
     The worker receives the deadline and repeats what its backend does not answer until then; it is never invoked twice.
     Raises the task's own error, or BackendUnavailable when there is no time left to ask.
     """
+    reading.drop()  # the worker may write what was fetched
     moment = time_left.deadline()
     if moment is None:
         return aws.invoke(settings().volume_worker, task, payload)

@@ -19,6 +19,9 @@ from chalicelib.tasks import clock
 
 logger = logging.getLogger(__name__)
 
+#: Classes of records that a task fetches with the one that leads to them.
+RELATED = ('Volume', 'VolumeType')
+
 
 def run(event: Mapping[str, Any], context: Any) -> Any:
     """Run one task in this worker; its error leaves under its own class name, which machines catch."""
@@ -31,6 +34,7 @@ def run(event: Mapping[str, Any], context: Any) -> Any:
 
 
 def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
+    from chalicelib.models import reading
     from chalicelib.operations import volume_types
     from chalicelib.tasks import notifications  # both know the models, which start_workflow never needs
 
@@ -43,6 +47,7 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
             clock.running(context),
             time_left.until(moment),
             volume_types.reading_once(),
+            reading.together(*reading.of_payload(payload), along=RELATED),
             notifications.around(name, payload),
         ):
             return getattr(module, name)(payload)

@@ -115,7 +115,7 @@ def _begin_restore(work: VolumeWork, actions: list[Write]) -> None:
     reservations.start_next_step(
         volume, work.is_ours, [*begun, started, *actions], functools.partial(_add_backup_restore_to, work, backup)
     )
-    common.enqueue(backup, 'restore', work.request_id)
+    common.enqueue(backup, 'restore', work.request_id, volume)
 
 
 def _add_backup_restore_to(work: VolumeWork, backup: Backup, transaction: base.Transaction) -> None:

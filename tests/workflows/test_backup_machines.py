@@ -12,6 +12,7 @@ from chalicelib import config, errors
 from chalicelib.models import Backup, Message, Snapshot, Volume
 from chalicelib.operations import backups, volumes
 from chalicelib.rules.sentences import for_users
+from chalicelib.tasks import executions
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.disks import Data, Disk
@@ -89,7 +90,7 @@ def test_payload_carries_ids_only(world: World, data: Data, volume: Volume) -> N
     create_backup(context(), volume, name='secret name', description='secret', metadata={'a': 'secret'})
     [execution] = world.settle()
     assert 'secret' not in str(execution.payload)
-    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id', 'execution'}
+    assert set(execution.payload) == {*executions.KEYS, executions.RELATED, 'execution'}
 
 
 def test_the_volume_has_its_status_back_while_it_is_copied(world: World, data: Data, volume: Volume) -> None:

@@ -9,7 +9,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Backup, Message, Pool, Snapshot, Volume, base
 from chalicelib.operations import volumes
-from chalicelib.tasks import backends, report_pools
+from chalicelib.tasks import backends, executions, report_pools
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.world import BIG, FAST, World
@@ -50,7 +50,7 @@ def test_payload_carries_ids_only(world: World) -> None:
     create_volume(CALLER, 5, name='secret name', metadata={'key': 'secret'})
     [execution] = world.settle()
     assert 'secret' not in str(execution.payload)
-    assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id', 'execution'}
+    assert set(execution.payload) == {*executions.KEYS, executions.RELATED, 'execution'}
 
 
 def test_next_candidate_after_a_failure(world: World) -> None:
@@ -351,9 +351,15 @@ def test_a_volume_for_a_restore_is_handed_over_to_it(world: World) -> None:
     reading = {'backup_id': 'b', 'backup_project_id': 'project', 'new': True}
     assert volume.operation == {'action': 'restore', 'attempt': 0, **reading}
     assert (backup.status, backup.restore_volume_id, backup.owner) == ('restoring', volume.id, volume.owner)
-    assert world.queue == [
-        {'action': 'restore', 'resource': 'backup', 'id': 'b', 'project_id': 'project', 'request_id': volume.owner}
-    ]
+    message = {
+        'action': 'restore',
+        'resource': 'backup',
+        'id': 'b',
+        'project_id': 'project',
+        'request_id': volume.owner,
+    }
+    related = [['Volume', 'project', volume.id], ['VolumeType', '-', volume.volume_type_id]]
+    assert world.queue == [{**message, 'related': related}]
 
 
 def test_a_backup_that_is_busy_by_then_fails_the_volume(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pynamodb.connection import Connection
 
 from chalicelib import errors
-from chalicelib.models import Transfer, Volume, base
+from chalicelib.models import Transfer, Volume, base, reading
 from chalicelib.operations import attachments, backups, exports, images, managing, moves, reverts, transfers, volumes
 from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.rules import states
@@ -238,7 +238,8 @@ def intruding_anywhere(
             seen.append(name)
             if len(seen) - 1 == at:
                 inside.append(True)
-                intruder()
+                with reading.together():  # another process, which has fetched nothing
+                    intruder()
                 inside.clear()
 
     @contextlib.contextmanager

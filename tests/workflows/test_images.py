@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.clients import digest
 from chalicelib.models import Message, Quota, Volume
 from chalicelib.operations import attachments, images, volumes
-from chalicelib.tasks import image_copies
+from chalicelib.tasks import executions, image_copies
 from chalicelib.tasks import images as tasks
 from tests import invariants
 from tests.disks import TILE, Data, Disk
@@ -120,7 +120,7 @@ class TestCreate:
     def test_the_state_payload_carries_no_property(self, world: World, data: Data, image: str) -> None:
         create_volume(context(), 1, image_id=image)
         _, execution = world.settle()
-        assert set(execution.payload) == {'action', 'resource', 'project_id', 'id', 'request_id', 'execution'}
+        assert set(execution.payload) == {*executions.KEYS, executions.RELATED, 'execution'}
         assert 'virtio' not in str(execution.output)
 
     @pytest.mark.parametrize('resumable', [True, False])

@@ -12,7 +12,7 @@ import pytest
 from pynamodb.connection import Connection
 
 from chalicelib import errors
-from chalicelib.models import Pool, Snapshot, Volume, base
+from chalicelib.models import Pool, Snapshot, Volume, base, reading
 from chalicelib.operations import moves, quotas, reverts, snapshots, volume_types, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
@@ -86,7 +86,8 @@ def intruding(at: int, intruder: Callable[[], object], monkeypatch: pytest.Monke
             seen.append(operation)
             if len(seen) - 1 == at:
                 inside.append(True)
-                intruder()
+                with reading.together():  # another process, which has fetched nothing
+                    intruder()
                 inside.clear()
         return call(connection, operation, *arguments, **facts)
 

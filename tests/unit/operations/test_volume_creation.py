@@ -57,11 +57,12 @@ def test_the_message_carries_ids(world: World) -> None:
             'id': volume.id,
             'project_id': 'project',
             'request_id': caller.request_id,
+            'related': [['VolumeType', '-', volume.volume_type_id]],
         }
     ]
 
 
-def test_budget_one_transaction_and_two_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budget_one_transaction_and_one_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Types are remembered, since the transaction checks them; the project's default type and its limits are read."""
     monkeypatch.setattr(volume_types, 'TTL', 600)
     create_volume(context(), 1)
@@ -74,7 +75,7 @@ def test_budget_one_transaction_and_two_reads(world: World, monkeypatch: pytest.
 
     monkeypatch.setattr(Connection, '_make_api_call', counting)
     create_volume(context(), 1)
-    assert calls == ['Query', 'BatchGetItem', 'TransactWriteItems']
+    assert calls == ['BatchGetItem', 'TransactWriteItems']
 
 
 @pytest.mark.parametrize('size', [None, 0, -1])

@@ -86,6 +86,13 @@ def test_payload_holds_ids_and_no_more(world: World) -> None:
     assert execution.payload == {**MESSAGE, 'execution': executions.name(MESSAGE)}
 
 
+def test_payload_has_the_keys_of_related_records(world: World) -> None:
+    related = [['VolumeType', '-', 't']]
+    start.run(batch(json.dumps({**MESSAGE, 'related': related})))
+    [execution] = world.executions.values()
+    assert execution.payload['related'] == related
+
+
 def test_a_task_that_does_not_exist(world: World) -> None:
     with pytest.raises(CinderlessError, match='no task'):
         tasks.run({'task': 'explode', 'input': {}}, world.lambda_context)
