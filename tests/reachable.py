@@ -270,7 +270,7 @@ def _classes(kind: Any) -> list[Any]:
 
 
 def _models(kind: Any, depth: int = 0) -> set[str]:
-    """Models that a type is of, or holds; a class of ours (``Work[Volume]``'s, say) holds what its bases do."""
+    """Models that a type is of, or holds; a class of the project (such as ``Work[Volume]``) holds what its bases do."""
     kind = types.get_proper_type(kind)
     if isinstance(kind, types.CallableType) and kind.is_type_obj() and not _is_model(kind.ret_type):
         return set().union(*(_models(one, depth + 1) for one in _bases(kind.ret_type)))
@@ -287,7 +287,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _bases(kind: Any) -> list[Any]:
-    """The generic bases of a class of ours."""
+    """The generic bases of a class of the project."""
     return [one for info in _classes(kind) if info.fullname.startswith(f'{PACKAGE}.') for one in info.bases if one.args]
 
 

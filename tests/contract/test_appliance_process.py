@@ -302,7 +302,7 @@ def test_an_agent_and_its_tgtd_do_not_outlive_a_run_that_is_killed(tmp_path: Pat
 import pathlib, sys, threading
 from tests.contract.agent import Agent
 agent = Agent(pathlib.Path(sys.argv[1]))
-thread = threading.Thread(target=agent.start)  # of a thread that has ended: that alone is no reason to end
+thread = threading.Thread(target=agent.start)  # of a thread that has ended: the agent does not end for that
 thread.start()
 thread.join()
 print(agent.ready['pid'], agent.ready['tgtd_pid'], flush=True)
