@@ -1,4 +1,4 @@
-"""Cinderless: the Lambda functions, and nothing else. Each hands its event to the room that answers it."""
+"""Cinderless: the Lambda functions. Each passes its event to the package that handles it."""
 
 import os
 from typing import Any
@@ -13,8 +13,8 @@ app = Chalice(app_name='cinderless')
 FUNCTION = os.environ.get('AWS_LAMBDA_FUNCTION_NAME')
 
 if FUNCTION is None or FUNCTION.endswith('-api'):
-    # Routes, schemas and views are half of what there is to import: no other function needs them, and this one only
-    # those that it is asked for. Who packages the app, or serves it on one machine, gets them all.
+    # Routes, schemas and views are half of the modules: other functions do not need them, and this one needs only those
+    # of the requested paths. Packaging and the local cloud import all of them.
     from chalicelib.api import mounting
 
     mounting.mount(app) if FUNCTION is None else mounting.mount_on_demand(app)

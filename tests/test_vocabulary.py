@@ -64,6 +64,7 @@ MOST = {
     'deploy': 0,
     'docs': 0,
     'infra': 75,
+    'root': 0,
     'local': 102,
     'stepfunctions': 56,
     'tests': 670,
@@ -71,6 +72,9 @@ MOST = {
 
 #: Generated from the comments of ``stepfunctions``.
 WORKFLOWS = ROOT / 'docs' / 'reference' / 'workflows.md'
+
+#: Files of the room ``root``.
+ROOT_FILES = ('Makefile', 'app.py', 'pyproject.toml', '.ci/run', '.github/workflows/deploy.yaml')
 
 #: Suffixes of text files whose whole text counts.
 TEXTS = ('.yaml', '.sh', '.service')
@@ -94,6 +98,11 @@ def in_text(path: Path, text: str, first: int = 1) -> Iterator[Place]:
         line = first + text.count('\n', 0, found.start())
         number = int(str(found.lastgroup).removeprefix('w'))
         yield Place(path, line, ' '.join(found[0].split()), list(BANNED)[number])
+
+
+def in_plain_text(path: Path) -> Iterator[Place]:
+    """Yield the places in a file whose whole text counts."""
+    return in_text(path, path.read_text(encoding='utf-8'))
 
 
 def in_document(path: Path) -> Iterator[Place]:
@@ -128,14 +137,23 @@ def documents() -> list[Path]:
     return sorted({ROOT / 'README.md', ROOT / 'CHANGELOG.md', *folders} - {WORKFLOWS})
 
 
+def files(room: str) -> list[Path]:
+    """Return the files of a room: documents, Python files and other texts."""
+    if room == 'documents':
+        return documents()
+    if room == 'root':
+        return [ROOT / name for name in ROOT_FILES]
+    kinds = ('.py', *TEXTS)
+    return sorted(
+        path for path in (ROOT / room).rglob('*') if path.suffix in kinds and path != Path(__file__).resolve()
+    )
+
+
 def places(room: str) -> list[Place]:
     """Return all places of a room."""
-    if room == 'documents':
-        return [place for path in documents() for place in in_document(path)]
-    files = sorted(path for path in (ROOT / room).rglob('*') if path != Path(__file__).resolve())
-    found = [place for path in files if path.suffix == '.py' for place in in_code(path)]
-    texts = [path for path in files if path.suffix in TEXTS]
-    return found + [place for path in texts for place in in_text(path, path.read_text(encoding='utf-8'))]
+    readers = {'.md': in_document, '.py': in_code}
+    found = (readers.get(path.suffix, in_plain_text)(path) for path in files(room))
+    return [place for each in found for place in each]
 
 
 @pytest.mark.parametrize('room', MOST)
@@ -146,7 +164,7 @@ def test_a_room_has_no_more_words_to_avoid_than_before(room: str) -> None:
 
 def test_the_rooms_are_all_folders_with_code() -> None:
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith('.')}
-    assert folders == MOST.keys() - {'documents'}
+    assert folders == MOST.keys() - {'documents', 'root'}
 
 
 @pytest.mark.parametrize(

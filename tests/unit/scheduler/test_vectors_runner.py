@@ -231,3 +231,12 @@ def test_a_folder_without_vectors_is_a_failure(
 )
 def test_values_are_compared_as_json_within_the_tolerance(expected: Any, found: Any, equal: bool) -> None:
     assert vectors.same(expected, found) is equal
+
+
+def test_the_projects_own_decisions_are_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv('SCHEDULER_VECTORS', raising=False)
+    assert vectors.main() == 0
+    passed = int(capsys.readouterr().out.splitlines()[-1].split()[0])
+    assert passed > 200
