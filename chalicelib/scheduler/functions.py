@@ -44,7 +44,8 @@ def evaluate_each(
 ) -> Iterator[Any | ExpressionError]:
     """Yield the value of ``function``, or the error in its place; ``of_pool`` is read as ``stats.*``.
 
-    If it asks for the pool's protocol, there is one value for every spelling of that protocol.
+    If the function reads the pool's protocol, there is one value for every spelling of that protocol. A pool with an
+    empty list of protocols has one value, too.
     """
     names = {
         'stats': of_pool,
@@ -54,7 +55,7 @@ def evaluate_each(
         'qos': spec.qos_specs or {},
     }
     protocols = pool.capabilities.get('storage_protocol')
-    if 'storage_protocol' not in function or not isinstance(protocols, list):
+    if 'storage_protocol' not in function or not isinstance(protocols, list) or not protocols:
         yield _value(function, names)
         return
     for protocol in protocols:

@@ -67,6 +67,16 @@ def test_number_of_volumes() -> None:
     assert weights('VolumeNumberWeigher', pools(a={}, b={}), facts=facts) == {'a': 3, 'b': 0}
 
 
+@pytest.mark.parametrize('function', ["stats.storage_protocol == 'iscsi'", '40 + 2 # storage_protocol', '50'])
+@pytest.mark.parametrize('protocols', [[], ['iscsi'], None])
+def test_a_backend_without_a_protocol_costs_no_other_pool(function: str, protocols: list[str] | None) -> None:
+    """One whose function reads an empty list of protocols made every decision with this weigher fail."""
+    bad = {'goodness_function': function, 'storage_protocol': protocols}
+    found = weights('GoodnessWeigher', pools(bad=bad, good={'goodness_function': '10'}))
+    assert found.keys() == {'bad', 'good'}
+    assert found['good'] == 10
+
+
 @pytest.mark.parametrize(
     ('function', 'goodness'),
     [
