@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import re
+import subprocess
 from pathlib import Path
 
 from tests.system.environments import OPTIONS, requirements_of
@@ -33,3 +35,17 @@ def test_each_environment_has_its_requirements() -> None:
     listed = {path.stem for path in (ROOT / 'tests' / 'requirements').glob('*.txt')}
     assert set(OPTIONS) <= listed
     assert [name for name in listed if not requirements_of(name).is_file()] == []
+
+
+def test_make_help_lists_every_target_in_a_group() -> None:
+    text = (ROOT / 'Makefile').read_text()
+    targets = re.findall(r'^([a-z]+):', text, re.MULTILINE)
+    [phony] = re.findall(r'^\.PHONY: (.*)$', text, re.MULTILINE)
+    assert sorted(phony.split()) == sorted(targets)
+    shown = subprocess.run(
+        ['make', '--no-print-directory', 'help'], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    groups = re.split(r'^(\w+)$', shown.stdout, flags=re.MULTILINE)
+    assert groups[1::2] == ['Use', 'Develop', 'Maintain']
+    listed = [name for group in groups[2::2] for name in re.findall(r'^  make ([a-z]+) ', group, re.MULTILINE)]
+    assert sorted([*listed, 'help']) == sorted(targets)

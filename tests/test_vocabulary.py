@@ -42,6 +42,9 @@ BANNED = {
     'is not a': r'(?<!there )(?:is|are|was|were) no(?! longer)',
     'point-in-time consistent': r'of one moment',
     'every n-th': r'manieth',
+    'timestamp, time': r'moments?',
+    'respect, obey': r'heeds?|heeded|heeding',
+    'permanently': r'for good|for ever',
     'without': r'for (?:the )?want of',
     'otherwise': r'or else',
     'capacity, space': r'room',
@@ -58,16 +61,16 @@ WORDS = re.compile('|'.join(rf'(?P<w{number}>\b(?:{form})\b)' for number, form i
 #: Room -> the most places that it may have. A count may only fall: lower it with the change that lowers the count.
 MOST = {
     'documents': 0,
-    'appliance': 109,
+    'appliance': 114,
     'bench': 10,
-    'chalicelib': 970,
+    'chalicelib': 1019,
     'deploy': 0,
     'docs': 0,
-    'infra': 75,
+    'infra': 76,
     'root': 0,
-    'local': 102,
-    'stepfunctions': 56,
-    'tests': 670,
+    'local': 104,
+    'stepfunctions': 57,
+    'tests': 695,
 }
 
 #: Generated from the comments of ``stepfunctions``.
