@@ -164,11 +164,47 @@ def _add_dependents_to(transaction: base.Transaction, backup: Backup, change: in
         transaction.update(parent, actions, Backup.id.exists(), lambda: base.state_changed(parent))
 
 
+def begin_restore(
+    transaction: base.Transaction, backup: Backup, volume: Volume, request_id: str, row: Workflow, **facts: str
+) -> None:
+    """Add to a transaction that the backup is held for its restore to the volume. Raises InvalidBackup."""
+    actions = base.begin_actions(Backup, row, request_id, common.operation(row, **facts))
+    transaction.update(
+        backup,
+        [*actions, Backup.restore_volume_id.set(volume.id)],
+        base.is_allowed(Backup, row),
+        lambda: errors.InvalidBackup(reason='Backup status must be available'),
+    )
+
+
+def await_volume(transaction: base.Transaction, backup: Backup, volume: Volume, request_id: str) -> None:
+    """Add to a transaction that the backup waits for a volume that is made for its restore."""
+    awaited = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
+    begin_restore(transaction, backup, volume, request_id, workflows.BACKUP['await_volume'], **awaited)
+
+
 def is_awaited(volume: Volume, request_id: str) -> Condition:
     """The condition that a backup waits for this volume to be made, to be restored to it."""
     ours = base.owned_by(Backup, workflows.BACKUP['restore'], request_id)
     condition: Condition = ours & (Backup.restore_volume_id == volume.id)
     return condition
+
+
+def backup_of(volume: Volume) -> Backup:
+    """Return the backup that a volume is made from. Raises BackupNotFound."""
+    if volume.backup_id is None:
+        raise errors.BackupNotFound(id='-')
+    try:
+        return Backup.find(volume.project_id, volume.backup_id)
+    except errors.BackupNotFound:
+        return Backup.find_anywhere(volume.backup_id)
+
+
+def release_from(volume: Volume) -> None:
+    """Make the backup available again that waits for a volume whose creation was ended by another request."""
+    if volume.backup_id is not None and volume.owner is not None:
+        with contextlib.suppress(errors.BackupNotFound):
+            end_waiting(backup_of(volume), volume, volume.owner)
 
 
 def end_waiting(backup: Backup, volume: Volume, request_id: str) -> None:

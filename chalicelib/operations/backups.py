@@ -11,9 +11,19 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, Snapshot, Volume, base
-from chalicelib.operations import common, exports, keys, progress, quotas, reservations, services, snapshots, volumes
+from chalicelib.operations import (
+    backup_reservations,
+    common,
+    exports,
+    keys,
+    progress,
+    quotas,
+    reservations,
+    services,
+    snapshots,
+    volumes,
+)
 from chalicelib.rules import states, workflows
-from chalicelib.rules.workflows import Workflow
 
 #: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
 #: and the folder of the bucket that a backup goes to when the user names none (Cinder's default).
@@ -249,7 +259,7 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
     _check_target(backup, volume)
     volume = exports.end_all(volume)
     transaction = base.Transaction()
-    _begin_restore(context, backup, volume, transaction, workflows.BACKUP['restore'])
+    backup_reservations.begin_restore(transaction, backup, volume, context.request_id, workflows.BACKUP['restore'])
     row, key = workflows.VOLUME['restore'], _key_for(context, backup, volume)
     operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id)
     if key:
@@ -299,27 +309,8 @@ def _key_for(context: Context, backup: Backup, volume: Volume) -> keys.NewKey | 
     return keys.clone(context, backup.project_id, new, to=volume.project_id)
 
 
-def _begin_restore(
-    context: Context, backup: Backup, volume: Volume, transaction: base.Transaction, row: Workflow, **facts: str
-) -> None:
-    transaction.update(
-        backup,
-        [
-            *base.begin_actions(Backup, row, context.request_id, common.operation(row, **facts)),
-            Backup.restore_volume_id.set(volume.id),
-        ],
-        base.is_allowed(Backup, row),
-        lambda: errors.InvalidBackup(reason='Backup status must be available'),
-    )
-
-
 def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volume:
     """Make the volume; its creation hands both over to the restore (tasks/create_volume.py)."""
-
-    def begin(volume: Volume, transaction: base.Transaction) -> None:
-        awaited = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
-        _begin_restore(context, backup, volume, transaction, workflows.BACKUP['await_volume'], **awaited)
-
     return volumes.create(
         context,
         size=int(backup.size),
@@ -333,7 +324,6 @@ def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volum
         multiattach=False,
         scheduler_hints={},
         backup_id=backup.id,
-        also=begin,
     )
 
 

@@ -9,6 +9,7 @@ the backend has of exports ends before the volume is taken over: the former owne
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -184,6 +185,18 @@ def delete(context: Context, id: str) -> None:
         except errors.StateChanged:
             continue
     raise _contended(transfer)
+
+
+def forget_offers(volume: Volume) -> None:
+    """Remove the offers of a volume that is being removed, as Cinder does; call before its record goes."""
+    if volume.transfer_id is None:
+        return
+    for transfer in base.every(Transfer, volume.project_id):
+        if transfer.volume_id == volume.id:
+            transaction = base.Transaction()
+            _forget(transaction, transfer)
+            with contextlib.suppress(errors.TransferNotFound):
+                transaction.commit()
 
 
 def _is_on_offer(volume: Volume, transfer: Transfer) -> bool:

@@ -16,6 +16,7 @@ from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, DefaultType, Group, Snapshot, Volume, VolumeType, base, reading
 from chalicelib.operations import (
+    backup_reservations,
     common,
     group_members,
     keys,
@@ -28,9 +29,6 @@ from chalicelib.rules import extra_specs, states, workflows
 
 if TYPE_CHECKING:
     from chalicelib.clients.glance import Image
-
-#: Told the new record and the transaction that writes it.
-Also = Callable[[Volume, base.Transaction], None]
 
 
 class Source(NamedTuple):
@@ -88,24 +86,21 @@ _TOO_SMALL: Mapping[str, str] = {
 }
 
 
-def create(context: Context, *, also: Also | None = None, **wanted: Any) -> Volume:
-    """Accept a volume and return its record; ``wanted`` and errors are those of ``prepare``, and OverQuota.
-
-    ``also`` adds to the transaction what must change with it.
-    """
-    volume = volume_types.again(lambda: _accept(context, also, wanted))
+def create(context: Context, **wanted: Any) -> Volume:
+    """Accept a volume and return its record; ``wanted`` and errors are those of ``prepare``, and OverQuota."""
+    volume = volume_types.again(lambda: _accept(context, wanted))
     common.send(context, 'create', volume)
     return volume
 
 
-def _accept(context: Context, also: Also | None, wanted: Mapping[str, Any]) -> Volume:
+def _accept(context: Context, wanted: Mapping[str, Any]) -> Volume:
     """Record the volume; raises TypeChanged when its type has changed since it was read."""
     along = ('Volume', 'VolumeType') if any(wanted.get(name) for name in _SOURCES) else ()
     with reading.together(*_needed(context, wanted), along=along):
         prepared = prepare(context, **wanted)
         volume, key = prepared.volume, _key(context, prepared)
         deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
-        build = functools.partial(_write, prepared, key, also)
+        build = functools.partial(_write, prepared, key)
         with keys.discarding(key):
             quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id, largest=int(volume.size))
     volume_types.note_name(prepared.kind)  # the transaction has checked it
@@ -391,15 +386,13 @@ def _copy_facts(volume: Volume, source: Source) -> None:
         volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 
 
-def _write(prepared: Prepared, key: keys.NewKey | None, also: Also | None, transaction: base.Transaction) -> None:
+def _write(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
     for kind in prepared.kept:
         volume_types.keep(transaction, kind)
     _put(prepared, key, transaction)
     volume = prepared.volume
     if volume.group_id is not None:
         group_members.join(transaction, volume)
-    if also is not None:
-        also(volume, transaction)
 
 
 def _put(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
@@ -407,13 +400,18 @@ def _put(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transact
     transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
     if key:
         key.join(transaction)
-    if source and not isinstance(source.record, Backup):
-        _read(transaction, source.record)
+    if source:
+        _hold(transaction, source.record, volume)
 
 
-def _read(transaction: base.Transaction, record: Volume | Snapshot) -> None:
-    """Count the volume among the source's readers, unless the source's status has changed."""
+def _hold(transaction: base.Transaction, record: Volume | Snapshot | Backup, volume: Volume) -> None:
+    """Count the volume among the source's readers, unless the source's status has changed.
+
+    A backup has one reader at a time: it is restoring from now on.
+    """
+    if isinstance(record, Backup):
+        return backup_reservations.await_volume(transaction, record, volume, str(volume.owner))
     kind = type(record)
     allowed, _, _ = _ORIGINS[record.resource]
     actions = [kind.reader_count.add(1), *base.touched(kind)]
-    transaction.update(record, actions, kind.status.is_in(*allowed), lambda: _wrong_status(record))
+    return transaction.update(record, actions, kind.status.is_in(*allowed), lambda: _wrong_status(record))

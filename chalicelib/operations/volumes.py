@@ -12,7 +12,16 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Snapshot, Volume, base
-from chalicelib.operations import common, exports, keys, quotas, reservations, services, volume_types
+from chalicelib.operations import (
+    backup_reservations,
+    common,
+    exports,
+    keys,
+    quotas,
+    reservations,
+    services,
+    volume_types,
+)
 from chalicelib.operations.reservations import Outcome
 from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states, workflows
@@ -226,6 +235,7 @@ def _forget(volume: Volume) -> None:
         raise errors.InvalidVolume(
             reason=f'Volume {volume.id} is being placed on a backend right now; try again.'
         ) from None
+    backup_reservations.release_from(volume)
     keys.release(volume.encryption_key_id)
 
 
@@ -373,6 +383,7 @@ def reset_status(
     remove = functools.partial(_remove_attachments, volume, gone)
     if status:
         reservations.end(volume, held, Outcome.ended(status), actions=actions, add_to=remove)
+        backup_reservations.release_from(volume)
     elif actions:
         transaction = base.Transaction()
         transaction.update(

@@ -108,7 +108,7 @@ def _begin_download(work: VolumeWork, actions: list[Write]) -> None:
 def _begin_restore(work: VolumeWork, actions: list[Write]) -> None:
     """Begin the restore of the backup that the volume is made from; both records change together."""
     volume, workflow = work.record, workflows.VOLUME['restore']
-    backup = _backup(volume)
+    backup = backup_reservations.backup_of(volume)
     operation = common.operation(workflow, backup_id=backup.id, backup_project_id=backup.project_id, new=True)
     begun = base.begin_actions(Volume, workflow, work.request_id, operation)
     started = Volume.progress.set(progress.begun(int(backup.size)))
@@ -127,16 +127,6 @@ def _add_backup_restore_to(work: VolumeWork, backup: Backup, transaction: base.T
     free = base.is_allowed(Backup, workflow) | backup_reservations.is_awaited(work.record, work.request_id)
     busy = errors.InvalidBackup(reason=f'Backup {backup.id} is no longer available')
     transaction.update(backup, actions, free, lambda: busy)
-
-
-def _backup(volume: Volume) -> Backup:
-    """The backup that the volume is made from. Raises BackupNotFound."""
-    if volume.backup_id is None:
-        raise errors.BackupNotFound(id='-')
-    try:
-        return Backup.find(volume.project_id, volume.backup_id)
-    except errors.BackupNotFound:
-        return Backup.find_anywhere(volume.backup_id)
 
 
 def reschedule(payload: Payload) -> dict[str, str]:
@@ -219,7 +209,7 @@ def fail_create(payload: Payload) -> None:
         work = VolumeWork.take(payload)
     work.report(*_MESSAGES.get(error, _FAILED_TO_CREATE))
     with contextlib.suppress(errors.BackupNotFound):
-        backup_reservations.end_waiting(_backup(work.record), work.record, work.request_id)
+        backup_reservations.end_waiting(backup_reservations.backup_of(work.record), work.record, work.request_id)
     work.end(Outcome.ended(work.workflow.failed))
     groups.settle_group_of(work.record)
 

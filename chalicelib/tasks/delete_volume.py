@@ -9,7 +9,7 @@ import contextlib
 
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import groups, reservations, volumes
+from chalicelib.operations import groups, reservations, transfers, volumes
 from chalicelib.operations.reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
@@ -29,6 +29,7 @@ def delete_volume(payload: Payload) -> dict[str, bool]:
     if volume.host:  # one that was never placed goes with its group
         backends.end_exports(volume)
         backends.driver(volume).delete_volume(backends.volume_ref(volume))
+    transfers.forget_offers(volume)
     work.end(Outcome.removed())
     groups.settle_group_of(volume)
     return {'done': True}

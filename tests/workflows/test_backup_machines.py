@@ -232,6 +232,45 @@ def test_restore_to_a_larger_volume_zeroes_the_rest(world: World, data: Data, vo
     check(world, data)
 
 
+def waiting(backup: Backup) -> Volume:
+    """A volume that is made from the backup, by a request for a volume; nothing of it is done yet."""
+    made = create_volume(context(), int(backup.size), backup_id=backup.id)
+    assert backup.reload().status == 'restoring'
+    return made
+
+
+def test_a_volume_that_is_made_from_a_backup_holds_it_at_once(world: World, data: Data, volume: Volume) -> None:
+    """Else the backup could be removed, and a second restore accepted, which both leave a volume in error."""
+    backup = backed_up(world, volume)
+    made = waiting(backup)
+    with pytest.raises(errors.InvalidBackup):
+        backups.delete(context(), backup.id)
+    with pytest.raises(errors.InvalidBackup):
+        create_volume(context(), SIZE, backup_id=backup.id)
+    world.settle()
+    assert (made.reload().status, backup.reload().status) == ('available', 'available')
+    assert data.of(made).same(data.of(volume))
+    check(world, data)
+
+
+@pytest.mark.parametrize(
+    'end',
+    [
+        lambda made: volumes.delete(context(), made.id),
+        lambda made: volumes.reset_status(context('admin'), made.id, 'error', None, None),
+    ],
+)
+def test_a_volume_that_will_not_be_made_gives_its_backup_back(
+    world: World, data: Data, volume: Volume, end: Callable[[Volume], object]
+) -> None:
+    backup = backed_up(world, volume)
+    end(waiting(backup))
+    assert backup.reload().status == 'available'
+    world.settle()
+    assert [one.status for one in Volume.scan() if one.id != volume.id] in ([], ['error'])
+    assert (backup.reload().status, backup.reload().restore_volume_id) == ('available', None)
+
+
 def test_restore_to_a_new_volume_brings_back_what_described_it(world: World, data: Data, volume: Volume) -> None:
     volumes.set_metadata(context(), volume.id, {'rack': '7'}, replace=False)
     volumes.set_bootable(context(), volume.id, True)
