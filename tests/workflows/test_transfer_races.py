@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.models import Snapshot, Transfer, Volume
+from chalicelib.models import Name, Snapshot, Transfer, Volume
 from chalicelib.operations import snapshots, transfers, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
@@ -83,4 +83,17 @@ def test_many_accept_at_once(world: World) -> None:
     [taken] = Volume.scan()
     [snapshot] = Snapshot.scan()
     assert taken.project_id == snapshot.project_id != 'project'
+    invariants.check(world)
+
+
+def test_offers_go_with_their_volume(world: World) -> None:
+    """One that is left could never be accepted, and its owner would see it for good (Cinder removes it, too)."""
+    volume, _, first, _ = prepare(world)
+    volumes.reset_status(context('admin'), volume.id, 'available', None, None)
+    transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
+    assert first.id in {one.id for one in Transfer.scan()}
+    volumes.delete(context('admin'), volume.id, cascade=True, force=True)
+    world.settle()
+    names = [one.id for one in Name.scan() if one.id.startswith('transfer:')]
+    assert [*Volume.scan(), *Transfer.scan(), *names] == []
     invariants.check(world)
