@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pynamodb.connection import Connection
 
-from chalicelib.models import Backup, Snapshot, Volume
+from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume
 from tests import invariants
 from tests.api.front_door import Caller, FrontDoor
 from tests.disks import TILE, Data
@@ -23,13 +23,16 @@ AT = '3.71'
 #: GiB of each pool: placement is not what the model is about.
 ROOMY = 10_000
 
-#: Volume type beside the default one.
-OTHER_TYPE = 'other'
+#: Volume type -> its extra specs, beside the default one.
+TYPES = {'other': {}, 'shared': {'multiattach': '<is> True'}}
+
+#: The group type of all groups.
+GROUP_TYPE = 'plain'
 
 
 @contextlib.contextmanager
 def running(store: SmallDynamoDB, limits: dict[str, dict[str, int]]) -> Iterator[Service]:
-    """A service with empty tables, the type ``other``, and these quotas."""
+    """A service with empty tables, the types above, and these quotas."""
     store.clear()
     with pytest.MonkeyPatch.context() as patch:
         service = Service(patch)
@@ -52,8 +55,11 @@ class Service:
 
     def set_up(self, limits: dict[str, dict[str, int]]) -> None:
         self.world.report()
-        made = self.admin.post('/types', {'volume_type': {'name': OTHER_TYPE}}, at=AT)
-        assert made.status == 200, made
+        for name, specs in TYPES.items():
+            made = self.admin.post('/types', {'volume_type': {'name': name, 'extra_specs': specs}}, at=AT)
+            assert made.status == 200, made
+        made = self.admin.post('/group_types', {'group_type': {'name': GROUP_TYPE}}, at=AT)
+        assert made.status == 202, made
         for project, allowed in limits.items():
             assert self.set_quota(project, allowed) == 200
 
@@ -76,7 +82,8 @@ class Service:
         self.world.report()
 
     def _in_flight(self) -> bool:
-        return any(one.in_flight for kind in (Volume, Snapshot, Backup) for one in kind.scan())
+        kinds = (Volume, Snapshot, Backup, Group, GroupSnapshot)
+        return any(one.in_flight for kind in kinds for one in kind.scan())
 
     @contextlib.contextmanager
     def watched(self, crasher: Crasher) -> Iterator[None]:
@@ -84,8 +91,7 @@ class Service:
         call = Connection._make_api_call
 
         def around(connection: Connection, operation: str, *arguments: Any, **facts: Any) -> Any:
-            with crasher.around(f'dynamodb {operation}'):
-                return call(connection, operation, *arguments, **facts)
+            return crasher.dynamodb(f'dynamodb {operation}', lambda: call(connection, operation, *arguments, **facts))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Connection, '_make_api_call', around)
@@ -93,8 +99,9 @@ class Service:
             yield
         forget()
 
-    def check_invariants(self) -> None:
-        invariants.check(self.world, frozenset({'attaching', 'detaching'}))
+    def check_invariants(self, explained: frozenset[str]) -> None:
+        """``explained``: ids of resources whose status an administrator has set."""
+        invariants.check(self.world, frozenset({'attaching', 'detaching', 'reserved'}), explained)
 
     # Bytes
 
@@ -111,14 +118,49 @@ class Service:
 
     # What clients see
 
-    def shown(self, project: str, path: str, key: str) -> dict[str, dict[str, Any]]:
+    def shown(self, project: str, path: str) -> dict[str, dict[str, Any]]:
+        """A project's detailed list, by id."""
         answer = self.member(project).get(f'/{path}/detail', at=AT)
         assert answer.status == 200, answer
-        return {one['id']: one for one in answer.body[key]}
+        return {one['id']: one for one in answer.body[path.rpartition('-')[2]]}
+
+    def status_of(self, project: str, path: str, id: str) -> str | None:
+        """The status that is shown of a resource; None: it is gone."""
+        shown = self.shown(project, path).get(id)
+        return shown['status'] if shown else None
+
+    def refusals(self, project: str) -> set[tuple[str, str]]:
+        """(resource's id, message's id) of the user messages by which a resource is as it was before."""
+        answer = self.member(project).get('/messages', at=AT)
+        found = answer.body['messages']
+        return {(one['resource_uuid'], one['id']) for one in found if 'unchanged' in one['user_message']}
 
     def attachments_of(self, project: str, volume_id: str) -> set[str]:
-        shown = self.shown(project, 'attachments', 'attachments')
+        shown = self.shown(project, 'attachments')
         return {id for id, one in shown.items() if one['volume_id'] == volume_id}
+
+    def backend_of(self, volume_id: str) -> str | None:
+        """The backend of a volume, which administrators see; None before it has one."""
+        host = self.admin.get(f'/volumes/{volume_id}', at=AT).body['volume']['os-vol-host-attr:host']
+        return host.partition('#')[0] if host else None
+
+    def group_of(self, project: str, volume_id: str) -> str | None:
+        found: str | None = self.shown(project, 'volumes')[volume_id]['group_id']
+        return found
+
+    def volumes_in(self, project: str, group_id: str) -> dict[str, str]:
+        """Id of what each volume of a group is a copy of -> the volume's id."""
+        mine = [one for one in self.shown(project, 'volumes').values() if one['group_id'] == group_id]
+        return {one['source_volid'] or one['snapshot_id']: one['id'] for one in mine}
+
+    def snapshots_in(self, project: str, group_snapshot_id: str) -> dict[str, str]:
+        """Id of the volume of each snapshot in a group snapshot -> the snapshot's id."""
+        shown = self.shown(project, 'snapshots').values()
+        return {one['volume_id']: one['id'] for one in shown if one['group_snapshot_id'] == group_snapshot_id}
+
+    def holds_source(self, backup_id: str) -> bool:
+        """Whether a backup has left something temporary, which its user message says: it is removed with the backup."""
+        return bool(Backup.find_anywhere(backup_id).reading)
 
     def usage(self, project: str) -> dict[str, tuple[int, int]]:
         """Quota name -> (in use, reserved)."""

@@ -5,30 +5,66 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from hypothesis.stateful import RuleBasedStateMachine, precondition
+from hypothesis import stateful
+from hypothesis import strategies as st
 
 from tests.api.front_door import Answer
-from tests.model.reference import Attachment, Codes, Reference, Volume
+from tests.model.administered import Reference
+from tests.model.records import Attachment, Backup, Codes, Group, GroupSnapshot, Snapshot, Volume
 from tests.model.service import AT, Service, running, snapshot_record, volume_record
+from tests.model.service import TYPES as OTHER_TYPES
 from tests.small_dynamodb import SmallDynamoDB
-from tests.workflows.crashes import Crasher
+from tests.workflows.crashes import Crasher, LostAnswer
 from tests.world import Killed
 
 T = TypeVar('T')
 
+#: How the network and the functions fail -> that happening at the call with a number.
+FLAWS: dict[str, Callable[[int], Crasher]] = {
+    'a function killed': Crasher,
+    'an operation resent': LostAnswer,
+    'an answer lost': functools.partial(LostAnswer, gives_up=True),
+}
+
 #: Project -> its quotas, small enough to be met by a run.
 LIMITS = {
-    'a': {'volumes': 5, 'gigabytes': 14, 'snapshots': 4, 'backups': 4, 'backup_gigabytes': 9},
-    'b': {'volumes': 3, 'gigabytes': 7, 'snapshots': 3, 'backups': 3, 'backup_gigabytes': 6},
+    'a': {
+        'volumes': 9, 'gigabytes': 26, 'snapshots': 6, 'backups': 5, 'backup_gigabytes': 12, 'groups': 3,
+        'volumes_other': 4, 'gigabytes_other': 8, 'snapshots_other': 2, 'gigabytes_shared': 7,
+    },
+    'b': {
+        'volumes': 6, 'gigabytes': 14, 'snapshots': 4, 'backups': 4, 'backup_gigabytes': 8, 'groups': 2,
+        'volumes_other': 2, 'gigabytes_other': 9, 'snapshots_other': 3, 'gigabytes_shared': 6,
+    },
+}  # fmt: skip
+
+#: What rules draw.
+PROJECTS = st.sampled_from(sorted(LIMITS))
+PICK = st.integers(0, 11)
+SIZES = st.integers(1, 3)
+TYPES = st.sampled_from(['__DEFAULT__', *OTHER_TYPES])
+
+#: Resource -> the list that shows it, and the list's member of the answer.
+PATHS: dict[type, str] = {
+    Volume: 'volumes',
+    Snapshot: 'snapshots',
+    Backup: 'backups',
+    Group: 'groups',
+    GroupSnapshot: 'group_snapshots',
 }
+
+#: Statuses in which the data of a volume or snapshot is what the reference says.
+WHOLE = ('available', 'in-use', 'awaiting-transfer')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """What a member of a project asks.
+    """What a member of a project asks, or (``admin``) an administrator.
 
     ``predict`` asks the reference the same: it gets the answer's body (None: refused) and returns the statuses that are
     right. ``makes``: the list that shows what the request makes, and the member of the answer that has it.
@@ -41,11 +77,14 @@ class Request:
     predict: Callable[[Any], Codes]
     body: Any = None
     makes: tuple[str, str] | None = None
+    admin: bool = False
 
 
-def action(name: str, project: str, path: str, verb: str, facts: Any, predict: Callable[[Any], Codes]) -> Request:
+def action(
+    name: str, project: str, path: str, verb: str, facts: Any, predict: Callable[[Any], Codes], *, admin: bool = False
+) -> Request:
     """An action on a resource."""
-    return Request(name, project, 'POST', f'{path}/action', predict, {verb: facts})
+    return Request(name, project, 'POST', f'{path}/action', predict, {verb: facts}, admin=admin)
 
 
 def agree(what: str, found: dict[Any, Any], wanted: dict[Any, Any]) -> None:
@@ -55,12 +94,53 @@ def agree(what: str, found: dict[Any, Any], wanted: dict[Any, Any]) -> None:
     assert not apart, f'{what}: (service, reference) = {apart}'
 
 
+class Rule(NamedTuple):
+    """What one step may do: ``arguments`` are drawn, when it ``is_ready``; ``weight``: how often, among the others."""
+
+    name: str
+    arguments: dict[str, st.SearchStrategy[Any]]
+    is_ready: Callable[[Any], Any]
+    weight: int
+
+
+def rule(*, weight: int = 2, **arguments: st.SearchStrategy[Any]) -> Any:
+    """Make a method a rule.
+
+    Not Hypothesis's own rules: of those each run leaves out about half, and what takes three of them (a snapshot, a
+    volume made of it, its removal meanwhile) hardly ever comes about.
+    """
+
+    def mark(function: Any) -> Any:
+        function.rule = Rule(function.__name__, arguments, lambda self: True, weight)
+        return function
+
+    return mark
+
+
+def precondition(is_ready: Callable[[Any], Any]) -> Any:
+    """Draw a rule only when this holds."""
+
+    def mark(function: Any) -> Any:
+        function.rule = function.rule._replace(is_ready=is_ready)
+        return function
+
+    return mark
+
+
 def has(*kinds: str) -> Any:
     """A rule's precondition: the reference has resources of each of these kinds."""
     return precondition(lambda self: all(getattr(self.model, kind) for kind in kinds))
 
 
-class Sides(RuleBasedStateMachine):
+def made(predicted: tuple[Codes, Callable[[str], Any]], body: Any, member: str) -> Codes:
+    """Apply what a creation changes, when it was accepted."""
+    allowed, accept = predicted
+    if body:
+        accept(body[member]['id'])
+    return allowed
+
+
+class Sides(stateful.RuleBasedStateMachine):
     """One run. ``counts`` adds up over all runs what was asked and how it ended."""
 
     store: ClassVar[SmallDynamoDB]
@@ -71,16 +151,35 @@ class Sides(RuleBasedStateMachine):
         self.running = running(self.store, LIMITS)
         self.service: Service = self.running.__enter__()
         self.model = Reference({project: dict(limits) for project, limits in LIMITS.items()})
-        self.stamps = self.servers = 0
+        self.model.status_of = lambda one: self.service.status_of(one.project, PATHS[type(one)], one.id)
+        self.model.is_held = lambda backup: self.service.holds_source(backup.id)
+        self.stamps = 0
+        self.failed = False
+        #: Ids of resources whose status an administrator has set.
+        self.explained: set[str] = set()
         #: So many requests may be under way before one waits for all others.
         self.patience = 1
-        #: The API function dies before this call of the next request among those that change something.
-        self.doom: int | None = None
+        #: What happens to the next request on its way: its function dies, an answer is lost or an operation resent.
+        self.fault: Crasher | None = None
+
+    @stateful.rule(data=st.data())
+    def step(self, data: st.DataObject) -> None:
+        """Draw one of the rules that are ready, and what it needs."""
+        ready = [one for one in self.drawable() if one.is_ready(self)]
+        chosen = data.draw(st.sampled_from([one for one in ready for _ in range(one.weight)]))
+        getattr(self, chosen.name)(**{name: data.draw(drawn, name) for name, drawn in chosen.arguments.items()})
+
+    @classmethod
+    @functools.cache
+    def drawable(cls) -> list[Rule]:
+        return [method.rule for _, method in inspect.getmembers(cls) if hasattr(method, 'rule')]
 
     def teardown(self) -> None:
+        """A run that failed is not compared again: what it failed by is to be reported."""
         try:
-            self.settle_both()
-            self.counts['runs to the end'] += 1
+            if not self.failed:
+                self.settle_both()
+                self.counts['runs to the end'] += 1
         finally:
             self.running.__exit__(None, None, None)
 
@@ -88,51 +187,61 @@ class Sides(RuleBasedStateMachine):
 
     def play(self, request: Request) -> None:
         """Ask both; the service's answer must be one that the reference allows."""
-        self._wait()
-        if self.doom is not None:
-            return self._play_and_die(request)
+        self.wait()
+        if self.fault is not None:
+            return self._play_with_fault(request)
         answer = self.ask(request)
         self._count(request, 'accepted' if answer.status < 300 else 'refused')
+        return self._check(request, answer)
+
+    def _check(self, request: Request, answer: Answer) -> None:
+        self.failed = True
         allowed = request.predict(answer.body if answer.text and answer.status < 300 else None)
         assert answer.status in allowed, (request.name, answer.status, answer.text, sorted(allowed))
-        return None
+        self.failed = False
 
-    def _wait(self) -> None:
+    def act(
+        self, volume: Volume, name: str, verb: str, facts: Any, predict: Callable[[Any], Codes], *, admin: bool = False
+    ) -> None:
+        """An action on a volume."""
+        self.play(action(name, volume.project, f'/volumes/{volume.id}', verb, facts, predict, admin=admin))
+
+    def wait(self) -> None:
         """Before a resource is chosen: what is under way may end it."""
-        if self.model.jobs and (len(self.model.jobs) >= self.patience or self.doom is not None):
+        if self.model.jobs and (len(self.model.jobs) >= self.patience or self.fault is not None):
             self.settle_both()
 
     def ask(self, request: Request) -> Answer:
-        return self.service.member(request.project).request(request.method, request.path, request.body, at=AT)
+        caller = self.service.admin if request.admin else self.service.member(request.project)
+        return caller.request(request.method, request.path, request.body, at=AT)
 
     def _count(self, request: Request, outcome: str) -> None:
         self.counts[f'{request.name} {outcome}'] += 1
 
-    def _play_and_die(self, request: Request) -> None:
-        """The function dies on the way: afterwards all is as if it was never asked, or as if it was accepted."""
-        crasher, self.doom = Crasher(self.doom), None
-        before, answer = self._shown(request), None
+    def _play_with_fault(self, request: Request) -> None:
+        """Without an answer all is afterwards as if the request was never sent, or as if it was accepted."""
+        crasher, answer = self.fault or Crasher(), None
+        self.fault, before = None, self._shown(request)
         with self.service.watched(crasher), contextlib.suppress(Killed):
             answer = self.ask(request)
-        if answer is not None:
-            self._count(request, 'was over before the function could die')
-            request.predict(answer.body if answer.text and answer.status < 300 else None)
+        if answer is not None and answer.status < 500:
+            self._count(request, 'answered in spite of a fault')
+            self._check(request, answer)
             return self.settle_both()
         self.service.settle()
         made = self._shown(request) - before
         if made or (request.makes is None and not self._is_unchanged()):
-            self._count(request, 'accepted, and the function died')
+            self._count(request, 'accepted without an answer')
             allowed = request.predict({request.makes[1]: {'id': made.pop()}} if request.makes else {})
             assert min(allowed) < 300, (request.name, sorted(allowed))
         else:
-            self._count(request, 'lost with the function')
+            self._count(request, 'lost')
         return self.settle_both()
 
     def _shown(self, request: Request) -> set[str]:
         if request.makes is None:
             return set()
-        path, _ = request.makes
-        return set(self.service.shown(request.project, path, path.rpartition('-')[2]))
+        return set(self.service.shown(request.project, request.makes[0]))
 
     def _is_unchanged(self) -> bool:
         try:
@@ -143,18 +252,21 @@ class Sides(RuleBasedStateMachine):
 
     def pick(self, known: Sequence[T] | dict[str, T], at: int) -> T | None:
         """The resource at a position, counted around; None when there is none."""
-        self._wait()
+        self.wait()
         values = list(known.values()) if isinstance(known, dict) else list(known)
         return values[at % len(values)] if values else None
 
     def attachment(self, at: int) -> tuple[Volume, Attachment] | None:
-        self._wait()
-        every = [(one, held) for one in self.model.volumes.values() for held in one.attachments.values()]
-        return self.pick(every, at)
+        return self.pick(self.attachments(), at)
+
+    def attachments(self) -> list[tuple[Volume, Attachment]]:
+        self.wait()
+        return self.model.attachments()
 
     # Comparing, when nothing is under way
 
     def settle_both(self) -> None:
+        self.failed = True
         self.service.settle()
         self.model.settle()
         self.compare()
@@ -164,50 +276,82 @@ class Sides(RuleBasedStateMachine):
         for project in LIMITS:
             self._compare_volumes(project)
             self._compare_snapshots(project)
-            self._compare_backups(project)
+            self._compare('backups', project, self.model.backups.values(), self._backup)
+            self._compare('groups', project, self.model.groups.values(), lambda one: (one.status, one.name))
+            self._compare(
+                'group_snapshots', project, self.model.group_snapshots.values(), lambda one: (one.status, one.group)
+            )
             self._compare_attachments(project)
-            self._compare_transfers(project)
+            self._compare('volume-transfers', project, self.model.transfers.values(), lambda one: one.volume)
             self._compare_usage(project)
-        self.service.check_invariants()
+        self.service.check_invariants(frozenset(self.explained))
         self.counts['comparisons'] += 1
+        self.failed = False
+
+    def _compare(self, path: str, project: str, known: Iterable[T], facts: Callable[[T], Any]) -> list[T]:
+        """Compare a list with what the reference knows of the project; return that."""
+        mine: list[Any] = [one for one in known if one.project == project]  # type: ignore[attr-defined]
+        shown = self.service.shown(project, path)
+        agree(path, {id: SHOWN[path](one) for id, one in shown.items()}, {one.id: facts(one) for one in mine})
+        return mine
 
     def _compare_volumes(self, project: str) -> None:
-        shown = self.service.shown(project, 'volumes', 'volumes')
-        found = {id: (one['status'], one['size'], one['volume_type']) for id, one in shown.items()}
-        mine = {id: one for id, one in self.model.volumes.items() if one.project == project}
-        agree('volumes', found, {id: (one.status, one.size, one.type) for id, one in mine.items()})
-        for id, one in mine.items():
-            if one.status in ('available', 'in-use', 'awaiting-transfer'):
-                agree(f'bytes of volume {id}', self.service.content(volume_record(project, id)), one.content)
+        for one in self._compare('volumes', project, self.model.volumes.values(), self._volume):
+            if one.status in WHOLE:
+                found = self.service.content(volume_record(project, one.id))
+                one.content = found if one.content is None else one.content
+                agree(f'bytes of volume {one.id}', found, one.content)
+
+    @staticmethod
+    def _volume(one: Volume) -> Any:
+        servers = sorted(held.server for held in one.attachments.values() if held.status == 'attached')
+        origin = one.origin or (None, None)
+        made_of = tuple(origin[1] if origin[0] == name else None for name in ('source_volid', 'snapshot_id'))
+        return one.status, one.size, one.type, one.multiattach, one.group, made_of, one.metadata, servers
 
     def _compare_snapshots(self, project: str) -> None:
-        shown = self.service.shown(project, 'snapshots', 'snapshots')
-        found = {id: (one['status'], one['size'], one['volume_id']) for id, one in shown.items()}
-        mine = {id: one for id, one in self.model.snapshots.items() if one.project == project}
-        agree('snapshots', found, {id: (one.status, one.size, one.volume) for id, one in mine.items()})
-        for id, one in mine.items():
-            if one.status == 'available':
-                agree(f'bytes of snapshot {id}', self.service.content(snapshot_record(project, id)), one.content)
+        def facts(one: Snapshot) -> Any:
+            return one.status, one.size, one.volume, one.group_snapshot, one.metadata
 
-    def _compare_backups(self, project: str) -> None:
-        shown = self.service.shown(project, 'backups', 'backups')
-        found = {id: (one['status'], one['size'], one['volume_id']) for id, one in shown.items()}
-        mine = [one for one in self.model.backups.values() if one.project == project]
-        agree('backups', found, {one.id: (one.status, one.size, one.volume) for one in mine})
+        for one in self._compare('snapshots', project, self.model.snapshots.values(), facts):
+            if one.status == 'available':
+                found = self.service.content(snapshot_record(project, one.id))
+                one.content = found if one.content is None else one.content
+                agree(f'bytes of snapshot {one.id}', found, one.content)
+
+    def _backup(self, one: Backup) -> Any:
+        dependents = any(other.parent == one.id and other.counts for other in self.model.backups.values())
+        return one.status, one.size, one.volume, one.snapshot, one.parent is not None, dependents
 
     def _compare_attachments(self, project: str) -> None:
-        shown = self.service.shown(project, 'attachments', 'attachments')
-        volumes = [one for one in self.model.volumes.values() if one.project == project]
-        wanted = {held.id: held.status for one in volumes for held in one.attachments.values()}
-        agree('attachments', {id: one['status'] for id, one in shown.items()}, wanted)
-
-    def _compare_transfers(self, project: str) -> None:
-        shown = self.service.shown(project, 'volume-transfers', 'transfers')
-        mine = [one for one in self.model.transfers.values() if one.project == project]
-        agree('transfers', {id: one['volume_id'] for id, one in shown.items()}, {one.id: one.volume for one in mine})
+        shown = self.service.shown(project, 'attachments')
+        found = {id: (one['status'], one['volume_id'], one['instance']) for id, one in shown.items()}
+        known = [*self.model.attachments(), *((one, held) for held, one in self.model.orphans.values())]
+        wanted = {held.id: (held.status, one.id, held.server) for one, held in known if one.project == project}
+        agree('attachments', found, wanted)
 
     def _compare_usage(self, project: str) -> None:
-        found = self.service.usage(project)
-        wanted = self.model.usage(project)
-        used = {name: found.get(name, (0, 0)) for name in wanted}
-        agree(f'usage of {project}', used, {name: (one, 0) for name, one in wanted.items()})
+        """Every counter, those of the volume types included; nothing is reserved when nothing is under way."""
+        found = {name: used for name, used in self.service.usage(project).items() if any(used)}
+        wanted = {name: (one, 0) for name, one in self.model.usage(project).items() if one}
+        agree(f'usage of {project}', found, wanted)
+
+
+#: List -> what is compared of one of its members.
+SHOWN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    'volumes': lambda one: (
+        *(one[name] for name in ('status', 'size', 'volume_type', 'multiattach', 'group_id')),
+        (one['source_volid'], one['snapshot_id']),
+        one['metadata'],
+        sorted(held['server_id'] for held in one['attachments']),
+    ),
+    'snapshots': lambda one: tuple(
+        one[name] for name in ('status', 'size', 'volume_id', 'group_snapshot_id', 'metadata')
+    ),
+    'backups': lambda one: tuple(
+        one[name] for name in ('status', 'size', 'volume_id', 'snapshot_id', 'is_incremental', 'has_dependent_backups')
+    ),
+    'groups': lambda one: (one['status'], one['name']),
+    'group_snapshots': lambda one: (one['status'], one['group_id']),
+    'volume-transfers': lambda one: one['volume_id'],
+}

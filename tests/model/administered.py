@@ -1,0 +1,59 @@
+"""What only administrators may ask, in the reference: statuses, removal by force, migration."""
+
+from __future__ import annotations
+
+from tests.model.attached import Attaching
+from tests.model.grouped import Grouping
+from tests.model.records import INVALID, Backup, Codes, Job, Snapshot, Volume
+from tests.model.reference import READABLE
+
+
+class Reference(Attaching, Grouping):
+    """The whole service."""
+
+    def reset_volume(self, volume: Volume, status: str, detached: bool) -> Codes:
+        """End what is under way, and set the status; ``detached``: attachments go, too."""
+        if status == 'in-use' and not volume.attachments:
+            return frozenset({INVALID})
+        self.end_work(volume)
+        volume.status = status
+        if detached:
+            volume.attachments.clear()
+        return frozenset({202})
+
+    def reset_snapshot(self, snapshot: Snapshot, status: str) -> Codes:
+        self.end_work(snapshot)
+        snapshot.status = status
+        return frozenset({202})
+
+    def reset_backup(self, backup: Backup, status: str) -> Codes:
+        self.end_work(backup)
+        backup.status = status
+        return frozenset({202})
+
+    def migrate(self, volume: Volume, elsewhere: bool, lock: bool) -> Codes:
+        """To another backend; a volume in use is accepted and fails (only its server could move it)."""
+        invalid = (
+            volume.status not in READABLE
+            or volume.moving
+            or volume.group
+            or self.snapshots_of(volume)
+            or not volume.placed
+            or not elsewhere
+        )
+        if invalid:
+            return frozenset({INVALID})
+        volume.moving = True
+        if lock and volume.status == 'available':
+            volume.status = 'maintenance'
+
+        def done() -> None:
+            volume.moving = False
+            if volume.status == 'maintenance':
+                volume.status = 'available'
+
+        def cancel() -> None:
+            volume.moving = False
+
+        self.jobs.append(Job(volume, done, done, cancel, late=True))
+        return frozenset({202})
