@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.model.records import Backup, Snapshot, Volume
-from tests.model.side import LIMITS, PATHS, PICK, PROJECTS, Sides, action, has, rule
+from tests.model.side import LIMITS, PATHS, PICK, PROJECTS, Request, Sides, action, has, precondition, rule
 from tests.world import BIG, FAST
 
 #: Statuses that an administrator gives a resource.
@@ -31,7 +31,12 @@ class AdminRules(Sides):
         """A resource that an administrator may interfere with."""
         self.wait()
         records = [*self.model.volumes.values(), *self.model.snapshots.values(), *self.model.backups.values()]
-        return self.pick([one for one in records if not getattr(one, 'group_snapshot', None)], at)
+        return self.pick([one for one in records if not self._is_bound(one)], at)
+
+    @staticmethod
+    def _is_bound(record: Volume | Snapshot | Backup) -> bool:
+        """A part of a group snapshot, or a backup that is being restored: others' work would fail with it."""
+        return bool(getattr(record, 'group_snapshot', None)) or record.status == 'restoring'
 
     @has('volumes')
     @rule(at=st.integers(0, 40), which=st.integers(0, 4), detached=st.booleans())
@@ -60,7 +65,9 @@ class AdminRules(Sides):
     @has('volumes')
     @rule(weight=1, at=st.integers(0, 40))
     def force_delete(self, at: int) -> None:
-        record = self._owned(at)
+        self._force(self._owned(at))
+
+    def _force(self, record: Any) -> None:
         if record and not (isinstance(record, Snapshot) and record.status == 'deleting'):  # it may go with its volume
             predict: Any = {
                 Volume: lambda _: self.model.delete_volume(record, False, force=True),
@@ -70,6 +77,23 @@ class AdminRules(Sides):
             path = PATHS[type(record)]
             name, url = f'force-delete {path.removesuffix("s")}', f'/{path}/{record.id}'
             self.play(action(name, record.project, url, 'os-force_delete', {}, predict, admin=True))
+
+    @precondition(lambda self: self.model.entangled())
+    @rule(weight=8, at=PICK, force=st.booleans())
+    def delete_what_others_need(self, at: int, force: bool) -> None:
+        """A volume or snapshot that is read, attached, moved or offered, or that is in a group."""
+        self.wait()
+        record = self.pick(self.model.entangled(), at)
+        if record and force:
+            self._force(record)
+        elif record:
+            path = PATHS[type(record)]
+            predict: Any = {
+                Volume: lambda _: self.model.delete_volume(record, False),
+                Snapshot: lambda _: self.model.delete_snapshot(record),
+            }[type(record)]
+            name = f'delete {path.removesuffix("s")}'
+            self.play(Request(name, record.project, 'DELETE', f'/{path}/{record.id}', predict))
 
     @has('volumes')
     @rule(at=PICK, to=st.sampled_from([FAST, BIG]), lock=st.booleans())

@@ -11,6 +11,16 @@ from tests.model.reference import READABLE
 class Reference(Attaching, Grouping):
     """The whole service."""
 
+    def entangled(self) -> list[Volume | Snapshot]:
+        """What others still need; nothing but what is being read, when there is that."""
+        volumes = [
+            one
+            for one in self.volumes.values()
+            if one.readers or one.attachments or one.moving or one.group or one.status == 'awaiting-transfer'
+        ]
+        found = [*volumes, *(one for one in self.snapshots.values() if one.readers or one.group_snapshot)]
+        return [one for one in found if one.readers] or found
+
     def reset_volume(self, volume: Volume, status: str, detached: bool) -> Codes:
         """End what is under way, and set the status; ``detached``: attachments go, too."""
         if status == 'in-use' and not volume.attachments:

@@ -83,7 +83,7 @@ class GroupRules(Sides):
     @has('groups')
     @rule(weight=3, at=PICK)
     def create_group_snapshot(self, at: int) -> None:
-        if group := self.pick(self.model.groups, at):
+        if group := self._filled(at):
 
             def predict(body: Any) -> Codes:
                 allowed = made(self.model.create_group_snapshot(group), body, 'group_snapshot')
@@ -107,7 +107,7 @@ class GroupRules(Sides):
     @has('groups')
     @rule(at=PICK)
     def copy_group(self, at: int) -> None:
-        if group := self.pick(self.model.groups, at):
+        if group := self._filled(at):
             self._copy(group, 'source_group_id')
 
     @has('group_snapshots')
@@ -115,6 +115,12 @@ class GroupRules(Sides):
     def copy_group_snapshot(self, at: int) -> None:
         if taken := self.pick(self.model.group_snapshots, at):
             self._copy(taken, 'group_snapshot_id')
+
+    def _filled(self, at: int) -> Group | None:
+        """A group, one with volumes if there is any."""
+        self.wait()
+        groups = list(self.model.groups.values())
+        return self.pick([one for one in groups if self.model.members(one)] or groups, at)
 
     def _copy(self, source: Group | GroupSnapshot, key: str) -> None:
         def predict(body: Any) -> Codes:

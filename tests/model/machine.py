@@ -31,7 +31,7 @@ STAGES: list[tuple[str, ...]] = [
     ('snapshot', 'backup', 'incremental backup'),
     ('attachment',),
     ('offer',),
-    ('group', 'member'),
+    ('group', 'member', 'copy'),
     ('group', 'member', 'member', 'group snapshot'),
 ]
 
@@ -84,6 +84,7 @@ class Model(AttachmentRules, GroupRules, AdminRules):
             'offer': lambda: self.offer(0),
             'group': lambda: self.create_group(project, {'__DEFAULT__', 'other'}),
             'member': lambda: self.create_volume_in_group(0, 1, '__DEFAULT__'),
+            'copy': lambda: self.copy_group(0),
             'group snapshot': lambda: self.create_group_snapshot(0),
         }
         steps[name]()
@@ -310,7 +311,7 @@ class Model(AttachmentRules, GroupRules, AdminRules):
         self.fault = FLAWS[flaw](calls)
 
     @precondition(lambda self: self.model.jobs)
-    @rule(weight=3, calls=st.integers(0, 40), flaw=st.sampled_from(sorted(FLAWS)))
+    @rule(weight=3, calls=st.integers(0, 15), flaw=st.sampled_from(sorted(FLAWS)))
     def disturb_a_worker(self, calls: int, flaw: str) -> None:
         """A function dies that works for what was accepted, or loses an answer; all is done nevertheless."""
         crasher = FLAWS[flaw](calls)
@@ -334,7 +335,7 @@ class Model(AttachmentRules, GroupRules, AdminRules):
         """
         draw = random.Random(seed)
         for backend in self.service.world.backends.values():
-            for verb in draw.sample(VERBS, 3):
+            for verb in draw.sample(VERBS, 6):
                 backend.fail(verb, *[None] * after, *[FAULTS[kind](backend.host) for _ in range(count)])
         before = self._refusals()
         self.service.settle()
