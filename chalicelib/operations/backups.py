@@ -186,7 +186,7 @@ def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Back
         raise errors.InvalidBackup(
             reason='No backups available to do an incremental backup; make a full backup of the volume first.'
         )
-    return max(candidates, key=lambda backup: str(backup.data_timestamp))
+    return max(candidates, key=lambda backup: (str(backup.data_timestamp), str(backup.created_at)))
 
 
 def _accept(

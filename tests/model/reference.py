@@ -427,7 +427,7 @@ class Core:
             if one.volume == volume.id and one.project == volume.project
             if one.status == 'available' and one.taken < before
         ]
-        return max(earlier, key=lambda one: one.taken, default=None)
+        return max(reversed(earlier), key=lambda one: one.taken, default=None)
 
     def delete_backup(self, backup: Backup, force: bool = False) -> Codes:
         if not force and backup.status not in ('available', 'error'):
