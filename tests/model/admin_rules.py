@@ -1,4 +1,4 @@
-"""What only administrators may ask: statuses, removal by force, migration, quotas."""
+"""Requests of administrators only: statuses, removal by force, migration, quotas."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AdminRules(Sides):
             return
         statuses = RESETS[type(record)]
         status = statuses[which % len(statuses)]
-        if not record.whole:  # an administrator who says that a stub is available gets what he asks for
+        if not record.whole:  # an administrator's reset does not make a stub's data complete
             status = 'error'
         facts: dict[str, Any] = {'status': status}
         if isinstance(record, Volume):

@@ -1,4 +1,4 @@
-"""What only administrators may ask, in the reference: statuses, removal by force, migration."""
+"""Requests of administrators only, in the reference: statuses, removal by force, migration."""
 
 from __future__ import annotations
 

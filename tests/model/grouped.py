@@ -41,7 +41,7 @@ class Grouping(Core):
         return frozenset({202})
 
     def join_group(self, group: Group, volume: Volume, same_backend: bool | None) -> Codes:
-        """``same_backend``: whether the volume is on the group's; None when no client can tell."""
+        """``same_backend``: whether the volume is on the group's; None when no client can know."""
         invalid = (
             group.status != 'available'
             or volume.project != group.project

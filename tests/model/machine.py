@@ -1,6 +1,6 @@
 """What Hypothesis draws: requests of two projects, time that passes, and faults.
 
-The rules draw a resource by its position, so that a run is told by numbers alone: a seed repeats it.
+The rules draw a resource by its position, so that numbers alone describe a run: a seed repeats it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ VERBS = (
     'create_snapshot', 'delete_snapshot', 'revert_to_snapshot', 'open_volume', 'open_snapshot', 'retype',
 )  # fmt: skip
 
-#: The statuses that say that work failed.
+#: The statuses of failed work.
 FAILED = ('error', 'error_deleting', 'error_extending', 'error_restoring')
 
 
@@ -259,7 +259,7 @@ class Model(AttachmentRules, GroupRules, AdminRules):
     @has('volumes')
     @rule(weight=1, at=PICK, which=st.integers(0, 13))
     def try_as_a_stranger(self, at: int, which: int) -> None:
-        """Whatever another project's member asks of a resource, it does not exist."""
+        """For every request of another project's member, a resource does not exist."""
         volume, snapshot = self.pick(self.model.volumes, at), self.pick(self.model.snapshots, at)
         backup, attached = self.pick(self.model.backups, at), self.attachment(at)
         group, taken = self.pick(self.model.groups, at), self.pick(self.model.group_snapshots, at)

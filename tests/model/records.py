@@ -147,7 +147,7 @@ def nothing() -> None:
 class Job:
     """Work under way for one resource. ``fail`` does what a failure leaves.
 
-    ``cancel`` gives back what is held when the resource is gone, or when an administrator has ended the work: then at
+    ``cancel`` releases what is held when the resource is gone, or when an administrator has ended the work: then at
     once, or (``late``) when the service comes to it.
     """
 

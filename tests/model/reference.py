@@ -104,7 +104,7 @@ class Core:
         return frozenset({200})
 
     def exceeds(self, project: str, wanted: dict[str, int]) -> bool:
-        """Whether the project's limits forbid so much more; what asks for nothing more is never refused."""
+        """Whether the project's limits forbid so much more; a request that needs nothing more is never refused."""
         used, reserved, limits = self.usage(project), self.reserved(project), self.limits[project]
         return any(
             0 <= limits.get(name, -1) < used[name] + reserved.get(name, 0) + more
@@ -369,7 +369,7 @@ class Core:
     def after_failure(self, volume: Volume, status: str) -> tuple[str, Content]:
         """Status and data after a revert or restore that failed: as before, if the service shows it as available.
 
-        A backend may refuse before it changes anything; a user message says so.
+        A backend may refuse before it changes anything; a user message reports it.
         """
         return ('available', volume.content) if self.status_of(volume) == 'available' else (status, None)
 
@@ -530,7 +530,7 @@ class Core:
     # Work
 
     def settle(self, failed: Callable[[Any], bool] = lambda resource: False) -> None:
-        """End every job, in the order of acceptance; ``failed`` says of a job's resource whether its work failed."""
+        """End every job, in the order of acceptance; ``failed`` returns whether the work on a job's resource failed."""
         while self.jobs:
             job = self.jobs.pop(0)
             if not self.knows(job.resource):

@@ -41,7 +41,7 @@ def running(store: SmallDynamoDB, limits: dict[str, dict[str, int]]) -> Iterator
 
 
 class Service:
-    """What the model asks of the service: requests by project, bytes behind a record, and time that passes."""
+    """What the model needs of the service: requests by project, bytes behind a record, and time that passes."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.door = FrontDoor.open(patch)
@@ -87,7 +87,7 @@ class Service:
 
     @contextlib.contextmanager
     def watched(self, crasher: Crasher) -> Iterator[None]:
-        """Let the crasher stand before and after each call that leaves the process; afterwards, be a new one."""
+        """Run the crasher before and after each call that leaves the process; afterwards, be a new one."""
         call = Connection._make_api_call
 
         def around(connection: Connection, operation: str, *arguments: Any, **facts: Any) -> Any:
@@ -159,7 +159,7 @@ class Service:
         return {one['volume_id']: one['id'] for one in shown if one['group_snapshot_id'] == group_snapshot_id}
 
     def holds_source(self, backup_id: str) -> bool:
-        """Whether a backup has left something temporary, which its user message says: it is removed with the backup."""
+        """Whether a backup has left something temporary, as its user message reports: it is removed with the backup."""
         return bool(Backup.find_anywhere(backup_id).reading)
 
     def usage(self, project: str) -> dict[str, tuple[int, int]]:

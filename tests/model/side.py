@@ -1,4 +1,4 @@
-"""Model and service side by side: how both are asked, and what must be alike when nothing is under way."""
+"""Model and service side by side: how both receive requests, and what must be alike when nothing is under way."""
 
 from __future__ import annotations
 
@@ -58,16 +58,17 @@ PATHS: dict[type, str] = {
     GroupSnapshot: 'group_snapshots',
 }
 
-#: Statuses in which the data of a volume or snapshot is what the reference says.
+#: Statuses in which the data of a volume or snapshot is what the reference has.
 WHOLE = ('available', 'in-use', 'awaiting-transfer')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """What a member of a project asks, or (``admin``) an administrator.
+    """A request of a project's member or (``admin``) of an administrator.
 
-    ``predict`` asks the reference the same: it gets the answer's body (None: refused) and returns the statuses that are
-    right. ``makes``: the list that shows what the request makes, and the member of the answer that has it.
+    ``predict`` makes the same request to the reference: it receives the answer's body (None: refused) and returns
+    the statuses that are right. ``makes``: the list that shows what the request makes, and the member of the answer
+    that has it.
     """
 
     name: str
@@ -141,7 +142,7 @@ def made(predicted: tuple[Codes, Callable[[str], Any]], body: Any, member: str) 
 
 
 class Sides(stateful.RuleBasedStateMachine):
-    """One run. ``counts`` adds up over all runs what was asked and how it ended."""
+    """One run. ``counts`` adds up over all runs the requests and how they ended."""
 
     store: ClassVar[SmallDynamoDB]
     counts: ClassVar[collections.Counter[str]] = collections.Counter()
@@ -185,10 +186,10 @@ class Sides(stateful.RuleBasedStateMachine):
         finally:
             self.running.__exit__(None, None, None)
 
-    # Asking
+    # Requests
 
     def play(self, request: Request) -> None:
-        """Ask both; the service's answer must be one that the reference allows."""
+        """Make a request to both; the service's answer must be one that the reference allows."""
         self.wait()
         if self.fault is not None:
             return self._play_with_fault(request)
@@ -274,7 +275,7 @@ class Sides(stateful.RuleBasedStateMachine):
         self.compare()
 
     def compare(self) -> None:
-        """All that a client can see, every byte, every counter and the backends are what the reference says."""
+        """All that a client can see, every byte, every counter and the backends are what the reference has."""
         for project in LIMITS:
             self._compare_volumes(project)
             self._compare_snapshots(project)

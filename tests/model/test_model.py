@@ -1,4 +1,4 @@
-"""The reference model and the service answer alike, whatever two projects ask and however backends fail."""
+"""The reference model and the service answer alike, whatever two projects request and however backends fail."""
 
 from __future__ import annotations
 
