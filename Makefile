@@ -96,6 +96,6 @@ changes: setup  ## show what a deployment of this version changes in a stack of 
 release: setup  ## keep this version's tables, bucket and key in infra/released, for `make changes`
 	@$(PYTHON) -m infra.changes --release
 
-clean:  ## delete build results, caches and the local cloud's state; keep .venv and .tools
-	@rm -rf .build .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## delete build results and caches; keep .venv, .tools and state folders of local clouds
+	@rm -rf .build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -99,7 +99,7 @@ def main(words: list[str] | None = None) -> int:
         ready = json.loads(options.local.read_text())
         keys = {'aws_access_key_id': ready['access_key'], 'aws_secret_access_key': ready['secret_key']}
         states = boto3.client('stepfunctions', region_name=ready['region'], endpoint_url=ready['aws'], **keys)
-        lines = from_file(options.request, options.local.with_name('log.jsonl'))
+        lines = from_file(options.request, options.local.parent / 'logs' / 'functions.jsonl')
     else:
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
         states = session.client('stepfunctions')

@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 
-from local.settings import Settings
+from local.settings import Refused, Settings
 
 
 class Stop(BaseException):
@@ -22,19 +22,18 @@ def main() -> int:
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.WARNING)  # what functions tell of their work goes to log.jsonl
     logging.getLogger('moto').setLevel(logging.CRITICAL)  # failed tasks are told by the functions' own log
-    try:
-        settings = Settings.from_environment(os.environ)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        serve(settings)
+        serve(Settings.from_environment(os.environ))
     except Stop:
         return 0
+    except Refused as error:
+        print(error, file=sys.stderr)
+        return 2
     except Exception as error:
-        logging.getLogger('local').exception('the local cloud did not start: %s', error)
+        shown = error if os.environ.get('DEBUG') == '1' else None
+        logging.getLogger('local').error('the local cloud ends: %s (DEBUG=1 shows where)', error, exc_info=shown)
         return 1
     return 0
 
@@ -50,11 +49,11 @@ def serve(settings: Settings) -> None:
     from local.cloud import running
     from local.ready import advice
 
-    with running(settings):
+    with running(settings) as restart_ended:
         print(advice(settings), flush=True)
         # In turns: a signal that another thread receives does not interrupt the wait of this one, whose handler it is.
         while not threading.Event().wait(0.5):
-            pass
+            restart_ended()
 
 
 if __name__ == '__main__':

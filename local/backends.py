@@ -34,6 +34,9 @@ Observer = Callable[[Call], None]
 
 _observers: list[Observer] = []
 
+#: Stores what a call changed, under the lock of its service; may answer in moto's place that it could not.
+_keepers: list[Callable[[Call], Answer | None]] = []
+
 #: URL prefixes that are no business of moto's (DynamoDB Local).
 _elsewhere: list[str] = []
 
@@ -60,6 +63,11 @@ def pass_by(url: str) -> None:
 def on_call(observer: Observer) -> None:
     """Call ``observer`` after each call that was answered, outside its lock."""
     _observers.append(observer)
+
+
+def keep(keeper: Callable[[Call], Answer | None]) -> None:
+    """Have ``keeper`` store what each call changed, before its answer leaves."""
+    _keepers[:] = [keeper]
 
 
 def process(request: Any) -> Answer | None:
@@ -105,12 +113,14 @@ def _lock(call: Call) -> contextlib.AbstractContextManager[Any]:
 
 def _locked(stubber: Any, request: Any, call: Call) -> Answer | None:
     with _lock(call):
-        ours = fidelity.instead(call) or fidelity.refusal(call)
-        if ours is not None:
-            return ours
-        answer: Answer | None = stubber.unguarded(request)
+        answer: Answer | None = fidelity.refusal(call)
+        if answer is not None:
+            return answer
+        answer = fidelity.instead(call) or stubber.unguarded(request)
         if answer is not None:
             fidelity.observe(call, answer)
+        for keeper in _keepers:
+            answer = keeper(call) or answer
     return answer
 
 

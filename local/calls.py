@@ -28,6 +28,8 @@ class Call:
     body: bytes
     #: The query string, as sent.
     query: str = ''
+    #: The host that was called, without its port.
+    host: str = ''
 
     @classmethod
     def of(cls, request: Any) -> Call:
@@ -41,6 +43,7 @@ class Call:
             headers=headers,
             body=_bytes(request.body),
             query=urlsplit(request.url).query,
+            host=urlsplit(request.url).hostname or '',
         )
 
     def json(self) -> dict[str, Any]:

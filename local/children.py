@@ -16,6 +16,9 @@ from local.settings import HOST
 #: Seconds that a program gets to end by itself.
 GRACE = 3
 
+#: Bytes of a program's log from which its next start begins another.
+LOG_SIZE = 8 * 1024 * 1024
+
 #: Runs a program that the kernel kills when its parent dies, and that never starts when the parent died before this was
 #: arranged. The id of the parent comes first.
 BOUND = ('setpriv', '--pdeathsig', 'KILL', '--', 'sh', '-c', '[ "$PPID" = "$0" ] && exec "$@"')
@@ -55,8 +58,10 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], *, folder: Path, log: Path) -> None:
-        """What it says on standard error goes to ``log``."""
-        with log.open('wb') as errors:
+        """What it says on standard error is added to ``log``; a log that has become large begins again."""
+        if log.exists() and log.stat().st_size > LOG_SIZE:
+            log.replace(log.with_suffix('.log.1'))
+        with log.open('ab') as errors:
             self._process = subprocess.Popen(
                 bound(command),
                 cwd=folder,

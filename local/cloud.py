@@ -7,36 +7,58 @@ import functools
 import gc
 import json
 import logging
+import logging.handlers
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from chalicelib import telemetry
 from infra import render
-from local import backends, dynamodb, events, functions, ready, stack, stepfunctions
+from local import backends, checks, dynamodb, events, functions, ready, resume, stack, stepfunctions
 from local.endpoint import Endpoint
 from local.functions import Function, Outcome
 from local.gateway import Gateway
 from local.http import Handler, Server
+from local.kept.write_through import WriteThrough
 from local.queues import Poller
 from local.settings import REGION, Settings
 from local.stack import Stack
+from local.state import StateFolder
 from local.storage import SECRET_NAME, Storage
 
 log = logging.getLogger('local')
 
-#: In the state folder: what the functions logged.
-LOG = 'log.jsonl'
+#: In the folder of logs: what the functions logged, and how many bytes of it before it is rotated.
+LOG, LOG_SIZE = 'functions.jsonl', 32 * 1024 * 1024
 
 
 @contextlib.contextmanager
-def running(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Boot, yield the content of ready.json, and stop everything whatever happens."""
+def running(settings: Settings) -> Iterator[Callable[[], None]]:
+    """Boot, and stop everything whatever happens. Yields what to call every now and then: it restarts what ended."""
     with contextlib.ExitStack() as undo:
         with _boot_errors_end_quietly(undo):
-            facts = _boot(settings, undo)
-        yield facts
+            supervised = _boot(settings, undo)
+        yield functools.partial(_restart_ended, supervised)
+
+
+class Supervised(Protocol):
+    """A program that is started again, on the same port, when it ended: DynamoDB Local, the storage host."""
+
+    def ended(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def wait(self) -> None: ...
+
+
+def _restart_ended(supervised: Iterable[Supervised]) -> None:
+    """Raises RuntimeError for one that does not start."""
+    for each in supervised:
+        if each.ended():
+            log.error('%s has ended and is started again', type(each).__name__)
+            each.start()
+            each.wait()
 
 
 @contextlib.contextmanager
@@ -48,33 +70,53 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
         raise
 
 
-def _boot(settings: Settings, undo: contextlib.ExitStack) -> dict[str, Any]:
-    undo.callback(_remove_files, settings)
-    _remove_files(settings)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    _keep_log(settings.state_dir / LOG, undo)
-    engine = _start_engine(settings, undo)
-    storage = Storage(settings)
+def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
+    memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
+    state = StateFolder(settings.state_dir, fresh=settings.fresh == '1', memory=memory)
+    state.check()
+    checks.check(settings)
+    undo.enter_context(state.claimed(settings.ports))
+    _keep_log(state.logs / LOG, undo)
+    engine = _start_engine(settings, state, undo)
+    storage = Storage(settings, state.logs)
     undo.callback(storage.stop)
     storage.start()
     folder = render.templates()
+    kept = _keep(state, undo)
     backends.start()
+    if kept is not None:
+        kept.before_deploy()
     storage.wait()
     template = json.loads((folder / 'plain.json').read_text())
     deployed = stack.deploy(template, settings.parameters(storage.backends(), _identity()), client)
-    client('secretsmanager').create_secret(Name=SECRET_NAME, SecretString=storage.secret)
+    stack.put_secret(client('secretsmanager'), SECRET_NAME, storage.secret)
+    if kept is not None:
+        kept.after_deploy()
+        backends.keep(kept.save)
     if engine is not None:
         _use(engine)
     roles = stack.functions(deployed, client('lambda'))
     functions.set_environment(roles.values())
     _serve(settings, deployed, roles, engine, undo)
     _connect(deployed, roles, undo)
-    return _finish(settings, deployed, roles)
+    _finish(settings, deployed, roles)
+    resume.start(functools.partial(functions.run, roles['Reconcile']))
+    return [storage] if engine is None else [engine, storage]
+
+
+def _keep(state: StateFolder, undo: contextlib.ExitStack) -> WriteThrough | None:
+    """What stores moto's objects, keys and secrets; None in memory mode."""
+    if state.memory:
+        return None
+    kept = WriteThrough(state.path / 'aws')
+    undo.callback(kept.close)
+    kept.install()
+    return kept
 
 
 def _keep_log(path: Path, undo: contextlib.ExitStack) -> None:
     """What functions log, as they would on AWS: a line of JSON each, in one file."""
-    handler = logging.FileHandler(path, mode='w', encoding='utf-8')
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding='utf-8')
     handler.setFormatter(telemetry.JsonFormatter())
     logger = logging.getLogger('chalicelib')
     logger.setLevel(logging.INFO)
@@ -91,8 +133,9 @@ def client(service: str) -> Any:
     return boto3.client(service, region_name=REGION)
 
 
-def _start_engine(settings: Settings, undo: contextlib.ExitStack) -> dynamodb.Engine | None:
-    engine = dynamodb.engine(render.ROOT, settings.dynamodb, settings.state_dir / 'dynamodb.log')
+def _start_engine(settings: Settings, state: StateFolder, undo: contextlib.ExitStack) -> dynamodb.Engine | None:
+    data = None if state.memory else state.path / 'dynamodb'
+    engine = dynamodb.engine(render.ROOT, settings.dynamodb, state.logs / 'dynamodb.log', data)
     if engine is not None:
         undo.callback(engine.stop)
         engine.start()
@@ -110,6 +153,7 @@ def _use(engine: dynamodb.Engine) -> None:
     """Move the tables to the engine, and every later client with them."""
     engine.wait()
     backends.pass_by(engine.url)
+    dynamodb.wait_for_commits(engine.url)
     dynamodb.copy_tables(client('dynamodb'), dynamodb.client(engine.url))
     dynamodb.redirect(engine.url)
 
@@ -164,7 +208,7 @@ def _rules(deployed: Stack, by_arn: Mapping[str, Function]) -> Iterator[events.R
         )
 
 
-def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) -> dict[str, Any]:
+def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) -> None:
     """The first report of the pools, which on AWS the schedule brings within minutes; then say that all is up."""
     outcome = functions.run(roles['ReportPools'], events.event('aws.events', 'Scheduled Event', {}, []))
     if outcome.error:
@@ -174,16 +218,7 @@ def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) 
     gc.collect()
     gc.freeze()  # what was made until here stays: the collector need not look at it again
     ready.write_ready(settings, facts)
-    return facts
 
 
 def _explain(outcome: Outcome) -> None:
     print(f'No pool reported yet: {outcome.result.get("errorMessage")}', file=sys.stderr)
-
-
-def _remove_files(settings: Settings) -> None:
-    """What this instance wrote; the folder goes when nothing else is in it."""
-    for name in ('ready.json', 'clouds.yaml', LOG):
-        (settings.state_dir / name).unlink(missing_ok=True)
-    if settings.state_dir.is_dir() and not any(settings.state_dir.iterdir()):
-        settings.state_dir.rmdir()

@@ -6,18 +6,29 @@ The engine (DynamoDB Local) comes from the npm package ``amplify-dynamodb-simula
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import json
 import os
 import shutil
+import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.httpsession import URLLib3Session
+
+from local.calls import text
 from local.children import Child, free_port
 from local.settings import HOST, REGION
 
 #: Where ``make setup`` puts the engine.
 ENGINE = Path('.tools/package/emulator')
+
+#: The file in which it keeps every table.
+DATABASE = 'shared-local-instance.db'
 
 #: Jetty, which the engine brings, assembles it from our configuration.
 MAIN, CONFIGURATION = 'org.eclipse.jetty.xml.XmlConfiguration', Path(__file__).absolute().with_suffix('.xml')
@@ -30,11 +41,15 @@ START_TIMEOUT = 60
 
 
 class Engine:
-    """One DynamoDB Local in memory, on a free port. ``log`` is the file that holds what it says."""
+    """One DynamoDB Local on a free port. It stores tables in the folder ``data``, or in memory without one.
 
-    def __init__(self, folder: Path, log: Path) -> None:
+    ``folder`` holds the program, ``log`` is the file that holds what it says.
+    """
+
+    def __init__(self, folder: Path, log: Path, data: Path | None) -> None:
         self._folder = folder
         self._log = log
+        self._data = data
         self._port = free_port()
         self._child: Child | None = None
 
@@ -43,8 +58,11 @@ class Engine:
         return f'http://{HOST}:{self._port}'
 
     def start(self) -> None:
-        """Start it; ``wait`` says when it answers."""
-        told = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}']
+        """Start it, again on the same port; ``wait`` says when it answers."""
+        told = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}', f'-Dmemory={self._data is None}']
+        if self._data is not None:
+            prepare(self._data)
+            told.append(f'-Dfolder={self._data}')
         java = ['java', *JAVA, *told, '-cp', 'DynamoDBLocal.jar:DynamoDBLocal_lib/*', MAIN, str(CONFIGURATION)]
         self._child = Child(['env', 'DDB_LOCAL_TELEMETRY=0', *java], folder=self._folder, log=self._log)
 
@@ -67,17 +85,65 @@ class Engine:
         finally:
             connection.close()
 
+    def ended(self) -> bool:
+        """Whether it was started and has ended."""
+        return self._child is not None and self._child.ended()
+
     def stop(self) -> None:
         if self._child is not None:
             self._child.kill()
-        self._log.unlink(missing_ok=True)
 
 
-def engine(root: Path, wanted: str, log: Path) -> Engine | None:
+def available(root: Path, wanted: str) -> bool:
+    """Whether the engine can be started here and ``wanted`` is not 'moto'."""
+    return wanted != 'moto' and shutil.which('java') is not None and (root / ENGINE / 'DynamoDBLocal.jar').exists()
+
+
+def engine(root: Path, wanted: str, log: Path, data: Path | None) -> Engine | None:
     """Return the engine that can be started here, or None for moto. ``wanted`` 'moto' forces moto."""
-    folder = root / ENGINE
-    available = shutil.which('java') is not None and (folder / 'DynamoDBLocal.jar').exists()
-    return Engine(folder, log) if available and wanted != 'moto' else None
+    return Engine(root / ENGINE, log, data) if available(root, wanted) else None
+
+
+def prepare(data: Path) -> None:
+    """Make the engine's database, or set an existing one, to a write-ahead log: one fsync a commit instead of four.
+
+    SQLite keeps the mode in the file. The engine must not run.
+    """
+    data.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(data / DATABASE)) as database:
+        (mode,) = database.execute('pragma journal_mode=wal').fetchone()
+    if mode != 'wal':
+        raise RuntimeError(f'{data / DATABASE} is in use, or its file system has no shared memory (mode {mode})')
+
+
+def wait_for_commits(url: str) -> None:
+    """Have an answered TransactWriteItems committed before its caller goes on.
+
+    The engine answers it before its commit, and would lose it when killed at once. Its jobs pass one queue: a request
+    that was answered after it proves the commit. All requests of this process to the engine pass ``URLLib3Session``.
+    """
+    send = URLLib3Session.send
+
+    def committed(session: URLLib3Session, request: AWSPreparedRequest) -> Any:
+        answer = send(session, request)
+        if request.url.startswith(url) and text(request.headers.get('X-Amz-Target', '')).endswith(LATE):
+            send(session, _read_after(request))
+        return answer
+
+    URLLib3Session.send = committed
+
+
+#: The operation that the engine answers before its commit.
+LATE = '.TransactWriteItems'
+
+
+def _read_after(request: AWSPreparedRequest) -> AWSPreparedRequest:
+    """A read of one item of a table that a transaction writes."""
+    headers = HeadersDict({**request.headers, 'X-Amz-Target': 'DynamoDB_20120810.Scan'})
+    headers.pop('Content-Length', None)
+    (written,) = json.loads(request.body)['TransactItems'][0].values()
+    body = json.dumps({'TableName': written['TableName'], 'Limit': 1}).encode()
+    return AWSPreparedRequest('POST', request.url, headers, body, False)
 
 
 def redirect(url: str) -> None:
@@ -93,13 +159,58 @@ def client(url: str) -> Any:
 
 
 def copy_tables(source: Any, target: Any) -> None:
-    """Create in the engine what the stack created in moto: keys, indexes and expiry."""
-    for name in source.list_tables()['TableNames']:
-        target.create_table(**_definition(source.describe_table(TableName=name)['Table']))
+    """Bring the engine's tables to what the stack created in moto: keys, indexes and expiry.
+
+    A table that is stored keeps its items. Its global indexes are made and deleted as the stack has them; one with
+    other keys or local indexes is another table, as in CloudFormation. Raises RuntimeError for such a one.
+    """
+    stored = set(_tables(target))
+    for name in _tables(source):
+        wanted = _definition(source.describe_table(TableName=name)['Table'])
+        if name not in stored:
+            target.create_table(**wanted)
+        else:
+            _update(target, wanted)
         expiry = source.describe_time_to_live(TableName=name)['TimeToLiveDescription'].get('AttributeName')
-        if expiry:
+        if expiry and expiry != _expiry(target, name):
             specification = {'AttributeName': expiry, 'Enabled': True}
             target.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
+
+
+def _tables(client: Any) -> list[str]:
+    pages = client.get_paginator('list_tables').paginate()
+    return [name for page in pages for name in page['TableNames']]
+
+
+def _expiry(client: Any, name: str) -> str | None:
+    found: str | None = client.describe_time_to_live(TableName=name)['TimeToLiveDescription'].get('AttributeName')
+    return found
+
+
+def _update(target: Any, wanted: dict[str, Any]) -> None:
+    name = wanted['TableName']
+    found = _definition(target.describe_table(TableName=name)['Table'])
+    for part in ('KeySchema', 'LocalSecondaryIndexes'):
+        if _in_order(found.get(part)) != _in_order(wanted.get(part)):
+            raise RuntimeError(
+                f'the stored table {name} has other keys or local indexes than this version: '
+                'run the version that wrote it, set STATE_DIR, or start empty with FRESH=1'
+            )
+    before, after = _by_name(found), _by_name(wanted)
+    for index in [index for index in before if before[index] != after.get(index)]:
+        target.update_table(TableName=name, GlobalSecondaryIndexUpdates=[{'Delete': {'IndexName': index}}])
+    for index in [index for index in after if before.get(index) != after[index]]:
+        created = {'Create': after[index]}
+        attributes = wanted['AttributeDefinitions']
+        target.update_table(TableName=name, AttributeDefinitions=attributes, GlobalSecondaryIndexUpdates=[created])
+
+
+def _in_order(parts: Sequence[Any] | None) -> list[str]:
+    return sorted(json.dumps(part, sort_keys=True) for part in parts or ())
+
+
+def _by_name(definition: dict[str, Any]) -> dict[str, Any]:
+    return {index['IndexName']: index for index in definition.get('GlobalSecondaryIndexes', ())}
 
 
 def _definition(table: dict[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
-from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.compat import HTTPHeaders
+from botocore.httpsession import URLLib3Session
 
 from local import backends
 from local.calls import service_of, text
@@ -26,7 +26,7 @@ class Endpoint:
 
     def __init__(self, dynamodb_url: str | None) -> None:
         self._dynamodb_url = dynamodb_url
-        self._wire = urllib3.PoolManager(maxsize=8)
+        self._wire = URLLib3Session()
 
     def __call__(self, request: Request) -> Response:
         service = service_of({name.lower(): value for name, value in request.headers})
@@ -38,12 +38,10 @@ class Endpoint:
 
     def _forward(self, request: Request, url: str) -> Response:
         """Hand DynamoDB's calls to the engine as they are; signatures are not checked there."""
-        headers = {name: value for name, value in request.headers if name.lower() not in _HOP_BY_HOP}
-        answer = self._wire.request(
-            request.method, url + request.path, headers=headers, body=request.body, retries=False
-        )
+        headers = HeadersDict((name, value) for name, value in request.headers if name.lower() not in _HOP_BY_HOP)
+        answer = self._wire.send(AWSPreparedRequest(request.method, url + request.path, headers, request.body, False))
         kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP]
-        return Response(answer.status, kept, answer.data)
+        return Response(answer.status_code, kept, answer.content)
 
 
 _HOP_BY_HOP = {'host', 'connection', 'content-length', 'transfer-encoding', 'keep-alive', 'expect', 'server'}

@@ -100,4 +100,5 @@ Try, in another shell, with the tools of .venv/bin:
   openstack volume list
   export {keys}
   aws --endpoint-url {settings.aws_url} stepfunctions list-state-machines
-Ctrl-C stops everything. What was stored is gone then."""
+What is stored is in {settings.state_dir}; logs are in {settings.state_dir / 'logs'}.
+Ctrl-C stops everything."""

@@ -18,8 +18,15 @@ ACCOUNT = '123456789012'
 
 STACK = 'cinderless'
 
+#: The bucket keeps its name over restarts; the stack would make a random one.
+BUCKET = f'{STACK}-backups'
+
 #: Any pair is accepted; these are the ones that ``ready.json`` tells.
 ACCESS_KEY, SECRET_KEY = 'local', 'local'
+
+
+class Refused(ValueError):
+    """The start is refused: one line that names the variable, its value and what to do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,8 +41,14 @@ class Settings:
     iscsi_port: int
     #: The appliance's agent.
     appliance_port: int
-    #: Holds the disk image, ready.json and clouds.yaml; belongs to one instance.
+    #: Holds what is stored, ready.json, clouds.yaml and logs; belongs to one instance.
     state_dir: Path
+    #: 'memory' stores nothing beyond the run; empty for all in the state folder.
+    state: str
+    #: '1' removes what the state folder holds before the start.
+    fresh: str
+    #: '1' shows tracebacks of a start that fails.
+    debug: str
     #: 'moto' keeps DynamoDB inside moto; anything else prefers AWS's own engine where Java is there.
     dynamodb: str
     #: An external Keystone, ends in /v3; empty for the standalone identity.
@@ -51,12 +64,19 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the environment. Raises ValueError that names the variable and its value."""
+        """Read the environment. Raises Refused that names the variable and its value."""
         values: dict[str, Any] = {name.lower(): _port(environment, name) for name in PORTS}
         values |= {name.lower(): environment.get(name, default) for name, default in TEXTS.items()}
-        if values['backends']:
-            _check_json('BACKENDS', values['backends'])
+        for name, allowed in CHOICES.items():
+            if values[name.lower()] not in allowed:
+                raise Refused(f'{name}={values[name.lower()]!r}: give one of {", ".join(filter(None, allowed))}')
+        values['backends'] = _document('BACKENDS', values['backends'])
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """{variable: port}."""
+        return {name: getattr(self, name.lower()) for name in PORTS}
 
     @property
     def url(self) -> str:
@@ -85,6 +105,7 @@ class Settings:
             'BarbicanUrl': self.barbican_url,
             'NovaUrl': self.nova_url,
             'PackSize': str(PACK_SIZE),
+            'BucketName': BUCKET,
         }
 
 
@@ -95,6 +116,9 @@ PORTS = {'PORT': 8776, 'AWS_PORT': 4566, 'ISCSI_PORT': 3260, 'APPLIANCE_PORT': 1
 
 TEXTS = {
     'DYNAMODB': '',
+    'STATE': '',
+    'FRESH': '',
+    'DEBUG': '',
     'KEYSTONE_URL': '',
     'KEYSTONE_USERNAME': 'cinder',
     'KEYSTONE_PASSWORD': '',
@@ -106,15 +130,26 @@ TEXTS = {
 }
 
 
+#: Variables with few values.
+CHOICES = {'DYNAMODB': ('', 'moto'), 'STATE': ('', 'memory'), 'FRESH': ('', '0', '1'), 'DEBUG': ('', '0', '1')}
+
+
 def _port(environment: Mapping[str, str], name: str) -> int:
     text = environment.get(name) or str(PORTS[name])
     if not text.isdigit() or not 0 < int(text) < 65536:
-        raise ValueError(f'{name}={text!r}: give a port between 1 and 65535')
+        raise Refused(f'{name}={text!r}: give a port between 1 and 65535')
     return int(text)
 
 
-def _check_json(name: str, text: str) -> None:
+def _document(name: str, text: str) -> str:
+    """A JSON document: as it is, or read from ``@file`` or a path. Raises Refused for text that is not JSON."""
+    if text.startswith(('@', '/', './', '../')):
+        try:
+            return _document(name, Path(text.removeprefix('@')).read_text())
+        except OSError as error:
+            raise Refused(f'{name}={text}: the file cannot be read ({error.strerror})') from None
     try:
-        json.loads(text)
+        json.loads(text or 'null')
     except ValueError as error:
-        raise ValueError(f'{name} is not JSON: {error}') from None
+        raise Refused(f'{name} is not JSON ({error}); give a document, @file or a path') from None
+    return text

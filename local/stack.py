@@ -143,10 +143,25 @@ def _last(physical_id: str) -> str:
 
 
 def _create_secrets(stack: Stack, client: Any) -> None:
+    """A generated secret is generated once, and kept from then on, as CloudFormation does."""
+    known = {
+        secret['Name'] for page in client.get_paginator('list_secrets').paginate() for secret in page['SecretList']
+    }
     for _, properties in stack.of_type('AWS::SecretsManager::Secret'):
         generate = properties.get('GenerateSecretString')
-        text = _generated(generate) if generate else properties['SecretString']
-        client.create_secret(Name=properties['Name'], SecretString=text)
+        if not generate:
+            put_secret(client, properties['Name'], properties['SecretString'])
+        elif properties['Name'] not in known:
+            client.create_secret(Name=properties['Name'], SecretString=_generated(generate))
+
+
+def put_secret(client: Any, name: str, text: str) -> None:
+    """Give a secret this value: a new version only where it differs."""
+    try:
+        if client.get_secret_value(SecretId=name)['SecretString'] != text:
+            client.put_secret_value(SecretId=name, SecretString=text)
+    except client.exceptions.ResourceNotFoundException:
+        client.create_secret(Name=name, SecretString=text)
 
 
 def _generated(generate: Mapping[str, Any]) -> str:

@@ -8,12 +8,13 @@ same ``state_dir`` removes them, by the control port that this one wrote down.
 from __future__ import annotations
 
 import json
+import os
 import secrets
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from appliance.files import sync_folder
 from infra.render import ROOT
 from local.children import Child
 from local.settings import HOST, STACK, Settings
@@ -38,25 +39,39 @@ SECRET_NAME = f'{STACK}/appliance'
 
 
 class Storage:
-    """One agent. What it keeps is in ``state_dir/appliance``, gone at ``stop``."""
+    """One agent. Its store, journal, certificate and secret are kept in ``state_dir/appliance``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, logs: Path) -> None:
         self._settings = settings
         self._folder = settings.state_dir / 'appliance'
+        self._log = logs / 'appliance.log'
         self._child: Child | None = None
-        self.secret = secrets.token_urlsafe(48)
+        #: Shared by driver and agent; CHAP accounts are derived from it, so it is kept with the exports.
+        self.secret = ''
         #: SHA-256 of the agent's certificate, hex; known once it is up.
         self.fingerprint = ''
 
     def start(self) -> None:
-        """Start the agent on an empty store; ``wait`` says when it answers."""
-        self._clean()
-        self._folder.mkdir(mode=0o700, parents=True)
-        (self._folder / 'secret').touch(mode=0o600)
-        (self._folder / 'secret').write_text(self.secret)
+        """Start the agent on what its folder holds; ``wait`` says when it answers."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._remove_sockets()
+        self.secret = self._kept_secret()
         control_port = _free_control_port()
         (self._folder / 'control_port').write_text(str(control_port))
-        self._child = Child(self._command(control_port), folder=ROOT, log=self._folder / 'log')
+        self._child = Child(self._command(control_port), folder=ROOT, log=self._log)
+
+    def _kept_secret(self) -> str:
+        path = self._folder / 'secret'
+        if not path.exists():
+            unfinished = path.with_suffix('.new')
+            unfinished.touch(mode=0o600)
+            with unfinished.open('w') as file:
+                file.write(secrets.token_urlsafe(48))
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+            sync_folder(self._folder)
+        return path.read_text()
 
     def _command(self, control_port: int) -> list[str]:
         pools = ','.join(f'{name}:{capacity}' for name, (_, capacity) in POOLS.items())
@@ -85,15 +100,18 @@ class Storage:
     def stop(self) -> None:
         if self._child is not None:
             self._child.stop()
-        self._clean()
+        self._remove_sockets()
 
-    def _clean(self) -> None:
-        """Remove the store, and the sockets of a tgtd that was killed."""
+    def ended(self) -> bool:
+        """Whether it was started and has ended."""
+        return self._child is not None and self._child.ended()
+
+    def _remove_sockets(self) -> None:
+        """Remove the sockets of a tgtd that was killed."""
         known = self._folder / 'control_port'
         if known.exists():
             for name in (f'socket.{known.read_text()}', f'socket.{known.read_text()}.lock'):
                 (SOCKETS / name).unlink(missing_ok=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def backends(self) -> dict[str, Any]:
         """The backends document for this agent: one backend per zone, each with its pools."""

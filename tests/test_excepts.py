@@ -108,11 +108,13 @@ REASONS = {
     ('infra/preflight.py', '_asked'): 'credentials that may not ask: the check is reported as not made',
     ('infra/remove.py', 'main'): _TOP,
     ('local/__main__.py', 'main'): _TOP,
+    ('local/checks.py', 'check_keystone'): 'any answer shows that a Keystone is there',
     ('local/demo.py', 'main'): _TOP,
     ('local/ebs/double.py', '_direct'): _EMULATOR,
     ('local/ebs/double.py', '_ec2'): _EMULATOR,
     ('local/http.py', '_answered'): _TOP,
     ('local/functions.py', '_outcome'): 'Lambda answers with the error of a handler, whatever it is',
+    ('local/kept/write_through.py', 'save'): 'a failure to store is answered as a failure of the service, and logged',
     ('local/queues.py', '_receive'): _TOP,
 }
 

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,33 @@ class Cloud:
         """An environment in which the openstack CLI talks to this cloud."""
         return {**os.environ, 'OS_CLIENT_CONFIG_FILE': str(self.clouds_yaml), 'OS_CLOUD': cloud}
 
+    def kill(self) -> None:
+        """SIGKILL, and wait until the children are gone too."""
+        pids = family(self.process.pid)
+        self.process.kill()
+        self.process.wait(STOP)
+        deadline = time.monotonic() + STOP
+        while any(alive(pid) for pid in pids):
+            assert time.monotonic() < deadline, 'children outlive their server'
+            time.sleep(0.02)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(STOP)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
+    return [pid, *(each for child in children for each in family(int(child)))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(') ')[2][0] != 'Z'
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

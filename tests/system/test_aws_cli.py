@@ -171,7 +171,7 @@ def test_dead_letters_go_back_to_work(cli: Cli) -> None:
     assert message['Body'] == body
     cli('sqs', 'send-message', '--queue-url', work, '--message-body', message['Body'])
     cli('sqs', 'delete-message', '--queue-url', dead, '--receipt-handle', message['ReceiptHandle'])
-    log = cli.cloud.state_dir / 'log.jsonl'
+    log = cli.cloud.state_dir / 'logs' / 'functions.jsonl'
     until(lambda: 'was not started' in log.read_text())
 
 

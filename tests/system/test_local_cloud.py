@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.system.cloud import ROOT, STOP, Cloud, spawn, start, wait_until_ready
+from tests.system.cloud import ROOT, STOP, Cloud, alive, family, spawn, start, wait_until_ready
 
 
 def until(true: Callable[[], Any], patience: float = 20) -> Any:
@@ -161,7 +161,7 @@ class TestStop:
             assert socket.exists()
             assert cloud.stop(number) == 0
             assert [pid for pid in pids if alive(pid)] == []
-            assert not cloud.state_dir.exists()
+            assert contents(cloud.state_dir) == {'cinderless.json', 'lock', 'logs', 'aws', 'dynamodb', 'appliance'}
             assert str(cloud.state_dir) not in loop_devices()
             assert not socket.exists()
 
@@ -182,7 +182,7 @@ class TestStop:
         process.terminate()
         process.wait(STOP)
         until(lambda: not alive(ready['pid']), STOP)
-        assert not state_dir.exists()
+        assert not (state_dir / 'ready.json').exists()
 
     def test_a_signal_during_the_boot_leaves_nothing_either(self, tmp_path: Path) -> None:
         process, state_dir, _ = spawn([sys.executable, '-m', 'local'], tmp_path)
@@ -191,7 +191,12 @@ class TestStop:
         process.terminate()
         assert process.wait(STOP) == 0
         until(lambda: not [pid for pid in pids if alive(pid)], STOP)
-        assert not state_dir.exists()
+        assert not (state_dir / 'ready.json').exists()
+
+    def test_in_memory_mode_nothing_but_logs_is_left(self, tmp_path: Path) -> None:
+        with start(tmp_path, STATE='memory') as cloud:
+            assert cloud.stop() == 0
+            assert contents(cloud.state_dir) == {'lock', 'logs'}
 
 
 def test_two_clouds_run_side_by_side(cloud: Cloud, tmp_path: Path) -> None:
@@ -206,22 +211,13 @@ def test_two_clouds_run_side_by_side(cloud: Cloud, tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_told(cloud: Cloud, tmp_path: Path) -> None:
     taken = cloud.ready['volume'].split(':')[2].split('/')[0]
     process, state_dir, log = spawn([sys.executable, '-m', 'local'], tmp_path, PORT=taken)
-    assert process.wait(60) == 1
-    assert 'Address already in use' in log.read_text()
+    assert process.wait(60) == 2
+    assert f'PORT={taken} is taken by pid {cloud.process.pid} ' in log.read_text()
     assert not state_dir.exists()
 
 
-def family(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-    return [pid, *(each for child in children for each in family(int(child)))]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rpartition(') ')[2][0] != 'Z'
-    except OSError:
-        return False
+def contents(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
 
 
 def listening(pid: int) -> set[str]:

@@ -68,7 +68,7 @@ def _leaves(node: Any, name: str = '') -> Iterator[tuple[str, str]]:
 
 def told(cloud: Cloud) -> Iterator[tuple[str, str]]:
     """(place, all that it says)."""
-    yield 'logs of the functions', (cloud.state_dir / 'log.jsonl').read_text()
+    yield 'logs of the functions', (cloud.state_dir / 'logs' / 'functions.jsonl').read_text()
     yield 'output of the server', cloud.log.read_text()
     machines = cloud.client('stepfunctions')
     for name, arn in cloud.ready['machines'].items():

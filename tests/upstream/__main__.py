@@ -138,7 +138,7 @@ def serving(home: Path, told: dict[str, str]) -> Iterator[str]:
         try:
             yield launch.wait_ready(child, home / 'state' / 'ready.json', log)['volume']
         finally:
-            (home / 'functions.jsonl').write_bytes((home / 'state' / 'log.jsonl').read_bytes())
+            (home / 'functions.jsonl').write_bytes((home / 'state' / 'logs' / 'functions.jsonl').read_bytes())
             launch.stop(child, log)
 
 

@@ -68,7 +68,7 @@ def test_logs_and_executions_make_one_story_oldest_first() -> None:
 
 
 def test_a_file_is_searched_for_the_request(tmp_path: Path) -> None:
-    path = tmp_path / 'log.jsonl'
+    path = tmp_path / 'functions.jsonl'
     path.write_text(''.join(json.dumps(line(1, 'x', request_id=id)) + '\n' for id in ('req-1', 'req-2')))
     assert [found['request_id'] for found in history.from_file('req-2', path)] == ['req-2']
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.httpsession import URLLib3Session
 
 from infra.render import ROOT
 from local import backends, dynamodb
@@ -49,7 +51,8 @@ DEFINITION: dict[str, Any] = {
 
 @pytest.fixture(scope='module')
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dynamodb.Engine]:
-    engine = dynamodb.engine(ROOT, '', tmp_path_factory.mktemp('engine') / 'log')
+    folder = tmp_path_factory.mktemp('engine')
+    engine = dynamodb.engine(ROOT, '', folder / 'log', folder / 'data')
     assert engine is not None, 'make setup fetches DynamoDB Local and Java'
     engine.start()
     engine.wait()
@@ -160,20 +163,19 @@ def test_indexes_find_what_the_table_holds(store: Any) -> None:
 
 
 def test_moto_is_forced_by_name(tmp_path: Path) -> None:
-    assert dynamodb.engine(ROOT, 'moto', tmp_path / 'log') is None
+    assert dynamodb.engine(ROOT, 'moto', tmp_path / 'log', None) is None
 
 
 def test_without_the_engine_moto_it_is(tmp_path: Path) -> None:
-    assert dynamodb.engine(tmp_path, '', tmp_path / 'log') is None
+    assert dynamodb.engine(tmp_path, '', tmp_path / 'log', None) is None
 
 
 def test_an_engine_that_does_not_start_is_told(tmp_path: Path) -> None:
-    engine = dynamodb.Engine(tmp_path, tmp_path / 'log')
+    engine = dynamodb.Engine(tmp_path, tmp_path / 'log', None)
     engine.start()
     with pytest.raises(RuntimeError, match='DYNAMODB=moto'):
         engine.wait()
     engine.stop()
-    assert not (tmp_path / 'log').exists()
 
 
 def test_later_clients_go_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +186,84 @@ def test_later_clients_go_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None
         'dynamodb', region_name=REGION, aws_access_key_id='x', aws_secret_access_key='x'
     )
     assert made.meta.endpoint_url == 'http://127.0.0.1:1'
+
+
+class TestStoredTables:
+    """Tables of two versions: what a later one finds stored, and wants."""
+
+    @pytest.fixture
+    def both(self, aws: Clients, engine: dynamodb.Engine) -> Iterator[tuple[Any, Any]]:
+        """(moto with what the stack wants, the engine)."""
+        backends.pass_by(engine.url)
+        client = dynamodb.client(engine.url)
+        yield aws('dynamodb'), client
+        client.delete_table(TableName='records')
+
+    def test_a_table_that_is_stored_keeps_its_items(self, both: tuple[Any, Any]) -> None:
+        wanted, stored = both
+        wanted.create_table(**DEFINITION)
+        dynamodb.copy_tables(wanted, stored)
+        stored.put_item(TableName='records', Item=key('kept'))
+        dynamodb.copy_tables(wanted, stored)
+        assert stored.get_item(TableName='records', Key=key('kept'))['Item'] == key('kept')
+
+    def test_global_indexes_are_made_and_deleted(self, both: tuple[Any, Any]) -> None:
+        wanted, stored = both
+        old = {**DEFINITION['GlobalSecondaryIndexes'][0], 'IndexName': 'old'}
+        stored.create_table(**{**DEFINITION, 'GlobalSecondaryIndexes': [old]})
+        stored.put_item(TableName='records', Item={**key('dated'), 'created_at': {'S': '2026'}})
+        wanted.create_table(**DEFINITION)
+        dynamodb.copy_tables(wanted, stored)
+        indexes = stored.describe_table(TableName='records')['Table']['GlobalSecondaryIndexes']
+        assert [index['IndexName'] for index in indexes] == ['by_id']
+        facts = {'KeyConditionExpression': 'id = :id', 'ExpressionAttributeValues': {':id': {'S': 'dated'}}}
+        assert stored.query(TableName='records', IndexName='by_id', **facts)['Items'] == [key('dated')]
+
+    def test_other_keys_are_refused(self, both: tuple[Any, Any]) -> None:
+        wanted, stored = both
+        stored.create_table(
+            **{name: value for name, value in DEFINITION.items() if name != 'LocalSecondaryIndexes'}
+            | {'AttributeDefinitions': DEFINITION['AttributeDefinitions'][:2]}
+        )
+        wanted.create_table(**DEFINITION)
+        with pytest.raises(RuntimeError, match='records has other keys or local indexes'):
+            dynamodb.copy_tables(wanted, stored)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.Engine]:
+    """An engine to be killed. Its requests wait for commits."""
+    monkeypatch.setattr(URLLib3Session, 'send', URLLib3Session.send)  # put back afterwards
+    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+        monkeypatch.setenv(name, 'local')
+    engine = dynamodb.engine(ROOT, '', tmp_path / 'log', tmp_path / 'data')
+    assert engine is not None
+    dynamodb.wait_for_commits(engine.url)
+    engine.start()
+    engine.wait()
+    dynamodb.client(engine.url).create_table(**DEFINITION)
+    yield engine
+    engine.stop()
+
+
+#: Kills right after the answer. Without ``wait_for_commits`` 7 of 8 transactions are lost.
+KILLS = int(os.environ.get('CRASH_RUNS', '4'))
+
+
+def test_a_transaction_that_was_answered_survives_a_kill(own: dynamodb.Engine) -> None:
+    def killed_after(number: int) -> None:
+        client = dynamodb.client(own.url)
+        client.put_item(TableName='records', Item=key('warm'))
+        client.transact_write_items(**transaction(f'a{number}', f'b{number}', token=f'token{number}'))
+        own.stop()
+        own.start()
+        own.wait()
+
+    for number in range(KILLS):
+        killed_after(number)
+    found = dynamodb.client(own.url).scan(TableName='records', ConsistentRead=True)['Items']
+    assert {item['id']['S'] for item in found} >= {f'{name}{number}' for name in 'ab' for number in range(KILLS)}
+
+
+def test_the_database_has_a_write_ahead_log(own: dynamodb.Engine, tmp_path: Path) -> None:
+    assert (tmp_path / 'data' / f'{dynamodb.DATABASE}-wal').exists()

@@ -45,3 +45,17 @@ def test_backends_that_are_no_json_are_refused() -> None:
 
 def test_packs_are_small_for_moto() -> None:
     assert Settings.from_environment({}).parameters({}, {})['PackSize'] == str(PACK_SIZE) == '8388608'
+
+
+@pytest.mark.parametrize('name', ['STATE', 'DYNAMODB', 'FRESH', 'DEBUG'])
+def test_a_word_that_means_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}='yes please'"):
+        Settings.from_environment({name: 'yes please'})
+
+
+def test_backends_may_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / 'backends.json').write_text('{"a": 1}')
+    for text in (f'{tmp_path}/backends.json', f'@{tmp_path}/backends.json'):
+        assert Settings.from_environment({'BACKENDS': text}).backends == '{"a": 1}'
+    with pytest.raises(ValueError, match='BACKENDS=/nowhere: the file cannot be read'):
+        Settings.from_environment({'BACKENDS': '/nowhere'})

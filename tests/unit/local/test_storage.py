@@ -17,7 +17,8 @@ from local.storage import POOLS, SECRET_NAME, Storage
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
     monkeypatch.setattr(storage, 'SOCKETS', tmp_path / 'sockets')
     (tmp_path / 'sockets').mkdir()
-    return Storage(Settings.from_environment({'STATE_DIR': str(tmp_path / 'state')}))
+    (tmp_path / 'state').mkdir()
+    return Storage(Settings.from_environment({'STATE_DIR': str(tmp_path / 'state')}), tmp_path)
 
 
 def test_the_default_document_is_one_that_the_drivers_take(host: Storage) -> None:
@@ -45,16 +46,28 @@ def test_three_pools_lie_in_two_zones_and_each_in_one(host: Storage) -> None:
     assert len(pools) == 3
 
 
-def test_what_a_killed_host_left_is_removed(host: Storage, tmp_path: Path) -> None:
+def test_the_sockets_of_a_killed_host_are_removed_and_its_store_is_kept(host: Storage, tmp_path: Path) -> None:
     folder = tmp_path / 'state' / 'appliance'
-    folder.mkdir(parents=True)
+    folder.mkdir()
     (folder / 'store.img').touch()
     (folder / 'control_port').write_text('1234')
     for name in ('socket.1234', 'socket.1234.lock', 'socket.9999'):
         (tmp_path / 'sockets' / name).touch()
     host.stop()
-    assert not folder.exists()
+    assert (folder / 'store.img').exists()
     assert [path.name for path in (tmp_path / 'sockets').iterdir()] == ['socket.9999']
+
+
+def test_its_secret_outlives_it_and_only_root_reads_it(host: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, '_command', lambda port: ['true'])
+    host.start()
+    first, path = host.secret, host._folder / 'secret'
+    host.stop()
+    host.start()
+    host.stop()
+    assert len(first) >= 48
+    assert host.secret == first == path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_host_that_does_not_start_is_told_in_its_own_words(host: Storage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,153 @@
+"""What must be true before a local cloud writes anything: each check raises Refused with one line of advice."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local.settings import HOST, Refused, Settings
+
+#: Programs of the storage host.
+PROGRAMS = ('tgtd', 'tgtadm', 'mkfs.xfs', 'mount', 'losetup')
+
+#: Where Debian has them, also for a user whose PATH does not.
+PATH = f'{os.environ.get("PATH", "")}:/usr/sbin:/sbin'
+
+#: Bit of CAP_SYS_ADMIN in a process's capabilities.
+CAP_SYS_ADMIN = 1 << 21
+
+#: A process of /proc has ended meanwhile.
+GONE = (FileNotFoundError, ProcessLookupError)
+
+#: Seconds for an external Keystone's first answer, and for the ports of an instance that was just killed.
+KEYSTONE_TIMEOUT, PORT_PATIENCE = 10, 5
+
+
+def check(settings: Settings) -> None:
+    """Raises Refused for the first thing that is wrong."""
+    check_backends(settings.backends)
+    check_storage_host()
+    for name, port in settings.ports.items():
+        check_port(name, port)
+    check_keystone(settings.keystone_url)
+
+
+def check_backends(document: str) -> None:
+    """A backends document that no driver takes."""
+    if not document:
+        return
+    from chalicelib.drivers import registry
+    from chalicelib.errors import BackendMisconfigured
+
+    try:
+        registry.load(_without_secrets(document), lambda name: 'x' * 64).check()
+    except BackendMisconfigured as error:
+        raise Refused(f'BACKENDS: {error}') from None
+
+
+def _without_secrets(document: str) -> Any:
+    """The document with every secret a plain text: they are made later, in Secrets Manager."""
+    parsed = json.loads(document)
+    for backend in parsed.get('backends', ()) if isinstance(parsed, dict) else ():
+        if isinstance(backend, dict) and isinstance(backend.get('secrets'), dict):
+            backend['secrets'] = {option: {'secret': 'any'} for option in backend['secrets']}
+    return parsed if isinstance(parsed, dict) else document
+
+
+def check_storage_host() -> None:
+    """The appliance mounts a file system image and runs tgtd."""
+    if os.geteuid() != 0:
+        raise Refused('the storage host needs root, to mount its image and to run tgtd: run make run as root')
+    if not _effective_capabilities() & CAP_SYS_ADMIN:
+        raise Refused('the storage host may not mount here (no CAP_SYS_ADMIN): run it outside, or give the capability')
+    for program in PROGRAMS:
+        if shutil.which(program, path=PATH) is None:
+            raise Refused(f'{program} is missing: make setup installs it')
+
+
+def _effective_capabilities() -> int:
+    status = Path('/proc/self/status').read_text()
+    return int(next(line for line in status.splitlines() if line.startswith('CapEff')).split()[1], 16)
+
+
+def check_port(name: str, port: int) -> None:
+    """A port that is taken; one of an instance that was just killed becomes free within seconds."""
+    deadline = time.monotonic() + PORT_PATIENCE
+    while not _is_free(port):
+        holder = _holder(port)
+        if time.monotonic() > deadline or (holder is not None and not _lost_its_parent(holder)):
+            by = 'another program' if holder is None else _described(holder)
+            raise Refused(f'{name}={port} is taken by {by}: stop it, or set {name}')
+        time.sleep(0.1)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise Refused(f'port {port} cannot be used: {error.strerror}') from None
+            return False
+    return True
+
+
+def _lost_its_parent(pid: int) -> bool:
+    """Whether a process may be part of a local cloud that was killed: the kernel ends it then."""
+    try:
+        return int(Path(f'/proc/{pid}/stat').read_text().rpartition(') ')[2].split()[1]) == 1
+    except GONE:
+        return True
+
+
+def _holder(port: int) -> int | None:
+    """The process that listens on a port, None for one that this user may not see."""
+    inodes = {f'socket:[{inode}]' for inode in _listening(port)}
+    for path in Path('/proc').glob('[0-9]*/fd/*'):
+        try:
+            if str(path.readlink()) in inodes:
+                return int(path.parts[2])
+        except (*GONE, PermissionError):  # it has ended, or closed this, meanwhile, or is another user's
+            continue
+    return None
+
+
+def _listening(port: int) -> Iterator[str]:
+    """Inodes of the sockets that listen on a port."""
+    for table in ('tcp', 'tcp6'):
+        path = Path('/proc/net') / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            fields = line.split()
+            if fields[3] == '0A' and int(fields[1].rpartition(':')[2], 16) == port:
+                yield fields[9]
+
+
+def _described(pid: int) -> str:
+    try:
+        command = Path(f'/proc/{pid}/cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace').strip()
+    except GONE:
+        command = ''
+    return f'pid {pid} ({command[:60]})'
+
+
+def check_keystone(url: str) -> None:
+    """An external Keystone that does not answer. Any answer is one."""
+    if not url:
+        return
+    try:
+        urllib.request.urlopen(url, timeout=KEYSTONE_TIMEOUT).close()
+    except urllib.error.HTTPError:
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'reason', error)
+        raise Refused(f'KEYSTONE_URL={url} does not answer ({reason}): start it, or unset KEYSTONE_URL') from None

@@ -1,0 +1,122 @@
+"""moto's KMS keys and secrets, written through. What a key has sealed opens after a restart.
+
+Symmetric keys are kept, with their aliases: the service makes no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.kms import models
+from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
+
+from local.kept.documents import Documents, described, dumps, restored
+from local.settings import ACCOUNT, REGION
+
+#: moto's KMS, of which names are replaced and abstract classes are made.
+kms: Any = models
+
+#: Attributes that are not stored: what a symmetric key does not have, and what points to other objects.
+_OF_KEYS = ('private_key', 'grants', 'aliases', 'rotations')
+_OF_SECRETS = ('replicas',)
+
+
+class Keys:
+    """KMS. ``install`` it before moto starts; ``save`` after each request, under KMS's lock."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._changed = Changed(documents, 'key')
+        self._of_stack = Changed(documents, 'stack key')
+
+    def install(self) -> None:
+        """Give a key of the stack the identity and material that it had; moto makes no RSA key that nothing uses."""
+        generate = kms.generate_private_key
+        kms.generate_private_key = lambda spec: None if spec == 'SYMMETRIC_DEFAULT' else generate(spec)
+        create = kms.Key.create_from_cloudformation_json.__func__
+
+        def created(cls: Any, resource_name: str, *rest: Any, **named: Any) -> Any:
+            return self._adopted(create(cls, resource_name, *rest, **named), resource_name.rpartition('-')[0])
+
+        kms.Key.create_from_cloudformation_json = classmethod(created)
+
+    def _adopted(self, key: Any, name: str) -> Any:
+        known = self._of_stack.stored.get(name)
+        document = self._changed.stored.get(known['id']) if known else None
+        if document:
+            keys = _kms().keys
+            del keys[key.id]
+            keys[document['id']] = _restored_key(key, document)
+        self._of_stack.save({**self._of_stack.stored, name: {'id': key.id}})
+        return key
+
+    def restore(self) -> None:
+        """Make the keys that are none of the stack's, and every alias."""
+        keys = _kms().keys
+        for id, document in self._changed.stored.items():
+            if id not in keys:
+                fresh = kms.Key(None, document['key_usage'], document['key_spec'], '', ACCOUNT, REGION)
+                keys[id] = _restored_key(fresh, document)
+            for alias in document['aliases']:
+                if alias not in keys[id].aliases:
+                    keys[id].aliases[alias] = kms.Alias(ACCOUNT, REGION, alias, keys[id])
+
+    def save(self) -> None:
+        """Store what changed. Raises sqlite3.Error."""
+        self._changed.save(
+            {
+                id: {**described(key, *_OF_KEYS), 'aliases': list(key.aliases)}
+                for id, key in _kms().keys.items()
+                if key.key_spec == 'SYMMETRIC_DEFAULT' and key.key_manager == 'CUSTOMER'
+            }
+        )
+
+
+class Secrets:
+    """Secrets Manager. ``restore`` it before the stack is deployed; ``save`` after each request, under its lock."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._changed = Changed(documents, 'secret')
+
+    def restore(self) -> None:
+        for name, document in self._changed.stored.items():
+            fresh = FakeSecret(ACCOUNT, REGION, name, {}, '')
+            _secrets()[name] = restored(fresh, document)
+
+    def save(self) -> None:
+        """Store what changed. Raises sqlite3.Error."""
+        self._changed.save({secret.name: described(secret, *_OF_SECRETS) for secret in _secrets().values()})
+
+
+class Changed:
+    """Documents of one kind of which only those are written that differ from what is stored."""
+
+    def __init__(self, documents: Documents, kind: str) -> None:
+        self._save: Callable[[Any], None] = documents.save
+        self._kind = kind
+        #: What was stored when this began.
+        self.stored = dict(documents.all(kind))
+        self._texts = {id: dumps(document) for id, document in self.stored.items()}
+
+    def save(self, now: dict[str, Any]) -> None:
+        """Make ``now`` what is stored. Raises sqlite3.Error, and then has stored nothing."""
+        texts = {id: dumps(document) for id, document in now.items()}
+        changes: dict[tuple[str, str], Any] = {
+            (self._kind, id): document for id, document in now.items() if texts[id] != self._texts.get(id)
+        }
+        changes |= {(self._kind, id): None for id in self._texts.keys() - texts.keys()}
+        if changes:
+            self._save(changes)
+            self._texts = texts
+
+
+def _restored_key(key: Any, document: dict[str, Any]) -> Any:
+    return restored(key, {name: value for name, value in document.items() if name != 'aliases'})
+
+
+def _kms() -> Any:
+    return kms.kms_backends[ACCOUNT][REGION]
+
+
+def _secrets() -> Any:
+    return secretsmanager_backends[ACCOUNT][REGION].secrets

@@ -1,0 +1,75 @@
+"""One place for what is kept: installed before moto starts, saved after each request and before its answer."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from local.calls import Answer, Call, json_error, xml_error
+from local.kept.documents import Documents
+from local.kept.objects import Objects
+from local.kept.secrets import Keys, Secrets
+
+log = logging.getLogger('local.kept')
+
+#: Operations of KMS and Secrets Manager that change nothing, by the first word of their names.
+_READS = ('BatchGet', 'Decrypt', 'Describe', 'Encrypt', 'Generate', 'Get', 'List', 'ReEncrypt', 'Verify')
+
+
+class WriteThrough:
+    """Objects, keys and secrets of moto in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._documents = Documents(folder / 'documents.db')
+        self._objects = Objects(self._documents, folder / 'objects')
+        self._keys = Keys(self._documents)
+        self._secrets = Secrets(self._documents)
+        self._by_service: dict[str, Callable[[Call], None]] = {
+            's3': lambda call: self._objects.save(call.host, call.path),
+            'kms': lambda call: self._keys.save(),
+            'secretsmanager': lambda call: self._secrets.save(),
+        }
+
+    def install(self) -> None:
+        """Patch moto; before it starts."""
+        self._objects.install()
+        self._keys.install()
+
+    def before_deploy(self) -> None:
+        """Restore what the stack must find."""
+        self._secrets.restore()
+
+    def after_deploy(self) -> None:
+        """Restore what is none of the stack's, and store what the stack made."""
+        self._objects.restore()
+        self._keys.restore()
+        self._keys.save()
+        self._secrets.save()
+
+    def save(self, call: Call) -> Answer | None:
+        """Store what a request changed; the answer to give instead when that fails. Under the lock of the service."""
+        save = self._by_service.get(call.service)
+        if save is None or call.method in ('GET', 'HEAD') or call.operation.startswith(_READS):
+            return None
+        try:
+            save(call)
+        except (OSError, sqlite3.Error) as error:
+            log.error('%s %s could not be stored: %s', call.service, call.operation or call.method, error)
+            return _FAILED[call.service]
+        return None
+
+    def close(self) -> None:
+        self._documents.close()
+
+
+_MESSAGE = 'The local cloud could not store this. Is its disk full?'
+
+#: What AWS answers to a failure of its own; clients repeat it.
+_FAILED = {
+    's3': xml_error(500, 'InternalError', _MESSAGE),
+    'kms': json_error(500, 'KMSInternalException', _MESSAGE),
+    'secretsmanager': json_error(500, 'InternalServiceError', _MESSAGE),
+}

@@ -1,0 +1,193 @@
+"""The state folder: whose it is, which version wrote it, and who uses it.
+
+A marker file says that a folder is a local cloud's and in which version its state is written. The lock file is held
+(flock) for as long as its instance runs, and names it. Nothing in a folder is written or removed before ``check`` and
+the other checks of the start passed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from appliance.files import sync_folder
+from local.settings import Refused
+
+MARKER, LOCK = 'cinderless.json', 'lock'
+
+#: Version of what the folder holds. A later version of this program migrates an earlier state, and refuses a later one.
+VERSION = 1
+
+#: Folders and files that a local cloud makes in its state folder; ``FRESH=1`` removes these and nothing else.
+KEPT = ('aws', 'dynamodb', 'appliance')
+TRANSIENT = ('ready.json', 'clouds.yaml')
+LOGS = 'logs'
+
+#: What version 0.1.0 left in its folder when it was killed, or has there while it runs. It kept nothing.
+OF_0_1_0 = ('ready.json', 'clouds.yaml', 'log.jsonl', 'dynamodb.log', 'appliance')
+
+
+class StateFolder:
+    """``fresh`` removes what is stored, ``memory`` stores nothing: what is made goes with the instance."""
+
+    def __init__(self, path: Path, *, fresh: bool = False, memory: bool = False) -> None:
+        self.path = path
+        self._fresh = fresh
+        self.memory = memory
+        self._existed = path.is_dir()
+        self._lock: TextIO | None = None
+
+    @property
+    def logs(self) -> Path:
+        return self.path / LOGS
+
+    def check(self) -> None:
+        """Refuse a folder that is in use, of other content or of another version. Changes nothing."""
+        if not self._existed:
+            self._check_parent()
+            return
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise Refused(f'{self._named()} is not writable: give it to this user, or set STATE_DIR')
+        if (self.path / LOCK).exists() and self._lock is None:
+            self._lock = self._held()
+        if (self.path / MARKER).exists():
+            self._check_marker()
+        elif names := sorted(entry.name for entry in self.path.iterdir()):
+            self._check_unmarked(names)
+
+    def _check_parent(self) -> None:
+        parent = next(each for each in self.path.parents if each.exists())
+        if self.path.exists() or not parent.is_dir():
+            wrong = self.path if self.path.exists() else parent
+            raise Refused(f'{self._named()}: {wrong} is not a directory; set STATE_DIR to one')
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise Refused(f'{self._named()} cannot be made: {parent} is not writable; set STATE_DIR')
+
+    def _check_marker(self) -> None:
+        if self._fresh:
+            return
+        version, durable = self._marker()
+        if version != VERSION:
+            raise Refused(
+                f'{self._named()} holds state of version {version}, and this program reads version {VERSION}: '
+                'run the version that wrote it, set STATE_DIR, or start empty with FRESH=1'
+            )
+        if self.memory and durable:
+            raise Refused(
+                f'{self._named()} holds stored state, and this start would keep everything in memory '
+                '(STATE=memory, DYNAMODB=moto, or Java is missing): set another STATE_DIR, or FRESH=1 removes the state'
+            )
+
+    def _marker(self) -> tuple[int, bool]:
+        """(version, whether the state is a stored one)."""
+        try:
+            found = json.loads((self.path / MARKER).read_text())
+            return int(found['version']), bool(found['durable'])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Refused(f'{self._named()}: {MARKER} is damaged ({error}); FRESH=1 starts empty') from None
+
+    def _check_unmarked(self, names: list[str]) -> None:
+        if set(names) <= {LOCK, MARKER + '.new'}:  # of a start that was killed
+            return
+        if not set(names) <= {*OF_0_1_0, LOCK}:
+            raise Refused(f'{self._named()} is not empty and not of a local cloud ({names[0]}): set another STATE_DIR')
+        if self._runs_0_1_0():
+            raise Refused(f'{self._named()}: a local cloud of version 0.1.0 uses it: stop it, or set STATE_DIR')
+        if not self._fresh:
+            raise Refused(
+                f'{self._named()} is of version 0.1.0, which kept nothing beyond its run: '
+                'FRESH=1 removes what it left, or set another STATE_DIR'
+            )
+
+    def _runs_0_1_0(self) -> bool:
+        try:
+            pid = int(json.loads((self.path / 'ready.json').read_text())['pid'])
+            return Path(f'/proc/{pid}').exists()
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+
+    def _named(self) -> str:
+        return f'STATE_DIR={self.path}'
+
+    def _held(self) -> TextIO:
+        """The lock file, locked. Raises Refused that names the instance that has it."""
+        lock = (self.path / LOCK).open('a+')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = _holder(lock.read())
+            lock.close()
+            raise Refused(
+                f'{self._named()}: another local cloud ({holder}) uses it: stop it, or set STATE_DIR'
+            ) from None
+        return lock
+
+    @contextlib.contextmanager
+    def claimed(self, ports: Mapping[str, int]) -> Iterator[None]:
+        """Hold the folder, made and marked. In memory mode nothing but logs is left of it in the end."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = self._lock or self._held()
+        self._note(ports)
+        self._mark()
+        self.logs.mkdir(mode=0o700, exist_ok=True)
+        try:
+            yield
+        finally:
+            self._remove(TRANSIENT)
+            if self.memory:
+                self.empty()
+            self._lock.truncate(0)
+            self._lock.close()
+
+    def _mark(self) -> None:
+        """Keep what an instance stored, and nothing of one that kept its tables in memory and was killed."""
+        marked = (self.path / MARKER).exists()
+        if self._fresh or self.memory or not (marked and self._marker()[1]):
+            self.empty()
+            _write(self.path / MARKER, {'version': VERSION, 'durable': not self.memory})
+
+    def _note(self, ports: Mapping[str, int]) -> None:
+        assert self._lock is not None
+        started = f'{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}'
+        self._lock.truncate(0)
+        self._lock.write(json.dumps({'pid': os.getpid(), 'started': started, 'ports': dict(ports)}))
+        self._lock.flush()
+
+    def empty(self) -> None:
+        """Remove what a local cloud made here, but not its logs."""
+        self._remove((*KEPT, *TRANSIENT, *OF_0_1_0, MARKER))
+
+    def _remove(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _holder(text: str) -> str:
+    try:
+        found: dict[str, Any] = json.loads(text)
+        ports = ' '.join(str(port) for port in found['ports'].values())
+        return f'pid {found["pid"]}, ports {ports}, since {found["started"]}'
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 'just starting'
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    unfinished = path.with_name(path.name + '.new')
+    with unfinished.open('w') as file:
+        file.write(json.dumps(document) + '\n')
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync_folder(path.parent)

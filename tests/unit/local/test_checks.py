@@ -1,0 +1,82 @@
+"""What stops a start: one line that names the variable, its value and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+import pytest
+
+from local import checks
+from local.children import free_port
+from local.settings import HOST, Refused
+
+BACKEND = {
+    'name': 'one',
+    'driver': 'appliance',
+    'options': {'url': 'https://192.0.2.1:1', 'fingerprint': 'ab' * 32, 'pools': ['p']},
+    'secrets': {'secret': {'secret': 'mine', 'key': 'hmac'}},
+}
+
+
+def document(**facts: object) -> str:
+    return json.dumps({'backends': [{**BACKEND, **facts}]})
+
+
+def test_backends_that_can_work_pass() -> None:
+    checks.check_backends('')
+    checks.check_backends(document())
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'named'),
+    [
+        (document(driver='ceph'), "driver is 'ceph'"),
+        (document(options={}), 'url'),
+        (document(secrets={}), 'secret'),
+        ('[]', 'JSON object'),
+    ],
+)
+def test_backends_that_cannot_work_are_refused(wrong: str, named: str) -> None:
+    with pytest.raises(Refused, match=f'BACKENDS: .*{named}') as error:
+        checks.check_backends(wrong)
+    assert '\n' not in str(error.value)
+
+
+def test_a_port_that_is_taken_is_told_with_its_holder() -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(Refused, match=rf'AWS_PORT={port} is taken by pid {os.getpid()} \(.*\): stop it, or set'):
+            checks.check_port('AWS_PORT', port)
+
+
+def test_a_free_port_passes() -> None:
+    checks.check_port('PORT', free_port())
+
+
+def test_a_keystone_that_does_not_answer_is_told() -> None:
+    checks.check_keystone('')
+    url = f'http://{HOST}:{free_port()}/v3'
+    with pytest.raises(Refused, match=f'KEYSTONE_URL={url} does not answer .*refused'):
+        checks.check_keystone(url)
+
+
+def test_a_missing_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, 'PROGRAMS', ('no-such-program',))
+    monkeypatch.setattr(os, 'geteuid', lambda: 0)
+    monkeypatch.setattr(checks, '_effective_capabilities', lambda: checks.CAP_SYS_ADMIN)
+    with pytest.raises(Refused, match='no-such-program is missing: make setup'):
+        checks.check_storage_host()
+
+
+def test_without_root_or_the_right_to_mount_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    with pytest.raises(Refused, match='needs root'):
+        checks.check_storage_host()
+    monkeypatch.setattr(os, 'geteuid', lambda: 0)
+    monkeypatch.setattr(checks, '_effective_capabilities', lambda: 0)
+    with pytest.raises(Refused, match='CAP_SYS_ADMIN'):
+        checks.check_storage_host()
