@@ -41,6 +41,11 @@ def install_ebs() -> None:
     _ebs[:] = [beside_moto()]
 
 
+def ebs() -> Ebs:
+    """The EBS that is installed."""
+    return _ebs[0]
+
+
 def instead(call: Call) -> Answer | None:
     """The answer to a call that is none of moto's business."""
     return _ebs[0].answer(call) if _ebs else None

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 
 #: Bytes of a block, the only size that the EBS direct APIs know.
 BLOCK = 512 * 1024
 
 
 class BlockFile:
-    """Slots of one block each, counted by how many disks refer to them. The file is gone with its last handle."""
+    """Slots of one block each, counted by how many disks refer to them. Without a path its file has no name."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as its disks
+    def __init__(self, path: Path | None = None) -> None:
+        if path is not None:
+            path.touch(mode=0o600)
+        # It lives as long as its disks.
+        self._file: IO[bytes] = path.open('r+b') if path else tempfile.TemporaryFile()  # noqa: SIM115
         self._users: dict[int, int] = {}
         self._free: list[int] = []
+        #: The first slot that no disk has had.
+        self._end = 0
         self.lock = threading.RLock()
 
     def read(self, slot: int) -> bytes:
@@ -25,10 +32,22 @@ class BlockFile:
 
     def store(self, data: bytes) -> int:
         """Write a block into a slot of its own."""
-        slot = self._free.pop() if self._free else len(self._users) + len(self._free)
+        slot = self._free.pop() if self._free else self._end
+        self._end = max(self._end, slot + 1)
         self._users[slot] = 1
         os.pwrite(self._file.fileno(), data, slot * BLOCK)
         return slot
+
+    def restore(self, slots: Collection[int]) -> None:
+        """Count a stored disk's slots; those between that no disk refers to are free."""
+        for slot in slots:
+            self._users[slot] = self._users.get(slot, 0) + 1
+        self._end = max(self._end, *(slot + 1 for slot in slots), 0)
+        self._free = [slot for slot in range(self._end) if slot not in self._users]
+
+    def sync(self) -> None:
+        """Return when every block is on the disk of this machine."""
+        os.fdatasync(self._file.fileno())
 
     def share(self, slot: int) -> int:
         self._users[slot] += 1
@@ -52,12 +71,24 @@ class Disk:
     def __init__(self, file: BlockFile) -> None:
         self._file = file
         self._slots: dict[int, int] = {}
+        #: Indexes of blocks that were written or dropped since the disk was stored.
+        self.unsaved: set[int] = set()
+
+    def restore(self, slots: dict[int, int]) -> None:
+        """Take stored blocks: {index: slot}."""
+        self._slots = slots
+        self._file.restore(slots.values())
+
+    def slot(self, index: int) -> int | None:
+        """Where a block is in the file."""
+        return self._slots.get(index)
 
     def copy(self) -> Disk:
         """The same bytes as of now, in no time."""
         made = Disk(self._file)
         with self._file.lock:
             made._slots = {index: self._file.share(slot) for index, slot in self._slots.items()}
+            made.unsaved = set(made._slots)
         return made
 
     def block(self, index: int) -> bytes | None:
@@ -70,6 +101,7 @@ class Disk:
         with self._file.lock:
             before = self._slots.get(index)
             self._slots[index] = self._file.store(data)
+            self.unsaved.add(index)
             if before is not None:
                 self._file.drop(before)
 
@@ -104,4 +136,5 @@ class Disk:
         with self._file.lock:
             for slot in self._slots.values():
                 self._file.drop(slot)
+            self.unsaved |= self._slots.keys()
             self._slots.clear()

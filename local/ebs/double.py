@@ -6,7 +6,6 @@ import collections
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -70,7 +69,6 @@ class Ebs:
         now: Callable[[], float] = time.time,
         instances: Callable[[str], Instance | None] | None = None,
         keys: Callable[[str], bool] | None = None,
-        folder: Path | None = None,
     ) -> None:
         self._added: dict[str, Instance] = {}
         self.known_keys: set[str] = set()
@@ -80,13 +78,14 @@ class Ebs:
             zones=zones,
             instances=instances or self._added.get,
             keys=keys or self.known_keys.__contains__,
-            file=BlockFile(folder),
+            file=BlockFile(),
         )
         #: Every call that arrived, by name.
         self.calls: list[str] = []
         self._before: dict[str, list[Exception]] = collections.defaultdict(list)
         self._after: dict[str, list[Exception]] = collections.defaultdict(list)
-        self._lock = threading.RLock()
+        #: Held by each call while it reads and changes ``cloud``.
+        self.lock = threading.RLock()
 
     def add_instance(
         self, id: str, zone: str, state: str = 'running', tags: Mapping[str, str] = MappingProxyType({})
@@ -96,7 +95,7 @@ class Ebs:
 
     def disk(self, volume_id: str) -> Disk:
         """A volume's bytes, as an instance that has it attached reads and writes them."""
-        with self._lock:
+        with self.lock:
             return self.cloud.volume(volume_id).disk
 
     def throttle(self, operation: str, times: int = 1) -> None:
@@ -138,7 +137,7 @@ class Ebs:
             return wire.rest_refusal(refused)
 
     def _run(self, name: str, operation: Operation, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        with self._lock:
+        with self.lock:
             self.calls.append(name)
             _raise_next(self._before[name])
             self.cloud.settle()

@@ -9,9 +9,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 Document = Any
+
+#: (kind, id) -> what to store, None for what to delete.
+Changes = Mapping[tuple[str, str], Document | None]
 
 
 class Documents:
@@ -27,7 +31,7 @@ class Documents:
             'create table if not exists documents (kind text, id text, body text, primary key (kind, id)) without rowid'
         )
 
-    def save(self, changes: Mapping[tuple[str, str], Document | None]) -> None:
+    def save(self, changes: Changes) -> None:
         """Store what is given by (kind, id), and delete what is None: all or nothing. Raises sqlite3.Error."""
         stored = [(*key, dumps(body)) for key, body in changes.items() if body is not None]
         deleted = [key for key, body in changes.items() if body is None]
@@ -45,6 +49,30 @@ class Documents:
     def close(self) -> None:
         with self._lock:
             self._database.close()
+
+
+class Changed:
+    """Documents of one kind of which only those are written that differ from what is stored."""
+
+    def __init__(self, documents: Documents, kind: str) -> None:
+        self._documents = documents
+        self._kind = kind
+        #: What was stored when this began.
+        self.stored = dict(documents.all(kind))
+        self._texts = {id: dumps(document) for id, document in self.stored.items()}
+
+    def save(
+        self, now: Mapping[str, Any], others: Mapping[tuple[str, str], Document | None] = MappingProxyType({})
+    ) -> None:
+        """Make ``now`` what is stored, together with ``others``. Raises sqlite3.Error, and then has stored nothing."""
+        texts = {id: dumps(document) for id, document in now.items()}
+        changes: dict[tuple[str, str], Any] = {
+            (self._kind, id): document for id, document in now.items() if texts[id] != self._texts.get(id)
+        }
+        changes |= {(self._kind, id): None for id in self._texts.keys() - texts.keys()}
+        if changes or others:
+            self._documents.save({**changes, **others})
+            self._texts = texts
 
 
 def dumps(body: Document) -> str:

@@ -5,13 +5,12 @@ Symmetric keys are kept, with their aliases: the service makes no others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from moto.kms import models
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
 
-from local.kept.documents import Documents, described, dumps, restored
+from local.kept.documents import Changed, Documents, described, restored
 from local.settings import ACCOUNT, REGION
 
 #: moto's KMS, of which names are replaced and abstract classes are made.
@@ -86,28 +85,6 @@ class Secrets:
     def save(self) -> None:
         """Store what changed. Raises sqlite3.Error."""
         self._changed.save({secret.name: described(secret, *_OF_SECRETS) for secret in _secrets().values()})
-
-
-class Changed:
-    """Documents of one kind of which only those are written that differ from what is stored."""
-
-    def __init__(self, documents: Documents, kind: str) -> None:
-        self._save: Callable[[Any], None] = documents.save
-        self._kind = kind
-        #: What was stored when this began.
-        self.stored = dict(documents.all(kind))
-        self._texts = {id: dumps(document) for id, document in self.stored.items()}
-
-    def save(self, now: dict[str, Any]) -> None:
-        """Make ``now`` what is stored. Raises sqlite3.Error, and then has stored nothing."""
-        texts = {id: dumps(document) for id, document in now.items()}
-        changes: dict[tuple[str, str], Any] = {
-            (self._kind, id): document for id, document in now.items() if texts[id] != self._texts.get(id)
-        }
-        changes |= {(self._kind, id): None for id in self._texts.keys() - texts.keys()}
-        if changes:
-            self._save(changes)
-            self._texts = texts
 
 
 def _restored_key(key: Any, document: dict[str, Any]) -> Any:

@@ -7,8 +7,12 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from local import fidelity
 from local.calls import Answer, Call, json_error, xml_error
+from local.ebs.cloud import Refused
+from local.ebs.wire import rest_refusal, xml_refusal
 from local.kept.documents import Documents
+from local.kept.ebs import Volumes
 from local.kept.objects import Objects
 from local.kept.secrets import Keys, Secrets
 
@@ -19,7 +23,7 @@ _READS = ('BatchGet', 'Decrypt', 'Describe', 'Encrypt', 'Generate', 'Get', 'List
 
 
 class WriteThrough:
-    """Objects, keys and secrets of moto in ``folder``."""
+    """Objects, keys and secrets of moto, and the EBS emulator's volumes, in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -27,10 +31,13 @@ class WriteThrough:
         self._objects = Objects(self._documents, folder / 'objects')
         self._keys = Keys(self._documents)
         self._secrets = Secrets(self._documents)
+        self._volumes = Volumes(self._documents, folder / 'ebs-blocks')
         self._by_service: dict[str, Callable[[Call], None]] = {
             's3': lambda call: self._objects.save(call.host, call.path),
             'kms': lambda call: self._keys.save(),
             'secretsmanager': lambda call: self._secrets.save(),
+            'ec2': lambda call: self._volumes.save(),
+            'ebs': lambda call: self._volumes.save(),
         }
 
     def install(self) -> None:
@@ -39,8 +46,9 @@ class WriteThrough:
         self._keys.install()
 
     def before_deploy(self) -> None:
-        """Restore what the stack must find."""
+        """Restore what the stack must find, once moto has started."""
         self._secrets.restore()
+        self._volumes.restore(fidelity.ebs())
 
     def after_deploy(self) -> None:
         """Restore what is none of the stack's, and store what the stack made."""
@@ -52,7 +60,7 @@ class WriteThrough:
     def save(self, call: Call) -> Answer | None:
         """Store what a request changed; the answer to give instead when that fails. Under the lock of the service."""
         save = self._by_service.get(call.service)
-        if save is None or call.method in ('GET', 'HEAD') or call.operation.startswith(_READS):
+        if save is None or _reads(call):
             return None
         try:
             save(call)
@@ -65,6 +73,11 @@ class WriteThrough:
         self._documents.close()
 
 
+def _reads(call: Call) -> bool:
+    """Whether a call changes nothing. EC2 has its operation in the body."""
+    return call.method in ('GET', 'HEAD') or call.operation.startswith(_READS) or b'Action=Describe' in call.body[:999]
+
+
 _MESSAGE = 'The local cloud could not store this. Is its disk full?'
 
 #: What AWS answers to a failure of its own; clients repeat it.
@@ -72,4 +85,6 @@ _FAILED = {
     's3': xml_error(500, 'InternalError', _MESSAGE),
     'kms': json_error(500, 'KMSInternalException', _MESSAGE),
     'secretsmanager': json_error(500, 'InternalServiceError', _MESSAGE),
+    'ec2': xml_refusal(Refused('InternalError', _MESSAGE, 500)),
+    'ebs': rest_refusal(Refused('InternalServerException', _MESSAGE, 500)),
 }

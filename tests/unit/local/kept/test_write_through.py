@@ -201,3 +201,59 @@ def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
     )
     assert told == ['InternalError', 'done']
     assert life(tmp_path, "say([o['Key'] for o in s3.list_objects_v2(Bucket='bucket')['Contents']])") == ['a', 'b']
+
+
+def test_volumes_and_snapshots_of_ebs_keep_their_blocks(tmp_path: Path) -> None:
+    ids = life(
+        tmp_path,
+        """
+        import base64, hashlib, time
+        ec2, ebs = (boto3.client(name, region_name='us-east-1') for name in ('ec2', 'ebs'))
+        def put(snapshot, index, byte):
+            data = bytes([byte]) * 524288
+            ebs.put_snapshot_block(SnapshotId=snapshot, BlockIndex=index, BlockData=data, DataLength=524288,
+                Checksum=base64.b64encode(hashlib.sha256(data).digest()).decode(), ChecksumAlgorithm='SHA256')
+        done = ebs.start_snapshot(VolumeSize=1, ClientToken='first')['SnapshotId']
+        for index in (0, 7, 9): put(done, index, index + 1)
+        put(done, 9, 99)
+        ebs.complete_snapshot(SnapshotId=done, ChangedBlocksCount=3)
+        time.sleep(0.5)
+        volume = ec2.create_volume(AvailabilityZone='us-east-1a', SnapshotId=done, TagSpecifications=[
+            {'ResourceType': 'volume', 'Tags': [{'Key': 'k', 'Value': 'v'}]}])['VolumeId']
+        open_ = ebs.start_snapshot(VolumeSize=1)['SnapshotId']
+        put(open_, 3, 4)
+        gone = ec2.create_volume(AvailabilityZone='us-east-1a', Size=1)['VolumeId']
+        time.sleep(0.5)
+        ec2.delete_volume(VolumeId=gone)
+        say([done, volume, open_, gone])
+        """,
+    )
+    done, volume, open_, gone = ids
+    after = life(
+        tmp_path,
+        f"""
+        import time
+        ec2, ebs = (boto3.client(name, region_name='us-east-1') for name in ('ec2', 'ebs'))
+        time.sleep(0.3)
+        def blocks(id):
+            return {{b['BlockIndex']: set(ebs.get_snapshot_block(SnapshotId=id, **b)['BlockData'].read())
+                    for b in ebs.list_snapshot_blocks(SnapshotId=id)['Blocks']}}
+        ebs.complete_snapshot(SnapshotId={open_!r}, ChangedBlocksCount=1)
+        copied = ec2.create_snapshot(VolumeId={volume!r})['SnapshotId']
+        time.sleep(0.5)
+        shown = ec2.describe_volumes(VolumeIds=[{volume!r}])['Volumes'][0]
+        say([
+            [[index, list(found)] for id in ({done!r}, {open_!r}, copied) for index, found in blocks(id).items()],
+            [shown['State'], shown['Size'], shown['Tags']],
+            ebs.start_snapshot(VolumeSize=1, ClientToken='first')['SnapshotId'],
+            code(ec2.describe_volumes, VolumeIds=[{gone!r}]),
+        ])
+        """,
+    )
+    restored = [[0, [1]], [7, [8]], [9, [99]]]
+    assert after == [
+        [*restored, [3, [4]], *restored],
+        ['available', 1, [{'Key': 'k', 'Value': 'v'}]],
+        done,
+        'InvalidVolume.NotFound',
+    ]
