@@ -13,11 +13,12 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 
 from local.calls import text
@@ -99,7 +100,7 @@ def available(root: Path, wanted: str) -> bool:
     return wanted != 'moto' and shutil.which('java') is not None and (root / ENGINE / 'DynamoDBLocal.jar').exists()
 
 
-def engine(root: Path, wanted: str, log: Path, data: Path | None) -> Engine | None:
+def engine(root: Path, wanted: str, log: Path, data: Path | None = None) -> Engine | None:
     """Return the engine that can be started here, or None for moto. ``wanted`` 'moto' forces moto."""
     return Engine(root / ENGINE, log, data) if available(root, wanted) else None
 
@@ -116,22 +117,39 @@ def prepare(data: Path) -> None:
         raise RuntimeError(f'{data / DATABASE} is in use, or its file system has no shared memory (mode {mode})')
 
 
-def wait_for_commits(url: str) -> None:
-    """Have an answered TransactWriteItems committed before its caller goes on.
+def intercept(url: str) -> None:
+    """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
-    The engine answers it before its commit, and would lose it when killed at once. Its jobs pass one queue: a request
-    that was answered after it proves the commit. All requests of this process to the engine pass ``URLLib3Session``.
+    The engine answers TransactWriteItems before its commit, and loses it when killed at once. Its jobs pass one queue:
+    a request that was answered later proves the commit. All requests of this process pass ``URLLib3Session``.
     """
     send = URLLib3Session.send
 
-    def committed(session: URLLib3Session, request: AWSPreparedRequest) -> Any:
-        answer = send(session, request)
-        if request.url.startswith(url) and text(request.headers.get('X-Amz-Target', '')).endswith(LATE):
+    def sent(session: URLLib3Session, request: AWSPreparedRequest) -> Any:
+        if not request.url.startswith(url):
+            return send(session, request)
+        answer = _patiently(lambda: send(session, request))
+        if text(request.headers.get('X-Amz-Target', '')).endswith(LATE):
             send(session, _read_after(request))
         return answer
 
-    URLLib3Session.send = committed
+    URLLib3Session.send = sent
 
+
+def _patiently(send: Callable[[], Any]) -> Any:
+    """Repeat a request for which no connection could be made: nothing of it has arrived."""
+    deadline = time.monotonic() + RESTART_PATIENCE
+    while True:
+        try:
+            return send()
+        except EndpointConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+#: Seconds that a request waits for an engine that is started again.
+RESTART_PATIENCE = 15
 
 #: The operation that the engine answers before its commit.
 LATE = '.TransactWriteItems'

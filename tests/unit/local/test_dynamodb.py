@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -238,7 +239,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.En
         monkeypatch.setenv(name, 'local')
     engine = dynamodb.engine(ROOT, '', tmp_path / 'log', tmp_path / 'data')
     assert engine is not None
-    dynamodb.wait_for_commits(engine.url)
+    dynamodb.intercept(engine.url)
     engine.start()
     engine.wait()
     dynamodb.client(engine.url).create_table(**DEFINITION)
@@ -246,7 +247,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.En
     engine.stop()
 
 
-#: Kills right after the answer. Without ``wait_for_commits`` 7 of 8 transactions are lost.
+#: Kills right after the answer. Without ``intercept`` 7 of 8 transactions are lost.
 KILLS = int(os.environ.get('CRASH_RUNS', '4'))
 
 
@@ -267,3 +268,14 @@ def test_a_transaction_that_was_answered_survives_a_kill(own: dynamodb.Engine) -
 
 def test_the_database_has_a_write_ahead_log(own: dynamodb.Engine, tmp_path: Path) -> None:
     assert (tmp_path / 'data' / f'{dynamodb.DATABASE}-wal').exists()
+
+
+def test_requests_wait_while_the_engine_is_started_again(own: dynamodb.Engine) -> None:
+    client = dynamodb.client(own.url)
+    client.put_item(TableName='records', Item=key('before'))
+    own.stop()
+    assert own.ended()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.get_item, TableName='records', Key=key('before'))
+        own.start()
+        assert answer.result(20)['Item'] == key('before')

@@ -1,0 +1,287 @@
+"""Mixed load on a local cloud, with a ledger of what was acknowledged, and the comparison after a crash.
+
+A call that returned is acknowledged. One that failed while something was killed is in doubt: it may have been done or
+not, and the ledger allows both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keystoneauth1.exceptions
+import pytest
+from cinderclient import exceptions
+
+from chalicelib.drivers.appliance import ApplianceDriver
+from chalicelib.errors import DeviceError
+from chalicelib.iscsi import open_device
+from chalicelib.models import TABLES, Snapshot, Volume
+from chalicelib.models.connection import connection
+from local.storage import POOLS
+from tests import invariants
+from tests.system.clients import User, until
+from tests.system.cloud import Cloud, family
+from tests.world import forget
+
+#: What a client sees of a cloud that dies under it.
+GONE = (keystoneauth1.exceptions.ClientException, exceptions.ClientException)
+
+#: Bytes of one write to an attached volume, and so many places are written.
+BLOCK, BLOCKS = 65536, 256
+
+#: What a thin pool gives for each GiB that it has.
+OVER_SUBSCRIPTION = 20
+
+#: Seconds in which everything must have left its transitional status.
+PATIENCE = 180
+
+
+class Ledger:
+    """What must be there. ``sizes`` has the allowed sizes of each volume, ``blocks`` the allowed values of a place."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[str, set[int]] = {}
+        self.gone: set[str] = set()
+        self.doubtful: set[str] = set()
+        self.snapshots: set[str] = set()
+        self.backups: dict[str, int] = {}
+        self.blocks: dict[int, set[int]] = {}
+        self.acknowledged = 0
+
+
+class Load:
+    """Four threads of clients, until ``stop`` or until their cloud has gone."""
+
+    def __init__(self, cloud: Cloud, ledger: Ledger, seed: int) -> None:
+        self.cloud, self.ledger, self.seed = cloud, ledger, seed
+        self.stopped = threading.Event()
+        self.failures: list[BaseException] = []
+        works: list[Callable[[User, random.Random], None]] = [self._churn, self._churn, self._write, self._back_up]
+        self._threads = [threading.Thread(target=self._run, args=(number, work)) for number, work in enumerate(works)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        assert not self.failures, self.failures
+
+    def _run(self, number: int, work: Callable[[User, random.Random], None]) -> None:
+        draw = random.Random(f'{self.seed}/{number}')
+        try:
+            user = User(self.cloud, 'demo')
+            while not self.stopped.is_set():
+                with contextlib.suppress(*GONE, DeviceError):
+                    work(user, draw)
+                time.sleep(0.05)
+        except GONE:
+            return  # not even its first token
+        except BaseException as error:
+            self.failures.append(error)
+
+    def _done(self) -> None:
+        self.ledger.acknowledged += 1
+
+    def _settled(self, manager: Any, id: str) -> Any:
+        """The resource, once nothing is under way for it; None when the load is to stop first."""
+        while not self.stopped.is_set():
+            found = manager.get(id)
+            if not found.status.endswith('ing') or found.status == 'awaiting':
+                return found
+            time.sleep(0.1)
+        return None
+
+    def _churn(self, user: User, draw: random.Random) -> None:
+        """A volume's life: created, maybe extended, maybe snapshotted, maybe deleted."""
+        ledger, volumes = self.ledger, user.cinder.volumes
+        id = volumes.create(1).id
+        ledger.sizes[id] = {1}
+        self._done()
+        if self._settled(volumes, id) is None:
+            return
+        if draw.random() < 0.4:
+            ledger.sizes[id] = {1, 2}
+            volumes.extend(id, 2)
+            ledger.sizes[id] = {2}
+            self._done()
+            self._settled(volumes, id)
+        elif draw.random() < 0.5:
+            snapshot = user.cinder.volume_snapshots.create(id).id
+            ledger.snapshots.add(snapshot)
+            self._done()
+            self._settled(user.cinder.volume_snapshots, snapshot)
+        elif not self.stopped.is_set():
+            ledger.doubtful.add(id)
+            volumes.delete(id)
+            ledger.gone.add(id)
+            self._done()
+
+    def _write(self, user: User, draw: random.Random) -> None:
+        """Numbered blocks on an attached volume."""
+        counter = itertools.count(self.seed * 1_000_000 + len(self.ledger.blocks) * 1000)
+        with open_device(self.cloud.ready['info'], initiator=self.cloud.ready['initiator'], timeout=20) as device:
+            while not self.stopped.is_set():
+                place, value = draw.randrange(BLOCKS), next(counter)
+                self.ledger.blocks.setdefault(place, {0}).add(value)
+                device.write(place * BLOCK, pattern(value))
+                self.ledger.blocks[place] = {value}
+                self._done()
+
+    def _back_up(self, user: User, draw: random.Random) -> None:
+        """Incremental backups of a volume whose bytes do not change."""
+        backups = user.cinder.backups
+        made = backups.create(self.cloud.ready['source'], force=True, incremental=bool(self.ledger.backups)).id
+        self.ledger.backups[made] = 1
+        self._done()
+        self._settled(backups, made)
+
+
+def pattern(value: int) -> bytes:
+    return value.to_bytes(8, 'big') * (BLOCK // 8)
+
+
+def pids(cloud: Cloud, word: str) -> list[int]:
+    """Processes of the cloud's family whose command has a word."""
+    return [
+        pid
+        for pid in family(cloud.process.pid)
+        if pid != cloud.process.pid and word in Path(f'/proc/{pid}/cmdline').read_bytes().decode(errors='replace')
+    ]
+
+
+#: What is killed -> a word of its command.
+PARTS = {'engine': 'XmlConfiguration', 'agent': '\0appliance\0', 'tgtd': 'tgtd\0'}
+
+
+def settle(user: User) -> None:
+    """Wait until nothing is in a transitional status."""
+
+    def moving() -> list[str]:
+        return [
+            f'{one.id} {one.status}'
+            for manager in (user.cinder.volumes, user.cinder.volume_snapshots, user.cinder.backups)
+            for one in manager.list(detailed=True)
+            if one.status.endswith('ing') and one.status not in ('attaching', 'detaching')
+        ]
+
+    until(lambda: not moving(), PATIENCE)
+
+
+def compare(user: User, ledger: Ledger) -> list[str]:
+    """What was acknowledged and is not there."""
+    broken = []
+    volumes = {one.id: one for one in user.cinder.volumes.list()}
+    for id, sizes in ledger.sizes.items():
+        found = volumes.get(id)
+        if found is None:
+            if id not in ledger.gone | ledger.doubtful:
+                broken.append(f'volume {id} is lost')
+        elif id in ledger.gone:
+            broken.append(f'volume {id} is {found.status}, its deletion was acknowledged')
+        elif found.size not in sizes or found.status not in ('available', 'in-use'):
+            broken.append(f'volume {id} has {found.size} GiB and is {found.status}, not one of {sizes}')
+    for manager, ids in ((user.cinder.volume_snapshots, ledger.snapshots), (user.cinder.backups, ledger.backups)):
+        there = {one.id: one.status for one in manager.list(detailed=True)}
+        broken += [f'{id} is {there.get(id, "lost")}' for id in ids if there.get(id) != 'available']
+    return broken
+
+
+def compare_bytes(info: dict[str, Any], initiator: str, ledger: Ledger) -> list[str]:
+    """Places of the attached volume that hold none of the values they may hold."""
+    with open_device(info, initiator=initiator, timeout=30) as device:
+        broken = []
+        for place, allowed in sorted(ledger.blocks.items()):
+            data = device.read(place * BLOCK, BLOCK)
+            found = {int.from_bytes(data[at : at + 8], 'big') for at in range(0, BLOCK, 8)}
+            # A write that was cut short may have left its beginning.
+            if not found <= allowed or (len(allowed) == 1 and len(found) != 1):
+                broken.append(f'block {place} holds {sorted(found)}, not {sorted(allowed)}')
+            else:
+                ledger.blocks[place] = found
+    return broken
+
+
+class Seen:
+    """The appliance as ``invariants`` looks at a backend."""
+
+    violations = ()
+
+    def __init__(self, host: str, driver: ApplianceDriver, pools: dict[str, int]) -> None:
+        self.host, self.pools = host, pools
+        self.objects = {found.name: Found(found.pool, found.size >> 30) for found in driver.inventory()}
+        self.paths: dict[str, list[str | None]] = {}
+        for export in driver.list_exports():
+            self.paths.setdefault(export.object, []).append(export.export_id)
+
+
+class Found:
+    def __init__(self, pool: str, size: int) -> None:
+        self.pool, self.size = pool, size
+
+
+class Backends:
+    def __init__(self, cloud: Cloud) -> None:
+        self.backends = {}
+        secret = (cloud.state_dir / 'appliance' / 'secret').read_text()
+        document = json.loads(cloud.client('ssm').get_parameter(Name='/cinderless/backends')['Parameter']['Value'])
+        for entry in document['backends']:
+            options = {'url': '', 'fingerprint': '', 'pools': [], **entry['options'], 'secret': secret}
+            defaults = {name: option.default for name, option in ApplianceDriver.OPTIONS.items()}
+            driver = ApplianceDriver(entry['name'], {**defaults, **options})
+            pools = {pool: POOLS[pool][1] * OVER_SUBSCRIPTION for pool in options['pools']}
+            host = f'{document["host"]}@{entry["name"]}'
+            self.backends[host] = Seen(host, driver, pools)
+
+
+@contextlib.contextmanager
+def records_of(cloud: Cloud) -> Iterator[None]:
+    """This process's models read the cloud's tables, in the environment of its functions."""
+    described = cloud.client('lambda').get_function_configuration(FunctionName=cloud.ready['functions']['reconcile'])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in described['Environment']['Variables'].items():
+            patch.setenv(name, str(value))
+        patch.setenv('AWS_ENDPOINT_URL_DYNAMODB', cloud.ready['aws'])
+        patch.setenv('AWS_ACCESS_KEY_ID', cloud.ready['access_key'])
+        patch.setenv('AWS_SECRET_ACCESS_KEY', cloud.ready['secret_key'])
+        _connect_anew()
+        yield
+    _connect_anew()
+
+
+def _connect_anew() -> None:
+    connection.cache_clear()
+    for table in TABLES:
+        table._connection = None
+    forget()
+
+
+def miscounted(cloud: Cloud) -> list[str]:
+    """Objects, exports, claims, quotas and counters that are not what the records say."""
+    with records_of(cloud):
+        world: Any = Backends(cloud)
+        objects = invariants._objects(world, list(Volume.scan()), list(Snapshot.scan()))
+        return [*objects, *invariants.unrecorded_exports(world), *invariants.miscounted(world)]
+
+
+def left_over(cloud: Cloud) -> list[str]:
+    """Loop devices of the state folder beyond the one, sockets of a tgtd that is gone."""
+    loops = [
+        path.parent.parent.name
+        for path in Path('/sys/block').glob('loop*/loop/backing_file')
+        if path.read_text().startswith(str(cloud.state_dir))
+    ]
+    broken = [] if len(loops) == 1 else [f'loop devices {loops}']
+    mounts = [line for line in Path('/proc/mounts').read_text().splitlines() if str(cloud.state_dir) in line]
+    return broken + [f'mounted: {line}' for line in mounts]

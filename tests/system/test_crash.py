@@ -1,0 +1,129 @@
+"""SIGKILL at random moments under mixed load: what was acknowledged is there, and nothing is left over.
+
+Each round kills one part of a local cloud, which must come back, and then all of it. A few rounds here; ``make crash
+RUNS=50`` runs as many as are asked for, and SEED repeats a run's moments.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.iscsi import open_device
+from local import launch
+from tests.system import crash
+from tests.system.clients import User, until
+from tests.system.cloud import Cloud, alive, start
+from tests.system.crash import PARTS, Ledger, Load
+
+RUNS = int(os.environ.get('CRASH_RUNS', '2'))
+SEED = int(os.environ.get('CRASH_SEED', '') or random.randrange(1 << 30))
+
+#: Seconds of load before a kill, at most.
+LONGEST = 4
+
+INITIATOR = 'iqn.2004-10.com.example:crash'
+
+
+class Crashes:
+    """One state folder over many lives of its cloud, and what they acknowledged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.ports = folder, launch.free_ports()
+        self.ledger, self.draw = Ledger(), random.Random(SEED)
+        self.facts: dict[str, Any] = {}
+
+    def prepare(self, cloud: Cloud) -> None:
+        """One volume that is attached and written, one that has bytes and is backed up."""
+        user, admin = User(cloud, 'demo'), User(cloud, 'admin')
+        limits = ('volumes', 'gigabytes', 'snapshots', 'backups', 'backup_gigabytes')
+        admin.cinder.quotas.update(user.project, **dict.fromkeys(limits, -1))
+        attached, source = user.volume(), user.volume()
+        made = attach(user, source.id)
+        with open_device(made['connection_info'], initiator=INITIATOR) as device:
+            device.write(0, crash.pattern(7))
+        user.cinder.attachments.delete(made['id'])
+        for volume in (attached, source):
+            self.ledger.sizes[volume.id] = {1}
+        info = attach(user, attached.id)['connection_info']
+        self.facts = {'info': info, 'initiator': INITIATOR, 'source': source.id}
+
+    def life(self, number: int) -> str:
+        """Boot, compare with what earlier lives acknowledged, load, kill one part, and then the whole family."""
+        victim = list(PARTS)[number % len(PARTS)]
+        with start(self.folder, **self.ports) as cloud:
+            if not self.facts:
+                self.prepare(cloud)
+            self.check(cloud)
+            cloud = dataclasses.replace(cloud, ready={**cloud.ready, **self.facts})
+            before, pauses = self.ledger.acknowledged, [self.draw.uniform(0.2, LONGEST) for _ in range(2)]
+            with Load(cloud, self.ledger, number + 1) as load:
+                time.sleep(pauses[0])
+                kill_part(cloud, victim)
+                time.sleep(pauses[1])
+                load.stopped.set()
+                cloud.kill()
+        done = self.ledger.acknowledged - before
+        return f'{victim} killed after {pauses[0]:.1f} s, all after {pauses[1]:.1f} s more; {done} acknowledged'
+
+    def check(self, cloud: Cloud) -> None:
+        user = User(cloud, 'demo')
+        crash.settle(user)
+        broken = [
+            *crash.compare(user, self.ledger),
+            *crash.compare_bytes(self.facts['info'], INITIATOR, self.ledger),
+            *crash.miscounted(cloud),
+            *crash.left_over(cloud),
+        ]
+        assert not broken, f'seed {SEED}: {broken}'
+
+    def restore_and_remove(self) -> None:
+        """The newest backup holds the bytes of its volume; then everything goes, and nothing is left."""
+        with start(self.folder, **self.ports) as cloud:
+            self.check(cloud)
+            user = User(cloud, 'demo')
+            newest = list(self.ledger.backups)[-1]
+            restored = user.wait(user.cinder.volumes, user.cinder.restores.restore(newest).volume_id)
+            info = attach(user, restored.id)['connection_info']
+            with open_device(info, initiator=INITIATOR) as device:
+                assert device.read(0, crash.BLOCK) == crash.pattern(7)
+            user.tidy()
+            crash.settle(user)
+            assert crash.miscounted(cloud) == []
+            assert all(not backend.objects for backend in crash.Backends(cloud).backends.values())
+
+
+def attach(user: User, id: str) -> Any:
+    connector = {'host': 'compute-1', 'initiator': INITIATOR, 'ip': '127.0.0.1'}
+    made = user.cinder.attachments.create(id, connector, str(uuid.uuid4()), 'rw')
+    user.cinder.attachments.complete(made['id'])
+    return made
+
+
+def kill_part(cloud: Cloud, victim: str) -> None:
+    """SIGKILL one program of the family, and wait for its successor."""
+    (pid, *_) = crash.pids(cloud, PARTS[victim])
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(pid))
+    until(lambda: [each for each in crash.pids(cloud, PARTS[victim]) if each != pid])
+
+
+@pytest.fixture
+def crashes(tmp_path: Path) -> Crashes:
+    return Crashes(tmp_path)
+
+
+def test_nothing_acknowledged_is_lost(crashes: Crashes, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(RUNS):
+        told = crashes.life(number)
+        with capsys.disabled():
+            print(f'\nround {number + 1} of {RUNS}: {told}', end='', flush=True)
+    crashes.restore_and_remove()
