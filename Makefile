@@ -7,7 +7,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
+.PHONY: help setup run test demo bench vectors model crash tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

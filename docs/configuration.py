@@ -92,6 +92,8 @@ READ: Mapping[str, tuple[str, str]] = {
     'AWS_ENDPOINT_URL_DYNAMODB_STREAMS': ('local cloud', 'the same; the local cloud sets it'),
     'AWS_LAMBDA_FUNCTION_NAME': ('functions', 'set by Lambda; selects what a function imports'),
     'CLOCK_OFFSET': ('tests', 'seconds that a test process adds to its clock'),
+    'CRASH_RUNS': ('`make crash RUNS=`', 'rounds of kills under load (2)'),
+    'CRASH_SEED': ('`make crash SEED=`', 'seed of the moments; printed when a round fails'),
     'DRIVER_MODEL_EXAMPLES': ('tests', 'sequences of the model test of each driver (5)'),
     'EDGE_VECTORS': ('`make conformance`', 'file or folder of edge_vectors.json; default: the folder of API_FACTS'),
     'INTERRUPTIONS': ('tests', '`all` interrupts the agent at every request instead of a selection'),
@@ -142,8 +144,11 @@ LOCAL: Mapping[str, str] = {
     'AWS_PORT': 'port of the endpoint for the AWS CLI',
     'ISCSI_PORT': "port of tgtd's portal",
     'APPLIANCE_PORT': 'port of the storage agent',
-    'STATE_DIR': 'folder of the disk image, ready.json, clouds.yaml and log.jsonl; one instance each',
-    'DYNAMODB': '`moto` keeps tables in moto; empty uses DynamoDB Local if Java is installed',
+    'STATE_DIR': 'the [state folder](local-cloud.md#the-state-folder); one instance each',
+    'DYNAMODB': '`moto` keeps tables in moto and implies STATE=memory; empty uses DynamoDB Local if Java is installed',
+    'STATE': '`memory` stores nothing beyond the run',
+    'FRESH': '`1` deletes the stored state before the start',
+    'DEBUG': '`1` shows the traceback of a start that fails',
     'KEYSTONE_URL': 'an external Keystone, ends in /v3; empty for the built-in identity',
     'KEYSTONE_USERNAME': 'service user that validates tokens',
     'KEYSTONE_PASSWORD': 'its password',
@@ -151,7 +156,7 @@ LOCAL: Mapping[str, str] = {
     'GLANCE_URL': "Glance's root, for images",
     'BARBICAN_URL': "Barbican's root; empty for the built-in key manager",
     'NOVA_URL': 'Nova, ends in /v2.1',
-    'BACKENDS': 'a backends document (JSON); empty for the three pools fast, slow and remote',
+    'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
 }
 
 #: Key of a backend -> description.

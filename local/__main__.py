@@ -17,22 +17,31 @@ class Stop(BaseException):
 
 
 def main() -> int:
-    """Return the exit code: 0 after a stop that was asked for, 1 when the boot failed."""
+    """Return the exit code: 0 after a signal, 1 after an error, 2 for a start that was refused."""
     logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(name)s %(levelname)s %(message)s')
     for handler in logging.getLogger().handlers:
-        handler.setLevel(logging.WARNING)  # what functions tell of their work goes to log.jsonl
+        handler.setLevel(logging.WARNING)  # the functions' own lines are in functions.jsonl
     logging.getLogger('moto').setLevel(logging.CRITICAL)  # failed tasks are told by the functions' own log
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        serve(Settings.from_environment(os.environ))
+        settings = Settings.from_environment(os.environ)
+        return _served(settings)
     except Stop:
         return 0
     except Refused as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _served(settings: Settings) -> int:
+    """Serve; 1 for an error that ends it, shown in one line without DEBUG=1."""
+    try:
+        serve(settings)
+    except Refused:
+        raise
     except Exception as error:
-        shown = error if os.environ.get('DEBUG') == '1' else None
+        shown = error if settings.debug == '1' else None
         logging.getLogger('local').error('the local cloud ends: %s (DEBUG=1 shows where)', error, exc_info=shown)
         return 1
     return 0
