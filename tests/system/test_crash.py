@@ -121,6 +121,7 @@ def crashes(tmp_path: Path) -> Crashes:
     return Crashes(tmp_path)
 
 
+@pytest.mark.timeout(300 + 180 * RUNS)
 def test_nothing_acknowledged_is_lost(crashes: Crashes, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(RUNS):
         told = crashes.life(number)

@@ -251,6 +251,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.En
 KILLS = int(os.environ.get('CRASH_RUNS', '4'))
 
 
+@pytest.mark.timeout(120 + 20 * KILLS)
 def test_a_transaction_that_was_answered_survives_a_kill(own: dynamodb.Engine) -> None:
     def killed_after(number: int) -> None:
         client = dynamodb.client(own.url)
