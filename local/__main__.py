@@ -55,8 +55,11 @@ def _stop(number: int, frame: types.FrameType | None) -> None:
 
 
 def serve(settings: Settings) -> None:
-    from local.cloud import running
-    from local.ready import advice
+    from local.imports import spared
+
+    with spared():
+        from local.cloud import running
+        from local.ready import advice
 
     with running(settings) as restart_ended:
         print(advice(settings), flush=True)

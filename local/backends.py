@@ -41,14 +41,17 @@ _keepers: list[Callable[[Call], Answer | None]] = []
 _elsewhere: list[str] = []
 
 
-def start() -> None:
-    """Become AWS: every botocore client of this process is answered by moto from here on."""
+def start(valid: Path | None = None) -> None:
+    """Become AWS: every botocore client of this process is answered by moto from here on.
+
+    ``valid`` is a file that remembers which definitions of state machines have no error.
+    """
     from moto import mock_aws
 
     if os.environ.get('RECORD_CALLS'):
         recorder.install(Path(os.environ['RECORD_CALLS']))
     lambda_backend.install()
-    stepfunctions.install()
+    stepfunctions.install(valid)
     install_guard()
     fidelity.install_ebs()
     mock_aws(config=CONFIG).start()  # type: ignore[call-overload]  # the keys left out keep their defaults

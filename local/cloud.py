@@ -71,6 +71,7 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
 
 
 def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
+    gc.disable()  # until all is made: nearly nothing of it is garbage
     memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
     state = StateFolder(settings.state_dir, fresh=settings.fresh == '1', memory=memory)
     state.check()
@@ -83,7 +84,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     storage.start()
     folder = render.templates()
     kept = _keep(state, undo)
-    backends.start()
+    backends.start(folder / 'valid-definitions')
     if kept is not None:
         kept.before_deploy()
     storage.wait()
@@ -215,8 +216,8 @@ def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) 
         _explain(outcome)
     facts = ready.document(settings, deployed, roles)
     ready.write_clouds(settings)
-    gc.collect()
     gc.freeze()  # what was made until here stays: the collector need not look at it again
+    gc.enable()
     ready.write_ready(settings, facts)
 
 

@@ -8,9 +8,12 @@ execution. Each patch names what it replaces, and ``tests/unit/local/test_stepfu
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from moto.stepfunctions.parser import utils
@@ -24,6 +27,7 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 #: Step Functions' limit for a state's input or output, in bytes of UTF-8.
 MAX_PAYLOAD = 262_144
@@ -39,10 +43,12 @@ Listener = Callable[[dict[str, Any]], None]
 _listeners: list[Listener] = []
 
 
-def install() -> None:
-    """Patch moto once; a second call changes nothing."""
+def install(valid: Path | None = None) -> None:
+    """Patch moto once; a second call changes nothing. ``valid`` is a file that remembers definitions without errors."""
     if isinstance(vars(json_path)['parse'], functools._lru_cache_wrapper):
         return
+    if valid is not None:
+        _validate_once(valid)
     _replace(json_path, 'parse', functools.lru_cache(KEPT))
     _replace(AmazonStateLanguageParser, 'parse', lambda parse: staticmethod(functools.lru_cache(KEPT)(parse)))
     _keep_clients()
@@ -54,6 +60,26 @@ def install() -> None:
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
     """Put ``around(what stands there)`` in its place. Raises AttributeError when moto has moved it."""
     setattr(owner, name, around(getattr(owner, name)))
+
+
+def _validate_once(valid: Path) -> None:
+    """A definition is parsed when it is first executed; that it has no error need not be found out at every boot."""
+    known = set(valid.read_text().split()) if valid.exists() else set()
+
+    def around(original: Callable[[str], None]) -> Any:
+        def validate(definition: str) -> None:
+            digest = hashlib.sha256(definition.encode()).hexdigest()
+            if digest in known:
+                return
+            original(definition)
+            known.add(digest)
+            unfinished = valid.with_suffix(f'.{os.getpid()}')
+            unfinished.write_text('\n'.join(sorted(known)))
+            unfinished.replace(valid)
+
+        return staticmethod(validate)
+
+    _replace(StepFunctionsParserBackend, '_validate_definition', around)
 
 
 def _keep_clients() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,3 +237,29 @@ def test_history_tells_each_state(machines: Machines) -> None:
     events = machines.states.get_execution_history(executionArn=execution)['events']
     entered = [event['stateEnteredEventDetails']['name'] for event in events if 'stateEnteredEventDetails' in event]
     assert entered == ['First', 'Second']
+
+
+def test_a_definition_without_errors_is_not_parsed_again(tmp_path: Path) -> None:
+    """In the next process: the file remembers it. One with an error is refused at every boot."""
+    program = f"""
+from pathlib import Path
+from local import backends
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser as Parser
+backends.start(Path({str(tmp_path / 'valid')!r}))
+import boto3
+parse, parsed = Parser.parse, []
+Parser.parse = staticmethod(lambda definition: (parsed.append(definition), parse(definition))[1])
+client = boto3.client('stepfunctions', region_name='us-east-1')
+role = 'arn:aws:iam::123456789012:role/r'
+good = '{{"StartAt": "A", "States": {{"A": {{"Type": "Succeed"}}}}}}'
+client.create_state_machine(name='a', definition=good, roleArn=role)
+try:
+    client.create_state_machine(name='b', definition='{{"StartAt": "A"', roleArn=role)
+except Exception:
+    print(len(parsed))
+"""
+    said = [
+        subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, timeout=120, check=True).stdout
+        for _ in range(2)
+    ]
+    assert said == ['2\n', '1\n']
