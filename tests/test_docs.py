@@ -154,6 +154,17 @@ def test_named_files_exist(document: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists() and not path.startswith('deploy/mine.')] == []
 
 
+#: Packages of chalicelib, as documents name their modules: `operations/quotas.py`.
+PACKAGES = '|'.join(sorted(path.name for path in (ROOT / 'chalicelib').iterdir() if (path / '__init__.py').exists()))
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=NAMES)
+def test_named_modules_of_chalicelib_exist(document: Path) -> None:
+    """Paths in code font that begin at a package of chalicelib, which a renamed module would leave behind."""
+    named = re.findall(rf'`((?:{PACKAGES})/\w+\.py)', document.read_text())
+    assert [path for path in named if not ((ROOT / 'chalicelib' / path).exists() or (ROOT / path).exists())] == []
+
+
 def commands(program: str) -> Iterator[tuple[Path, str]]:
     """Yield (document, the rest of the command) of each command of a program in the documents' code."""
     for document in DOCUMENTS:
