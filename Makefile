@@ -65,7 +65,7 @@ conformance: setup  ## compare the API with Cinder's recorded answers [API_FACTS
 model: setup  ## compare the service with a reference model: [RUNS=2000] [SEED=n repeats a search]
 	@MODEL_RUNS=$(or $(RUNS),2000) MODEL_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest tests/model $(ARGS)
 
-crash: setup  ## kill local clouds at random moments under load, and compare: [RUNS=50] [SEED=n repeats the moments]
+crash: setup  ## kill local clouds at random times under load, and compare: [RUNS=50] [SEED=n repeats the times]
 	@CRASH_RUNS=$(or $(RUNS),50) CRASH_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest -q -s tests/system/test_crash.py \
 	  tests/unit/local/test_dynamodb.py -k 'acknowledged or survives' $(ARGS)
 

@@ -93,7 +93,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'AWS_LAMBDA_FUNCTION_NAME': ('functions', 'set by Lambda; selects what a function imports'),
     'CLOCK_OFFSET': ('tests', 'seconds that a test process adds to its clock'),
     'CRASH_RUNS': ('`make crash RUNS=`', 'rounds of kills under load (2)'),
-    'CRASH_SEED': ('`make crash SEED=`', 'seed of the moments; printed when a round fails'),
+    'CRASH_SEED': ('`make crash SEED=`', 'seed of the times; printed when a round fails'),
     'DRIVER_MODEL_EXAMPLES': ('tests', 'sequences of the model test of each driver (5)'),
     'EDGE_VECTORS': ('`make conformance`', 'file or folder of edge_vectors.json; default: the folder of API_FACTS'),
     'INTERRUPTIONS': ('tests', '`all` interrupts the agent at every request instead of a selection'),

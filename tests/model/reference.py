@@ -136,7 +136,8 @@ class Core:
         def done() -> None:
             volume.status, volume.placed = 'available', True
             volume.content = copy.copy(source.content) if source is not None else {}
-            volume.metadata |= {**source.metadata, 'src_backup_id': source.id} if isinstance(source, Backup) else {}
+            if isinstance(source, Backup):  # a restore replaces metadata, also what was set meanwhile, as Cinder's does
+                volume.metadata = {**source.metadata, 'src_backup_id': source.id}
             self._release(source)
 
         def fail() -> None:
