@@ -33,6 +33,7 @@ def launched(state_dir: Path, environment: Mapping[str, str] | None = None) -> I
 
     Its output goes to ``state_dir/../<name>.log``, named in the error when it fails.
     """
+    (state_dir / 'ready.json').unlink(missing_ok=True)  # of an instance that was killed
     log = state_dir.with_suffix('.log')
     settings = {**os.environ, **free_ports(), **(environment or {}), 'STATE_DIR': str(state_dir)}
     with log.open('wb') as output:

@@ -136,6 +136,7 @@ class StateFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = self._lock or self._held()
         self._note(ports)
+        self._remove(TRANSIENT)  # of an instance that was killed
         self._mark()
         self.logs.mkdir(mode=0o700, exist_ok=True)
         try:

@@ -79,6 +79,15 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     used(tmp_path)
 
 
+def test_a_killed_instance_is_ready_no_more_when_the_next_one_begins(tmp_path: Path) -> None:
+    used(tmp_path)
+    (tmp_path / 'ready.json').touch()
+    state = StateFolder(tmp_path)
+    state.check()
+    with state.claimed(PORTS):
+        assert not (tmp_path / 'ready.json').exists()
+
+
 def test_files_of_others_are_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / 'thesis.tex').write_text('all of it')
     before = listing(tmp_path)
