@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 
 from appliance import commands
+from appliance.files import put_in_place
 
 _DAYS = '3650'
 
@@ -33,4 +34,5 @@ def _make(certificate: Path, key: Path) -> None:
                  '-sha256', '-days', _DAYS, '-subj', '/CN=cinderless-appliance',
                  '-keyout', str(key), '-out', str(new))  # fmt: skip
     key.chmod(0o600)
-    new.replace(certificate)
+    put_in_place(key, key)
+    put_in_place(new, certificate)

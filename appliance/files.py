@@ -122,11 +122,22 @@ class FileStore:
 
 def sync_folder(path: Path) -> None:
     """Make renames and removals in a folder durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(path, os.O_DIRECTORY)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Give a complete file its name: after a power cut the name stands for all of it, or for what it was before."""
+    _sync(new)
+    new.replace(path)
+    sync_folder(path.parent)
+
+
+def _sync(path: Path, flags: int = 0) -> None:
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)
 
 
 def _has_reflinks(root: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from appliance import commands, kernel
-from appliance.files import FileStore
+from appliance.files import FileStore, put_in_place
 
 #: mkfs.xfs refuses less.
 MIN_SIZE = 300 * 1024**2
@@ -41,4 +41,4 @@ def _make_image(image: Path, size: int) -> None:
     with new.open('wb') as file:
         file.truncate(size)
     commands.run('mkfs.xfs', '-q', '-f', '-m', 'reflink=1', str(new))
-    new.replace(image)
+    put_in_place(new, image)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from appliance.files import sync_folder
+from appliance.files import put_in_place
 from local.settings import Refused
 
 MARKER, LOCK = 'cinderless.json', 'lock'
@@ -186,9 +186,5 @@ def _holder(text: str) -> str:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     unfinished = path.with_name(path.name + '.new')
-    with unfinished.open('w') as file:
-        file.write(json.dumps(document) + '\n')
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    sync_folder(path.parent)
+    unfinished.write_text(json.dumps(document) + '\n')
+    put_in_place(unfinished, path)

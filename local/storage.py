@@ -8,13 +8,12 @@ same ``state_dir`` removes them, by the control port that this one wrote down.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
-from appliance.files import sync_folder
+from appliance.files import put_in_place
 from infra.render import ROOT
 from local.children import Child
 from local.settings import HOST, STACK, Settings
@@ -65,12 +64,8 @@ class Storage:
         if not path.exists():
             unfinished = path.with_suffix('.new')
             unfinished.touch(mode=0o600)
-            with unfinished.open('w') as file:
-                file.write(secrets.token_urlsafe(48))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-            sync_folder(self._folder)
+            unfinished.write_text(secrets.token_urlsafe(48))
+            put_in_place(unfinished, path)
         return path.read_text()
 
     def _command(self, control_port: int) -> list[str]:

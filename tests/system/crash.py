@@ -60,8 +60,9 @@ class Ledger:
 class Load:
     """Four threads of clients, until ``stop`` or until their cloud has gone."""
 
-    def __init__(self, cloud: Cloud, ledger: Ledger, seed: int) -> None:
-        self.cloud, self.ledger, self.seed = cloud, ledger, seed
+    def __init__(self, cloud: Cloud, ledger: Ledger, seed: int, *, flush: bool = False) -> None:
+        """``flush``: a write is acknowledged when it was flushed, as against a power cut."""
+        self.cloud, self.ledger, self.seed, self.flush = cloud, ledger, seed, flush
         self.stopped = threading.Event()
         self.failures: list[BaseException] = []
         works: list[Callable[[User, random.Random], None]] = [self._churn, self._churn, self._write, self._back_up]
@@ -136,6 +137,8 @@ class Load:
                 place, value = draw.randrange(BLOCKS), next(counter)
                 self.ledger.blocks.setdefault(place, {0}).add(value)
                 device.write(place * BLOCK, pattern(value))
+                if self.flush:
+                    device.flush()
                 self.ledger.blocks[place] = {value}
                 self._done()
 

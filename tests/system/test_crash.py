@@ -10,8 +10,10 @@ import dataclasses
 import os
 import random
 import signal
+import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,22 @@ class Crashes:
         done = self.ledger.acknowledged - before
         return f'{victim} killed after {pauses[0]:.1f} s, all after {pauses[1]:.1f} s more; {done} acknowledged'
 
+    def power_cut(self, number: int, disk: Disk) -> str:
+        """As ``life``, but the file system of the state folder stops, and forgets what was not synced."""
+        with start(self.folder, **self.ports) as cloud:
+            if not self.facts:
+                self.prepare(cloud)
+            self.check(cloud)
+            cloud = dataclasses.replace(cloud, ready={**cloud.ready, **self.facts})
+            before, pause = self.ledger.acknowledged, self.draw.uniform(0.5, LONGEST)
+            with Load(cloud, self.ledger, number + 1, flush=True) as load:
+                time.sleep(pause)
+                disk.cut()
+                load.stopped.set()
+                cloud.kill()
+            disk.power_on()
+        return f'power cut after {pause:.1f} s; {self.ledger.acknowledged - before} acknowledged'
+
     def check(self, cloud: Cloud) -> None:
         user = User(cloud, 'demo')
         crash.settle(user)
@@ -99,6 +117,33 @@ class Crashes:
             crash.settle(user)
             assert crash.miscounted(cloud) == []
             assert all(not backend.objects for backend in crash.Backends(cloud).backends.values())
+
+
+class Disk:
+    """An XFS of its own for a state folder, on a loop device, that can lose its power."""
+
+    def __init__(self, folder: Path) -> None:
+        self._image, self.mounted = folder / 'disk.img', folder / 'disk'
+        with self._image.open('wb') as file:
+            file.truncate(8 << 30)
+        self.mounted.mkdir()
+        run('mkfs.xfs', '-q', str(self._image))
+        run('mount', '-o', 'loop', str(self._image), str(self.mounted))
+
+    def cut(self) -> None:
+        run('xfs_io', '-x', '-c', 'shutdown', str(self.mounted))
+
+    def power_on(self) -> None:
+        run('umount', str(self.mounted))
+        run('mount', '-o', 'loop', str(self._image), str(self.mounted))
+
+    def remove(self) -> None:
+        run('umount', str(self.mounted))
+        self._image.unlink()
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
 def attach(user: User, id: str) -> Any:
@@ -127,4 +172,22 @@ def test_nothing_acknowledged_is_lost(crashes: Crashes, capsys: pytest.CaptureFi
         told = crashes.life(number)
         with capsys.disabled():
             print(f'\nround {number + 1} of {RUNS}: {told}', end='', flush=True)
+    crashes.restore_and_remove()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    made = Disk(tmp_path)
+    yield made
+    made.remove()
+
+
+@pytest.mark.timeout(300 + 180 * RUNS)
+def test_a_power_cut_loses_nothing_acknowledged(disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Writes to an attached volume count as acknowledged once the host has flushed them."""
+    crashes = Crashes(disk.mounted)
+    for number in range(max(1, RUNS // 2)):
+        told = crashes.power_cut(number, disk)
+        with capsys.disabled():
+            print(f'\nround {number + 1}: {told}', end='', flush=True)
     crashes.restore_and_remove()
