@@ -183,7 +183,7 @@ SCHEDULER: Mapping[str, str] = {
     'capacity_weight_multiplier': 'Positive spreads volumes over pools, negative stacks them.',
     'allocated_capacity_weight_multiplier': 'Negative spreads volumes, positive stacks them.',
     'volume_number_multiplier': 'Negative spreads volumes, positive stacks them.',
-    'backup_use_same_host': "Prefer the backup service of the volume's host.",
+    'backup_use_same_host': 'No effect: backups are made by functions, which run on no host.',
     'report_max_age': 'Seconds after which a report is stale.',
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 UNLIMITED = ('infinite', 'unknown')
 
@@ -61,41 +61,3 @@ def space(
     total_available = total - reserve
     computed = total_available - provisioned
     return reserve, total_available, free if free < computed else computed
-
-
-class CapacityFactors(NamedTuple):
-    """Every number that a decision about capacity rests on, rounded to two decimals."""
-
-    total_capacity: float
-    free_capacity: float
-    reserved_capacity: int
-    total_reserved_available_capacity: float
-    max_over_subscription_ratio: float | None
-    total_available_capacity: float
-    provisioned_capacity: float
-    calculated_free_capacity: float
-    virtual_free_capacity: float
-    free_percent: float
-    provisioned_ratio: float
-    provisioned_type: str
-
-
-def capacity_factors(
-    total: float, free: float, provisioned: float, reserved_percentage: float, ratio: float | None
-) -> CapacityFactors:
-    """Return all factors of a pool with limited capacity; ``ratio`` is None for thick provisioning."""
-    reserve, total_available, virtual_free = space(total, free, provisioned, reserved_percentage, ratio)
-    return CapacityFactors(
-        total_capacity=float(total),
-        free_capacity=free,
-        reserved_capacity=reserve,
-        total_reserved_available_capacity=to_cents(float(total) - reserve),
-        max_over_subscription_ratio=ratio,
-        total_available_capacity=to_cents(total_available),
-        provisioned_capacity=provisioned,
-        calculated_free_capacity=to_cents(total_available - provisioned),
-        virtual_free_capacity=to_cents(virtual_free),
-        free_percent=to_cents(virtual_free / total_available * 100) if total_available else 0,
-        provisioned_ratio=to_cents(provisioned / total_available) if total_available else 0,
-        provisioned_type='thick' if ratio is None else 'thin',
-    )

@@ -35,6 +35,7 @@ class SchedulerConfig:
     #: Negative spreads, positive stacks; so does the next.
     allocated_capacity_weight_multiplier: float = -1.0
     volume_number_multiplier: float = -1.0
+    #: Accepted because documents of cinder.conf set it; it has no effect, because backup functions run on no host.
     backup_use_same_host: bool = False
     #: Seconds after which a report is stale: backends report every 60 s, and may miss some.
     report_max_age: float = 600

@@ -33,18 +33,6 @@ def pool_or_default(host: str) -> str:
     return DEFAULT_POOL if pool is None else pool
 
 
-def append_host(host: str | None, pool: str | None) -> str | None:
-    """Return ``host#pool``; ``host`` unchanged when either is missing or empty."""
-    return f'{host}#{pool}' if host and pool else host
-
-
-def hosts_are_equivalent(one: str | None, other: str | None) -> bool:
-    """Return whether both names are of one backend, whatever their pools."""
-    if not (one and other):
-        return one == other
-    return extract_host(one) == extract_host(other)
-
-
 def in_backend(name: str, backend: str) -> bool:
     """Return whether pool ``name`` is meant by ``backend``: that very pool, or any pool of a backend without '#'."""
     if extract_host(backend, 'pool'):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Self
-
-_NOTHING: Mapping[str, Any] = {}
+from typing import Any, NamedTuple
 
 
 class Retry(NamedTuple):
@@ -18,11 +16,6 @@ class Retry(NamedTuple):
     def tried(self, backend: str) -> Retry:
         """Return what the next attempt must know once this one was sent to ``backend``."""
         return Retry(self.num_attempts, (*self.backends, backend))
-
-
-def _retry(block: Mapping[str, Any] | None) -> Retry | None:
-    """Read Cinder's retry block; ``hosts`` is the older name of ``backends``."""
-    return Retry(block['num_attempts'], tuple(block.get('backends', block.get('hosts', ())))) if block else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,27 +42,6 @@ class RequestSpec:
     vol_exists_on: str | None = None
     scheduler_hints: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     retry: Retry | None = None
-
-    @classmethod
-    def from_dict(cls, request_spec: Mapping[str, Any], filter_properties: Mapping[str, Any] = _NOTHING) -> Self:
-        """Read Cinder's request_spec and filter_properties; raises KeyError without volume_properties.size."""
-        volume = request_spec['volume_properties']
-        group_type = request_spec.get('group_type')
-        return cls(
-            size=volume['size'],
-            new_size=filter_properties.get('new_size'),
-            availability_zone=request_spec.get('resource_properties', _NOTHING).get('availability_zone'),
-            availability_zones=tuple(request_spec.get('availability_zones') or ()),
-            extra_specs=(request_spec.get('volume_type') or _NOTHING).get('extra_specs') or {},
-            group_specs=group_type.get('extra_specs') or {} if group_type else None,
-            qos_specs=volume.get('qos_specs'),
-            volume_properties=volume,
-            operation=request_spec.get('operation') or '',
-            resource_backend=request_spec.get('resource_backend'),
-            vol_exists_on=filter_properties.get('vol_exists_on'),
-            scheduler_hints=filter_properties.get('scheduler_hints') or {},
-            retry=_retry(filter_properties.get('retry')),
-        )
 
     @property
     def requested_size(self) -> int | None:

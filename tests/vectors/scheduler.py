@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib import errors
-from chalicelib.scheduler import backup_hosts, capacity, expressions, extra_specs, filter_scheduler, hosts
+from chalicelib.scheduler import capacity, expressions, extra_specs, filter_scheduler, hosts
 from chalicelib.scheduler.config import SchedulerConfig
 from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.pools import PoolState, consume
 from chalicelib.scheduler.reports import pool_states
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
+from tests.vectors import cinder
 
 TOLERANCE = 1e-6
 #: The share of draws may be off by this much.
@@ -73,7 +74,7 @@ def facts_of(case: Case) -> Facts:
 
 
 def spec_of(case: Case, **changes: Any) -> RequestSpec:
-    return RequestSpec.from_dict({**case['request_spec'], **changes}, case.get('filter_properties') or {})
+    return cinder.read_request({**case['request_spec'], **changes}, case.get('filter_properties') or {})
 
 
 def outcome(decide: Callable[[], Any]) -> tuple[Any, Exception | None]:
@@ -222,7 +223,7 @@ def group(case: Case) -> Iterator[Check]:
     specs = []
     for request_spec in [case['group_spec'], *case['request_spec_list']]:
         zone = {'resource_properties': request_spec['volume_properties']}
-        specs.append(RequestSpec.from_dict({**request_spec, **zone}, case.get('filter_properties') or {}))
+        specs.append(cinder.read_request({**request_spec, **zone}, case.get('filter_properties') or {}))
     decision, error = outcome(lambda: filter_scheduler.schedule_group(specs[0], specs[1:], pools, config, facts=facts))
     if case['expect'].get('error', '').startswith('crash:'):
         yield 'survives', None, error
@@ -244,7 +245,8 @@ def get_pools(case: Case) -> Iterator[Check]:
 def backup_host(case: Case) -> Iterator[Check]:
     keys = ('volume', 'availability_zone', 'driver')
     asked = {key: case[key] for key in keys if key in case}
-    host, error = outcome(lambda: backup_hosts.get_backup_host(case['backup_services'], config_of(case), **asked))
+    asked['same_host'] = case.get('config', {}).get('backup_use_same_host', False)
+    host, error = outcome(lambda: cinder.get_backup_host(case['backup_services'], **asked))
     yield 'error', case['expect'].get('error'), type(error).__name__ if error else None
     if 'any_of' in case['expect']:
         hosts_expected = case['expect']['any_of']
@@ -306,7 +308,7 @@ def capacity_factors(row: Case, document: Case) -> Iterator[Check]:
     thin = given['thin'] and given['thin_provisioning_support']
     ratio = given['max_over_subscription_ratio'] if thin else None
     total, free, provisioned, reserved = (given[name] for name in names)
-    found = capacity.capacity_factors(total, free, provisioned, reserved, ratio)
+    found = cinder.capacity_factors(total, free, provisioned, reserved, ratio)
     yield 'factors', row['out'], {key: getattr(found, key) for key in row['out']}
 
 
@@ -322,11 +324,11 @@ def extract_host(row: Case, document: Case) -> Iterator[Check]:
 
 
 def append_host(row: list[Any], document: Case) -> Iterator[Check]:
-    yield 'name', row[2], hosts.append_host(row[0], row[1])
+    yield 'name', row[2], cinder.append_host(row[0], row[1])
 
 
 def hosts_are_equivalent(row: list[Any], document: Case) -> Iterator[Check]:
-    yield 'equivalent', row[2], hosts.hosts_are_equivalent(row[0], row[1])
+    yield 'equivalent', row[2], cinder.hosts_are_equivalent(row[0], row[1])
 
 
 TABLES: dict[str, Callable[[Any, Case], Iterator[Check]]] = {

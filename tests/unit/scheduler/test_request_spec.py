@@ -9,6 +9,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.scheduler.config import DEFAULT_FILTERS, SchedulerConfig
 from chalicelib.scheduler.request_spec import RequestSpec, Retry
+from tests.vectors.cinder import read_request
 
 CINDERS = {
     'volume_id': 'v1',
@@ -28,7 +29,7 @@ def test_cinders_form_is_read() -> None:
         'scheduler_hints': {'same_host': 'x'},
         'retry': {'num_attempts': 2, 'backends': ['h@b#p'], 'hosts': []},
     }
-    assert RequestSpec.from_dict(CINDERS, properties) == RequestSpec(
+    assert read_request(CINDERS, properties) == RequestSpec(
         size=8,
         new_size=12,
         availability_zone='az1',
@@ -53,17 +54,17 @@ def test_cinders_form_is_read() -> None:
     ],
 )
 def test_what_is_not_there_is_empty(empty: dict[str, Any]) -> None:
-    spec = RequestSpec.from_dict({'volume_properties': {'size': 1}, **empty}, {'scheduler_hints': None, 'retry': None})
+    spec = read_request({'volume_properties': {'size': 1}, **empty}, {'scheduler_hints': None, 'retry': None})
     assert spec == RequestSpec(1, volume_properties={'size': 1})
 
 
 def test_the_older_name_of_the_tried_backends_is_understood() -> None:
-    spec = RequestSpec.from_dict(CINDERS, {'retry': {'num_attempts': 1, 'hosts': ['h@b#p']}})
+    spec = read_request(CINDERS, {'retry': {'num_attempts': 1, 'hosts': ['h@b#p']}})
     assert spec.retry == Retry(1, ('h@b#p',))
 
 
 def test_a_group_type_stands_beside_the_volume_type() -> None:
-    spec = RequestSpec.from_dict({'volume_properties': {'size': 0}, 'group_type': {'extra_specs': {'cg': 'y'}}})
+    spec = read_request({'volume_properties': {'size': 0}, 'group_type': {'extra_specs': {'cg': 'y'}}})
     assert (spec.group_specs, spec.extra_specs) == ({'cg': 'y'}, {})
 
 
