@@ -126,7 +126,7 @@ def sync_folder(path: Path) -> None:
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Give a complete file its name: after a power cut the name stands for all of it, or for what it was before."""
+    """Give a complete file its name: after a power cut the name has the whole new file, or the file before it."""
     _sync(new)
     new.replace(path)
     sync_folder(path.parent)

@@ -1,7 +1,7 @@
-"""SIGKILL at random moments under mixed load: what was acknowledged is there, and nothing is left over.
+"""SIGKILL at random times under mixed load: acknowledged work is stored, and nothing is left over.
 
 Each round kills one part of a local cloud, which must come back, and then all of it. A few rounds here; ``make crash
-RUNS=50`` runs as many as are asked for, and SEED repeats a run's moments.
+RUNS=50`` runs 50 rounds, and SEED repeats the times of a run.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Crashes:
         assert not broken, f'seed {SEED}: {broken}'
 
     def restore_and_remove(self) -> None:
-        """The newest backup holds the bytes of its volume; then everything goes, and nothing is left."""
+        """The newest backup has the bytes of its volume; then everything is deleted, and nothing is left."""
         with start(self.folder, **self.ports) as cloud:
             self.check(cloud)
             user = User(cloud, 'demo')
@@ -169,9 +169,9 @@ def crashes(tmp_path: Path) -> Crashes:
 @pytest.mark.timeout(300 + 180 * RUNS)
 def test_nothing_acknowledged_is_lost(crashes: Crashes, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(RUNS):
-        told = crashes.life(number)
+        story = crashes.life(number)
         with capsys.disabled():
-            print(f'\nround {number + 1} of {RUNS}: {told}', end='', flush=True)
+            print(f'\nround {number + 1} of {RUNS}: {story}', end='', flush=True)
     crashes.restore_and_remove()
 
 
@@ -187,7 +187,7 @@ def test_a_power_cut_loses_nothing_acknowledged(disk: Disk, capsys: pytest.Captu
     """Writes to an attached volume count as acknowledged once the host has flushed them."""
     crashes = Crashes(disk.mounted)
     for number in range(max(1, RUNS // 2)):
-        told = crashes.power_cut(number, disk)
+        story = crashes.power_cut(number, disk)
         with capsys.disabled():
-            print(f'\nround {number + 1}: {told}', end='', flush=True)
+            print(f'\nround {number + 1}: {story}', end='', flush=True)
     crashes.restore_and_remove()

@@ -1,4 +1,4 @@
-"""What Cinder's scheduler does beyond what this service asks of its own: the vectors and their tests alone run it.
+"""Functions of Cinder's scheduler that this service does not use: only the vectors and their tests run them.
 
 It is built of the parts in chalicelib/scheduler, so that the vectors of these functions check those parts.
 """
