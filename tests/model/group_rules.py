@@ -72,7 +72,7 @@ class GroupRules(Sides):
             self._update(group, 'leave group', {'remove_volumes': volume.id}, predict)
 
     @has('groups')
-    @rule(weight=2, at=PICK, with_volumes=st.sampled_from([True, True, True, False]))
+    @rule(weight=2, at=PICK, with_volumes=st.sampled_from([True, True, False]))
     def delete_group(self, at: int, with_volumes: bool) -> None:
         if group := self.pick(self.model.groups, at):
             predict = lambda _: self.model.delete_group(group, with_volumes)  # noqa: E731

@@ -27,13 +27,13 @@ FLOOR = {
     'reserve': 0.03, 'attach in one step': 0.01, 'connect attachment': 0.01, 'os-attach': 0.13, 'detach': 0.03,
     'create group': 0.13, 'create volume in group': 0.08, 'join group': 0.01, 'leave group': 0.02,
     'create group snapshot': 0.03, 'delete group snapshot': 0.01, 'create group from group_snapshot': 0.02,
-    'create group from source_group': 0.01, 'delete group': 0.01, 'delete group with volumes': 0.01,
+    'create group from source_group': 0.01, 'delete group with volumes': 0.03,
     'reset volume': 0.05, 'reset backup': 0.01, 'force-delete volume': 0.01, 'set quota': 0.03,
 }  # fmt: skip
 
 #: The same of refusals, and of the faults that were met.
 ENDINGS = {
-    'refused': 5, 'answered in spite of a fault': 0.1, 'accepted without an answer': 0.02, 'lost': 0.02,
+    'refused': 5, 'answered in spite of a fault': 0.1, 'accepted without an answer': 0.01, 'lost': 0.02,
     'settled with faults': 0.2, 'failed in spite of faults': 0.03, 'done in spite of faults': 0.2,
     'work with a function killed': 0.01, 'work with an operation resent': 0.01, 'work with an answer lost': 0.01,
 }  # fmt: skip
