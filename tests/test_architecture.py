@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,19 @@ def test_records_are_written_in_one_place(path: Path) -> None:
     """A write beside it would be done twice, or reported as lost, when its answer is."""
     if path.relative_to(PACKAGE).as_posix() != 'models/writes.py':
         assert not RAW_WRITES.search(path.read_text(encoding='utf-8'))
+
+
+def writers(path: Path) -> Iterator[ast.FunctionDef]:
+    """Functions that take a transaction."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.FunctionDef):
+            kinds = [ast.unparse(one.annotation) for one in node.args.args if one.annotation is not None]
+            if any(kind.endswith('Transaction') for kind in kinds):
+                yield node
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_writes_that_join_a_transaction_have_one_spelling(path: Path) -> None:
+    """``add_..._to(transaction)``; what also commits it says so."""
+    names = [node.name.lstrip('_') for node in writers(path)]
+    assert [name for name in names if not re.fullmatch(r'add_(\w+_)?to|commit_\w+', name)] == []

@@ -29,7 +29,7 @@ def scrub(context: Context, id: str, *, sample: int = 100) -> None:
     if _is_asked(context, backup, 'scrub'):
         return
     transaction = base.Transaction()
-    _begin(context, backup, 'scrub', transaction, sample=sample)
+    _add_check_to(context, backup, 'scrub', transaction, sample=sample)
     transaction.commit()
     common.send(context, 'scrub', backup)
 
@@ -52,14 +52,14 @@ def _accept_drill(context: Context, backup: Backup) -> None:
     kind = volume_types.of(source) if source else volume_types.default(context)
     scratch = _scratch(context, backup, source, kind)
 
-    def build(transaction: base.Transaction) -> None:
+    def add_writes_to(transaction: base.Transaction) -> None:
         if kind is not None:
-            volume_types.keep(transaction, kind)
-        _begin(context, backup, 'drill', transaction)
+            volume_types.add_check_to(transaction, kind)
+        _add_check_to(context, backup, 'drill', transaction)
         transaction.put(scratch, Volume.id.does_not_exist(), lambda: base.state_changed(scratch))
 
     deltas = {'volumes': 1, 'gigabytes': int(backup.size)}
-    quotas.commit(backup.project_id, deltas, build, type_id=scratch.volume_type_id)
+    quotas.commit(backup.project_id, deltas, add_writes_to, type_id=scratch.volume_type_id)
 
 
 def _is_asked(context: Context, backup: Backup, kind: str) -> bool:
@@ -68,7 +68,7 @@ def _is_asked(context: Context, backup: Backup, kind: str) -> bool:
     return context.request_id in {backup.owner, found.get('request_id')}
 
 
-def _begin(context: Context, backup: Backup, kind: str, transaction: base.Transaction, **facts: Any) -> None:
+def _add_check_to(context: Context, backup: Backup, kind: str, transaction: base.Transaction, **facts: Any) -> None:
     row = workflows.BACKUP[kind]
     actions = base.begin_actions(Backup, row, context.request_id, common.operation(row, **facts))
     free = base.is_allowed(Backup, row) & Backup.in_flight.does_not_exist()

@@ -58,9 +58,9 @@ def create(
     copy.name, copy.description = name if name is not None else source.name, description
     copy.schedule_id = schedule_id
     key = backups.key_for(context, copy, source)
-    build = functools.partial(_write, copy, key)
+    add_writes_to = functools.partial(_add_copy_to, copy, key)
     with keys.discarding(key):
-        quotas.commit(copy.project_id, {'backups': 1, 'backup_gigabytes': int(copy.size)}, build)
+        quotas.commit(copy.project_id, {'backups': 1, 'backup_gigabytes': int(copy.size)}, add_writes_to)
     common.send(context, 'copy', copy)
     return copy
 
@@ -108,8 +108,8 @@ def _prefix(source: Backup, place: Target) -> str:
     return place.prefix + backups.repository_prefix(source)
 
 
-def _write(copy: Backup, key: keys.NewKey | None, transaction: base.Transaction) -> None:
+def _add_copy_to(copy: Backup, key: keys.NewKey | None, transaction: base.Transaction) -> None:
     if key:
-        key.join(transaction)
+        key.add_to(transaction)
     exists = errors.InvalidBackup(reason=f'Backup {copy.copied_from} is copied there already: it is backup {copy.id}.')
     transaction.put(copy, Backup.id.does_not_exist(), lambda: exists)

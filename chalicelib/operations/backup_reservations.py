@@ -126,7 +126,7 @@ def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source 
     def add_writes_to(transaction: base.Transaction) -> None:
         if outcome.status == REMOVED:
             transaction.delete(backup, ours, lambda: base.state_changed(backup))
-            keys.leave(transaction, backup.project_id, backup.encryption_key_id)
+            keys.add_removal_to(transaction, backup.project_id, backup.encryption_key_id)
         else:
             read = [] if outcome.keeps_source or not backup.reading else [Backup.reading.remove()]
             final = [*base.end_actions(backup, outcome.status), *read, *actions]
@@ -164,7 +164,7 @@ def _add_dependents_to(transaction: base.Transaction, backup: Backup, change: in
         transaction.update(parent, actions, Backup.id.exists(), lambda: base.state_changed(parent))
 
 
-def begin_restore(
+def add_restore_to(
     transaction: base.Transaction, backup: Backup, volume: Volume, request_id: str, row: Workflow, **facts: str
 ) -> None:
     """Add to a transaction that the backup is held for its restore to the volume. Raises InvalidBackup."""
@@ -177,10 +177,10 @@ def begin_restore(
     )
 
 
-def await_volume(transaction: base.Transaction, backup: Backup, volume: Volume, request_id: str) -> None:
+def add_awaiting_restore_to(transaction: base.Transaction, backup: Backup, volume: Volume, request_id: str) -> None:
     """Add to a transaction that the backup waits for a volume that is made for its restore."""
     awaited = {'volume_id': volume.id, 'volume_project_id': volume.project_id}
-    begin_restore(transaction, backup, volume, request_id, workflows.BACKUP['await_volume'], **awaited)
+    add_restore_to(transaction, backup, volume, request_id, workflows.BACKUP['await_volume'], **awaited)
 
 
 def is_awaited(volume: Volume, request_id: str) -> Condition:

@@ -101,9 +101,9 @@ def create(
         )
         _own(backup, context, has_service=_has_service(context, availability_zone))
         key = key_for(context, backup, volume)
-        build = functools.partial(_accept, context, backup, snapshot or volume, force, key)
+        add_writes_to = functools.partial(_add_backup_to, context, backup, snapshot or volume, force, key)
         with keys.discarding(key):
-            quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, build)
+            quotas.commit(context.project_id, {'backups': 1, 'backup_gigabytes': int(backup.size)}, add_writes_to)
     common.send(context, 'create', backup, volume)
     return backup
 
@@ -189,7 +189,7 @@ def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Back
     return max(candidates, key=lambda backup: (str(backup.data_timestamp), str(backup.created_at)))
 
 
-def _accept(
+def _add_backup_to(
     context: Context,
     backup: Backup,
     source: Volume | Snapshot,
@@ -199,7 +199,7 @@ def _accept(
 ) -> None:
     """Add the record, its key, and the source's status and readers, to the transaction that takes the quota."""
     if key:
-        key.join(transaction)
+        key.add_to(transaction)
     transaction.put(backup, Backup.id.does_not_exist(), functools.partial(base.state_changed, backup))
     kind = type(source)
     table = workflows.SNAPSHOT if isinstance(source, Snapshot) else workflows.VOLUME
@@ -259,11 +259,11 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
     _check_target(backup, volume)
     volume = exports.end_all(volume)
     transaction = base.Transaction()
-    backup_reservations.begin_restore(transaction, backup, volume, context.request_id, workflows.BACKUP['restore'])
+    backup_reservations.add_restore_to(transaction, backup, volume, context.request_id, workflows.BACKUP['restore'])
     row, key = workflows.VOLUME['restore'], _key_for(context, backup, volume)
     operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id)
     if key:
-        key.join(transaction)
+        key.add_to(transaction)
         operation['encryption_key_id'] = key.id
     transaction.update(
         volume,

@@ -26,7 +26,7 @@ def _set(context: Context, project_id: str, id_or_name: str) -> DefaultType:
     volume_type = volume_types.find(context, id_or_name)
     chosen = DefaultType(base.GLOBAL, project_id, created_at=base.now(), volume_type_id=volume_type.id)
     transaction = base.Transaction()
-    volume_types.keep(transaction, volume_type)
+    volume_types.add_check_to(transaction, volume_type)
     whatever = DefaultType.id.exists() | DefaultType.id.does_not_exist()
     transaction.put(chosen, whatever, lambda: base.state_changed(chosen))
     transaction.commit()

@@ -23,11 +23,11 @@ def finish(volume: Volume, found_gb: int) -> None:
     """
     growth = max(found_gb - int(volume.size), 0) if volume.consumes_quota else 0
     deltas = {'gigabytes': growth} if growth else {}
-    build = functools.partial(_begin, volume, max(found_gb, int(volume.size)), growth)
-    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas)
+    add_writes_to = functools.partial(_add_extension_to, volume, max(found_gb, int(volume.size)), growth)
+    quotas.commit(volume.project_id, deltas, add_writes_to, type_id=volume.volume_type_id, reserved=deltas)
 
 
-def _begin(volume: Volume, new_size: int, growth: int, transaction: base.Transaction) -> None:
+def _add_extension_to(volume: Volume, new_size: int, growth: int, transaction: base.Transaction) -> None:
     operation = common.operation(ROW, new_size=new_size, found=volume.status)
     previous = _status_by_attachments(volume) if volume.status == ROW.failed else None
     actions = base.begin_actions(Volume, ROW, new_request_id(), operation, previous)

@@ -87,13 +87,13 @@ def _accept(
 
     group.host = group_placement.choose_backend(group, kind, types.values())
 
-    def build(transaction: base.Transaction) -> None:
-        type_locks.keep(transaction, kind)
+    def add_writes_to(transaction: base.Transaction) -> None:
+        type_locks.add_check_to(transaction, kind)
         for one in types.values():
-            volume_types.keep(transaction, one)
-        _put(transaction, group)
+            volume_types.add_check_to(transaction, one)
+        _add_group_to(transaction, group)
 
-    quotas.commit(context.project_id, {'groups': 1}, build)
+    quotas.commit(context.project_id, {'groups': 1}, add_writes_to)
     return group
 
 
@@ -122,7 +122,7 @@ def _record(
     )
 
 
-def _put(transaction: base.Transaction, group: Group) -> None:
+def _add_group_to(transaction: base.Transaction, group: Group) -> None:
     transaction.put(group, Group.id.does_not_exist(), lambda: base.state_changed(group))
 
 
@@ -164,19 +164,19 @@ def _accept_copies(
     group.operation = common.operation(row, members=len(sources))
     copies = [volume_creation.copy_of(context, one, group.id) for one in sources]
 
-    def build(transaction: base.Transaction) -> None:
+    def add_writes_to(transaction: base.Transaction) -> None:
         for kind in {kind.id: kind for copy in copies for kind in copy.kept}.values():
-            volume_types.keep(transaction, kind)
-        _put(transaction, group)
-        _still_there(transaction, origin)
+            volume_types.add_check_to(transaction, kind)
+        _add_group_to(transaction, group)
+        _add_origin_check_to(transaction, origin)
         for copy in copies:
-            copy.write(transaction)
+            copy.add_to(transaction)
 
     with contextlib.ExitStack() as undo:
         for copy in copies:
             undo.enter_context(keys.discarding(copy.key))
         largest = max(int(copy.volume.size) for copy in copies)
-        quotas.commit(context.project_id, _quota(copy.volume for copy in copies), build, largest=largest)
+        quotas.commit(context.project_id, _quota(copy.volume for copy in copies), add_writes_to, largest=largest)
     return group, copies
 
 
@@ -210,7 +210,7 @@ def _sources(context: Context, group_snapshot_id: str | None, source_group_id: s
     return source, origin, sources
 
 
-def _still_there(transaction: base.Transaction, origin: Group | GroupSnapshot) -> None:
+def _add_origin_check_to(transaction: base.Transaction, origin: Group | GroupSnapshot) -> None:
     """What is copied must not be on its way in or out meanwhile."""
     kind = type(origin)
     if origin.status != states.AVAILABLE:

@@ -51,7 +51,7 @@ def check_backend(group: Group, host: str | None) -> None:
         )
 
 
-def join(transaction: base.Transaction, volume: Volume) -> None:
+def add_member_to(transaction: base.Transaction, volume: Volume) -> None:
     """Count a new volume in its group, unless that is going or full."""
     group = Group(volume.project_id, volume.group_id)
     actions = [Group.volume_count.add(1), *base.touched(Group)]

@@ -51,13 +51,13 @@ def create(context: Context, group_id: str, *, name: str | None, description: st
     made = _record(context, group, name, description)
     taken = [snapshots.in_group(context, volume, made) for volume in members]
 
-    def build(transaction: base.Transaction) -> None:
+    def add_writes_to(transaction: base.Transaction) -> None:
         transaction.put(made, GroupSnapshot.id.does_not_exist(), lambda: base.state_changed(made))
-        _count(transaction, group, len(members))
+        _add_count_to(transaction, group, len(members))
         for snapshot, volume in zip(taken, members, strict=True):
-            _write(transaction, snapshot, volume)
+            _add_snapshot_to(transaction, snapshot, volume)
 
-    quotas.commit(group.project_id, quota(taken), build)
+    quotas.commit(group.project_id, quota(taken), add_writes_to)
     common.send(context, 'create', made)
     return made
 
@@ -91,7 +91,7 @@ def _record(context: Context, group: Group, name: str | None, description: str |
     )
 
 
-def _count(transaction: base.Transaction, group: Group, members: int) -> None:
+def _add_count_to(transaction: base.Transaction, group: Group, members: int) -> None:
     changed = errors.InvalidGroup(reason=f'Group {group.id} was changed by another request; try again.')
     transaction.update(
         group,
@@ -101,7 +101,7 @@ def _count(transaction: base.Transaction, group: Group, members: int) -> None:
     )
 
 
-def _write(transaction: base.Transaction, snapshot: Snapshot, volume: Volume) -> None:
+def _add_snapshot_to(transaction: base.Transaction, snapshot: Snapshot, volume: Volume) -> None:
     transaction.put(snapshot, Snapshot.id.does_not_exist(), lambda: base.state_changed(snapshot))
     changed = errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.')
     transaction.update(
@@ -136,7 +136,7 @@ def delete(context: Context, id: str) -> None:
         functools.partial(_not_removable, group_snapshot),
     )
     for snapshot in snapshots_of(group_snapshot):
-        _begin_removal(transaction, context, snapshot)
+        _add_removal_to(transaction, context, snapshot)
     transaction.commit()
     common.send(context, 'delete', group_snapshot)
 
@@ -152,7 +152,7 @@ def _not_removable(group_snapshot: GroupSnapshot) -> Exception:
     )
 
 
-def _begin_removal(transaction: base.Transaction, context: Context, snapshot: Snapshot) -> None:
+def _add_removal_to(transaction: base.Transaction, context: Context, snapshot: Snapshot) -> None:
     """A snapshot of a group goes when its group snapshot does: the reconciler need not look at it."""
     row = workflows.SNAPSHOT['delete_in_group']
     actions = [

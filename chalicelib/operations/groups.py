@@ -73,9 +73,9 @@ def update(
         lambda: _changed(group, growth),
     )
     for volume in joining:
-        _let_join(transaction, group, volume)
+        _add_joining_to(transaction, group, volume)
     for volume in leaving:
-        _let_leave(transaction, group, volume)
+        _add_leaving_to(transaction, group, volume)
     transaction.commit()
 
 
@@ -141,7 +141,7 @@ def _member(context: Context, group: Group, id: str, verb: str) -> Volume:
     return volume
 
 
-def _let_join(transaction: base.Transaction, group: Group, volume: Volume) -> None:
+def _add_joining_to(transaction: base.Transaction, group: Group, volume: Volume) -> None:
     transaction.update(
         volume,
         [Volume.group_id.set(group.id), *base.touched(Volume)],
@@ -150,7 +150,7 @@ def _let_join(transaction: base.Transaction, group: Group, volume: Volume) -> No
     )
 
 
-def _let_leave(transaction: base.Transaction, group: Group, volume: Volume) -> None:
+def _add_leaving_to(transaction: base.Transaction, group: Group, volume: Volume) -> None:
     transaction.update(
         volume,
         [Volume.group_id.remove(), *base.touched(Volume)],
@@ -175,9 +175,9 @@ def delete(context: Context, id: str, *, delete_volumes: bool) -> None:
     services.refuse_frozen(group.host)
     action = 'delete_with_volumes' if delete_volumes else 'delete'
     transaction = base.Transaction()
-    _begin_removal(transaction, context, group, action, len(volumes_))
+    _add_removal_to(transaction, context, group, action, len(volumes_))
     for volume in going:
-        _begin_volume_removal(transaction, context, group, volume)
+        _add_volume_removal_to(transaction, context, group, volume)
     transaction.commit()
     for volume in going:
         keys.release(volume.encryption_key_id)
@@ -186,7 +186,7 @@ def delete(context: Context, id: str, *, delete_volumes: bool) -> None:
         common.send(context, action, group)
 
 
-def _begin_removal(transaction: base.Transaction, context: Context, group: Group, action: str, members: int) -> None:
+def _add_removal_to(transaction: base.Transaction, context: Context, group: Group, action: str, members: int) -> None:
     row = workflows.GROUP[action]
     operation = common.operation(row, members=members)
     transaction.update(
@@ -211,7 +211,7 @@ def _not_removable(group: Group, row: workflows.Workflow) -> Exception:
     return errors.InvalidGroup(reason=f'The volumes of group {group.id} are being changed; try again.')
 
 
-def _begin_volume_removal(transaction: base.Transaction, context: Context, group: Group, volume: Volume) -> None:
+def _add_volume_removal_to(transaction: base.Transaction, context: Context, group: Group, volume: Volume) -> None:
     row = workflows.VOLUME['delete']
     operation = common.operation(row, cascade=False)
     condition = (
@@ -291,8 +291,8 @@ def fail(group: Group, action: Action, cause: str, held: Condition, error: str =
 
 def remove(group: Group, held: Condition) -> None:
     """Forget a group without volumes, and give its quota back."""
-    quotas.commit(group.project_id, {'groups': -1}, functools.partial(_forget, group, held))
+    quotas.commit(group.project_id, {'groups': -1}, functools.partial(_add_group_removal_to, group, held))
 
 
-def _forget(group: Group, held: Condition, transaction: base.Transaction) -> None:
+def _add_group_removal_to(group: Group, held: Condition, transaction: base.Transaction) -> None:
     transaction.delete(group, held & (Group.volume_count == 0), lambda: base.state_changed(group))

@@ -36,13 +36,13 @@ class NewKey(NamedTuple):
     id: str
     record: Secret | None = None
 
-    def join(self, transaction: base.Transaction) -> None:
+    def add_to(self, transaction: base.Transaction) -> None:
         """Have it written together with whoever refers to it."""
         if self.record is not None:
             transaction.put(self.record, Secret.id.does_not_exist(), lambda: errors.ServiceUnavailable(reason=self.id))
 
     def discard(self) -> None:
-        """Undo what ``join`` does not: nobody refers to the key after all."""
+        """Undo what ``add_to`` does not: nobody refers to the key after all."""
         if self.record is None:
             _forget_in_barbican(self.id)
 
@@ -126,7 +126,7 @@ def payload(secret: Secret) -> bytes:
     return bytes.fromhex(aws.unseal(secret.sealed, _purpose(secret.project_id, secret.id)))
 
 
-def leave(transaction: base.Transaction, project_id: str, id: str | None) -> None:
+def add_removal_to(transaction: base.Transaction, project_id: str, id: str | None) -> None:
     """Forget a key together with what it locked, or with the record that has another one now.
 
     With Barbican nothing happens: there ``release`` deletes it, since only the caller's token may.
@@ -136,7 +136,7 @@ def leave(transaction: base.Transaction, project_id: str, id: str | None) -> Non
         transaction.delete(Secret(project_id, id), gone_or_not, lambda: errors.SecretNotFound(id=id))
 
 
-def give(transaction: base.Transaction, context: Context, project_id: str, id: str | None) -> None:
+def add_transfer_to(transaction: base.Transaction, context: Context, project_id: str, id: str | None) -> None:
     """Hand a project's key over to the caller's, together with what it locks (a transfer); its id stays.
 
     Raises InvalidVolume with Barbican, which has no such thing: the giver's key would open the volume for good, and

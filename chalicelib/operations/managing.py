@@ -66,11 +66,11 @@ def _accept(context: Context, volume: Volume, volume_type: str | None) -> None:
         raise errors.InvalidVolume(reason='Managing a volume of an encrypted type is not supported.')
     volume.volume_type_id, volume.multiattach = kind.id, extra_specs.is_multiattach(kind.extra_specs)
 
-    def build(transaction: base.Transaction) -> None:
-        volume_types.keep(transaction, kind)
-        _put(volume, transaction)
+    def add_writes_to(transaction: base.Transaction) -> None:
+        volume_types.add_check_to(transaction, kind)
+        _add_record_to(volume, transaction)
 
-    quotas.commit(context.project_id, {'volumes': 1}, build, type_id=kind.id)
+    quotas.commit(context.project_id, {'volumes': 1}, add_writes_to, type_id=kind.id)
 
 
 def _begun(context: Context, action: str, row: workflows.Workflow, ref: Reference) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _begun(context: Context, action: str, row: workflows.Workflow, ref: Referenc
     }
 
 
-def _put(record: Volume | Snapshot, transaction: base.Transaction) -> None:
+def _add_record_to(record: Volume | Snapshot, transaction: base.Transaction) -> None:
     transaction.put(record, type(record).id.does_not_exist(), lambda: base.state_changed(record))
 
 
@@ -128,15 +128,15 @@ def manage_snapshot(
     snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata)
     for attribute, value in _begun(context, 'manage', workflows.SNAPSHOT['manage'], ref).items():
         setattr(snapshot, attribute, value)
-    build = functools.partial(_put_snapshot, snapshot, volume)
+    add_writes_to = functools.partial(_add_snapshot_to, snapshot, volume)
     deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
-    quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id)
+    quotas.commit(volume.project_id, deltas, add_writes_to, type_id=volume.volume_type_id)
     common.send(context, 'manage', snapshot)
     return snapshot
 
 
-def _put_snapshot(snapshot: Snapshot, volume: Volume, transaction: base.Transaction) -> None:
-    _put(snapshot, transaction)
+def _add_snapshot_to(snapshot: Snapshot, volume: Volume, transaction: base.Transaction) -> None:
+    _add_record_to(snapshot, transaction)
     actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]
     free = volumes.is_not_migrating() & ~Volume.status.is_in(*states.NOT_ADOPTING) & reservations.has_type(volume)
     refused = errors.InvalidVolume(reason=f'Volume {volume.id} is being removed, retyped or migrated.')

@@ -19,7 +19,7 @@ from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Service, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import common, exports, quotas, reservations, services, volume_types, volumes
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import extra_specs, states, workflows
 
 RETYPE_REFUSED = (
@@ -59,8 +59,8 @@ def _begun(context: Context, volume: Volume, new_type: str, migration_policy: st
             reason=f'{len(snapshots)} snapshots are more than one retype can take along: keep at most {MAX_SNAPSHOTS}.'
         )
     held = reservations.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
-    build = functools.partial(_begin_retype, context, volume, wanted, migration_policy, snapshots)
-    quotas.commit(volume.project_id, held, build, reserved=held)
+    add_writes_to = functools.partial(_add_retype_to, context, volume, wanted, migration_policy, snapshots)
+    quotas.commit(volume.project_id, held, add_writes_to, reserved=held)
     return volume, wanted
 
 
@@ -107,7 +107,7 @@ def _cipher(kind: VolumeType | None) -> dict[str, Any] | None:
     return {name: encryption.get(name) for name in CIPHER} if encryption else None
 
 
-def _begin_retype(
+def _add_retype_to(
     context: Context,
     volume: Volume,
     wanted: VolumeType,
@@ -124,7 +124,7 @@ def _begin_retype(
     condition = base.is_allowed(Volume, row) & _is_free(volume) & reservations.has_type(volume)
     condition &= Volume.snapshot_count <= volume.snapshot_count
     refused = errors.InvalidVolume(reason=RETYPE_REFUSED)
-    volume_types.keep(transaction, wanted)
+    volume_types.add_check_to(transaction, wanted)
     transaction.update(volume, actions, condition, lambda: refused)
 
 

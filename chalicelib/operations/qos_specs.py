@@ -123,11 +123,11 @@ def _associate(context: Context, id: str, type_id: str) -> None:
             reason=f'Type {type_id} is already associated with another qos specs: {volume_type.qos_specs_id}'
         )
     transaction = base.Transaction()
-    _count(transaction, id, 1)
-    volume_types.write(transaction, volume_type, [VolumeType.qos_specs_id.set(id)])
+    _add_count_to(transaction, id, 1)
+    volume_types.commit_change(transaction, volume_type, [VolumeType.qos_specs_id.set(id)])
 
 
-def _count(transaction: base.Transaction, id: str, delta: int) -> None:
+def _add_count_to(transaction: base.Transaction, id: str, delta: int) -> None:
     actions = [QosSpecs.association_count.add(delta), *base.touched(QosSpecs)]
     transaction.update(QosSpecs(base.GLOBAL, id), actions, QosSpecs.id.exists(), lambda: errors.QoSSpecsNotFound(id=id))
 
@@ -158,10 +158,10 @@ def _disassociate_all(context: Context, id: str) -> None:
 
 def _release(id: str, named: list[VolumeType]) -> None:
     transaction = base.Transaction()
-    _count(transaction, id, -len(named))
+    _add_count_to(transaction, id, -len(named))
     for volume_type in named[1:]:
-        volume_types.stage(transaction, volume_type, [VolumeType.qos_specs_id.remove()])
-    volume_types.write(transaction, named[0], [VolumeType.qos_specs_id.remove()])
+        volume_types.add_change_to(transaction, volume_type, [VolumeType.qos_specs_id.remove()])
+    volume_types.commit_change(transaction, named[0], [VolumeType.qos_specs_id.remove()])
 
 
 def front_end(kind: VolumeType | None, size: int) -> dict[str, Any] | None:

@@ -48,22 +48,22 @@ class View(NamedTuple):
 def commit(
     project_id: str,
     deltas: Mapping[str, int],
-    build: Callable[[base.Transaction], None],
+    add_writes_to: Callable[[base.Transaction], None],
     *,
     type_id: str | None = None,
     reserved: Mapping[str, int] | None = None,
     largest: int = 0,
 ) -> None:
-    """Commit the writes that ``build`` adds, together with the deltas of the project's counters.
+    """Commit the writes that ``add_writes_to`` adds, together with the deltas of the project's counters.
 
-    Positive deltas raise OverQuota when a limit is in the way; negative ones are never refused. ``build`` is called
-    again, on a new transaction, when the limits had changed. ``reserved``: changes of the part that is held.
+    Positive deltas raise OverQuota when a limit is in the way; negative ones are never refused. ``add_writes_to`` is
+    called again, on a new transaction, when the limits had changed. ``reserved``: changes of the reserved part.
     ``largest``: the size in GiB of the largest volume among what is written; raises VolumeSizeExceedsLimit.
     """
     for attempt in range(ATTEMPTS):
         transaction = base.Transaction()
-        build(transaction)
-        reserve(transaction, project_id, deltas, type_id=type_id, reserved=reserved, largest=largest)
+        add_writes_to(transaction)
+        add_reservation_to(transaction, project_id, deltas, type_id=type_id, reserved=reserved, largest=largest)
         try:
             transaction.commit()
             return
@@ -72,7 +72,7 @@ def commit(
                 raise
 
 
-def reserve(
+def add_reservation_to(
     transaction: base.Transaction,
     project_id: str,
     deltas: Mapping[str, int],
@@ -98,11 +98,11 @@ def reserve(
     )
 
 
-def release(
+def add_release_to(
     transaction: base.Transaction, project_id: str, amounts: Mapping[str, int], *, type_id: str | None = None
 ) -> None:
     """Give back what ``reserve`` took; never refused."""
-    reserve(transaction, project_id, {name: -amount for name, amount in amounts.items()}, type_id=type_id)
+    add_reservation_to(transaction, project_id, {name: -amount for name, amount in amounts.items()}, type_id=type_id)
 
 
 def _actions(counters: Any, deltas: Mapping[str, int]) -> list[Action]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -23,9 +23,10 @@ from chalicelib import errors
 from chalicelib.models import Group, Pool, Service, Snapshot, Volume, base
 from chalicelib.models.pool import service_id
 from chalicelib.operations import common, keys, quotas
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import quotas as rules
 from chalicelib.rules import states, workflows
-from chalicelib.rules.states import PREVIOUS, REMOVED
+from chalicelib.rules.states import PREVIOUS
 
 #: Records that a volume may be made from.
 SOURCES: dict[str, type[Volume] | type[Snapshot]] = {'volume': Volume, 'snapshot': Snapshot}
@@ -48,76 +49,6 @@ class FailedPlacement(NamedTuple):
 
     operation: dict[str, Any]
     leftover: bool
-
-
-class Outcome(NamedTuple):
-    """How work on a volume ends: the status, and what becomes of what the work has reserved. Use a named one.
-
-    ``status``: a status, PREVIOUS or REMOVED. ``keep_gb``: GiB that stay claimed on the pool; None: the whole claim.
-    ``in_transit``: the claim stays in transit, as it is unknown what the backend has freed. ``data_stays``: what is no
-    longer claimed is still used on the backend. ``grown``, ``retyped``: the quota that an extension or retype reserved
-    becomes the volume's, instead of being released. ``uncounted``: the quota is released though the record stays.
-    ``following``: snapshots that take over the retyped volume's type.
-    """
-
-    status: str
-    keep_gb: int | None = None
-    in_transit: bool = False
-    data_stays: bool = False
-    grown: bool = False
-    retyped: bool = False
-    uncounted: bool = False
-    following: Sequence[Snapshot] = ()
-
-    @classmethod
-    def ended(cls, status: str = PREVIOUS) -> Self:
-        """The claim stays; everything else that was reserved is released."""
-        return cls(status)
-
-    @classmethod
-    def removed(cls) -> Self:
-        """The record goes, with its claim and its quota."""
-        return cls(REMOVED)
-
-    @classmethod
-    def removal_failed(cls, status: str) -> Self:
-        """The object may be there or not: the claim stays in transit."""
-        return cls(status, in_transit=True)
-
-    @classmethod
-    def unmanaged(cls) -> Self:
-        """The record goes with its quota; the object stays and keeps its capacity."""
-        return cls(REMOVED, data_stays=True)
-
-    @classmethod
-    def management_failed(cls, status: str) -> Self:
-        """The record stays without claim and quota; so does the object, which was there before."""
-        return cls(status, keep_gb=0, data_stays=True, uncounted=True)
-
-    @classmethod
-    def extended(cls, reported_gb: int | None = None) -> Self:
-        """The reserved quota is the volume's. ``reported_gb``: a size that the pool's report counts already."""
-        return cls(PREVIOUS, keep_gb=reported_gb, data_stays=reported_gb is not None, grown=True)
-
-    @classmethod
-    def not_extended(cls, volume: Volume, status: str = PREVIOUS) -> Self:
-        """The claim is what the volume's size says."""
-        return cls(status, keep_gb=int(volume.size))
-
-    @classmethod
-    def retyped_with(cls, snapshots: Sequence[Snapshot]) -> Self:
-        """Volume and snapshots count as the new type's."""
-        return cls(PREVIOUS, retyped=True, following=snapshots)
-
-    @property
-    def is_removal(self) -> bool:
-        return self.status == REMOVED
-
-    def kept_gb(self, volume: Volume) -> int:
-        """Return the GiB that the volume keeps of its pool."""
-        if self.is_removal:
-            return 0
-        return int(volume.claimed_gb or 0) if self.keep_gb is None else self.keep_gb
 
 
 def claim(
@@ -234,7 +165,7 @@ def end(
 def _add_removal_to(transaction: base.Transaction, volume: Volume, held: Condition) -> None:
     transaction.delete(volume, held & _unchanged_since_read(volume), lambda: base.state_changed(volume))
     if volume.consumes_quota:  # what a migration leaves behind is locked by the key of the volume that stays
-        keys.leave(transaction, volume.project_id, volume.encryption_key_id)
+        keys.add_removal_to(transaction, volume.project_id, volume.encryption_key_id)
     _add_group_departure_to(transaction, volume)
 
 

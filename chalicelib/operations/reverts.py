@@ -24,7 +24,7 @@ def revert(context: Context, id: str, snapshot_id: str | None) -> None:
     if volume.status in workflows.VOLUME['revert'].allowed:
         volume = exports.end_all(volume)
     transaction = base.Transaction()
-    _begin(transaction, volume, snapshot, context.request_id)
+    _add_revert_to(transaction, volume, snapshot, context.request_id)
     transaction.commit()
     common.send(context, 'revert', volume)
 
@@ -46,7 +46,7 @@ def _busy(volume: Volume, snapshot: Snapshot, which: str) -> errors.Conflict:
     )
 
 
-def _begin(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, request_id: str) -> None:
+def _add_revert_to(transaction: base.Transaction, volume: Volume, snapshot: Snapshot, request_id: str) -> None:
     row, other = workflows.VOLUME['revert'], workflows.SNAPSHOT['restore']
     operation = common.operation(row, snapshot_id=snapshot.id)
     free = volumes.is_not_migrating() & (Volume.reader_count == 0) & (Volume.snapshot_count == volume.snapshot_count)

@@ -88,9 +88,9 @@ def create(
         services.refuse_frozen(volume.host)
         snapshot = new_record(context, volume)
         snapshot.name, snapshot.description, snapshot.metadata = name, description, dict(metadata or {})
-        build = functools.partial(_write, snapshot, volume, allowed)
+        add_writes_to = functools.partial(_add_snapshot_to, snapshot, volume, allowed)
         deltas = {'snapshots': 1, 'gigabytes': int(volume.size)}
-        quotas.commit(volume.project_id, deltas, build, type_id=volume.volume_type_id)
+        quotas.commit(volume.project_id, deltas, add_writes_to, type_id=volume.volume_type_id)
         common.send(context, 'create', snapshot, volume)
         return snapshot
 
@@ -163,7 +163,9 @@ def in_group(context: Context, volume: Volume, group_snapshot: GroupSnapshot) ->
     return snapshot
 
 
-def _write(snapshot: Snapshot, volume: Volume, allowed: tuple[str, ...], transaction: base.Transaction) -> None:
+def _add_snapshot_to(
+    snapshot: Snapshot, volume: Volume, allowed: tuple[str, ...], transaction: base.Transaction
+) -> None:
     transaction.put(snapshot, Snapshot.id.does_not_exist(), lambda: base.state_changed(snapshot))
     condition = Volume.status.is_in(*allowed) & volumes.is_not_migrating() & (Volume.size == volume.size)
     condition &= reservations.has_type(volume)

@@ -172,14 +172,14 @@ def delete(context: Context, id: str) -> None:
     transfer = get(context, id)
     for _ in range(common.CONTENDED):
         transaction = base.Transaction()
-        _forget(transaction, transfer)
+        _add_removal_to(transaction, transfer)
         try:
             volume = Volume.find(transfer.project_id, transfer.volume_id)
         except errors.VolumeNotFound:
             volume = None
         if volume is not None and _is_on_offer(volume, transfer):
             actions = [*base.end_actions(volume, ROW.failed), Volume.transfer_id.remove()]
-            _update(transaction, volume, actions)
+            _add_update_to(transaction, volume, actions)
         try:
             return transaction.commit()
         except errors.StateChanged:
@@ -194,7 +194,7 @@ def forget_offers(volume: Volume) -> None:
     for transfer in base.every(Transfer, volume.project_id):
         if transfer.volume_id == volume.id:
             transaction = base.Transaction()
-            _forget(transaction, transfer)
+            _add_removal_to(transaction, transfer)
             with contextlib.suppress(errors.TransferNotFound):
                 transaction.commit()
 
@@ -203,14 +203,14 @@ def _is_on_offer(volume: Volume, transfer: Transfer) -> bool:
     return bool(volume.status == ROW.running and volume.transfer_id == transfer.id)
 
 
-def _forget(transaction: base.Transaction, transfer: Transfer) -> None:
+def _add_removal_to(transaction: base.Transaction, transfer: Transfer) -> None:
     """Remove an offer and its name; who comes second is told that there is none."""
     gone = errors.TransferNotFound(id=transfer.id)
     transaction.delete(transfer, Transfer.id.exists(), lambda: gone)
     transaction.delete(_name(transfer), Name.id.exists(), lambda: gone)
 
 
-def _update(transaction: base.Transaction, record: Moving, actions: list[Action]) -> None:
+def _add_update_to(transaction: base.Transaction, record: Moving, actions: list[Action]) -> None:
     """Change a record that nobody has written since it was read."""
     kind = type(record)
     transaction.update(
@@ -268,16 +268,16 @@ def _take_over(context: Context, transfer: Transfer) -> None:
     types = {record.volume_type_id for record in moving}
     kinds = [kind for kind in map(volume_types.read_if_there, types) if kind]
 
-    def build(transaction: base.Transaction) -> None:
-        _forget(transaction, transfer)
+    def add_writes_to(transaction: base.Transaction) -> None:
+        _add_removal_to(transaction, transfer)
         for kind in kinds:  # who looks for its users goes from project to project, and may miss one that moves
-            volume_types.keep(transaction, kind)
+            volume_types.add_check_to(transaction, kind)
         for record in moving:
-            _move(transaction, record, context)
-        keys.give(transaction, context, volume.project_id, volume.encryption_key_id)
-        quotas.release(transaction, volume.project_id, deltas)
+            _add_move_to(transaction, record, context)
+        keys.add_transfer_to(transaction, context, volume.project_id, volume.encryption_key_id)
+        quotas.add_release_to(transaction, volume.project_id, deltas)
 
-    quotas.commit(context.project_id, deltas, build, largest=int(volume.size))
+    quotas.commit(context.project_id, deltas, add_writes_to, largest=int(volume.size))
 
 
 def _on_offer(transfer: Transfer) -> Volume:
@@ -319,12 +319,12 @@ def _quota(records: Iterable[Moving]) -> dict[str, int]:
     return dict(deltas)
 
 
-def _move(transaction: base.Transaction, record: Moving, context: Context) -> None:
+def _add_move_to(transaction: base.Transaction, record: Moving, context: Context) -> None:
     """Give a record to the caller and its project."""
     if record.project_id == context.project_id:
         kind = type(record)
         actions = [kind.user_id.set(context.user_id), *base.touched(kind), *_ended(record)]
-        return _update(transaction, record, actions)
+        return _add_update_to(transaction, record, actions)
     unchanged = type(record).revision == record.revision
     transaction.delete(record, unchanged, lambda: base.state_changed(record))
     moved = _copy(record, context)

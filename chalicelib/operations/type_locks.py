@@ -1,11 +1,11 @@
 """Types under use: a new user and a change that needs the type unused exclude each other.
 
-A new user (a volume, a group, a project's default) adds ``keep`` to the transaction that records it: the type is as it
-was read, and open. A change that is allowed only without users runs in ``closed``: the type is first closed, in a
-write of its own, then its users are looked for, then it is changed under the condition that it is still closed. A user
-recorded before the closing is found; a user that comes after it loses its condition, opens the type again, and thereby
-makes the change lose. So a process that dies between the steps leaves nothing that a later request does not undo, and
-no clock is involved. Source of the rule: Cinder's foreign keys and its checks under one database transaction.
+A new user (a volume, a group, a project's default) calls ``add_check_to`` for the transaction that records it: the type
+is as it was read, and open. A change that is allowed only without users runs in ``closed``: the type is first closed,
+in a write of its own, then its users are looked for, then it is changed under the condition that it is still closed. A
+user recorded before the closing is found; a user that comes after it loses its condition, opens the type again, and
+thereby makes the change lose. So a process that dies between the steps leaves nothing that a later request does not
+undo, and no clock is involved. Source of the rule: Cinder's foreign keys and its checks under one database transaction.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar('T')
 Type = VolumeType | GroupType
 
 
-def keep(transaction: base.Transaction, kind: Type) -> None:
+def add_check_to(transaction: base.Transaction, kind: Type) -> None:
     """Add the condition that a type is as it was read, and open; raises TypeChanged, for one that is gone too."""
     model = type(kind)
     same = (model.revision == kind.revision) & model.closed.does_not_exist()

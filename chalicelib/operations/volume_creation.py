@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
 
     @property
     def kept(self) -> list[VolumeType]:
-        """What ``keep`` is to be added for: the type, unless the source has it too, which must be there as well."""
+        """What ``add_check_to`` is called for: the type, unless the source has it too, which must exist as well."""
         return [] if self.source and self.source.type_id == self.kind.id else [self.kind]
 
 
@@ -100,9 +100,11 @@ def _accept(context: Context, wanted: Mapping[str, Any]) -> Volume:
         prepared = prepare(context, **wanted)
         volume, key = prepared.volume, _key(context, prepared)
         deltas = {'volumes': 1, 'gigabytes': int(volume.size)}
-        build = functools.partial(_write, prepared, key)
+        add_writes_to = functools.partial(_add_volume_to, prepared, key)
         with keys.discarding(key):
-            quotas.commit(context.project_id, deltas, build, type_id=volume.volume_type_id, largest=int(volume.size))
+            quotas.commit(
+                context.project_id, deltas, add_writes_to, type_id=volume.volume_type_id, largest=int(volume.size)
+            )
     volume_types.note_name(prepared.kind)  # the transaction has checked it
     return volume
 
@@ -180,7 +182,7 @@ def _backend(source: Source | None, group: Group | None) -> str | None:
 
 
 class Copy(NamedTuple):
-    """A volume that is made with its group; ``write`` adds it, its key and its source's reader to a transaction.
+    """A volume that is made with its group; ``add_to`` adds it, its key and its source's reader to a transaction.
 
     ``kept``: types to keep, which may be those of other copies too.
     """
@@ -188,7 +190,7 @@ class Copy(NamedTuple):
     volume: Volume
     key: keys.NewKey | None
     kept: list[VolumeType]
-    write: Callable[[base.Transaction], None]
+    add_to: Callable[[base.Transaction], None]
 
 
 def copy_of(context: Context, record: Volume | Snapshot, group_id: str) -> Copy:
@@ -209,7 +211,7 @@ def copy_of(context: Context, record: Volume | Snapshot, group_id: str) -> Copy:
     prepared = prepare(context, **{**nothing, **ids})
     prepared.volume.group_id = group_id
     key = _key(context, prepared)
-    return Copy(prepared.volume, key, prepared.kept, functools.partial(_put, prepared, key))
+    return Copy(prepared.volume, key, prepared.kept, functools.partial(_add_record_to, prepared, key))
 
 
 def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Source | None:
@@ -386,31 +388,31 @@ def _copy_facts(volume: Volume, source: Source) -> None:
         volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 
 
-def _write(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
+def _add_volume_to(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
     for kind in prepared.kept:
-        volume_types.keep(transaction, kind)
-    _put(prepared, key, transaction)
+        volume_types.add_check_to(transaction, kind)
+    _add_record_to(prepared, key, transaction)
     volume = prepared.volume
     if volume.group_id is not None:
-        group_members.join(transaction, volume)
+        group_members.add_member_to(transaction, volume)
 
 
-def _put(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
+def _add_record_to(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
     volume, source, _ = prepared
     transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
     if key:
-        key.join(transaction)
+        key.add_to(transaction)
     if source:
-        _hold(transaction, source.record, volume)
+        _add_reader_to(transaction, source.record, volume)
 
 
-def _hold(transaction: base.Transaction, record: Volume | Snapshot | Backup, volume: Volume) -> None:
+def _add_reader_to(transaction: base.Transaction, record: Volume | Snapshot | Backup, volume: Volume) -> None:
     """Count the volume among the source's readers, unless the source's status has changed.
 
     A backup has one reader at a time: it is restoring from now on.
     """
     if isinstance(record, Backup):
-        return backup_reservations.await_volume(transaction, record, volume, str(volume.owner))
+        return backup_reservations.add_awaiting_restore_to(transaction, record, volume, str(volume.owner))
     kind = type(record)
     allowed, _, _ = _ORIGINS[record.resource]
     actions = [kind.reader_count.add(1), *base.touched(kind)]

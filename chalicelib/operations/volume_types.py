@@ -3,8 +3,8 @@
 Types are few and needed by every create: a process remembers all of them. What is remembered serves two readers only:
 
 * views, which show a name that is at most ``TTL`` seconds old;
-* requests that use a type in a transaction with ``keep``, which fails for a changed type, whatever the age. ``again``
-  then serves the request on types that are read again; it does so too before it refuses anything.
+* requests that use a type in a transaction with ``add_check_to``, which fails for a changed type, whatever the age.
+  ``again`` then serves the request on types that are read again; it does so too before it refuses anything.
 
 Everything else reads the record.
 """
@@ -73,9 +73,9 @@ def again(serve: Callable[[], T]) -> T:
     return type_locks.again(serve, forget)
 
 
-def keep(transaction: base.Transaction, volume_type: VolumeType) -> None:
-    """Add the condition that a type is as it was read (``type_locks.keep``): the rest of the transaction uses it."""
-    type_locks.keep(transaction, volume_type)
+def add_check_to(transaction: base.Transaction, volume_type: VolumeType) -> None:
+    """Add the condition that a type is as it was read (``type_locks``): the rest of the transaction uses it."""
+    type_locks.add_check_to(transaction, volume_type)
 
 
 def _every() -> dict[str, VolumeType]:
@@ -89,7 +89,7 @@ def _every() -> dict[str, VolumeType]:
 
 
 def _remembered() -> dict[str, VolumeType]:
-    """All types, of any age: for requests that ``keep`` what they use, inside ``again``."""
+    """All types, of any age: for requests that ``add_check_to`` what they use, inside ``again``."""
     if _known:
         _trusting.set(True)
     else:
@@ -190,7 +190,7 @@ def get(context: Context, id: str) -> VolumeType:
 def find(context: Context, id_or_name: str) -> VolumeType:
     """Return the type with this id, else with this name; raises VolumeTypeNotFoundByName.
 
-    It may be old: use it with ``keep``, inside ``again``.
+    It may be old: use it with ``add_check_to``, inside ``again``.
     """
     found = _named(context, id_or_name, _remembered().values()) or _named(context, id_or_name, _every().values())
     if found:
@@ -216,7 +216,7 @@ def _is_uuid(text: str) -> bool:
 def default(context: Context) -> VolumeType:
     """Return the type of a volume of the caller's that names none: the project's own default, else that of all.
 
-    It may be old: use it with ``keep``, inside ``again``. Raises VolumeTypeDefaultMisconfiguredError.
+    It may be old: use it with ``add_check_to``, inside ``again``. Raises VolumeTypeDefaultMisconfiguredError.
     """
     chosen = _chosen(context.project_id)
     of_project = chosen and (_remembered().get(chosen) or read_if_there(chosen))
@@ -297,18 +297,18 @@ def create(
 
 def _add(volume_type: VolumeType) -> None:
     transaction = base.Transaction()
-    _take_name(transaction, volume_type.name, volume_type.id)
+    _add_name_to(transaction, volume_type.name, volume_type.id)
     transaction.put(volume_type, VolumeType.id.does_not_exist(), lambda: errors.VolumeTypeExists(id=volume_type.name))
     transaction.commit()
     forget()
 
 
-def _take_name(transaction: base.Transaction, name: str, owner: str) -> None:
+def _add_name_to(transaction: base.Transaction, name: str, owner: str) -> None:
     taken = Name(base.GLOBAL, f'volume_type:{name}', created_at=base.now(), owner=owner)
     transaction.put(taken, Name.id.does_not_exist(), lambda: errors.VolumeTypeExists(id=name))
 
 
-def _give_name(transaction: base.Transaction, name: str) -> None:
+def _add_name_removal_to(transaction: base.Transaction, name: str) -> None:
     given = Name(base.GLOBAL, f'volume_type:{name}')
     transaction.delete(given, Name.id.exists(), lambda: errors.VolumeTypeNotFoundByName(name=name))
 
@@ -327,21 +327,21 @@ def _update(context: Context, id: str, changes: Mapping[str, Any]) -> VolumeType
     if changes.get('name') not in {None, volume_type.name}:
         if volume_type.name == settings().default_volume_type:
             raise errors.InvalidInput(reason=f'{volume_type.name} is the default volume type and keeps its name.')
-        _give_name(transaction, volume_type.name)
-        _take_name(transaction, changes['name'], id)
+        _add_name_removal_to(transaction, volume_type.name)
+        _add_name_to(transaction, changes['name'], id)
     actions = [common.set_or_remove(getattr(VolumeType, key), value) for key, value in changes.items()]
-    write(transaction, volume_type, actions)
+    commit_change(transaction, volume_type, actions)
     return volume_type.reload()
 
 
-def write(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
+def commit_change(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
     """Change a type as it was read, with the rest of the transaction; raises TypeChanged when it has changed."""
-    stage(transaction, volume_type, actions)
+    add_change_to(transaction, volume_type, actions)
     transaction.commit()
     forget()
 
 
-def stage(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
+def add_change_to(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
     """Add the change of a type to a transaction; one that was closed for it is open afterwards."""
     transaction.update(
         volume_type,
@@ -366,10 +366,10 @@ def _delete(context: Context, id: str) -> None:
         if is_in_use(id) or _has_groups(id):
             raise errors.VolumeTypeInUse('Target volume type is still in use.')
         transaction = base.Transaction()
-        _give_name(transaction, volume_type.name)
+        _add_name_removal_to(transaction, volume_type.name)
         changed = errors.TypeChanged(resource=VolumeType.resource, id=id)
         transaction.delete(volume_type, VolumeType.revision == volume_type.revision, lambda: changed)
-        _leave_qos_specs(transaction, volume_type)
+        _add_qos_specs_release_to(transaction, volume_type)
         transaction.commit()
     forget()
 
@@ -378,7 +378,7 @@ def _is_default_of_a_project(id: str) -> bool:
     return any(default.volume_type_id == id for default in base.every(DefaultType, base.GLOBAL))
 
 
-def _leave_qos_specs(transaction: base.Transaction, volume_type: VolumeType) -> None:
+def _add_qos_specs_release_to(transaction: base.Transaction, volume_type: VolumeType) -> None:
     """Have the specs that the type names count it no more."""
     id = volume_type.qos_specs_id
     if id is not None:
@@ -413,7 +413,7 @@ def change_unused(context: Context, id: str, refusal: str, change: Callable[[Vol
         with type_locks.closed(volume_type):
             if is_in_use(id):
                 raise errors.VolumeTypeInUse(refusal)
-            write(base.Transaction(), volume_type, change(volume_type))
+            commit_change(base.Transaction(), volume_type, change(volume_type))
         return volume_type
 
     return again(serve)
@@ -490,7 +490,7 @@ def remove_project_access(context: Context, type_id: str, project_id: str) -> No
 
 def _change_access(context: Context, type_id: str, change: Callable[[list[str]], list[str]]) -> None:
     volume_type = _private(context, type_id)
-    write(base.Transaction(), volume_type, [VolumeType.projects.set(change(list(volume_type.projects)))])
+    commit_change(base.Transaction(), volume_type, [VolumeType.projects.set(change(list(volume_type.projects)))])
 
 
 def _private(context: Context, type_id: str) -> VolumeType:

@@ -22,7 +22,7 @@ from chalicelib.operations import (
     services,
     volume_types,
 )
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.operations.volume_creation import create, dry_run
 from chalicelib.rules import extra_specs, states, workflows
 
@@ -319,14 +319,14 @@ def extend(context: Context, id: str, new_size: int) -> None:
         attached = volume.status == states.IN_USE and context.microversion >= EXTEND_ATTACHED
         action = 'extend_attached' if attached else 'extend'
         deltas = {'gigabytes': growth} if volume.consumes_quota else {}
-        build = functools.partial(_begin_extension, context, volume, action, new_size)
+        add_writes_to = functools.partial(_add_extension_to, context, volume, action, new_size)
         quotas.commit(
-            volume.project_id, deltas, build, type_id=volume.volume_type_id, reserved=deltas, largest=new_size
+            volume.project_id, deltas, add_writes_to, type_id=volume.volume_type_id, reserved=deltas, largest=new_size
         )
         common.send(context, action, volume)
 
 
-def _begin_extension(
+def _add_extension_to(
     context: Context, volume: Volume, action: str, new_size: int, transaction: base.Transaction
 ) -> None:
     row = workflows.VOLUME[action]
@@ -380,7 +380,7 @@ def reset_status(
         volume, gone = _end_exports(volume)
         held = Volume.revision == volume.revision
     actions = [*_words(attach_status, migration_status), *(_NO_ATTACHMENTS if gone else [])]
-    remove = functools.partial(_remove_attachments, volume, gone)
+    remove = functools.partial(_add_attachments_removal_to, volume, gone)
     if status:
         reservations.end(volume, held, Outcome.ended(status), actions=actions, add_to=remove)
         backup_reservations.release_from(volume)
@@ -412,7 +412,7 @@ def _end_exports(volume: Volume) -> tuple[Volume, list[Attachment]]:
     return exports.end(volume, None), attached
 
 
-def _remove_attachments(volume: Volume, gone: list[Attachment], transaction: base.Transaction) -> None:
+def _add_attachments_removal_to(volume: Volume, gone: list[Attachment], transaction: base.Transaction) -> None:
     for attachment in gone:
         transaction.delete(attachment, Attachment.attempt == attachment.attempt, lambda: base.state_changed(volume))
 

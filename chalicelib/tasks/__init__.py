@@ -48,7 +48,7 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
             time_left.until(moment),
             volume_types.reading_once(),
             reading.together(*reading.of_payload(payload), along=RELATED),
-            notifications.around(name, payload),
+            notifications.emit_start_and_end(name, payload),
         ):
             return getattr(module, name)(payload)
     except Exception as error:

@@ -17,7 +17,7 @@ from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import backup_reservations, common, groups, progress, reservations
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement

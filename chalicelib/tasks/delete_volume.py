@@ -10,7 +10,7 @@ import contextlib
 from chalicelib import errors
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import groups, reservations, transfers, volumes
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, clock, postponing
 from chalicelib.tasks.snapshots import remove_snapshot, status_back

@@ -13,7 +13,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import Driver
 from chalicelib.models import Volume
 from chalicelib.operations import compute, extensions, reservations, scheduling
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, pending_copies, placement, postponing

@@ -14,7 +14,7 @@ from chalicelib import errors
 from chalicelib.drivers.base import Driver, ManageableObject
 from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import quotas, reservations, scheduling
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
 from chalicelib.tasks.create_volume import made_actions

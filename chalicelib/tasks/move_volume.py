@@ -28,7 +28,7 @@ from chalicelib.operations import (
     volume_types,
     volumes,
 )
-from chalicelib.operations.reservations import Outcome
+from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import extra_specs, states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler

@@ -31,8 +31,8 @@ LONGEST = 200_000
 
 
 @contextlib.contextmanager
-def around(task: str, payload: Mapping[str, Any]) -> Iterator[None]:
-    """Tell what the task inside begins and, unless it fails, what it has ended."""
+def emit_start_and_end(task: str, payload: Mapping[str, Any]) -> Iterator[None]:
+    """Publish what the task inside begins and, unless it fails, what it has ended."""
     notice = NOTICES.get(task) if settings().notification_bus else None
     before = _found(notice, payload) if notice and notice.needs_before else None
     if notice is None or (notice.needs_before and before is None):
@@ -42,14 +42,14 @@ def around(task: str, payload: Mapping[str, Any]) -> Iterator[None]:
         _publish(notice.start, before, payload)
     yield
     if notice.end and (not notice.action or notice.action == payload['action']):
-        _tell_end(notice, before, payload)
+        _emit_end(notice, before, payload)
 
 
 def _found(notice: Notice, payload: Mapping[str, Any]) -> base.StatefulRecord | None:
     return KINDS[notice.resource].find_or_none(payload['project_id'], payload['id'])
 
 
-def _tell_end(notice: Notice, before: base.StatefulRecord | None, payload: Mapping[str, Any]) -> None:
+def _emit_end(notice: Notice, before: base.StatefulRecord | None, payload: Mapping[str, Any]) -> None:
     after = _found(notice, payload)
     if notice.status == REMOVED:
         if after is None and before is not None:

@@ -121,7 +121,9 @@ def _put_off(record: base.StatefulRecord) -> None:
     kind, looks = type(record), int(record.looks or 0) + 1
     pause = min(FIRST_PAUSE * 2 ** min(looks - 1, 10), LONGEST_PAUSE)
     later = base.after(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
-    base.update(record, [kind.deadline.set(later), kind.looks.set(looks), *base.touched(kind)], _unmoved(record))
+    base.update(
+        record, [kind.deadline.set(later), kind.looks.set(looks), *base.touched(kind)], _unchanged_since_read(record)
+    )
 
 
 def _put_off_unread(kind: type[base.StatefulRecord], project_id: str, id: str) -> None:
@@ -144,10 +146,12 @@ def _bring_on(record: base.StatefulRecord) -> None:
 def _leave_alone(record: base.StatefulRecord, _: Workflow | None = None) -> None:
     """Remove the record from those in flight: its status ends without the reconciler."""
     kind = type(record)
-    base.update(record, [kind.in_flight.remove(), kind.deadline.remove(), kind.looks.remove()], _unmoved(record))
+    base.update(
+        record, [kind.in_flight.remove(), kind.deadline.remove(), kind.looks.remove()], _unchanged_since_read(record)
+    )
 
 
-def _unmoved(record: base.StatefulRecord) -> Condition:
+def _unchanged_since_read(record: base.StatefulRecord) -> Condition:
     """The condition that nobody has touched the record's work since it was read."""
     kind = type(record)
     condition: Condition = (kind.status == record.status) & (kind.deadline == record.deadline)
@@ -175,7 +179,7 @@ def _follow_volume(record: base.StatefulRecord, row: Workflow) -> None:
     elif row is workflows.SNAPSHOT['delete_with_volume']:
         _follow_execution(record, row)
     else:
-        base.update(record, _let_go(record, row), _unmoved(record))
+        base.update(record, _let_go(record, row), _unchanged_since_read(record))
 
 
 def _let_go(record: base.StatefulRecord, row: Workflow) -> list[Action]:
@@ -197,7 +201,7 @@ def _follow_backup(record: base.StatefulRecord, row: Workflow) -> None:
         return
     failed = states.ERROR if operation.get('new') else row.failed
     logger.warning('%s %s: its backup is done, and has left it in %s', record.resource, record.id, record.status)
-    base.update(record, base.end_actions(record, failed), _unmoved(record))
+    base.update(record, base.end_actions(record, failed), _unchanged_since_read(record))
 
 
 def _discard(volume: base.StatefulRecord) -> None:
@@ -279,7 +283,7 @@ def _postpone(record: base.StatefulRecord, seconds: int, operation: dict[str, An
     kind = type(record)
     actions = [kind.deadline.set(base.after(seconds)), kind.looks.remove(), *base.touched(kind)]
     changed = [] if operation is None else [kind.operation.set(operation)]
-    base.update(record, [*actions, *changed], _unmoved(record))
+    base.update(record, [*actions, *changed], _unchanged_since_read(record))
 
 
 def _give_up(record: base.StatefulRecord, message: dict[str, str], status: str) -> None:

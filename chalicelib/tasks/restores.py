@@ -137,7 +137,7 @@ def complete_restore(payload: Payload) -> None:
     actions = [common.set_or_remove(getattr(Volume, name), value) for name, value in described.items()]
     if new_key := volume.operation_facts().get('encryption_key_id'):
         actions.append(Volume.encryption_key_id.set(new_key))
-        keys.leave(transaction, volume.project_id, volume.encryption_key_id)
+        keys.add_removal_to(transaction, volume.project_id, volume.encryption_key_id)
     ended = [*base.end_actions(volume, target.workflow.done), *actions, *model_actions(update)]
     transaction.update(volume, ended, target.is_ours, lost)
     transaction.update(backup, _backup_actions(backup), work.is_ours, lost)
@@ -200,7 +200,7 @@ def _fail_volume(target: VolumeWork, status: str) -> None:
     final = states.ERROR if _is_new(volume) else status
     transaction = base.Transaction()
     transaction.update(volume, base.end_actions(volume, final), target.is_ours, lambda: base.state_changed(volume))
-    keys.leave(transaction, volume.project_id, volume.operation_facts().get('encryption_key_id'))
+    keys.add_removal_to(transaction, volume.project_id, volume.operation_facts().get('encryption_key_id'))
     with contextlib.suppress(errors.StateChanged):
         transaction.commit()
 

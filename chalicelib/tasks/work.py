@@ -17,7 +17,7 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
-from chalicelib.operations import backup_reservations, messages, reservations
+from chalicelib.operations import backup_reservations, messages, outcomes, reservations
 from chalicelib.rules import messages as codes
 from chalicelib.rules import states, workflows
 from chalicelib.rules.sentences import for_users
@@ -102,7 +102,7 @@ class VolumeWork(Work[Volume]):
             raise errors.BackupCanceled(id=payload['id'])
         return cls(volume, workflow, payload)
 
-    def end(self, outcome: reservations.Outcome, actions: Iterable[Action] = ()) -> None:
+    def end(self, outcome: outcomes.Outcome, actions: Iterable[Action] = ()) -> None:
         """End the work, and release what it reserved, in one transaction. Raises StateChanged, SnapshotChanged."""
         reservations.end(self.record, self.is_ours, outcome, actions=actions)
 

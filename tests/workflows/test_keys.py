@@ -172,14 +172,14 @@ class TestBuiltIn:
         volume = encrypted(world)
         opened, id = payload_of(volume), str(volume.encryption_key_id)
         transaction = base.Transaction()
-        keys.give(transaction, context(project_id='taker'), volume.project_id, id)
+        keys.add_transfer_to(transaction, context(project_id='taker'), volume.project_id, id)
         transaction.commit()
         assert keys.payload(keys.get(context(project_id='taker'), id)) == opened
         with pytest.raises(errors.SecretNotFound):
             keys.get(context(), id)
         again = base.Transaction()
-        keys.give(again, context(project_id='taker'), 'taker', id)
-        keys.give(again, context(project_id='taker'), 'taker', None)
+        keys.add_transfer_to(again, context(project_id='taker'), 'taker', id)
+        keys.add_transfer_to(again, context(project_id='taker'), 'taker', None)
         assert ids() == {id}
 
     def test_connection_info_says_so(self, world: World) -> None:

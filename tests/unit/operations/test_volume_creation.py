@@ -167,13 +167,13 @@ def test_facts_of_the_source_are_copied(world: World) -> None:
 def test_a_source_that_changes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The condition of the transaction decides, not what was read before it."""
     snapshot = stored_snapshot(stored_volume())
-    reserve = quotas.reserve
+    reserve = quotas.add_reservation_to
 
     def meanwhile(*arguments: Any, **facts: Any) -> None:
         snapshot.update(actions=[Snapshot.status.set('deleting')])
         reserve(*arguments, **facts)
 
-    monkeypatch.setattr(quotas, 'reserve', meanwhile)
+    monkeypatch.setattr(quotas, 'add_reservation_to', meanwhile)
     assert 'Originating snapshot status' in refusal(size=1, snapshot_id=snapshot.id)
     assert snapshot.reload().reader_count == 0
 
