@@ -131,6 +131,6 @@ def writers(path: Path) -> Iterator[ast.FunctionDef]:
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_writes_that_join_a_transaction_have_one_spelling(path: Path) -> None:
-    """``add_..._to(transaction)``; what also commits it says so."""
+    """``add_..._to(transaction)``; a function that also commits is named for that."""
     names = [node.name.lstrip('_') for node in writers(path)]
     assert [name for name in names if not re.fullmatch(r'add_(\w+_)?to|commit_\w+', name)] == []

@@ -5,7 +5,7 @@
 * of its parent: one of its dependents (Cinder's has_dependent_backups), from when it is available until it is removed;
 * of its project's quota: one backup, and its size.
 
-Whoever comes second finds the condition of the transaction lost.
+The second of two requests finds the condition of its transaction lost.
 """
 
 from __future__ import annotations

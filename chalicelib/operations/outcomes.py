@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def removed(cls) -> Self:
-        """The record goes, with its claim and its quota."""
+        """The record is removed, with its claim and its quota."""
         return cls(REMOVED)
 
     @classmethod
@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def unmanaged(cls) -> Self:
-        """The record goes with its quota; the object stays and keeps its capacity."""
+        """The record is removed with its quota; the object stays and keeps its capacity."""
         return cls(REMOVED, data_stays=True)
 
     @classmethod
@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
 
     @classmethod
     def not_extended(cls, volume: Volume, status: str = PREVIOUS) -> Self:
-        """The claim is what the volume's size says."""
+        """The claim is the volume's size."""
         return cls(status, keep_gb=int(volume.size))
 
     @classmethod

@@ -5,8 +5,8 @@
   and those of its snapshots in the counters of the new type (``reserved_type_id``, ``reserved_snapshots``);
 * of the source that it is made from: one of the source's readers (``reading``).
 
-The volume's own attributes say what it holds, so one transaction changes both sides, under the condition that the
-volume still holds what was read. Whoever comes second finds the condition lost.
+The volume's own attributes record what it reserves, so one transaction changes both sides, under the condition that
+they are as they were read. The second of two requests finds the condition lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SOURCES: dict[str, type[Volume] | type[Snapshot]] = {'volume': Volume, 'snapshot
 
 
 class NoCapacity(Exception):
-    """The pool has less left than is asked for."""
+    """The pool has less capacity left than is needed."""
 
 
 class SnapshotChanged(Exception):
@@ -43,8 +43,8 @@ class SnapshotChanged(Exception):
 class FailedPlacement(NamedTuple):
     """What leaving a pool that failed changes: the volume's operation, which names the attempt, and the pool.
 
-    ``leftover``: the failed attempt may have left an object there. The pool remembers it, and gets no room back until
-    its backend has reported what is really free.
+    ``leftover``: the failed attempt may have left an object there. The pool remembers it, and gets no capacity back
+    until its backend has reported what is really free.
     """
 
     operation: dict[str, Any]
@@ -82,7 +82,7 @@ def claim(
 
 
 def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
-    """Claim what an extension needs on the volume's pool, unless it has it; ``volume`` then says so.
+    """Claim what an extension needs on the volume's pool, unless it has it; ``volume`` shows it then.
 
     Raises NoCapacity, or StateChanged.
     """
@@ -100,7 +100,7 @@ def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
 def mark_removal(volume: Volume, held: Condition) -> None:
     """Count the whole claim as in transit before the backend frees it, so that no report gives it away twice.
 
-    ``volume`` then says so.
+    ``volume`` shows it then.
     """
     missing = int(volume.claimed_gb or 0) - int(volume.in_transit_gb)
     if missing <= 0:
@@ -220,7 +220,7 @@ def _place_of(volume: Volume) -> list[Action]:
 
 
 def _add_group_departure_to(transaction: base.Transaction, volume: Volume) -> None:
-    """A volume that goes counts in its group no longer; a group outlives its volumes, so it is there."""
+    """A removed volume counts in its group no longer; a group outlives its volumes, so it exists."""
     if volume.group_id is None:
         return
     actions = [Group.volume_count.add(-1), *base.touched(Group)]
@@ -360,7 +360,7 @@ def _add_claim_to(transaction: base.Transaction, pool_id: str, size: int, also: 
 
 
 def _is_open() -> Condition:
-    """The condition that an administrator has neither disabled nor frozen a service; a report alone says neither."""
+    """The condition that an administrator has neither disabled nor frozen a service; a report shows neither."""
     condition: Condition = (Service.disabled.does_not_exist() | (Service.disabled == False)) & (  # noqa: E712
         Service.frozen.does_not_exist() | (Service.frozen == False)  # noqa: E712 - conditions
     )
@@ -420,7 +420,7 @@ def _source(volume: Volume) -> Volume | Snapshot | None:
 
 
 def reading_of(source: Volume | Snapshot) -> dict[str, str]:
-    """Return what the ``reading`` of a volume says of the source that counts it."""
+    """Return the ``reading`` of a volume that this source counts."""
     return {'resource': source.resource, 'project_id': source.project_id, 'id': source.id}
 
 

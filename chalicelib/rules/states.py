@@ -61,8 +61,8 @@ VOLUME_STATUSES = {
     RESERVED: 'an attachment was made without a connector; the volume waits for its host',
     ATTACHING: 'a host is about to attach it',
     IN_USE: 'attached to at least one host',
-    DETACHING: 'a host is about to let go of it',
-    MAINTENANCE: 'being migrated; nobody may attach it',
+    DETACHING: 'a host is about to detach it',
+    MAINTENANCE: 'being migrated; it cannot be attached',
     DELETING: 'being removed; for up to a day while its backend does not answer',
     EXTENDING: 'being grown; for up to a day while its backend does not answer',
     BACKING_UP: 'its backup is being started; a backup copies from a snapshot afterwards',
@@ -71,16 +71,16 @@ VOLUME_STATUSES = {
     RETYPING: 'its type is being changed',
     REVERTING: 'being set back to its latest snapshot; for up to a day while its backend does not answer',
     MANAGING: 'an existing backend object is being brought under management (shown as creating)',
-    UNMANAGING: 'being let go of; the data stays on the backend',
+    UNMANAGING: 'being released; the data stays on the backend',
     AWAITING_TRANSFER: 'offered to another project',
-    ERROR: 'could not be created or used; a user message says why; can be deleted',
+    ERROR: 'could not be created or used; a user message has the reason; can be deleted',
     ERROR_DELETING: 'could not be removed; an administrator may force it',
     ERROR_EXTENDING: 'could not be grown; can be deleted',
     ERROR_RESTORING: 'a restore failed and the data is not usable; can be restored again after a reset, or deleted',
     ERROR_BACKING_UP: 'kept as previous_status after a failed backup',
     ERROR_MANAGING: 'could not be brought under management (shown as error)',
     ERROR_MANAGING_DELETING: 'a failed management is being dropped (shown as deleting)',
-    ERROR_UNMANAGING: 'could not be let go of',
+    ERROR_UNMANAGING: 'could not be released',
 }
 
 #: Statuses under which another word is shown to users.
@@ -152,7 +152,7 @@ SNAPSHOT_STATUSES = {
     BACKING_UP: 'being read by a backup',
     RESTORING: 'a volume is being set back to it',
     UPDATING: 'its volume changes type',
-    UNMANAGING: 'being let go of; the data stays on the backend',
+    UNMANAGING: 'being released; the data stays on the backend',
     DELETING: 'being removed',
     DELETED: 'removed (only ever seen in transit)',
     ERROR: 'could not be taken; can be deleted',
@@ -169,7 +169,7 @@ GROUP_STATUSES = {
     IN_USE: 'not used; an old word of Cinder',
     DELETING: 'being removed, with its volumes if it has any',
     DELETED: 'removed (only ever seen in transit)',
-    ERROR: 'could not be made or removed; a user message says why; can be deleted',
+    ERROR: 'could not be made or removed; a user message has the reason; can be deleted',
     ERROR_DELETING: 'not used; a removal that failed leaves error',
 }
 
@@ -180,7 +180,7 @@ JOINABLE = frozenset({AVAILABLE, CREATING})
 JOINING = (AVAILABLE, IN_USE)
 LEAVING = (*JOINING, ERROR, ERROR_DELETING)
 
-#: Statuses of volumes that are still at what their group asked of them.
+#: Statuses of volumes whose work for their group is not done.
 GROUP_WORK = frozenset({CREATING, DOWNLOADING, DELETING})
 
 #: What Cinder shows of the replication of a group, or of a backend.
@@ -211,7 +211,7 @@ BACKUP_STATUSES = {
     RESTORING: 'being written to a volume',
     DELETING: 'being removed',
     DELETED: 'removed (only ever seen in transit)',
-    ERROR: 'could not be made; fail_reason says why; can be deleted',
+    ERROR: 'could not be made; fail_reason has the reason; can be deleted',
     ERROR_DELETING: 'could not be removed; an administrator may force it',
 }
 
@@ -221,8 +221,8 @@ BACKUP_RESETS = (AVAILABLE, ERROR)
 ATTACHMENT_STATUSES = {
     RESERVED: 'made without a connector; holds the volume for a host',
     ATTACHING: 'has a connector and connection information; the host is connecting',
-    ATTACHED: 'the host said it is connected',
-    DETACHING: 'the host is letting go',
+    ATTACHED: 'the host is connected',
+    DETACHING: 'the host is detaching it',
     DETACHED: 'gone (only ever seen in transit)',
     DELETED: 'gone (only ever seen in transit)',
     ERROR_ATTACHING: 'the host could not connect',

@@ -1,9 +1,9 @@
 """Workflows: each action on a resource that takes a status of its own, and the state machine that does the work.
 
-A row says where the action may start, what it shows while it runs, how it ends, when the reconciler takes over, and
-what the work waits for. Everything else that knows a workflow is derived from these rows: the table of tasks, the
-reconciler's choice, the functions in the rendered state machines, and docs/workflows.md. The guide is
-docs/how-to/add-a-workflow.md.
+A row names the statuses that the action starts from, the statuses while it runs and when it ends, when the reconciler
+takes over, and what the work waits for. Everything else that knows a workflow is derived from these rows: the table of
+tasks, the reconciler's choice, the functions in the rendered state machines, and docs/reference/workflows.md. The guide
+is docs/how-to/add-a-workflow.md.
 
 Source: the compare-and-set calls of Cinder 29's API and managers (measured matrices).
 """

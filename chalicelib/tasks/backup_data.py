@@ -42,7 +42,7 @@ def key_wrapper(backup: Backup) -> KeyWrapper:
 
 
 def key_wrapper_of_copy(copy: Backup) -> KeyWrapper:
-    """Return the wrapper of data keys under the key of the place where the copy goes."""
+    """Return the wrapper of data keys under the key of the copy's place."""
     region = str((copy.location or {})['region'])
     return _recoverable(KmsKeyWrapper(aws.client('kms', region), str((copy.operation or {})['kms_key'])))
 

@@ -1,8 +1,8 @@
-"""Nothing stays in a transitional status: what is overdue is started, started anew, or brought to its failure.
+"""Nothing stays in a transitional status: overdue work is started, started again, or marked failed.
 
 Called every minute, and with each execution that failed, timed out or was aborted. Each call does a bounded amount of
-work in bounded time, and what it does may be repeated. A record that cannot be brought on is looked at less and less
-often, and keeps no other waiting. A status that waits for a user or a server (``reserved``, ``attaching``,
+work in bounded time, and what it does may be repeated. A record whose work cannot be continued is looked at less
+and less often, and keeps no other waiting. A status that waits for a user or a server (``reserved``, ``attaching``,
 ``detaching``) has no machine and is left alone, as in Cinder: only they know whether they are still at it.
 """
 
@@ -52,7 +52,7 @@ ATTEMPTS = 3
 
 
 def run(event: Mapping[str, Any]) -> None:
-    """Look at what is overdue, or at the record of the execution that EventBridge tells of."""
+    """Look at what is overdue, or at the record of the execution that EventBridge reports."""
     with telemetry.about(function='reconcile'):
         _reconcile(event)
 
@@ -98,7 +98,7 @@ def _look_at_execution(detail: Mapping[str, Any]) -> None:
 def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str | None = None) -> bool:
     """Bring one record on, unless it is not overdue at the ``moment``; whether there was anything to do.
 
-    The next look is put off before this one begins. So a record that cannot be brought on, or that takes the whole
+    The next look is put off before this one begins. So a record whose work cannot be continued, or that takes the whole
     process with it, keeps the others waiting once and not at each call.
     """
     try:
@@ -109,9 +109,9 @@ def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str
             _put_off(record)
             _bring_on(record)
     except base.moved_on(kind):
-        logger.info('%s %s has just moved on by itself', kind.resource, id)
+        logger.info('%s %s has just changed', kind.resource, id)
     except Exception:  # whatever it is, the other records are not to wait for it
-        logger.exception('%s %s could not be brought on', kind.resource, id)
+        logger.exception('the work on %s %s could not be continued', kind.resource, id)
         _put_off_unread(kind, project_id, id)
     return True
 
@@ -152,7 +152,7 @@ def _leave_alone(record: base.StatefulRecord, _: Workflow | None = None) -> None
 
 
 def _unchanged_since_read(record: base.StatefulRecord) -> Condition:
-    """The condition that nobody has touched the record's work since it was read."""
+    """The condition that the record's work has not changed since it was read."""
     kind = type(record)
     condition: Condition = (kind.status == record.status) & (kind.deadline == record.deadline)
     if record.owner is not None:
@@ -163,7 +163,7 @@ def _unchanged_since_read(record: base.StatefulRecord) -> Condition:
 def _follow_volume(record: base.StatefulRecord, row: Workflow) -> None:
     """What is held for a volume's revert, move or restore ends with that; left behind, it is released.
 
-    A snapshot that was to go with its volume goes on its own then.
+    A snapshot that was to be removed with its volume is removed by its own execution then.
     """
     operation = record.operation or {}
     try:
@@ -213,7 +213,7 @@ def _discard(volume: base.StatefulRecord) -> None:
 
 
 def _follow_drill(scratch: base.StatefulRecord, _: Workflow) -> None:
-    """The scratch volume of a drill goes with it; left behind, it is removed."""
+    """The scratch volume of a drill ends with it; left behind, it is removed."""
     operation = scratch.operation or {}
     try:
         backup = Backup.find(operation['backup_project_id'], operation['backup_id'])
@@ -226,7 +226,7 @@ def _follow_drill(scratch: base.StatefulRecord, _: Workflow) -> None:
 
 
 def _follow_members(group: base.StatefulRecord, row: Workflow) -> None:
-    """End a group whose last volume is done; each volume is followed by itself. An empty group has an execution."""
+    """End a group whose last volume is done; each volume has its own look. An empty group has an execution."""
     from chalicelib.operations import groups
 
     if not isinstance(group, Group) or not (group.operation or {}).get('members'):
@@ -289,6 +289,6 @@ def _postpone(record: base.StatefulRecord, seconds: int, operation: dict[str, An
 def _give_up(record: base.StatefulRecord, message: dict[str, str], status: str) -> None:
     """Have the machine's last state bring the record to its failure, with all that belongs to that."""
     machine = executions.machine_of(message)
-    reason = f'The operation was interrupted {ATTEMPTS} times (last: {status}) and was given up; ask for it again.'
+    reason = f'The operation was interrupted {ATTEMPTS} times (last: {status}) and was given up; request it again.'
     logger.error('%s of %s %s is given up', message['action'], record.resource, record.id)
     aws.invoke(executions.worker_of(machine), machine.failure, {**message, 'error': {'Error': status, 'Cause': reason}})

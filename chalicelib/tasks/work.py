@@ -77,7 +77,7 @@ class Work(Generic[R]):
         return base.owned_by(type(self.record), self.workflow, self.request_id)
 
     def update(self, actions: Iterable[Action], condition: Condition | None = None) -> None:
-        """Change the record while it is ours. Raises StateChanged, or NotFound when it is gone."""
+        """Change the record while the request owns it. Raises StateChanged, or NotFound when it is gone."""
         held = self.is_ours if condition is None else self.is_ours & condition
         base.update(self.record, [*actions, *base.touched(type(self.record))], held)
 
@@ -200,6 +200,6 @@ def fail_reason(payload: Payload) -> str:
 
 
 def is_refusal(error: str) -> bool:
-    """Return whether the error of this name says that the backend has changed nothing."""
+    """Return whether the error of this name means that the backend has changed nothing."""
     kind = getattr(errors, error, None)
     return isinstance(kind, type) and issubclass(kind, REFUSALS)

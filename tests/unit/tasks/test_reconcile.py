@@ -247,5 +247,5 @@ def test_a_missing_record_of_another_kind_is_not_taken_for_work_that_has_ended(
 
     monkeypatch.setattr(reconcile, '_bring_on', of_a_missing_type)
     world.reconcile()
-    assert 'could not be brought on' in caplog.text
+    assert 'could not be continued' in caplog.text
     assert 'some-type' in caplog.text
