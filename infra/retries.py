@@ -17,7 +17,7 @@ from chalicelib import errors
 #: Seconds for which AWS, a backend or its data may be away without an operation failing.
 OUTAGE = 60
 
-#: Seconds for the renewed report of a backend that answers again, for work that waits for it (tasks/awaiting.py).
+#: Seconds for the renewed report of a backend that answers again, for work that waits for it (tasks/placement.py).
 REPORT = 60
 
 #: AWS's transient errors of a Lambda invocation. The first four are named on Step Functions' page "Handle Lambda

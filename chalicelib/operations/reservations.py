@@ -14,7 +14,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
@@ -27,6 +27,9 @@ from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import quotas as rules
 from chalicelib.rules import states, workflows
 from chalicelib.rules.states import PREVIOUS
+
+if TYPE_CHECKING:  # most processes of the API never schedule
+    from chalicelib.scheduler.pools import PoolState
 
 #: Records that a volume may be made from.
 SOURCES: dict[str, type[Volume] | type[Snapshot]] = {'volume': Volume, 'snapshot': Snapshot}
@@ -51,33 +54,27 @@ class FailedPlacement(NamedTuple):
     leftover: bool
 
 
-def claim(
-    volume: Volume, pool_id: str, zone: str | None, held: Condition, leaving: FailedPlacement | None = None
-) -> None:
+def claim(volume: Volume, pool: PoolState, held: Condition, failed: FailedPlacement | None = None) -> None:
     """Claim the volume's size on a pool, in one transaction with its host; and leave the pool where it was to be.
 
     Raises NoCapacity, for a pool whose service is disabled or frozen too; or StateChanged.
     """
-    size = int(volume.size)
+    size, zone = int(volume.size), pool.availability_zone
     transaction = base.Transaction()
     actions = [
-        *([Volume.operation.set(leaving.operation)] if leaving else []),
-        Volume.host.set(pool_id),
+        *([Volume.operation.set(failed.operation)] if failed else []),
+        Volume.host.set(pool.name),
         Volume.claimed_gb.set(size),
         Volume.in_transit_gb.set(size),
         Volume.scheduled_at.set(base.now()),
         *([Volume.availability_zone.set(zone)] if zone else []),
         *base.touched(Volume),
     ]
-    _add_volume_update_to(
-        transaction,
-        volume,
-        actions,
-        held & (_unchanged_since_read(volume) if leaving else Volume.claimed_gb.does_not_exist()),
-    )
-    _add_claim_to(transaction, pool_id, size, [Pool.volume_count.add(1)])
-    if leaving:
-        _add_pool_release_to(transaction, volume, leaving)
+    unplaced = _unchanged_since_read(volume) if failed else Volume.claimed_gb.does_not_exist()
+    _add_volume_update_to(transaction, volume, actions, held & unplaced)
+    _add_claim_to(transaction, pool.name, size, [Pool.volume_count.add(1)])
+    if failed:
+        _add_pool_release_to(transaction, volume, failed)
     transaction.commit()
 
 
@@ -113,18 +110,18 @@ def mark_removal(volume: Volume, held: Condition) -> None:
     volume.in_transit_gb = volume.claimed_gb
 
 
-def release_failed_placement(volume: Volume, held: Condition, leaving: FailedPlacement) -> None:
+def release_failed_placement(volume: Volume, held: Condition, failed: FailedPlacement) -> None:
     """Give the claim on a pool that failed back and forget the host, in one transaction."""
     transaction = base.Transaction()
-    actions = [Volume.operation.set(leaving.operation), *_without_claim(), *base.touched(Volume)]
+    actions = [Volume.operation.set(failed.operation), *_without_claim(), *base.touched(Volume)]
     _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
-    _add_pool_release_to(transaction, volume, leaving)
+    _add_pool_release_to(transaction, volume, failed)
     transaction.commit()
 
 
-def _add_pool_release_to(transaction: base.Transaction, volume: Volume, leaving: FailedPlacement) -> None:
-    returned = [] if leaving.leftover else [Pool.claimable_gb.add(int(volume.claimed_gb or 0))]
-    remembered = [Pool.leftovers.add({leftover_of(volume.project_id, volume.id)})] if leaving.leftover else []
+def _add_pool_release_to(transaction: base.Transaction, volume: Volume, failed: FailedPlacement) -> None:
+    returned = [] if failed.leftover else [Pool.claimable_gb.add(int(volume.claimed_gb or 0))]
+    remembered = [Pool.leftovers.add({leftover_of(volume.project_id, volume.id)})] if failed.leftover else []
     _add_pool_change_to(transaction, volume, [*returned, *remembered, *_pool_releases(volume, 0)])
 
 

@@ -1,26 +1,22 @@
-"""Ask the scheduler: what a volume needs, what the filters must know of the world, and why nobody will take it."""
+"""Ask the scheduler: what a volume needs, what the filters must know of the world, and what users see of the answer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Volume, base
+from chalicelib.models import Volume
 from chalicelib.operations import cloud, pools, volume_types
 from chalicelib.scheduler import filter_scheduler
 from chalicelib.scheduler.decision import Decision, Removal
-from chalicelib.scheduler.filter_scheduler import GroupDecision
 from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
 
 #: Hints that name volumes, whose pools the affinity filters must know.
 AFFINITY_HINTS = ('different_host', 'same_host')
-
-#: Characters of an explanation that are kept: a record must not outgrow DynamoDB for a cloud of many pools.
-LONGEST_EXPLANATION = 30_000
 
 
 def decide(volume: Volume, known: Sequence[PoolState]) -> Decision:
@@ -28,18 +24,6 @@ def decide(volume: Volume, known: Sequence[PoolState]) -> Decision:
     return filter_scheduler.schedule(
         new_volume(volume, known), known, pools.config(), facts=facts(volume), now=time.time()
     )
-
-
-def await_backend(decide: Callable[[Sequence[PoolState]], Decision | GroupDecision]) -> None:
-    """Raise BackendUnavailable when only a backend that is down keeps work from being done: it may answer soon.
-
-    ``decide`` is asked about the pools, as last read, as they are once their backends answer. A backend that has not
-    reported for longer than ``report_max_age`` is not waited for.
-    """
-    known = pools.states()
-    revived = [pool.once_up() for pool in known]
-    if revived != known and (candidates := decide(revived).candidates):
-        raise errors.BackendUnavailable(backend=pools.backend(candidates[0][0]), reason='its last report failed')
 
 
 def new_volume(volume: Volume, known: Sequence[PoolState]) -> RequestSpec:
@@ -121,13 +105,13 @@ def shown(context: Context, decision: Decision) -> dict[str, Any]:
     """
     if not context.is_admin:
         return {
-            'candidates': [{'weight': weight} for _, weight in decision.candidates],
+            'candidates': [{'weight': one.weight} for one in decision.candidates],
             'removed': [
                 {'filter': one.filter, 'pools': len(one.pools), 'reason': one.reason} for one in decision.removed
             ],
         }
     return {
-        'candidates': [{'host': name, 'weight': weight} for name, weight in decision.candidates],
+        'candidates': [{'host': name, 'weight': weight} for name, weight in decision.ranking],
         'removed': [
             {'filter': one.filter, 'pools': list(one.pools), 'reason': _in_full(one)} for one in decision.removed
         ],
@@ -136,20 +120,3 @@ def shown(context: Context, decision: Decision) -> dict[str, Any]:
 
 def _in_full(removal: Removal) -> str:
     return f'{removal.reason} ({removal.detail})' if removal.detail else removal.reason
-
-
-def refusal(record: base.StatefulRecord, decision: Decision, reason: str = '') -> errors.NoValidBackend:
-    """Return the error that tells users why, and note the whole story on the work under way, for its message.
-
-    ``reason`` replaces the decision's summary. A record that somebody else owns by now is left alone: its message is
-    not written either.
-    """
-    kind = type(record)
-    known = record.operation or {}
-    attempts = [f'{one["host"]} failed with {one["error"]}: {one["reason"]}' for one in known.get('attempted', [])]
-    operation = {**known, 'explanation': '\n'.join([*decision.explain(), *attempts])[:LONGEST_EXPLANATION]}
-    try:
-        base.update(record, [kind.operation.set(operation), *base.touched(kind)], kind.owner == record.owner)
-    except (errors.StateChanged, errors.NotFound) as lost:
-        raise base.state_changed(record) from lost
-    return errors.NoValidBackend(reason=reason or decision.summary())

@@ -6,10 +6,19 @@ import dataclasses
 from typing import NamedTuple
 
 from chalicelib import errors
+from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import Retry
 
-#: A pool that may take the volume, and how much it is wanted: the sum of its weights.
-Candidate = tuple[str, float]
+
+class Candidate(NamedTuple):
+    """A pool that may take the volume, as it was judged, and the sum of its weights."""
+
+    pool: PoolState
+    weight: float
+
+    @property
+    def name(self) -> str:
+        return self.pool.name
 
 
 class Removal(NamedTuple):
@@ -56,7 +65,12 @@ class Decision:
 
     @property
     def winner(self) -> str | None:
-        return self.candidates[0][0] if self.candidates else None
+        return self.candidates[0].name if self.candidates else None
+
+    @property
+    def ranking(self) -> list[tuple[str, float]]:
+        """Names and weights of the candidates, best first."""
+        return [(one.name, one.weight) for one in self.candidates]
 
     def require(self) -> str:
         """Return the winner's name; raises NoValidBackend with the summary when there is none."""
@@ -79,7 +93,7 @@ class Decision:
             lines.append(f'{removal.filter} removed {", ".join(removal.pools)}: {removal.reason}{detail}')
         for weighing in self.weighings:
             lines += [f'{weighing.weigher} weighs {pool} as 0: {why}' for pool, why in weighing.faults.items()]
-        return [*lines, *(f'candidate {name} weighs {weight:.6g}' for name, weight in self.candidates)]
+        return [*lines, *(f'candidate {name} weighs {weight:.6g}' for name, weight in self.ranking)]
 
 
 def _clause(removals: list[Removal]) -> str:

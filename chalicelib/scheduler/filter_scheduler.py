@@ -87,7 +87,7 @@ def retype(
     """
     spec = dataclasses.replace(spec, vol_exists_on=current, resource_backend=None)
     decision = schedule(spec, pools, config, **options)
-    stays = [candidate for candidate in decision.candidates if in_backend(candidate[0], current)]
+    stays = [candidate for candidate in decision.candidates if in_backend(candidate.name, current)]
     if stays:
         return dataclasses.replace(decision, candidates=stays)
     if migration_policy == 'on-demand':
@@ -108,7 +108,7 @@ class GroupDecision:
     @property
     def winner(self) -> str | None:
         """A pool; the group gets its backend, and its volumes any pools there."""
-        return self.candidates[0][0] if self.candidates else None
+        return self.candidates[0].name if self.candidates else None
 
     def summary(self) -> str:
         """Return one text for users, of the part that failed or of the lack of a common backend."""
@@ -140,8 +140,8 @@ def schedule_group(
 
 
 def _on_backends_of(candidates: list[Candidate], decision: Decision) -> list[Candidate]:
-    backends = {extract_host(name) for name, _ in decision.candidates}
-    return [candidate for candidate in candidates if extract_host(candidate[0]) in backends]
+    backends = {extract_host(one.name) for one in decision.candidates}
+    return [candidate for candidate in candidates if extract_host(candidate.name) in backends]
 
 
 def get_pools(
@@ -165,7 +165,7 @@ def get_pools(
         and all(_equal(pool.capabilities.get(key), value) for key, value in wanted.items())
     ]
     if volume_type is not None:
-        fit = {name for name, _ in schedule(volume_type, found, config).candidates}
+        fit = {one.name for one in schedule(volume_type, found, config).candidates}
         found = [pool for pool in found if pool.name in fit]
     return [{'name': pool.name, 'capabilities': dict(pool.capabilities)} for pool in found]
 
@@ -208,8 +208,8 @@ def _believable(
 
 def _only(decision: Decision, backend: str, step: str, reason: str) -> Decision:
     """Keep the candidates on ``backend``, and record the others as removed by ``step``."""
-    kept = [candidate for candidate in decision.candidates if in_backend(candidate[0], backend)]
-    others = tuple(name for name, _ in decision.candidates if not in_backend(name, backend))
+    kept = [candidate for candidate in decision.candidates if in_backend(candidate.name, backend)]
+    others = tuple(one.name for one in decision.candidates if not in_backend(one.name, backend))
     removed = [*decision.removed, Removal(step, others, reason, f'only {backend}')] if others else decision.removed
     return dataclasses.replace(decision, candidates=kept, removed=removed)
 

@@ -146,7 +146,7 @@ def ordered(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], 
     """Sort by the sum of normalised weights (OrderedHostWeightHandler); ties keep the order of the pools."""
     totals, weighings = _totals(request, pools, normalise)
     best_first = sorted(range(len(pools)), key=totals.__getitem__, reverse=True)
-    return [(pools[index].name, totals[index]) for index in best_first], weighings
+    return [Candidate(pools[index], totals[index]) for index in best_first], weighings
 
 
 def stochastic(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
@@ -158,7 +158,7 @@ def stochastic(request: Request, pools: list[PoolState]) -> tuple[list[Candidate
     reached = list(itertools.accumulate(totals))
     point = request.rng.random() * reached[-1]
     winner = next((index for index, bound in enumerate(reached) if bound > point), 0)
-    candidates = [(pool.name, weight) for pool, weight in zip(pools, totals, strict=True)]
+    candidates = [Candidate(pool, weight) for pool, weight in zip(pools, totals, strict=True)]
     return candidates[winner:] + candidates[:winner], weighings
 
 

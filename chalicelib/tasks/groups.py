@@ -13,8 +13,7 @@ from chalicelib.models import Group
 from chalicelib.operations import group_placement, group_types, groups, pools, volume_types
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
-from chalicelib.tasks import postponing
-from chalicelib.tasks.awaiting import await_backend
+from chalicelib.tasks import placement, postponing
 from chalicelib.tasks.work import GroupWork, Payload, failure
 
 
@@ -31,7 +30,7 @@ def _chosen(group: Group) -> str:
     decision = decide(pools.states(fresh=True))
     if decision.winner:
         return str(extract_host(decision.winner))
-    await_backend(decide)
+    placement.await_backend(decide)
     raise errors.NoValidBackend(reason=decision.summary())
 
 

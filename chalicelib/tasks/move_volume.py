@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,6 @@ from chalicelib.operations import (
     qos_specs,
     reservations,
     scheduling,
-    services,
     volume_types,
     volumes,
 )
@@ -32,10 +32,9 @@ from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import extra_specs, states, workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler import filter_scheduler
-from chalicelib.scheduler.decision import Candidate, Decision
+from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.tasks import backends, copying
-from chalicelib.tasks.awaiting import await_backend
+from chalicelib.tasks import backends, copying, placement
 from chalicelib.tasks.create_volume import made_actions, model_actions
 from chalicelib.tasks.work import Payload, VolumeWork
 
@@ -74,9 +73,9 @@ def _retyped_in_place(work: VolumeWork) -> bool:
     policy = volume.operation_facts()['migration_policy']
     decision = _retype_decision(volume, policy)
     if not _stays(volume, decision):
-        await_backend(lambda known: _staying(volume, _retype_among(volume, policy, known), decision))
+        placement.await_backend(lambda known: _staying(volume, _retype_among(volume, policy, known), decision))
     if not decision.candidates:
-        raise scheduling.refusal(volume, decision)
+        raise placement.refusal(volume, decision)
     if _stays(volume, decision):
         update = _changed_by_driver(volume)
         if update is not None:
@@ -105,12 +104,9 @@ def _end_retype(work: VolumeWork, actions: list[Any]) -> None:
 
 
 def _retype_decision(volume: Volume, policy: str) -> Decision:
-    """Where the volume may have its new type. To stay takes no room, so pools that are some seconds old may say so."""
-    for fresh in (False, True):
-        decision = _retype_among(volume, policy, pools.states(fresh=fresh))
-        if _stays(volume, decision) and services.takes_work(str(volume.host)):
-            break
-    return decision
+    """Where the volume may have its new type. To stay takes no capacity."""
+    decide, stays = functools.partial(_retype_among, volume, policy), functools.partial(_stays, volume)
+    return placement.decided_for(str(volume.host), decide, stays)
 
 
 def _retype_among(volume: Volume, policy: str, known: Sequence[PoolState]) -> Decision:
@@ -120,7 +116,7 @@ def _retype_among(volume: Volume, policy: str, known: Sequence[PoolState]) -> De
 
 
 def _stays(volume: Volume, decision: Decision) -> bool:
-    return bool(decision.candidates) and decision.candidates[0][0] == volume.host
+    return bool(decision.candidates) and decision.candidates[0].name == volume.host
 
 
 def _staying(volume: Volume, revived: Decision, decision: Decision) -> Decision:
@@ -188,13 +184,11 @@ def _claim_target(work: VolumeWork) -> None:
     if volume.migration_status != states.MIGRATING:
         work.update([Volume.migration_status.set(states.MIGRATING)])
     decision = _destinations(volume, pools.states(fresh=True))
-    zones = {pool.name: pool.availability_zone for pool in pools.states()}
-    for name, _ in _elsewhere(volume, decision.candidates):
-        with contextlib.suppress(reservations.NoCapacity):
-            reservations.claim(target.record, name, zones.get(name), target.is_ours)
-            return
-    await_backend(lambda known: _destinations(volume, known))
-    raise scheduling.refusal(volume, decision)
+    is_retype = 'type_id' in volume.operation_facts()  # it may copy within its own pool, a migration may not
+    if placement.claim_best(target, decision, not_on=None if is_retype else volume.host):
+        return
+    placement.await_backend(lambda known: _destinations(volume, known))
+    raise placement.refusal(volume, decision)
 
 
 def _destinations(volume: Volume, known: Sequence[PoolState]) -> Decision:
@@ -204,12 +198,6 @@ def _destinations(volume: Volume, known: Sequence[PoolState]) -> Decision:
     if host:
         return filter_scheduler.check_host(spec, known, config, host, facts=scheduling.facts(volume), now=now)
     return filter_scheduler.schedule(spec, known, config, facts=scheduling.facts(volume), now=now)
-
-
-def _elsewhere(volume: Volume, candidates: list[Candidate]) -> list[Candidate]:
-    """A migration goes to another pool; a retype may copy within its own, to what the new type asks for."""
-    is_retype = 'type_id' in volume.operation_facts()
-    return [one for one in candidates if is_retype or one[0] != volume.host]
 
 
 def prepare_target(payload: Payload) -> None:

@@ -154,7 +154,7 @@ def create(case: Case) -> Iterator[Check]:
     yield from decision_checks(case, lambda: filter_scheduler.schedule(spec_of(case), pools, config, facts=facts))
     if 'ordered' in case['expect']:
         anywhere = filter_scheduler.schedule(spec_of(case, resource_backend=None), pools, config, facts=facts)
-        yield 'ordered', case['expect']['ordered'], anywhere.candidates
+        yield 'ordered', case['expect']['ordered'], anywhere.ranking
 
 
 def check_host(case: Case) -> Iterator[Check]:

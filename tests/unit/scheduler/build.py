@@ -56,7 +56,7 @@ def config(*filters: str, weighers: tuple[str, ...] = (), **options: Any) -> Sch
 
 def passed(decision: Decision) -> list[str]:
     """The pool parts of the candidates' names, in alphabetical order."""
-    return sorted(name.partition('#')[2] for name, _ in decision.candidates)
+    return sorted(name.partition('#')[2] for name, _ in decision.ranking)
 
 
 def survivors(filter_name: str, states: list[PoolState], asked: RequestSpec | None = None, **options: Any) -> list[str]:

@@ -26,7 +26,7 @@ def three() -> list[PoolState]:
 
 
 def names(decision: Decision) -> list[str]:
-    return [name for name, _ in decision.candidates]
+    return [name for name, _ in decision.ranking]
 
 
 def removals(decision: Decision) -> list[tuple[str, tuple[str, ...], str]]:
@@ -128,7 +128,7 @@ def test_a_volume_must_share_the_backend_of_its_source(backend: str, size: int, 
 
 
 def test_weights_are_those_among_all_pools() -> None:
-    assert schedule(spec(resource_backend=A), three(), DEFAULTS).candidates == [(A, 0.0)]
+    assert schedule(spec(resource_backend=A), three(), DEFAULTS).ranking == [(A, 0.0)]
 
 
 @pytest.mark.parametrize(

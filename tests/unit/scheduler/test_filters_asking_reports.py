@@ -211,7 +211,7 @@ def test_a_query_that_makes_no_sense_refuses_every_pool_and_says_why(text: Any, 
 def test_one_pool_that_cannot_be_compared_costs_no_other() -> None:
     states = pools(odd={'tier': {'a': 1}, 'iops': 5}, good={'tier': 'gold', 'iops': '5'})
     decision = schedule(spec(extra_specs={'iops': '<in> 5'}), states, config('CapabilitiesFilter'))
-    assert [name for name, _ in decision.candidates] == ['host@backend#good']
+    assert [name for name, _ in decision.ranking] == ['host@backend#good']
     (removal,) = decision.removed
     assert removal.pools == ('host@backend#odd',)
     assert removal.reason == 'the report cannot be compared with what was asked for'

@@ -96,7 +96,7 @@ def test_the_order_of_filters_does_not_change_who_is_left(
     states = states_of(reports)
     straight = schedule(spec, states, with_filters(*sorted(FILTERS)))
     shuffled = schedule(spec, states, with_filters(*order))
-    assert straight.candidates == shuffled.candidates
+    assert straight.ranking == shuffled.ranking
 
 
 @given(st.lists(REPORTS, max_size=6), SPECS, st.sampled_from(sorted(FILTERS)))
@@ -104,7 +104,7 @@ def test_a_filter_removes_and_never_adds_or_reorders(
     reports: list[dict[str, Any]], spec: RequestSpec, name: str
 ) -> None:
     decision = schedule(spec, states_of(reports), with_filters(name))
-    left = [pool for pool, _ in decision.candidates]
+    left = [pool for pool, _ in decision.ranking]
     removed = [pool for removal in decision.removed for pool in removal.pools]
     assert sorted(left + removed) == sorted(decision.considered)
     assert left == [pool for pool in decision.considered if pool in left]
@@ -163,7 +163,7 @@ def test_weights_are_finite_within_bounds_and_sorted(
         capacity_weight_multiplier=one,
         allocated_capacity_weight_multiplier=other,
     )
-    found = [weight for _, weight in schedule(spec, states_of(reports), config).candidates]
+    found = [weight for _, weight in schedule(spec, states_of(reports), config).ranking]
     assert found == sorted(found, reverse=True)
     assert all(abs(weight) <= abs(one) + abs(other) + 1 + 1e-9 for weight in found)
 
@@ -199,8 +199,8 @@ def test_no_report_whatever_breaks_a_decision_or_costs_another_pool(
         scheduler_default_filters=tuple(FILTERS), scheduler_default_weighers=tuple(sorted(WEIGHERS))
     )
     decision = schedule(asked, states, everything, rng=random.Random(1))
-    assert 'good@b#good' in [name for name, _ in decision.candidates]
-    assert all(math.isfinite(weight) for _, weight in decision.candidates)
+    assert 'good@b#good' in [name for name, _ in decision.ranking]
+    assert all(math.isfinite(weight) for _, weight in decision.ranking)
     assert decision.summary() or not decision.removed
     assert schedule(spec, states, everything, rng=random.Random(1)).explain()
 

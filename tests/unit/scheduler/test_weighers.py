@@ -132,7 +132,7 @@ def test_weights_are_normalised_multiplied_and_summed() -> None:
         capacity_weight_multiplier=2.0,
         allocated_capacity_weight_multiplier=-1.0,
     )
-    assert schedule(spec(), states, both).candidates == [
+    assert schedule(spec(), states, both).ranking == [
         ('host@backend#b', pytest.approx(2 * 50 / 60 - 0.25)),
         ('host@backend#c', pytest.approx(2 * 60 / 60 - 1)),
         ('host@backend#a', pytest.approx(0)),
@@ -142,7 +142,7 @@ def test_weights_are_normalised_multiplied_and_summed() -> None:
 def test_a_multiplier_of_its_own() -> None:
     facts = Facts(volume_counts={'host@backend#a': 4})
     packed = config(weighers=('VolumeNumberWeigher',), volume_number_multiplier=0.5)
-    assert schedule(spec(), pools(a={}, b={}), packed, facts=facts).candidates == [
+    assert schedule(spec(), pools(a={}, b={}), packed, facts=facts).ranking == [
         ('host@backend#a', 0.5),
         ('host@backend#b', 0.0),
     ]
@@ -151,14 +151,14 @@ def test_a_multiplier_of_its_own() -> None:
 @pytest.mark.parametrize('weighers', [(), ('CapacityWeigher',)])
 def test_ties_keep_the_order_of_the_pools(weighers: tuple[str, ...]) -> None:
     decision = schedule(spec(), pools(z={}, a={}, m={}), config(weighers=weighers))
-    assert [name[-1] for name, _ in decision.candidates] == ['z', 'a', 'm']
+    assert [name[-1] for name, _ in decision.ranking] == ['z', 'a', 'm']
 
 
 def test_the_stochastic_handler_rotates_and_does_not_sort() -> None:
     states = pools(a={'free': 60}, b={'free': 10}, c={'free': 30})
     drawn = config(weighers=('CapacityWeigher',), scheduler_weight_handler='StochasticHostWeightHandler')
     orders = {
-        ''.join(name[-1] for name, _ in schedule(spec(1), states, drawn, rng=random.Random(seed)).candidates)
+        ''.join(name[-1] for name, _ in schedule(spec(1), states, drawn, rng=random.Random(seed)).ranking)
         for seed in range(40)
     }
     assert orders == {'abc', 'bca', 'cab'}
@@ -186,4 +186,4 @@ def test_nothing_to_draw_from_is_no_error() -> None:
     drawn = config(weighers=('CapacityWeigher',), scheduler_weight_handler='StochasticHostWeightHandler')
     assert schedule(spec(), [], drawn).candidates == []
     empty = pools(a={'free': 0}, b={'free': 0})
-    assert [name[-1] for name, _ in schedule(spec(), empty, drawn).candidates] == ['a', 'b']
+    assert [name[-1] for name, _ in schedule(spec(), empty, drawn).ranking] == ['a', 'b']

@@ -206,9 +206,8 @@ def while_asked(world: World, deed: Callable[[], object]) -> Iterator[None]:
 
 def test_a_claim_made_while_the_backend_is_asked_stays(world: World) -> None:
     volume = create_volume(context(), 5)
-    with while_asked(
-        world, lambda: reservations.claim(volume, BIG, 'nova', base.owned_by(type(volume), *_owner(volume)))
-    ):
+    [state] = [one for one in pools.states() if one.name == BIG]
+    with while_asked(world, lambda: reservations.claim(volume, state, base.owned_by(type(volume), *_owner(volume)))):
         world.report()
     assert (pool().claimable_gb, pool().in_transit_gb) == (95, 5)
 
