@@ -134,3 +134,46 @@ def test_writes_that_join_a_transaction_have_one_spelling(path: Path) -> None:
     """``add_..._to(transaction)``; a function that also commits is named for that."""
     names = [node.name.lstrip('_') for node in writers(path)]
     assert [name for name in names if not re.fullmatch(r'add_(\w+_)?to|commit_\w+', name)] == []
+
+
+OPERATIONS = {path.stem: ast.parse(path.read_text(encoding='utf-8')) for path in (PACKAGE / 'operations').glob('*.py')}
+
+#: Functions that call what they are given until it takes effect.
+REPEATING = {'again', 'change', '_change', 'change_map', 'commit'}
+
+Function = tuple[str, str]
+
+
+def named(node: ast.AST, module: str) -> Iterator[Function]:
+    """Functions of operations that a syntax tree names."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            yield module, one.id
+        elif isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and one.value.id in OPERATIONS:
+            yield one.value.id, one.attr
+
+
+def functions() -> Iterator[tuple[Function, ast.FunctionDef]]:
+    for module, tree in OPERATIONS.items():
+        yield from (((module, node.name), node) for node in tree.body if isinstance(node, ast.FunctionDef))
+
+
+def repeated(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What a function does several times: bodies of loops, and what it gives to functions that repeat it."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.For | ast.While):
+            yield from node.body
+        elif isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
+            if name in REPEATING:
+                yield from (one for one in node.args if not isinstance(one, ast.Name) or one.id != 'volume')
+
+
+def test_no_worker_is_invoked_in_a_repetition() -> None:
+    """The intent is recorded, a worker is invoked once, the result is recorded: each invocation may take 27 s."""
+    invoking = {('workers', 'call')}
+    while found := {key for key, node in functions() if key not in invoking and invoking & {*named(node, key[0])}}:
+        invoking |= found
+    assert ('exports', 'end_all') in invoking
+    guilty = [key for key, node in functions() if any(invoking & {*named(one, key[0])} for one in repeated(node))]
+    assert guilty == []

@@ -324,15 +324,15 @@ class Change(NamedTuple):
 
 
 def change(
-    volume: Volume, attachment: Attachment, build: Callable[[Volume, Attachment], Change]
+    volume: Volume, attachment: Attachment, make_change: Callable[[Volume, Attachment], Change]
 ) -> tuple[Volume, Attachment]:
-    """Apply what ``build`` makes of both records, read again when somebody else was faster; return them.
+    """Apply what ``make_change`` makes of both records, read again while others change them; return them.
 
-    ``build`` may be called often, and never invokes a worker. Raises AttachmentNotFound when the attachment is gone,
+    ``make_change`` may be called often, and never invokes a worker. Raises AttachmentNotFound when the attachment is gone,
     VolumeNotFound likewise, and ServiceUnavailable when others are faster every time.
     """
     for _ in range(common.CONTENDED):
-        made = build(volume, attachment)
+        made = make_change(volume, attachment)
         try:
             _commit(volume, attachment, made)
         except errors.StateChanged:

@@ -40,8 +40,24 @@ def retype(context: Context, id: str, new_type: str, migration_policy: str) -> N
 
     ``migration_policy``: never or on-demand. Raises VolumeTypeNotFoundByName, InvalidVolume, OverQuota.
     """
-    volume, wanted = volume_types.again(lambda: _accept_retype(context, id, new_type, migration_policy))
+
+    def accept() -> tuple[Volume, VolumeType]:
+        return volume_types.again(lambda: _accept_retype(context, id, new_type, migration_policy))
+
+    try:
+        volume, wanted = accept()
+    except _HasExports as found:  # a worker is invoked once, not in each of the attempts
+        exports.end_all(found.volume)
+        volume, wanted = accept()
     common.send(context, 'retype', volume, wanted)
+
+
+class _HasExports(errors.ServiceUnavailable):
+    """A request was checked, and could be accepted if the volume had no exports."""
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__(reason=f'volume {volume.id} is being connected just now; try again')
+        self.volume = volume
 
 
 def _accept_retype(context: Context, id: str, new_type: str, migration_policy: str) -> tuple[Volume, VolumeType]:
@@ -52,7 +68,8 @@ def _accept_retype(context: Context, id: str, new_type: str, migration_policy: s
 def _begun(context: Context, volume: Volume, new_type: str, migration_policy: str) -> tuple[Volume, VolumeType]:
     wanted = volume_types.find(context, new_type)
     _check_type(volume, _current_type(volume), wanted)
-    volume = _without_exports(volume)
+    if _is_detached(volume) and volume.exports:
+        raise _HasExports(volume)
     snapshots = volumes.snapshots_of(volume) if volume.snapshot_count else []
     if len(snapshots) > MAX_SNAPSHOTS:
         raise errors.InvalidVolume(
@@ -72,11 +89,6 @@ def _current_type(volume: Volume) -> VolumeType | None:
     if volume.encryption_key_id is not None:
         return volume_types.of(volume)
     return volume_types.read_if_there(volume.volume_type_id)
-
-
-def _without_exports(volume: Volume) -> Volume:
-    """End what an available volume has of exports: their hosts would go on writing to the data that is left behind."""
-    return exports.end_all(volume) if _is_detached(volume) else volume
 
 
 def _is_detached(volume: Volume) -> bool:
@@ -156,8 +168,9 @@ def migrate(
     _check_host(host or str(cluster))
     action = 'migrate_attached' if volume.status == states.IN_USE else 'migrate_locked' if lock_volume else 'migrate'
     row = workflows.VOLUME[action]
-    if host not in {volume.host, volume.backend} and not volume.snapshot_count:
-        volume = _without_exports(volume)
+    leaves = host not in {volume.host, volume.backend} and not volume.snapshot_count
+    if leaves and _is_detached(volume):
+        volume = exports.end_all(volume)  # their hosts would go on writing to the data that is left behind
     operation = common.operation(row, host=host, force_host_copy=force_host_copy)
     condition = _is_free(volume) & (Volume.snapshot_count == 0)
     also = [Volume.migration_status.set(states.STARTING)]

@@ -97,8 +97,9 @@ def set_readonly(context: Context, id: str, readonly: bool) -> None:
     """Make later attachments read-only, or no longer; the volume must be available. Exports made before end first."""
     volume = get(context, id)
     _check_readonly_status(volume)
+    volume = exports.end_all(volume)
     change = functools.partial(_flagged, readonly=readonly)
-    common.change_map(exports.end_all(volume), 'admin_metadata', change, _check_readonly)
+    common.change_map(volume, 'admin_metadata', change, _check_readonly)
 
 
 def _flagged(known: dict[str, Any], readonly: bool) -> dict[str, Any]:
