@@ -328,8 +328,8 @@ def change(
 ) -> tuple[Volume, Attachment]:
     """Apply what ``make_change`` makes of both records, read again while others change them; return them.
 
-    ``make_change`` may be called often, and never invokes a worker. Raises AttachmentNotFound when the attachment is gone,
-    VolumeNotFound likewise, and ServiceUnavailable when others are faster every time.
+    ``make_change`` may be called often, and never invokes a worker. Raises AttachmentNotFound when the attachment is
+    gone, VolumeNotFound likewise, and ServiceUnavailable when others are faster every time.
     """
     for _ in range(common.CONTENDED):
         made = make_change(volume, attachment)
