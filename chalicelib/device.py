@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 #: What ``read_many`` yields and ``write_many`` takes: (offset in bytes, data).
 Extent = tuple[int, memoryview]
@@ -70,3 +70,40 @@ class BlockDevice(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Closing:
+    """The context manager of every device: it closes the device at the end of the block."""
+
+    def close(self) -> None:
+        """End the session."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class DeviceWrapper(Closing):
+    """Implements the reading part of ``BlockDevice`` over another device; subclasses implement the writing part."""
+
+    def __init__(self, device: BlockDevice) -> None:
+        self._device = device
+        self.size = device.size
+        self.block_size = device.block_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._device.read(offset, length)
+
+    def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+        return self._device.read_many(ranges)
+
+    def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        return self._device.allocated(offset, length)
+
+    def close(self) -> None:
+        self._device.close()

@@ -7,10 +7,9 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 
 from chalicelib.backup.layout import MIB, SECTOR
-from chalicelib.device import Extent
+from chalicelib.device import Closing, Extent
 from chalicelib.errors import DeviceError, InvalidRange
 
 _ZEROES = bytes(MIB)
@@ -26,7 +25,7 @@ _NO_HOLE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBUSY}
 _NO_MAP = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
-class FileDevice:
+class FileDevice(Closing):
     """Opens ``path``; with ``size`` (bytes) the file is created or cut to it. See BlockDevice.
 
     A block special file that is in use (mounted, or part of another device) is refused for writing, as mkfs does.
@@ -135,14 +134,6 @@ class FileDevice:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-    def __enter__(self) -> FileDevice:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check(self, offset: int, length: int) -> None:
         """A block device answers a write beyond its end with ENOSPC, and a file grows."""

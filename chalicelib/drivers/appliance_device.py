@@ -8,43 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 
-from chalicelib.device import BlockDevice, Extent
+from chalicelib.device import BlockDevice, DeviceWrapper, Extent
 from chalicelib.errors import CheckCondition, DeviceFull, DriverError
 
 
-class PoolDevice:
+class PoolDevice(DeviceWrapper):
     """Implements ``BlockDevice`` over another one. ``is_full`` asks the backend; its errors are not raised."""
 
     def __init__(self, device: BlockDevice, is_full: Callable[[], bool]) -> None:
-        self._device = device
+        super().__init__(device)
         self._is_full = is_full
-
-    @property
-    def size(self) -> int:
-        return self._device.size
-
-    @property
-    def block_size(self) -> int:
-        return self._device.block_size
-
-    def __enter__(self) -> PoolDevice:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self._device.read(offset, length)
-
-    def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
-        return self._device.read_many(ranges)
-
-    def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        return self._device.allocated(offset, length)
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         with self._writing():
@@ -61,9 +35,6 @@ class PoolDevice:
     def flush(self) -> None:
         with self._writing():
             self._device.flush()
-
-    def close(self) -> None:
-        self._device.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -13,10 +13,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
-from chalicelib.device import Extent
+from chalicelib.device import Closing, Extent
 from chalicelib.drivers.ebs_client import Api, Refused
 from chalicelib.errors import BackendUnavailable, DeviceError, DeviceUnreachable, InvalidRange
 
@@ -60,7 +59,7 @@ def direct(api: Api, device: str, operation: str, **parameters: Any) -> dict[str
         raise DeviceUnreachable(device=device, reason=error.message) from error
 
 
-class _Device:
+class _Device(Closing):
     """What both have in common. ``size`` in bytes."""
 
     block_size = SECTOR
@@ -93,14 +92,6 @@ class _Device:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class SnapshotDevice(_Device):

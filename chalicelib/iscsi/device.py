@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
-from chalicelib.device import Extent
+from chalicelib.device import Closing, Extent
 from chalicelib.errors import InvalidRange
 from chalicelib.iscsi import scsi, thin
 from chalicelib.iscsi.path import Path
@@ -30,7 +29,7 @@ def open_device(
     return IscsiDevice(Path(ConnectionData.parse(connection_info_data), initiator, timeout), queue_depth)
 
 
-class IscsiDevice:
+class IscsiDevice(Closing):
     """Implements ``BlockDevice``. Ranges not in whole blocks, or beyond the end, are refused with InvalidRange.
 
     ``read_many`` reads ahead: what is written to the device meanwhile may or may not be seen by it.
@@ -46,14 +45,6 @@ class IscsiDevice:
 
     def __repr__(self) -> str:
         return f'<IscsiDevice {self._path.device}, {self.size} bytes>'
-
-    def __enter__(self) -> IscsiDevice:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def read(self, offset: int, length: int) -> bytes:
         self._check(offset, length)

@@ -1,6 +1,6 @@
 """Functions of Cinder's scheduler that this service does not use: only the vectors and their tests run them.
 
-It is built of the parts in chalicelib/scheduler, so that the vectors of these functions check those parts.
+They use the functions in chalicelib/scheduler, which their vectors therefore check too.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _works(report: Any, driver: str | None, zone: str | None) -> bool:
 
 
 class CapacityFactors(NamedTuple):
-    """Every number that a decision about capacity rests on, rounded to two decimals."""
+    """Every number that a decision about capacity depends on, rounded to two decimals."""
 
     total_capacity: float
     free_capacity: float
