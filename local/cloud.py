@@ -33,6 +33,18 @@ log = logging.getLogger('local')
 LOG, LOG_SIZE = 'functions.jsonl', 32 * 1024 * 1024
 
 
+#: What the start says where nothing is stored, by the setting that is the reason.
+_IN_MEMORY = {
+    'memory': 'STATE=memory: nothing is stored beyond this run.',
+    'moto': 'DYNAMODB=moto: the tables are in memory, so nothing is stored beyond this run.',
+}
+
+_NO_ENGINE = (
+    'Java or DynamoDB Local is missing, so moto keeps the tables in memory and nothing is stored beyond this run: '
+    'make setup installs them.'
+)
+
+
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Callable[[], None]]:
     """Boot, and stop everything whatever happens. Yields what to call every now and then: it restarts what ended."""
@@ -73,6 +85,8 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
 def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     gc.disable()  # until all is made: nearly nothing of it is garbage
     memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
+    if memory:
+        print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
     state = StateFolder(settings.state_dir, fresh=settings.fresh == '1', memory=memory)
     state.check()
     checks.check(settings)

@@ -133,7 +133,10 @@ class StateFolder:
     @contextlib.contextmanager
     def claimed(self, ports: Mapping[str, int]) -> Iterator[None]:
         """Hold the folder, made and marked. In memory mode nothing but logs is left of it in the end."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(f'{self._named()} cannot be made ({error.strerror}): set STATE_DIR') from None
         self._lock = self._lock or self._held()
         self._note(ports)
         self._remove(TRANSIENT)  # of an instance that was killed

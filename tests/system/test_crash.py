@@ -23,7 +23,7 @@ from chalicelib.iscsi import open_device
 from local import launch
 from tests.system import crash
 from tests.system.clients import User, until
-from tests.system.cloud import Cloud, alive, start
+from tests.system.cloud import Cloud, alive, family, start
 from tests.system.crash import PARTS, Ledger, Load
 
 RUNS = int(os.environ.get('CRASH_RUNS', '2'))
@@ -86,8 +86,10 @@ class Crashes:
             before, pause = self.ledger.acknowledged, self.draw.uniform(0.5, LONGEST)
             with Load(cloud, self.ledger, number + 1, flush=True) as load:
                 time.sleep(pause)
-                disk.cut()
+                for pid in family(cloud.process.pid):
+                    os.kill(pid, signal.SIGSTOP)  # the machine stops: nothing is acknowledged from here on
                 load.stopped.set()
+                disk.cut()
                 cloud.kill()
             disk.power_on()
         return f'power cut after {pause:.1f} s; {self.ledger.acknowledged - before} acknowledged'

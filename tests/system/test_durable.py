@@ -70,3 +70,18 @@ def test_everything_acknowledged_is_there_after_a_kill(machine: Machine, host: H
             host.io(other, 'read -P 0x5a 0 4M', 'read -P 0 8M 1M')
         again.cinder.attachments.delete(attachment['id'])
         again.tidy()
+
+
+def test_interrupted_work_is_done_after_the_restart(machine: Machine) -> None:
+    with machine.start() as cloud:
+        cinder = User(cloud, 'demo').cinder
+        volume = User(cloud, 'demo').volume()
+        made = [cinder.volumes.create(1).id for _ in range(4)]
+        snapshot = cinder.volume_snapshots.create(volume.id).id
+        cloud.kill()
+    with machine.start() as cloud:
+        user = User(cloud, 'demo')
+        for id in made:
+            user.wait(user.cinder.volumes, id)
+        user.wait(user.cinder.volume_snapshots, snapshot)
+        user.tidy()

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -214,6 +215,46 @@ def test_a_port_that_is_taken_is_told(cloud: Cloud, tmp_path: Path) -> None:
     assert process.wait(60) == 2
     assert f'PORT={taken} is taken by pid {cloud.process.pid} ' in log.read_text()
     assert not state_dir.exists()
+
+
+def refused(folder: Path, **environment: str) -> str:
+    """The one line of a start that was refused."""
+    (folder / 'log').unlink(missing_ok=True)
+    process, _, log = spawn([sys.executable, '-m', 'local'], folder, **environment)
+    assert process.wait(60) == 2, log.read_text()
+    (line,) = log.read_text().splitlines()
+    return line
+
+
+def test_a_second_start_names_the_first_and_disturbs_nothing(cloud: Cloud) -> None:
+    lock = json.loads((cloud.state_dir / 'lock').read_text())
+    before = ask(cloud, 'GET', '/healthcheck')
+    with tempfile.TemporaryDirectory() as folder:
+        for fresh in ('', '1'):
+            line = refused(Path(folder), STATE_DIR=str(cloud.state_dir), FRESH=fresh)
+            assert f'another local cloud (pid {cloud.process.pid}, ports ' in line
+            assert line.endswith('stop it, or set STATE_DIR')
+    assert json.loads((cloud.state_dir / 'lock').read_text()) == lock
+    assert (cloud.state_dir / 'ready.json').exists()
+    assert ask(cloud, 'GET', '/healthcheck') == before
+
+
+def test_a_refused_start_names_its_variable_in_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    files = tmp_path / 'thesis'
+    files.mkdir()
+    (files / 'chapter').write_text('one')
+    wrong = {
+        'STATE_DIR': [str(files), str(files / 'chapter'), '/proc/nowhere'],
+        'PORT': ['web'],
+        'BACKENDS': ['{', '{"backends": [{"name": "a", "driver": "ceph"}]}', '@/nowhere.json'],
+        'KEYSTONE_URL': ['http://127.0.0.1:9/v3'],
+        'STATE': ['disk'],
+    }
+    for name, values in wrong.items():
+        for value in values:
+            assert refused(tmp_path, **{name: value}).startswith(name)
+    assert contents(tmp_path) == {'thesis', 'log'}
+    assert contents(files) == {'chapter'}
 
 
 def contents(folder: Path) -> set[str]:
