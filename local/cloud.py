@@ -168,7 +168,7 @@ def _use(engine: dynamodb.Engine) -> None:
     """Move the tables to the engine, and every later client with them."""
     engine.wait()
     backends.pass_by(engine.url)
-    dynamodb.intercept(engine.url)
+    dynamodb.intercept(engine.url, engine.data)
     dynamodb.copy_tables(client('dynamodb'), dynamodb.client(engine.url))
     dynamodb.redirect(engine.url)
 

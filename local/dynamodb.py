@@ -17,9 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HeadersDict
 from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
+from moto.core.botocore_stubber import MockRawResponse
 
 from local.calls import text
 from local.children import Child, free_port
@@ -50,7 +51,7 @@ class Engine:
     def __init__(self, folder: Path, log: Path, data: Path | None) -> None:
         self._folder = folder
         self._log = log
-        self._data = data
+        self.data = data
         self._port = free_port()
         self._child: Child | None = None
 
@@ -60,10 +61,10 @@ class Engine:
 
     def start(self) -> None:
         """Start it, again on the same port; ``wait`` says when it answers."""
-        told = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}', f'-Dmemory={self._data is None}']
-        if self._data is not None:
-            prepare(self._data)
-            told.append(f'-Dfolder={self._data}')
+        told = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}', f'-Dmemory={self.data is None}']
+        if self.data is not None:
+            prepare(self.data)
+            told.append(f'-Dfolder={self.data}')
         java = ['java', *JAVA, *told, '-cp', 'DynamoDBLocal.jar:DynamoDBLocal_lib/*', MAIN, str(CONFIGURATION)]
         self._child = Child(['env', 'DDB_LOCAL_TELEMETRY=0', *java], folder=self._folder, log=self._log)
 
@@ -117,23 +118,50 @@ def prepare(data: Path) -> None:
         raise RuntimeError(f'{data / DATABASE} is in use, or its file system has no shared memory (mode {mode})')
 
 
-def intercept(url: str) -> None:
+def intercept(url: str, data: Path | None = None) -> None:
     """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
     The engine answers TransactWriteItems before its commit, and loses it when killed at once. Its jobs pass one queue:
-    a request that was answered later proves the commit. All requests of this process pass ``URLLib3Session``.
+    a request that was answered later proves the commit. A commit that fails on a full disk is lost as well, so writes
+    are refused while the disk of the folder ``data`` has less than RESERVE bytes. All requests of this process pass
+    ``URLLib3Session``.
     """
     send = URLLib3Session.send
 
     def sent(session: URLLib3Session, request: AWSPreparedRequest) -> Any:
         if not request.url.startswith(url):
             return send(session, request)
+        operation = text(request.headers.get('X-Amz-Target', '')).rpartition('.')[2]
+        if data is not None and not operation.startswith(READS) and _free(data) < RESERVE:
+            return AWSResponse(request.url, 500, HeadersDict(_JSON), MockRawResponse(FULL))
         answer = _patiently(lambda: send(session, request))
-        if text(request.headers.get('X-Amz-Target', '')).endswith(LATE):
+        if operation == LATE:
             send(session, _read_after(request))
         return answer
 
     URLLib3Session.send = sent
+
+
+def _free(folder: Path) -> int:
+    """Bytes that this user may still write."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+#: Bytes that all transactions under way, of 4 MB at most each, need until they are committed.
+RESERVE = 64 * 1024 * 1024
+
+#: First words of operations that write nothing.
+READS = ('BatchGet', 'Describe', 'Get', 'List', 'Query', 'Scan', 'TransactGet')
+
+#: What a write is answered on a full disk: a failure of the service, as the engine itself answers PutItem then.
+_JSON = {'Content-Type': 'application/x-amz-json-1.0'}
+FULL = json.dumps(
+    {
+        '__type': 'com.amazonaws.dynamodb.v20120810#InternalServerError',
+        'message': 'The disk of the local cloud is full.',
+    }
+)
 
 
 def _patiently(send: Callable[[], Any]) -> Any:
@@ -152,7 +180,7 @@ def _patiently(send: Callable[[], Any]) -> Any:
 RESTART_PATIENCE = 15
 
 #: The operation that the engine answers before its commit.
-LATE = '.TransactWriteItems'
+LATE = 'TransactWriteItems'
 
 
 def _read_after(request: AWSPreparedRequest) -> AWSPreparedRequest:

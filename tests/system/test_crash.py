@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cinderclient import exceptions
 
 from chalicelib.iscsi import open_device
 from local import launch
@@ -193,3 +194,21 @@ def test_a_power_cut_loses_nothing_acknowledged(disk: Disk, capsys: pytest.Captu
         with capsys.disabled():
             print(f'\nround {number + 1}: {story}', end='', flush=True)
     crashes.restore_and_remove()
+
+
+def test_a_full_disk_stops_writes_with_a_status_and_loses_nothing(disk: Disk) -> None:
+    crashes, filler = Crashes(disk.mounted), disk.mounted / 'filler'
+    with start(crashes.folder, **crashes.ports) as cloud:
+        crashes.prepare(cloud)
+        cinder = User(cloud, 'demo').cinder
+        free = os.statvfs(disk.mounted)
+        run('fallocate', '-l', str(free.f_bavail * free.f_frsize - (4 << 20)), str(filler))
+        with pytest.raises(exceptions.ClientException) as refused:
+            cinder.volumes.create(1)
+        assert refused.value.code >= 500
+        assert {one.id for one in cinder.volumes.list()} == set(crashes.ledger.sizes)
+        filler.unlink()
+        crashes.ledger.sizes[cinder.volumes.create(1).id] = {1}
+        cloud.kill()
+    with start(crashes.folder, **crashes.ports) as cloud:
+        crashes.check(cloud)

@@ -239,7 +239,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.En
         monkeypatch.setenv(name, 'local')
     engine = dynamodb.engine(ROOT, '', tmp_path / 'log', tmp_path / 'data')
     assert engine is not None
-    dynamodb.intercept(engine.url)
+    dynamodb.intercept(engine.url, engine.data)
     engine.start()
     engine.wait()
     dynamodb.client(engine.url).create_table(**DEFINITION)
@@ -280,3 +280,16 @@ def test_requests_wait_while_the_engine_is_started_again(own: dynamodb.Engine) -
         answer = pool.submit(client.get_item, TableName='records', Key=key('before'))
         own.start()
         assert answer.result(20)['Item'] == key('before')
+
+
+def test_a_full_disk_stops_writes_and_not_reads(own: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine acknowledges a transaction whose commit then fails."""
+    client = dynamodb.client(own.url)
+    client.meta.config.retries = {'total_max_attempts': 1}
+    client.put_item(TableName='records', Item=key('before'))
+    monkeypatch.setattr(dynamodb, 'RESERVE', 1 << 62)
+    with pytest.raises(client.exceptions.InternalServerError, match='is full'):
+        client.transact_write_items(**transaction('lost', 'too', token='full'))
+    assert client.get_item(TableName='records', Key=key('before'))['Item'] == key('before')
+    monkeypatch.undo()
+    assert 'Item' not in dynamodb.client(own.url).get_item(TableName='records', Key=key('lost'))
