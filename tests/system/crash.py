@@ -278,13 +278,15 @@ def miscounted(cloud: Cloud) -> list[str]:
         return [*objects, *invariants.unrecorded_exports(world), *invariants.miscounted(world)]
 
 
+def loops() -> dict[str, str]:
+    """{loop device: its file}."""
+    found = Path('/sys/block').glob('loop*/loop/backing_file')
+    return {path.parent.parent.name: path.read_text().strip() for path in found}
+
+
 def left_over(cloud: Cloud) -> list[str]:
-    """Loop devices of the state folder beyond the one, sockets of a tgtd that is gone."""
-    loops = [
-        path.parent.parent.name
-        for path in Path('/sys/block').glob('loop*/loop/backing_file')
-        if path.read_text().startswith(str(cloud.state_dir))
-    ]
-    broken = [] if len(loops) == 1 else [f'loop devices {loops}']
+    """Loop devices of the state folder beyond the one, and mounts of it that this process sees."""
+    found = [name for name, file in loops().items() if file.startswith(str(cloud.state_dir))]
+    broken = [] if len(found) == 1 else [f'loop devices {found}']
     mounts = [line for line in Path('/proc/mounts').read_text().splitlines() if str(cloud.state_dir) in line]
     return broken + [f'mounted: {line}' for line in mounts]

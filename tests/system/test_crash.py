@@ -138,6 +138,7 @@ class Disk:
 
     def power_on(self) -> None:
         run('umount', str(self.mounted))
+        until(lambda: str(self._image) not in crash.loops().values())  # the agent's mounts end after it
         run('mount', '-o', 'loop', str(self._image), str(self.mounted))
 
     def remove(self) -> None:
