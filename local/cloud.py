@@ -33,6 +33,9 @@ log = logging.getLogger('local')
 LOG, LOG_SIZE = 'functions.jsonl', 32 * 1024 * 1024
 
 
+#: How often garbage is collected: Python's default; and while booting, where the default costs a second.
+_DEFAULT, _RARELY = gc.get_threshold(), (30_000, 5, 5)
+
 #: What the start says where nothing is stored, by the setting that is the reason.
 _IN_MEMORY = {
     'memory': 'STATE=memory: nothing is stored beyond this run.',
@@ -83,7 +86,7 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
 
 
 def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
-    gc.disable()  # until all is made: nearly nothing of it is garbage
+    gc.set_threshold(*_RARELY)  # until all is made: little of it is garbage
     memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
     if memory:
         print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
@@ -230,8 +233,9 @@ def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) 
         _explain(outcome)
     facts = ready.document(settings, deployed, roles)
     ready.write_clouds(settings)
+    gc.collect()
     gc.freeze()  # what was made until here stays: the collector need not look at it again
-    gc.enable()
+    gc.set_threshold(*_DEFAULT)
     ready.write_ready(settings, facts)
 
 
