@@ -36,7 +36,7 @@ LOG, LOG_SIZE = 'functions.jsonl', 32 * 1024 * 1024
 #: How often garbage is collected: Python's default; and while booting, where the default costs a second.
 _DEFAULT, _RARELY = gc.get_threshold(), (30_000, 5, 5)
 
-#: What the start says where nothing is stored, by the setting that is the reason.
+#: What the start reports where nothing is stored, by the setting that is the reason.
 _IN_MEMORY = {
     'memory': 'STATE=memory: nothing is stored beyond this run.',
     'moto': 'DYNAMODB=moto: the tables are in memory, so nothing is stored beyond this run.',
