@@ -22,6 +22,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 from moto.core.botocore_stubber import MockRawResponse
 
+from local import commits
 from local.calls import text
 from local.children import Child, free_port
 from local.settings import HOST, REGION
@@ -121,12 +122,11 @@ def prepare(data: Path) -> None:
 def intercept(url: str, data: Path | None = None) -> None:
     """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
-    The engine answers TransactWriteItems before its commit, and loses it when killed at once. Its jobs pass one queue:
-    a request that was answered later proves the commit. A commit that fails on a full disk is lost as well, so writes
+    The engine answers TransactWriteItems before its commit, and loses it when killed at once: local/commits.py. Writes
     are refused while the disk of the folder ``data`` has less than RESERVE bytes. All requests of this process pass
     ``URLLib3Session``.
     """
-    send = URLLib3Session.send
+    send, transactions = URLLib3Session.send, commits.Commits()
 
     def sent(session: URLLib3Session, request: AWSPreparedRequest) -> Any:
         if not request.url.startswith(url):
@@ -134,10 +134,11 @@ def intercept(url: str, data: Path | None = None) -> None:
         operation = text(request.headers.get('X-Amz-Target', '')).rpartition('.')[2]
         if data is not None and not operation.startswith(READS) and _free(data) < RESERVE:
             return AWSResponse(request.url, 500, HeadersDict(_JSON), MockRawResponse(FULL))
-        answer = _patiently(lambda: send(session, request))
-        if operation == LATE:
-            send(session, _read_after(request))
-        return answer
+
+        def patient(request: AWSPreparedRequest) -> Any:
+            return _patiently(lambda: send(session, request))
+
+        return transactions.send(patient, request) if commits.is_late(request) else patient(request)
 
     URLLib3Session.send = sent
 
@@ -178,18 +179,6 @@ def _patiently(send: Callable[[], Any]) -> Any:
 
 #: Seconds that a request waits for an engine that is started again.
 RESTART_PATIENCE = 15
-
-#: The operation that the engine answers before its commit.
-LATE = 'TransactWriteItems'
-
-
-def _read_after(request: AWSPreparedRequest) -> AWSPreparedRequest:
-    """A read of one item of a table that a transaction writes."""
-    headers = HeadersDict({**request.headers, 'X-Amz-Target': 'DynamoDB_20120810.Scan'})
-    headers.pop('Content-Length', None)
-    (written,) = json.loads(request.body)['TransactItems'][0].values()
-    body = json.dumps({'TableName': written['TableName'], 'Limit': 1}).encode()
-    return AWSPreparedRequest('POST', request.url, headers, body, False)
 
 
 def redirect(url: str) -> None:

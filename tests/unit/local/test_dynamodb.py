@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from infra.render import ROOT
-from local import backends, dynamodb
+from local import backends, commits, dynamodb
 from local.settings import REGION
 from tests.unit.local.conftest import Clients
 
@@ -232,12 +236,26 @@ class TestStoredTables:
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.Engine]:
+def data(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The engine's folder; with a size as parameter it is a file system of its own."""
+    if not hasattr(request, 'param'):
+        yield tmp_path / 'data'
+        return
+    (tmp_path / 'small').mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={request.param}', 'tmpfs', tmp_path / 'small'], check=True)
+    try:
+        yield tmp_path / 'small' / 'data'
+    finally:
+        subprocess.run(['umount', '--lazy', tmp_path / 'small'], check=True)
+
+
+@pytest.fixture
+def own(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dynamodb.Engine]:
     """An engine to be killed. Its requests wait for commits."""
     monkeypatch.setattr(URLLib3Session, 'send', URLLib3Session.send)  # put back afterwards
     for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
         monkeypatch.setenv(name, 'local')
-    engine = dynamodb.engine(ROOT, '', tmp_path / 'log', tmp_path / 'data')
+    engine = dynamodb.engine(ROOT, '', tmp_path / 'log', data)
     assert engine is not None
     dynamodb.intercept(engine.url, engine.data)
     engine.start()
@@ -293,3 +311,62 @@ def test_a_full_disk_stops_writes_and_not_reads(own: dynamodb.Engine, monkeypatc
     assert client.get_item(TableName='records', Key=key('before'))['Item'] == key('before')
     monkeypatch.undo()
     assert 'Item' not in dynamodb.client(own.url).get_item(TableName='records', Key=key('lost'))
+
+
+def once(url: str) -> Any:
+    """A client that repeats nothing."""
+    return boto3.client(
+        'dynamodb', region_name=REGION, endpoint_url=url, config=Config(retries={'total_max_attempts': 1})
+    )
+
+
+@pytest.mark.parametrize('data', ['3m'], indirect=True)
+def test_a_full_disk_refuses_transactions_and_loses_none(own: dynamodb.Engine, data: Path) -> None:
+    client, padding, answered = once(own.url), {'padding': {'S': 'x' * 20_000}}, set()
+
+    def write(number: int) -> None:
+        asked = transaction(f'a{number}', f'b{number}', token=f'token{number}')
+        for each in asked['TransactItems']:
+            each['Put']['Item'] |= padding
+        client.transact_write_items(**asked)
+        answered.update({f'a{number}', f'b{number}'})
+
+    with pytest.raises(ClientError, match=r'InternalServerError.*Is its disk full'):
+        list(map(write, itertools.count()))
+    pages = client.get_paginator('scan').paginate(TableName='records', ConsistentRead=True)
+    assert answered
+    assert {item['id']['S'] for page in pages for item in page['Items']} == answered
+    subprocess.run(['mount', '-o', 'remount,size=64m', data.parent], check=True)
+    client.transact_write_items(**transaction('later', token='later'))
+    assert 'Item' in client.get_item(TableName='records', Key=key('later'))
+
+
+def test_a_refused_transaction_names_its_own_operations_only(own: dynamodb.Engine) -> None:
+    client = once(own.url)
+    client.put_item(TableName='records', Item=key('taken'))
+    with pytest.raises(
+        client.exceptions.TransactionCanceledException, match=r'\[None, ConditionalCheckFailed\]'
+    ) as error:
+        client.transact_write_items(**transaction('free', 'taken', token='refused'))
+    assert [one['Code'] for one in error.value.response['CancellationReasons']] == ['None', 'ConditionalCheckFailed']
+    with pytest.raises(ClientError, match='ValidationException'):
+        client.transact_write_items(TransactItems=[{'Put': {'TableName': 'records', 'Item': {'id': {'S': 'no key'}}}}])
+
+
+def test_a_repeated_transaction_finds_its_receipt_and_old_receipts_are_deleted(
+    own: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, 'RECEIPTS', 10)
+    client = once(own.url)
+    for number in range(50):
+        for _ in range(2):
+            client.transact_write_items(**transaction(f'record{number}', token=f'token{number}'))
+    receipts = client.scan(TableName=commits.TABLE, ConsistentRead=True)['Items']
+    assert 'token49' in {one['token']['S'] for one in receipts}
+    assert len(receipts) <= commits.RECEIPTS + commits.BATCH
+
+
+def test_the_largest_transaction_is_taken(own: dynamodb.Engine) -> None:
+    client = once(own.url)
+    client.transact_write_items(**transaction(*(f'one{number}' for number in range(commits.MOST)), token='large'))
+    assert client.scan(TableName='records', Select='COUNT', ConsistentRead=True)['Count'] == commits.MOST
