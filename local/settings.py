@@ -65,7 +65,7 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read the environment. Raises Refused that names the variable and its value."""
-        values: dict[str, Any] = {name.lower(): _port(environment, name) for name in PORTS}
+        values: dict[str, Any] = {name.lower(): port for name, port in _ports(environment).items()}
         values |= {name.lower(): environment.get(name, default) for name, default in TEXTS.items()}
         for name, allowed in CHOICES.items():
             if values[name.lower()] not in allowed:
@@ -134,22 +134,39 @@ TEXTS = {
 CHOICES = {'DYNAMODB': ('', 'moto'), 'STATE': ('', 'memory'), 'FRESH': ('', '0', '1'), 'DEBUG': ('', '0', '1')}
 
 
+def _ports(environment: Mapping[str, str]) -> dict[str, int]:
+    """{variable: port}, each port once. Raises Refused."""
+    ports = {name: _port(environment, name) for name in PORTS}
+    for name, port in ports.items():
+        other = next(each for each in ports if ports[each] == port)
+        if other != name:
+            raise Refused(f'{name}={port} is also the port of {other}: give each another port')
+    return ports
+
+
 def _port(environment: Mapping[str, str], name: str) -> int:
     text = environment.get(name) or str(PORTS[name])
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536):
         raise Refused(f'{name}={text!r}: give a port between 1 and 65535')
     return int(text)
 
 
 def _document(name: str, text: str) -> str:
     """A JSON document: as it is, or read from ``@file`` or a path. Raises Refused for text that is not JSON."""
-    if text.startswith(('@', '/', './', '../')):
+    if text and not text.lstrip().startswith(('{', '[', '"')):
+        path = Path(text.removeprefix('@'))
         try:
-            return _document(name, Path(text.removeprefix('@')).read_text())
-        except OSError as error:
-            raise Refused(f'{name}={text}: the file cannot be read ({error.strerror})') from None
+            document = path.read_text()
+        except (OSError, ValueError) as error:  # a ValueError of bytes that are not text, or of a path with a NUL
+            reason = getattr(error, 'strerror', None) or error
+            raise Refused(f'{name}={text}: the file cannot be read ({reason})') from None
+        return _json(f'{name}={text}', document)
+    return _json(name, text)
+
+
+def _json(name: str, text: str) -> str:
     try:
         json.loads(text or 'null')
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(f'{name} is not JSON ({error}); give a document, @file or a path') from None
     return text

@@ -133,10 +133,7 @@ class StateFolder:
     @contextlib.contextmanager
     def claimed(self, ports: Mapping[str, int]) -> Iterator[None]:
         """Hold the folder, made and marked. In memory mode nothing but logs is left of it in the end."""
-        try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise Refused(f'{self._named()} cannot be made ({error.strerror}): set STATE_DIR') from None
+        self._make()
         self._lock = self._lock or self._held()
         self._note(ports)
         self._remove(TRANSIENT)  # of an instance that was killed
@@ -151,11 +148,18 @@ class StateFolder:
             self._lock.truncate(0)
             self._lock.close()
 
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:  # a file system that is read-only, full, or makes no folders
+            raise Refused(f'{self._named()} cannot be made ({error.strerror}); set STATE_DIR to another') from None
+
     def _mark(self) -> None:
         """Keep what an instance stored, and nothing of one that kept its tables in memory and was killed."""
         marked = (self.path / MARKER).exists()
         if self._fresh or self.memory or not (marked and self._marker()[1]):
-            self.empty()
+            _write(self.path / MARKER, {'version': VERSION, 'durable': False})  # a killed removal is not half a state
+            self._remove((*KEPT, *TRANSIENT, *OF_0_1_0))
             _write(self.path / MARKER, {'version': VERSION, 'durable': not self.memory})
 
     def _note(self, ports: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.settings import PACK_SIZE, Settings
+from local.settings import PACK_SIZE, Refused, Settings
 
 
 def test_defaults_are_those_of_the_readme() -> None:
@@ -26,10 +26,15 @@ def test_an_external_keystone_is_the_identity() -> None:
     assert parameters['KeystonePassword'] == 'secret'
 
 
-@pytest.mark.parametrize('text', ['http', '-1', '0', '65536'])
+@pytest.mark.parametrize('text', ['http', '-1', '0', '65536', '\u00b2', '\u0663', '9' * 5000])
 def test_a_wrong_port_is_refused_with_its_name_and_value(text: str) -> None:
     with pytest.raises(ValueError, match=f"AWS_PORT='{text}'"):
         Settings.from_environment({'AWS_PORT': text})
+
+
+def test_two_variables_with_one_port_are_refused() -> None:
+    with pytest.raises(Refused, match='AWS_PORT=8776 is also the port of PORT'):
+        Settings.from_environment({'AWS_PORT': '8776'})
 
 
 def test_backends_are_given_or_the_default_ones() -> None:
@@ -53,9 +58,17 @@ def test_a_word_that_means_nothing_is_refused(name: str) -> None:
         Settings.from_environment({name: 'yes please'})
 
 
-def test_backends_may_be_in_a_file(tmp_path: Path) -> None:
+def test_backends_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'backends.json').write_text('{"a": 1}')
-    for text in (f'{tmp_path}/backends.json', f'@{tmp_path}/backends.json'):
+    monkeypatch.chdir(tmp_path.parent)
+    for text in (f'{tmp_path}/backends.json', f'@{tmp_path}/backends.json', f'{tmp_path.name}/backends.json'):
         assert Settings.from_environment({'BACKENDS': text}).backends == '{"a": 1}'
     with pytest.raises(ValueError, match='BACKENDS=/nowhere: the file cannot be read'):
         Settings.from_environment({'BACKENDS': '/nowhere'})
+
+
+@pytest.mark.parametrize('content', [b'{', b'\xff\xfe', b'[' * 100_000])
+def test_a_file_of_backends_that_is_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / 'backends.json').write_bytes(content)
+    with pytest.raises(Refused, match=f'BACKENDS={tmp_path}/backends.json'):
+        Settings.from_environment({'BACKENDS': f'{tmp_path}/backends.json'})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.settings import Refused
-from local.state import LOCK, MARKER, VERSION, StateFolder
+from local.state import KEPT, LOCK, MARKER, VERSION, StateFolder
 
 PORTS = {'PORT': 8776, 'AWS_PORT': 4566}
 
@@ -54,6 +55,29 @@ def test_fresh_removes_what_is_stored_and_nothing_else(tmp_path: Path) -> None:
     used(tmp_path, fresh=True)
     assert not (tmp_path / 'dynamodb' / 'table').exists()
     assert (tmp_path / 'notes').exists()
+
+
+@pytest.mark.parametrize('kept', KEPT)
+def test_a_removal_that_was_killed_leaves_no_half_of_a_state(
+    tmp_path: Path, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used(tmp_path)
+    for name in KEPT:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / 'content').touch()
+    remove = shutil.rmtree
+
+    def killed(path: Path) -> None:
+        if path.name == kept:
+            raise KeyboardInterrupt
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, 'rmtree', killed)
+        with pytest.raises(KeyboardInterrupt):
+            used(tmp_path, fresh=True)
+    used(tmp_path)
+    assert [name for name in KEPT if (tmp_path / name / 'content').exists()] == []
 
 
 def test_a_second_start_names_the_first_and_changes_nothing(tmp_path: Path) -> None:
@@ -160,3 +184,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     for path in (tmp_path / 'file', tmp_path / 'file' / 'below'):
         with pytest.raises(Refused, match='is not a directory'):
             StateFolder(path).check()
+
+
+def test_a_folder_that_cannot_be_made_is_refused() -> None:
+    state = StateFolder(Path('/proc/nowhere/state'))
+    with pytest.raises(Refused, match='STATE_DIR=/proc/nowhere/state cannot be made'), state.claimed(PORTS):
+        pass
