@@ -236,11 +236,12 @@ class TestStoredTables:
 
 
 @pytest.fixture
-def data(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The engine's folder; with a size as parameter it is a file system of its own."""
+def data(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The engine's folder; with a size as parameter it is a file system of its own, which may become full."""
     if not hasattr(request, 'param'):
         yield tmp_path / 'data'
         return
+    monkeypatch.setattr(dynamodb, 'RESERVE', 0)
     (tmp_path / 'small').mkdir()
     subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={request.param}', 'tmpfs', tmp_path / 'small'], check=True)
     try:
