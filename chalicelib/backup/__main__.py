@@ -1,13 +1,13 @@
 """Backups without the service: ``python -m chalicelib.backup``, straight from a bucket or a folder.
 
-    list    s3://bucket/prefix                          what backups there are
-    verify  s3://bucket/prefix <backup>                 read and prove every block
+    list    s3://bucket/prefix                          the backups in the repository
+    verify  s3://bucket/prefix <backup>                 read and verify every block
     restore s3://bucket/prefix <backup> volume.img      to a new file, or over a block special file
-    copy    s3://bucket/prefix <backup> s3://other/prefix   to another bucket, its key wrapped anew for there
+    copy    s3://bucket/prefix <backup> s3://other/prefix   to another bucket, its data key wrapped for that bucket
     keygen  recovery.key                                make a recovery key; print its public half
 
-The repository may be a folder as well, one that can only be read, too. Data keys are unwrapped by KMS, or by
-``--recovery-key FILE``. AWS is reached as the AWS command line reaches it (profile, region, AWS_ENDPOINT_URL).
+The repository may also be a folder, even a read-only one. KMS unwraps the data keys, or ``--recovery-key FILE`` does.
+AWS is reached as by the AWS command line (profile, region, AWS_ENDPOINT_URL).
 Exit status: 0, 1 on failure or damage, 2 on usage, 130 when interrupted.
 """
 
@@ -35,7 +35,7 @@ _LINE = '{:36}  {:36}  {:>12}  {:25}  {}'
 
 
 class ProgressBar:
-    """One line that is drawn over on a terminal; elsewhere a line for every tenth."""
+    """One line, redrawn in place, on a terminal; elsewhere one line for every 10 %."""
 
     WIDTH = 40
 
@@ -89,15 +89,15 @@ def _parser() -> argparse.ArgumentParser:
         if takes:
             sub.add_argument('--recovery-key', type=Path, metavar='FILE', help='instead of KMS')
             sub.add_argument(
-                '--root-hash', metavar='HEX', help='that the backup must have, as its exported record tells'
+                '--root-hash', metavar='HEX', help='the root hash that the exported record of the backup states'
             )
         if command is verify:
-            sub.add_argument('--sample', type=_percent, default=100, metavar='PERCENT', help='check a part, drawn anew')
+            sub.add_argument('--sample', type=_percent, default=100, metavar='PERCENT', help='check a random part')
         if command is copy:
             opens = sub.add_mutually_exclusive_group(required=True)
-            opens.add_argument('--kms-key', default='', metavar='KEY', help='wraps the data key there')
-            opens.add_argument('--target-recovery-key', type=Path, metavar='FILE', help='instead of KMS there')
-            sub.add_argument('--region', help='of the bucket there and its KMS key')
+            opens.add_argument('--kms-key', default='', metavar='KEY', help='wraps the data key of the copy')
+            opens.add_argument('--target-recovery-key', type=Path, metavar='FILE', help='instead of a KMS key')
+            sub.add_argument('--region', help='of the target bucket and of its KMS key')
         sub.set_defaults(command=command)
     sub = commands.add_parser('keygen', help=keygen.__doc__)
     sub.add_argument('file', type=Path)
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _percent(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number from 1 to 100')
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 to 100')
     return int(text)
 
 
@@ -131,7 +131,7 @@ def _row(body: Mapping[str, Any]) -> str:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Read and prove every block of a backup."""
+    """Read and verify every block of a backup."""
     repository, manifest = _open(options)
     bar = ProgressBar(sys.stderr, manifest.size)
     result = engine.verify_backup(repository, manifest, sample=options.sample, progress=bar.show)
@@ -156,7 +156,7 @@ def restore(options: argparse.Namespace) -> int:
 
 
 def copy(options: argparse.Namespace) -> int:
-    """Copy a backup to another repository; packs that are there already are not copied again."""
+    """Copy a backup to another repository; packs that the target has already are not copied again."""
     repository, manifest = _open(options)
     target = _repository(options.target, options.region)
     there = _wrapper(options.target_recovery_key, options.kms_key, options.region)
@@ -164,18 +164,18 @@ def copy(options: argparse.Namespace) -> int:
     opener = _wrapper(options.recovery_key)
     engine.copy_backup(repository, target, manifest, opener, there, progress=bar.show)
     bar.close()
-    print(f'{manifest.backup_id} copied to {options.target}: "verify" proves it there')
+    print(f'{manifest.backup_id} copied to {options.target}; check the copy with "verify"')
     return 0
 
 
 def keygen(options: argparse.Namespace) -> int:
-    """Make a recovery key in a new file; print the public half, which wraps."""
+    """Make a recovery key in a new file; print its public half, which wraps data keys."""
     print(write_recovery_key(options.file).hex())
     return 0
 
 
 def _restore_file(repository: Repository, manifest: Manifest, target: Path) -> None:
-    """The file gets its name when it is whole; one that exists is not written over."""
+    """Restore to a partial file and rename it once it is complete. An existing file is never overwritten."""
     if target.exists():
         raise InvalidBackup(reason=f'{target} exists: name a new file, or remove it')
     partial = target.with_name(target.name + '.partial')
@@ -209,16 +209,16 @@ def _open(options: argparse.Namespace) -> tuple[Repository, Manifest]:
 
 
 def _lineage_of(repository: Repository, backup: str) -> str:
-    """From the keys alone: a damaged manifest of another backup does not stand in the way."""
+    """Return the backup's lineage from object keys alone, so another backup's damaged manifest does no harm."""
     for info in repository.list('backups/'):
         if info.key.endswith(f'/{backup}'):
             return info.key.split('/')[1]
-    raise InvalidBackup(reason=f'there is no backup {backup} in this repository: see "list"')
+    raise InvalidBackup(reason=f'backup {backup} is not in this repository; "list" shows those that are')
 
 
 def _repository(place: str, region: str | None = None) -> Repository:
     if place.startswith('s3://'):
-        from chalicelib.backup import s3  # a folder needs nothing of AWS
+        from chalicelib.backup import s3  # imports boto3, which a folder does not need
 
         return s3.repository_at(place, region)
     if not Path(place).is_dir():

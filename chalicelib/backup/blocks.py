@@ -12,14 +12,14 @@ from chalicelib.backup.listing import COMPRESSED, STORED, Entry
 from chalicelib.backup.repository import Data
 from chalicelib.errors import IntegrityError
 
-#: As measured: level 3 halves the speed and gains half a percent; faster levels lose five.
+#: Measured: level 3 halves the speed and saves half a percent; faster levels cost five percent of size.
 _LEVEL = 1
 
-#: A block is told from a zero one by this much in nearly all cases, without being copied.
+#: Bytes that decide in nearly all cases, without a copy, that a block is not zero.
 _PROBE = 256
 
 
-#: A compressor of each thread: it keeps its tables.
+#: One compressor per thread, which keeps its tables.
 _own = threading.local()
 
 
@@ -33,7 +33,7 @@ def compress(data: Data) -> bytes:
 
 
 def payload(data: Data) -> tuple[Data, int]:
-    """(what is to be sealed, flags of the entry)."""
+    """Return (the bytes to seal, flags of the entry)."""
     compressed = compress(data)
     if len(compressed) < len(data):
         return compressed, STORED | COMPRESSED
@@ -41,7 +41,7 @@ def payload(data: Data) -> tuple[Data, int]:
 
 
 class Opener:
-    """Turns frames back into blocks, each proven to be the one that was stored. Not thread-safe: it has one buffer."""
+    """Turns frames into blocks and verifies that each is the stored one. Not thread-safe: it has one buffer."""
 
     def __init__(self, key: DataKey, block_size: int) -> None:
         self._key = key
@@ -49,7 +49,7 @@ class Opener:
         self._zstd = zstandard.ZstdDecompressor()
 
     def open(self, pack_key: str, entry: Entry, frame: memoryview, length: int) -> memoryview:
-        """The block's ``length`` bytes, valid until the next call. Raises IntegrityError, and then nothing is given."""
+        """Return the block's ``length`` bytes, valid until the next call. Raises IntegrityError if damaged."""
         try:
             data = self._plain(entry, frame, length)
         except (InvalidTag, ValueError, zstandard.ZstdError) as error:

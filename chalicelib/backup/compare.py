@@ -1,6 +1,6 @@
-"""The drill's last step: a volume that a backup was restored to is read and held against the backup's own hashes.
+"""The last step of a restore check: compare a restored volume with the hashes that the backup lists.
 
-A restore proves each block before it is written; this proves what a reader of the volume finds afterwards, zeroes too.
+A restore verifies each block before it writes it; this verifies what a reader of the volume sees, zeroes included.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from chalicelib.backup.blocks import is_zero
 from chalicelib.backup.layout import Shard
-from chalicelib.backup.limits import Cursor, Deadline, Limits
+from chalicelib.backup.limits import Cursor, Limits, SecondsLeft
 from chalicelib.backup.listing import Listing
 from chalicelib.backup.manifests import Manifest, load_shard
 from chalicelib.backup.repository import Repository
@@ -25,13 +25,13 @@ def compare_shard(
     manifest: Manifest,
     index: int,
     *,
-    deadline: Deadline = lambda: math.inf,
+    seconds_left: SecondsLeft = lambda: math.inf,
     cursor: Cursor | None = None,
     limits: Limits | None = None,
 ) -> VerifyResult:
     """Compare shard ``index`` of the device with the identities that the backup lists. Only manifests are read.
 
-    What the device has not allocated is taken for zeroes. Raises IntegrityError or ObjectMissing for a manifest that is
+    Unallocated ranges of the device count as zeroes. Raises IntegrityError or ObjectMissing for a manifest that is
     damaged, BackupError for a device that is smaller than the backup, and what the device raises.
     """
     if device.size < manifest.size:
@@ -42,7 +42,7 @@ def compare_shard(
     blocks = manifest.geometry.blocks(shard)
     first = int(cursor['next']) if cursor else 0
     for count, start in enumerate(range(first, blocks, limits.step_blocks)):
-        if count and deadline() < limits.reserve:
+        if count and seconds_left() < limits.reserve:
             return job.result({'next': start})
         job.compare(start, min(start + limits.step_blocks, blocks))
     return job.result(None)
@@ -59,11 +59,11 @@ class _Comparison:
         self._wrong: list[int] = []
 
     def result(self, cursor: Cursor | None) -> VerifyResult:
-        told = [f'the volume differs from the backup at byte {offset}' for offset in self._wrong[:REPORTED]]
-        return VerifyResult(cursor is None, cursor, self._checked, len(self._wrong), told)
+        damage = [f'the volume differs from the backup at byte {offset}' for offset in self._wrong[:REPORTED]]
+        return VerifyResult(cursor is None, cursor, self._checked, len(self._wrong), damage)
 
     def compare(self, first: int, stop: int) -> None:
-        """Compare blocks [first, stop): all that are stored, and all that the device may hold data in."""
+        """Compare the blocks of [first, stop) that the backup stores or that the device has allocated."""
         stored = {block: entry.identity for block, entry in self._listing.stored(first, stop)}
         blocks = sorted(stored.keys() | set(self._allocated(first, stop)))
         extents = [self._manifest.geometry.extent(self._shard, block) for block in blocks]

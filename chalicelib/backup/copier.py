@@ -1,4 +1,4 @@
-"""Copying one shard of a device into the repository: zero, known and new blocks, packs, and at last the manifest."""
+"""Copy one shard of a device into the repository: skip zero and stored blocks, pack new ones, write the manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chalicelib.backup import layout, shards
 from chalicelib.backup.blocks import is_zero, payload
 from chalicelib.backup.crypto import SEAL_SIZE
 from chalicelib.backup.layout import Geometry, Shard
-from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
+from chalicelib.backup.limits import Cursor, Limits, Pool, Progress, SecondsLeft, no_progress
 from chalicelib.backup.listing import Counts, Listing, ShardRef, encode_entry
 from chalicelib.backup.manifests import Backup, load_shard
 from chalicelib.backup.packs import PackWriter
@@ -20,7 +20,7 @@ from chalicelib.errors import BackupCanceled, BackupError, ObjectExists, ObjectM
 
 
 class ShardResult(NamedTuple):
-    """``cursor`` goes into the next call unless ``done``; ``counts`` tell what the shard holds so far."""
+    """Pass ``cursor`` to the next call unless ``done``; ``counts`` describe what the shard holds so far."""
 
     done: bool
     cursor: Cursor | None
@@ -39,17 +39,17 @@ def backup_shard(
     index: int,
     *,
     changes: Changes | None = None,
-    deadline: Deadline = lambda: math.inf,
+    seconds_left: SecondsLeft = lambda: math.inf,
     cursor: Cursor | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     limits: Limits | None = None,
 ) -> ShardResult:
-    """Store what changed in shard ``index``, then its manifest: the first to do so wins, a later one finds it done.
+    """Store what changed in shard ``index``, then its manifest. The first manifest counts; a later call returns it.
 
-    Reads what ``device.allocated`` tells and nothing else; of that only what ``changes`` since the parent tell, if
-    given: all other blocks are the parent's. When ``deadline`` falls below ``limits.reserve`` the
-    progress is stored and a cursor returned; every call gets at least one block further. Raises BackupCanceled once
-    the backup is deleted, IntegrityError when the parent's manifest is damaged, and what device and repository raise.
+    Reads the ranges that ``device.allocated`` reports; with ``changes``, only those that changed since the parent: all
+    other blocks are the parent's. When ``seconds_left`` falls below ``limits.reserve``, stores the progress and returns
+    a cursor; every call copies at least one block. Raises BackupCanceled once the backup is deleted, IntegrityError
+    when the parent's manifest is damaged, and what device and repository raise.
     """
     finished = _find_finished(repository, backup, index)
     if finished:
@@ -59,7 +59,7 @@ def backup_shard(
     job = _Job(repository, backup, backup.geometry.shard(backup.size, index), cursor)
     wanted = job.keep_unchanged(changes)
     with Pool(limits.uploads) as pool:
-        reader = _Reader(device, job.geometry, job.shard, job.start, wanted, deadline, limits.reserve)
+        reader = _Reader(device, job.geometry, job.shard, job.start, wanted, seconds_left, limits.reserve)
         job.run(reader, job.writer(pool, limits), progress)
     return job.publish() if reader.stop == job.blocks else job.suspend(reader.stop)
 
@@ -81,7 +81,7 @@ def _check(device: BlockDevice, repository: Repository, backup: Backup) -> None:
 
 
 class _Job:
-    """One call's work on one shard. The listing begins with the parent's packs, so its entries hold as they are."""
+    """One call's work on one shard. The listing begins with the parent's packs, so the parent's entries stay valid."""
 
     def __init__(self, repository: Repository, backup: Backup, shard: Shard, cursor: Cursor | None) -> None:
         self.geometry = backup.geometry
@@ -110,12 +110,12 @@ class _Job:
         return header.counts, listing
 
     def _learn(self, listing: Listing) -> None:
-        """Blocks of these identities need not be stored again."""
+        """Record the listing's blocks, which need not be stored again."""
         for block, entry in listing.stored(0, listing.blocks):
             self._known.setdefault(entry.identity, listing.raw(block))
 
     def keep_unchanged(self, changes: Changes | None) -> frozenset[int] | None:
-        """List what has not changed since the parent as there; return the blocks that may have, None: all."""
+        """List blocks unchanged since the parent as stored; return those that may have changed, or None for all."""
         extents = changes(self.shard.offset, self.shard.length) if changes and self._parent else None
         if extents is None or self._parent is None:
             return None
@@ -162,7 +162,7 @@ class _Job:
         )
 
     def suspend(self, stop: int) -> ShardResult:
-        """Store the listing so far under a new key, and hand that back with the first block to be copied."""
+        """Store the listing so far under a new key; return that key and the first block that is not copied."""
         object_key = layout.partial_key(self._backup.lineage, self.shard.index, self._backup.backup_id)
         key, counts = self._backup.key, self._counts
         data = shards.encode_listing(key, object_key, self._listing, counts, shards.PARTIAL)
@@ -170,7 +170,7 @@ class _Job:
         return ShardResult(False, {'partial': object_key, 'next': stop}, counts)
 
     def publish(self) -> ShardResult:
-        """Store the manifest, unless another worker was first: then that one's holds, and our packs are garbage."""
+        """Store the manifest. If another worker stored one first, that one counts; this call's packs are garbage."""
         object_key = layout.shard_key(self._backup.lineage, self.shard.index, self._backup.backup_id)
         try:
             self._repository.put(object_key, self._manifest(object_key), if_none_match=True)
@@ -188,9 +188,9 @@ class _Job:
 
 
 class _Reader:
-    """Yields (block, data) of what may hold data and is wanted (None: all), until all is read or the time is short.
+    """Yields (block, data) of the wanted blocks (None: all) that may hold data, until the shard or the time ends.
 
-    The end comes through the ranges that the device is asked for: those under way are still read and copied.
+    The ranges passed to the device end early when time is short; ranges already requested are still read and copied.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class _Reader:
         shard: Shard,
         start: int,
         wanted: frozenset[int] | None,
-        deadline: Deadline,
+        seconds_left: SecondsLeft,
         reserve: float,
     ) -> None:
         self._device = device
@@ -208,7 +208,7 @@ class _Reader:
         self._shard = shard
         self._start = start
         self._wanted = wanted
-        self._deadline = deadline
+        self._seconds_left = seconds_left
         self._reserve = reserve
         #: The first block that is not copied, once all is yielded.
         self.stop = geometry.blocks(shard)
@@ -218,16 +218,16 @@ class _Reader:
             yield (offset - self._shard.offset) // self._geometry.block_size, data
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
-        asked = False
+        requested = False
         for block in self._blocks():
-            if asked and self._deadline() < self._reserve:
+            if requested and self._seconds_left() < self._reserve:
                 self.stop = block
                 return
-            asked = True
+            requested = True
             yield self._geometry.extent(self._shard, block)
 
     def _blocks(self) -> Iterator[int]:
-        """With nothing wanted the device need not even tell what is allocated."""
+        """With an empty ``wanted`` the device is not queried for allocated extents."""
         if self._wanted is None:
             return self._allocated()
         return (block for block in self._allocated() if block in self._wanted) if self._wanted else iter(())
@@ -244,7 +244,7 @@ class _Reader:
 
 
 def _load_parent(repository: Repository, backup: Backup, index: int) -> _Parent | None:
-    """The listing that held for this shard in the parent; a shard by which the volume has grown has none."""
+    """Return the parent's listing of this shard, or None: the volume may have grown by this shard since."""
     if backup.parent is None or index >= backup.parent_shards:
         return None
     object_key = layout.shard_key(backup.lineage, index, backup.parent)

@@ -1,7 +1,7 @@
-"""The data key of a chain of backups, and what it seals.
+"""The data key of a chain of backups: hash, authenticate and encrypt with it.
 
 A chain (a full backup and the incrementals that descend from it) has one data key of 256 bits. Its parts are derived
-from it, so block identities agree along the chain, and a key that names blocks never enciphers any.
+from it, so block identities agree along the chain, and the key that names blocks never encrypts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEAL_SIZE = NONCE_SIZE + TAG_SIZE
 
 
 class DataKey:
-    """A chain's data key at work. Thread-safe."""
+    """A chain's data key and the keys derived from it. Thread-safe."""
 
     def __init__(self, plaintext: bytes, lineage: str) -> None:
         self._identity_key = derive('identity', plaintext)
@@ -37,11 +37,11 @@ class DataKey:
         self._context = f'{FORMAT}|{lineage}|'.encode()
 
     def identity(self, data: Data) -> bytes:
-        """The keyed hash that names a block within its chain: it tells an outsider nothing about the content."""
+        """Return the keyed hash that names a block within its chain. Without the key it reveals no content."""
         return blake3(data, key=self._identity_key).digest()
 
     def mac(self, object_key: str, data: Data) -> bytes:
-        """Binds bytes to the key of the object they stand in, so none passes for another."""
+        """Return the code that binds bytes to their object's key: under another key they do not verify."""
         return blake3(object_key.encode() + b'\0' + data, key=self._mac_key).digest()
 
     def check_mac(self, object_key: str, data: Data, mac: bytes) -> None:
@@ -76,7 +76,7 @@ class DataKey:
 
 
 def digest(data: Data) -> bytes:
-    """Unkeyed: lets the collector notice damage without any key."""
+    """Return the unkeyed hash with which the collector, which has no key, detects damage."""
     return blake3(data).digest()
 
 

@@ -1,7 +1,7 @@
 """Authenticated JSON: one line of JSON, and one line with its authentication code.
 
-The code covers the first line's bytes as they stand, and the key of the object: nobody has to agree on how JSON is
-spelled, and a document moved or replayed to another key does not pass.
+The code covers the bytes of the first line and the object's key. So JSON needs no canonical spelling, and a document
+that was moved or replayed to another key does not verify.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chalicelib.errors import IntegrityError, UnsupportedFormat
 
 Body = dict[str, Any]
 
-#: What every document tells; checked before its code is, which needs the keys in it.
+#: Fields of every document. They are checked before the code is, because verifying it needs ``keys``.
 _FIELDS: Mapping[str, Any] = {
     'format': str,
     'lineage': str,
@@ -48,7 +48,7 @@ def decode(object_key: str, lineage: str, data: bytes, wrapper: KeyWrapper) -> t
 
 
 def peek(object_key: str, data: bytes) -> Body:
-    """Read without verifying: for lists, and for the collector, who has no keys."""
+    """Read without verifying: for lists, and for the collector, which has no keys."""
     return _parse(object_key, _split(object_key, data)[0])
 
 

@@ -1,26 +1,27 @@
-"""The backup engine, as tasks see it.
+"""The interface of the backup engine for tasks.
 
 A backup:  ``begin_backup`` -> ``backup_shard`` for each shard of ``plan`` -> ``commit_backup``
 A worker:  ``open_backup`` -> ``backup_shard``, again with its cursor until it is done
 A restore: ``load_backup`` -> ``restore_shard`` for each of its shards, in any order
-The rest:  ``delete_backup``, ``collect``, ``verify_backup``, ``compare_shard``, ``lock_shard``, ``copy_backup``,
+Others:    ``delete_backup``, ``collect``, ``verify_backup``, ``compare_shard``, ``lock_shard``, ``copy_backup``,
            ``list_backups``
 
-All of it is idempotent: repeated, doubled or killed anywhere, a backup is either not there or there and whole.
+All of it is idempotent: calls may be repeated, run twice at once or be killed, and a backup exists complete or not at
+all.
 """
 
 from __future__ import annotations
 
-from chalicelib.backup.backup import begin_backup, commit_backup, delete_backup
+from chalicelib.backup.backup_copy import CopyResult, copy_backup
 from chalicelib.backup.compare import compare_shard
 from chalicelib.backup.copier import ShardResult, backup_shard
 from chalicelib.backup.gc import Collected, Lease, collect
 from chalicelib.backup.layout import Geometry, Shard, plan
+from chalicelib.backup.lifecycle import begin_backup, commit_backup, delete_backup
 from chalicelib.backup.limits import Limits
 from chalicelib.backup.locks import lock_shard
 from chalicelib.backup.manifests import Backup, Manifest, list_backups, load_backup, open_backup, peek_backup
 from chalicelib.backup.restore import RestoreResult, restore_shard, stored_extents
-from chalicelib.backup.transfer import CopyResult, copy_backup
 from chalicelib.backup.verify import VerifyResult, verify_backup
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""A repository in a folder: one file an object. For tests, benchmarks and the offline tool."""
+"""A repository in a folder, one file per object: for tests, benchmarks and the offline tool."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from chalicelib.errors import ObjectExists, ObjectMissing, RepositoryError
 
 _KEY = re.compile(r'[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*')
 
-#: Where objects are written before they get their name. Its dot keeps it out of keys and listings.
+#: The folder of objects that are not complete yet. Its dot keeps it out of keys and listings.
 _STAGING = '.staging'
 
 
 class FileRepository:
-    """Objects as files below ``root``. The first put creates it; who reads needs no right to write.
+    """Objects as files below ``root``. The first put creates it; reading needs no right to write.
 
     Safe for several processes on one file system.
     """
@@ -29,7 +29,7 @@ class FileRepository:
         self._staging = self._root / _STAGING
 
     def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
-        """Written aside, synced, then named: a crash leaves the whole object or none."""
+        """Write and sync a staged file, then rename it: a crash leaves the complete object or none."""
         target = self._path(key)
         staged = self._staging / uuid.uuid4().hex
         with _translated(key):
@@ -72,7 +72,7 @@ class FileRepository:
         return self._root / key
 
     def _walk(self, folder: str, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Folders sort with their slash, as the keys in them do; those that cannot match are not entered."""
+        """Sort folders with their slash, as the keys in them sort, and skip those that cannot match."""
         for name in _names(self._root / folder):
             key = folder + name
             if not (key.startswith(prefix) or prefix.startswith(key)) or _below(key, start_after):
@@ -124,7 +124,7 @@ def _read(descriptor: int, start: int, length: int) -> bytes:
 
 
 def _publish(staged: Path, target: Path, if_none_match: bool) -> None:
-    """A link fails where the name is taken, a rename replaces: both at once for all who look."""
+    """Publish atomically: a hard link fails where the name exists, a rename replaces."""
     if if_none_match:
         target.hardlink_to(staged)
     else:
@@ -132,7 +132,7 @@ def _publish(staged: Path, target: Path, if_none_match: bool) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """A new folder is durable once its parent is synced."""
+    """Create a folder durably: sync its parent."""
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)

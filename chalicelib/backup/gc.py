@@ -1,13 +1,13 @@
-"""The collector: what no backup of a lineage can refer to any more is deleted. It marks and sweeps; nothing is counted.
+"""The garbage collector: mark and sweep the objects that no backup of a lineage can refer to any more.
 
-Packs belong to one shard, and only manifests of that shard refer to them: each shard is marked and swept by itself,
-in bounded memory and time. The order of looking is what makes it safe beside running backups and deletes:
+Packs belong to one shard, and only manifests of that shard refer to them. So each shard is marked and swept separately,
+in bounded memory and time. The order of the reads makes this safe while backups and deletes run:
 
 1. the objects of the shard;  2. tombstones;  3. manifests;  4. intents;  then references are read, and last of all
-5. the lease is confirmed, and what was seen in 1 and is referred to by nothing is deleted.
+5. the lease is confirmed, and objects seen in 1 to which nothing refers are deleted.
 
-Whoever can come to refer to a pack later is either in 4, and then all it wrote and all its parent refers to is live;
-or it began after 4, and then its parent was there after 4 and is in 3 or 4 itself. Only the collector removes intents,
+A backup that may refer to a pack later is either seen in 4: then all that it wrote and its parent refers to is live.
+Or it began after 4: then its parent existed after 4, and was seen in 3 or 4. Only the collector removes intents,
 those of backups long finished or deleted, so none can vanish between 3 and 4 unless the lease was lost.
 """
 
@@ -19,13 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from chalicelib.backup import documents, layout, shards
-from chalicelib.backup.limits import Cursor, Deadline
+from chalicelib.backup.limits import Cursor, SecondsLeft
 from chalicelib.backup.listing import ShardRef
 from chalicelib.backup.repository import ObjectInfo, Repository
 from chalicelib.errors import IntegrityError, ObjectMissing
 
-#: Seconds: an object younger than this is left alone, and a tombstone stays that long. Longer than any worker lives on
-#: after its backup was deleted; how long a backup runs does not matter.
+#: Seconds that an object must be old to be deleted, and that a tombstone stays. Longer than a worker can run on after
+#: its backup was deleted; the duration of a backup does not matter.
 GRACE = 48 * 3600.0
 
 #: Objects of one shard, by the first segment of their keys.
@@ -36,11 +36,11 @@ class Lease(Protocol):
     """The right to collect a lineage, granted to one collector at a time with a fencing token."""
 
     def confirm(self) -> None:
-        """Ask whether ours is still the newest token granted. Raises LeaseLost."""
+        """Check that this collector's token is still the newest one granted. Raises LeaseLost."""
 
 
 class Collected(NamedTuple):
-    """Objects and bytes deleted by this call. ``cursor`` goes into the next one unless ``done``."""
+    """Objects and bytes deleted by this call. Pass ``cursor`` to the next call unless ``done``."""
 
     done: bool
     cursor: Cursor | None
@@ -49,7 +49,7 @@ class Collected(NamedTuple):
 
 
 class _Census(NamedTuple):
-    """The backups that are not deleted: finished, or running (and the parent's id)."""
+    """The backups that are not deleted: the finished ones, and the running ones with their parents' ids."""
 
     finished: set[str]
     running: dict[str, str | None]
@@ -62,14 +62,14 @@ def collect(
     lease: Lease,
     grace: float = GRACE,
     clock: Callable[[], float] = time.time,
-    deadline: Deadline = lambda: math.inf,
+    seconds_left: SecondsLeft = lambda: math.inf,
     reserve: float = 20.0,
     cursor: Cursor | None = None,
 ) -> Collected:
-    """Delete what no backup of the lineage needs. Needs no key. May be stopped anywhere and repeated.
+    """Delete what no backup of the lineage needs. Needs no key. May be killed at any point and repeated.
 
-    Looks at the time between shards. Raises LeaseLost; IntegrityError when a manifest that must be marked from is
-    damaged or gone: then nothing of its shard is deleted, until that backup is.
+    Checks the time between shards. Raises LeaseLost; IntegrityError when a manifest that must be marked from is
+    damaged or missing: then nothing of its shard is deleted until that backup is deleted.
     """
     sweep = _Sweep(repository, layout.check_id(lineage), lease, clock() - grace)
     if cursor is None:
@@ -78,7 +78,7 @@ def collect(
     while index is not None:
         sweep.shard(index)
         following = sweep.next_shard(index)
-        if following is not None and deadline() < reserve:
+        if following is not None and seconds_left() < reserve:
             return Collected(False, {'after': index}, sweep.objects, sweep.bytes)
         index = following
     return Collected(True, None, sweep.objects, sweep.bytes)
@@ -96,9 +96,9 @@ class _Sweep:
         self._before = before
 
     def tidy(self) -> None:
-        """Remove what stands for backups that are over: then their data is nobody's, and the shards are swept of it.
+        """Delete intents of finished backups and what remains beside tombstones, so that shards can be swept.
 
-        An intent goes before its tombstone, or a late commit would find the one and miss the other.
+        An intent is deleted before its tombstone: a late commit that finds the intent must find the tombstone too.
         """
         deleted = self._list('deleted')
         finished = [info for info in self._list('backups') if info.modified <= self._before]
@@ -107,7 +107,7 @@ class _Sweep:
         self._delete(over)
 
     def next_shard(self, after: int) -> int | None:
-        """The next shard of which there is any object."""
+        """Return the next shard that has objects."""
         found = (self._first(f'{kind}/{self._lineage}/', after) for kind in _KINDS)
         return min((index for index in found if index is not None), default=None)
 
@@ -141,7 +141,7 @@ class _Sweep:
         return [info for prefix in prefixes for info in self._repository.list(prefix)]
 
     def _take_census(self) -> _Census:
-        """In this order: see the module's docstring."""
+        """The order is essential: see the module's docstring."""
         deleted, finished, running = (self._names(kind) for kind in ('deleted', 'backups', 'running'))
         parents = {backup: self._parent_of(backup) for backup in running - deleted}
         return _Census(finished - deleted, parents)
@@ -155,7 +155,7 @@ class _Sweep:
         return parent
 
     def _mark(self, index: int, census: _Census, seen: Iterable[ObjectInfo]) -> set[str]:
-        """Keys of all that is referred to in this shard by a finished backup, a running one, or its parent."""
+        """Return the keys in this shard that a finished backup, a running one or its parent refers to."""
         parents = {parent for parent in census.running.values() if parent}
         live: set[str] = set()
         for backup in census.finished | census.running.keys() | parents:
@@ -188,10 +188,10 @@ class _Sweep:
 
 
 def _check_never_there(backup: str, seen: Iterable[ObjectInfo], error: ObjectMissing) -> None:
-    """A backup of a smaller volume has no object in this shard. One that has, and no manifest, is damaged."""
+    """Raise IntegrityError for a backup with objects but no manifest here; a backup of a smaller volume has neither."""
     if any(_backup_of(info.key) == backup for info in seen):
         key = str(error.facts['key'])
-        raise IntegrityError(key=key, reason='it is gone; nothing is swept beside it') from error
+        raise IntegrityError(key=key, reason='it is missing; nothing of its shard is deleted') from error
 
 
 def _name_of(key: str) -> str:

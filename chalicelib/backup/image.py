@@ -1,4 +1,4 @@
-"""Files and block special files as devices: the target of an offline restore."""
+"""Files and block special files as block devices: the target of an offline restore."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _ZEROES = bytes(MIB)
 #: FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE of linux/falloc.h.
 _PUNCH_HOLE = 0x03
 
-#: Errors by which fallocate(2) says that it cannot make a hole here, so zeroes must be written: the file system or
-#: device knows no holes, the range is not in whole sectors of a block device, or its pages are in use by a mount.
+#: errno values with which fallocate(2) reports that it cannot make a hole, so zeroes must be written: holes are not
+#: supported, the range is not in whole sectors of a block device, or a mount uses its pages.
 _NO_HOLE = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBUSY})
 
-#: Errors by which lseek(2) says that SEEK_DATA and SEEK_HOLE are unknown here. Block devices answer EINVAL.
+#: errno values with which lseek(2) reports that SEEK_DATA and SEEK_HOLE are unsupported. Block devices give EINVAL.
 _NO_MAP = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 
 class FileDevice(Closing):
     """Opens ``path``; with ``size`` (bytes) the file is created or cut to it. See BlockDevice.
 
-    A block special file that is in use (mounted, or part of another device) is refused for writing, as mkfs does.
+    A block special file in use (mounted, or part of another device) is not opened for writing, as mkfs does.
     """
 
     def __init__(self, path: str | os.PathLike[str], size: int | None = None, *, read_only: bool = False) -> None:
         self._path = os.fspath(path)
-        # O_EXCL without O_CREAT is Linux's way to claim a block device; for a file it has no effect.
+        # O_EXCL without O_CREAT claims a block device on Linux; for a file it has no effect.
         flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_EXCL if size is None else os.O_CREAT)
         with self._translated():
             self._descriptor = os.open(self._path, flags | os.O_CLOEXEC, 0o600)
@@ -59,7 +59,7 @@ class FileDevice(Closing):
         return bytes(buffer)
 
     def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
-        """One buffer serves all: the page cache reads ahead by itself."""
+        """One buffer serves all ranges: the page cache reads ahead."""
         buffer = bytearray()
         for offset, length in ranges:
             if len(buffer) < length:
@@ -90,7 +90,7 @@ class FileDevice(Closing):
             self.write(offset, data)
 
     def zero(self, offset: int, length: int) -> None:
-        """Make a hole, or write zeroes where that is not possible. A discard would promise no zeroes."""
+        """Make a hole, or write zeroes where that is impossible. A discard would not guarantee zeroes."""
         self._check(offset, length)
         if self._punch_hole(offset, length):
             return
@@ -99,7 +99,7 @@ class FileDevice(Closing):
                 self.write(position, memoryview(_ZEROES)[: start + size - position])
 
     def _punch_hole(self, offset: int, length: int) -> bool:
-        """Return whether the range reads as zeroes now. On a block device Linux unmaps only where it reads as zero."""
+        """Return whether the range reads as zeroes now. Linux punches block devices only if they then read so."""
         if not _fallocate(self._descriptor, _PUNCH_HOLE, offset, length):
             return True
         number = ctypes.get_errno()
@@ -116,7 +116,7 @@ class FileDevice(Closing):
                 yield start, offset - start
 
     def _seek(self, offset: int, whence: int, end: int) -> int:
-        """Return where data or a hole next begins, ``end`` at the latest; without a map all is data."""
+        """Return where data or a hole next begins, at most ``end``. Without support for it, all is data."""
         try:
             return min(end, os.lseek(self._descriptor, offset, whence))
         except OSError as error:
@@ -136,7 +136,7 @@ class FileDevice(Closing):
             os.close(descriptor)
 
     def _check(self, offset: int, length: int) -> None:
-        """A block device answers a write beyond its end with ENOSPC, and a file grows."""
+        """Refuse access beyond the end: a block device would give ENOSPC, a file would grow."""
         if offset < 0 or offset + length > self._size:
             reason = f'{length} bytes at {offset} are not within its {self._size} bytes'
             raise InvalidRange(device=self._path, reason=reason)

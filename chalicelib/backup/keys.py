@@ -1,4 +1,4 @@
-"""How a chain's data key is wrapped, so that it may lie beside the data: by KMS (see ``s3``), or to a recovery key."""
+"""Wrapping of a chain's data key, so that it can be stored beside the data: by KMS (``s3``), or to a recovery key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from chalicelib.backup.crypto import KEY_SIZE, NONCE_SIZE, derive
 from chalicelib.errors import KeyUnavailable
 
-#: One data key, wrapped in one or more ways: name of the way -> base64. It is stored in manifests in clear.
+#: One data key, wrapped in one or more ways: name of the way -> base64. Manifests store it in clear.
 WrappedKeys = Mapping[str, str]
 
 KMS = 'kms'
@@ -25,19 +25,19 @@ RECOVERY = 'recovery'
 
 
 class KeyWrapper(Protocol):
-    """Makes data keys and opens wrapped ones. Raises KeyUnavailable."""
+    """Makes data keys, wraps and unwraps them. Raises KeyUnavailable."""
 
     def generate(self, lineage: str) -> tuple[bytes, WrappedKeys]:
-        """A new data key of 32 bytes, in clear and wrapped; wrapped, it opens for this lineage only."""
+        """Return a new data key of 32 bytes, in clear and wrapped; the wrapped one opens for this lineage only."""
 
     def wrap(self, lineage: str, plaintext: bytes) -> WrappedKeys:
-        """Wrap a data key that there is already."""
+        """Wrap an existing data key."""
 
     def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes: ...
 
 
 def decode_wrapped(lineage: str, wrapped: WrappedKeys, way: str) -> bytes:
-    """The data key as wrapped in one ``way``. Raises KeyUnavailable when it was not wrapped so."""
+    """Return the data key as wrapped in one ``way``. Raises KeyUnavailable when it was not wrapped so."""
     try:
         return base64.b64decode(wrapped[way], validate=True)
     except KeyError as error:
@@ -48,10 +48,10 @@ def decode_wrapped(lineage: str, wrapped: WrappedKeys, way: str) -> bytes:
 
 
 class RecoveryKeyWrapper:
-    """Data keys wrapped to an X25519 key pair. Wrapping needs the public half only, so the service holds no more.
+    """Data keys wrapped to an X25519 key pair. Wrapping needs the public half only, so the service has only that half.
 
-    A wrapped key is an ephemeral public key (32 bytes), then the AES-256-GCM sealed data key. Its key is used once,
-    which is why its nonce may be zero.
+    A wrapped key is an ephemeral public key (32 bytes), then the data key sealed with AES-256-GCM. The sealing key is
+    used once, so its nonce may be zero.
     """
 
     def __init__(self, public: bytes, private: bytes | None = None) -> None:
@@ -76,18 +76,18 @@ class RecoveryKeyWrapper:
     def unwrap(self, lineage: str, wrapped: WrappedKeys) -> bytes:
         sealed = decode_wrapped(lineage, wrapped, RECOVERY)
         if self._private is None:
-            raise KeyUnavailable(lineage=lineage, reason='only the public half of the recovery key is here')
+            raise KeyUnavailable(lineage=lineage, reason='only the public half of the recovery key is available')
         sender = sealed[:KEY_SIZE]
         try:
             shared = self._private.exchange(X25519PublicKey.from_public_bytes(sender))
             cipher = AESGCM(derive('recovery', shared, sender, _raw(self._public)))
             return cipher.decrypt(bytes(NONCE_SIZE), sealed[KEY_SIZE:], lineage.encode())
         except (InvalidTag, ValueError) as error:
-            raise KeyUnavailable(lineage=lineage, reason='the recovery key is another one, or it is damaged') from error
+            raise KeyUnavailable(lineage=lineage, reason='the recovery key is a different one or damaged') from error
 
 
 class RecoverableKeyWrapper:
-    """Wraps a data key twice: as ``primary`` does, and to a recovery key for the day when that is lost."""
+    """Wraps a data key twice: as ``primary`` does, and to a recovery key, in case the primary's key is lost."""
 
     def __init__(self, primary: KeyWrapper, recovery: RecoveryKeyWrapper) -> None:
         self._primary = primary
@@ -105,7 +105,7 @@ class RecoverableKeyWrapper:
 
 
 def write_recovery_key(path: Path) -> bytes:
-    """Make a key pair, store the private half in a new file that only its owner reads, return the public half."""
+    """Make a key pair; store the private half in a new file readable by its owner only; return the public half."""
     private = os.urandom(KEY_SIZE)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, 'w') as file:

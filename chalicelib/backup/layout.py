@@ -1,13 +1,13 @@
-"""How a volume is cut, and the key of every object in a repository.
+"""How a volume is divided, and the key of every object in a repository.
 
     backups/<lineage>/<backup>                    backup manifest: its existence is the commit
     running/<lineage>/<backup>                    intent: the backup began; protects what it may come to refer to
-    deleted/<lineage>/<backup>                    tombstone: the backup is deleted, whatever else of it is still there
+    deleted/<lineage>/<backup>                   tombstone: the backup is deleted, even if objects of it still exist
     shards/<lineage>/<shard>/<backup>             shard manifest
     partial/<lineage>/<shard>/<backup>/<token>    progress of one shard
     packs/<lineage>/<shard>/<backup>/<token>-<n>  blocks
 
-A shard is five digits, so keys sort as shards do. A token is drawn anew by every attempt: no pack is ever overwritten.
+A shard number has five digits, so keys sort as shards do. Every attempt draws a new token: no pack is overwritten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 from chalicelib.errors import InvalidInput
 
-#: Named in every manifest and bound into every sealed byte: another format's bytes never open as this one's.
+#: Named in every manifest and authenticated with every sealed byte: bytes of another format never open as this one's.
 FORMAT = 'cinderless-backup-1'
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -27,7 +27,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 #: The first segments of the keys below.
 KINDS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
 
-#: Volumes come in whole sectors.
+#: The size of a volume is a multiple of it.
 SECTOR = 512
 
 #: Five digits of shard number: 390 TiB in shards of 4 GiB.
@@ -38,7 +38,7 @@ _ID = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,63}')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shard:
-    """A stretch of a volume that one worker backs up or restores; offset and length in bytes."""
+    """The part of a volume that one worker backs up or restores; offset and length in bytes."""
 
     index: int
     offset: int
@@ -47,7 +47,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Geometry:
-    """Bytes of a block and of a shard. All backups of a chain share one geometry, or their blocks would not match."""
+    """Bytes of a block and of a shard. All backups of a chain share one geometry; otherwise blocks would not match."""
 
     block_size: int = 512 * KIB
     shard_size: int = 4 * GIB
@@ -76,7 +76,7 @@ class Geometry:
         return shard.offset + start, min(self.block_size, shard.length - start)
 
     def touched(self, shard: Shard, extents: Iterable[tuple[int, int]]) -> frozenset[int]:
-        """The shard's blocks that extents of the volume, (offset, length) in bytes, touch."""
+        """Return the shard's blocks that overlap ``extents`` of the volume, (offset, length) in bytes."""
         count, found = self.blocks(shard), set[int]()
         for offset, length in extents:
             first, last = offset - shard.offset, offset + length - shard.offset
@@ -85,14 +85,14 @@ class Geometry:
 
 
 def plan(size: int, geometry: Geometry | None = None) -> list[Shard]:
-    """Cut a volume of ``size`` bytes into shards, each the work of one ``backup_shard`` or ``restore_shard``."""
+    """Divide a volume of ``size`` bytes into shards, each the work of one ``backup_shard`` or ``restore_shard``."""
     geometry = geometry or Geometry()
     check_size(size, geometry)
     return [geometry.shard(size, index) for index in range(geometry.shard_count(size))]
 
 
 def check_size(size: int, geometry: Geometry) -> None:
-    """Refuse what no volume has. Raises InvalidInput."""
+    """Raise InvalidInput for a size that a volume cannot have."""
     if size <= 0 or size % SECTOR:
         raise InvalidInput(reason=f'a volume has a positive multiple of {SECTOR} bytes, not {size}')
     if geometry.shard_count(size) > MAX_SHARDS:
@@ -100,7 +100,7 @@ def check_size(size: int, geometry: Geometry) -> None:
 
 
 def check_id(value: str) -> str:
-    """A lineage's or backup's id as part of a key: letters, digits, '-' and '_', at most 64. Raises InvalidInput."""
+    """Return the id of a lineage or backup: letters, digits, '-' and '_', at most 64. Raises InvalidInput."""
     if not _ID.fullmatch(value):
         raise InvalidInput(reason=f'{value!r} cannot name a backup or its lineage')
     return value

@@ -1,4 +1,4 @@
-"""What one call of the engine may use, and the threads it may use it in."""
+"""Limits of one call of the engine, and the threads that it may use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from chalicelib.backup.layout import KIB, MIB
 
 T = TypeVar('T')
 
-#: Seconds left to the caller: what a Lambda's context tells. Infinite for one who may take all day.
-Deadline = Callable[[], float]
+#: Returns the seconds left to the caller, as a Lambda's context reports them; infinite without a limit.
+SecondsLeft = Callable[[], float]
 
-#: Told the bytes of the shard (or backup, for a scrub) that are done; it may raise to stop the work.
+#: Receives the bytes of the shard (or backup, for a verification) that are done; it may raise to stop the work.
 Progress = Callable[[int], None]
 
-#: What a caller keeps between two calls: JSON, below 1 KiB.
+#: What a caller stores between two calls: JSON, below 1 KiB.
 Cursor = dict[str, int | str]
 
 
@@ -37,16 +37,16 @@ class Limits:
     lookups: int = 16
     #: Bytes of one range read, at most.
     run_size: int = 8 * MIB
-    #: Bytes between two frames, at most, that are read and dropped rather than asked for around.
+    #: Bytes between two frames, at most, that one request reads and drops, instead of two requests.
     gap_size: int = 128 * KIB
-    #: Blocks restored or verified between two looks at the time.
+    #: Blocks restored or verified between two checks of the time.
     step_blocks: int = 256
     #: Seconds kept back to store what is in memory before the time is up.
     reserve: float = 20.0
 
 
 class Pool:
-    """Makes calls in ``width`` threads, or at once in the caller's own if there are none."""
+    """Runs calls in ``width`` threads, or in the caller's thread when ``width`` is 0."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -65,12 +65,12 @@ class Pool:
         future: Future[T] = Future()
         try:
             future.set_result(call())
-        except BaseException as error:  # as a thread does: the future hands it on
+        except BaseException as error:  # as a thread does: the future raises it
             future.set_exception(error)
         return future
 
     def ordered(self, calls: Iterable[Callable[[], T]]) -> Iterator[Future[T]]:
-        """Yield the calls' futures in order, with at most ``width`` of them under way or waiting to be taken."""
+        """Yield the calls' futures in order, with at most ``width`` of them running or waiting to be consumed."""
         window: collections.deque[Future[T]] = collections.deque()
         for call in calls:
             window.append(self.submit(call))
@@ -79,5 +79,5 @@ class Pool:
         yield from window
 
 
-def silent(done: int) -> None:
-    """Progress that nobody follows."""
+def no_progress(done: int) -> None:
+    """Ignore progress."""

@@ -1,4 +1,4 @@
-"""What is known of a shard: its blocks by identity, and where each is stored."""
+"""The listing of a shard: the identity of each block, and where it is stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chalicelib.backup.crypto import HASH_SIZE
 _ENTRY = struct.Struct('<32s4I')
 ENTRY_SIZE = _ENTRY.size
 
-#: Entries that are looked at together, and then again: where all of them are zero, as in a hole, one look is enough.
+#: Entries that one comparison covers, coarse and then fine: where all are zero, as in a hole, one comparison suffices.
 _COARSE, _FINE = 1024, 64
 _ZEROES = bytes(_COARSE * ENTRY_SIZE)
 
@@ -22,7 +22,7 @@ STORED, COMPRESSED = 1, 2
 
 
 class Pack(NamedTuple):
-    """``size`` in bytes, so that a pack that shrank or grew is noticed by every range read of it."""
+    """``size`` in bytes: every range read compares it, and so detects a pack that shrank or grew."""
 
     key: str
     size: int
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What one backup did to one shard. ``new`` blocks are in packs of its own, ``stored`` is those packs' bytes."""
+    """What one backup stored of one shard. ``new`` blocks are in packs of its own, ``stored`` is the bytes of those."""
 
     blocks: int = 0
     data: int = 0
@@ -91,7 +91,7 @@ class Listing:
                 yield first, part
 
     def compact(self) -> Listing:
-        """The same without packs that no entry refers to."""
+        """Return the same listing without packs that no entry refers to."""
         used = sorted({entry.pack for _, entry in self.stored(0, self.blocks)})
         if len(used) == len(self.packs):
             return self
@@ -102,7 +102,7 @@ class Listing:
         return compacted
 
     def same_content(self, other: Listing) -> bool:
-        """Whether both list the same blocks, wherever these are stored."""
+        """Return whether both list the same blocks, wherever these are stored."""
         if self.entries == other.entries:
             return True
         if self.blocks != other.blocks:
@@ -111,7 +111,7 @@ class Listing:
 
 
 class ShardRef(NamedTuple):
-    """Names a listing: the backup that wrote it, and the authentication code (hex) that it must have."""
+    """A reference to a listing: the backup that wrote it, and the authentication code (hex) that it must have."""
 
     backup: str
     mac: str

@@ -1,8 +1,8 @@
-"""Object Lock: what a locked backup refers to stays, whoever deletes what, until a moment.
+"""Object Lock: the objects that a locked backup refers to cannot be deleted before a given time.
 
-A backup's own objects are locked when they are put (``S3Repository``). What it shares with older backups, its parent's
-packs and listings, is locked here, shard by shard, before the backup is committed: a running backup keeps its parent's
-objects from the collector, so they are there.
+``S3Repository`` locks a backup's own objects when it puts them. What a backup shares with older ones, its parent's
+packs and listings, is locked here, shard by shard, before the backup is committed: the collector keeps the parent's
+objects of a running backup, so they exist.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Lockable(Repository, Protocol):
     """A repository whose objects can be locked."""
 
     def retain(self, key: str) -> None:
-        """Lock an object that is there as long as new ones are; one that is locked for longer stays so."""
+        """Lock an existing object as long as new ones are; one that is locked for longer stays so."""
 
 
 def lock_shard(repository: Lockable, backup: Backup, index: int, *, limits: Limits | None = None) -> int:
-    """Lock what a finished shard shares with older backups; return the number of objects. May be repeated."""
+    """Lock what a finished shard shares with older backups; return the number of objects. Idempotent."""
     shared = [key for key in _references(repository, backup, index) if key.split('/')[3] != backup.backup_id]
     with Pool((limits or Limits()).lookups) as pool:
         for done in pool.ordered(functools.partial(repository.retain, key) for key in shared):

@@ -1,4 +1,4 @@
-"""The intent, with which a backup begins, and the manifest, with which it is there."""
+"""The intent, which begins a backup, and the manifest, which completes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chalicelib.backup.listing import Listing, ShardRef
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import IntegrityError, ObjectMissing
 
-#: Named in manifests for readers of another day; another choice would be another format.
+#: Named in manifests for later readers; other algorithms would be another format.
 ALGORITHMS = {
     'identity': 'blake3-256-keyed',
     'compression': 'zstd',
@@ -27,7 +27,7 @@ ALGORITHMS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Backup:
-    """What is settled when a backup begins. ``size`` in bytes; ``parent`` is a backup's id, with that many shards."""
+    """What is fixed when a backup begins. ``size`` in bytes; ``parent`` is a backup's id, with that many shards."""
 
     lineage: str
     backup_id: str
@@ -45,9 +45,9 @@ class Backup:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
-    """A finished backup, as its manifest tells. ``created_at`` and ``metadata`` are the caller's own.
+    """A finished backup, as its manifest describes it. ``created_at`` and ``metadata`` are the caller's own.
 
-    ``object_count`` and ``stored_bytes`` are of this backup alone: what it shares with older ones is not in them.
+    ``object_count`` and ``stored_bytes`` count this backup alone, without what it shares with older ones.
     """
 
     lineage: str
@@ -69,7 +69,7 @@ class Manifest:
 
     @property
     def root_hash(self) -> str:
-        """Hex; stands for every byte of the volume."""
+        """Hex; covers every byte of the volume."""
         return digest(b''.join(bytes.fromhex(shard.mac) for shard in self.shards)).hex()
 
     def encode(self) -> bytes:
@@ -98,10 +98,10 @@ def _fields(body: documents.Body, key: DataKey) -> dict[str, Any]:
 
 
 def open_backup(repository: Repository, wrapper: KeyWrapper, lineage: str, backup_id: str) -> Backup:
-    """Take up a backup that ``begin_backup`` began; one that is finished may be taken up too, to find that out.
+    """Return a backup that ``begin_backup`` began; also a finished one, so that the caller can detect that.
 
-    A manifest comes before an intent: one that a worker left lying for longer than the grace time stores beside it
-    has a data key of its own. Raises ObjectMissing when it was never begun, or was deleted; IntegrityError;
+    A manifest takes precedence over an intent: an intent that a worker stores after the grace time, beside the finished
+    backup, has another data key. Raises ObjectMissing when the backup was never begun or was deleted; IntegrityError;
     KeyUnavailable.
     """
     finished = layout.backup_key(lineage, backup_id)
@@ -111,7 +111,7 @@ def open_backup(repository: Repository, wrapper: KeyWrapper, lineage: str, backu
 
 
 def _first(repository: Repository, keys: Sequence[str]) -> tuple[str, bytes]:
-    """The first object that is there. Raises ObjectMissing for the last."""
+    """Return the first object that exists. Raises ObjectMissing for the last."""
     for key in keys[:-1]:
         with contextlib.suppress(ObjectMissing):
             return key, repository.get(key).data
@@ -121,9 +121,9 @@ def _first(repository: Repository, keys: Sequence[str]) -> tuple[str, bytes]:
 def load_backup(
     repository: Repository, wrapper: KeyWrapper, manifest_key: str, *, root_hash: str | None = None
 ) -> Manifest:
-    """Read a backup manifest and verify it: its own code, its root hash, and that this is ``root_hash`` if given.
+    """Read a backup manifest; verify its authentication code and root hash (if given, against ``root_hash`` too).
 
-    Raises ObjectMissing when there is no such backup; IntegrityError; KeyUnavailable.
+    Raises ObjectMissing when the backup does not exist; IntegrityError; KeyUnavailable.
     """
     lineage, _ = layout.parse_backup_key(manifest_key)
     body, key = documents.decode(manifest_key, lineage, repository.get(manifest_key).data, wrapper)
@@ -135,7 +135,7 @@ def load_backup(
 
 
 def load_shard(repository: Repository, backup: Backup | Manifest, index: int, ref: ShardRef) -> Listing:
-    """The listing that ``ref`` names. Raises ObjectMissing, IntegrityError: also for another listing in its place."""
+    """Return the listing that ``ref`` names. Raises ObjectMissing; IntegrityError, also for a different listing."""
     object_key = layout.shard_key(backup.lineage, index, ref.backup)
     header, listing = shards.load(repository, backup.key, object_key)
     if header.mac != ref.mac:
@@ -144,7 +144,7 @@ def load_shard(repository: Repository, backup: Backup | Manifest, index: int, re
 
 
 def list_backups(repository: Repository, lineage: str = '') -> Iterator[str]:
-    """Yield the keys of the manifests of one lineage, or of all; not of deleted backups."""
+    """Yield the keys of the manifests of one lineage, or of all; deleted backups are left out."""
     prefix = f'{layout.check_id(lineage)}/' if lineage else ''
     deleted = {info.key.partition('/')[2] for info in repository.list(f'deleted/{prefix}')}
     for info in repository.list(f'backups/{prefix}'):
@@ -153,5 +153,5 @@ def list_backups(repository: Repository, lineage: str = '') -> Iterator[str]:
 
 
 def peek_backup(repository: Repository, manifest_key: str) -> documents.Body:
-    """What a manifest says, unverified: no key is needed. Raises ObjectMissing; IntegrityError for what cannot be."""
+    """Return a manifest's content, unverified: no key is needed. Raises ObjectMissing, IntegrityError."""
     return documents.peek(manifest_key, repository.get(manifest_key).data)

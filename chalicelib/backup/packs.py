@@ -1,4 +1,4 @@
-"""Packs: blocks of one shard stored together, so that a GiB costs some thirty requests, not two thousand."""
+"""Packs: blocks of one shard stored together, so that a GiB takes about thirty requests instead of two thousand."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from chalicelib.backup.listing import Entry, Pack
 from chalicelib.backup.repository import Data, Repository
 from chalicelib.errors import IntegrityError
 
-#: Buffers of packs that nobody uses now: a new one costs a page fault for each 4 KiB of it.
+#: Free pack buffers for reuse: a new one costs a page fault for each 4 KiB of it.
 _spare: collections.deque[memoryview] = collections.deque(maxlen=3)
 
 
 class PackWriter:
-    """Fills packs, and puts full ones while the next one fills.
+    """Fills packs, and stores full ones while the next one fills.
 
-    ``first`` is the number of the first pack, ``prefix`` begins every key. ``packs`` are those filled so far; they
+    ``first`` is the number of the first pack; every key begins with ``prefix``. ``packs`` are those filled so far; they
     are stored once ``finish`` has returned.
     """
 
@@ -42,7 +42,7 @@ class PackWriter:
         self._under_way: collections.deque[tuple[Future[None], memoryview]] = collections.deque()
 
     def add(self, identity: bytes, payload: Data, flags: int) -> Entry:
-        """Seal a payload into the current pack; return where it lies."""
+        """Seal a payload into the current pack; return its entry."""
         length = len(payload) + SEAL_SIZE
         if self._used + length > self._capacity:
             self._send()
@@ -53,9 +53,9 @@ class PackWriter:
         return entry
 
     def finish(self) -> None:
-        """Store what is left and wait for all of it. Raises what any put raised."""
+        """Store what remains and wait for all puts. Raises what any put raised."""
         if self._buffer is not None:
-            self._seal(self._buffer)()  # here: there is nothing else to do
+            self._seal(self._buffer)()  # in this thread, which would only wait
             _spare.append(self._buffer)
             self._buffer = None
         while self._under_way:
@@ -67,21 +67,21 @@ class PackWriter:
             self._buffer = None
 
     def _seal(self, buffer: memoryview) -> Callable[[], None]:
-        """Nothing is added to the pack any more: return what stores it."""
+        """Close the pack; return the call that stores it."""
         pack = Pack(f'{self._prefix}{len(self.packs):04d}', self._used)
         self.packs.append(pack)
         self._used = 0
         return functools.partial(self._repository.put, pack.key, buffer[: pack.size])
 
     def _take_buffer(self) -> memoryview:
-        """One buffer fills while those of the puts under way empty; then they are used again."""
+        """Return a free buffer; those of finished puts are reused."""
         if len(self._under_way) > self._pool.width:
             return self._reclaim()
         with contextlib.suppress(IndexError):
             spare = _spare.pop()
             if len(spare) == self._capacity:
                 return spare
-        return memoryview(mmap.mmap(-1, self._capacity, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))  # touched as it fills
+        return memoryview(mmap.mmap(-1, self._capacity, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
     def _reclaim(self) -> memoryview:
         future, buffer = self._under_way.popleft()
@@ -90,7 +90,7 @@ class PackWriter:
 
 
 class Frame(NamedTuple):
-    """One stored block, and the blocks of the shard that it is the content of."""
+    """One stored block, and the blocks of the shard that have its content."""
 
     entry: Entry
     blocks: list[int]
@@ -105,7 +105,7 @@ class Run(NamedTuple):
     frames: list[Frame]
 
     def fetch(self, repository: Repository) -> memoryview:
-        """Raises IntegrityError when the pack has not exactly the size it was stored with."""
+        """Raises IntegrityError when the pack's size is not the stored one."""
         content = repository.get(self.pack.key, self.start, self.stop - self.start)
         if content.size != self.pack.size or len(content.data) != self.stop - self.start:
             reason = f'it has {content.size} bytes, {self.pack.size} were stored'
@@ -113,13 +113,13 @@ class Run(NamedTuple):
         return memoryview(content.data)
 
     def cut(self, data: memoryview, frame: Frame) -> memoryview:
-        """A frame out of what ``fetch`` returned."""
+        """Return a frame of the bytes that ``fetch`` returned."""
         start = frame.entry.offset - self.start
         return data[start : start + frame.entry.length]
 
 
 def gather(stored: Iterable[tuple[int, Entry]]) -> list[Frame]:
-    """Each stored block once, in the order of packs."""
+    """Return each stored block once, in the order of packs."""
     frames: dict[tuple[int, int], Frame] = {}
     for block, entry in stored:
         frames.setdefault((entry.pack, entry.offset), Frame(entry, [])).blocks.append(block)
@@ -147,7 +147,7 @@ def _joins(run: Run, packs: Sequence[Pack], entry: Entry, limits: Limits) -> boo
 
 
 def fetch_all(repository: Repository, pool: Pool, wanted: Sequence[Run]) -> Iterator[tuple[Run, Future[memoryview]]]:
-    """Fetch runs, several at once, and give them in order. One alone needs no thread."""
+    """Fetch runs, several at once, and yield them in order. A single one needs no thread."""
     if len(wanted) == 1:
         pool = Pool(0)
     return zip(wanted, pool.ordered(functools.partial(run.fetch, repository) for run in wanted), strict=True)

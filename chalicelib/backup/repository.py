@@ -1,4 +1,4 @@
-"""What the engine asks of the place where backups lie. Implementations: ``s3.S3Repository``, ``files.FileRepository``.
+"""The contract of a backup store. Implementations: ``s3.S3Repository``, ``files.FileRepository``.
 
 The comments below are the contract; one behaviour suite runs on every implementation.
 """
@@ -22,24 +22,24 @@ class ObjectInfo(NamedTuple):
 
 
 class Content(NamedTuple):
-    """Bytes of an object, or of a range of it; ``size`` is that of the whole object, so that none may grow unseen."""
+    """Bytes of an object, or of a range of it. ``size`` is that of the whole object, so that growth is detected."""
 
     data: bytes
     size: int
 
 
 class Repository(Protocol):
-    """Objects under keys. Thread-safe. Strongly consistent: what a call did, every later call sees.
+    """Objects under keys. Thread-safe. Strongly consistent: later calls see the effect of every earlier one.
 
     Keys are '/'-separated segments of letters, digits, '-' and '_'. Every method raises RepositoryError when the
-    repository refuses or cannot be reached; such a call may have had its effect, and may be repeated.
+    repository refuses or cannot be reached; such a call may have taken effect, and may be repeated.
     """
 
     def put(self, key: str, data: Data, *, if_none_match: bool = False) -> None:
-        """Store an object: wholly or not at all, and durably on return. The caller may reuse ``data`` afterwards.
+        """Store an object completely or not at all, durably on return. The caller may reuse ``data`` afterwards.
 
-        With ``if_none_match`` an existing object stays and ObjectExists is raised. A repeated put (after a lost
-        answer) may then find the caller's own object.
+        With ``if_none_match`` an existing object stays, and ObjectExists is raised. After a lost response, a repeated
+        put may find the caller's own object.
         """
 
     def get(self, key: str, start: int = 0, length: int | None = None) -> Content:
@@ -52,7 +52,7 @@ class Repository(Protocol):
         """Yield what begins with ``prefix``, ascending by key in byte order, keys above ``start_after`` only."""
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; one that is missing already is no error."""
+        """Delete objects; a missing one is not an error."""
 
 
 def exists(repository: Repository, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Restoring one shard: every block is proven before it is written, and read but once wherever its chain left it."""
+"""Restore one shard: every block is verified before it is written, and read once, whichever backup stored it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chalicelib.backup.blocks import Opener
-from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
+from chalicelib.backup.limits import Cursor, Limits, Pool, Progress, SecondsLeft, no_progress
 from chalicelib.backup.listing import Entry
 from chalicelib.backup.manifests import Manifest, load_shard
 from chalicelib.backup.packs import fetch_all, gather, runs
@@ -17,7 +17,7 @@ from chalicelib.errors import BackupError
 
 
 class RestoreResult(NamedTuple):
-    """``cursor`` goes into the next call unless ``done``."""
+    """Pass ``cursor`` to the next call unless ``done``."""
 
     done: bool
     cursor: Cursor | None
@@ -30,24 +30,24 @@ def restore_shard(
     index: int,
     *,
     target_is_zeroed: bool,
-    deadline: Deadline = lambda: math.inf,
+    seconds_left: SecondsLeft = lambda: math.inf,
     cursor: Cursor | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     limits: Limits | None = None,
 ) -> RestoreResult:
-    """Bring shard ``index`` of the device to what it was; the last shard's call also zeroes what lies beyond it.
+    """Write the content of shard ``index`` to the device; the last shard's call also zeroes what lies beyond it.
 
-    ``target_is_zeroed`` promises that all of the device reads as zeroes where nothing was written since: zero blocks
-    are then left alone, else zeroed where ``device.allocated`` tells that there may be data. What was written is
-    durable on return. Raises IntegrityError or ObjectMissing before any byte of a damaged block is written, and what
-    device and repository raise; a repeated call starts over and does no harm.
+    ``target_is_zeroed``: the device reads as zeroes wherever nothing was written. Zero blocks are then not written;
+    otherwise they are zeroed where ``device.allocated`` reports possible data. What was written is durable on return.
+    Raises IntegrityError or ObjectMissing before any byte of a damaged block is written, and what device and repository
+    raise. A repeated call starts over and does no harm.
     """
     _check_target(device, manifest)
     job = _Job(device, repository, manifest, index, limits or Limits())
     steps = job.steps(int(cursor['next']) if cursor else job.shard.offset)
     with Pool(job.limits.downloads) as pool:
         for count, (start, stop) in enumerate(steps):
-            if count and deadline() < job.limits.reserve:
+            if count and seconds_left() < job.limits.reserve:
                 device.flush()
                 return RestoreResult(False, {'next': start})
             job.restore(pool, start, stop, target_is_zeroed)
@@ -86,7 +86,7 @@ class _Job:
         self._is_last = self.shard.offset + self.shard.length == manifest.size
 
     def steps(self, start: int) -> Iterator[tuple[int, int]]:
-        """Stretches of the device, from byte to byte: of the shard, then of what is beyond the last one."""
+        """Yield ranges of the device, (start, stop) in bytes: of the shard, then of what is beyond the last one."""
         size = self.limits.step_blocks * self._geometry.block_size
         end = self.shard.offset + self.shard.length
         yield from _stretches(start, end, size)
@@ -94,7 +94,7 @@ class _Job:
             yield from _stretches(max(start, end), self._device.size, size)
 
     def restore(self, pool: Pool, start: int, stop: int, target_is_zeroed: bool) -> None:
-        """Write the stored blocks of one stretch, and see that the rest of it is zero."""
+        """Write the stored blocks of one range, and zero the rest of it."""
         first = (start - self.shard.offset) // self._geometry.block_size
         last = min(-(-(stop - self.shard.offset) // self._geometry.block_size), self._listing.blocks)
         stored = list(self._listing.stored(first, last))
@@ -118,7 +118,7 @@ class _Job:
             start = offset + length
 
     def _zero(self, start: int, stop: int) -> None:
-        """What is not allocated reads as zeroes already."""
+        """Zero the allocated parts; the others read as zeroes already."""
         for offset, length in list(self._device.allocated(start, stop - start)):
             first, last = max(start, offset), min(stop, offset + length)
             if first < last:

@@ -1,4 +1,4 @@
-"""A repository in an S3 bucket, and data keys wrapped by KMS: all that the engine knows of AWS."""
+"""A repository in an S3 bucket, and data keys wrapped by KMS: the engine's only use of AWS."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _MEANINGS: Mapping[str, type[RepositoryError]] = {
 #: The answer to a range that starts at or beyond the object's end.
 _BEYOND_END = 'InvalidRange'
 
-#: Of several conditional puts at once S3 may refuse some with 409 and asks to try again.
+#: S3 may refuse concurrent conditional puts with 409; the client is to retry.
 _CONFLICT = 'ConditionalRequestConflict'
 
-#: Tries of what botocore does not retry: conflicting puts, and bodies that break off.
+#: Attempts for what botocore does not retry: conflicting puts, and response bodies that break off.
 _ATTEMPTS = 4
 
-#: Seconds before the first repetition of a conflicting put; they double.
+#: Seconds before the first retry of a conflicting put; they double.
 _PAUSE = 0.05
 
-#: What a restore needs, and a lock keeps; the rest is the writer's and the collector's own.
+#: Key prefixes of the objects that a restore needs; only these are locked.
 _LOCKED = ('packs/', 'shards/', 'backups/')
 _MODE = 'COMPLIANCE'
 
@@ -50,10 +50,10 @@ class S3Repository:
     """Objects in ``bucket`` below ``prefix`` (empty, or ending in '/').
 
     ``client`` is a boto3 S3 client; its configuration sets time-outs and the retry of throttling. A general purpose
-    bucket: directory buckets do not list in order. CRC32 travels with every put, S3 stores and checks it; the
-    strong hashes are the format's own. ``storage_class`` is that of packs; what is looked at often stays in S3's own.
-    ``locked_until``: what restores need is locked till then (Object Lock, in compliance mode: nobody can shorten it).
-    The bucket then keeps versions: deleting a locked object hides it, and its bytes stay.
+    bucket: directory buckets do not list in order. Every put carries a CRC32, which S3 checks and stores; the strong
+    hashes are the format's own. ``storage_class`` applies to packs; other objects, which are read often, keep S3's
+    default. ``locked_until``: objects that restores need are locked until then (Object Lock in compliance mode, which
+    cannot be shortened). Such a bucket is versioned: deleting a locked object hides it, and its bytes stay.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class S3Repository:
             self._put(ChecksumAlgorithm='CRC32', Body=body, **self._at(key), **options)
 
     def retain(self, key: str) -> None:
-        """Lock an object that is there, unless it is locked for longer."""
+        """Lock an existing object, unless it is locked for longer."""
         with _translated(key):
-            known = self._client.head_object(**self._at(key)).get('ObjectLockRetainUntilDate')
-            if self._locked_until and (known is None or known < self._locked_until):
+            retained_until = self._client.head_object(**self._at(key)).get('ObjectLockRetainUntilDate')
+            if self._locked_until and (retained_until is None or retained_until < self._locked_until):
                 until = {'Mode': _MODE, 'RetainUntilDate': self._locked_until}
                 self._client.put_object_retention(**self._at(key), Retention=until, ChecksumAlgorithm='CRC32')
 
@@ -171,7 +171,7 @@ class KmsKeyWrapper:
         return answer['Plaintext'], {KMS: base64.b64encode(answer['CiphertextBlob']).decode()}
 
     def wrap(self, lineage: str, plaintext: bytes) -> WrappedKeys:
-        """As ``generate`` does, of a data key that there is already: KMS opens both alike."""
+        """Wrap an existing data key. KMS unwraps it as it does those of ``generate``."""
         with _unwrapping(lineage):
             answer = self._client.encrypt(
                 KeyId=self._key_id, Plaintext=plaintext, EncryptionContext={'lineage': lineage}
@@ -187,7 +187,7 @@ class KmsKeyWrapper:
 
 
 def repository_at(url: str, region: str | None = None) -> S3Repository:
-    """The repository at ``s3://bucket`` or ``s3://bucket/prefix``, reached as the AWS command line would."""
+    """Return the repository at ``s3://bucket`` or ``s3://bucket/prefix``, reached as by the AWS command line."""
     import boto3
 
     bucket, _, prefix = url.removeprefix('s3://').partition('/')
@@ -198,7 +198,7 @@ def repository_at(url: str, region: str | None = None) -> S3Repository:
 
 
 def key_wrapper(key_id: str = '', region: str | None = None) -> KmsKeyWrapper:
-    """Unwraps with KMS, and wraps under ``key_id``, reached as the AWS command line would."""
+    """Return a wrapper that unwraps with KMS and wraps under ``key_id``, reached as by the AWS command line."""
     import boto3
 
     with _reaching('KMS'):
@@ -210,7 +210,7 @@ def _range(start: int, length: int | None) -> str:
 
 
 def _content(answer: Mapping[str, Any]) -> Content:
-    """A whole object's size is its length; a range's answer tells it after the slash of Content-Range."""
+    """Return the data and the object's size: for a range, the number after the slash of Content-Range."""
     data = answer['Body'].read()
     total = answer.get('ContentRange', '').rpartition('/')[2]
     return Content(data, int(total) if total else len(data))

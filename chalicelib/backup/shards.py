@@ -1,9 +1,9 @@
-"""The shard manifest: every block of one shard, where it lies, and nothing that another object must be asked for.
+"""The shard manifest: every block of one shard and where it is stored, without reference to other listings.
 
     header | references (JSON, zstd) | entries (48 bytes a block, zstd, sealed)
 
-References name whole objects and are in clear, so the collector needs no key. A shard in which nothing changed is a
-pointer: its references name the older manifest, and it has no entries.
+References name whole objects and are not encrypted, so the collector needs no key. The manifest of an unchanged shard
+is a pointer: its references name the older manifest, and it has no entries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LISTING, POINTER, PARTIAL = 1, 2, 3
 _HEADER = struct.Struct('<8s5IQ2I32s32s')
 HEADER_SIZE = _HEADER.size + HASH_SIZE
 
-#: Bytes fetched to read a header and, nearly always, the references with it.
+#: Bytes that a peek reads: the header and, nearly always, the references.
 PEEK_SIZE = 16 << 10
 
 #: References never grow beyond this; a larger claim is damage.
@@ -37,7 +37,7 @@ _REFERENCES_LIMIT = 16 << 20
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Header:
-    """``mac``, the authentication code in hex, stands for the manifest, wholly, wherever that is named."""
+    """``mac``, the authentication code in hex, identifies the whole manifest wherever it is referred to."""
 
     kind: int
     counts: Counts
@@ -70,7 +70,7 @@ def _encode(key: DataKey, object_key: str, kind: int, counts: Counts, named: dic
 
 
 def decode_header(object_key: str, data: bytes, key: DataKey | None = None) -> Header:
-    """Read the header from an object's first bytes; with a key its authenticity is checked. Raises IntegrityError."""
+    """Read the header from an object's first bytes; with ``key``, verify it. Raises IntegrityError."""
     if len(data) < HEADER_SIZE or data[: len(MAGIC)] != MAGIC:
         raise IntegrityError(key=object_key, reason='it is not a shard manifest')
     mac = data[_HEADER.size : HEADER_SIZE]
@@ -82,7 +82,7 @@ def decode_header(object_key: str, data: bytes, key: DataKey | None = None) -> H
 
 
 def decode_references(object_key: str, header: Header, data: bytes) -> list[Pack] | ShardRef:
-    """What the manifest names: the packs of a listing, or the listing that a pointer stands for.
+    """Return what the manifest names: the packs of a listing, or the listing that a pointer refers to.
 
     ``data`` begins with header and references.
     """
@@ -99,7 +99,7 @@ def decode_references(object_key: str, header: Header, data: bytes) -> list[Pack
 
 
 def decode_listing(key: DataKey, object_key: str, data: bytes) -> tuple[Header, Listing]:
-    """Read a whole listing, all of it verified. Raises IntegrityError."""
+    """Read and verify a whole listing. Raises IntegrityError."""
     header = decode_header(object_key, data, key)
     packs = decode_references(object_key, header, data)
     sealed = data[HEADER_SIZE + header.references_size :]
@@ -113,7 +113,7 @@ def decode_listing(key: DataKey, object_key: str, data: bytes) -> tuple[Header, 
 
 
 def peek(repository: Repository, object_key: str, key: DataKey | None = None) -> tuple[Header, list[Pack] | ShardRef]:
-    """Read a manifest's header and references, and no entries. Raises ObjectMissing, IntegrityError."""
+    """Read a manifest's header and references, without entries. Raises ObjectMissing, IntegrityError."""
     content = repository.get(object_key, 0, PEEK_SIZE)
     header = decode_header(object_key, content.data, key)
     if content.size != header.size:
@@ -129,7 +129,7 @@ def load(repository: Repository, key: DataKey, object_key: str) -> tuple[Header,
 
 
 def _decompress(object_key: str, data: bytes, limit: int) -> bytes:
-    """A frame states its size; one that states too much is not even begun."""
+    """Decompress a frame, which states its size; a frame above ``limit`` bytes is refused."""
     try:
         if 0 <= zstandard.frame_content_size(data) <= limit:
             return zstandard.ZstdDecompressor().decompress(data)

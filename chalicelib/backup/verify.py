@@ -1,4 +1,4 @@
-"""The scrub: read and prove every block of a backup, and tell what is damaged instead of stopping at it."""
+"""Verify every block of a backup, and report damage instead of stopping at it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import NamedTuple
 
 from chalicelib.backup.blocks import Opener
 from chalicelib.backup.layout import Shard
-from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
+from chalicelib.backup.limits import Cursor, Limits, Pool, Progress, SecondsLeft, no_progress
 from chalicelib.backup.listing import Listing
 from chalicelib.backup.manifests import Manifest, load_shard
 from chalicelib.backup.packs import Frame, Run, fetch_all, gather, runs
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import BackupError, IntegrityError, ObjectMissing
 
-#: Messages kept of one call: damage beyond is counted only.
+#: Messages reported by one call; further damage is only counted.
 REPORTED = 20
 
 
 class VerifyResult(NamedTuple):
-    """Blocks checked and damaged by this call, and what is wrong. ``cursor`` goes into the next one unless ``done``."""
+    """Blocks checked and damaged in this call, and messages. Pass ``cursor`` to the next call unless ``done``."""
 
     done: bool
     cursor: Cursor | None
@@ -35,17 +35,17 @@ def verify_backup(
     repository: Repository,
     manifest: Manifest,
     *,
-    deadline: Deadline = lambda: math.inf,
+    seconds_left: SecondsLeft = lambda: math.inf,
     cursor: Cursor | None = None,
     sample: int = 100,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     limits: Limits | None = None,
 ) -> VerifyResult:
     """Check shard manifests, packs and blocks as a restore would. ``progress`` counts bytes of the volume.
 
-    ``sample``: so many percent of the stretches between two looks at the time, drawn anew by each scrub; the first
-    stretch always is among them. All in all each is drawn in time, at a part of the cost.
-    Damage is in the result; raises RepositoryError only when the repository cannot be asked.
+    ``sample``: the percentage of steps (the blocks between two checks of the time) that are verified, drawn at random
+    for each verification; the first step is always verified.
+    Damage is reported in the result; raises RepositoryError only when the repository cannot be reached.
     """
     limits = limits or Limits()
     seed = int(cursor['seed']) if cursor else secrets.randbits(32)
@@ -53,20 +53,20 @@ def verify_backup(
         scrub = _Scrub(repository, manifest, limits, pool)
         drawn = (step for step in _steps(manifest, cursor, limits.step_blocks) if _is_drawn(seed, step, sample))
         for count, (index, block) in enumerate(drawn):
-            if count and deadline() < limits.reserve:
+            if count and seconds_left() < limits.reserve:
                 return scrub.result({'shard': index, 'next': block, 'seed': seed})
             progress(scrub.check(index, block))
     return scrub.result(None)
 
 
 def _is_drawn(seed: int, step: tuple[int, int], sample: int) -> bool:
-    """The same in every call of one scrub."""
+    """Draw a step: the same way in every call of one verification."""
     number = zlib.crc32(f'{seed}/{step[0]}/{step[1]}'.encode())
     return step == (0, 0) or number % 10_000 < sample * 100
 
 
 def _steps(manifest: Manifest, cursor: Cursor | None, step: int) -> Iterator[tuple[int, int]]:
-    """(shard, first block) of what is checked between two looks at the time."""
+    """Yield (shard, first block) of the steps, between which the time is checked."""
     shard, block = (int(cursor['shard']), int(cursor['next'])) if cursor else (0, 0)
     for index in range(shard, len(manifest.shards)):
         blocks = manifest.geometry.blocks(manifest.geometry.shard(manifest.size, index))
@@ -75,7 +75,7 @@ def _steps(manifest: Manifest, cursor: Cursor | None, step: int) -> Iterator[tup
 
 
 class _Scrub:
-    """One call's findings, and the shard that it is at."""
+    """One call's findings, and the current shard."""
 
     def __init__(self, repository: Repository, manifest: Manifest, limits: Limits, pool: Pool) -> None:
         self._repository = repository
@@ -94,7 +94,7 @@ class _Scrub:
         return VerifyResult(cursor is None, cursor, self._checked, self._damaged, self._damage)
 
     def check(self, index: int, first: int) -> int:
-        """Check a step's blocks; return the bytes of the volume up to there."""
+        """Check a step's blocks; return the end of the step in bytes of the volume."""
         if index != self._index:
             self._enter(index)
         stop = min(first + self._limits.step_blocks, self._manifest.geometry.blocks(self._shard))

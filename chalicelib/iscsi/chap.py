@@ -1,4 +1,4 @@
-"""CHAP: the target learns that we know the secret, and with mutual CHAP we learn that it knows its own.
+"""CHAP: the initiator proves to the target that it has the secret; in mutual CHAP the target does so, too.
 
 RFC 7143, section 12.1, over RFC 1994: response = H(identifier, secret, challenge).
 """
@@ -24,11 +24,11 @@ ALGORITHMS: Mapping[str, Callable[[bytes], hashlib._Hash]] = {
     '8': hashlib.sha3_256,
 }
 
-#: Our preference, of which the target picks the first it knows. SHA-256 is last, behind MD5, since tgt and its
+#: In order of preference; the target picks the first that it supports. SHA-256 comes after MD5, since tgt and its
 #: ancestor IET take 7 for SHA-1: offered before 5, no login with the right secret would succeed there.
 OFFER = '8,6,5,7'
 
-#: RFC 7143, section 12.1.4: neither challenge nor response is longer.
+#: Bytes of a challenge or response, at most (RFC 7143, section 12.1.4).
 _LONGEST = 1024
 _CHALLENGE_SIZE = 32
 
@@ -39,12 +39,12 @@ _DECODERS: Mapping[str, Callable[[str], bytes]] = {
 
 
 class LoginRefused(Exception):
-    """The target refused us, or we it: no login will succeed until somebody changes the configuration."""
+    """The target refused the login, or the initiator refused the target. Only a change of configuration helps."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
-    """``username``/``password`` prove us to the target; ``target_*``, if given, prove the target to us."""
+    """``username``/``password`` authenticate the initiator; ``target_*``, if given, authenticate the target."""
 
     username: str
     password: str = dataclasses.field(repr=False)
@@ -57,7 +57,7 @@ class Credentials:
 
 
 class Exchange:
-    """One authentication: ``respond`` to the target's challenge, then ``verify`` its answer to ours."""
+    """One authentication: ``respond`` to the target's challenge, then ``verify`` its response to the initiator's."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -66,7 +66,7 @@ class Exchange:
         self._challenge = secrets.token_bytes(_CHALLENGE_SIZE)
 
     def respond(self, keys: Mapping[str, str]) -> dict[str, str]:
-        """From CHAP_A, CHAP_I and CHAP_C make CHAP_N and CHAP_R, and our own challenge for mutual CHAP.
+        """Return CHAP_N and CHAP_R for CHAP_A, CHAP_I and CHAP_C; with mutual CHAP also the initiator's challenge.
 
         Raises Malformed on keys that are missing or unreadable, LoginRefused on an algorithm that was not offered.
         """
@@ -75,7 +75,7 @@ class Exchange:
             raise LoginRefused(f'the target chose a CHAP algorithm that was not offered ({OFFER})')
         identifier, challenge = _identifier(_require(keys, 'CHAP_I')), decode(_require(keys, 'CHAP_C'))
         if challenge == self._challenge:
-            raise LoginRefused('the target sent our own challenge')
+            raise LoginRefused('the target sent the challenge of the initiator')
         answer = self._hash(identifier, self._credentials.password, challenge)
         reply = {'CHAP_N': self._credentials.username, 'CHAP_R': encode(answer)}
         if self._credentials.mutual:
@@ -83,7 +83,7 @@ class Exchange:
         return reply
 
     def verify(self, keys: Mapping[str, str]) -> None:
-        """Check the target's CHAP_N and CHAP_R, of which one-way CHAP has none. Raises LoginRefused, Malformed."""
+        """Check the target's CHAP_N and CHAP_R; one-way CHAP has none. Raises LoginRefused, Malformed."""
         if self._credentials.target_password is None:
             return
         if 'CHAP_N' not in keys or 'CHAP_R' not in keys:

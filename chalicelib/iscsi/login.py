@@ -1,4 +1,4 @@
-"""The login phase (RFC 7143, sections 6.3 and 11.12): who we are, CHAP if asked, and the session's parameters."""
+"""The login phase (RFC 7143, sections 6.3 and 11.12): names, CHAP if configured, and the session's parameters."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Mapping
 from chalicelib.iscsi import parameters, pdu
 from chalicelib.iscsi.chap import OFFER as CHAP_OFFER
 from chalicelib.iscsi.chap import Credentials, Exchange, LoginRefused
-from chalicelib.iscsi.connection import Connection
 from chalicelib.iscsi.parameters import SessionParameters
 from chalicelib.iscsi.pdu import Malformed, Opcode, Response
+from chalicelib.iscsi.transport import Connection
 
 SECURITY, OPERATIONAL, FULL_FEATURE = 0, 1, 3
 
-#: A login takes two to six exchanges; a target that wants more will not come to an end.
+#: A login takes two to six exchanges; a target that needs more is taken for broken.
 _MOST_EXCHANGES = 24
 
-#: Status class and detail (RFC 7143, section 11.13.5) -> what it says to whoever runs this.
+#: Status class and detail (RFC 7143, section 11.13.5) -> message for the operator.
 REFUSALS: Mapping[int, str] = {
     0x0101: 'the target has moved temporarily: use its new portal',
-    0x0102: 'the target has moved for good: use its new portal',
-    0x0200: 'the target found an error on our side',
+    0x0102: 'the target has moved permanently: use its new portal',
+    0x0200: 'the target reports an error of the initiator',
     0x0201: 'authentication failed: check the CHAP username and password on both sides',
     0x0202: 'this initiator is not allowed to use the target: check its access list',
     0x0203: 'no such target, or it is hidden from this initiator: check the name and the access list',
     0x0204: 'the target was removed',
-    0x0205: 'the target does not speak version 0 of iSCSI',
+    0x0205: 'the target does not support version 0 of iSCSI',
     0x0206: 'the target has too many connections',
     0x0207: 'the target misses a parameter',
     0x0208: 'the target cannot include this connection in a session',
@@ -48,7 +48,7 @@ class TargetUnavailable(ConnectionError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """What the full feature phase starts with."""
+    """The state with which the full feature phase starts."""
 
     parameters: SessionParameters
     cmd_sn: int
@@ -58,16 +58,16 @@ class LoggedIn:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Initiator:
-    """Who logs in. ``isid`` tells apart the sessions of one name: a second login with both the same ends the first
-    session and all its commands (session reinstatement, RFC 7143, section 6.3.5)."""
+    """The initiator of a session. ``isid`` distinguishes sessions of one name: a second login with both equal ends the
+    first session and all its commands (session reinstatement, RFC 7143, section 6.3.5)."""
 
     name: str
     isid: bytes
     credentials: Credentials | None
 
     @classmethod
-    def of_its_own(cls, name: str, credentials: Credentials | None) -> Initiator:
-        """With a random ISID (type 2, section 11.12.5), so that workers of one name leave each other alone."""
+    def with_random_isid(cls, name: str, credentials: Credentials | None) -> Initiator:
+        """Use a random ISID (type 2, section 11.12.5), so that workers of one name do not end each other's sessions."""
         return cls(name, b'\x80' + secrets.token_bytes(5), credentials)
 
 
@@ -84,17 +84,17 @@ def login(connection: Connection, initiator: Initiator, target_iqn: str, deadlin
 
 
 def _authenticate(dialogue: _Dialogue, names: Mapping[str, str], credentials: Credentials) -> None:
-    """Only CHAP is offered: whoever configured a secret does not want a session without."""
-    keys = dialogue.ask(SECURITY, {**names, 'AuthMethod': 'CHAP'})
+    """Only CHAP is offered: with a configured secret, a session without authentication is not acceptable."""
+    keys = dialogue.exchange(SECURITY, {**names, 'AuthMethod': 'CHAP'})
     if keys.get('AuthMethod') != 'CHAP':
-        raise LoginRefused('the target does not authenticate with CHAP: remove the credentials or set them up there')
+        raise LoginRefused('the target does not authenticate with CHAP: remove the credentials or configure them there')
     exchange = Exchange(credentials)
-    reply = exchange.respond(dialogue.ask(SECURITY, {'CHAP_A': CHAP_OFFER}))
+    reply = exchange.respond(dialogue.exchange(SECURITY, {'CHAP_A': CHAP_OFFER}))
     exchange.verify(dialogue.finish_stage(SECURITY, OPERATIONAL, reply))
 
 
 class _Dialogue:
-    """Login requests and their answers, in step: one request, one answer."""
+    """Login requests and responses in lockstep: one request, one response."""
 
     def __init__(self, connection: Connection, isid: bytes, deadline: float) -> None:
         self._connection = connection
@@ -105,12 +105,12 @@ class _Dialogue:
         self._max_cmd_sn = 0
         self._exchanges = 0
 
-    def ask(self, stage: int, keys: Mapping[str, str]) -> dict[str, str]:
-        """Send keys while staying in the stage; return all that the target says to them."""
+    def exchange(self, stage: int, keys: Mapping[str, str]) -> dict[str, str]:
+        """Send keys while staying in the stage; return all keys of the target's response."""
         return self._exchange(stage << 2, keys)[0]
 
     def finish_stage(self, stage: int, following: int, keys: Mapping[str, str]) -> dict[str, str]:
-        """Offer to move on until the target agrees; it may first declare keys of its own, which need an answer."""
+        """Offer the next stage until the target agrees; it may first declare keys of its own, which need an answer."""
         received: dict[str, str] = {}
         moved = False
         while not moved:
@@ -123,9 +123,9 @@ class _Dialogue:
         return LoggedIn(agreed, self._cmd_sn, self._exp_stat_sn, self._max_cmd_sn)
 
     def _exchange(self, flags: int, keys: Mapping[str, str]) -> tuple[dict[str, str], bool]:
-        """One request and its whole answer, and whether the target moved on.
+        """Send one request; return the complete response, and whether the target moved to the next stage.
+        A response may come in several parts; each further part is requested by an empty request that offers nothing.
 
-        The answer may come in several parts, for which we ask by empty requests that offer nothing again.
         """
         response, text = self._turn(flags, flags, pdu.encode_keys(keys))
         while response.flags & pdu.CONTINUE:
@@ -153,10 +153,10 @@ class _Dialogue:
             raise Malformed(f'opcode {response.opcode:#04x} came where a login response was due')
         refusal = response.sn >> 16
         if refusal >> 8 == _TARGET_ERROR:
-            raise TargetUnavailable(f'the target is out of service or of resources (login status {refusal:#06x})')
+            raise TargetUnavailable(f'the target is out of service or out of resources (login status {refusal:#06x})')
         if refusal:
             raise LoginRefused(f'{REFUSALS.get(refusal, "the target refused the login")} (login status {refusal:#06x})')
         if response.flags & _STAGE != offered & _STAGE:
-            raise Malformed('the target answered in another login stage than it was asked in')
+            raise Malformed('the target answered in a login stage other than that of the request')
         if response.flags & pdu.FINAL and response.flags & _TRANSIT != offered & _TRANSIT:
             raise Malformed('the target moved to a login stage that was not offered')

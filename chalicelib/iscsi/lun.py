@@ -1,4 +1,4 @@
-"""What is asked of a LUN before it is used: is it there, is it a disk, how large is it, what can it do."""
+"""The properties of a LUN, read before it is used: whether it is a disk, its size, and what it supports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chalicelib.iscsi.session import Command, Session
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lun:
-    """A logical unit as it described itself. ``serial`` is its unit serial number, '' where it has none."""
+    """A logical unit as it describes itself. ``serial`` is its unit serial number, or ''."""
 
     capacity: scsi.Capacity
     serial: str
@@ -23,19 +23,19 @@ class Lun:
         """Bytes."""
         return self.capacity.blocks * self.capacity.block_size
 
-    def stands_for(self, other: Lun) -> bool:
-        """Whether this, seen after a reconnect, may be taken for ``other``: same unit, and not smaller."""
+    def is_same_unit_as(self, other: Lun) -> bool:
+        """Whether this, read after a reconnect, is the unit ``other``: same serial and block size, not smaller."""
         same = self.serial == other.serial and self.capacity.block_size == other.capacity.block_size
         return same and self.capacity.blocks >= other.capacity.blocks
 
 
 def probe(session: Session, deadline: float) -> Lun:
-    """Describe the session's LUN. Raises ScsiError if it is absent, Malformed if it is no disk, OSError."""
+    """Describe the session's LUN. Raises ScsiError if it is absent, Malformed if it is not a disk, OSError."""
     session.execute(Command(scsi.TEST_UNIT_READY), deadline)
-    kind = _ask(session, scsi.inquiry(), scsi.INQUIRY_SIZE, deadline)[:1]
+    kind = _query(session, scsi.inquiry(), scsi.INQUIRY_SIZE, deadline)[:1]
     if kind != bytes([scsi.DISK]):
-        raise Malformed(f'the LUN is not a disk (INQUIRY says {kind.hex() or "nothing"})')
-    capacity = scsi.Capacity.parse(_ask(session, scsi.read_capacity16(), scsi.CAPACITY_SIZE, deadline))
+        raise Malformed(f'the LUN is not a disk (INQUIRY returned {kind.hex() or "nothing"})')
+    capacity = scsi.Capacity.parse(_query(session, scsi.read_capacity16(), scsi.CAPACITY_SIZE, deadline))
     pages = _pages(session, deadline)
     return Lun(
         capacity=capacity,
@@ -46,22 +46,22 @@ def probe(session: Session, deadline: float) -> Lun:
 
 
 def _pages(session: Session, deadline: float) -> dict[int, bytes]:
-    """The vital product data that matters here, as far as the device has it."""
+    """Return the vital product data pages that are used here, as far as the device has them."""
     try:
         listed = _page(session, scsi.VPD_PAGES, deadline)[4:]
     except scsi.ScsiError as error:
         if error.sense is None or not error.sense.is_unsupported:
             raise
-        return {}  # a device without vital product data (SPC-2 did not demand it)
+        return {}  # a device without vital product data (optional in SPC-2)
     wanted = (scsi.VPD_SERIAL, scsi.VPD_BLOCK_LIMITS, scsi.VPD_PROVISIONING)
     return {page: _page(session, page, deadline) for page in wanted if page in listed}
 
 
 def _page(session: Session, page: int, deadline: float) -> bytes:
-    return scsi.vpd_page(_ask(session, scsi.inquiry(page), scsi.INQUIRY_SIZE, deadline), page)
+    return scsi.vpd_page(_query(session, scsi.inquiry(page), scsi.INQUIRY_SIZE, deadline), page)
 
 
-def _ask(session: Session, cdb: bytes, size: int, deadline: float) -> bytes:
+def _query(session: Session, cdb: bytes, size: int, deadline: float) -> bytes:
     answer = bytearray(size)
     command = session.execute(Command(cdb, into=memoryview(answer), exact=False), deadline)
     return bytes(answer[: command.received])

@@ -1,4 +1,4 @@
-"""The keys of the operational stage (RFC 7143, section 13): what we offer, and what comes of the target's answers."""
+"""The keys of the operational stage (RFC 7143, section 13): the initiator's offer, and the negotiated values."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from chalicelib.iscsi.connection import fast_crc32c
 from chalicelib.iscsi.pdu import Malformed
+from chalicelib.iscsi.transport import fast_crc32c
 
 _LONGEST_SEGMENT = 2**24 - 1
 
 
 class Number(NamedTuple):
-    """A numeric key: our offer, RFC 7143's default and bounds, and how the two sides' values become the result."""
+    """A numeric key: the offer, RFC 7143's default and bounds, and the function that combines both values."""
 
     offer: int
     default: int
@@ -23,23 +23,23 @@ class Number(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """A Yes/No key. Each offer is the one that leaves the result to the target (No to an OR, Yes to an AND), or asks
-    for the order that we insist on anyhow."""
+    """A Yes/No key. The offer leaves the result to the target (No to an OR, Yes to an AND), or requests the order that
+    the initiator requires."""
 
     offer: bool
     default: bool
 
 
-def _theirs(offer: int, answer: int) -> int:
-    """A declarative key: each side states its own value."""
+def _answered(offer: int, answer: int) -> int:
+    """Return the target's value: a declarative key has one value for each side."""
     return answer
 
 
-#: Data segments up to this length are received in one piece; longer ones measured no cheaper.
+#: Data segments up to this length are received in one piece; longer ones were not measured to be cheaper.
 MAX_RECV_DATA_SEGMENT_LENGTH = 262144
 
 NUMBERS: Mapping[str, Number] = {
-    'MaxRecvDataSegmentLength': Number(MAX_RECV_DATA_SEGMENT_LENGTH, 8192, 512, _LONGEST_SEGMENT, _theirs),
+    'MaxRecvDataSegmentLength': Number(MAX_RECV_DATA_SEGMENT_LENGTH, 8192, 512, _LONGEST_SEGMENT, _answered),
     'MaxBurstLength': Number(1048576, 262144, 512, _LONGEST_SEGMENT, min),
     'FirstBurstLength': Number(262144, 65536, 512, _LONGEST_SEGMENT, min),
     'MaxOutstandingR2T': Number(16, 1, 1, 65535, min),
@@ -56,16 +56,16 @@ FLAGS: Mapping[str, Flag] = {
     'DataSequenceInOrder': Flag(offer=True, default=True),
 }
 
-#: Keys that a target states and nobody answers.
+#: Keys that a target declares and that need no answer.
 DECLARATIVE = frozenset({'TargetAlias', 'TargetAddress', 'TargetPortalGroupTag', 'MaxRecvDataSegmentLength'})
 
-#: Answers that say "this key does not count": the default does.
+#: Answers that make the default count.
 _NO_ANSWER = frozenset({'Reject', 'Irrelevant', 'NotUnderstood'})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SessionParameters:
-    """What was agreed, as far as this side acts on it. Lengths in bytes.
+    """The negotiated values that this side uses. Lengths in bytes.
 
     ``max_send_segment`` is the target's MaxRecvDataSegmentLength, rounded down so that no segment needs padding.
     """
@@ -79,7 +79,7 @@ class SessionParameters:
 
     @classmethod
     def agreed(cls, answers: Mapping[str, str]) -> SessionParameters:
-        """From all keys the target sent. Raises Malformed on values that the RFC does not allow."""
+        """Return the result for the keys that the target sent. Raises Malformed on values that the RFC forbids."""
         numbers = {key: _number(key, answers) for key in NUMBERS}
         flags = {key: _flag(key, answers) for key in FLAGS}
         return cls(
@@ -93,7 +93,7 @@ class SessionParameters:
 
 
 def offer() -> dict[str, str]:
-    """Our side of the negotiation. No data digest: TCP's checksum and the layers above guard the data."""
+    """Return the initiator's offer. It has no data digest: TCP's checksum and the layers above protect the data."""
     digest = {'HeaderDigest': 'CRC32C,None' if fast_crc32c() else 'None', 'DataDigest': 'None'}
     numbers = {key: str(number.offer) for key, number in NUMBERS.items()}
     flags = {key: _yes_no(flag.offer) for key, flag in FLAGS.items()}
@@ -101,9 +101,9 @@ def offer() -> dict[str, str]:
 
 
 def answers_to(keys: Mapping[str, str]) -> dict[str, str]:
-    """What we must say to keys which the target brought up itself: that we do not understand them.
+    """Return the answers to keys that only the target sent: that they are not understood.
+    A key of the offer is the target's answer to it, and declarations need no answer.
 
-    A key of our own offer is the target's answer to it, and declarations are not answered.
     """
     known = NUMBERS.keys() | FLAGS.keys() | DECLARATIVE | {'HeaderDigest', 'DataDigest', 'AuthMethod'}
     return {key: 'NotUnderstood' for key, value in keys.items() if key not in known and value not in _NO_ANSWER}

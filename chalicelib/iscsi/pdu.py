@@ -1,4 +1,4 @@
-"""What is on the wire: the headers of RFC 7143, section 11, and the text keys of section 6.1."""
+"""The wire format: the headers of RFC 7143, section 11, and the text keys of section 6.1."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ HEADER_SIZE = 48
 #: The tag that means "none": no task (ITT) or nothing to answer (TTT).
 NO_TAG = 0xFFFFFFFF
 
-#: The longest text of one key=value negotiation; a target that sends more is broken.
+#: Bytes of the text of one negotiation, at most; a target that sends more is broken.
 TEXT_LIMIT = 65536
 
 
 class Malformed(Exception):
-    """The target sent what the protocol does not allow; the session cannot go on."""
+    """The target violated the protocol; the session cannot continue."""
 
 
 class Opcode(IntEnum):
@@ -36,12 +36,12 @@ class Opcode(IntEnum):
     REJECT = 0x3F
 
 
-#: Opcode bit of a request that takes no place in the command window.
+#: Opcode bit of a request that does not count in the command window.
 IMMEDIATE = 0x40
 
 # Second byte of a header.
 FINAL = 0x80  # also "transit" of a login
-CONTINUE = 0x40  # login: the text goes on in the next PDU
+CONTINUE = 0x40  # login: the text continues in the next PDU
 READ = 0x40
 WRITE = 0x20
 SIMPLE = 0x01  # task attribute: the device may reorder
@@ -97,7 +97,7 @@ def data_out(
 
 
 def nop_out(lun: bytes, transfer_tag: int, cmd_sn: int, exp_stat_sn: int) -> bytes:
-    """The answer to a target's ping; it expects no answer itself."""
+    """The response to a target's ping; it expects none itself."""
     opcode = Opcode.NOP_OUT | IMMEDIATE
     return _REQUEST.pack(opcode, FINAL, 0, 0, lun, NO_TAG, transfer_tag, cmd_sn, exp_stat_sn, b'')
 
@@ -127,7 +127,7 @@ def encode_keys(keys: Mapping[str, str]) -> bytes:
 
 
 def decode_keys(text: bytes) -> dict[str, str]:
-    """Raises Malformed on what is not UTF-8, has no '=' or repeats a key; the text itself is not quoted (secrets)."""
+    """Raises Malformed for text that is not UTF-8, lacks '=' or repeats a key. Messages do not quote it (secrets)."""
     keys: dict[str, str] = {}
     try:
         pairs = [pair.partition('=') for pair in text.decode().split('\0') if pair]

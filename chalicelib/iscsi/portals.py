@@ -1,4 +1,4 @@
-"""os-brick's iSCSI connection data: which LUN, behind which portals, with which CHAP secret."""
+"""os-brick's iSCSI connection data: the LUN, its portals and the CHAP secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chalicelib.iscsi.chap import Credentials
 _DEFAULT_PORT = 3260
 _HIGHEST_LUN = 0x3FFF
 
-#: addressing_mode -> the LUN from which the flat addressing bit is set, as os-brick does it (SAM-5, 4.7.7).
+#: addressing_mode -> the first LUN number with the flat addressing bit, as in os-brick (SAM-5, 4.7.7).
 _FLAT_FROM: Mapping[str | None, int] = {
     None: _HIGHEST_LUN + 1,
     'transparent': _HIGHEST_LUN + 1,
@@ -25,7 +25,7 @@ _FLAT = 0x4000
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Portal:
-    """One way to the LUN. ``lun`` is the eight-byte form that commands carry."""
+    """One portal of the LUN. ``lun`` is the eight-byte form that commands carry."""
 
     host: str
     port: int
@@ -47,11 +47,11 @@ class ConnectionData:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> ConnectionData:
-        """Read ``connection_info['data']``. Raises DeviceError that names the key which is missing or wrong.
+        """Read ``connection_info['data']``. Raises DeviceError with the name of the key that is missing or wrong.
 
         With ``target_portals``, the n-th portal has the n-th of ``target_iqns`` and ``target_luns``, which default to
-        ``target_iqn`` and ``target_lun``, as in os-brick. Two keys are ours, since os-brick knows no mutual CHAP:
-        ``target_auth_username`` and ``target_auth_password`` prove the target to us.
+        ``target_iqn`` and ``target_lun``, as in os-brick. Two keys are not os-brick's, which has no mutual CHAP:
+        ``target_auth_username`` and ``target_auth_password`` authenticate the target.
         """
         device = f'{data.get("target_iqn") or "iSCSI"} LUN {data.get("target_lun", "?")}'
         try:
@@ -91,7 +91,7 @@ def _encode_lun(lun: Any, mode: str | None) -> bytes:
     if not 0 <= number <= _HIGHEST_LUN:
         raise ValueError(f'target_lun {lun!r} is not a number from 0 to {_HIGHEST_LUN}')
     if mode not in _FLAT_FROM:
-        raise ValueError(f'addressing_mode {mode!r} is none of transparent, SAM, SAM2, SAM3-flat')
+        raise ValueError(f'addressing_mode {mode!r} is not one of transparent, SAM, SAM2, SAM3-flat')
     return (number | (_FLAT if number >= _FLAT_FROM[mode] else 0)).to_bytes(2, 'big') + bytes(6)
 
 
@@ -101,7 +101,7 @@ def _credentials(data: Mapping[str, Any]) -> Credentials | None:
     if not method:
         return None
     if method != 'CHAP':
-        raise ValueError(f'auth_method {method!r} is not known: only CHAP is')
+        raise ValueError(f'auth_method {method!r} is not supported; use CHAP')
     credentials = Credentials(
         str(_require(data, 'auth_username')),
         str(_require(data, 'auth_password')),

@@ -1,4 +1,4 @@
-"""SCSI for disks (SBC-3, SPC-4): commands, what devices answer, and which answers are worth a repeat."""
+"""SCSI for disks (SBC-3, SPC-4): commands, the devices' answers, and which of those allow a retry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LBA_STATUS_SIZE = 8 + 16 * 1024
 VPD_PAGES, VPD_SERIAL, VPD_BLOCK_LIMITS, VPD_PROVISIONING = 0x00, 0x80, 0xB0, 0xB2
 DISK = 0x00
 
-#: Times a command is sent again when the device says "not now" or "something has changed".
+#: Times a command is sent again when the device is busy or reports a change.
 MOST_REPEATS = 8
 _PAUSE = 0.1
 
@@ -51,15 +51,15 @@ SENSE_KEYS = (
     *('RESERVED', 'VOLUME OVERFLOW', 'MISCOMPARE', 'COMPLETED'),
 )
 
-#: Additional sense code and qualifier -> words, for what an operator of this service meets.
+#: Additional sense code and qualifier -> text, for codes that an operator is likely to meet.
 SENSE_CODES: Mapping[int, str] = {
     0x0401: 'becoming ready',
     0x0C00: 'write error',
     0x1100: 'unrecovered read error',
-    0x2000: 'the device does not know the command',
+    0x2000: 'the device does not support the command',
     0x2100: 'block address out of range',
     0x2400: 'invalid field in the command',
-    0x2500: 'there is no such LUN',
+    0x2500: 'the LUN does not exist',
     0x2700: 'write protected',
     0x2707: 'the thin pool of the device is full',
     0x2900: 'power on or reset',
@@ -70,7 +70,7 @@ SENSE_CODES: Mapping[int, str] = {
 
 
 class ScsiError(Exception):
-    """The device ended a command with an error that a repeat would not cure."""
+    """The device ended a command with an error that a retry would not fix."""
 
     def __init__(self, status: int, sense: Sense | None) -> None:
         self.sense = sense
@@ -78,14 +78,14 @@ class ScsiError(Exception):
 
 
 class Sense(NamedTuple):
-    """Why a command ended in CHECK CONDITION; ``code`` is the additional sense code and its qualifier."""
+    """The reason for CHECK CONDITION; ``code`` is the additional sense code and its qualifier."""
 
     key: int
     code: int
 
     @classmethod
     def parse(cls, data: bytes) -> Sense | None:
-        """Fixed or descriptor format (SPC-4, 4.5); None where there is no sense data or it is cut short."""
+        """Fixed or descriptor format (SPC-4, 4.5); None for sense data that is missing or truncated."""
         kind = data[0] & 0x7F if data else 0
         if kind in (0x72, 0x73) and len(data) >= 4:
             return cls(data[1] & 0x0F, int.from_bytes(data[2:4]))
@@ -95,7 +95,7 @@ class Sense(NamedTuple):
 
     @property
     def is_unsupported(self) -> bool:
-        """Whether the device does not implement the command, or not this form of it."""
+        """Whether the device does not implement the command, or this form of it."""
         return self.key == ILLEGAL_REQUEST and self.code in UNSUPPORTED
 
     def __str__(self) -> str:
@@ -104,9 +104,9 @@ class Sense(NamedTuple):
 
 
 def repeat_after(status: int, sense_data: bytes, repeats: int) -> float | None:
-    """Seconds to wait before the command is sent again, None for success. Raises ScsiError when it is final.
+    """Return the seconds to wait before the command is sent again, None for success. Raises ScsiError when it is final.
+    ``repeats`` is how often it has been sent again.
 
-    ``repeats`` is how often it was sent again already.
     """
     if status == GOOD:
         return None
@@ -129,7 +129,7 @@ def write16(block: int, count: int) -> bytes:
 
 
 def write_same_unmap(block: int, count: int) -> bytes:
-    """WRITE SAME(16) with the UNMAP bit: the blocks read as the one that is sent, and are freed where possible."""
+    """WRITE SAME(16) with the UNMAP bit: the device writes the block that is sent, or frees blocks where possible."""
     return _TRANSFER.pack(0x93, 0x08, block, count, 0, 0)
 
 
@@ -156,7 +156,7 @@ def inquiry(page: int | None = None) -> bytes:
 
 
 class Capacity(NamedTuple):
-    """READ CAPACITY(16). ``thin`` is LBPME; ``unmapped_is_zero`` LBPRZ: what is not allocated reads as zeroes."""
+    """READ CAPACITY(16). ``thin`` is LBPME; ``unmapped_is_zero`` is LBPRZ: unallocated blocks read as zeroes."""
 
     blocks: int
     block_size: int
@@ -169,12 +169,12 @@ class Capacity(NamedTuple):
             raise Malformed(f'READ CAPACITY(16) gave {len(data)} bytes instead of {CAPACITY_SIZE}')
         last, block_size, _, _, provisioning = _CAPACITY.unpack_from(data)
         if block_size < 512 or block_size > 65536 or block_size & (block_size - 1):
-            raise Malformed(f'the device says that its blocks have {block_size} bytes')
+            raise Malformed(f'the device reports blocks of {block_size} bytes')
         return cls(last + 1, block_size, bool(provisioning & 0x8000), bool(provisioning & 0x4000))
 
 
 class BlockLimits(NamedTuple):
-    """VPD page B0h, in blocks; 0 means that the device states no limit."""
+    """VPD page B0h, in blocks; 0: the device reports no limit."""
 
     transfer: int = 0
     unmap: int = 0
@@ -183,7 +183,7 @@ class BlockLimits(NamedTuple):
 
     @classmethod
     def parse(cls, page: bytes) -> BlockLimits:
-        """A page cut short states no limits beyond its end (SBC-2 devices give 12 bytes)."""
+        """A short page has no limits beyond its end (SBC-2 devices return 12 bytes)."""
         fields = _BLOCK_LIMITS.unpack(page[4 : 4 + _BLOCK_LIMITS.size].ljust(_BLOCK_LIMITS.size, b'\0'))
         return cls(transfer=fields[3], unmap=fields[6], unmap_granularity=fields[8], write_same=fields[10])
 
@@ -201,16 +201,16 @@ class Provisioning(NamedTuple):
 
 
 def vpd_page(data: bytes, page: int) -> bytes:
-    """The page without what lies beyond its stated length. Raises Malformed if it is another one."""
+    """Return the page, cut to its stated length. Raises Malformed for a different page."""
     if len(data) < 4 or data[1] != page:
-        raise Malformed(f'INQUIRY did not give the VPD page {page:02X}h that was asked for')
+        raise Malformed(f'INQUIRY did not return the requested VPD page {page:02X}h')
     return data[: 4 + int.from_bytes(data[2:4])]
 
 
 def lba_statuses(data: bytes, block: int) -> Iterator[tuple[int, bool]]:
-    """From GET LBA STATUS at ``block`` yield (number of blocks, deallocated), one after the other.
+    """Yield (number of blocks, deallocated) from GET LBA STATUS at ``block``.
+    Raises Malformed unless the descriptors are in order, without gaps, and at least one.
 
-    Raises Malformed unless the descriptors are in order, without gap, and more than nothing.
     """
     end = min(len(data), 4 + int.from_bytes(data[:4])) if len(data) >= 8 else 0
     if end < 8 + _LBA_STATUS.size:
@@ -218,6 +218,6 @@ def lba_statuses(data: bytes, block: int) -> Iterator[tuple[int, bool]]:
     for position in range(8, end - _LBA_STATUS.size + 1, _LBA_STATUS.size):
         first, count, status = _LBA_STATUS.unpack_from(data, position)
         if first > block or first + count <= block:
-            raise Malformed(f'GET LBA STATUS gave blocks {first} to {first + count} where {block} was due')
+            raise Malformed(f'GET LBA STATUS gave blocks {first} to {first + count} where {block} was expected')
         yield first + count - block, status & 0x0F == 1
         block = first + count

@@ -1,7 +1,7 @@
-"""The full feature phase of one session (RFC 7143, sections 4 and 11): commands in flight and all that answers them.
+"""The full feature phase of one session (RFC 7143, sections 4 and 11): commands in flight, and PDUs of the target.
 
-One thread drives a session: it submits commands and receives PDUs until the command it waits for is done. Data moves
-between the socket and the command's own memory, without a copy.
+One thread drives a session: it submits commands and receives PDUs until the command that it waits for is done. Data
+moves between the socket and the command's own memory, without a copy.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable, Mapping
 
 from chalicelib.iscsi import pdu, scsi
-from chalicelib.iscsi.connection import Buffer, Connection, remaining
 from chalicelib.iscsi.login import LoggedIn
 from chalicelib.iscsi.pdu import NO_TAG, Malformed, Opcode, Response
+from chalicelib.iscsi.transport import Buffer, Connection, remaining
 from chalicelib.jitter import jittered
 
 _NOT_SENT = NO_TAG
 _NOTHING = memoryview(b'')
 
-#: The event that a target announces its going with: it waits some seconds for our logout (section 11.9.1).
+#: The event with which a target announces its shutdown: it waits some seconds for the logout (section 11.9.1).
 _LOGOUT_REQUESTED = 1
 
-#: Target events of an Asynchronous Message that end the session (section 11.9.1); all others leave it as it is.
+#: Events of an Asynchronous Message that end the session (section 11.9.1); all others leave it open.
 _ENDING_EVENTS: Mapping[int, str] = {
-    _LOGOUT_REQUESTED: 'the target asked for a logout',
+    _LOGOUT_REQUESTED: 'the target requested a logout',
     2: 'the target drops the connection',
     3: 'the target drops all connections of the session',
-    4: 'the target wants to negotiate again',
+    4: 'the target requests a new negotiation',
 }
 
 #: Reject reasons (section 11.17.1).
@@ -45,10 +45,10 @@ _REJECTIONS: Mapping[int, str] = {
 
 
 class Command:
-    """One SCSI command: ``into`` is filled by a read, ``data`` is sent by a write; neither for a command without data.
+    """One SCSI command: a read fills ``into``, a write sends ``data``; a command without data has neither.
 
-    ``data`` and ``into`` must stay untouched until the command is done. A read may give less than ``into`` only if
-    ``exact`` is false; ``received`` says how much.
+    ``data`` and ``into`` must stay unchanged until the command is done. A read may return less than ``into`` only if
+    ``exact`` is false; ``received`` is the number of bytes.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class Command:
         self.into = into
         self.data = _NOTHING if data is None else data
         self.exact = exact
-        self.repeats = 0  # the device asked for another try
-        self.resent = 0  # a session was lost under it
+        self.repeats = 0  # retries that the device requested
+        self.resent = 0  # sessions lost while it was in flight
         self.reset()
 
     def reset(self) -> None:
-        """Back to before it was sent."""
+        """Reset to the state before it was sent."""
         self.tag = _NOT_SENT
         self.received = 0
         self.sent = 0
@@ -75,7 +75,7 @@ class Command:
 
     @property
     def length(self) -> int:
-        """Bytes that are expected to move."""
+        """Bytes expected to be transferred."""
         return len(self.data if self.into is None else self.into)
 
     @property
@@ -90,7 +90,7 @@ class Command:
 
 
 class Session:
-    """Raises Malformed when the target breaks the protocol and OSError when the link is lost, then is of no use."""
+    """Raises Malformed when the target violates the protocol, OSError when the link is lost; both end the session."""
 
     def __init__(self, connection: Connection, logged_in: LoggedIn, lun: bytes) -> None:
         self._connection = connection
@@ -116,7 +116,7 @@ class Session:
             connection.use_header_digest()
 
     def execute(self, command: Command, deadline: float) -> Command:
-        """Submit one command and see it done, repeated where the device asks for it. Raises ScsiError, too."""
+        """Run one command, and retry it where the device requests that. Raises ScsiError, Malformed, OSError."""
         while True:
             self.submit(command, deadline)
             while not command.done:
@@ -129,7 +129,7 @@ class Session:
             command.repeats += 1
 
     def submit(self, command: Command, deadline: float) -> None:
-        """Send a command with as much of its data as needs no R2T, once the target's window lets it in."""
+        """Send a command, with as much of its data as needs no R2T, once the target's window allows it."""
         while pdu.newer(self._cmd_sn, self._max_cmd_sn):
             self.receive(deadline)
         self._tag = (self._tag + 1) % NO_TAG
@@ -140,7 +140,7 @@ class Session:
         self._connection.send(pdus, deadline)
 
     def receive(self, deadline: float) -> None:
-        """Take in one PDU from the target and do what it asks for."""
+        """Receive one PDU from the target and handle it."""
         response = self._connection.receive_header(deadline)
         handler = self._handlers.get(response.opcode)
         if handler is None:
@@ -150,7 +150,7 @@ class Session:
         handler(response, deadline)
 
     def logout(self, deadline: float) -> None:
-        """End the session in order, so that the target forgets it at once."""
+        """End the session in order, so that the target releases it at once."""
         self._connection.send([(pdu.logout(NO_TAG - 1, self._cmd_sn, self._exp_stat_sn), b'')], deadline)
         while not self._logged_out:
             self.receive(deadline)
@@ -195,7 +195,7 @@ class Session:
         command = self._in_flight(response)
         into, offset, length = command.into, response.offset, response.data_length
         if into is None or offset != command.received or offset + length > len(into) or response.sn != command.data_sn:
-            raise Malformed(f'Data-In of {length} bytes at {offset} where byte {command.received} was due')
+            raise Malformed(f'Data-In of {length} bytes at {offset} where byte {command.received} was expected')
         self._connection.receive_data_into(into[offset : offset + length], deadline)
         command.received += length
         command.data_sn += 1
@@ -206,16 +206,16 @@ class Session:
         command = self._in_flight(response)
         data = self._connection.receive_data(response.data_length, deadline)
         if response.response:
-            raise Malformed(f'the target failed to carry out a command (iSCSI response {response.response:#04x})')
+            raise Malformed(f'the target did not execute a command (iSCSI response {response.response:#04x})')
         self._finish(command, response, data[2 : 2 + int.from_bytes(data[:2])])
 
     def _finish(self, command: Command, response: Response, sense: bytes) -> None:
-        """Raises Malformed where GOOD status is claimed though data is missing."""
+        """Raises Malformed for status GOOD with data missing."""
         self._advance(response)
         del self.commands[command.tag]
         moved = command.received + command.sent
         if response.status == scsi.GOOD and command.exact and moved != command.length:
-            raise Malformed(f'a command ended well after {moved} of {command.length} bytes')
+            raise Malformed(f'a command ended with GOOD after {moved} of {command.length} bytes')
         command.status, command.sense, command.done = response.status, sense, True
 
     def _ready_to_transfer(self, response: Response, deadline: float) -> None:
@@ -223,7 +223,7 @@ class Session:
         offset, length = response.offset, response.desired
         within = 0 < length <= min(command.length - offset, self._parameters.max_burst_length)
         if not command.data or offset != command.sent or not within or response.sn != command.r2t_sn:
-            raise Malformed(f'R2T for {length} bytes at {offset} where byte {command.sent} was due')
+            raise Malformed(f'R2T for {length} bytes at {offset} where byte {command.sent} was expected')
         command.r2t_sn += 1
         self._connection.send(self._data_out(command, response.transfer_tag, length), deadline)
 

@@ -1,4 +1,4 @@
-"""Transfers in flight: a queue of commands over ranges of bytes, and the memory they read into or write from."""
+"""Transfers in flight: a queue of commands over ranges of bytes, and their buffers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from chalicelib.device import Extent
 from chalicelib.errors import DeviceError
-from chalicelib.iscsi.path import Path
+from chalicelib.iscsi.reconnect import ReconnectingSession
 from chalicelib.iscsi.session import Command
 
 
@@ -17,7 +17,7 @@ from chalicelib.iscsi.session import Command
 class Transfer:
     """A command over a range of bytes.
 
-    ``extent`` is what its end makes available: a range that is now read whole, or a copy that was written.
+    ``extent`` becomes available when it ends: a range that has been read completely, or a copy that was written.
     """
 
     offset: int
@@ -30,7 +30,7 @@ class Transfer:
 
 
 class Buffers:
-    """Memory that is used again: there are as many buffers as were in use at once."""
+    """A pool of reusable buffers: it holds as many as were in use at once."""
 
     def __init__(self) -> None:
         self._idle: list[bytearray] = []
@@ -44,38 +44,38 @@ class Buffers:
         self._idle.append(view.obj)
 
 
-def pipeline(path: Path, transfers: Iterable[Transfer], depth: int) -> Iterator[Transfer]:
+def pipeline(session: ReconnectingSession, transfers: Iterable[Transfer], depth: int) -> Iterator[Transfer]:
     """Keep ``depth`` transfers in flight; yield them in order, as they end. Raises DeviceError.
 
-    While the caller looks at one, ``depth`` others are in flight. A device may reorder what is in flight, so a
-    transfer waits for those it overlaps. However it ends, nothing is in flight afterwards: a write that nobody waits
-    for could come after a later one, out of memory that is the caller's again.
+    While the caller processes one, ``depth`` others are in flight. A device may reorder commands in flight, so a
+    transfer waits for those that it overlaps. Nothing is in flight after the end, also after an error: a write still in
+    flight could follow a later one, from memory that the caller has reused.
     """
-    flying: deque[Transfer] = deque()
+    in_flight: deque[Transfer] = deque()
     try:
         for transfer in transfers:
-            landed = []
-            while len(flying) >= depth or any(map(transfer.overlaps, flying)):
-                landed.append(_land(path, flying))
-            path.submit(transfer.command)
-            flying.append(transfer)
-            yield from landed
-        while flying:
-            yield _land(path, flying)
+            finished = []
+            while len(in_flight) >= depth or any(map(transfer.overlaps, in_flight)):
+                finished.append(_await_oldest(session, in_flight))
+            session.submit(transfer.command)
+            in_flight.append(transfer)
+            yield from finished
+        while in_flight:
+            yield _await_oldest(session, in_flight)
     finally:
-        while flying:
-            # The caller has an error of its own, or does not want to know.
+        while in_flight:
+            # The caller has an error of its own, or stopped iterating.
             with contextlib.suppress(DeviceError):
-                _land(path, flying)
+                _await_oldest(session, in_flight)
 
 
-def finish(path: Path, transfers: Iterable[Transfer], depth: int) -> None:
-    """Run all transfers to their end."""
-    deque(pipeline(path, transfers, depth), maxlen=0)
+def finish(session: ReconnectingSession, transfers: Iterable[Transfer], depth: int) -> None:
+    """Run all transfers to completion."""
+    deque(pipeline(session, transfers, depth), maxlen=0)
 
 
-def _land(path: Path, flying: deque[Transfer]) -> Transfer:
-    """See the oldest transfer done."""
-    transfer = flying.popleft()
-    path.wait(transfer.command)
+def _await_oldest(session: ReconnectingSession, in_flight: deque[Transfer]) -> Transfer:
+    """Wait for the oldest transfer."""
+    transfer = in_flight.popleft()
+    session.wait(transfer.command)
     return transfer

@@ -31,7 +31,7 @@ def scrub_backup(payload: Payload) -> dict[str, Any]:
     found = engine.verify_backup(
         backup_data.repository(backup),
         backup_data.manifest_of(backup),
-        deadline=clock.seconds_left,
+        seconds_left=clock.seconds_left,
         cursor=before.get('cursor'),
         sample=int((backup.operation or {})['sample']),
         limits=backup_data.limits(),
@@ -98,7 +98,7 @@ def compare_scratch(payload: Payload) -> dict[str, Any]:
         def compare(shard: int, cursor: Any) -> engine.VerifyResult:
             nonlocal found
             result = engine.compare_shard(
-                device, store, manifest, shard, deadline=clock.seconds_left, cursor=cursor, limits=backup_data.limits()
+                device, store, manifest, shard, seconds_left=clock.seconds_left, cursor=cursor, limits=backup_data.limits()
             )
             found = backup_checks.added(found, result.checked, result.damaged, result.damage)
             return result

@@ -51,7 +51,7 @@ def _copied(copy: Backup, manifest: engine.Manifest, before: Any, reporter: Prog
             manifest,
             backup_data.key_wrapper(source),
             backup_data.key_wrapper_of_copy(copy),
-            deadline=lambda: clock.seconds_left() - SHARD_TIME,
+            seconds_left=lambda: clock.seconds_left() - SHARD_TIME,
             cursor=(before or {}).get('cursor'),
             progress=reporter.of_shard(0),
             limits=backup_data.limits(),

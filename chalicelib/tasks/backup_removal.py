@@ -65,7 +65,7 @@ def collect_backup(payload: Payload) -> dict[str, Any]:
             backup_data.repository(_backup_of(payload)),
             left['lineage'],
             lease=lease,
-            deadline=clock.seconds_left,
+            seconds_left=clock.seconds_left,
             cursor=left.get('cursor'),
         )
     finally:

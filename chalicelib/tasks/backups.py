@@ -84,7 +84,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
                 opened,
                 shard,
                 changes=changes,
-                deadline=clock.seconds_left,
+                seconds_left=clock.seconds_left,
                 cursor=cursor,
                 progress=reporter.of_shard(shard),
                 limits=backup_data.limits(),

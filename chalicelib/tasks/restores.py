@@ -112,7 +112,7 @@ def restorer(
             manifest,
             shard,
             target_is_zeroed=zeroed,
-            deadline=clock.seconds_left,
+            seconds_left=clock.seconds_left,
             cursor=cursor,
             progress=progress_of(shard),
             limits=backup_data.limits(),

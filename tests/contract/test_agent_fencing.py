@@ -17,7 +17,7 @@ from chalicelib.drivers.base import ConnectionInfo
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import login, parameters
 from chalicelib.iscsi.chap import Credentials, LoginRefused
-from chalicelib.iscsi.connection import Connection
+from chalicelib.iscsi.transport import Connection
 from tests.contract.agent import Agent
 from tests.contract.driver_suite import BLOCK, Backend
 

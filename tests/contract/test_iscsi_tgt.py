@@ -214,7 +214,7 @@ class TestLogin:
         tgtd.delete_target(target.tid)
 
     def test_no_such_lun(self, target: Target) -> None:
-        with pytest.raises(DeviceError, match=r'LUN 7 failed: .*no such LUN|LUN 7 failed: .*not a disk'):
+        with pytest.raises(DeviceError, match=r'LUN 7 failed: .*the LUN does not exist|LUN 7 failed: .*not a disk'):
             open_device(target.connection_data(target_lun=7), initiator=INITIATOR)
 
     def test_no_such_target(self, target: Target) -> None:
@@ -289,7 +289,7 @@ class TestFailures:
             other = sparse_image(tmp_path / 'other.img', SIZE)
             tgtd.add_lun(Target(target.tid, target.iqn, target.portal, other), serial='another')
             tgtd.drop_sessions(target)
-            with pytest.raises(LoginFailed, match='another unit'):
+            with pytest.raises(LoginFailed, match='a different one than before'):
                 device.write(0, noise(MIB))
         assert other.read_bytes() == bytes(SIZE)
         tgtd.delete_target(target.tid)

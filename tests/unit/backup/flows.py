@@ -76,7 +76,7 @@ def restored(repository: Repository, backup_id: str, **options: Any) -> bytearra
 
 
 def countdown(looks: int) -> Callable[[], float]:
-    """A deadline that is far for so many looks at it, and then over."""
+    """A seconds_left that is far for so many looks at it, and then over."""
     left = iter(range(looks))
     return lambda: 1e9 if next(left, None) is not None else 0.0
 

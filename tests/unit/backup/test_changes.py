@@ -43,7 +43,7 @@ def back_up(
         while result is None or not result.done:
             result = engine.backup_shard(
                 device, repository, backup, shard.index, changes=changes, cursor=cursor, limits=flows.LIMITS,
-                deadline=flows.countdown(looks),
+                seconds_left=flows.countdown(looks),
             )  # fmt: skip
             cursor = result.cursor
     return flows.commit(repository, backup)
@@ -111,7 +111,14 @@ def test_knowledge_that_comes_or_goes_on_the_way(memory: MemoryRepository, order
     cursor = None
     for changes in [known if one is told else unknown for one in (*order, order[1])]:
         result = engine.backup_shard(
-            device, memory, backup, 0, changes=changes, cursor=cursor, limits=flows.LIMITS, deadline=flows.countdown(2)
+            device,
+            memory,
+            backup,
+            0,
+            changes=changes,
+            cursor=cursor,
+            limits=flows.LIMITS,
+            seconds_left=flows.countdown(2),
         )
         cursor = result.cursor
     engine.backup_shard(device, memory, backup, 0, changes=changes, cursor=cursor, limits=flows.LIMITS)

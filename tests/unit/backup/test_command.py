@@ -115,9 +115,9 @@ def test_verify(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['verify', '{folder}', 'none', '--recovery-key', '{key}'], 'there is no backup none'),
+        (['verify', '{folder}', 'none', '--recovery-key', '{key}'], 'backup none is not in this repository'),
         (['verify', '{folder}', 'one', '--recovery-key', '{folder}/none'], 'is not a recovery key'),
-        (['verify', '{folder}', 'one', '--recovery-key', '{other}'], 'the recovery key is another one'),
+        (['verify', '{folder}', 'one', '--recovery-key', '{other}'], 'the recovery key is a different one'),
         (['list', '{folder}/none'], 'neither a folder nor s3://bucket/prefix'),
         (
             ['restore', '{folder}', 'one', '{folder}/none/x', '--recovery-key', '{key}'],
@@ -141,7 +141,7 @@ def test_failures_say_what_is_wrong(
     ('arguments', 'message'),
     [
         (['restore'], 'required: repository, backup, target'),
-        (['verify', '.', 'one', '--sample', '0'], 'no number from 1 to 100'),
+        (['verify', '.', 'one', '--sample', '0'], 'not a number from 1 to 100'),
         (['copy', '.', 'one', '..'], '--kms-key --target-recovery-key is required'),
     ],
 )

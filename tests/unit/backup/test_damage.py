@@ -177,7 +177,7 @@ def test_a_damaged_intent_or_progress_stops_the_backup(
     data = CONTENTS['b2']
     backup = flows.begin(origin, len(data), 'b3', 'b2')
     result = engine.backup_shard(
-        MemoryDevice(data), origin, backup, 0, deadline=flows.countdown(3), limits=flows.LIMITS
+        MemoryDevice(data), origin, backup, 0, seconds_left=flows.countdown(3), limits=flows.LIMITS
     )
     assert result.cursor
     for key in (f'running/{flows.LINEAGE}/b3', str(result.cursor['partial'])):
@@ -250,7 +250,7 @@ def test_a_sample_finds_damage_in_time_and_reads_its_part() -> None:
     cursor, together = None, 0
     while True:
         result = engine.verify_backup(
-            memory, manifest, sample=50, limits=limits, cursor=cursor, deadline=flows.countdown(0)
+            memory, manifest, sample=50, limits=limits, cursor=cursor, seconds_left=flows.countdown(0)
         )
         together, cursor = together + result.checked, result.cursor
         if result.done:

@@ -96,8 +96,8 @@ def test_a_running_backup_keeps_its_packs_and_its_parent_s(memory: MemoryReposit
 def test_progress_of_a_running_backup_is_kept(memory: MemoryRepository) -> None:
     data = image(SHARD, 1)
     backup, device = flows.begin(memory, SHARD, 'one'), MemoryDevice(data)
-    deadline = flows.countdown(3)
-    first = engine.backup_shard(device, memory, backup, 0, deadline=deadline, limits=flows.LIMITS)
+    seconds_left = flows.countdown(3)
+    first = engine.backup_shard(device, memory, backup, 0, seconds_left=seconds_left, limits=flows.LIMITS)
     flows.collect(memory)
     assert engine.backup_shard(device, memory, backup, 0, cursor=first.cursor, limits=flows.LIMITS).done
     flows.commit(memory, backup)
@@ -244,7 +244,7 @@ def test_it_goes_on_from_its_cursor(memory: MemoryRepository) -> None:
     flows.collect(whole)
     cursor, slices = None, 0
     while True:
-        result = flows.collect(memory, deadline=lambda: 0.0, cursor=cursor)
+        result = flows.collect(memory, seconds_left=lambda: 0.0, cursor=cursor)
         slices += 1
         if result.done:
             break

@@ -39,7 +39,7 @@ def calls_of(action: Callable[[Repository], object], repository: MemoryRepositor
 
 
 def run_in_slices(call: Callable[[Any, Callable[[], float]], Any], looks: int) -> int:
-    """Call with a deadline that ends after so many looks, and again with the cursor, until it is done."""
+    """Call with a seconds_left that ends after so many looks, and again with the cursor, until it is done."""
     cursor, slices = None, 0
     while True:
         result = call(cursor, flows.countdown(looks))
@@ -57,8 +57,8 @@ def test_a_backup_goes_on_from_its_cursor(memory: MemoryRepository, looks: int) 
     backup, device = flows.begin(memory, SIZE, 'two', 'one'), MemoryDevice(SECOND)
     for index in range(2):
         run_in_slices(
-            lambda cursor, deadline, index=index: engine.backup_shard(
-                device, memory, backup, index, deadline=deadline, cursor=cursor, limits=flows.LIMITS
+            lambda cursor, seconds_left, index=index: engine.backup_shard(
+                device, memory, backup, index, seconds_left=seconds_left, cursor=cursor, limits=flows.LIMITS
             ),
             looks,
         )
@@ -73,9 +73,9 @@ def test_slices_store_nothing_twice(memory: MemoryRepository) -> None:
     backup, device = flows.begin(memory, SHARD, 'one'), MemoryDevice(block * 16)
     results = []
 
-    def step(cursor: Any, deadline: Callable[[], float]) -> engine.ShardResult:
+    def step(cursor: Any, seconds_left: Callable[[], float]) -> engine.ShardResult:
         call = engine.backup_shard
-        results.append(call(device, memory, backup, 0, deadline=deadline, cursor=cursor, limits=flows.LIMITS))
+        results.append(call(device, memory, backup, 0, seconds_left=seconds_left, cursor=cursor, limits=flows.LIMITS))
         return results[-1]
 
     assert run_in_slices(step, 3) == 4
@@ -91,13 +91,13 @@ def test_a_restore_goes_on_from_its_cursor(memory: MemoryRepository, looks: int,
     target = MemoryDevice((b'\0' if zeroed else b'\xaa') * 3 * SHARD)
     for index in range(2):
         run_in_slices(
-            lambda cursor, deadline, index=index: engine.restore_shard(
+            lambda cursor, seconds_left, index=index: engine.restore_shard(
                 target,
                 memory,
                 manifest,
                 index,
                 target_is_zeroed=zeroed,
-                deadline=deadline,
+                seconds_left=seconds_left,
                 cursor=cursor,
                 limits=flows.LIMITS,
             ),
@@ -111,8 +111,8 @@ def test_a_scrub_goes_on_from_its_cursor(memory: MemoryRepository, looks: int) -
     parent_of(memory)
     manifest, checked = flows.load(memory, 'one'), []
 
-    def step(cursor: Any, deadline: Callable[[], float]) -> engine.VerifyResult:
-        result = engine.verify_backup(memory, manifest, deadline=deadline, cursor=cursor, limits=flows.LIMITS)
+    def step(cursor: Any, seconds_left: Callable[[], float]) -> engine.VerifyResult:
+        result = engine.verify_backup(memory, manifest, seconds_left=seconds_left, cursor=cursor, limits=flows.LIMITS)
         checked.append(result.checked)
         return result
 
@@ -124,7 +124,7 @@ def test_what_a_slice_wrote_is_durable(memory: MemoryRepository) -> None:
     parent_of(memory)
     manifest, target = flows.load(memory, 'one'), MemoryDevice(bytes(SIZE))
     result = engine.restore_shard(
-        target, memory, manifest, 0, target_is_zeroed=True, deadline=lambda: 0.0, limits=flows.LIMITS
+        target, memory, manifest, 0, target_is_zeroed=True, seconds_left=lambda: 0.0, limits=flows.LIMITS
     )
     assert not result.done
     assert target.flushed == 1
@@ -167,10 +167,12 @@ def test_restore_killed_at_any_call_and_repeated(memory: MemoryRepository, after
 
 @pytest.mark.parametrize('after', [False, True], ids=['before', 'after'])
 def test_killed_in_a_slice_goes_on_from_the_last_cursor(after: bool) -> None:
-    def run(repository: Repository, cursor: Any, deadline: Callable[[], float]) -> engine.ShardResult:
+    def run(repository: Repository, cursor: Any, seconds_left: Callable[[], float]) -> engine.ShardResult:
         backup = engine.open_backup(repository, flows.WRAPPER, flows.LINEAGE, 'one')
         device = MemoryDevice(FIRST[:SHARD])
-        return engine.backup_shard(device, repository, backup, 0, cursor=cursor, deadline=deadline, limits=flows.LIMITS)
+        return engine.backup_shard(
+            device, repository, backup, 0, cursor=cursor, seconds_left=seconds_left, limits=flows.LIMITS
+        )
 
     origin = MemoryRepository()
     flows.begin(origin, SHARD, 'one')

@@ -283,7 +283,7 @@ def test_a_parent_must_be_there(memory: MemoryRepository) -> None:
     flows.back_up(memory, image(SHARD, 1), 'one')
     engine.delete_backup(memory, flows.LINEAGE, 'one')
     for parent in ('one', 'never'):
-        with pytest.raises(InvalidBackup, match='do a full backup'):
+        with pytest.raises(InvalidBackup, match='create a full backup'):
             flows.begin(memory, SHARD, 'two', parent)
 
 

@@ -115,7 +115,7 @@ def test_what_shrank_there_is_noticed(memory: MemoryRepository, contents: dict[s
     copy(memory, target, 'one')
     pack = next(key for key in target.objects if key.startswith('packs/'))
     target.put(pack, target.objects[pack][:-1])
-    with pytest.raises(IntegrityError, match=f'{pack}: it has .* bytes there, not'):
+    with pytest.raises(IntegrityError, match=f'{pack}: it has .* bytes in the target, not'):
         copy(memory, target, 'two')
 
 
@@ -136,7 +136,7 @@ def test_a_copy_goes_on_from_its_cursor_and_a_collector_may_come_between(
     manifest, cursor, calls = flows.load(memory, 'two'), None, 0
     while True:
         moved, cursor = engine.copy_backup(
-            memory, target, manifest, flows.WRAPPER, THERE, limits=flows.LIMITS, cursor=cursor, deadline=lambda: 0.0
+            memory, target, manifest, flows.WRAPPER, THERE, limits=flows.LIMITS, cursor=cursor, seconds_left=lambda: 0.0
         )
         flows.collect(target)
         calls += 1

@@ -25,5 +25,5 @@ def connect(target: Double, *, timeout: float = 20.0, queue_depth: int = 4, **mo
 
 def impatient(device: IscsiDevice, timeout: float = 0.2) -> IscsiDevice:
     """Once it is open: a login under the load of other tests may take longer than a test of silence should."""
-    device._path._timeout = timeout
+    device._session._timeout = timeout
     return device

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import DeviceError
-from chalicelib.iscsi import path
+from chalicelib.iscsi import reconnect
 from tests.unit.iscsi.conftest import connect
 from tests.unit.iscsi.disk import BLOCK, Disk
 from tests.unit.iscsi.double import Double, HangUp, Tamper, reply
@@ -95,7 +95,7 @@ class Mischief:
 @pytest.fixture(autouse=True, scope='module')
 def _short_pauses() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(path, '_PAUSES', (0.0, 0.0, 0.0))
+        patch.setattr(reconnect, '_PAUSES', (0.0, 0.0, 0.0))
         yield
 
 

@@ -108,7 +108,7 @@ def test_answers_in_parts(double: Double, authentication: dict[str, Any]) -> Non
     [
         (patched(0, 0x20, 1), 'opcode 0x20 came where a login response was due'),
         (patched(16, 77), 'came where a login response was due'),
-        (patched(1, 0x87, 1), 'in another login stage'),
+        (patched(1, 0x87, 1), 'in a login stage other than'),
         (patched(1, 0x83, 1), 'moved to a login stage that was not offered'),
         (patched(4, 1, 1), 'additional header segments'),
         (patched(5, 2**24 - 1, 3), 'data segment of 16777215 bytes'),

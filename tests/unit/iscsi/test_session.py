@@ -41,13 +41,15 @@ def write(device: IscsiDevice) -> None:
 @pytest.mark.parametrize(
     ('operation', 'opcode', 'change', 'message'),
     [
-        pytest.param(read, DATA_IN, patched(40, 512), 'Data-In of 8192 bytes at 512 where byte 0 was due', id='gap'),
-        pytest.param(read, DATA_IN, patched(40, NONE), 'where byte 0 was due', id='offset far away'),
-        pytest.param(read, DATA_IN, patched(36, 1), 'where byte 0 was due', id='wrong DataSN'),
-        pytest.param(read, DATA_IN, lambda pdu: [pdu, pdu], 'where byte 8192 was due', id='data twice'),
+        pytest.param(
+            read, DATA_IN, patched(40, 512), 'Data-In of 8192 bytes at 512 where byte 0 was expected', id='gap'
+        ),
+        pytest.param(read, DATA_IN, patched(40, NONE), 'where byte 0 was expected', id='offset far away'),
+        pytest.param(read, DATA_IN, patched(36, 1), 'where byte 0 was expected', id='wrong DataSN'),
+        pytest.param(read, DATA_IN, lambda pdu: [pdu, pdu], 'where byte 8192 was expected', id='data twice'),
         pytest.param(read, DATA_IN, patched(16, 0x7777), 'not in flight', id='unknown tag'),
         pytest.param(read, DATA_IN, patched(4, 0x01002000), 'additional header segments', id='header segments'),
-        pytest.param(read, DATA_IN, lambda pdu: [], 'where byte 0 was due', id='data missing at the start'),
+        pytest.param(read, DATA_IN, lambda pdu: [], 'where byte 0 was expected', id='data missing at the start'),
         pytest.param(
             read,
             DATA_IN,
@@ -60,21 +62,21 @@ def write(device: IscsiDevice) -> None:
         pytest.param(write, R2T, patched(44, 0), 'R2T for 0 bytes at 0', id='R2T for nothing'),
         pytest.param(write, R2T, patched(44, 8193), 'R2T for 8193 bytes at 0', id='R2T beyond MaxBurstLength'),
         pytest.param(write, R2T, patched(40, 32768), 'R2T for 8192 bytes at 32768', id='R2T beyond the data'),
-        pytest.param(write, R2T, patched(40, 8192), 'where byte 0 was due', id='R2T out of order'),
-        pytest.param(write, R2T, patched(36, 1), 'where byte 0 was due', id='wrong R2TSN'),
-        pytest.param(write, R2T, lambda pdu: [pdu, pdu], 'where byte 8192 was due', id='R2T twice'),
+        pytest.param(write, R2T, patched(40, 8192), 'where byte 0 was expected', id='R2T out of order'),
+        pytest.param(write, R2T, patched(36, 1), 'where byte 0 was expected', id='wrong R2TSN'),
+        pytest.param(write, R2T, lambda pdu: [pdu, pdu], 'where byte 8192 was expected', id='R2T twice'),
         pytest.param(
             write,
             R2T,
             lambda pdu: [reply(SCSI_RESPONSE, tag=int.from_bytes(pdu[16:20], 'big'))],
-            'ended well after 0 of 32768 bytes',
+            'ended with GOOD after 0 of 32768 bytes',
             id='a write that is done before its data came',
         ),
         pytest.param(
             read,
             DATA_IN,
             lambda pdu: [reply(SCSI_RESPONSE, tag=int.from_bytes(pdu[16:20], 'big'))],
-            'ended well after 0 of 32768 bytes',
+            'ended with GOOD after 0 of 32768 bytes',
             id='a read that is done without data',
         ),
         pytest.param(write, SCSI_RESPONSE, patched(16, 0x7777), 'opcode 0x21 for a task', id='answer for no task'),

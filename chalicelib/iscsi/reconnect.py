@@ -1,10 +1,10 @@
-"""The path to a LUN: the session in use, and another one when it is lost.
-
+"""The session to a LUN that reconnects: when a session is lost, the next one resends its commands.
 Reads and writes at fixed offsets may be repeated, so commands in flight when a session is lost are sent again on the
-next one, a bounded number of times. It has the ISID of the lost one, by which the target first ends what is left of
-that: no write of old comes after a newer one. What lies under a LUN number can change in the meantime: a new session
-counts only if the LUN still is the same unit. Waiting for one command never takes longer than the timeout, however
-many sessions it takes. This is where the errors of the layers below become those of ``chalicelib.errors``.
+next one, a bounded number of times. The new session has the lost one's ISID, so the target first ends what remains of
+the old session: an old write never follows a newer one. The unit under a LUN number can change meanwhile: a new session
+counts only if the LUN is the same unit. Waiting for one command never takes longer than the timeout, however many
+sessions it takes. This module translates errors of the layers below into those of ``chalicelib.errors``.
+
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from chalicelib.errors import CheckCondition, DeviceError, DeviceTimeout, DeviceUnreachable, LoginFailed, ProtocolError
 from chalicelib.iscsi import scsi
 from chalicelib.iscsi.chap import LoginRefused
-from chalicelib.iscsi.connection import Connection
 from chalicelib.iscsi.login import Initiator, login
 from chalicelib.iscsi.lun import Lun, probe
 from chalicelib.iscsi.pdu import Malformed
 from chalicelib.iscsi.portals import ConnectionData, Portal
 from chalicelib.iscsi.scsi import ScsiError
 from chalicelib.iscsi.session import Command, Session
+from chalicelib.iscsi.transport import Connection
 from chalicelib.jitter import jittered
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _MOST_RESENDS = 5
 _PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
 _LOGOUT_SECONDS = 2.0
 
-#: Error of the layers below -> error of the device. Of several portals' errors, the one that comes first here counts.
+#: Error of the layers below -> error of the device. Of several portals' errors, the first of this order counts.
 _ERRORS: Sequence[tuple[type[Exception], type[DeviceError]]] = (
     (LoginRefused, LoginFailed),
     (ScsiError, CheckCondition),
@@ -45,13 +45,13 @@ _ERRORS: Sequence[tuple[type[Exception], type[DeviceError]]] = (
 _CAUGHT = tuple(low for low, _ in _ERRORS)
 
 
-class Path:
-    """Commands go in by ``submit`` and are seen through by ``wait``. Any error but CheckCondition ends the path."""
+class ReconnectingSession:
+    """``submit`` sends commands, ``wait`` completes them. Any error but CheckCondition ends the object."""
 
     def __init__(self, data: ConnectionData, initiator: str, timeout: float) -> None:
         """Connect through the first portal that works. Raises LoginFailed, DeviceTimeout, DeviceUnreachable, ..."""
         self._data = data
-        self._initiator = Initiator.of_its_own(initiator, data.credentials)
+        self._initiator = Initiator.with_random_isid(initiator, data.credentials)
         self._timeout = timeout
         self._lun: Lun | None = None
         self._session: Session | None = None
@@ -63,12 +63,12 @@ class Path:
 
     @property
     def lun(self) -> Lun:
-        """As it was when the path was opened: a device that grows meanwhile keeps its size for this path."""
+        """The LUN as it was when the device was opened: a device that grows keeps its size here."""
         assert self._lun is not None
         return self._lun
 
     def attempt(self, command: Command) -> bool:
-        """See one command done; return False when the device does not implement the command."""
+        """Run one command; return False when the device does not implement it."""
         try:
             self.submit(command)
             self.wait(command)
@@ -84,7 +84,7 @@ class Path:
         self._submit(command, self._deadline())
 
     def wait(self, command: Command) -> None:
-        """See a submitted command done, repeated where the device asks for it. Raises CheckCondition, DeviceError."""
+        """Wait for a submitted command; retry it where the device requests that. Raises CheckCondition, DeviceError."""
         deadline = self._deadline()
         while True:
             while not command.done:
@@ -102,7 +102,7 @@ class Path:
         session, self._session = self._session, None
         if session is None:
             return
-        # A target that does not even take a logout will find the connection closed.
+        # A target that does not accept a logout sees the closed connection.
         with contextlib.suppress(OSError, Malformed), contextlib.closing(session):
             session.logout(time.monotonic() + min(_LOGOUT_SECONDS, self._timeout))
 
@@ -114,7 +114,7 @@ class Path:
             self._drive(lambda session, deadline: session.submit(command, deadline), deadline)
 
     def _drive(self, step: Callable[[Session, float], None], deadline: float) -> None:
-        """Take one step on the session; if the link is lost on the way, come back with another session."""
+        """Run one step on the session; if the connection is lost, reconnect and return."""
         if self._session is None:
             raise DeviceError(device=self.device, reason='it is closed')
         try:
@@ -132,7 +132,7 @@ class Path:
             raise self._translated([error], str(error)) from None
 
     def _drop(self) -> list[Command]:
-        """Close the session without a word; return the commands that were in flight."""
+        """Close the session without a logout; return the commands that were in flight."""
         session, self._session = self._session, None
         assert session is not None
         session.close()
@@ -157,7 +157,7 @@ class Path:
         raise failure from cause
 
     def _connect(self, commands: Sequence[Command], deadline: float) -> None:
-        """Get a session through the first portal that works, with ``commands`` in flight again."""
+        """Open a session through the first portal that works, and submit ``commands`` on it again."""
         portals, errors = self._data.portals, []
         for number, portal in enumerate(portals):
             now = time.monotonic()
@@ -175,7 +175,7 @@ class Path:
         try:
             logged_in = login(connection, self._initiator, portal.target_iqn, deadline)
             session = Session(connection, logged_in, portal.lun)
-            self._recognize(probe(session, deadline))
+            self._check_unit(probe(session, deadline))
             for command in commands:
                 command.reset()
                 session.submit(command, deadline)
@@ -184,11 +184,11 @@ class Path:
             raise
         return session
 
-    def _recognize(self, lun: Lun) -> None:
+    def _check_unit(self, lun: Lun) -> None:
         if self._lun is None:
             self._lun = lun
-        elif not lun.stands_for(self._lun):
-            raise LoginRefused('another unit than before, or a smaller one, answers under this LUN')
+        elif not lun.is_same_unit_as(self._lun):
+            raise LoginRefused('the unit behind this LUN is a different one than before, or smaller')
 
     def _translated(self, errors: Sequence[Exception], reason: str) -> DeviceError:
         kind = next(high for low, high in _ERRORS if any(isinstance(error, low) for error in errors))

@@ -1,8 +1,8 @@
-"""Copying a finished backup to another repository, in another bucket, region or account: same bytes, another lock.
+"""Copy a finished backup to another repository, in another bucket, region or account.
 
-Objects keep their keys, and codes cover keys, so all but the manifest are copied as they are; the manifest carries the
-data key wrapped anew for whoever is to open it there. On the way every block that the backup refers to is proven, as a
-restore would: what is damaged is not copied.
+Objects keep their keys, and authentication codes cover keys, so all objects but the manifest are copied unchanged. The
+manifest holds the data key wrapped with the target's key. Every block that the backup refers to is verified on the
+way, as a restore does: damaged blocks are not copied.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from chalicelib.backup import layout, shards
-from chalicelib.backup.backup import take_back_if_deleted
 from chalicelib.backup.blocks import Opener
 from chalicelib.backup.keys import KeyWrapper
-from chalicelib.backup.limits import Cursor, Deadline, Limits, Pool, Progress, silent
+from chalicelib.backup.lifecycle import delete_if_tombstoned
+from chalicelib.backup.limits import Cursor, Limits, Pool, Progress, SecondsLeft, no_progress
 from chalicelib.backup.listing import Listing
 from chalicelib.backup.manifests import Backup, Manifest, load_backup, load_shard
 from chalicelib.backup.packs import Run, gather
@@ -28,7 +28,7 @@ from chalicelib.errors import BackupCanceled, IntegrityError, ObjectExists, Obje
 
 
 class CopyResult(NamedTuple):
-    """``cursor`` goes into the next call unless ``manifest``, that of the finished copy, is there."""
+    """``manifest`` of the finished copy, or the ``cursor`` for the next call."""
 
     manifest: Manifest | None
     cursor: Cursor | None
@@ -41,20 +41,19 @@ def copy_backup(
     opener: KeyWrapper,
     wrapper: KeyWrapper,
     *,
-    deadline: Deadline = lambda: math.inf,
+    seconds_left: SecondsLeft = lambda: math.inf,
     cursor: Cursor | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     limits: Limits | None = None,
 ) -> CopyResult:
     """Copy one backup with all that it refers to.
 
-    ``opener`` opens the data key here, ``wrapper`` wraps it for there. What is there already stays (its size is looked
-    at): the second backup of a chain costs what is new in it, and a copy that was interrupted goes on. Nobody may
-    collect the lineage there during a call: an old pack that it relies on, and that nothing else refers to any more,
-    would be swept; between two calls the collector may run, for each call copies whole shards, and looks at the time
-    between them.
-    ``progress`` counts bytes of the volume. Raises IntegrityError for an object that is not what a manifest names,
-    BackupCanceled when the backup was deleted there.
+    ``opener`` unwraps the data key of the source, ``wrapper`` wraps it for the target. Objects that the target has
+    (with the right size) are not copied again: the second backup of a chain costs what is new in it, and a repeated
+    call continues an interrupted copy. The collector must not run on the target lineage during a call: it would delete
+    old packs to which only this copy refers. Between two calls it may run, since each call copies whole shards and
+    checks the time between them. ``progress`` counts bytes of the volume. Raises IntegrityError for an object that is
+    not what a manifest names, BackupCanceled when the backup was deleted in the target.
     """
     limits = limits or Limits()
     moved = _rewrapped(manifest, opener, wrapper)
@@ -62,19 +61,19 @@ def copy_backup(
     first = int(cursor['shard']) if cursor else 0
     with Pool(limits.downloads) as pool:
         for index in range(first, len(manifest.shards)):
-            if index > first and deadline() < limits.reserve:
+            if index > first and seconds_left() < limits.reserve:
                 return CopyResult(None, {'shard': index})
             _copy_shard(source, target, manifest, index, pool)
             shard = manifest.geometry.shard(manifest.size, index)
             progress(shard.offset + shard.length)
     with contextlib.suppress(ObjectExists):
         target.put(moved.object_key, moved.encode(), if_none_match=True)
-    take_back_if_deleted(target, moved)
+    delete_if_tombstoned(target, moved)
     return CopyResult(load_backup(target, wrapper, moved.object_key, root_hash=manifest.root_hash), None)
 
 
 def _begin(target: Repository, moved: Manifest) -> None:
-    """The tombstone is looked for once more when the intent is there: a delete puts it before it removes anything."""
+    """Check for a tombstone before and after the intent is stored: a delete stores it before it removes anything."""
     running = layout.running_key(moved.lineage, moved.backup_id)
     if not exists(target, layout.deleted_key(moved.lineage, moved.backup_id)):
         with contextlib.suppress(ObjectExists):
@@ -89,13 +88,13 @@ def _rewrapped(manifest: Manifest, opener: KeyWrapper, wrapper: KeyWrapper) -> M
 
 
 def _intent(manifest: Manifest) -> Backup:
-    """Without a parent: what it refers to is copied under its own protection."""
+    """Return an intent without a parent: the copy's own intent protects all that it refers to."""
     facts = {name: getattr(manifest, name) for name in ('lineage', 'backup_id', 'size', 'geometry', 'keys', 'key')}
     return Backup(**facts, parent=None, parent_shards=0)
 
 
 def _copy_shard(source: Repository, target: Repository, manifest: Manifest, index: int, pool: Pool) -> None:
-    """Packs, then the listings that name them, the backup's own last."""
+    """Copy packs, then the listings that name them, the backup's own last."""
     ref = manifest.shards[index]
     wanted = _whole_packs(load_shard(source, manifest, index, ref))
     for future in pool.ordered(functools.partial(_copy_pack, source, target, manifest, index, run) for run in wanted):
@@ -108,7 +107,7 @@ def _copy_shard(source: Repository, target: Repository, manifest: Manifest, inde
 
 
 def _whole_packs(listing: Listing) -> Iterator[Run]:
-    """Each pack in one piece, with the frames that the listing refers to."""
+    """Yield each pack as one run, with the frames that the listing refers to."""
     for number, frames in itertools.groupby(gather(listing.stored(0, listing.blocks)), lambda frame: frame.entry.pack):
         pack = listing.packs[number]
         yield Run(pack, 0, pack.size, list(frames))
@@ -126,13 +125,13 @@ def _copy_pack(source: Repository, target: Repository, manifest: Manifest, index
 
 
 def _is_there(target: Repository, key: str, size: int) -> bool:
-    """Keys are never used twice, so an object that is there is the same one, unless it was damaged there."""
+    """Keys are never reused, so an existing object of the right size is the same one. Raises IntegrityError."""
     try:
         found = target.head(key)
     except ObjectMissing:
         return False
     if found.size != size:
-        raise IntegrityError(key=key, reason=f'it has {found.size} bytes there, not {size}')
+        raise IntegrityError(key=key, reason=f'it has {found.size} bytes in the target, not {size}')
     return True
 
 

@@ -18,7 +18,7 @@ from chalicelib.iscsi.pdu import HEADER_SIZE, Malformed, Response
 
 Buffer = bytes | memoryview
 
-#: The longest data segment taken from the target other than into a buffer of a command's own (sense data, text).
+#: Bytes of a data segment, at most, that is not received into a command's own buffer (sense data, text).
 SEGMENT_LIMIT = 65536
 
 # Linux takes at most 1024 buffers in one sendmsg (IOV_MAX).
@@ -28,7 +28,7 @@ _DIGEST_SIZE = 4
 
 
 def fast_crc32c() -> Callable[[bytes], int] | None:
-    """CRC32C in native code, where google-crc32c is installed with it; a digest in Python would cost too much."""
+    """Return CRC32C in native code, if google-crc32c has it installed, else None: in Python a digest is too slow."""
     try:
         module: Any = importlib.import_module('google_crc32c')
     except ImportError:
@@ -52,7 +52,7 @@ class Connection:
         return cls(sock)
 
     def use_header_digest(self) -> None:
-        """From now on both sides send a CRC32C after each header; only where ``fast_crc32c`` gave one."""
+        """From now on both sides send a CRC32C after each header. Requires that ``fast_crc32c`` returns a function."""
         self._crc32c = fast_crc32c()
         self._header = bytearray(HEADER_SIZE + _DIGEST_SIZE)
 
@@ -80,9 +80,9 @@ class Connection:
             self._receive(memoryview(bytearray(pad)), deadline)
 
     def receive_data(self, length: int, deadline: float) -> bytes:
-        """Receive a data segment of at most SEGMENT_LIMIT bytes. Raises Malformed before memory is taken for more."""
+        """Receive a data segment of at most SEGMENT_LIMIT bytes. Raises Malformed before it allocates more."""
         if length > SEGMENT_LIMIT:
-            raise Malformed(f'data segment of {length} bytes where at most {SEGMENT_LIMIT} make sense')
+            raise Malformed(f'data segment of {length} bytes, where at most {SEGMENT_LIMIT} are allowed')
         data = bytearray(length)
         self.receive_data_into(memoryview(data), deadline)
         return bytes(data)
@@ -104,7 +104,7 @@ class Connection:
             try:
                 sent = self._socket.sendmsg(buffers)
             except BlockingIOError:
-                raise TimeoutError('the target takes no data') from None
+                raise TimeoutError('the target does not accept data') from None
             left -= sent
             if not left:
                 return
@@ -123,7 +123,7 @@ class Connection:
 
     def _arm(self, option: int, deadline: float) -> None:
         microseconds = int(remaining(deadline) * 1_000_000)
-        # Zero would mean "wait for ever".
+        # Zero would mean "no timeout".
         self._socket.setsockopt(
             socket.SOL_SOCKET, option, _TIMEVAL.pack(microseconds // 1_000_000, microseconds % 1_000_000 or 1)
         )
@@ -138,7 +138,7 @@ def remaining(deadline: float) -> float:
 
 
 def _without(buffers: list[Buffer], sent: int) -> list[Buffer]:
-    """The part of ``buffers`` after the first ``sent`` bytes."""
+    """Return ``buffers`` after the first ``sent`` bytes."""
     ends = list(itertools.accumulate(map(len, buffers)))
     first = next(index for index, end in enumerate(ends) if end > sent)
     return [memoryview(buffers[first])[sent - ends[first] :], *buffers[first + 1 :]]

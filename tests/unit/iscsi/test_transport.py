@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.iscsi import connection as connection_module
-from chalicelib.iscsi.connection import SEGMENT_LIMIT, Connection
+from chalicelib.iscsi import transport
 from chalicelib.iscsi.pdu import Malformed
+from chalicelib.iscsi.transport import SEGMENT_LIMIT, Connection
 from tests.unit.iscsi.double import reply
 
 Pair = tuple[Connection, socket.socket]
@@ -137,13 +137,13 @@ def test_all_is_sent_however_many_pieces_it_is(sizes: list[tuple[int, int]], sma
 def test_what_is_left_after_a_partial_send(buffers: list[bytes], data: st.DataObject) -> None:
     whole = b''.join(buffers)
     sent = data.draw(st.integers(0, len(whole) - 1))
-    assert b''.join(connection_module._without(list(buffers), sent)) == whole[sent:]
+    assert b''.join(transport._without(list(buffers), sent)) == whole[sent:]
 
 
 @pytest.mark.timeout(20)
 def test_the_last_microsecond_is_not_for_ever(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket timeout of zero would mean none."""
-    monkeypatch.setattr(connection_module, 'remaining', lambda deadline: 1e-7)
+    monkeypatch.setattr(transport, 'remaining', lambda deadline: 1e-7)
     with pytest.raises(TimeoutError):
         pair[0].receive_header(0)
 

@@ -1,4 +1,4 @@
-"""The life of a backup: begin, copy its shards, commit, delete. Every step may be repeated, by anyone, at any time."""
+"""The lifecycle of a backup: begin, copy its shards, commit, delete. Every step may be repeated at any time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chalicelib.backup.manifests import Backup, Manifest, load_backup, open_back
 from chalicelib.backup.repository import Repository, exists
 from chalicelib.errors import BackupCanceled, IntegrityError, InvalidBackup, ObjectExists, ObjectMissing
 
-#: What a commit needs of a shard's manifest: its header, and the listing that holds for the shard.
+#: What a commit needs of a shard: the header of its manifest, and the reference to the shard's listing.
 _Look = tuple[shards.Header, ShardRef]
 
 
@@ -30,11 +30,11 @@ def begin_backup(
     parent: str | None = None,
     geometry: Geometry | None = None,
 ) -> Backup:
-    """Store the intent: from here on the collector spares what this backup may come to refer to.
+    """Store the intent, which protects from the collector all that this backup may refer to.
 
     ``size`` in bytes. Without ``parent`` (a backup's id in this lineage) the backup is full and has a data key of
-    its own; an incremental has its parent's key and geometry. A repeated call returns what the first one settled.
-    Raises InvalidBackup for a parent that is not there or does not fit, BackupCanceled once the backup is deleted.
+    its own; an incremental has its parent's key and geometry. A repeated call returns what the first one stored.
+    Raises InvalidBackup for a parent that is missing or does not fit, BackupCanceled once the backup is deleted.
     """
     running = layout.running_key(layout.check_id(lineage), layout.check_id(backup_id))
     _refuse_deleted(repository, lineage, backup_id)
@@ -79,11 +79,11 @@ def _store_intent(repository: Repository, backup: Backup) -> None:
         key = layout.running_key(backup.lineage, backup.backup_id)
         repository.put(key, backup.encode(), if_none_match=True)
     except ObjectExists:
-        return  # another attempt was first: what it settled holds
+        return  # another attempt stored it first: its values count
 
 
 def _check_parent(repository: Repository, lineage: str, parent: str | None) -> None:
-    """Asked after the intent is stored: the data of a parent that is there then cannot be swept from under us."""
+    """Checked after the intent is stored: from then on the collector keeps the data of an existing parent."""
     if parent is None:
         return
     deleted = exists(repository, layout.deleted_key(lineage, parent))
@@ -92,7 +92,7 @@ def _check_parent(repository: Repository, lineage: str, parent: str | None) -> N
 
 
 def _parent_is_gone(parent: str) -> InvalidBackup:
-    return InvalidBackup(reason=f'the parent {parent} is not there any more: do a full backup')
+    return InvalidBackup(reason=f'the parent {parent} no longer exists; create a full backup')
 
 
 def _refuse_deleted(repository: Repository, lineage: str, backup_id: str) -> None:
@@ -109,7 +109,7 @@ def commit_backup(
     metadata: Mapping[str, Any],
     limits: Limits | None = None,
 ) -> Manifest:
-    """Make the backup be there: write its manifest, once all its shards are done.
+    """Write the backup's manifest, once all its shards are done. From then on the backup exists.
 
     ``metadata`` is any JSON, stored readable and authenticated. A repeated call returns the first one's manifest.
     Raises ObjectMissing for a shard that is not done, BackupCanceled once the backup is deleted.
@@ -120,7 +120,7 @@ def commit_backup(
         manifest = _assemble(backup, looks, created_at, metadata)
         _check_running(repository, backup)
         _store_manifest(repository, manifest)
-    take_back_if_deleted(repository, backup)
+    delete_if_tombstoned(repository, backup)
     return load_backup(repository, wrapper, key)
 
 
@@ -170,11 +170,11 @@ def _store_manifest(repository: Repository, manifest: Manifest) -> None:
     try:
         repository.put(manifest.object_key, manifest.encode(), if_none_match=True)
     except ObjectExists:
-        return  # another attempt was first: it lists the same shards
+        return  # another attempt stored it first; it lists the same shards
 
 
-def take_back_if_deleted(repository: Repository, backup: Backup | Manifest) -> None:
-    """A delete that came between check and put found no manifest to delete: do it in its place."""
+def delete_if_tombstoned(repository: Repository, backup: Backup | Manifest) -> None:
+    """Delete the manifest of a backup whose delete ran between check and put, and so found no manifest to delete."""
     try:
         _refuse_deleted(repository, backup.lineage, backup.backup_id)
     except BackupCanceled:
@@ -183,9 +183,9 @@ def take_back_if_deleted(repository: Repository, backup: Backup | Manifest) -> N
 
 
 def delete_backup(repository: Repository, lineage: str, backup_id: str) -> None:
-    """Delete a backup, finished or not: one that runs is cancelled by it. Safe for any, whatever descends from it.
+    """Delete a backup, finished or running; a running one is cancelled. Backups that descend from it stay intact.
 
-    The data goes with the next ``gc.collect``, unless other backups refer to it.
+    The next ``gc.collect`` deletes the data, unless other backups refer to it.
     """
     layout.check_id(lineage)
     repository.put(layout.deleted_key(lineage, layout.check_id(backup_id)), b'')

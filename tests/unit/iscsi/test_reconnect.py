@@ -17,7 +17,7 @@ from chalicelib.errors import (
     LoginFailed,
     ProtocolError,
 )
-from chalicelib.iscsi import path
+from chalicelib.iscsi import reconnect
 from tests.unit.iscsi.conftest import connect, impatient
 from tests.unit.iscsi.disk import Disk, sense
 from tests.unit.iscsi.double import Double, hang_up, once
@@ -28,7 +28,7 @@ PATTERN = bytes(range(256)) * 256  # 64 KiB
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(path, '_PAUSES', (0.0, 0.0, 0.0))
+    monkeypatch.setattr(reconnect, '_PAUSES', (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ class TestLostSessions:
             whole = double.disk
             double.disk = Disk(**change)
             double.hang_up()
-            with pytest.raises(LoginFailed, match='another unit than before, or a smaller one'):
+            with pytest.raises(LoginFailed, match='a different one than before, or smaller'):
                 device.write(0, PATTERN)
             assert not any(double.disk.data)
             double.disk = whole
@@ -202,7 +202,7 @@ class TestLuns:
 
     def test_a_lun_that_is_not_there(self, double: Double) -> None:
         double.outcomes_of_probe.append(sense(5, 0x2500))
-        with pytest.raises(CheckCondition, match='ILLEGAL REQUEST, 25h/00h: there is no such LUN'):
+        with pytest.raises(CheckCondition, match='ILLEGAL REQUEST, 25h/00h: the LUN does not exist'):
             connect(double)
 
     def test_a_lun_that_has_just_been_reset(self, double: Double) -> None:
