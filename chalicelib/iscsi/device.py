@@ -118,8 +118,8 @@ class IscsiDevice(Closing):
 
     def _extent(self, offset: int, data: memoryview, buffers: Buffers) -> Iterator[Transfer]:
         """Yield the writes of one extent, from copies unless the data is immutable.
-        The caller may reuse its memory when the next extent is requested, while these writes are still in flight.
 
+        The caller may reuse its memory when the next extent is requested, while these writes are still in flight.
         """
         view = memoryview(data).cast('B')
         self._check(offset, len(view))

@@ -124,8 +124,8 @@ class _Dialogue:
 
     def _exchange(self, flags: int, keys: Mapping[str, str]) -> tuple[dict[str, str], bool]:
         """Send one request; return the complete response, and whether the target moved to the next stage.
-        A response may come in several parts; each further part is requested by an empty request that offers nothing.
 
+        A response may come in several parts; each further part is requested by an empty request that offers nothing.
         """
         response, text = self._turn(flags, flags, pdu.encode_keys(keys))
         while response.flags & pdu.CONTINUE:

@@ -102,8 +102,8 @@ def offer() -> dict[str, str]:
 
 def answers_to(keys: Mapping[str, str]) -> dict[str, str]:
     """Return the answers to keys that only the target sent: that they are not understood.
-    A key of the offer is the target's answer to it, and declarations need no answer.
 
+    A key of the offer is the target's answer to it, and declarations need no answer.
     """
     known = NUMBERS.keys() | FLAGS.keys() | DECLARATIVE | {'HeaderDigest', 'DataDigest', 'AuthMethod'}
     return {key: 'NotUnderstood' for key, value in keys.items() if key not in known and value not in _NO_ANSWER}

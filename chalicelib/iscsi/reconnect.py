@@ -1,10 +1,10 @@
 """The session to a LUN that reconnects: when a session is lost, the next one resends its commands.
+
 Reads and writes at fixed offsets may be repeated, so commands in flight when a session is lost are sent again on the
 next one, a bounded number of times. The new session has the lost one's ISID, so the target first ends what remains of
 the old session: an old write never follows a newer one. The unit under a LUN number can change meanwhile: a new session
 counts only if the LUN is the same unit. Waiting for one command never takes longer than the timeout, however many
 sessions it takes. This module translates errors of the layers below into those of ``chalicelib.errors``.
-
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ class Sense(NamedTuple):
 
 def repeat_after(status: int, sense_data: bytes, repeats: int) -> float | None:
     """Return the seconds to wait before the command is sent again, None for success. Raises ScsiError when it is final.
-    ``repeats`` is how often it has been sent again.
 
+    ``repeats`` is how often it has been sent again.
     """
     if status == GOOD:
         return None
@@ -209,8 +209,8 @@ def vpd_page(data: bytes, page: int) -> bytes:
 
 def lba_statuses(data: bytes, block: int) -> Iterator[tuple[int, bool]]:
     """Yield (number of blocks, deallocated) from GET LBA STATUS at ``block``.
-    Raises Malformed unless the descriptors are in order, without gaps, and at least one.
 
+    Raises Malformed unless the descriptors are in order, without gaps, and at least one.
     """
     end = min(len(data), 4 + int.from_bytes(data[:4])) if len(data) >= 8 else 0
     if end < 8 + _LBA_STATUS.size:

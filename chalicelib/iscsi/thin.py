@@ -38,8 +38,8 @@ def deallocate(session: ReconnectingSession, offset: int, length: int) -> bool:
 
 def allocated(session: ReconnectingSession, offset: int, length: int) -> Iterator[Range]:
     """Yield (offset, length) in bytes of what may hold data, neighbours merged; the rest reads as zeroes.
-    Uses GET LBA STATUS; without it, or without a guarantee about holes, all may hold data. Raises DeviceError.
 
+    Uses GET LBA STATUS; without it, or without a guarantee about holes, all may hold data. Raises DeviceError.
     """
     return _merged(_mapped(session, offset, length) if reads_holes_as_zeroes(session) else [(offset, length)])
 

@@ -1,5 +1,5 @@
 """Cinder's scheduler without a process: pure functions over plain data, no I/O.
 
-``pools`` and ``reports`` read what backends say, ``request_spec`` what is asked, ``config`` how to judge it;
-``filter_scheduler`` decides by ``filters`` and ``weighers``, and a ``decision`` tells why.
+``pools`` and ``reports`` read the backends' reports, ``request_spec`` the request, ``config`` the settings;
+``filter_scheduler`` decides by ``filters`` and ``weighers``, and a ``decision`` gives the reasons.
 """

@@ -1,7 +1,7 @@
-"""How much of a pool may still be promised: thin and thick, reserve, over-subscription.
+"""The capacity of a pool that can still be allocated: thin and thick, reserve, over-subscription.
 
 Sizes are GiB. Source: Cinder's ``calculate_capacity_factors`` and ``calculate_max_over_subscription_ratio``.
-A pool that cannot tell a size says ``infinite`` or ``unknown``; callers ask ``is_limited`` first.
+A pool without a known size reports ``infinite`` or ``unknown``; callers check ``is_limited`` first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ INITIAL_AUTO_RATIO = 20
 
 
 def max_over_subscription_ratio(capabilities: Mapping[str, Any], default: str) -> float:
-    """Return the ratio in force for a pool: its own, or the scheduler's ``default``; ``auto`` derives it from use.
+    """Return the ratio that applies to a pool: its own, or the scheduler's ``default``; ``auto`` derives it from use.
 
-    1.0 where it plays no part: without thin provisioning, or with an unlimited capacity.
+    1.0 where no ratio applies: without thin provisioning, or with an unlimited capacity.
     Raises ValueError or TypeError for a ratio that is neither a number nor ``auto``.
     """
     total = capabilities.get('total_capacity_gb', 0)
@@ -51,8 +51,8 @@ def space(
 ) -> tuple[int, float, float]:
     """Return (reserve, total available, virtual free), unrounded; ``ratio`` is None for thick provisioning.
 
-    The reserve is whole GiB, rounded down, and taken off before the ratio multiplies. Thin: what the pool reports as
-    free plays no part. Thick: the smaller of the computed and the reported free space; the latter keeps its reserve.
+    The reserve is whole GiB, rounded down, and is subtracted before the ratio multiplies. Thin: the reported free space
+    is ignored. Thick: the smaller of the computed and the reported free space; the latter keeps its reserve.
     """
     reserve = math.floor(total * (reserved_percentage / 100)) if reserved_percentage else 0
     if ratio is not None:

@@ -10,23 +10,23 @@ from chalicelib import errors
 from chalicelib.scheduler.filters import FILTERS
 from chalicelib.scheduler.weighers import HANDLERS, WEIGHERS
 
-#: Cinder's own three, and the one that keeps a retry off the pools that failed it (Cinder ships it switched off,
-#: so that a retry may choose the failed pool again).
+#: Cinder's own three, and the filter that keeps a retry off the pools that failed (Cinder does not enable it, so that
+#: a retry may choose the failed pool again).
 DEFAULT_FILTERS = ('AvailabilityZoneFilter', 'CapacityFilter', 'CapabilitiesFilter', 'IgnoreAttemptedHostsFilter')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SchedulerConfig:
-    """Which filters and weighers run, in this order, and with what weight.
+    """The filters and weighers that run, in this order, and their weights.
 
-    Raises InvalidParameterValue for a name that does not exist and for fewer than one attempt: as in Cinder, a
-    scheduler that is set up wrongly does not start.
+    Raises InvalidParameterValue for an unknown name and for fewer than one attempt: as in Cinder, a scheduler with
+    wrong settings does not start.
     """
 
     scheduler_default_filters: tuple[str, ...] = DEFAULT_FILTERS
     scheduler_default_weighers: tuple[str, ...] = ('CapacityWeigher',)
     scheduler_weight_handler: str = 'OrderedHostWeightHandler'
-    #: Times that one request is scheduled; 1 switches rescheduling off, and what was tried is forgotten.
+    #: Times that one request is scheduled; 1 disables rescheduling, and no attempt is recorded.
     scheduler_max_attempts: int = 3
     #: Ratio of thin pools that report none: a number or ``auto``.
     max_over_subscription_ratio: str = '20.0'
@@ -48,14 +48,14 @@ class SchedulerConfig:
         }
         for option, (names, table) in known.items():
             if unknown := [name for name in names if name not in table]:
-                reason = f'{option}: there is no {", ".join(unknown)}; these exist: {", ".join(table)}'
+                reason = f'{option}: {", ".join(unknown)} does not exist; allowed: {", ".join(table)}'
                 raise errors.InvalidParameterValue(err=reason)
         if self.scheduler_max_attempts < 1:
             raise errors.InvalidParameterValue(err="Invalid value for 'scheduler_max_attempts', must be >=1")
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Take options of cinder.conf; a class may be named with its module, as Cinder wants it for the handler."""
+        """Read options of cinder.conf; a class may be named with its module, as Cinder requires for the handler."""
         values = dict(options)
         for name in ('scheduler_default_filters', 'scheduler_default_weighers'):
             if name in values:

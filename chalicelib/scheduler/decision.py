@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
 
 
 class Removal(NamedTuple):
-    """Pools that ``filter`` took out for one and the same reason.
+    """Pools that ``filter`` removed for one reason.
 
     ``filter`` is the name of a filter, or a step before the filters (``scheduler_max_attempts``, ``ServiceState``,
     ``PoolReport``) or after them (``resource_backend``, ``check_host``, ``migration_policy``).
@@ -37,7 +37,7 @@ class Removal(NamedTuple):
 
 
 class Weighing(NamedTuple):
-    """What one weigher said of ``pools``: raw ``weights``, before they were normalised and multiplied."""
+    """The raw ``weights`` that one weigher gave to ``pools``, before they were normalised and multiplied."""
 
     weigher: str
     multiplier: float
@@ -53,14 +53,14 @@ class Weighing(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    """Best candidate first. Nobody is a candidate: ``summary`` tells users why, ``explain`` operators."""
+    """Best candidate first. Without candidates, ``summary`` gives the reason for users, ``explain`` for operators."""
 
     candidates: list[Candidate]
     removed: list[Removal]
     #: The pools that the filters saw, in the order in which ties rank.
     considered: list[str] = dataclasses.field(default_factory=list)
     weighings: list[Weighing] = dataclasses.field(default_factory=list)
-    #: What to remember, should the request come back: ``retry.tried(winner)``. None when rescheduling is off.
+    #: The state to store for a retry: ``retry.tried(winner)``. None when rescheduling is off.
     retry: Retry | None = None
 
     @property
@@ -86,7 +86,7 @@ class Decision:
         return '; '.join(_clause(removals) for removals in by_filter.values()) or 'There are no pools.'
 
     def explain(self) -> list[str]:
-        """Return the whole story for operators, a line per reason, with the names of the pools."""
+        """Return all reasons for operators, one line each, with the names of the pools."""
         lines = [f'considered {len(self.considered)}: {", ".join(self.considered)}']
         for removal in self.removed:
             detail = f' ({removal.detail})' if removal.detail else ''

@@ -5,10 +5,10 @@
                      c ? a : b   && and AND   || or OR   ,
 
 As in Cinder: a prefix looser than its place needs parentheses (``2 ^ -3`` is refused); comparisons chain pairwise;
-``&&`` and ``||`` look at every operand and return one; ``/`` is true division; a value is read as a whole number, else
-as a number, else as text; a bare word without a dot is text; ``volume.size2`` is no name, for names hold no digits.
-Unlike Cinder: ``volume.size and 1`` is no call of a function ``volume.size``, and the third and later operands of
-``a && b && c`` and of ``a ? b : c ? d : e`` count (Cinder drops them without a word).
+``&&`` and ``||`` evaluate every operand and return one; ``/`` is true division; a value is read as a whole number, else
+as a number, else as text; a bare word without a dot is text; ``volume.size2`` is not a name: names hold no digits.
+Unlike Cinder: ``volume.size and 1`` is not a call of a function ``volume.size``, and the third and later operands of
+``a && b && c`` and of ``a ? b : c ? d : e`` count (Cinder drops them silently).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Names = Mapping[str, Mapping[str, Any]]
 Node = Callable[[Names], Any]
 Operator = Callable[[Any, Any], Any]
 
-#: An expression is an operator's setting, but a bad one must not take the scheduler's time or memory with it.
+#: Operators write expressions, but a bad one must not consume the scheduler's time or memory.
 MAX_LENGTH = 8192
 MAX_DEPTH = 50
 MAX_POWER_BITS = 65536
@@ -58,7 +58,7 @@ class Token(NamedTuple):
 def evaluate(expression: str, names: Names) -> Any:
     """Return the value of ``expression``: a number, truth, text, or list of these.
 
-    Raises ExpressionError for one that does not parse, reads what is not there, or computes what makes no sense.
+    Raises ExpressionError for one that does not parse, reads an unknown name, or computes nonsense.
     """
     node = _compiled(expression)
     if isinstance(node, ExpressionError):
@@ -71,7 +71,7 @@ def evaluate(expression: str, names: Names) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(expression: str) -> Node | ExpressionError:
-    """Compile once per text; a refusal is kept as well, for it would be found again for every pool."""
+    """Compile once per text; an error is cached, too, since every pool would run into it again."""
     try:
         return _Parser(expression).parse()
     except ExpressionError as error:
@@ -115,7 +115,7 @@ def _variable(name: str) -> Node:
         try:
             value = names[scope][key]
         except (KeyError, TypeError):
-            raise ExpressionError(reason=f'{name} is not known') from None
+            raise ExpressionError(reason=f'{name} is unknown') from None
         return _scalar(value)
 
     return read
@@ -194,7 +194,7 @@ _COMPARISONS: dict[str, Operator] = {
 
 COMMA, OR, AND, TERNARY, COMPARISON, NOT, ADD, MULTIPLY, SIGN, POWER, CALL = range(11)
 
-#: Infix operators by level; ``?`` stands apart, for it has three operands.
+#: Infix operators by level; ``?`` is separate, since it has three operands.
 _LEVELS: dict[int, Level] = {
     COMMA: Level({',': _pair}, _fold_from_right),
     OR: Level({'||': lambda left, right: left or right}, _fold),
@@ -306,7 +306,7 @@ class _Parser:
     def call(self, name: str) -> Node:
         function = FUNCTIONS.get(name)
         if function is None:
-            raise ExpressionError(reason=f'{self.expression!r}: there is no function {name}')
+            raise ExpressionError(reason=f'{self.expression!r}: function {name} does not exist')
         self.descend()
         operand = self.prefix(CALL)
         self.depth -= 1

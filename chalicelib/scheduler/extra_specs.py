@@ -1,4 +1,4 @@
-"""What an extra spec asks of a capability: Cinder's operators, compiled once per requirement.
+"""The requirement of an extra spec on a capability: Cinder's operators, compiled once per requirement.
 
     <op> <operand>        =  >=  ==  !=  <=    numbers (``=`` means ``>=``; what is not a number never matches)
                           s== s!= s< s<= s> s>=  text
@@ -50,7 +50,7 @@ def _truth(operand: str) -> Match:
     return lambda value: bool_from_string(value) is wanted
 
 
-#: Operator -> what makes a test of its operand. The tests are never asked about None.
+#: Operator -> maker of the test for its operand. The tests never get None.
 _OPERATORS: dict[str, Callable[[str], Match]] = {
     '=': _numeric(operator.ge),
     '==': _numeric(operator.eq),
@@ -72,7 +72,7 @@ _OPERATORS: dict[str, Callable[[str], Match]] = {
 def compile_requirement(requirement: str | None) -> Match:
     """Return the test of one capability value; it raises TypeError for a value that cannot be compared.
 
-    Cinder dies of that TypeError (a number against ``<in>`` or ``s<``); CapabilitiesFilter removes the pool instead.
+    Cinder fails with that TypeError (a number against ``<in>`` or ``s<``); CapabilitiesFilter removes the pool instead.
     """
     words = requirement.split() if requirement else []
     name = words[0] if words else ''

@@ -1,8 +1,8 @@
 """Cinder's FilterScheduler as pure functions: a request and the pools in, a decision out.
 
-``schedule`` places a new volume; ``check_host``, ``retype`` and ``schedule_group`` are the other questions that
-Cinder asks of its scheduler. No function here fails for lack of a pool: the decision has no candidates then, and
-tells why. They raise Invalid for a hint that makes no sense at all (InstanceLocalityFilter).
+``schedule`` places a new volume; ``check_host``, ``retype`` and ``schedule_group`` are the other requests to Cinder's
+scheduler. No function here fails for lack of a pool: the decision then has no candidates, and gives the reasons. They
+raise Invalid for a hint that is malformed (InstanceLocalityFilter).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from chalicelib.scheduler.decision import Candidate, Decision, Removal
 from chalicelib.scheduler.extra_specs import bool_from_string
 from chalicelib.scheduler.filters import FILTERS
 from chalicelib.scheduler.hosts import extract_host, in_backend
+from chalicelib.scheduler.placement_request import PlacementRequest
 from chalicelib.scheduler.pools import Obstacle, PoolState
-from chalicelib.scheduler.request import Request
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
 from chalicelib.scheduler.weighers import weigh_pools
 
@@ -35,20 +35,20 @@ def schedule(
     rng: random.Random = _CHANCE,
     now: float | None = None,
 ) -> Decision:
-    """Decide where a volume may go.
+    """Return the pools that may take a volume, best first.
 
-    ``rng`` serves ChanceWeigher and the stochastic handler; ``now``, in seconds since the epoch, takes out pools with
-    stale reports (None: age does not matter). The caller claims the room on the winner, or on the next candidate if
-    the claim fails, and gives back what an earlier attempt had claimed.
+    ``rng`` serves ChanceWeigher and the stochastic handler; ``now``, in seconds since the epoch, removes pools with
+    stale reports (None: age does not matter). The caller claims the capacity on the winner, or on the next candidate if
+    the claim fails, and releases what an earlier attempt claimed.
     """
     states = list(pools)
     spec, retry = _next_attempt(spec, config)
     if retry and retry.num_attempts > config.scheduler_max_attempts:
         reason = f'the request was tried {config.scheduler_max_attempts} times, and failed each time'
         return Decision([], [_removal(states, 'scheduler_max_attempts', reason)])
-    considered, removed = _believable(states, config, now)
+    considered, removed = _usable_pools(states, config, now)
     passed = considered
-    request = Request(spec, config, facts, rng)
+    request = PlacementRequest(spec, config, facts, rng)
     for name in config.scheduler_default_filters:
         if not passed:
             break
@@ -66,10 +66,10 @@ def check_host(
 ) -> Decision:
     """Decide whether ``backend`` may take the volume (migrate, manage, extend, create_snapshot).
 
-    A backend without '#pool' stands for its best pool. The options are those of ``schedule``.
+    A backend without '#pool' means its best pool. The options are those of ``schedule``.
     """
     decision = schedule(dataclasses.replace(spec, resource_backend=None), pools, config, **options)
-    return _only(decision, backend, 'check_host', 'another backend was asked for')
+    return _only(decision, backend, 'check_host', 'the request names another backend')
 
 
 def retype(
@@ -80,10 +80,10 @@ def retype(
     migration_policy: str,
     **options: Any,
 ) -> Decision:
-    """Decide where a volume with a new type may be; ``current`` is its ``cluster_name`` or ``host`` now.
+    """Return where a volume with a new type may be; ``current`` is its present ``cluster_name`` or ``host``.
 
-    It stays where it is, if that will do. A volume without '#pool' in its host may go to any pool of its backend.
-    Otherwise policy ``on-demand`` lets it go anywhere, ``never`` nowhere. The options are those of ``schedule``.
+    It stays on its pool, if that passes. A volume without '#pool' in its host may move to any pool of its backend.
+    Otherwise policy ``on-demand`` allows any pool, ``never`` none. The options are those of ``schedule``.
     """
     spec = dataclasses.replace(spec, vol_exists_on=current, resource_backend=None)
     decision = schedule(spec, pools, config, **options)
@@ -92,12 +92,12 @@ def retype(
         return dataclasses.replace(decision, candidates=stays)
     if migration_policy == 'on-demand':
         return decision
-    return _only(decision, current, 'migration_policy', 'the volume would have to move, and the policy is never')
+    return _only(decision, current, 'migration_policy', 'the volume would have to move, but the policy is never')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupDecision:
-    """Where a group may live: candidates for the first volume's pool, best first, and the decisions behind them.
+    """The candidates for a group: pools for its first volume, best first, and the decisions behind them.
 
     ``parts`` are about the group type first, then about each volume, up to the first that leaves no common backend.
     """
@@ -123,7 +123,7 @@ def schedule_group(
     config: SchedulerConfig,
     **options: Any,
 ) -> GroupDecision:
-    """Decide which backend takes a group: one where every volume finds some pool, and that suits the group type.
+    """Return the backends that take a group: those where every volume finds some pool, and that suit the group type.
 
     ``group_spec`` has size 0 and ``group_specs``. The options are those of ``schedule``.
     """
@@ -150,7 +150,7 @@ def get_pools(
     filters: Mapping[str, Any] | None = None,
     volume_type: RequestSpec | None = None,
 ) -> list[dict[str, Any]]:
-    """Return ``{name, capabilities}`` of pools whose service works, as ``GET /scheduler-stats/get_pools`` lists them.
+    """Return ``{name, capabilities}`` of pools whose service is up, as ``GET /scheduler-stats/get_pools`` lists them.
 
     ``filters``: ``name`` is compared exactly, every other key with the capability of that name. ``volume_type``: a
     request without a size, of which only the extra specs count; the enabled filters run on it.
@@ -180,7 +180,7 @@ def _equal(capability: Any, value: Any) -> bool:
 
 
 def _next_attempt(spec: RequestSpec, config: SchedulerConfig) -> tuple[RequestSpec, Retry | None]:
-    """Count this attempt; with a maximum of one there are no second attempts, and nothing is remembered."""
+    """Count this attempt; with a maximum of one there are no retries, and nothing is recorded."""
     if config.scheduler_max_attempts == 1:
         return dataclasses.replace(spec, retry=None), None
     before = spec.retry or Retry()
@@ -188,22 +188,22 @@ def _next_attempt(spec: RequestSpec, config: SchedulerConfig) -> tuple[RequestSp
     return spec, retry
 
 
-def _believable(
+def _usable_pools(
     pools: Iterable[PoolState], config: SchedulerConfig, now: float | None
 ) -> tuple[list[PoolState], list[Removal]]:
-    """Take out the pools whose service takes no work, and those whose report is bad or stale."""
+    """Split off the pools whose service takes no work, and those whose report is bad or stale."""
     stale = Obstacle('PoolReport', f'the report is older than {config.report_max_age:g} s')
-    believable: list[PoolState] = []
+    usable: list[PoolState] = []
     others: dict[Obstacle, list[PoolState]] = {}
     for pool in pools:
         obstacle = pool.obstacle
         if obstacle is None and now is not None and now - (pool.reported_at or now) > config.report_max_age:
             obstacle = stale
         if obstacle is None:
-            believable.append(pool)
+            usable.append(pool)
         else:
             others.setdefault(obstacle, []).append(pool)
-    return believable, [_removal(group, *obstacle) for obstacle, group in others.items()]
+    return usable, [_removal(group, *obstacle) for obstacle, group in others.items()]
 
 
 def _only(decision: Decision, backend: str, step: str, reason: str) -> Decision:

@@ -1,4 +1,4 @@
-"""What a backend's own ``filter_function`` and ``goodness_function`` read, and their evaluation."""
+"""The values that a backend's ``filter_function`` and ``goodness_function`` read, and their evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_FILTERS_ONLY = ('cluster_name', 'backend_id')
 
 
 def stats(pool: PoolState) -> dict[str, Any]:
-    """Return what a filter function reads as ``stats.*``; unlike ``capabilities.*`` it follows what was promised."""
+    """Return the ``stats.*`` of a filter function. Unlike ``capabilities.*``, they include capacity promised since."""
     capabilities = pool.capabilities
     return {
         'host': pool.host,
@@ -35,7 +35,7 @@ def stats(pool: PoolState) -> dict[str, Any]:
 
 
 def goodness_stats(pool: PoolState) -> dict[str, Any]:
-    """Return what a goodness function reads as ``stats.*``."""
+    """Return the ``stats.*`` of a goodness function."""
     return {key: value for key, value in stats(pool).items() if key not in _OF_FILTERS_ONLY}
 
 

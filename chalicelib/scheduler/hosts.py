@@ -1,7 +1,7 @@
 """The name of a pool, ``host@backend#pool``, and its parts.
 
 The host part ends before the first ``@``, the backend part before the first ``#``. A name with more than one ``#``
-has no pool part: Cinder reads it so, and every comparison of names goes through these functions.
+has no pool part: Cinder reads it like this, and every comparison of names uses these functions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_POOL = '_pool0'
 def extract_host(host: str | None, level: Literal['host', 'backend', 'pool'] = 'backend') -> str | None:
     """Return one part of ``host``; None when the level is ``pool`` and there is none.
 
-    Raises InvalidVolume for no host at all: the volume has not been scheduled.
+    Raises InvalidVolume when ``host`` is None: the volume has not been scheduled.
     """
     if host is None:
         raise errors.InvalidVolume(reason='the volume is not assigned to a host')
@@ -34,7 +34,7 @@ def pool_or_default(host: str) -> str:
 
 
 def in_backend(name: str, backend: str) -> bool:
-    """Return whether pool ``name`` is meant by ``backend``: that very pool, or any pool of a backend without '#'."""
+    """Return whether ``backend`` covers pool ``name``: it is that pool, or the pool's backend without '#'."""
     if extract_host(backend, 'pool'):
         return name == backend
     return extract_host(name) == backend

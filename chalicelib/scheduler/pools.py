@@ -1,6 +1,6 @@
-"""The state of one pool, as its backend reported it and as this process has promised room on it since.
+"""The state of one pool: its backend's report, and the capacity that this process has promised since.
 
-A decision reads thousands of pools within milliseconds, so the way from a record to a verdict is short here.
+A decision reads thousands of pools within milliseconds, so reading a record is optimised.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chalicelib.scheduler import capacity
 from chalicelib.scheduler.hosts import extract_host
 
 _VARIANTS = (['iSCSI', 'iscsi'], ['FC', 'fibre_channel', 'fc'], ['NFS', 'nfs'], ['NVMe-oF', 'NVMeOF', 'nvmeof'])
-#: Spellings of one protocol. Whoever asks for any of them means all: a pool's protocol is the list of them.
+#: Spellings of one protocol. A request for any of them matches all: a pool's protocol is the list of them.
 PROTOCOL_VARIANTS = {name: variants for variants in _VARIANTS for name in variants}
 
 #: GiB beyond which a report is absurd: no pool holds a yobibyte.
@@ -22,23 +22,23 @@ ABSURD_GB = 2.0**50
 
 
 class Obstacle(NamedTuple):
-    """Why a pool takes no work at all: ``step`` is ServiceState or PoolReport; the detail is for operators."""
+    """Why a pool takes no work: ``step`` is ServiceState or PoolReport; the detail is for operators."""
 
     step: str
     reason: str
     detail: str = ''
 
 
-#: Of a pool whose backend did not answer when it was last asked for a report.
+#: A pool whose backend did not answer the last request for a report.
 DOWN = Obstacle('ServiceState', 'the backend is down')
 
 
 class PoolState(NamedTuple):
     """One pool. ``name`` is ``host@backend#pool`` (``cluster@backend#pool`` for a clustered backend).
 
-    A tuple, for many are made per decision: a frozen dataclass costs four times as much. Sizes are GiB; what a report
-    leaves out has Cinder's default. A pool that takes no work, or whose report cannot be believed, has an ``obstacle``
-    and gets nothing; without one the numbers are numbers, but for what is said here.
+    A tuple, since many are made per decision: a frozen dataclass costs four times as much. Sizes are GiB; missing keys
+    of a report have Cinder's defaults. A pool that takes no work, or whose report is malformed, has an ``obstacle`` and
+    is not chosen; without one the numbers are numbers, except where stated here.
     """
 
     name: str
@@ -53,17 +53,17 @@ class PoolState(NamedTuple):
     provisioned_capacity_gb: Any
     reserved_percentage: Any
     thin_provisioning_support: Any
-    #: Seconds since the epoch; None: of unknown age.
+    #: Seconds since the epoch; None: unknown.
     reported_at: float | None
     obstacle: Obstacle | None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PoolState:
-        """Read a pool record: a dict with these keys, of which only ``name`` must be there.
+        """Read a pool record: a dict with these keys, of which only ``name`` is required.
 
         ``name``; ``availability_zone``; ``capabilities``: the pool's report (None: it has not reported);
         ``reported_at``: seconds since the epoch or ISO 8601 text in UTC; ``disabled``, ``frozen`` (default False) and
-        ``up`` (default True): of its service; ``warning``: why the report was found bad when it came in;
+        ``up`` (default True): of its service; ``warning``: what was found wrong with the report when it was received;
         ``host`` and ``cluster_name``: both names of a pool of a clustered backend.
         """
         read = record.get
@@ -105,20 +105,20 @@ class PoolState(NamedTuple):
         return state._judged()
 
     def once_up(self) -> PoolState:
-        """Return the pool as it is when its backend answers again, if that is what keeps it from work."""
+        """Return the pool as it will be when its backend answers again, if only that keeps it from work."""
         if self.obstacle != DOWN:
             return self
         return self._replace(record={**self.record, 'up': True}, obstacle=None)._judged()
 
     @property
     def warning(self) -> str:
-        """What is wrong with the report, for operators; empty when it can be used."""
+        """What is wrong with the report, for operators; empty when the report is usable."""
         obstacle = self.obstacle
         return obstacle.detail if obstacle and obstacle.step == 'PoolReport' else ''
 
     @property
     def host(self) -> str:
-        """The pool's name with the host of the service that stands for its cluster."""
+        """The pool's name with the host of the service that represents its cluster."""
         host: str = self.record.get('host') or self.name
         return host
 
@@ -135,7 +135,7 @@ class PoolState(NamedTuple):
         return self.record.get('availability_zone')
 
     def ratio(self, default: str) -> float:
-        """Return the over-subscription ratio; it follows the report, not what was promised since."""
+        """Return the over-subscription ratio of the report, without capacity promised since."""
         return capacity.max_over_subscription_ratio(self.capabilities, default)
 
     @property
@@ -144,10 +144,10 @@ class PoolState(NamedTuple):
         return not (self.total_capacity_gb in capacity.UNLIMITED or self.free_capacity_gb in capacity.UNLIMITED)
 
     def virtual_free_gb(self, default_ratio: str, thick: bool = False) -> float | None:
-        """Return GiB that may still be promised here, possibly negative; None for no limit.
+        """Return the GiB that can still be allocated, possibly negative; None for no limit.
 
-        ``thick`` asks for real space, on a thin pool as well. Raises TypeError when that counts and the pool reports
-        no free capacity.
+        ``thick`` requests real space, on a thin pool as well. Raises TypeError when real space counts and the pool
+        reports no free capacity.
         """
         if not self.is_limited:
             return None
@@ -162,7 +162,7 @@ class PoolState(NamedTuple):
         return capacity.to_cents(virtual_free)
 
     def consume(self, size: int) -> PoolState:
-        """Return the pool with ``size`` GiB promised (given back, if negative), as Cinder counts in memory."""
+        """Return the pool with ``size`` GiB allocated (released, if negative), as Cinder counts in memory."""
         free = self.free_capacity_gb
         return self._replace(
             free_capacity_gb=free - size if isinstance(free, int | float) else free,
@@ -171,7 +171,7 @@ class PoolState(NamedTuple):
         )
 
     def _judged(self) -> PoolState:
-        """Return the pool with its obstacle if it has one, and with numbers for texts that Cinder reads as numbers."""
+        """Return the pool with its obstacle, if any, and with numbers for texts that Cinder reads as numbers."""
         pool = self._replace(
             total_capacity_gb=_number(self.total_capacity_gb), reserved_percentage=_number(self.reserved_percentage)
         )
@@ -190,26 +190,26 @@ class PoolState(NamedTuple):
                 yield key, self.capabilities.get(key)
 
 
-def seconds(moment: str | float | None) -> float | None:
-    """Return seconds since the epoch for these, or for ISO 8601 text (UTC, unless it says otherwise).
+def seconds(timestamp: str | float | None) -> float | None:
+    """Return seconds since the epoch for these, or for ISO 8601 text (UTC, unless it has an offset).
 
-    What is neither is older than everything.
+    Any other value counts as older than everything.
     """
-    if moment is None or isinstance(moment, int | float):
-        return moment
+    if timestamp is None or isinstance(timestamp, int | float):
+        return timestamp
     try:
-        parsed = datetime.datetime.fromisoformat(moment)
+        parsed = datetime.datetime.fromisoformat(timestamp)
     except (TypeError, ValueError):
         return -math.inf
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)).timestamp()
 
 
 def consume(pools: Iterable[PoolState], name: str, size: int) -> list[PoolState]:
-    """Return the pools with ``size`` GiB promised on the one called ``name``."""
+    """Return the pools with ``size`` GiB allocated on the one called ``name``."""
     return [pool.consume(size) if pool.name == name else pool for pool in pools]
 
 
-# What a NamedTuple's own constructor, a function in Python, does at half the speed.
+# A NamedTuple's own constructor is a Python function, which takes twice as long.
 _tuple: Any = tuple.__new__
 
 
@@ -219,7 +219,7 @@ def _with_variants(capabilities: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_service(record: Mapping[str, Any]) -> Obstacle | None:
-    """Return what keeps the pool's service from work."""
+    """Return the obstacle of the pool's service, if any."""
     for flag in ('disabled', 'frozen'):
         if record.get(flag):
             return Obstacle('ServiceState', f'the backend is {flag}')
@@ -236,9 +236,9 @@ def _without_report(record: Mapping[str, Any]) -> Obstacle:
 
 
 def _are_plain(total: Any, free: Any, allocated: Any, provisioned: Any, reserved: Any) -> bool:
-    """Return whether all are usable numbers, as nearly all pools have them; ``_RULES`` tells which are not.
+    """Return whether all are usable numbers, as for nearly all pools; ``_RULES`` finds out which are not.
 
-    Text and null cannot be added; what is not a number, infinite or absurd shows in the sum.
+    Adding text or null fails; NaN, infinite or absurd numbers show in the sum.
     """
     try:
         plain: bool = -ABSURD_GB < total + free + allocated + provisioned + reserved < ABSURD_GB
@@ -260,7 +260,7 @@ def _is_amount(value: Any) -> bool:
 
 
 def _number(value: Any) -> Any:
-    """Read text as float() does; anything else, and text that is no number, is returned as it is."""
+    """Read text as float() does; return other values, and text that is not a number, unchanged."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -274,7 +274,7 @@ def _is_ratio(value: Any) -> bool:
         return False
 
 
-#: What each number of a report may be.
+#: The allowed values of each number of a report.
 _RULES: dict[str, Callable[[Any], bool]] = {
     'total_capacity_gb': lambda value: value in capacity.UNLIMITED or _is_number(value),
     'free_capacity_gb': lambda value: value is None or value in capacity.UNLIMITED or _is_number(value),

@@ -1,7 +1,7 @@
-"""From what services report to pools: Cinder's form of a capability report, taken apart.
+"""Split the capability reports of services, in Cinder's format, into pools.
 
 A report is ``{volume_backend_name, vendor_name, driver_version, storage_protocol, ..., pools: [{pool_name, ...}]}``;
-without the key ``pools`` it describes the backend's only pool. A bad report costs its own pools, never others.
+without the key ``pools`` it describes the backend's only pool. A bad report affects its own pools only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chalicelib.scheduler.pools import PROTOCOL_VARIANTS, PoolState, seconds
 
 #: Keys that a pool takes from its backend when it has no value for them; nothing else is inherited.
 _FILLED = ('volume_backend_name', 'storage_protocol', 'vendor_name', 'driver_version', 'timestamp')
-#: Keys that it takes when it does not have them at all: a pool may switch a function off with null.
+#: Keys that it takes only when it lacks them: a pool may disable a function with null.
 _INHERITED = ('filter_function', 'goodness_function')
 
 #: Keys of a service that its pools' records repeat.
@@ -25,14 +25,14 @@ def pool_states(services: Iterable[Mapping[str, Any]]) -> list[PoolState]:
     """Return the pools of all services, in the order of the services and of their reports.
 
     A service: ``host``, ``availability_zone``, ``capabilities`` (its report, None: silent), and perhaps
-    ``cluster_name``, ``disabled``, ``frozen``, ``up``, ``reported_at``. Of a cluster the first service that takes work
-    stands for all. A report that cannot be read gives one pool, named as the backend, with a ``warning``.
+    ``cluster_name``, ``disabled``, ``frozen``, ``up``, ``reported_at``. The first service of a cluster that takes work
+    represents it. An unreadable report yields one pool, named as the backend, with a ``warning``.
     """
     return [PoolState.from_record(record) for service in _representatives(services) for record in pool_records(service)]
 
 
 def pool_records(service: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Take a service with its report apart into pool records, the form that ``PoolState.from_record`` reads.
+    """Split a service with its report into pool records, the form that ``PoolState.from_record`` reads.
 
     Of two pools of one name the later counts.
     """
@@ -50,7 +50,7 @@ def _representatives(services: Iterable[Mapping[str, Any]]) -> list[Mapping[str,
     for service in services:
         backend = service.get('cluster_name') or service['host']
         if backend not in chosen or (_takes_work(service) and not _takes_work(chosen[backend])):
-            chosen.pop(backend, None)  # pools rank by the place of the service that stands for them
+            chosen.pop(backend, None)  # pools rank by the place of the service that represents them
             chosen[backend] = service
         if service.get('capabilities') is not None and _age_key(service) >= _age_key(newest.get(backend, {})):
             newest[backend] = {key: service[key] for key in ('capabilities', 'reported_at') if key in service}
@@ -66,7 +66,7 @@ def _takes_work(service: Mapping[str, Any]) -> bool:
 
 
 def _pools(service: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
-    """Yield (name, capabilities, warning); without a name it stands for the whole backend."""
+    """Yield (name, capabilities, warning); without a name it is the whole backend."""
     report = service.get('capabilities')
     if not isinstance(report, dict):
         yield '', report, ''

@@ -1,4 +1,4 @@
-"""The weighers, which say how much each pool is wanted, and the handlers, which make an order of it."""
+"""The weighers, which give each pool a weight, and the handlers, which order pools by weight."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Callable, Sequence
 from chalicelib.errors import ExpressionError
 from chalicelib.scheduler.decision import Candidate, Weighing
 from chalicelib.scheduler.functions import evaluate_each, goodness_stats
+from chalicelib.scheduler.placement_request import NONSENSE, PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import NONSENSE, Request
 
-#: How far beyond the largest weight an infinite one counts: this many times the spread, or so much without a spread.
+#: The value of an infinite weight beyond the largest one: a multiple of the spread, or an offset without a spread.
 _INFINITE_SPREADS = 100
 _INFINITE_OFFSET = 10000
 
 
 class Weigher(abc.ABC):
-    """Made anew for every request. Higher weights win, unless the multiplier is negative."""
+    """Created for every request. Higher weights win, unless the multiplier is negative."""
 
     multiplier = 1.0
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         self.request = request
 
     @abc.abstractmethod
@@ -31,11 +31,11 @@ class Weigher(abc.ABC):
         """Return the raw weight. May raise NONSENSE or ExpressionError: the pool weighs 0."""
 
     def settle(self, weights: list[float]) -> list[float]:
-        """Replace weights that only the whole list can tell."""
+        """Replace weights that depend on the whole list."""
         return weights
 
     def run(self, pools: Sequence[PoolState]) -> tuple[list[float], Weighing]:
-        """Return the raw weights in the order of the pools, and the same for the record."""
+        """Return the raw weights in the order of the pools, and the weighing for the decision."""
         faults: dict[str, str] = {}
         try:
             weights = list(map(self.weigh, pools))
@@ -53,9 +53,9 @@ class Weigher(abc.ABC):
 
 
 class CapacityWeigher(Weigher):
-    """Most room first. A pool that does not know its room is always wanted least, whatever the sign."""
+    """Most free capacity first. A pool of unknown capacity always ranks last, whatever the sign."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.multiplier = request.config.capacity_weight_multiplier
         self.unlimited = -1 if self.multiplier > 0 else math.inf
@@ -70,7 +70,7 @@ class CapacityWeigher(Weigher):
         return self.unlimited if free is None else free
 
     def settle(self, weights: list[float]) -> list[float]:
-        """Put the infinite ones far beyond the others; with nothing to compare them to, all weigh 0."""
+        """Put infinite weights far beyond the others; without any finite weight, all weigh 0."""
         if math.inf not in weights:
             return weights
         finite = [weight for weight in weights if weight != math.inf]
@@ -84,7 +84,7 @@ class CapacityWeigher(Weigher):
 class AllocatedCapacityWeigher(Weigher):
     """By the GiB of volumes there; by default the least first."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.multiplier = request.config.allocated_capacity_weight_multiplier
 
@@ -96,7 +96,7 @@ class AllocatedCapacityWeigher(Weigher):
 class VolumeNumberWeigher(Weigher):
     """By the number of volumes there; by default the fewest first."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.multiplier = request.config.volume_number_multiplier
 
@@ -105,7 +105,7 @@ class VolumeNumberWeigher(Weigher):
 
 
 class GoodnessWeigher(Weigher):
-    """By the backend's own ``goodness_function``, 0 to 100; what is none of these numbers weighs 0."""
+    """By the backend's own ``goodness_function``, 0 to 100; any other value weighs 0."""
 
     def weigh(self, pool: PoolState) -> float:
         function = pool.capabilities.get('goodness_function')
@@ -137,22 +137,22 @@ WEIGHERS: dict[str, type[Weigher]] = {
 }
 
 
-def weigh_pools(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
-    """Return the candidates, best first, and what every weigher said about them."""
+def weigh_pools(request: PlacementRequest, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
+    """Return the candidates, best first, and the weighing of every weigher."""
     return HANDLERS[request.config.scheduler_weight_handler](request, pools)
 
 
-def ordered(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
+def ordered(request: PlacementRequest, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
     """Sort by the sum of normalised weights (OrderedHostWeightHandler); ties keep the order of the pools."""
     totals, weighings = _totals(request, pools, normalise)
     best_first = sorted(range(len(pools)), key=totals.__getitem__, reverse=True)
     return [Candidate(pools[index], totals[index]) for index in best_first], weighings
 
 
-def stochastic(request: Request, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
+def stochastic(request: PlacementRequest, pools: list[PoolState]) -> tuple[list[Candidate], list[Weighing]]:
     """Draw the winner, with chances by the sum of raw weights (StochasticHostWeightHandler).
 
-    The others follow in the order of the pools, from the winner on and round: they are not sorted.
+    The others follow in the order of the pools, from the winner on, cyclically: they are not sorted.
     """
     totals, weighings = _totals(request, pools, lambda weights: weights)
     reached = list(itertools.accumulate(totals))
@@ -163,7 +163,7 @@ def stochastic(request: Request, pools: list[PoolState]) -> tuple[list[Candidate
 
 
 def _totals(
-    request: Request, pools: list[PoolState], scale: Callable[[list[float]], list[float]]
+    request: PlacementRequest, pools: list[PoolState], scale: Callable[[list[float]], list[float]]
 ) -> tuple[list[float], list[Weighing]]:
     totals = [0.0] * len(pools)
     weighings = []
@@ -184,5 +184,5 @@ def normalise(weights: list[float]) -> list[float]:
     return [(weight - smallest) / spread for weight in weights]
 
 
-Handler = Callable[[Request, list[PoolState]], tuple[list[Candidate], list[Weighing]]]
+Handler = Callable[[PlacementRequest, list[PoolState]], tuple[list[Candidate], list[Weighing]]]
 HANDLERS: dict[str, Handler] = {'OrderedHostWeightHandler': ordered, 'StochasticHostWeightHandler': stochastic}

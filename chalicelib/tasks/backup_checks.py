@@ -98,7 +98,13 @@ def compare_scratch(payload: Payload) -> dict[str, Any]:
         def compare(shard: int, cursor: Any) -> engine.VerifyResult:
             nonlocal found
             result = engine.compare_shard(
-                device, store, manifest, shard, seconds_left=clock.seconds_left, cursor=cursor, limits=backup_data.limits()
+                device,
+                store,
+                manifest,
+                shard,
+                seconds_left=clock.seconds_left,
+                cursor=cursor,
+                limits=backup_data.limits(),
             )
             found = backup_checks.added(found, result.checked, result.damaged, result.damage)
             return result

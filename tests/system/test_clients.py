@@ -127,7 +127,7 @@ class TestTypes:
         demo.wait(demo.cinder.volumes, volume.id, 'error')
         [message] = [each for each in demo.cinder.messages.list() if each.resource_uuid == volume.id]
         assert message.event_id == 'VOLUME_VOLUME_001_003'
-        assert 'the volume type asks for other capabilities' in message.user_message
+        assert 'the volume type requires other capabilities' in message.user_message
         assert demo.cinder.messages.get(message.id).request_id == message.request_id
         message.delete()
         with pytest.raises(exceptions.NotFound):

@@ -167,7 +167,7 @@ def test_a_parent_that_vanishes_before_the_copy_begins_says_do_a_full_one(
     world.queue = waiting
     world.settle()
     assert child.reload().status == 'error'
-    assert 'do a full backup' in child.reload().fail_reason
+    assert 'create a full backup' in child.reload().fail_reason
     check(world, data)
 
 

@@ -1,4 +1,4 @@
-"""Filters of where other things are: volumes, instances, earlier attempts of this request."""
+"""Filters by the location of other things: volumes, instances, earlier attempts of this request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.scheduler.filters.base import Filter
 from chalicelib.scheduler.hosts import extract_host
+from chalicelib.scheduler.placement_request import PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import Request
 
 
 def is_uuid_like(value: Any) -> bool:
@@ -21,14 +21,14 @@ def is_uuid_like(value: Any) -> bool:
 
 
 class _VolumeAffinityFilter(Filter):
-    """A hint that names volumes: one uuid or a list of them. Anything else in it refuses every pool.
+    """A hint that names volumes: one uuid or a list of them. Any other value refuses every pool.
 
-    Which volumes exist and may be seen by the requester is said by ``Facts.volume_backends``.
+    ``Facts.volume_backends`` holds the volumes that exist and that the requester may see.
     """
 
     hint: str
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         value = request.spec.scheduler_hints.get(self.hint, [])
         volumes = value if isinstance(value, list) else [value]
@@ -54,7 +54,7 @@ class DifferentBackendFilter(_VolumeAffinityFilter):
     def refuse(self, pool: PoolState) -> str | None:
         if not self.is_valid:
             return self.refusal_of_hint
-        return 'a volume of the hint different_host is there' if pool.name in self.backends else None
+        return 'a volume of the hint different_host is on this pool' if pool.name in self.backends else None
 
 
 class SameBackendFilter(_VolumeAffinityFilter):
@@ -65,13 +65,13 @@ class SameBackendFilter(_VolumeAffinityFilter):
     def refuse(self, pool: PoolState) -> str | None:
         if not self.is_valid:
             return self.refusal_of_hint
-        return None if pool.name in self.backends else 'no volume of the hint same_host is there'
+        return None if pool.name in self.backends else 'no volume of the hint same_host is on this pool'
 
 
 class IgnoreAttemptedHostsFilter(Filter):
     """Not where this request was sent before and failed."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.tried = frozenset(request.spec.retry.backends if request.spec.retry else ())
 
@@ -84,14 +84,14 @@ class IgnoreAttemptedHostsFilter(Filter):
 
 
 class InstanceLocalityFilter(Filter):
-    """On the machine that runs the server of ``local_to_instance``: the host part of the pool's name.
+    """Only pools of the host that runs the server of ``local_to_instance``: the host part of the pool's name.
 
-    Raises InvalidUUID for a hint that is no uuid, HintNotSupported when Nova did not say where the server runs.
+    Raises InvalidUUID for a hint that is not a uuid, HintNotSupported when Nova did not report the server's host.
     """
 
     hint = 'local_to_instance'
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.instance = request.spec.scheduler_hints.get(self.hint)
         if not self.instance:
@@ -100,7 +100,7 @@ class InstanceLocalityFilter(Filter):
             raise errors.InvalidUUID(uuid=self.instance)
         self.host = request.facts.instance_hosts.get(self.instance)
         if self.host is None:
-            reason = f'Nova does not tell the host of server {self.instance}.'
+            reason = f'Nova did not report the host of server {self.instance}.'
             raise errors.HintNotSupported(hint=self.hint, reason=reason)
 
     @property

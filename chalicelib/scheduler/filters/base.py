@@ -1,4 +1,4 @@
-"""What a filter is: a test of one pool that says why the pool does not pass."""
+"""The base of filters: a test of one pool that gives the reason when the pool does not pass."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import abc
 from collections.abc import Hashable, Sequence
 
 from chalicelib.scheduler.decision import Removal
+from chalicelib.scheduler.placement_request import NONSENSE, PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import NONSENSE, Request
 
-_BROKEN = 'the report cannot be compared with what was asked for'
+_BROKEN = 'the report cannot be compared with the request'
 
 
 class Filter(abc.ABC):
-    """Made anew for every request. Raises Invalid, when made, for a hint that makes no sense at all."""
+    """Created for every request. The constructor raises Invalid for a malformed hint."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         self.request = request
 
     @property
     def is_idle(self) -> bool:
-        """Whether the request asks for nothing that this filter looks at: every pool passes."""
+        """Whether the request has nothing that this filter checks: every pool passes."""
         return False
 
     @abc.abstractmethod
     def refuse(self, pool: PoolState) -> Hashable:
-        """Return None if the pool passes, else why not: a key that pools refused for the same reason share.
+        """Return None if the pool passes, else the reason: a key that pools refused for the same reason share.
 
         May raise NONSENSE: the pool does not pass.
         """

@@ -7,16 +7,16 @@ from typing import Any
 
 from chalicelib.scheduler.extra_specs import Match, compile_requirement
 from chalicelib.scheduler.filters.base import Filter
+from chalicelib.scheduler.placement_request import PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import Request
 
-_ONLINE_EXTEND = 'an attached volume cannot be extended there'
+_ONLINE_EXTEND = 'the backend cannot extend an attached volume'
 
 
 class CapabilitiesFilter(Filter):
-    """Keys without a scope and in the scope ``capabilities:`` count; further colons lead into nested objects."""
+    """Keys without a scope and in the scope ``capabilities:`` count; further colons descend into nested objects."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         spec = request.spec
         specs = spec.extra_specs if spec.group_specs is None else spec.group_specs
@@ -32,7 +32,7 @@ class CapabilitiesFilter(Filter):
     def refuse(self, pool: PoolState) -> str | None:
         """Return the key of the first extra spec that the pool does not satisfy."""
         capabilities = pool.capabilities
-        # Backends that say nothing can do it; only an outright False counts.
+        # Backends that report nothing are assumed to support it; only False counts.
         if self.extends_attached and capabilities.get('online_extend_support', True) is False:
             return _ONLINE_EXTEND
         for key, path, matches in self.tests:
@@ -43,11 +43,11 @@ class CapabilitiesFilter(Filter):
     def explain(self, key: Hashable, pools: Sequence[PoolState]) -> tuple[str, str]:
         if key is _ONLINE_EXTEND:
             return _ONLINE_EXTEND, ''
-        return 'the volume type asks for other capabilities', f'extra spec {key} asks for {self.specs[str(key)]!r}'
+        return 'the volume type requires other capabilities', f'extra spec {key} requires {self.specs[str(key)]!r}'
 
 
 def _path(key: str) -> list[str] | None:
-    """Return where the capability is; None for a vendor's own scope, which is none of the scheduler's business."""
+    """Return the path of the capability; None for a vendor's own scope, which the scheduler ignores."""
     scope, *rest = key.split(':')
     if scope == 'capabilities':
         return rest

@@ -1,4 +1,4 @@
-"""CapacityFilter: room for the volume, thin or thick, with reserve and over-subscription."""
+"""CapacityFilter: enough capacity for the volume, thin or thick, with reserve and over-subscription."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Hashable, Sequence
 
 from chalicelib.scheduler import capacity
 from chalicelib.scheduler.filters.base import Filter
+from chalicelib.scheduler.placement_request import PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import Request
 
-#: Pools whose free space a detail names; the names of all are in the removal.
+#: Pools whose free space a detail lists; the removal names all pools.
 _SHOWN = 20
 
 
 class Refusal(enum.Enum):
-    """Why a pool has no room; the texts are shown to users."""
+    """Why a pool lacks capacity; the texts are shown to users."""
 
     NO_FREE = 'no free capacity is reported'
     RESERVE_OF_UNKNOWN = 'no total capacity is reported, so the reserve cannot be computed'
     NO_TOTAL = 'a total capacity of 0 is reported'
     ALL_RESERVED = 'the reserve leaves nothing'
     BAD_RATIO = 'the over-subscription ratio is below 1'
-    NO_ROOM = 'not enough free space for {requested} GiB'
+    NO_CAPACITY = 'not enough free space for {requested} GiB'
 
 
 class CapacityFilter(Filter):
-    """The order of the tests is Cinder's: it decides what odd reports mean."""
+    """The tests run in Cinder's order, which decides about odd reports."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.exists_on = request.spec.vol_exists_on
-        # Size 0 is how Cinder asks when the volume is there already (manage).
+        # Cinder requests size 0 for a volume that exists already (manage).
         self.requested = request.spec.requested_size or 0
         self.thick = request.thick
         self.free = request.free
@@ -57,7 +57,7 @@ class CapacityFilter(Filter):
         self.free[name] = virtual_free = virtual_free if virtual_free % 1 == 0 else round(virtual_free, 2)
         if ratio is not None and (ratio < 1 or provisioned + self.requested > total_available - 0.01):
             return self._refuse_thin(provisioned, total_available, virtual_free, ratio)
-        return None if virtual_free >= self.requested else Refusal.NO_ROOM
+        return None if virtual_free >= self.requested else Refusal.NO_CAPACITY
 
     def _refuse_unlimited(self, free: object, reserved: float) -> Refusal | None:
         return None if free in capacity.UNLIMITED or reserved == 0 else Refusal.RESERVE_OF_UNKNOWN
@@ -71,15 +71,15 @@ class CapacityFilter(Filter):
         limit = capacity.to_cents(total_available)
         if limit == 0:
             return Refusal.ALL_RESERVED
-        # The total holds the ratio already, and Cinder tests it once more: it bites within a hair of the limit only.
+        # The total includes the ratio already, but Cinder tests the ratio again: it matters only very near the limit.
         if (provisioned + self.requested) / limit > ratio or virtual_free < self.requested:
-            return Refusal.NO_ROOM
+            return Refusal.NO_CAPACITY
         return None
 
     def explain(self, key: Hashable, pools: Sequence[PoolState]) -> tuple[str, str]:
-        if key is not Refusal.NO_ROOM:
+        if key is not Refusal.NO_CAPACITY:
             return str(Refusal(key).value), ''
         frees = [max(self.free[pool.name], 0) for pool in pools]
-        text = Refusal.NO_ROOM.value.format(requested=self.requested)
+        text = Refusal.NO_CAPACITY.value.format(requested=self.requested)
         shown = [f'{pool.name} has {free:.10g} GiB' for pool, free in zip(pools[:_SHOWN], frees, strict=False)]
         return text, ', '.join(shown) + (' ...' if len(pools) > _SHOWN else '')

@@ -11,10 +11,10 @@ from chalicelib.scheduler.pools import PoolState
 
 
 class DriverFilter(Filter):
-    """No function: the pool passes. A function that cannot be evaluated: it does not."""
+    """Without a function the pool passes. With one that cannot be evaluated it does not."""
 
     def refuse(self, pool: PoolState) -> tuple[str, str] | None:
-        """Return the function and what became of it."""
+        """Return the function and its outcome."""
         function = pool.capabilities.get('filter_function')
         if function is None:
             return None

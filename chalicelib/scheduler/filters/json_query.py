@@ -1,7 +1,7 @@
 """JsonFilter: the requester's own query, as JSON in the hint ``query``.
 
 ``[op, argument, ...]`` with ``= < > <= >= in not or and``. An argument is a value, a query, or ``$attribute`` of the
-pool (``$capabilities.key`` goes into objects). Arguments without a value are left out.
+pool (``$capabilities.key`` reads nested objects). Arguments without a value are left out.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 from chalicelib.scheduler.filters.base import Filter
 from chalicelib.scheduler.functions import stats
 from chalicelib.scheduler.hosts import extract_host
+from chalicelib.scheduler.placement_request import PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import Request
 
-#: A query is a user's, and runs on every pool.
+#: Limits of a query, which a user writes and every pool evaluates.
 MAX_LENGTH = 4096
 MAX_DEPTH = 50
 
 _NO_QUERY = 'the hint query is not a JSON list that starts with an operator'
-_UNKNOWN = 'the hint query has an unknown operator; it may use {operators}'
+_UNKNOWN = 'the hint query has an unknown operator; allowed: {operators}'
 _TOO_LONG = f'the hint query is longer than {MAX_LENGTH} characters'
 _TOO_DEEP = f'the hint query is nested more than {MAX_DEPTH} levels deep'
-_FALSE = 'the hint query does not hold'
+_FALSE = 'the hint query is false'
 
 
 def _compare(holds: Callable[[Any, Any], Any]) -> Callable[[list[Any]], bool]:
-    """The first argument must hold against all others; with fewer than two arguments nothing holds."""
+    """The first argument must compare true with all others; with fewer than two arguments the result is false."""
     return lambda values: len(values) > 1 and all(holds(values[0], other) for other in values[1:])
 
 
@@ -40,7 +40,7 @@ _OPERATORS: dict[str, Callable[[list[Any]], Any]] = {
     '<=': _compare(operator.le),
     '>=': _compare(operator.ge),
     'in': lambda values: len(values) > 1 and values[0] in values[1:],
-    # A list, one result per argument: as an argument of ``or`` it is true whatever is in it, as in Cinder.
+    # A list, one result per argument: as an argument of ``or`` it is always true, as in Cinder.
     'not': lambda values: [not value for value in values],
     'or': any,
     'and': all,
@@ -48,9 +48,9 @@ _OPERATORS: dict[str, Callable[[list[Any]], Any]] = {
 
 
 class JsonFilter(Filter):
-    """A query that cannot be understood refuses every pool: it is better to fail than to place a volume wrongly."""
+    """A malformed query refuses every pool: failing is better than placing a volume wrongly."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         self.query, self.fault = _parse(request.spec.scheduler_hints.get('query'))
 
@@ -66,7 +66,7 @@ class JsonFilter(Filter):
 
 
 def _parse(text: Any) -> tuple[Any, str | None]:
-    """Return (query, what is wrong with it); both empty without a query."""
+    """Return (query, fault); both None without a query."""
     if not text:
         return None, None
     if isinstance(text, str) and len(text) > MAX_LENGTH:
@@ -79,7 +79,7 @@ def _parse(text: Any) -> tuple[Any, str | None]:
 
 
 def _fault(query: Any, depth: int) -> str | None:
-    """Return what is wrong with the form of a query; an empty one is true, as in Cinder."""
+    """Return what is wrong with the form of a query, or None; an empty query is true, as in Cinder."""
     if depth > MAX_DEPTH:
         return _TOO_DEEP
     if not query:
@@ -117,7 +117,7 @@ def _attribute(path: list[str], state: Mapping[str, Any]) -> Any:
 
 
 def _state(pool: PoolState, default_ratio: str) -> dict[str, Any]:
-    """Return the attributes that a query may read: those of a pool in Cinder's scheduler."""
+    """Return the attributes that a query may read: those of Cinder's PoolState."""
     capabilities = pool.capabilities
     service = {key: pool.record.get(key) for key in ('availability_zone', 'disabled', 'frozen')}
     return {

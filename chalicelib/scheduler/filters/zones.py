@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from chalicelib.scheduler.filters.base import Filter
+from chalicelib.scheduler.placement_request import PlacementRequest
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.request import Request
 
 
 class AvailabilityZoneFilter(Filter):
-    """A list of zones wins over the one zone; an empty list falls through to it; no zone at all: every pool passes."""
+    """A list of zones takes precedence over the one zone; an empty list does not; without a zone every pool passes."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlacementRequest) -> None:
         super().__init__(request)
         zone = request.spec.availability_zone
         self.zones = request.spec.availability_zones or ((zone,) if zone else ())
-        self.reason = f'zone {" or ".join(self.zones)} was asked for'
+        self.reason = f'the request requires zone {" or ".join(self.zones)}'
 
     @property
     def is_idle(self) -> bool:

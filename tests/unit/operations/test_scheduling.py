@@ -54,7 +54,7 @@ def test_a_server_of_which_nova_tells_no_host(world: World, nova: FakeNova, know
     wanted: dict[str, Any] = {'scheduler_hints': {'local_to_instance': SERVER}}
     facts = {'name': None, 'description': None, 'availability_zone': None, 'volume_type': None, 'metadata': {}}
     sources = {'snapshot_id': None, 'source_volid': None, 'multiattach': False}
-    with pytest.raises(errors.HintNotSupported, match='Nova does not tell the host'):
+    with pytest.raises(errors.HintNotSupported, match='Nova did not report the host'):
         volumes.dry_run(context(), size=1, **facts, **sources, **wanted)
 
 

@@ -20,7 +20,7 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
         'AvailabilityZoneFilter',
         {'availability_zones': ('az1', 'az2')},
         [pool(A, zone='az3')],
-        'zone az1 or az2 was asked for',
+        'the request requires zone az1 or az2',
         '',
     ),
     (
@@ -46,14 +46,14 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
         'CapabilitiesFilter',
         {'extra_specs': {'capabilities:ssd': '<is> True'}},
         [pool(A), pool(B)],
-        'the volume type asks for other capabilities',
-        "extra spec capabilities:ssd asks for '<is> True'",
+        'the volume type requires other capabilities',
+        "extra spec capabilities:ssd requires '<is> True'",
     ),
     (
         'CapabilitiesFilter',
         {'operation': 'extend_volume'},
         [pool(A, online_extend_support=False)],
-        'an attached volume cannot be extended there',
+        'the backend cannot extend an attached volume',
         '',
     ),
     (
@@ -68,9 +68,9 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
         {},
         [pool(A, filter_function='stats.absent')],
         "the backend's own rules refuse the request",
-        "filter_function 'stats.absent': Invalid expression stats.absent is not known",
+        "filter_function 'stats.absent': Invalid expression stats.absent is unknown",
     ),
-    ('JsonFilter', {'scheduler_hints': {'query': '["=", 1, 2]'}}, [pool(A)], 'the hint query does not hold', ''),
+    ('JsonFilter', {'scheduler_hints': {'query': '["=", 1, 2]'}}, [pool(A)], 'the hint query is false', ''),
     (
         'DifferentBackendFilter',
         {'scheduler_hints': {'different_host': 'x'}},
@@ -82,7 +82,7 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
         'SameBackendFilter',
         {'scheduler_hints': {'same_host': '00000001-aaaa-4aaa-8aaa-aaaaaaaaaaaa'}},
         [pool(A)],
-        'no volume of the hint same_host is there',
+        'no volume of the hint same_host is on this pool',
         '',
     ),
     ('IgnoreAttemptedHostsFilter', {'retry': Retry(1, (A,))}, [pool(A)], 'already tried for this request', ''),
@@ -119,7 +119,7 @@ def test_the_summary_has_a_clause_per_step_and_no_names() -> None:
     ]
     decision = schedule(spec(500, availability_zone='nova'), states, DEFAULTS)
     assert decision.summary() == (
-        '1 pool: the report is malformed; 1 pool: zone nova was asked for; 3 pools: not enough free space for 500 GiB'
+        '1 pool: the report is malformed; 1 pool: the request requires zone nova; 3 pools: not enough free space for 500 GiB'
     )
     assert 'secret' not in decision.summary()
 
@@ -129,7 +129,7 @@ def test_the_whole_story_for_operators() -> None:
     decision = schedule(spec(10, availability_zone='nova'), states, DEFAULTS)
     assert decision.explain() == [
         f'considered 3: {A}, {B}, {C}',
-        f'AvailabilityZoneFilter removed {A}: zone nova was asked for',
+        f'AvailabilityZoneFilter removed {A}: the request requires zone nova',
         f'CapacityFilter removed {B}: not enough free space for 10 GiB ({B} has 7 GiB)',
         f'candidate {C} weighs 0',
     ]

@@ -168,12 +168,12 @@ def test_nesting_within_the_limit_is_fine() -> None:
 def test_a_refusal_says_what_and_where() -> None:
     with pytest.raises(ExpressionError, match=r"'1 \+ \* 2': expected an operand, found \* at character 4"):
         evaluate('1 + * 2', NAMES)
-    with pytest.raises(ExpressionError, match=r'volume\.absent is not known'):
+    with pytest.raises(ExpressionError, match=r'volume\.absent is unknown'):
         evaluate('volume.absent', NAMES)
 
 
 def test_a_scope_that_is_missing_is_an_unknown_name() -> None:
-    with pytest.raises(ExpressionError, match=r'qos\.iops is not known'):
+    with pytest.raises(ExpressionError, match=r'qos\.iops is unknown'):
         evaluate('qos.iops', {'qos': None})  # type: ignore[dict-item]
 
 

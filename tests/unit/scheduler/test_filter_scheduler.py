@@ -144,7 +144,7 @@ def test_check_host_tells_about_the_others() -> None:
     decision = check_host(spec(30), three(), DEFAULTS, A)
     assert removals(decision) == [
         ('CapacityFilter', (A,), 'not enough free space for 30 GiB'),
-        ('check_host', (B, C), 'another backend was asked for'),
+        ('check_host', (B, C), 'the request names another backend'),
     ]
 
 
@@ -176,7 +176,7 @@ def test_retype(current: str, ssd: str, policy: str, expected: str | None) -> No
 
 def test_retype_without_leave_to_move_says_so() -> None:
     decision = retype(spec(60), [pool(C, total=300, free=200)], DEFAULTS, A, 'never')
-    assert decision.summary() == ('1 pool: the volume would have to move, and the policy is never')
+    assert decision.summary() == ('1 pool: the volume would have to move, but the policy is never')
 
 
 GROUP = RequestSpec(0, group_specs={'consistent': '<is> True'})
@@ -212,7 +212,7 @@ def test_a_group_needs_one_backend_for_all(volumes: list[RequestSpec], expected:
 def test_a_group_that_nobody_can_take_says_why() -> None:
     states = group_pools()
     unfit = schedule_group(GROUP, [of_type('z')], states, DEFAULTS)
-    assert unfit.summary() == '3 pools: the volume type asks for other capabilities'
+    assert unfit.summary() == '3 pools: the volume type requires other capabilities'
     split = schedule_group(RequestSpec(0), [of_type('n'), of_type('y')], [states[0], states[2]], DEFAULTS)
     assert split.winner is None
     assert split.summary() == 'No backend can take the group and all of its volumes.'

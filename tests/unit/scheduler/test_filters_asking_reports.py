@@ -193,8 +193,8 @@ def test_the_query_of_the_requester(asked: Any, expected: list[str]) -> None:
         ('{"=": 1}', 'the hint query is not a JSON list that starts with an operator'),
         ('5', 'the hint query is not a JSON list that starts with an operator'),
         (['=', 1, 1], 'the hint query is not a JSON list that starts with an operator'),
-        ('["like", 1, 1]', 'the hint query has an unknown operator; it may use = < > <= >= in not or and'),
-        ('["and", [["="], 1]]', 'the hint query has an unknown operator; it may use = < > <= >= in not or and'),
+        ('["like", 1, 1]', 'the hint query has an unknown operator; allowed: = < > <= >= in not or and'),
+        ('["and", [["="], 1]]', 'the hint query has an unknown operator; allowed: = < > <= >= in not or and'),
         ('["not",' * (MAX_DEPTH + 1) + '["=",1,1]' + ']' * (MAX_DEPTH + 1), 'the hint query is nested more than 50'),
         ('[' * 2000, 'the hint query is not a JSON list that starts with an operator'),
         ('["=", "' + 'x' * MAX_LENGTH + '", 1]', 'the hint query is longer than 4096 characters'),
@@ -214,7 +214,7 @@ def test_one_pool_that_cannot_be_compared_costs_no_other() -> None:
     assert [name for name, _ in decision.ranking] == ['host@backend#good']
     (removal,) = decision.removed
     assert removal.pools == ('host@backend#odd',)
-    assert removal.reason == 'the report cannot be compared with what was asked for'
+    assert removal.reason == 'the report cannot be compared with the request'
     assert removal.detail == "TypeError: argument of type 'int' is not iterable"
 
 

@@ -168,7 +168,7 @@ def test_an_instance_that_is_no_uuid_is_an_error_of_the_request() -> None:
 
 
 def test_an_instance_of_unknown_host_is_an_error_of_the_request() -> None:
-    with pytest.raises(errors.HintNotSupported, match='Nova does not tell the host'):
+    with pytest.raises(errors.HintNotSupported, match='Nova did not report the host'):
         locality(FOUR)
 
 

@@ -111,13 +111,13 @@ def test_options_of_cinder_conf_are_taken() -> None:
     [
         (
             {'scheduler_default_filters': ('CapacityFilter', 'NoFilter')},
-            'scheduler_default_filters: there is no NoFilt',
+            'scheduler_default_filters: NoFilter does not exist',
         ),
         (
             {'scheduler_default_weighers': ('Weigher',)},
-            'scheduler_default_weighers: there is no Weigher; these exist: ',
+            'scheduler_default_weighers: Weigher does not exist; allowed: ',
         ),
-        ({'scheduler_weight_handler': 'Ordered'}, 'scheduler_weight_handler: there is no Ordered'),
+        ({'scheduler_weight_handler': 'Ordered'}, 'scheduler_weight_handler: Ordered does not exist'),
         ({'scheduler_max_attempts': 0}, "Invalid value for 'scheduler_max_attempts', must be >=1"),
     ],
 )
