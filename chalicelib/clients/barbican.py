@@ -1,4 +1,4 @@
-"""Secrets of a Barbican (Key Manager API v1): symmetric keys, under the token of the user whose they are."""
+"""Secrets of a Barbican (Key Manager API v1): symmetric keys, under the token of the user who owns them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.clients.http import Service, Tokens
 
-#: Bytes of the longest key that is taken: LUKS knows none above 64.
+#: Bytes of a key, at most: LUKS has none above 64.
 MAX_KEY = 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Key:
-    """A key with what is said of it. ``bit_length`` in bits."""
+    """A key and its description. ``bit_length`` in bits."""
 
     payload: bytes = dataclasses.field(repr=False)
     algorithm: str
@@ -24,7 +24,7 @@ class Key:
 
 
 class Secrets:
-    """The port. ``url`` is Barbican's root, without /v1. Every call raises ServiceUnavailable when it is of no use."""
+    """The port. ``url`` is Barbican's root, without /v1. Every call raises ServiceUnavailable when it fails."""
 
     def __init__(self, url: str, tokens: Tokens) -> None:
         self._service = Service('The key manager', url, tokens)
@@ -49,14 +49,14 @@ class Secrets:
 
     def get(self, id: str) -> Key:
         """Return a key; raises SecretNotFound."""
-        status, said = self._service.call('GET', _path(id), expected=(200, 403, 404))
+        status, description = self._service.call('GET', _path(id), expected=(200, 403, 404))
         if status != 200:
             raise errors.SecretNotFound(id=id)
-        return Key(self._payload(id), *self._described(said))
+        return Key(self._payload(id), *self._described(description))
 
-    def _described(self, said: Any) -> tuple[str, int]:
+    def _described(self, description: Any) -> tuple[str, int]:
         try:
-            return str(said['algorithm'] or 'aes'), int(said['bit_length'] or 0)
+            return str(description['algorithm'] or 'aes'), int(description['bit_length'] or 0)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise self._service.failed('answered what is not a secret') from None
 

@@ -1,9 +1,9 @@
-"""A hash that can be put away and taken up again by another process.
+"""A hash that one process can suspend and another one resume.
 
-An image is hashed as a whole, and copied by as many Lambda functions, one after the other, as it takes. hashlib hides
-the state of a hash; OpenSSL's own functions keep it in a struct of at most 216 bytes, free of pointers, which goes
-along in the cursor. hashlib's module is linked to the same OpenSSL, so nothing is loaded for it. Where that is not so,
-or for an algorithm that is not in the table, the hash cannot be paused, and whoever resumes starts it from the front.
+A copy of an image is hashed as a whole, but runs in several Lambda functions, one after the other. hashlib hides the
+state of a hash; OpenSSL's own functions keep it in a struct of at most 216 bytes without pointers, which is stored in
+the cursor. hashlib's module is linked to the same OpenSSL, so nothing else is loaded. Elsewhere, and for algorithms not
+in the table, the hash cannot be suspended, and the next process hashes from the beginning.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ _PAUSABLE: Mapping[str, tuple[str, int, int]] = {
     'md5': ('MD5', 92, 16),
 }
 
-#: Algorithms that an image may be verified by; hashlib knows all.
+#: Algorithms for the verification of an image; hashlib has all.
 ALGORITHMS = frozenset({'md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512'})
 
 
 class Digest(Protocol):
-    """A hash of what it was fed so far."""
+    """A hash of the data so far."""
 
     def update(self, data: bytes) -> None: ...
 
     def hexdigest(self) -> str:
-        """Return the digest; nothing may be fed afterwards."""
+        """Return the digest; ``update`` must not follow."""
 
     def state(self) -> str:
-        """Return what ``begin`` goes on from, as text; '' when it must begin from the front."""
+        """Return the state for ``begin`` as text; '' if hashing must start from the beginning."""
 
 
-class _Paused:
-    """OpenSSL's functions on a buffer of ours."""
+class _Resumable:
+    """OpenSSL's functions on a buffer of this process."""
 
     def __init__(self, algorithm: str, state: bytes) -> None:
         prefix, self._size, self._length = _PAUSABLE[algorithm]
@@ -66,8 +66,8 @@ class _Paused:
         return base64.b64encode(self._context.raw[: self._size]).decode()
 
 
-class _Whole:
-    """hashlib's own."""
+class _Unresumable:
+    """hashlib's implementation, whose state cannot be stored."""
 
     def __init__(self, algorithm: str) -> None:
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
@@ -78,12 +78,12 @@ class _Whole:
 
 
 def begin(algorithm: str, state: str = '') -> Digest:
-    """Begin a hash, or go on from ``state``. Raises ValueError for a state that is not the algorithm's."""
+    """Begin a hash, or resume it from ``state``. Raises ValueError for a state that is not the algorithm's."""
     if algorithm in _PAUSABLE and is_pausable():
-        return _Paused(algorithm, _state(algorithm, state))
+        return _Resumable(algorithm, _state(algorithm, state))
     if state:
-        raise ValueError(f'the state of a {algorithm} hash cannot be taken up here')
-    whole: Digest = _Whole(algorithm)
+        raise ValueError(f'the state of a {algorithm} hash cannot be resumed here')
+    whole: Digest = _Unresumable(algorithm)
     return whole
 
 
@@ -104,7 +104,7 @@ def _library() -> ctypes.CDLL:
 
 @functools.cache
 def is_pausable() -> bool:
-    """Whether OpenSSL's functions are there."""
+    """Whether OpenSSL's functions are available."""
     try:
         return all(hasattr(_library(), f'{prefix}_Init') for prefix, _, _ in _PAUSABLE.values())
     except (AttributeError, OSError):  # hashlib is built into the interpreter

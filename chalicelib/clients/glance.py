@@ -1,7 +1,7 @@
-"""Images of a Glance (Image API v2): what is said of one, its bytes, and a new one.
+"""Images of a Glance (Image API v2): read an image's description and bytes, create an image.
 
-Bytes come from and go to Glance itself, under its own URL. ``direct_url`` and ``locations``, which users may set, are
-not read; neither is anything inside the data.
+Data is read from and written to Glance's own URL. ``direct_url`` and ``locations``, which users may set, are ignored;
+so is any reference inside the data.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _CORE = (
     'container_format min_disk min_ram owner created_at updated_at tags self file schema direct_url locations stores'
 )
 
-#: What Glance knows of every image; anything else is a property that somebody gave it.
+#: Glance's own fields of an image; all others are properties set by users.
 CORE = frozenset(_CORE.split())
 
-#: Seconds that Glance may take to answer after the last byte of an upload: it stores it first.
+#: Seconds that Glance may take to answer after the last byte of an upload: it stores the data first.
 STORE_TIMEOUT = 120.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Image:
-    """What Glance says of an image. ``size`` and ``virtual_size`` in bytes, ``min_disk`` in GiB, ``min_ram`` in MiB."""
+    """Glance's description of an image. ``size`` and ``virtual_size`` in bytes, ``min_disk`` in GiB."""
 
     id: str
     status: str
@@ -51,14 +51,14 @@ class Image:
 
     @property
     def digest(self) -> tuple[str, str] | None:
-        """(algorithm, hexadecimal digest) of the data: the secure hash, else the old MD5; None when it has neither."""
+        """(algorithm, hexadecimal digest) of the data: the secure hash, else the old MD5; None without either."""
         if self.os_hash_algo and self.os_hash_value:
             return self.os_hash_algo, self.os_hash_value
         return ('md5', self.checksum) if self.checksum else None
 
 
 class Images:
-    """The port. Every call raises ServiceUnavailable when Glance is down, slow or unintelligible."""
+    """The port. Every call raises ServiceUnavailable when Glance is down, slow or returns an unusable answer."""
 
     def __init__(self, url: str, tokens: Tokens) -> None:
         self._service = Service('The image service', url, tokens)
@@ -71,16 +71,16 @@ class Images:
         return self._image(body)
 
     def is_shared_with(self, id: str, project_id: str) -> bool:
-        """Whether the project is a member of a shared image (one that has not answered yet may use it, too)."""
+        """Whether the project is a member of a shared image; a pending member may use it, too."""
         path = f'{_path(id)}/members/{urllib.parse.quote(project_id, safe="")}'
         status, body = self._service.call('GET', path, expected=(200, 403, 404))
         return status == 200 and isinstance(body, dict) and body.get('status') in ('accepted', 'pending')
 
     @contextlib.contextmanager
     def data(self, id: str, offset: int = 0) -> Iterator[tuple[int, urllib3.BaseHTTPResponse]]:
-        """Yield (position, stream) of the data: from ``offset`` on, or from the front when Glance knows no ranges.
+        """Yield (position, stream) of the data: from ``offset``, or from the beginning when Glance ignores ranges.
 
-        Reading raises ServiceUnavailable when it breaks off. Raises ImageNotFound.
+        Reading raises ServiceUnavailable when the stream breaks off. Raises ImageNotFound.
         """
         headers = {'Accept': 'application/octet-stream', **({'Range': f'bytes={offset}-'} if offset else {})}
         with self._service.open('GET', f'{_path(id)}/file', headers=headers) as response:
@@ -91,7 +91,7 @@ class Images:
             yield (offset if response.status == 206 else 0), response
 
     def create(self, id: str, facts: Mapping[str, Any]) -> Image:
-        """Make an image without data; one with this id is the result, so it may be repeated. Raises InvalidInput."""
+        """Create an image without data. Repeatable: an existing image of this id is returned. Raises InvalidInput."""
         status, body = self._service.call('POST', '/v2/images', {'id': id, **facts}, expected=(201, 400, 403, 409, 413))
         if status == 409:
             return self.get(id)
@@ -100,7 +100,7 @@ class Images:
         return self._image(body)
 
     def upload(self, id: str, size: int, data: Iterable[bytes]) -> None:
-        """Give an image its ``size`` bytes of data, once. Raises ImageCopyFailure when Glance refuses them."""
+        """Upload the ``size`` bytes of an image, once. Raises ImageCopyFailure when Glance refuses them."""
         headers = {'Content-Type': 'application/octet-stream', 'Content-Length': str(size)}
         path = f'{_path(id)}/file'
         with self._service.stream('PUT', path, data, headers=headers, patience=STORE_TIMEOUT) as response:
@@ -110,7 +110,7 @@ class Images:
                 )
 
     def protect(self, id: str) -> None:
-        """Keep an image from being deleted."""
+        """Protect an image from deletion."""
         change = [{'op': 'replace', 'path': '/protected', 'value': True}]
         headers = {'Content-Type': 'application/openstack-images-v2.1-json-patch'}
         self._service.call('PATCH', _path(id), change, headers=headers)
@@ -133,7 +133,7 @@ def _path(id: str) -> str:
 
 
 def _checked(image: Image) -> Image:
-    """The image, if what is counted or compared of it is of the right kind; raises TypeError."""
+    """Return the image if the fields that are counted or compared have the right types; raises TypeError."""
     for value in image.size, image.virtual_size, image.min_disk, image.min_ram:
         if value is not None and (not isinstance(value, int) or value < 0):
             raise TypeError(value)

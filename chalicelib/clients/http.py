@@ -1,7 +1,7 @@
-"""HTTP to another OpenStack service, under the service's own token: one place for bounds, retries and refusals.
+"""HTTP to another OpenStack service under the service's own token, with limits, retries and error handling.
 
-The URL is the operator's and nobody else's; redirects are not followed, so no answer leads anywhere else. What an
-answer says is trusted no further than its shape. Tokens stand in headers only, never in an error.
+Only the operator sets the URL; redirects are not followed, so an answer cannot lead elsewhere. Answers are trusted only
+as far as their shape is checked. Tokens are in headers only, never in an error.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from chalicelib.errors import ServiceUnavailable
 #: Seconds to connect, and between two packets.
 CONNECT_TIMEOUT, READ_TIMEOUT = 2.0, 10.0
 
-#: Seconds for one call, the service's own token and all repetitions included; API Gateway gives a request 29.
+#: Seconds for one call, including the service's own token and retries; API Gateway allows a request 29.
 BUDGET = 15.0
 
 
 class Tokens(Hashable, Protocol):
-    """Where the service's own token comes from."""
+    """The source of the service's own token."""
 
     def service_token(self, refused: str | None = None) -> str:
-        """Return a token; a new one when the last is about to end or is the ``refused`` one. '' where none is needed.
+        """Return a token; a new one when the last expires soon or is the ``refused`` one. '' where none is needed.
 
         Raises ServiceUnavailable.
         """
 
 
 class NoTokens:
-    """For a service that asks for none."""
+    """For a service without authentication."""
 
     def service_token(self, refused: str | None = None) -> str:
         return ''
 
 
 def _bounds() -> Bounds:
-    """The bounds of one call, within the time that the client's request has left."""
+    """Return the limits of one call, within the time that the client's request has left."""
     return Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
 
 
 class Service:
-    """One service of the cloud. ``name`` is told in errors; safe to share between threads."""
+    """One service of the cloud. Errors contain ``name``; safe to share between threads."""
 
     def __init__(self, name: str, url: str, tokens: Tokens) -> None:
         self.name, self._url, self._tokens = name, url.rstrip('/'), tokens
@@ -78,11 +78,11 @@ class Service:
 
     @contextlib.contextmanager
     def open(self, method: str, path: str, *, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send, and yield the answer with its body unread: a stream, of which the caller takes what it needs.
+        """Send a request, and yield the answer as a stream with its body unread.
 
-        A token that is refused is renewed once. The request may be sent again when a kept connection turns out to be
-        dead: a frozen Lambda wakes up with connections long closed. Raises ServiceUnavailable when there is no answer,
-        and, from reading, when the answer breaks off or drips.
+        A refused token is renewed once. The request is retried once when a kept connection turns out to be closed:
+        after a freeze, a Lambda function resumes with connections closed long ago. Raises ServiceUnavailable without an
+        answer, and, while reading, when the answer breaks off or is too slow.
         """
         bounds = _bounds()
         response = self._answer(method, path, None, headers, bounds)
@@ -94,7 +94,7 @@ class Service:
     def stream(
         self, method: str, path: str, body: Iterable[bytes], *, headers: Mapping[str, str], patience: float
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Send a body that can be sent once only; ``patience``: seconds that the answer may take after it."""
+        """Send a body that can be sent only once; ``patience``: seconds allowed for the answer after it."""
         token, bounds = self._tokens.service_token(), Bounds.of_upload(patience)
         with self._translated('gave no answer'):
             response = self._send(method, path, body, headers, token, bounds)
@@ -151,5 +151,5 @@ class Service:
             return None
 
     def failed(self, what: str) -> ServiceUnavailable:
-        """The error of an answer that is of no use."""
+        """Return the error for an unusable answer."""
         return ServiceUnavailable(reason=f'{self.name} {what}')

@@ -1,7 +1,7 @@
-"""Tokens of an external Keystone: validated over HTTP under a service user's own token, trusted for at most 5 minutes.
+"""Tokens of an external Keystone, validated over HTTP under a service user's own token and cached for up to 5 minutes.
 
-Fails closed. Keystone down, slow or unintelligible, and a service user that it refuses, are a 503: no answer is never
-taken for a yes. A token that Keystone does not know is a 401. The URL is the operator's; redirects are not followed.
+Fails closed: Keystone down, slow or unintelligible, or refusing the service user, is a 503. An unknown token is a 401.
+Only the operator sets the URL; redirects are not followed.
 """
 
 from __future__ import annotations
@@ -24,60 +24,60 @@ from chalicelib.bounded_http import Answer, Bounds
 from chalicelib.context import TokenFacts
 from chalicelib.errors import ServiceUnavailable, Unauthorized
 
-#: Seconds that a valid token is taken for valid unasked: a revocation is felt after at most this long.
+#: Seconds that a valid token is cached: a revocation takes effect after at most this time.
 TRUST = 300
 
-#: Seconds that an unknown token is refused unasked, so that a client in a loop does not load Keystone.
+#: Seconds that an unknown token is cached, so that a client in a loop does not load Keystone.
 DISTRUST = 30
 
-#: Tokens remembered per process, some 400 bytes each.
-REMEMBERED = 2048
+#: Tokens cached per process, about 400 bytes each.
+CACHE_SIZE = 2048
 
-#: Seconds for one validation, a new service token included; API Gateway gives a request 29.
+#: Seconds for one validation, including a new service token; API Gateway allows a request 29.
 BUDGET = 10.0
 
 #: Seconds to connect, and between two packets.
 CONNECT_TIMEOUT, READ_TIMEOUT = 2.0, 5.0
 
-#: Seconds before its end at which the service token is renewed.
+#: Seconds before its expiry at which the service token is renewed.
 RENEWAL_MARGIN = 60
 
-#: Bytes; a token with a large catalog is some 50 KB, and the catalog is not asked for.
+#: Bytes; a token with a large catalog has about 50 KB, and requests exclude the catalog.
 MAX_ANSWER = 1 << 20
 
-#: Visible ASCII: anything else is no token, and must not get into a header.
+#: Visible ASCII: any other text is not a token, and must not get into a header.
 _TOKEN = re.compile(r'[\x21-\x7e]{1,8192}')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Known:
-    """What is remembered of a token; no facts: Keystone does not know it."""
+class _Cached:
+    """The cached result for a token; ``facts`` is None for a token unknown to Keystone."""
 
     facts: TokenFacts | None
     until: float
 
 
-class _Memory:
-    """The tokens asked about last, by digest: bounded, safe between threads."""
+class _Cache:
+    """The tokens validated last, by digest: bounded, thread-safe."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: collections.OrderedDict[bytes, _Known] = collections.OrderedDict()
+        self._entries: collections.OrderedDict[bytes, _Cached] = collections.OrderedDict()
 
-    def get(self, key: bytes) -> _Known | None:
+    def get(self, key: bytes) -> _Cached | None:
         with self._lock:
-            known = self._known.get(key)
-        return known if known and known.until > self._clock() else None
+            entry = self._entries.get(key)
+        return entry if entry and entry.until > self._clock() else None
 
     def put(self, key: bytes, facts: TokenFacts | None) -> None:
         now = self._clock()
         until = min(now + TRUST, facts.expires_at) if facts else now + DISTRUST
         with self._lock:
-            self._known[key] = _Known(facts, until)
-            self._known.move_to_end(key)
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            self._entries[key] = _Cached(facts, until)
+            self._entries.move_to_end(key)
+            if len(self._entries) > CACHE_SIZE:
+                self._entries.popitem(last=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -106,41 +106,41 @@ class KeystoneTokens:
         self._username = username
         self._credentials = _credentials(username, password, project, domain)
         self._clock = clock
-        self._memory = _Memory(clock)
+        self._cache = _Cache(clock)
         self._http = bounded_http.manager()
         self._renewal = threading.Lock()
         self._own: _ServiceToken | None = None
 
     def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
-        """Ask Keystone, or remember what it said. Raises Unauthorized or ServiceUnavailable."""
+        """Validate a token with Keystone, or return the cached result. Raises Unauthorized or ServiceUnavailable."""
         if not _TOKEN.fullmatch(token):
             raise Unauthorized
         key = hashlib.sha256(f'{allow_expired}:{token}'.encode()).digest()
-        known = self._memory.get(key)
-        facts = known.facts if known else self._fetch(key, token, allow_expired)
+        cached = self._cache.get(key)
+        facts = cached.facts if cached else self._fetch(key, token, allow_expired)
         if facts is None:
             raise Unauthorized
         return facts
 
     def service_token(self, refused: str | None = None) -> str:
-        """Return the service user's own token, for other services; a new one when it was ``refused`` or ends soon.
+        """Return the service user's own token, for other services; a new one when it was ``refused`` or expires soon.
 
         Raises ServiceUnavailable.
         """
         own = self._own
-        known = own if own is not None and own.text == refused else None
-        return self._service_token(_new_deadline(), refused=known).text
+        rejected = own if own is not None and own.text == refused else None
+        return self._service_token(_new_deadline(), refused=rejected).text
 
     def _fetch(self, key: bytes, token: str, allow_expired: bool) -> TokenFacts | None:
         deadline = _new_deadline()
-        facts = self._ask(token, allow_expired, deadline)
+        facts = self._query(token, allow_expired, deadline)
         if facts and facts.expires_at <= self._clock() and not allow_expired:
             facts = None
-        self._memory.put(key, facts)
+        self._cache.put(key, facts)
         return facts
 
-    def _ask(self, token: str, allow_expired: bool, deadline: Bounds) -> TokenFacts | None:
-        """Return what Keystone says of ``token``; None: it does not know it."""
+    def _query(self, token: str, allow_expired: bool, deadline: Bounds) -> TokenFacts | None:
+        """Return Keystone's validation of ``token``; None: the token is unknown."""
         path = '/auth/tokens?nocatalog=1' + ('&allow_expired=1' if allow_expired else '')
         own = self._service_token(deadline)
         answer = self._call('GET', path, {'X-Auth-Token': own.text, 'X-Subject-Token': token}, None, deadline)
@@ -154,7 +154,7 @@ class KeystoneTokens:
         return _facts(_token(answer, 200))
 
     def _service_token(self, deadline: Bounds, refused: _ServiceToken | None = None) -> _ServiceToken:
-        """Return our own token, a new one when it is about to end or is the one that was ``refused``."""
+        """Return the service user's token; a new one when it expires soon or is the ``refused`` one."""
         with self._renewal:
             own = self._own
             if own is None or own is refused or own.expires_at - RENEWAL_MARGIN <= self._clock():
@@ -175,11 +175,11 @@ class KeystoneTokens:
         return ServiceUnavailable(reason=f'Keystone refuses the service user {self._username} {what}')
 
     def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: Bounds) -> Answer:
-        """Send once, and once more when a kept connection turns out to be dead: both calls change nothing."""
+        """Send, and send again when a kept connection turns out to be closed: both calls change nothing."""
         try:
             try:
                 return self._send(method, path, headers, body, deadline)
-            except urllib3.exceptions.ProtocolError:  # a frozen Lambda wakes up with connections long closed
+            except urllib3.exceptions.ProtocolError:  # closed while the Lambda function was frozen
                 return self._send(method, path, headers, body, deadline)
         except bounded_http.BadAnswer as error:
             raise ServiceUnavailable(reason=f'Keystone gave no usable answer: {error}') from None
@@ -201,7 +201,7 @@ class KeystoneTokens:
 
 
 def _new_deadline() -> Bounds:
-    """The end of one validation, over all its calls."""
+    """Return the deadline of one validation, over all its calls."""
     return Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)
 
 
@@ -222,9 +222,9 @@ def _token(answer: Answer, expected: int) -> Any:
 
 
 def _facts(token: Any) -> TokenFacts:
-    """Return what counts of a token's body; raises ServiceUnavailable when a part is missing or of another shape.
+    """Return the facts of a token's body; raises ServiceUnavailable when one is missing or malformed.
 
-    A token that is scoped to a domain or the system has no project, and so counts as not scoped to one.
+    A token scoped to a domain or the system has no project, so it counts as unscoped.
     """
     try:
         project = token.get('project')
@@ -245,5 +245,5 @@ def _text(value: object) -> str:
 
 
 def _seconds(date: str) -> float:
-    moment = datetime.datetime.fromisoformat(date)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+    timestamp = datetime.datetime.fromisoformat(date)
+    return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=datetime.UTC)).timestamp()

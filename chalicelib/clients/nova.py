@@ -1,4 +1,4 @@
-"""Servers of a Nova (Compute API v2.1): told what happened to a volume, asked which attachment they use."""
+"""Servers of a Nova (Compute API v2.1): send them events of volumes, read their attachments and hosts."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Any
 
 from chalicelib.clients.http import Service, Tokens
 
-#: Event -> the microversion since which Nova knows it.
+#: Event -> the first microversion of Nova that has it.
 EVENTS: Mapping[str, str] = {'volume-extended': '2.51', 'volume-reimaged': '2.93'}
 
-#: Since this microversion Nova says which attachment of a volume a server uses.
+#: The first microversion in which Nova reports the attachment of a server's volume.
 ATTACHMENT_ID = '2.89'
 
 
 class Compute:
-    """The port. ``url`` ends in /v2.1. Every call raises ServiceUnavailable when Nova is of no use."""
+    """The port. ``url`` ends in /v2.1. Every call raises ServiceUnavailable when Nova fails or does not answer."""
 
     def __init__(self, url: str, tokens: Tokens) -> None:
         self._service = Service('The compute service', url, tokens)
 
-    def tell(self, event: str, server_ids: Iterable[str], volume_id: str) -> None:
-        """Tell servers of an event (of EVENTS) about a volume. A server that is gone, or runs nowhere, need not know.
+    def send_server_event(self, event: str, server_ids: Iterable[str], volume_id: str) -> None:
+        """Send servers an event (of EVENTS) about a volume. Nova skips servers that are deleted or stopped.
 
-        Raises ServiceUnavailable when Nova did not take what it was told.
+        Raises ServiceUnavailable when Nova did not accept the event.
         """
         events = [{'name': event, 'server_uuid': id, 'tag': volume_id} for id in server_ids]
         _, body = self._service.call(
             'POST',
             '/os-server-external-events',
             {'events': events},
-            headers=_at(EVENTS[event]),
+            headers=_microversion(EVENTS[event]),
             expected=(200, 207, 404),
         )
-        if not _is_taken(body):
-            raise self._service.failed(f'did not take the event {event} of volume {volume_id}')
+        if not _is_accepted(body):
+            raise self._service.failed(f'did not accept the event {event} of volume {volume_id}')
 
     def attachment_of(self, server_id: str, volume_id: str) -> str | None:
-        """Return the id of the attachment by which a server uses a volume; None when it does not use it."""
+        """Return the id of the server's attachment of a volume; None when the server does not use the volume."""
         ids = (urllib.parse.quote(id, safe='') for id in (server_id, volume_id))
         path = '/servers/{}/os-volume_attachments/{}'.format(*ids)
-        status, body = self._service.call('GET', path, headers=_at(ATTACHMENT_ID), expected=(200, 404))
+        status, body = self._service.call('GET', path, headers=_microversion(ATTACHMENT_ID), expected=(200, 404))
         if status == 404:
             return None
         try:
@@ -50,7 +50,7 @@ class Compute:
             raise self._service.failed('answered what is not a volume attachment') from None
 
     def host_of(self, server_id: str) -> str | None:
-        """Return the compute host that runs a server; None when there is no such server, or Nova does not say."""
+        """Return the compute host that runs a server; None for an unknown server, or when Nova does not report it."""
         path = f'/servers/{urllib.parse.quote(server_id, safe="")}'
         status, body = self._service.call('GET', path, expected=(200, 404))
         server = body.get('server') if status == 200 and isinstance(body, dict) else None
@@ -58,12 +58,12 @@ class Compute:
         return str(host) if host else None
 
 
-def _at(microversion: str) -> dict[str, str]:
-    return {'OpenStack-API-Version': f'compute {microversion}'}
+def _microversion(version: str) -> dict[str, str]:
+    return {'OpenStack-API-Version': f'compute {version}'}
 
 
-def _is_taken(body: Any) -> bool:
-    """Whether Nova says of each event what became of it; a 404 of all says that no server is there."""
+def _is_accepted(body: Any) -> bool:
+    """Whether Nova reports a result for each event; 404 for the whole request means that no server exists."""
     if not isinstance(body, dict):
         return False
     events = body.get('events')

@@ -1,7 +1,7 @@
 """Credentials -> token: the body of ``POST /v3/auth/tokens``.
 
-Keystone's rules, and one order: shape (400), then credentials (401 in the same words whatever was wrong), then scope.
-So only who has proved an identity learns anything about projects.
+Checks run in Keystone's order: shape (400), then credentials (401, with the same message for every cause), then scope.
+So only an authenticated client learns anything about projects.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FOREIGN_SCOPES = frozenset({'domain', 'system', 'OS-TRUST:trust'})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proof:
-    """Who asks for a token, and by what: ``parent`` by another token, ``credential`` by an application credential."""
+    """The authenticated user. ``parent`` is the token, ``credential`` the application credential used for it."""
 
     user: User
     parent: Token | None = None
@@ -33,10 +33,10 @@ class Proof:
 
 
 def authenticate(config: IdentityConfig, body: Body) -> Token:
-    """Return a new token for what ``body`` proves and the scope that it asks for.
+    """Return a new token for the credentials and the scope in ``body``.
 
-    Raises Invalid (400, the message names what is missing), Unauthorized (401) or PolicyNotAuthorized (403: a token
-    got by an application credential buys no other).
+    Raises Invalid (400, the message names what is missing), Unauthorized (401) or PolicyNotAuthorized (403: a token of
+    an application credential cannot be exchanged for another one).
     """
     auth = _section(body, 'auth', 'request body')
     identity = _section(auth, 'identity', 'auth')
@@ -45,12 +45,12 @@ def authenticate(config: IdentityConfig, body: Body) -> Token:
     return _token(config, proof, method, _scope(config, proof, auth.get('scope')))
 
 
-def claimed(body: Body) -> str:
+def claimed_user(body: Body) -> str:
     """Return which user or application credential a request has a secret for, in one text.
 
-    '' for a request without a secret, or one that ``authenticate`` refuses unread. Only what ``authenticate`` looks at
-    counts: a name beside an id, or the section of another method, would give an attacker as many texts as wanted.
-    Whether the user exists makes no difference.
+    '' for a request without a secret, or one that ``authenticate`` refuses unread. Only what ``authenticate`` reads
+    counts: with a name beside an id, or the section of another method, an attacker could vary the text at will.
+    The result does not depend on whether the user exists.
     """
     try:
         identity = _section(_section(body, 'auth', 'request body'), 'identity', 'auth')
@@ -62,7 +62,7 @@ def claimed(body: Body) -> str:
 
 
 def _spelling(reference: Body) -> tuple[str, ...]:
-    """Return the texts of a reference without the domain: by id, or by name and whose it is."""
+    """Return the texts of a reference without the domain: the id, or the name and its user."""
     if 'id' in reference:
         return 'id', reference['id']
     return 'name', reference['name'], *(_spelling(reference['user']) if 'user' in reference else ())
@@ -91,7 +91,7 @@ def _by_token(config: IdentityConfig, section: Body) -> Proof:
     if parent.application_credential_id is not None:
         raise PolicyNotAuthorized('A token of an application credential cannot be used to get another token.')
     if len(parent.audit_ids) > MAX_CHAIN:
-        raise PolicyNotAuthorized(f'The token comes from {MAX_CHAIN} others already: authenticate by password.')
+        raise PolicyNotAuthorized(f'The token descends from {MAX_CHAIN} others, the maximum: authenticate by password.')
     return Proof(config.directory.users[parent.user_id], parent=parent)
 
 
@@ -109,7 +109,7 @@ def _has_expired(config: IdentityConfig, credential: ApplicationCredential) -> b
     return credential.expires_at is not None and credential.expires_at <= config.clock()
 
 
-#: Keystone's names of the ways to prove who one is.
+#: Keystone's authentication methods.
 METHODS: Mapping[str, Callable[[IdentityConfig, Body], Proof]] = {
     'password': _by_password,
     'token': _by_token,
@@ -134,13 +134,13 @@ def _scope(config: IdentityConfig, proof: Proof, scope: object) -> str | None:
     if isinstance(scope, dict) and 'project' in scope:
         return _project_scope(config, proof.user, _section(scope, 'project', 'scope'))
     if isinstance(scope, dict) and not _FOREIGN_SCOPES.isdisjoint(scope):
-        raise Unauthorized('This identity gives roles on projects only: ask for a project scope.')
+        raise Unauthorized('This identity has roles on projects only: request a project scope.')
     raise Invalid('Expecting to find project or unscoped in scope.')
 
 
 def _credential_scope(credential: ApplicationCredential, scope: object) -> str:
     if scope is not None:
-        raise Unauthorized('An application credential cannot request a scope: it has the project that it was made for.')
+        raise Unauthorized('An application credential cannot request a scope: it is bound to its project.')
     return credential.project_id
 
 
@@ -176,7 +176,7 @@ def _token(config: IdentityConfig, proof: Proof, method: str, project_id: str | 
 
 
 def _end(config: IdentityConfig, proof: Proof, now: int) -> int:
-    """No later than the token that it comes from, nor than the credential."""
+    """Return the expiry: at most that of the parent token and that of the credential."""
     ends = [now + config.token_lifetime]
     if proof.parent:
         ends.append(proof.parent.expires_at)

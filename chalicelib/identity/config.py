@@ -1,4 +1,4 @@
-"""What the standalone identity runs on."""
+"""The configuration of the standalone identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chalicelib.identity.revocation import RevocationStore
 #: Seconds; Keystone's default ``[token] expiration``.
 TOKEN_LIFETIME = 3600
 
-#: Seconds after its end in which a service may still use a user's token; Keystone's ``allow_expired_window``.
+#: Seconds after its expiry in which a service may still use a user's token; Keystone's ``allow_expired_window``.
 EXPIRED_WINDOW = 172800
 
 
@@ -27,9 +27,9 @@ class Service(NamedTuple):
 
 
 def block_storage_services(volume_url: str, identity_url: str, key_manager_url: str = '') -> tuple[Service, ...]:
-    """Return the catalog of a cloud of its own. Both first URLs end in /v3; '' for no key manager.
+    """Return the catalog of a cloud without Keystone. Both first URLs end in /v3; '' for no key manager.
 
-    Old clients ask for ``volumev3``, new ones for ``block-storage``. The volume URL carries no project id: it is
+    Old clients look up ``volumev3``, new ones ``block-storage``. The volume URL carries no project id: it is
     optional in Cinder's paths.
     """
     key_manager = (Service('key-manager', 'barbican', key_manager_url),) if key_manager_url else ()
@@ -43,14 +43,14 @@ def block_storage_services(volume_url: str, identity_url: str, key_manager_url: 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class IdentityConfig:
-    """A directory, the key that signs tokens, and what the catalog shows.
+    """A directory, the key that signs tokens, and the content of the catalog.
 
-    ``dataclasses.replace`` gives the URLs of another front door.
+    ``dataclasses.replace`` sets the URLs of another endpoint.
     """
 
     directory: Directory
     signing_key: bytes = dataclasses.field(repr=False)
-    #: Where clients reach this identity; ends in /v3.
+    #: The URL of this identity for clients; ends in /v3.
     identity_url: str
     services: tuple[Service, ...]
     region: str

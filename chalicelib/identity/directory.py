@@ -1,4 +1,4 @@
-"""Users, projects and application credentials: who exists and who holds which role where. Read from a document."""
+"""Users, projects, application credentials and role assignments, read from a document."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chalicelib.identity import secret
 #: The only domain: Keystone's default one.
 DOMAIN_ID, DOMAIN_NAME = 'default', 'Default'
 
-#: What may be held.
+#: The roles that users can hold.
 ROLES = (*ROLE_CHAIN, SERVICE_ROLE)
 
 _NAMESPACE = uuid.UUID('b6cde7cd-97c5-4bd8-ae0f-2e3d0d7c32b5')
@@ -35,7 +35,7 @@ class Project(NamedTuple):
 class User:
     id: str
     name: str
-    #: In stored form; None: no password opens this user.
+    #: In stored form; None: the user cannot log in by password.
     password: str | None = dataclasses.field(repr=False)
     #: Project id -> roles, without the implied ones.
     assignments: Mapping[str, frozenset[str]]
@@ -49,7 +49,7 @@ class ApplicationCredential:
     name: str
     user_id: str
     project_id: str
-    #: What its tokens may hold at most; what the user has lost since is lost here too.
+    #: The most that its tokens may hold; a role that the user has lost since does not count.
     roles: frozenset[str]
     #: In stored form.
     secret: str = dataclasses.field(repr=False)
@@ -84,7 +84,7 @@ class Directory(NamedTuple):
         return next((entry for entry in owned if entry.name == reference['name']), None)
 
     def roles(self, user_id: str, project_id: str, credential_id: str | None = None) -> frozenset[str]:
-        """Return the roles of an enabled user on an enabled project with the implied ones; empty: no access.
+        """Return the roles of an enabled user on an enabled project, with the implied ones; empty: no access.
 
         Through an application credential the roles are at most the credential's.
         """
@@ -103,7 +103,7 @@ class Directory(NamedTuple):
         return implied_roles(credential.roles) if credential else frozenset()
 
     def decoy(self) -> str:
-        """Return a stored secret to test when there is no such user: a refusal then takes as long as any other."""
+        """Return a stored secret to check for an unknown user, so that a refusal takes as long as any other."""
         stored = [user.password for user in self.users.values() if user.password]
         return next(filter(secret.is_hash, stored), secret.plain_secret(''))
 

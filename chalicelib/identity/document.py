@@ -1,19 +1,19 @@
 """The identity document (JSON or YAML, already parsed) -> IdentityConfig.
 
-    signing_key: 64 hexadecimal digits or any 32 characters or more   # signs the tokens; a new one ends them all
+    signing_key: 64 hexadecimal digits or any 32 characters or more   # signs the tokens; a new one invalidates all
     token_lifetime: 3600                                              # seconds, 60 to 86400
-    allow_plain_passwords: false                                      # true: only for a cloud on one machine
+    allow_plain_passwords: false                                      # true: only for a local cloud
     projects:
       - {name: demo, id: 32 hexadecimal digits, description: ..., enabled: true}
     users:
       - name: demo
-        password_hash: $scrypt$...                                    # or password, where plain ones are allowed
+        password_hash: $scrypt$...                                    # or password, if plain passwords are allowed
         default_project: demo
-        roles: {demo: [member]}                                       # project -> roles, each with what it implies
+        roles: {demo: [member]}                                       # project -> roles, with those they imply
     application_credentials:
       - {name: ci, user: demo, project: demo, roles: [reader], secret_hash: $scrypt$..., expires_at: 2027-01-31}
 
-An ``id`` that is left out follows from the name, so it is the same in every process. Names of projects and of users are
+An omitted ``id`` is derived from the name, so it is the same in every process. Names of projects and of users are
 unique; a credential's name is unique among those of its user.
 """
 
@@ -31,10 +31,10 @@ from chalicelib.identity.guesses import GuessStore, InMemoryGuesses
 from chalicelib.identity.revocation import RevocationStore
 from chalicelib.identity.section import Section
 
-#: HMAC-SHA256 gains nothing from more than its output's length, and loses from less.
+#: HMAC-SHA256 is no stronger with a key longer than its output, and weaker with a shorter one.
 MIN_KEY_LENGTH = 32
 
-#: Cinder takes these, and only these, for a project id in a path.
+#: The only form of a project id that Cinder accepts in a path.
 _ID = re.compile(r'[0-9a-f]{32}')
 
 
@@ -57,9 +57,9 @@ def load(
     revocations: RevocationStore,
     guesses: GuessStore | None = None,
 ) -> IdentityConfig:
-    """Return what the standalone identity runs on. ``identity_url`` ends in /v3.
+    """Return the configuration of the standalone identity. ``identity_url`` ends in /v3.
 
-    Raises ValueError that names the key at fault and what it needs; it quotes no password.
+    Raises ValueError that names the wrong key and the expected value; it quotes no password.
     """
     root = Section(document)
     config = IdentityConfig(
@@ -90,7 +90,7 @@ def _directory(root: Section) -> Directory:
 def _signing_key(root: Section) -> bytes:
     key = root.text('signing_key')
     if len(key) < MIN_KEY_LENGTH:
-        root.complain(f'has {len(key)} characters: give {MIN_KEY_LENGTH} random ones or more', 'signing_key')
+        root.complain(f'has {len(key)} characters: set {MIN_KEY_LENGTH} or more random ones', 'signing_key')
     return key.encode()
 
 
@@ -167,14 +167,14 @@ def _stored(section: Section, key: str, plain: bool) -> str:
     if not section.has(key):
         return _hash(section, f'{key}_hash')
     if not plain or section.has(f'{key}_hash'):
-        section.complain(f'is in plain text: give {key}_hash alone, or set allow_plain_passwords for local use', key)
+        section.complain(f'is in plain text: set {key}_hash alone, or allow_plain_passwords for local use', key)
     return secret.plain_secret(section.text(key))
 
 
 def _hash(section: Section, key: str) -> str:
     stored = section.text(key)
     if not secret.is_hash(stored):
-        section.complain('is not a hash that can be checked: give what chalicelib.identity.hash_secret returns', key)
+        section.complain('is not a supported hash: set the result of chalicelib.identity.hash_secret', key)
     return stored
 
 
@@ -191,11 +191,11 @@ def _date(section: Section, key: str) -> float | None:
 def _by_id(root: Section, key: str, entries: Sequence[Entry]) -> dict[str, Entry]:
     by_id = {entry.id: entry for entry in entries}
     if len(by_id) < len(entries):
-        root.complain('has two entries of one id', key)
+        root.complain('has two entries with one id', key)
     return by_id
 
 
 def _unique(root: Section, key: str, entries: Sequence[Entry]) -> dict[str, Entry]:
     if len({entry.name for entry in entries}) < len(entries):
-        root.complain('has two entries of one name', key)
+        root.complain('has two entries with one name', key)
     return _by_id(root, key, entries)

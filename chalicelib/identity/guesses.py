@@ -1,16 +1,16 @@
-"""How often passwords and secrets may be guessed, per user and per address, without a way to lock a user out.
+"""Limits on attempts at passwords and secrets, per user and per address, which cannot be used to lock a user out.
 
 Failures are counted for ``WINDOW`` seconds:
 
-* a user at one address: ``PER_PAIR``; then this address is refused for this user;
-* an address, for all users that it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
-* a user, from any address: ``PER_USER``; addresses that the user logged in from before are not refused.
+* of a user at one address: ``PER_PAIR``; then this address is refused for this user;
+* of an address, for all users that it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
+* of a user, from any address: ``PER_USER``; addresses from which the user logged in before are not refused.
 
-A failure is counted when its password was checked, so requests that come at once are all let through. Therefore
-attempts count as well, before the check: a user at one address has ``AT_ONCE`` in ``BURST`` seconds.
+A failure is counted after its password was checked, so simultaneous requests would all be allowed. Therefore attempts
+count as well, before the check: a user at one address has ``AT_ONCE`` in ``BURST`` seconds.
 
-So an attacker who names a user from elsewhere does not keep that user out. Names that do not exist count alike: a
-refusal says nothing of who exists. State is bounded: an address that is refused adds nothing.
+So an attacker who names a user from elsewhere does not lock that user out. Unknown names count like existing ones: a
+refusal does not reveal which users exist. State is bounded: a refused address adds nothing.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ from typing import Protocol
 
 from chalicelib.errors import TooManyGuesses
 
-#: Seconds that a failure counts, and the failures that are let through meanwhile.
+#: Seconds that a failure counts, and the failures allowed in that time.
 WINDOW, PER_PAIR, PER_ADDRESS, PER_USER = 300, 5, 30, 100
 
-#: Seconds, and the attempts in them of a user at one address: more than a program makes that logs in for each call.
+#: Seconds, and the attempts of a user at one address in that time: more than a program that logs in for each call.
 BURST, AT_ONCE = 2, 30
 
-#: Seconds that an address is remembered from which a user logged in.
+#: Seconds for which the address of a successful login is stored.
 KNOWN = 30 * 86400
 
 
 class GuessStore(Protocol):
-    """The port to moments by key. Both verbs raise ServiceUnavailable when the store gives no answer."""
+    """The port to timestamps by key. Both methods raise ServiceUnavailable when the store does not answer."""
 
-    def add(self, key: str, moment: float, until: float) -> None:
-        """Note ``moment`` under ``key``; it may be forgotten after ``until``, in seconds since the epoch."""
+    def add(self, key: str, timestamp: float, until: float) -> None:
+        """Store ``timestamp`` under ``key``; it may expire after ``until``, in seconds since the epoch."""
 
     def count(self, key: str, since: float, most: int) -> int:
-        """Return how many moments after ``since`` are noted under ``key``, at most ``most``."""
+        """Return how many timestamps after ``since`` are stored under ``key``, at most ``most``."""
 
 
 class InMemoryGuesses:
-    """The moments of a single process."""
+    """The timestamps of a single process."""
 
     def __init__(self) -> None:
-        self._moments: dict[str, list[float]] = defaultdict(list)
+        self._timestamps: dict[str, list[float]] = defaultdict(list)
 
-    def add(self, key: str, moment: float, until: float) -> None:
-        self._moments[key].append(moment)
+    def add(self, key: str, timestamp: float, until: float) -> None:
+        self._timestamps[key].append(timestamp)
 
     def count(self, key: str, since: float, most: int) -> int:
-        return min(most, sum(moment > since for moment in self._moments.get(key, ())))
+        return min(most, sum(timestamp > since for timestamp in self._timestamps.get(key, ())))
 
 
 class Guesses:
@@ -66,7 +66,7 @@ class Guesses:
         self._attempts = _key('attempts', user, network)
 
     def check(self) -> None:
-        """Raise TooManyGuesses when another guess is one too many."""
+        """Raise TooManyGuesses when another attempt exceeds a limit."""
         if self._reached(self._pair, PER_PAIR):
             raise TooManyGuesses(seconds=WINDOW)
         if self._reached(self._address, PER_ADDRESS) or self._reached(self._user, PER_USER):
@@ -86,13 +86,13 @@ class Guesses:
             self._store.add(key, self._now, self._now + WINDOW)
 
     def succeeded(self) -> None:
-        """Remember the address for the user, once a day."""
+        """Store the address for the user, once a day."""
         if not self._store.count(self._known, self._now - 86400, 1):
             self._store.add(self._known, self._now, self._now + KNOWN)
 
 
 def _network(address: str) -> str:
-    """An IPv4 address, or the /64 of an IPv6 one: a host has all of that."""
+    """Return an IPv4 address, or the /64 of an IPv6 one: a host can use any address of its /64."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

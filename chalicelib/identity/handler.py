@@ -1,4 +1,4 @@
-"""Keystone's v3 API over a configuration: one pure function, no web framework. Users and projects are only read."""
+"""Keystone's v3 API for a configuration, as one pure function without a framework. Users and projects are read-only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.context import SERVICE_ROLE
 from chalicelib.errors import CinderlessError, Invalid, MethodNotAllowed, NotFound, PolicyNotAuthorized, Unauthorized
 from chalicelib.identity import views
-from chalicelib.identity.authentication import authenticate, claimed
+from chalicelib.identity.authentication import authenticate, claimed_user
 from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
 from chalicelib.identity.directory import DOMAIN_ID
 from chalicelib.identity.guesses import WINDOW, Guesses
@@ -22,7 +22,7 @@ from chalicelib.identity.validation import verify
 #: Bytes; Keystone's ``max_request_body_size``.
 MAX_BODY = 114688
 
-#: Query parameters that narrow a list, where its entries have such a field.
+#: Query parameters that filter a list, where its entries have such a field.
 FILTERS = ('name', 'domain_id', 'enabled', 'type', 'service_id', 'interface')
 
 
@@ -35,7 +35,7 @@ class IdentityRequest:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     query: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: bytes = dataclasses.field(default=b'', repr=False)
-    #: IP address of the client; '' where it is not known.
+    #: IP address of the client; '' if unknown.
     address: str = ''
 
 
@@ -50,7 +50,7 @@ Action = Callable[..., IdentityResponse]
 
 
 def handle(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    """Answer one request as Keystone would; every refusal is Keystone's error body with its status."""
+    """Answer one request as Keystone does; every error is Keystone's error body with its status."""
     try:
         response = _dispatch(request, config)
     except CinderlessError as refusal:
@@ -94,13 +94,13 @@ def _version(request: IdentityRequest, config: IdentityConfig) -> IdentityRespon
 
 def _issue_token(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
     body = _body(request)
-    user = claimed(body)
+    user = claimed_user(body)
     token = _guarded(request, config, user, body) if user else authenticate(config, body)
     return _token_response(201, request, config, token, seal(token, config.signing_key))
 
 
 def _guarded(request: IdentityRequest, config: IdentityConfig, user: str, body: Mapping[str, Any]) -> Token:
-    """Authenticate by a password or secret, which may be guessed only so often; raises TooManyGuesses."""
+    """Authenticate by password or secret, with limited attempts; raises TooManyGuesses."""
     guesses = Guesses(config.guesses, user, request.address, config.clock())
     guesses.check()
     try:
@@ -121,7 +121,7 @@ def _show_token(request: IdentityRequest, config: IdentityConfig) -> IdentityRes
 
 
 def _revoke_token(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    """A token dies with each token that it came from, over any number of steps."""
+    """Revoke a token and all tokens that descend from it."""
     caller = _caller(request, config)
     _, subject = _subject(request, config)
     _require(caller.user_id == subject.user_id or 'admin' in caller.roles, 'revoke_token')
@@ -146,37 +146,37 @@ def _projects_of(request: IdentityRequest, config: IdentityConfig, user_id: str)
 
 
 def _user_groups(request: IdentityRequest, config: IdentityConfig, id: str) -> IdentityResponse:
-    """There are no groups."""
+    """The list of groups is always empty."""
     caller = _caller(request, config)
     _require('admin' in caller.roles or caller.user_id == id, 'list_groups_for_user')
     return _respond(200, {'groups': [], 'links': _links(request, config)})
 
 
 def _own_domains(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    """Domains that a token could be scoped to: roles are held on projects only."""
+    """The domains to which a token can be scoped: none, since roles exist on projects only."""
     _caller(request, config)
     return _respond(200, {'domains': [], 'links': _links(request, config)})
 
 
 def _own_system(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    """Systems that a token could be scoped to: as domains."""
+    """The systems to which a token can be scoped: none, as for domains."""
     _caller(request, config)
     return _respond(200, {'system': [], 'links': _links(request, config)})
 
 
 def _role_assignments(request: IdentityRequest, config: IdentityConfig) -> IdentityResponse:
-    """Who holds which role where: all of it for administrators, their own for others who ask for it by user.id."""
+    """Role assignments: all for administrators; for others their own, if they filter by user.id."""
     caller = _caller(request, config)
     _require('admin' in caller.roles or request.query.get('user.id') == caller.user_id, 'list_role_assignments')
     names = 'include_names' in request.query and request.query['include_names'].lower() not in ('0', 'false')
     rows = views.role_assignments(config, names=names)
     wanted = {key: request.query[key] for key in ('user.id', 'role.id', 'scope.project.id') if key in request.query}
-    found = [row for row in rows if all(_at(row, key) == value for key, value in wanted.items())]
+    found = [row for row in rows if all(_value_at(row, key) == value for key, value in wanted.items())]
     return _respond(200, {'role_assignments': found, 'links': _links(request, config)})
 
 
-def _at(row: Mapping[str, Any], key: str) -> Any:
-    """The value at a path such as ``scope.project.id``."""
+def _value_at(row: Mapping[str, Any], key: str) -> Any:
+    """Return the value at a path such as ``scope.project.id``."""
     value: Any = row
     for part in key.split('.'):
         value = value[part]
@@ -207,7 +207,7 @@ def _show(request: IdentityRequest, config: IdentityConfig, collection: str, id:
     return _respond(200, {name: views.linked(config, collection, found)[0]})
 
 
-#: Path below the mount, where a part in braces is any -> method -> what answers it; the first that fits counts.
+#: Path below the mount (braces match any part) -> method -> its action; the first match counts.
 ROUTES: Mapping[tuple[str, ...], Mapping[str, Action]] = {
     (): {'GET': _versions},
     ('v3',): {'GET': _version},

@@ -1,11 +1,11 @@
-"""The identity of a cloud on one machine: who is in it, and what its clients are told. Its passwords are no secret."""
+"""The identity of the local cloud: its users, and the configuration of its clients. Its passwords are not secret."""
 
 from __future__ import annotations
 
 import secrets
 from typing import Any
 
-#: User -> (its project, its role there). The name is the password too.
+#: User -> (its project, its role there). The name is also the password.
 USERS = {
     'admin': ('admin', 'admin'),
     'demo': ('demo', 'member'),
@@ -33,9 +33,9 @@ def local_document() -> dict[str, Any]:
 
 
 def local_clouds(identity_url: str, region: str, microversion: str) -> dict[str, Any]:
-    """Return the content of the clouds.yaml that goes with ``local_document``.
+    """Return the content of the clouds.yaml for ``local_document``.
 
-    ``identity_url`` ends in /v3; ``microversion`` is what clients of block storage ask for by default.
+    ``identity_url`` ends in /v3; ``microversion`` is the default of block storage clients.
     """
     return {'clouds': {name: _cloud(name, identity_url, region, microversion) for name in CLOUDS}}
 
@@ -49,7 +49,7 @@ def _cloud(name: str, identity_url: str, region: str, microversion: str) -> dict
         'user_domain_name': 'Default',
         'project_domain_name': 'Default',
     }
-    # Without a default the clients ask at 3.0, where there are no messages and no attachments.
+    # Without a default the clients use 3.0, which has neither messages nor attachments.
     # As the version, not as the default microversion: --os-volume-api-version overrides it.
     versions = {'identity_api_version': '3', 'volume_api_version': microversion}
     return {'auth': auth, 'region_name': region, **versions}

@@ -1,4 +1,4 @@
-"""Tokens given back before they ran out."""
+"""Tokens revoked before they expired."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Protocol
 
 
 class RevocationStore(Protocol):
-    """The port to the revoked tokens, by audit id. A revoked id need be remembered only until its tokens have run out.
+    """The port to the revoked tokens, by audit id. A revoked id must be stored until its tokens have expired.
 
-    Both verbs raise ServiceUnavailable when the store gives no answer: a token is then not taken for valid.
+    Both methods raise ServiceUnavailable when the store does not answer: the token then counts as invalid.
     """
 
     def add(self, audit_id: str, until: float) -> None:
-        """Revoke ``audit_id``; it may be forgotten after ``until``, in seconds since the epoch. Safe to repeat."""
+        """Revoke ``audit_id``; the entry may expire after ``until``, in seconds since the epoch. Idempotent."""
 
     def contains(self, audit_id: str) -> bool:
-        """Say whether ``audit_id`` was revoked and its tokens could still be taken for valid."""
+        """Return whether ``audit_id`` was revoked; after ``until`` the result may be False."""
 
 
 class InMemoryRevocations:
@@ -32,7 +32,7 @@ class InMemoryRevocations:
     def add(self, audit_id: str, until: float) -> None:
         now = self._clock()
         with self._lock:
-            kept = {known: end for known, end in self._until.items() if end > now}
+            kept = {revoked: end for revoked, end in self._until.items() if end > now}
             self._until = {**kept, audit_id: until}
 
     def contains(self, audit_id: str) -> bool:

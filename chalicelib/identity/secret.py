@@ -1,4 +1,4 @@
-"""Stored passwords and application-credential secrets: scrypt, or plain text where a document is marked as local."""
+"""Stored passwords and application-credential secrets: scrypt, or plain text in documents marked as local."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import hmac
 import os
 import re
 
-#: 16 MiB and some 50 ms per guess: fits the smallest Lambda function.
+#: 16 MiB and about 50 ms per attempt: fits the smallest Lambda function.
 LOG_COST, BLOCK_SIZE, PARALLELISM = 14, 8, 1
 
-#: Above this a stored hash would need more than 64 MiB to check.
+#: With a larger cost, checking a stored hash would need more than 64 MiB.
 MAX_LOG_COST = 16
 
 _FORM = re.compile(r'\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]{16,})\$([A-Za-z0-9+/]{32,})')
@@ -20,19 +20,19 @@ _PLAIN = '$plain$'
 
 
 def hash_secret(secret: str) -> str:
-    """Return ``$scrypt$ln=..,r=..,p=..$salt$digest``, what a document keeps instead of ``secret``."""
+    """Return ``$scrypt$ln=..,r=..,p=..$salt$digest``, the form in which a document stores ``secret``."""
     salt = os.urandom(16)
     digest = _scrypt(secret, salt, LOG_COST, BLOCK_SIZE, PARALLELISM, 32)
     return f'$scrypt$ln={LOG_COST},r={BLOCK_SIZE},p={PARALLELISM}${_encode(salt)}${_encode(digest)}'
 
 
 def plain_secret(secret: str) -> str:
-    """Return the stored form of a secret that a local document spells out."""
+    """Return the stored form of a plain secret of a local document."""
     return _PLAIN + secret
 
 
 def is_hash(stored: str) -> bool:
-    """Say whether ``stored`` is a hash that ``matches`` can check at a bearable cost."""
+    """Return whether ``stored`` is a hash that ``matches`` can check at an acceptable cost."""
     form = _FORM.fullmatch(stored)
     if form is None:
         return False

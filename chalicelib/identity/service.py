@@ -1,4 +1,4 @@
-"""Tokens that this service makes for itself, to call other services that ask the standalone identity about them."""
+"""The service's own tokens, for calls to services that validate them with the standalone identity."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chalicelib.identity.config import IdentityConfig
 from chalicelib.identity.directory import DOMAIN_ID
 from chalicelib.identity.token import Token, new_audit_id, seal
 
-#: Seconds before its end at which a token is made anew.
+#: Seconds before its expiry at which a token is replaced.
 RENEWAL_MARGIN = 60
 
 
@@ -21,7 +21,7 @@ class ServiceTokens:
         self._text, self._until = '', 0.0
 
     def service_token(self, refused: str | None = None) -> str:
-        """Return a token; '' without such a user: what is called may not ask for one."""
+        """Return a token; '' without such a user: the called service may not require one."""
         with self._making:
             if self._until <= self._config.clock() or (refused is not None and refused == self._text):
                 self._text, self._until = self._new()

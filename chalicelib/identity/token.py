@@ -1,8 +1,8 @@
-"""Signed tokens: everything a token means stands in it, under an HMAC, so nothing is stored.
+"""Signed tokens: a token holds everything that it means, under an HMAC, so nothing is stored.
 
     c1.<payload, base64url of JSON>.<HMAC-SHA256 of all before it, base64url>
 
-A token is bearer proof, not a secret carrier: its payload can be read by whoever holds it.
+A token is a bearer proof and carries no secret: its payload is readable.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from chalicelib.errors import Unauthorized
 
 _VERSION = 'c1'
 
-#: A token of ours is below 700 characters; longer ones are refused unread.
+#: Tokens of this identity are below 700 characters; longer ones are refused unread.
 MAX_LENGTH = 2048
 
 
-#: Tokens that one may come from, each by the one before: their ids stand in it, and ``MAX_LENGTH`` bounds it.
+#: Ancestors that a token may have: it holds the ids of all, and its length is limited by ``MAX_LENGTH``.
 MAX_CHAIN = 24
 
 
 class Token(NamedTuple):
-    """What a token means. Times are whole seconds since the epoch."""
+    """The content of a token. Times are whole seconds since the epoch."""
 
     user_id: str
     #: None: not scoped to a project.
@@ -35,7 +35,7 @@ class Token(NamedTuple):
     #: With the implied ones.
     roles: frozenset[str]
     methods: tuple[str, ...]
-    #: Its own id and, when it came from another token, those of all tokens before it: parent first, the first one last.
+    #: Its own id, then those of its ancestors: parent first, the oldest last.
     audit_ids: tuple[str, ...]
     issued_at: int
     expires_at: int
@@ -43,12 +43,12 @@ class Token(NamedTuple):
 
 
 def new_audit_id() -> str:
-    """Return 128 random bits, as Keystone writes them."""
+    """Return 128 random bits in Keystone's format."""
     return secrets.token_urlsafe(16)
 
 
 def seal(token: Token, key: bytes) -> str:
-    """Return ``token`` in text, signed with ``key``."""
+    """Return ``token`` as text, signed with ``key``."""
     fields = token._asdict() | {'roles': sorted(token.roles)}
     payload = json.dumps(list(fields.values()), separators=(',', ':'))
     signed = f'{_VERSION}.{_encode(payload.encode())}'

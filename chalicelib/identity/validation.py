@@ -1,4 +1,4 @@
-"""From a token's text to what it still grants."""
+"""Validate a token's text: what it still grants."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from chalicelib.identity.token import Token, unseal
 
 
 def verify(config: IdentityConfig, text: str, *, allow_expired: bool = False) -> Token:
-    """Return the token with the roles that it still grants: those it names and the directory still gives.
+    """Return the token with the roles that it names and the directory still grants.
 
-    Raises Unauthorized when it is not ours, has run out, was revoked, or its user, project or application
-    credential is gone, disabled or without a role.
+    Raises Unauthorized when its signature is wrong, it has expired or was revoked, or its user, project or application
+    credential was removed, is disabled or has no role.
     """
     token = unseal(text, config.signing_key)
     window = EXPIRED_WINDOW if allow_expired else 0

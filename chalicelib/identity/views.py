@@ -18,7 +18,7 @@ _DOMAIN: Body = {'id': DOMAIN_ID, 'name': DOMAIN_NAME}
 
 
 def version(config: IdentityConfig) -> Body:
-    """The one API version; its id and date are Keystone's for the v3 that is spoken here."""
+    """The one API version; its id and date are those of the Keystone v3 version implemented here."""
     media = {'base': 'application/json', 'type': 'application/vnd.openstack.identity-v3+json'}
     return {
         'id': 'v3.14',
@@ -30,11 +30,11 @@ def version(config: IdentityConfig) -> Body:
 
 
 def token(config: IdentityConfig, token: Token, *, with_catalog: bool) -> Body:
-    """The body of a token as it was issued or is validated."""
+    """The body of a token, when issued and when validated."""
     body: Body = {
         'methods': list(token.methods),
         'user': _token_user(config.directory.users[token.user_id]),
-        # As in Keystone: its own, and that of the first token of its chain.
+        # As in Keystone: its own id, and that of the oldest ancestor.
         'audit_ids': list(dict.fromkeys((token.audit_ids[0], token.audit_ids[-1]))),
         'expires_at': _date(token.expires_at),
         'issued_at': _date(token.issued_at),
@@ -124,7 +124,7 @@ def _roles(config: IdentityConfig) -> list[Body]:
 
 
 def role_assignments(config: IdentityConfig, *, names: bool) -> list[Body]:
-    """Every role that a user was given on a project, with their names where they are asked for."""
+    """Return every role assignment of a user on a project, with names if requested."""
     directory = config.directory
     return [
         {
@@ -139,10 +139,10 @@ def role_assignments(config: IdentityConfig, *, names: bool) -> list[Body]:
     ]
 
 
-def _named(kind: str, id: str, name: str, names: bool) -> Body:
+def _named(resource: str, id: str, name: str, names: bool) -> Body:
     if not names:
         return {'id': id}
-    return {'id': id, 'name': name, **({} if kind == 'role' else {'domain': _DOMAIN})}
+    return {'id': id, 'name': name, **({} if resource == 'role' else {'domain': _DOMAIN})}
 
 
 def _services(config: IdentityConfig) -> list[Body]:

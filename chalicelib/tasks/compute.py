@@ -21,7 +21,7 @@ def notify_compute(payload: Payload) -> None:
     """Tell Nova, which may hear of it twice."""
     nova, told = cloud.compute(), payload['compute']
     if nova is not None and told['servers']:
-        nova.tell(told['event'], told['servers'], payload['id'])
+        nova.send_server_event(told['event'], told['servers'], payload['id'])
 
 
 def fail_notify_compute(payload: Payload) -> None:

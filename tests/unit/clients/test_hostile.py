@@ -62,7 +62,9 @@ CLIENTS = {
     'glance': Client(lambda at, _: Images(f'http://{at}', Tokens()).get('x')),
     'glance members': Client(lambda at, _: Images(f'http://{at}', Tokens()).is_shared_with('x', 'y') or _none()),
     'nova': Client(lambda at, _: Compute(f'http://{at}', Tokens()).attachment_of('x', 'y')),
-    'nova event': Client(lambda at, _: Compute(f'http://{at}', Tokens()).tell('volume-extended', ['x'], 'y')),
+    'nova event': Client(
+        lambda at, _: Compute(f'http://{at}', Tokens()).send_server_event('volume-extended', ['x'], 'y')
+    ),
     'barbican': Client(lambda at, _: Secrets(f'http://{at}', Tokens()).get('x')),
     'barbican create': Client(
         lambda at, _: Secrets(f'http://{at}', Tokens()).create(b'k', algorithm='aes', bit_length=8, mode='x')

@@ -27,16 +27,16 @@ def compute(nova: FakeNova) -> Compute:
 @pytest.mark.parametrize('event', EVENTS)
 def test_events(nova: FakeNova, compute: Compute, event: str) -> None:
     nova.servers = {'one': {}, 'two': {}}
-    compute.tell(event, ['one', 'two', 'gone'], 'volume')
+    compute.send_server_event(event, ['one', 'two', 'gone'], 'volume')
     assert nova.told == [(event, 'one', 'volume'), (event, 'two', 'volume')]
-    compute.tell(event, ['gone'], 'volume')
+    compute.send_server_event(event, ['gone'], 'volume')
 
 
 @pytest.mark.parametrize('status', [200, 400, 403, 500, 302])
 def test_events_that_were_not_taken(nova: FakeNova, compute: Compute, status: int) -> None:
     nova.servers, nova.faults = {'one': {}}, [status]
     with pytest.raises(ServiceUnavailable, match='The compute service'):
-        compute.tell('volume-extended', ['one'], 'volume')
+        compute.send_server_event('volume-extended', ['one'], 'volume')
     assert nova.told == []
 
 

@@ -149,7 +149,7 @@ def test_scopes_without_roles_are_refused_clearly(client: Client, scope: dict[st
     response = client.issue(password_auth('admin', 'admin-password') | {'scope': scope})
 
     assert response.status == 401
-    assert b'ask for a project scope' in response.body
+    assert b'request a project scope' in response.body
 
 
 def user(**claim: Any) -> dict[str, Any]:

@@ -158,7 +158,7 @@ class TestMemory:
     def test_it_is_bounded(
         self, keystone: FakeKeystone, tokens: KeystoneTokens, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(client_module, 'REMEMBERED', 3)
+        monkeypatch.setattr(client_module, 'CACHE_SIZE', 3)
         for number in range(4):
             keystone.tokens[f'token-{number}'] = body()
             tokens.validate(f'token-{number}')
@@ -173,7 +173,7 @@ class TestMemory:
     def test_it_holds_no_token(self, tokens: KeystoneTokens) -> None:
         tokens.validate('demo-token')
 
-        assert 'demo-token' not in repr(list(tokens._memory._known.items()))
+        assert 'demo-token' not in repr(list(tokens._cache._entries.items()))
         assert 'service-token' not in repr(tokens._own)
 
     def test_what_is_remembered_outlives_a_silent_keystone(

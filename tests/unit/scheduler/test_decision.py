@@ -119,7 +119,8 @@ def test_the_summary_has_a_clause_per_step_and_no_names() -> None:
     ]
     decision = schedule(spec(500, availability_zone='nova'), states, DEFAULTS)
     assert decision.summary() == (
-        '1 pool: the report is malformed; 1 pool: the request requires zone nova; 3 pools: not enough free space for 500 GiB'
+        '1 pool: the report is malformed; 1 pool: the request requires zone nova; '
+        '3 pools: not enough free space for 500 GiB'
     )
     assert 'secret' not in decision.summary()
 
