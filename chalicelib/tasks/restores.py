@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.backup import engine
-from chalicelib.backup.limits import Progress, silent
+from chalicelib.backup.limits import Progress, no_progress
 from chalicelib.backup.repository import Repository
 from chalicelib.device import BlockDevice
 from chalicelib.drivers.base import GIB
@@ -101,7 +101,7 @@ def restorer(
     store: Repository,
     manifest: engine.Manifest,
     zeroed: bool,
-    progress_of: Callable[[int], Progress] = lambda _: silent,
+    progress_of: Callable[[int], Progress] = lambda _: no_progress,
 ) -> Callable[[int, Any], engine.RestoreResult]:
     """Return the work on one shard: (shard, cursor) -> how far it came. ``zeroed``: of a target, as the engine's."""
 
