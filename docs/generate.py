@@ -99,8 +99,8 @@ SUPPORT = {
     'shared_targets': 'one target for many volumes (`shared_targets`)',
     'retype': 'retype in place',
     'consistent_group_snapshots': 'point-in-time consistent snapshots of several volumes',
-    'path_accounts': 'an account and sessions for each export (otherwise: one export per host and volume)',
-    'read_only_paths': 'read-only attachments are enforced (otherwise: the host must respect them)',
+    'export_accounts': 'an account and sessions for each export (otherwise: one export per host and volume)',
+    'read_only_exports': 'read-only attachments are enforced (otherwise: the host must respect them)',
     'zeroed_volumes': 'new volumes read as zeroes',
     'changed_blocks': 'incremental backups read only changed blocks',
 }

@@ -58,7 +58,7 @@ REASONS = {
     ('chalicelib/drivers/__main__.py', 'main'): _TOP,
     ('chalicelib/drivers/appliance_device.py', '_knows_full'): 'the first error is raised as it is then',
     ('chalicelib/drivers/ebs.py', '_was_completed'): 'the caller raises the first refusal then',
-    ('chalicelib/drivers/ontap_groups.py', 'end'): 'what is left is removed with the next group snapshot',
+    ('chalicelib/drivers/ontap_groups.py', 'release'): 'what is left is removed with the next group snapshot',
     ('chalicelib/drivers/ontap_groups.py', '_look'): 'what is left is removed with the next group snapshot',
     ('chalicelib/drivers/ontap_groups.py', '_order'): 'raised below unless everything exists',
     ('chalicelib/drivers/ontap_pools.py', '_disks'): 'an account of the SVM may not list aggregates: no disk facts',

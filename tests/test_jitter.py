@@ -19,7 +19,7 @@ REASONS = {
     ('drivers/ebs.py', 'cancel_restore'): 'until EC2 shows what was just made',
     ('drivers/ebs_groups.py', '_together'): 'until EC2 shows what a call whose answer was lost has done',
     ('drivers/ebs_objects.py', 'make_snapshot'): 'until EC2 shows what a call whose answer was lost has done',
-    ('drivers/ebs_paths.py', 'disconnect'): 'until EC2 shows a tag that was just written',
+    ('drivers/ebs_exports.py', 'disconnect'): 'until EC2 shows a tag that was just written',
 }
 
 DRAWN = ('jittered(', 'random.uniform(')

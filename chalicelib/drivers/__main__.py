@@ -1,6 +1,6 @@
-"""``python -m chalicelib.drivers FILE``: check a backends document before it is put in force.
+"""``python -m chalicelib.drivers FILE``: check a backends document before it is deployed.
 
-Form, drivers, options and the places of secrets are checked; no backend is reached, and no secret is read.
+Checks the document's form, drivers, options and references to secrets; reaches no backend and reads no secret.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 from chalicelib.drivers import registry
 from chalicelib.errors import BackendMisconfigured
 
-#: In the place of every secret: long enough for any driver.
+#: The placeholder of every secret: long enough for any driver.
 _SECRET = 'x' * 64
 
 
 def main(arguments: list[str]) -> int:
-    """0 and a line for each backend; 1 and what is wrong, with the key that it is about; 2 for a wrong call."""
+    """Return 0 and print each backend; 1 and the first error, with its key; 2 for wrong usage."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
 
 def check(document: bytes) -> registry.Backends:
-    """Raises BackendMisconfigured for the first thing that is wrong."""
+    """Raises BackendMisconfigured for the first error."""
     texts: dict[str, str] = {}
     backends = registry.load(document, texts.__getitem__)
     for host in backends.names():
@@ -43,7 +43,7 @@ def check(document: bytes) -> registry.Backends:
 
 
 def _with(text: str | None, key: str | None) -> str:
-    """A secret's text that has this key, too."""
+    """Return a secret's text that also has this key."""
     if key is None:
         return text or _SECRET
     return json.dumps({**(json.loads(text) if text and text != _SECRET else {}), key: _SECRET})

@@ -1,7 +1,7 @@
-"""The reference driver: an appliance, that is a storage host with the agent in ``appliance/``.
+"""The reference driver: an appliance, a storage host with the agent in ``appliance/``.
 
-Names on the backend are the contract's own. What a connector needs beyond the agent's answer, its CHAP account, both
-ends derive from their shared secret, so an export id gives the same connection data each time and none is stored.
+Names on the backend are the contract's own. The service and the agent derive a connector's CHAP account from their
+shared secret, so an export id returns the same connection data each time, and none is stored.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from chalicelib.drivers.base import (
     StoredObject,
     VolumeRef,
 )
-from chalicelib.drivers.connection import iscsi_target
+from chalicelib.drivers.connection_info import iscsi_target
 
-#: What the agent puts before the name of an object that is unmanaged, and the names of managed ones.
+#: The prefix that the agent puts before the name of an unmanaged object, and the names of managed ones.
 _RELEASED, _OURS = 'unmanaged-', re.compile(r'(volume|snapshot)-[0-9a-f-]{36}')
 
 #: The agent's error codes as the contract's errors. 'busy' depends on the object; all others are BackendUnavailable.
@@ -47,7 +47,7 @@ _FAILURES: Mapping[str, type[errors.CinderlessError]] = {
     'conflict': errors.DriverError,
 }
 
-#: What each pool can do, in the words of Cinder's capability report.
+#: The capabilities of each pool, in the form of Cinder's capability report.
 _POOL: Mapping[str, Any] = {
     'thin_provisioning_support': True,
     'thick_provisioning_support': False,
@@ -69,7 +69,7 @@ class ApplianceDriver(Driver):
         'fingerprint': Option(str),
         'certificate': Option(str),
         'secret': Option(str, required=True, secret=True),
-        #: The agent's pools that this backend has; all, unless given: pools of one agent may lie in two zones.
+        #: The agent's pools of this backend; all by default: pools of one agent may be in two zones.
         'pools': Option(list),
     }
 
@@ -82,8 +82,8 @@ class ApplianceDriver(Driver):
         multiattach=True,
         manage=True,
         manage_snapshots=True,
-        path_accounts=True,
-        read_only_paths=True,
+        export_accounts=True,
+        read_only_exports=True,
         consistent_group_snapshots=True,
         zeroed_volumes=True,
     )
@@ -97,15 +97,15 @@ class ApplianceDriver(Driver):
         self._pools(self._capacity())
 
     def get_volume_stats(self) -> dict[str, Any]:
-        told = self._capacity()
-        groups = {'consistent_group_snapshot_enabled': bool(told.get('copies_groups'))}
+        status = self._capacity()
+        groups = {'consistent_group_snapshot_enabled': bool(status.get('copies_groups'))}
         return {
             'volume_backend_name': self.backend,
             'vendor_name': 'Cinderless',
             'driver_version': '1.0',
             'storage_protocol': self.capabilities.storage_protocol,
             'shared_targets': self.capabilities.shared_targets,
-            'pools': [{**_POOL, **groups, **_sizes(pool)} for pool in self._pools(told)],
+            'pools': [{**_POOL, **groups, **_sizes(pool)} for pool in self._pools(status)],
         }
 
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
@@ -136,7 +136,7 @@ class ApplianceDriver(Driver):
         return {}
 
     def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
-        """The agent keeps all hosts waiting for the moment that its copies take."""
+        """The agent suspends all hosts while it makes the copies."""
         wanted = [
             {'pool': self._pool(one.volume), 'snapshot': one.name, 'volume': one.volume.name} for one in snapshots
         ]
@@ -175,15 +175,15 @@ class ApplianceDriver(Driver):
         try:
             return _gigabytes(self._request('GET', path, volume))
         except errors.ProviderNotFound:
-            reason = f'the pool {volume.pool} has no such object'
+            reason = f'the pool {volume.pool} does not have this object'
             raise errors.ManageExistingInvalidReference(existing_ref=dict(existing_ref), reason=reason) from None
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        """An object that is no whole number of GiB grows to the next."""
+        """An object whose size is not a whole number of GiB grows to the next."""
         return self._create(volume, {'existing': self._existing_name(volume, existing_ref)})
 
     def _existing_name(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> str:
-        """The name of an object in the pool; one that was unmanaged is found by its former name, too."""
+        """Return the name of an object in the pool; an unmanaged one is also found by its former name."""
         name = _source_name(existing_ref)
         if not _OURS.fullmatch(name):
             return name
@@ -237,9 +237,9 @@ class ApplianceDriver(Driver):
     def _capacity(self) -> dict[str, Any]:
         return self._request('GET', '/v1/capacity')
 
-    def _pools(self, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What the agent says of this backend's pools. Raises BackendMisconfigured if it lacks one."""
-        served = {pool['name']: pool for pool in told['pools']}
+    def _pools(self, status: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the agent's data on this backend's pools. Raises BackendMisconfigured if one is missing."""
+        served = {pool['name']: pool for pool in status['pools']}
         ours = self.options.get('pools') or list(served)
         for name in ours:
             if name not in served:
@@ -253,7 +253,7 @@ class ApplianceDriver(Driver):
         return {}
 
     def _make(self, path: str, ref: VolumeRef | SnapshotRef, body: dict[str, Any], size: int = 0) -> None:
-        """PUT what bears this deployment's mark; an agent before 0.2 knows no marks, and refuses the key."""
+        """PUT an object with this deployment's mark; an agent before 0.2 has no marks, and refuses the key."""
         try:
             self._client.request('PUT', path, {**body, 'deployment': settings().deployment})
         except Refused as refused:
@@ -264,7 +264,7 @@ class ApplianceDriver(Driver):
     def _open(
         self, ref: VolumeRef | SnapshotRef, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']
     ) -> BlockDevice:
-        """The service's own initiator has a name per path, so a path's sessions are told apart from all others."""
+        """The service's own initiator has a name per export, which distinguishes its sessions from all others."""
         initiator = f'iqn.2010-10.org.openstack:cinderless-{export_id}'
         device = iscsi.open_device(self._export(ref, volume, export_id, initiator, mode), initiator=initiator)
         return device if mode == 'ro' else PoolDevice(device, lambda: self._is_full(self._pool(volume)))
@@ -275,7 +275,7 @@ class ApplianceDriver(Driver):
     def _export(
         self, ref: VolumeRef | SnapshotRef, volume: VolumeRef, export_id: str, initiator: str, mode: str
     ) -> dict[str, Any]:
-        """Make a path; return what an initiator needs, as os-brick reads it."""
+        """Create an export; return the data for an initiator, in os-brick's format."""
         path = f'{self._exports(volume, ref.name)}/{export_id}'
         found = self._request('PUT', path, ref, {'initiator': initiator, 'mode': mode})
         user, secret = self._client.account(ref.name, export_id)
@@ -301,7 +301,7 @@ class ApplianceDriver(Driver):
     def _pool(self, volume: VolumeRef) -> str:
         ours = self.options.get('pools') or [volume.pool]
         if not volume.pool or volume.pool not in ours:
-            reason = f'host {volume.host!r} names no pool of this backend'
+            reason = f'host {volume.host!r} does not name a pool of this backend'
             raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
         return volume.pool
 
@@ -328,12 +328,12 @@ def _sizes(pool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gigabytes(found: Mapping[str, Any]) -> int:
-    """Rounded up."""
+    """Return the size in GiB, rounded up."""
     return -(-int(found['size_bytes']) // GIB)
 
 
 def _is_snapshot(found: Mapping[str, Any]) -> bool:
-    """By its name, or by the name that the agent gave to what it let go of."""
+    """Whether it is a snapshot, by its name or by its former name if it is unmanaged."""
     return str(found['name']).removeprefix(_RELEASED).startswith('snapshot-')
 
 
@@ -351,6 +351,6 @@ def _source_name(existing_ref: Mapping[str, str]) -> str:
     """Cinder's LVM reference. Raises ManageExistingInvalidReference."""
     name = str(existing_ref.get('source-name', ''))
     if not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,99}', name):
-        reason = 'it needs source-name: the name of an object in the pool'
+        reason = 'set source-name to the name of an object in the pool'
         raise errors.ManageExistingInvalidReference(existing_ref=dict(existing_ref), reason=reason)
     return name

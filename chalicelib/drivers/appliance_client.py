@@ -1,7 +1,7 @@
-"""Signed HTTPS requests to an appliance's agent, and what both ends derive from their shared secret.
+"""Signed HTTPS requests to an appliance's agent, and the keys derived from the shared secret.
 
-The agent serves a request once, so every attempt is signed anew. All its requests are idempotent: one that got no
-answer is sent once more, as long as the time that a worker has allows it.
+The agent serves a signed request once, so every attempt is signed again. All its requests are idempotent: one without
+an answer is sent again, as long as the worker has time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from chalicelib import bounded_http, time_left
 from chalicelib.drivers import pinning
-from chalicelib.drivers.connection import letters
+from chalicelib.drivers.connection_info import letters
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
 
 _SCHEME = 'Cinderless-HMAC-SHA256'
@@ -30,12 +30,12 @@ BUDGET = 24.0
 #: Bytes of an answer: a list of 50,000 objects.
 MAX_ANSWER = 16 << 20
 
-#: Seconds that an attempt needs at least to be worth it.
+#: Seconds that must be left for another attempt.
 _WORTHWHILE = 2.0
 
 
 class Refused(Exception):
-    """The agent answered, and it is no."""
+    """The agent refused the request."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class Client:
     """Thread-safe. ``fingerprint`` is the SHA-256 of the agent's certificate in hexadecimal digits."""
 
     def __init__(self, backend: str, url: str, fingerprint: str, secret: str) -> None:
-        """Raises BackendMisconfigured. Nothing is sent yet."""
+        """Raises BackendMisconfigured. Sends nothing yet."""
         self._backend = backend
         self._pool = pinning.connections(*pinning.split(backend, url), fingerprint)
         shared = secret.strip().encode()
@@ -55,7 +55,7 @@ class Client:
         self._chap_key = _hmac(shared, 'cinderless appliance: CHAP')
 
     def account(self, object_name: str, export_id: str) -> tuple[str, str]:
-        """The CHAP user (20 characters) and secret (16) of an export; the agent derives the same."""
+        """Return the CHAP user (20 characters) and secret (16) of an export; the agent derives the same."""
         path = f'{object_name}\n{export_id}'
         user = letters(_hmac(self._chap_key, f'user\n{path}'), 20)
         return user, letters(_hmac(self._chap_key, f'secret\n{path}'), 16)
@@ -65,7 +65,7 @@ class Client:
         data = json.dumps(body).encode() if body else b''
         seconds = time_left.at_most(BUDGET)
         if seconds <= 0:
-            raise self._unavailable('the time of the request is over')
+            raise self._unavailable('the request has no time left')
         deadline = time.monotonic() + seconds
         try:
             return self._attempt(method, path, data, min(ATTEMPT, seconds))
@@ -83,8 +83,8 @@ class Client:
                 self._pool, method, path, body=body, headers=headers, bounds=bounds, connect=CONNECT
             )
         except HTTPError as error:
-            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # all that urllib3 tells them apart by
-                raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
+            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # urllib3 has no separate class for it
+                raise self._misconfigured(f'{self._address} does not have the pinned certificate') from error
             raise self._unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
         return self._document(answer.status, answer.body)
 
@@ -96,7 +96,7 @@ class Client:
             problem = document['error']
             refused = Refused(status, str(problem['code']), str(problem['message']))
         except (ValueError, KeyError, TypeError) as error:
-            raise self._unavailable(f'{self._address} answers status {status} with no JSON of ours') from error
+            raise self._unavailable(f'{self._address} answered status {status} without JSON of the agent') from error
         raise refused
 
     def _authorization(self, method: str, path: str, body: bytes) -> str:

@@ -1,7 +1,7 @@
-"""A volume of an appliance, opened for writing: a write that fails because the pool is full says so.
+"""A writable volume of an appliance: a write that fails because the pool is full raises DeviceFull.
 
-tgt answers any write that the file system refuses with "medium error, unrecovered read error", a full file system
-included. So after such an error the agent is asked whether the pool can take any more.
+tgt answers any write that the file system refuses with "medium error, unrecovered read error", also when the file
+system is full. So after such an error the device queries the agent whether the pool is full.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chalicelib.errors import CheckCondition, DeviceFull, DriverError
 
 
 class PoolDevice(DeviceWrapper):
-    """Implements ``BlockDevice`` over another one. ``is_full`` asks the backend; its errors are not raised."""
+    """Implements ``BlockDevice`` over another one. ``is_full`` queries the backend; its errors are not raised."""
 
     def __init__(self, device: BlockDevice, is_full: Callable[[], bool]) -> None:
         super().__init__(device)
@@ -38,7 +38,7 @@ class PoolDevice(DeviceWrapper):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Raises DeviceFull for an error of the device that a full pool explains."""
+        """Raises DeviceFull for an error of the device when the pool is full."""
         try:
             yield
         except CheckCondition as error:
@@ -47,7 +47,7 @@ class PoolDevice(DeviceWrapper):
             raise
 
     def _knows_full(self) -> bool:
-        """False if the backend gives no answer: then the device's error is all that is known."""
+        """Return False if the backend does not answer: then only the device's error is known."""
         try:
             return self._is_full()
         except DriverError:

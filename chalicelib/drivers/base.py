@@ -1,20 +1,20 @@
 """The contract between the service and a storage backend, in Cinder's verbs.
 
-Rules that hold for every verb:
+Rules for every verb:
 
-* **Idempotent.** A verb may be repeated after a crash at any point and then gives the same result: a create looks up
-  what exists first, a delete of a missing object succeeds.
-* **Errors** are translated at the driver's edge into ``chalicelib.errors``: ``BackendUnavailable`` (down, slow,
-  unintelligible: another candidate may do), ``BackendFull`` (no space: another candidate may do),
-  ``BackendMisconfigured``, ``VolumeIsBusy`` / ``SnapshotIsBusy`` (the record goes back to ``available``),
-  ``ProviderNotFound`` (a source that must exist is gone), ``NotSupported``, ``InvalidConnector`` (400).
-  A failed verb leaves nothing behind that a repeat or a delete would not find.
+* **Idempotent.** A verb may be repeated after a crash at any point, with the same result: a create first looks up the
+  object, a delete of a missing object succeeds.
+* **Errors** are translated by the driver into ``chalicelib.errors``: ``BackendUnavailable`` (down, slow,
+  unintelligible: another candidate may succeed), ``BackendFull`` (no space: another candidate may succeed),
+    ``BackendMisconfigured``, ``VolumeIsBusy`` / ``SnapshotIsBusy`` (the record returns to ``available``),
+    ``ProviderNotFound`` (a required source is missing), ``NotSupported``, ``InvalidConnector`` (400).
+    A failed verb leaves nothing behind that a repeat or a delete would not remove.
 * **Names** on the backend are ``volume-<id>`` and ``snapshot-<id>`` (Cinder's volume_name_template), so that an
-  orphan can be found and told apart by its name alone.
+  orphan is recognised by its name alone.
 * A returned ``ModelUpdate`` holds only fields of the record that the driver owns (``provider_location``,
   ``provider_id``), never a secret.
 
-Optional verbs are declared in ``Capabilities``; what a driver lacks is done above it by copying data.
+``Capabilities`` declare the optional verbs; the service emulates missing ones by copying data.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from chalicelib.errors import NotSupported
 #: Fields of the record that a driver may set.
 ModelUpdate = Mapping[str, Any]
 
-#: What os-brick reports of a host: initiator, ip, host, multipath, instance, ...
+#: os-brick's description of a host: initiator, ip, host, multipath, instance, ...
 Connector = Mapping[str, Any]
 
-#: ``{'driver_volume_type': ..., 'data': {...}}``, exactly as os-brick reads it.
+#: ``{'driver_volume_type': ..., 'data': {...}}``, exactly in os-brick's format.
 ConnectionInfo = dict[str, Any]
 
 GIB = 1024**3
@@ -41,7 +41,7 @@ GIB = 1024**3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VolumeRef:
-    """What a driver may know of a volume. ``size`` in GiB."""
+    """The facts of a volume for drivers. ``size`` in GiB."""
 
     id: str
     size: int
@@ -68,7 +68,7 @@ class VolumeRef:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SnapshotRef:
-    """What a driver may know of a snapshot. ``size`` in GiB is that of the volume when it was taken."""
+    """The facts of a snapshot for drivers. ``size`` in GiB is that of the volume when it was taken."""
 
     id: str
     size: int
@@ -82,28 +82,28 @@ class SnapshotRef:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ManageableObject:
-    """An object of a backend that may be brought under management. ``size`` in GiB, rounded up.
+    """An object of a backend that may be managed. ``size`` in GiB, rounded up.
 
-    Whether its name is that of a record already is found out above the driver.
+    The caller checks whether its name already belongs to a record.
     """
 
-    #: What manage_existing takes: {'source-name': ...} or {'source-id': ...}.
+    #: The argument of manage_existing: {'source-name': ...} or {'source-id': ...}.
     reference: Mapping[str, str]
     size: int
-    #: Why it cannot be taken as it is; None when it can.
+    #: Why it cannot be managed as it is; None when it can.
     reason_not_safe: str | None = None
     extra_info: str | None = None
-    #: A snapshot's: the reference of the volume that it is of.
+    #: For a snapshot: the reference of its volume.
     source_reference: Mapping[str, str] | None = None
-    #: What our record of it would hold as provider_id, where names on the backend are not ours.
+    #: The provider_id of its record, where the backend has its own names.
     provider_id: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A volume or snapshot as the backend has it. ``size`` in bytes.
+    """A volume or snapshot on the backend. ``size`` in bytes.
 
-    ``deployment`` is the mark of the deployment that made it; None for an object without a mark.
+    ``deployment`` is the mark of the deployment that created it; None for an object without a mark.
     """
 
     name: str
@@ -114,9 +114,9 @@ class StoredObject:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredExport:
-    """An export as the backend has it. ``host`` is the initiator, igroup or instance that it leads to.
+    """An export on the backend. ``host`` is the initiator, igroup or instance that has it.
 
-    ``export_id`` is None where the backend does not identify the export; it goes with all others of the object.
+    ``export_id`` is None where the backend does not identify the export; it is removed with the object's last export.
     """
 
     object: str
@@ -127,11 +127,11 @@ class StoredExport:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a driver can do beyond the required verbs; docs and fallbacks read it."""
+    """What a driver supports beyond the required verbs; docs and fallbacks read it."""
 
     storage_protocol: str
-    #: ``open_volume`` gives workers the volume itself, to read and to write. Without it they read what was frozen, and
-    #: data comes in as a whole (``open_restore``).
+    #: ``open_volume`` opens the volume itself for workers, to read and to write. Without it they read a snapshot, and
+    #: data is restored as a whole (``open_restore``).
     opens_volumes: bool = True
     #: A snapshot of an attached volume is consistent at one point in time.
     snapshot_attached: bool = False
@@ -143,20 +143,21 @@ class Capabilities:
     #: manage_existing, manage_existing_get_size, get_manageable_volumes, and the same of snapshots.
     manage: bool = False
     manage_snapshots: bool = False
-    #: retype: some changes of a type are done in place.
+    #: retype: some changes of a type happen in place.
     retype: bool = False
-    #: Each path has an account and sessions of its own; else the paths of one host to a volume are one to the backend.
-    path_accounts: bool = False
-    #: A host that was given a path in mode ro cannot write; else it keeps to access_mode by itself.
-    read_only_paths: bool = False
-    #: create_group_snapshot: snapshots of several volumes as of one moment. Such a backend also reports
-    #: ``consistent_group_snapshot_enabled``, which group types ask for.
+    #: Each export has its own account and sessions; otherwise all exports of a volume to one host are one on the
+    #: backend.
+    export_accounts: bool = False
+    #: A host with a read-only export cannot write; otherwise only the host enforces access_mode.
+    read_only_exports: bool = False
+    #: create_group_snapshot: snapshots of several volumes at one point in time. Such a backend also reports
+    #: ``consistent_group_snapshot_enabled``, which group types require.
     consistent_group_snapshots: bool = False
-    #: Volumes share targets, so a host must not leave one for a volume that it detaches (its ``shared_targets``).
+    #: Volumes share targets, so a host must not log out of one when it detaches a volume (its ``shared_targets``).
     shared_targets: bool = False
-    #: A new volume surely reads as zeroes.
+    #: A new volume is guaranteed to read as zeroes.
     zeroed_volumes: bool = False
-    #: changes_since: a backup need not read again what has not changed since its parent.
+    #: changes_since: a backup need not read blocks that are unchanged since its parent.
     changed_blocks: bool = False
 
 
@@ -171,9 +172,9 @@ class Option:
 
 
 class Driver(abc.ABC):
-    """One configured backend. Instances are cheap, hold no state but clients, and serve one thread at a time."""
+    """One configured backend. Instances are cheap, have no state but clients, and serve one thread at a time."""
 
-    #: What ``options`` may hold, by name; the registry refuses anything else before the driver is made.
+    #: The allowed ``options`` by name; the registry rejects others before it creates the driver.
     OPTIONS: ClassVar[Mapping[str, Option]] = {}
 
     capabilities: Capabilities
@@ -196,15 +197,15 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
-        """Make an empty volume of ``size`` GiB; an existing one of that name and size is the result."""
+        """Create an empty volume of ``size`` GiB; an existing one of that name and size is the result."""
 
     @abc.abstractmethod
     def create_volume_from_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
-        """Make a volume with the snapshot's data, extended to ``volume.size``. Raises ProviderNotFound."""
+        """Create a volume with the snapshot's data, extended to ``volume.size``. Raises ProviderNotFound."""
 
     @abc.abstractmethod
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
-        """Make a volume with the source's data as of one moment, extended to ``volume.size``."""
+        """Create a volume with a point-in-time copy of the source's data, extended to ``volume.size``."""
 
     @abc.abstractmethod
     def delete_volume(self, volume: VolumeRef) -> None:
@@ -212,24 +213,24 @@ class Driver(abc.ABC):
 
     @abc.abstractmethod
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
-        """Grow to ``new_size`` GiB; a volume that already has it is success. Never shrinks.
+        """Grow to ``new_size`` GiB; a volume of that size is success. Never shrinks.
 
-        Raises BackendFull, NotSupported or VolumeIsBusy, each with the volume as it was.
+        Raises BackendFull, NotSupported or VolumeIsBusy, each with the volume unchanged.
         """
 
     def get_volume_size(self, volume: VolumeRef) -> int | None:
-        """Return the size in GiB that the volume has on the backend; None where the driver cannot say.
+        """Return the volume's size on the backend in GiB; None where the driver cannot determine it.
 
-        It decides what became of an extension whose answer was lost. Raises ProviderNotFound.
+        It decides whether an extend whose answer was lost took effect. Raises ProviderNotFound.
         """
         return None
 
     @abc.abstractmethod
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
-        """Freeze the volume's data as of one moment under the snapshot's name."""
+        """Take a point-in-time copy of the volume's data under the snapshot's name."""
 
     def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
-        """Freeze the data of several volumes as of one moment; one answer for each, in their order.
+        """Take snapshots of several volumes at one point in time; one result for each, in their order.
 
         All or nothing: a failure leaves none of them. Only with ``capabilities.consistent_group_snapshots``.
         """
@@ -243,137 +244,137 @@ class Driver(abc.ABC):
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
     ) -> ConnectionInfo:
-        """Let this connector, and no other, reach the volume; return how.
+        """Export the volume to this connector only; return the connection info.
 
-        ``export_id`` names this path: the attachment's id, or another UUID. The same export_id again gives the same
-        answer, secret included. ``data`` follows os-brick: for iSCSI target_portal, target_iqn, target_lun,
+        ``export_id`` names the export: the attachment's id, or another UUID. The same export_id returns the same
+        result again, secret included. ``data`` has os-brick's format: for iSCSI target_portal, target_iqn, target_lun,
         target_discovered, auth_method, auth_username, auth_password, volume_id. Raises InvalidConnector.
         """
 
     @abc.abstractmethod
     def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
-        """Take away the one path that ``export_id`` names, sessions included; a missing one is success.
+        """Remove the export ``export_id`` with its sessions; a missing one is success.
 
-        None takes every path of the volume away (Cinder: connector=None).
+        None removes every export of the volume (Cinder: connector=None).
         """
 
     @abc.abstractmethod
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
         """Open the volume's data for a worker of the service itself.
 
-        Several workers may open the same volume under the same ``export_id``; each gets a session of its own.
-        The device is closed by the caller; the path stays until ``close_volume``. Where ``capabilities`` lack
-        ``opens_volumes``, 'ro' is a copy of the moment when the path was first opened, and 'rw' raises NotSupported.
+        Several workers may open the same volume under the same ``export_id``; each gets its own session.
+        The caller closes the device; the export stays until ``close_volume``. Where ``capabilities`` lack
+        ``opens_volumes``, 'ro' is a copy from the time of the first open, and 'rw' raises NotSupported.
         """
 
     @abc.abstractmethod
     def close_volume(self, volume: VolumeRef, export_id: str) -> None:
-        """Take away the path that ``open_volume`` made; a missing one is success."""
+        """Remove the export that ``open_volume`` made; a missing one is success."""
 
     @abc.abstractmethod
     def open_snapshot(self, snapshot: SnapshotRef, export_id: str) -> BlockDevice:
-        """Open a snapshot's data for reading, as ``open_volume`` does a volume's.
+        """Open a snapshot's data for reading, like ``open_volume``.
 
-        Raises NotReady while the backend still makes it readable: repeat later.
+        Raises NotReady while the backend still prepares it: retry later.
         """
 
     @abc.abstractmethod
     def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
-        """Take away the path that ``open_snapshot`` made; a missing one is success."""
+        """Remove the export that ``open_snapshot`` made; a missing one is success."""
 
     def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
-        """Tell what a snapshot has of the volume's data that an older snapshot of it has not, or has otherwise.
+        """Return a function that lists the differences of a snapshot from an older snapshot of the same volume.
 
-        None when that cannot be known: the older one is gone, or was taken of data that were replaced since. To leave
-        one difference out would damage backups unseen. Only with ``capabilities.changed_blocks``.
+        None when they cannot be determined: the older one is missing, or the volume's data was replaced since. A
+        missed difference would damage backups unnoticed. Only with ``capabilities.changed_blocks``.
         """
         return None
 
     def retire_snapshot(self, snapshot: SnapshotRef) -> None:
-        """Done with what a backup was made of: delete it, or keep it for ``changes_since``; a missing one is success.
+        """Release a backup's snapshot: delete it, or keep it for ``changes_since``; a missing one is success.
 
-        One that is kept is not in ``list_objects``. It goes with ``delete_snapshot``, with its volume, or when the next
-        one of that volume is kept.
+        A kept snapshot is not in ``list_objects``. It is deleted by ``delete_snapshot``, with its volume, or when the
+        next one of the volume is kept.
         """
         self.delete_snapshot(snapshot)
 
     def open_restore(self, volume: VolumeRef, export_id: str) -> BlockDevice:
-        """Open what is to become all of the volume's data, for writing by any number of workers.
+        """Open a device for writing the volume's complete new data, by any number of workers.
 
-        A driver with ``opens_volumes`` opens the volume itself. Any other one opens an empty device of its size, which
-        takes the volume's place at ``complete_restore``; until then the volume is as it was.
+        A driver with ``opens_volumes`` opens the volume itself. Others open an empty device of its size, which
+        replaces the volume at ``complete_restore``; until then the volume is unchanged.
         """
         return self.open_volume(volume, export_id, 'rw')
 
     def complete_restore(
         self, volume: VolumeRef, export_id: str, written: Callable[[], Iterable[tuple[int, int]]]
     ) -> ModelUpdate:
-        """Make what was written under this path the volume's data, and take the path away.
+        """Make the data written under this export the volume's data, and remove the export.
 
-        ``written`` tells the (offset, length) in bytes of all that was, ascending. Raises VolumeIsBusy.
+        ``written`` yields (offset, length) in bytes of all written data, ascending. Raises VolumeIsBusy.
         """
         self.close_volume(volume, export_id)
         return {}
 
     def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
-        """Take the path away, and what was written if it is apart from the volume; a missing one is success."""
+        """Remove the export, and data written apart from the volume; a missing one is success."""
         self.close_volume(volume, export_id)
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
-        """Bring the volume back to the snapshot's data, under its own id; its size stays.
+        """Restore the volume to the snapshot's data, under its own id; its size stays.
 
         Only with ``capabilities.revert``. Raises BackendFull, NotSupported, VolumeIsBusy (while a session uses it) or
-        SnapshotIsBusy, each with the volume as it was, and ProviderNotFound.
+        SnapshotIsBusy, each with the volume unchanged, and ProviderNotFound.
         """
         raise self._unsupported('revert_to_snapshot')
 
     def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
-        """Change a volume in place to what ``wanted`` (its extra_specs, qos_specs, multiattach) says.
+        """Change a volume in place to the extra_specs, qos_specs and multiattach of ``wanted``.
 
-        None: only a move of the data can do that, and nothing was changed. May meet an attached volume.
+        None: only a migration can do that, and nothing was changed. The volume may be attached.
         Only with ``capabilities.retype``.
         """
         raise self._unsupported('retype')
 
     def manage_existing_get_size(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> int:
-        """Return the size in GiB, rounded up, of an object that is to come under management in the volume's pool.
+        """Return the size in GiB, rounded up, of an object that is to be managed in the volume's pool.
 
-        Changes nothing. Raises ManageExistingInvalidReference, also for an object that is ours already.
+        Changes nothing. Raises ManageExistingInvalidReference, also for an object that is already managed.
         """
         raise self._unsupported('manage_existing')
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        """Bring an existing object under the volume's name; one that was brought there already is the result."""
+        """Rename an existing object to the volume's name; one that was renamed before is the result."""
         raise self._unsupported('manage_existing')
 
     def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
-        """Return the volumes of one pool, ours included, in no order. Only with ``capabilities.manage``."""
+        """Return the volumes of one pool, managed ones included, unordered. Only with ``capabilities.manage``."""
         raise self._unsupported('get_manageable_volumes')
 
     def unmanage(self, volume: VolumeRef) -> None:  # noqa: B027 - most backends need nothing
-        """Let go of a volume: its data and size stay, but ``list_objects`` no longer tells it (its name
+        """Stop managing a volume: its data and size stay, but ``list_objects`` no longer returns it (its name
         or mark changes); a missing one is success. The default suits a driver without ``list_objects``.
         """
 
     def manage_existing_snapshot_get_size(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> int:
-        """As ``manage_existing_get_size``, of an object that is a snapshot of ``snapshot.volume``."""
+        """Like ``manage_existing_get_size``, for a snapshot of ``snapshot.volume``."""
         raise self._unsupported('manage_existing_snapshot')
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        """As ``manage_existing``."""
+        """Like ``manage_existing``."""
         raise self._unsupported('manage_existing_snapshot')
 
     def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
-        """Return the snapshots of one pool, ours included. Only with ``capabilities.manage_snapshots``."""
+        """Return the snapshots of one pool, managed ones included. Only with ``capabilities.manage_snapshots``."""
         raise self._unsupported('get_manageable_snapshots')
 
     def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:  # noqa: B027 - as above
-        """As ``unmanage``."""
+        """Like ``unmanage``."""
 
     def inventory(self) -> list[StoredObject]:
-        """Return all volumes and snapshots on the backend that carry our name templates, other deployments' included.
+        """Return all volumes and snapshots on the backend with Cinder's name templates, also of other deployments.
 
-        tasks/backend_reconciliation.py compares them with the records, and removes what is ours and unknown.
+        tasks/backend_reconciliation.py compares them with the records, and deletes this deployment's orphans.
         """
         raise self._unsupported('inventory')
 

@@ -1,8 +1,8 @@
 """Amazon EBS as a backend: one pool per availability zone, volumes for EC2 instances.
 
-What is particular to it: a volume's data can be reached by an instance only, so workers read snapshots (``ebs_device``)
-and a restore makes a new volume that takes the old one's place under the same Cinder id. Snapshots are of the region,
-volumes of a zone. A volume can be modified four times in any 24 hours, one modification at a time.
+EBS differs from other backends: only instances reach a volume's data, so workers read snapshots (``ebs_device``), and a
+restore creates a new volume that replaces the old one under the same Cinder id. Snapshots belong to the region,
+volumes to a zone. A volume can be modified four times in any 24 hours, one modification at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.device import BlockDevice, Changes
-from chalicelib.drivers import ebs_changes, ebs_groups, ebs_inventory, ebs_paths, ebs_types
+from chalicelib.drivers import ebs_changes, ebs_exports, ebs_groups, ebs_inventory, ebs_types
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -35,18 +35,18 @@ from chalicelib.drivers.ebs_objects import (
     Filters,
     Objects,
     Row,
-    at_the_edge,
     listed,
     tags,
+    translate_errors,
 )
 
 #: Seconds that a modification may take until the volume has its new size and type.
 _MODIFY_WAIT = 240.0
 
-#: Minutes after the last block at which EC2 gives up a snapshot that a restore writes: its longest, three days.
+#: Minutes after the last block after which EC2 discards a snapshot that a restore writes: the maximum, three days.
 _RESTORE_TIMEOUT = 4320
 
-#: What each pool can do, in the words of Cinder's capability report.
+#: The capabilities of each pool, in the form of Cinder's capability report.
 _POOL: Mapping[str, Any] = {
     'thin_provisioning_support': False,
     'thick_provisioning_support': True,
@@ -59,20 +59,20 @@ _POOL: Mapping[str, Any] = {
 }
 
 
-@at_the_edge
+@translate_errors
 class EbsDriver(Manager):
     """Serves any number of threads."""
 
     OPTIONS: ClassVar[Mapping[str, Option]] = {
         #: The availability zones that are this backend's pools, by AWS's names.
         'zones': Option(list, required=True),
-        #: What a volume type that says nothing gets (see ebs_types.py).
+        #: The default of volume types without ebs:volume_type (see ebs_types.py).
         'volume_type': Option(str, default='gp3'),
         'encrypted': Option(bool, default=False),
         'kms_key_id': Option(str),
-        #: GiB that each pool may hold; without it a pool is infinite, as EC2's quotas are not asked for.
+        #: GiB of each pool; without it a pool is infinite: EC2's quotas are not read.
         'capacity_gb': Option(int),
-        #: Keep the last backup's snapshot of each volume, so that the next one reads what has changed, and no more.
+        #: Keep the last backup's snapshot of each volume, so that the next backup reads only changed blocks.
         'keep_backup_snapshots': Option(bool, default=False),
     }
 
@@ -95,7 +95,7 @@ class EbsDriver(Manager):
     def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
         super().__init__(backend, options)
         if options['volume_type'] not in ebs_types.KINDS:
-            reason = f'option volume_type is {options["volume_type"]!r}: give one of {", ".join(ebs_types.KINDS)}'
+            reason = f'option volume_type is {options["volume_type"]!r}: use one of {", ".join(ebs_types.KINDS)}'
             raise errors.BackendMisconfigured(backend=backend, reason=reason)
         self._api = Api(backend, settings().region)
         self._objects = Objects(self._api, backend, settings().table_prefix)
@@ -112,7 +112,7 @@ class EbsDriver(Manager):
                 raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
 
     def get_volume_stats(self) -> dict[str, Any]:
-        """A pool that is no zone of the region would be reported, and fail every volume: it is looked for each time."""
+        """Checks the zones each time: a pool in an unknown zone would be reported, and fail every volume."""
         self.check_for_setup_error()
         used = dict.fromkeys(self.options['zones'], 0)
         for row in self._volumes(self._objects.ours()):
@@ -129,10 +129,10 @@ class EbsDriver(Manager):
 
     def _capacity(self, used: int) -> dict[str, Any]:
         total = self.options.get('capacity_gb')
-        room = {'total_capacity_gb': 'infinite', 'free_capacity_gb': 'infinite'}
+        capacity = {'total_capacity_gb': 'infinite', 'free_capacity_gb': 'infinite'}
         if total is not None:
-            room = {'total_capacity_gb': total, 'free_capacity_gb': max(0, total - used)}
-        return {**room, 'provisioned_capacity_gb': used, 'allocated_capacity_gb': used}
+            capacity = {'total_capacity_gb': total, 'free_capacity_gb': max(0, total - used)}
+        return {**capacity, 'provisioned_capacity_gb': used, 'allocated_capacity_gb': used}
 
     def _volumes(self, filters: Filters) -> list[Row]:
         try:
@@ -149,7 +149,7 @@ class EbsDriver(Manager):
         return self._create('CreateVolume', volume, id, parameters)
 
     def create_cloned_volume(self, volume: VolumeRef, source: VolumeRef) -> ModelUpdate:
-        """CopyVolumes within a zone; into another one by a snapshot that is gone afterwards."""
+        """CopyVolumes within a zone; into another zone by a temporary snapshot."""
         row = self._objects.require(source)
         if row['AvailabilityZone'] == self._zone(volume):
             parameters = {**self._shape(volume), 'SourceVolumeId': row['VolumeId']}
@@ -157,7 +157,7 @@ class EbsDriver(Manager):
         return self._clone_elsewhere(volume, row['VolumeId'])
 
     def _clone_elsewhere(self, volume: VolumeRef, source_id: str) -> ModelUpdate:
-        """A repeat may find the volume made, and the snapshot that it was made of gone."""
+        """A repeat may find the volume created and the temporary snapshot deleted."""
         name = f'clone-{volume.id}'
         made = self._objects.find(volume)
         if made is None or made['State'] == 'creating':
@@ -176,7 +176,7 @@ class EbsDriver(Manager):
 
     def _zone(self, volume: VolumeRef) -> str:
         if volume.pool not in self.options['zones']:
-            reason = f'host {volume.host!r} names no zone of this backend'
+            reason = f'host {volume.host!r} does not name a zone of this backend'
             raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
         return volume.pool
 
@@ -187,7 +187,7 @@ class EbsDriver(Manager):
         return {'Size': volume.size, **ebs_types.wanted(self.backend, volume, self.options).parameters()}
 
     def delete_volume(self, volume: VolumeRef) -> None:
-        """What bears the volume's name goes, and the snapshots that are kept for it or were left by an operation."""
+        """Delete the volumes of this name, and snapshots kept for it or left by an operation."""
         rows = self._volumes(self._objects.named(volume.name))
         ids = {row['VolumeId'] for row in rows} | ({volume.provider_id} if volume.provider_id else set())
         for id in sorted(ids):
@@ -196,7 +196,7 @@ class EbsDriver(Manager):
             self._objects.remove_snapshot(row['SnapshotId'], volume)
 
     def extend_volume(self, volume: VolumeRef, new_size: int) -> None:
-        """Works attached, too. Raises VolumeIsBusy while another modification runs, or after four in 24 hours."""
+        """Also for attached volumes. Raises VolumeIsBusy while another modification runs, or after four in 24 hours."""
         ebs_types.wanted(self.backend, volume, self.options, new_size)
 
         def is_done(row: Row) -> bool:
@@ -224,13 +224,13 @@ class EbsDriver(Manager):
         return {}
 
     def _modify(self, volume: VolumeRef, id: str, changes: Row, is_done: Callable[[Row], bool]) -> None:
-        """ModifyVolume has no token; one that was obeyed before is told by what the volume is, or is about to be."""
+        """ModifyVolume has no token; a call that took effect earlier shows in the volume or its newest modification."""
         try:
             self._api.ec2('ModifyVolume', repeatable=False, VolumeId=id, **changes)
         except Unsure:
             self._api.sleep(CONSISTENT)
             if not self._is_modified(id, changes):
-                raise self._api.unavailable(f'ModifyVolume of {volume.name} ({id}) gives no answer') from None
+                raise self._api.unavailable(f'ModifyVolume of {volume.name} ({id}) got no answer') from None
         except Refused as refused:
             row = self._objects.volume(id)
             if row is not None and is_done(row):
@@ -242,7 +242,7 @@ class EbsDriver(Manager):
             raise self._api.unavailable(f'{volume.name} ({id}) is still being modified after {_MODIFY_WAIT:.0f} s')
 
     def _is_modified(self, id: str, changes: Row, *states: str) -> bool:
-        """Whether the newest modification is the one that was asked for; ``states``: and has come so far."""
+        """Whether the newest modification is the requested one; with ``states``: and has one of these states."""
         try:
             rows = self._api.ec2('DescribeVolumesModifications', VolumeIds=[id])['VolumesModifications']
         except Refused as refused:
@@ -250,14 +250,14 @@ class EbsDriver(Manager):
                 return False
             raise self._objects.failure(refused) from refused
         newest = max(rows, key=lambda row: row['StartTime'])
-        asked = all(newest.get(f'Target{name}') == value for name, value in changes.items())
-        if asked and newest['ModificationState'] == 'failed':
-            reason = f'EC2 gave the modification of {id} up: {newest.get("StatusMessage", "it says not why")}'
+        requested = all(newest.get(f'Target{name}') == value for name, value in changes.items())
+        if requested and newest['ModificationState'] == 'failed':
+            reason = f'the modification of {id} failed in EC2: {newest.get("StatusMessage", "no reason given")}'
             raise errors.DriverError(backend=self.backend, reason=reason)
-        return asked and (not states or newest['ModificationState'] in states)
+        return requested and (not states or newest['ModificationState'] in states)
 
     def create_snapshot(self, snapshot: SnapshotRef) -> ModelUpdate:
-        """Frozen at once. A copy that takes longer than a worker waits goes on; who needs it waits for it."""
+        """The snapshot is consistent at once. Where copying outlasts the worker, later users wait for it."""
         row = self._objects.with_id(
             snapshot.volume,
             lambda id: self._objects.make_snapshot(id, snapshot, snapshot.name),
@@ -284,15 +284,15 @@ class EbsDriver(Manager):
             self.delete_snapshot(snapshot)
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
-        """A new volume of the snapshot takes the old one's place. Raises VolumeIsBusy while it is attached."""
+        """A new volume of the snapshot replaces the old one. Raises VolumeIsBusy while it is attached."""
         row = self._objects.require_snapshot(snapshot)
         return self._replace(volume, self._objects.require(volume), row, snapshot.name)
 
     def _replace(self, volume: VolumeRef, old: Row, snapshot: Row, origin: str) -> ModelUpdate:
-        """Make a volume of a snapshot under the name of another one, and remove that.
+        """Create a volume of a snapshot under the name of another volume, and delete the other.
 
-        The new one tells by its tags whom it replaces, and counts as the volume once it is available: so a crash
-        leaves the old volume or the new one, never none.
+        The tags of the new volume name the one that it replaces, and it counts as the volume once it is available: so a
+        crash leaves the old volume or the new one.
         """
         if old['Attachments']:
             raise errors.VolumeIsBusy(id=volume.id, reason='it is attached: detach it first')
@@ -309,17 +309,17 @@ class EbsDriver(Manager):
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
     ) -> ConnectionInfo:
         with self._api.budget():
-            info = ebs_paths.connect(self._objects, volume, connector, export_id)
+            info = ebs_exports.connect(self._objects, volume, connector, export_id)
         return {**info, 'data': {**info['data'], 'access_mode': mode}}
 
     def terminate_connection(self, volume: VolumeRef, export_id: str | None) -> None:
         with self._api.budget():
-            ebs_paths.disconnect(self._objects, volume, export_id)
+            ebs_exports.disconnect(self._objects, volume, export_id)
 
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
-        """For reading only, and as of the moment when the path was first opened. Raises NotSupported, NotReady."""
+        """Read-only, with the data of the time when the export was first opened. Raises NotSupported, NotReady."""
         if mode == 'rw':
-            reason = 'only an EC2 instance writes to an EBS volume; data comes in by open_restore'
+            reason = 'only an EC2 instance can write to an EBS volume; workers use open_restore'
             raise errors.NotSupported(backend=self.backend, operation='open_volume', reason=reason)
         name = f'export-{export_id}'
         marks = {'for': volume.name}
@@ -336,7 +336,7 @@ class EbsDriver(Manager):
         return SnapshotDevice(self._api, self._objects.completed(row, name), int(row['VolumeSize']) * GIB)
 
     def close_snapshot(self, snapshot: SnapshotRef, export_id: str) -> None:
-        """There is no path to take away."""
+        """Nothing to remove: open_snapshot makes no export."""
 
     def open_restore(self, volume: VolumeRef, export_id: str) -> BlockDevice:
         encryption = ebs_types.wanted(self.backend, volume, self.options).encryption()
@@ -374,7 +374,7 @@ class EbsDriver(Manager):
         return update
 
     def _written(self, volume: VolumeRef, name: str) -> Row | None:
-        """The snapshot of a restore, which may have been opened a moment ago; None when the restore is done."""
+        """Return the snapshot of a restore, which EC2 may not list yet; None when the restore is complete."""
         found: list[Row] = []
 
         def look() -> bool:
@@ -393,7 +393,7 @@ class EbsDriver(Manager):
                 raise self._objects.failure(refused, volume) from refused
 
     def _was_completed(self, id: str, volume: VolumeRef) -> bool:
-        """Whether a snapshot was completed by a call whose answer got lost."""
+        """Whether a call whose answer was lost completed the snapshot."""
         try:
             return self._objects.is_completed(id, REPLACEMENT_WAIT, volume.name)
         except errors.DriverError:
@@ -404,14 +404,14 @@ class EbsDriver(Manager):
         return row is not None and tags(row).get('cinder:origin') == origin
 
     def _restored(self, volume: VolumeRef, row: Row, origin: str) -> ModelUpdate:
-        """The volume, if the restore came to its end before. Raises ProviderNotFound."""
+        """Return the volume, if the restore was completed before. Raises ProviderNotFound."""
         if tags(row).get('cinder:origin') != origin:
             raise errors.ProviderNotFound(backend=self.backend, object=origin)
         self._objects.remove_volume(tags(row)['cinder:replaces'], volume)
         return {'provider_id': row['VolumeId']}
 
     def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
-        """A snapshot that was opened a moment ago may not be told yet."""
+        """EC2 may not list a new snapshot yet."""
         name = f'restore-{export_id}'
         if self._objects.snapshot_named(name) is None:
             self._api.sleep(CONSISTENT)
@@ -426,7 +426,7 @@ class EbsDriver(Manager):
         return ebs_inventory.exports(self._volumes(self._objects.ours()))
 
     def end_unnamed_export(self, export: StoredExport) -> None:
-        ebs_paths.detach_unnamed(self._objects, VolumeRef(export.object.removeprefix('volume-'), 0, '-'), export.host)
+        ebs_exports.detach_unnamed(self._objects, VolumeRef(export.object.removeprefix('volume-'), 0, '-'), export.host)
 
 
 def _has(row: Row, changes: Row) -> bool:

@@ -1,8 +1,8 @@
-"""What changed from one snapshot of a volume to another (ListChangedBlocks), and the snapshots kept to tell it.
+"""The changes between two snapshots of a volume (ListChangedBlocks), and the snapshots kept for the comparison.
 
-A backup's own snapshot goes when the backup is done, and with it what the next one could be compared with. With the
-option ``keep_backup_snapshots`` the last one of each volume stays: the tag ``cinder:for`` tells that it is no snapshot
-of a user's, and whose it is.
+A backup's snapshot is deleted when the backup is done, so the next backup has nothing to compare with. With the option
+``keep_backup_snapshots`` the last one of each volume stays: the tag ``cinder:for`` marks it as not a user's snapshot,
+and names its volume.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def since(objects: Objects, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
-    """None unless both are completed, of one EBS volume and of one size, the older one first."""
+    """Return None unless both are completed, of one EBS volume and of one size, and the older one was taken first."""
     first, second = objects.find_snapshot(older), objects.require_snapshot(snapshot)
     if first is None or first['State'] != 'completed' or first['StartTime'] > second['StartTime']:
         return None
@@ -30,7 +30,7 @@ def since(objects: Objects, snapshot: SnapshotRef, older: SnapshotRef) -> Change
 
 
 def _changed(api: Api, first: str, second: str, offset: int, length: int) -> list[tuple[int, int]] | None:
-    """The blocks that differ, as (offset, length) in bytes; None when EBS does not compare the two (any more)."""
+    """Return the differing blocks as (offset, length) in bytes; None when EBS cannot compare the two (any more)."""
     try:
         indexes = _indexes(api, first, second, offset // BLOCK, -(-(offset + length) // BLOCK))
     except (Missing, NotReadable) as error:
@@ -54,7 +54,7 @@ def _indexes(api: Api, first: str, second: str, start: int, stop: int) -> list[i
 
 
 def keep(objects: Objects, snapshot: SnapshotRef) -> None:
-    """Keep a backup's snapshot in place of the one that was kept of the volume before; a missing one is success."""
+    """Keep a backup's snapshot instead of the volume's previously kept one; a missing one is success."""
     volume = snapshot.volume
     row = objects.find_snapshot(snapshot)
     if row is None:
@@ -68,7 +68,7 @@ def keep(objects: Objects, snapshot: SnapshotRef) -> None:
 
 
 def drop(objects: Objects, volume: VolumeRef, spared: str = '') -> None:
-    """Remove what is kept of a volume, but for one by name."""
+    """Delete the kept snapshots of a volume, except one by name."""
     for row in objects.snapshots({**objects.deployed(), 'tag:cinder:for': volume.name}):
         name = tags(row)['cinder:name']
         if name.startswith('snapshot-') and name != spared:

@@ -1,9 +1,9 @@
-"""EC2 and the EBS direct APIs, one call at a time: throttling is waited out, errors are told apart, time is bounded.
+"""EC2 and the EBS direct APIs, one call at a time, with retries of throttled calls, error classes and bounded time.
 
-EC2 refuses about one mutating call in ten of a busy account. A refusal is definite, so the call is repeated after a
-random pause that grows. A call whose answer got lost is another matter: it may have been obeyed. It is repeated only
-if a repeat does no harm (it names its object, or carries a ClientToken); else the caller is told with ``Unsure``, and
-looks at what is there before it tries again.
+EC2 throttles about one mutating call in ten of a busy account. A refused call had no effect, so it is retried after a
+random, growing pause. A call whose answer was lost may have taken effect. It is retried only if a repeat does no harm
+(it names its object, or carries a ClientToken); otherwise ``Unsure`` is raised, and the caller looks for the effect
+before it tries again.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from chalicelib.jitter import jittered
 #: Attempts of one call, and the longest pause between two of them, in seconds. All pauses: 12 s on average.
 ATTEMPTS, LONGEST_PAUSE = 8, 8.0
 
-#: Code of a call that never left this process: repeated like a throttled one.
+#: Code of a call that was never sent: retried like a throttled one.
 UNSENT = 'NotSent'
 
-#: Codes of a call that was surely not done, and that a repetition may do.
+#: Codes of calls that had no effect, and that a retry may fix.
 _REPEATED = aws_errors.THROTTLED | {UNSENT}
 
-#: Seconds for a connection, and for an answer of each service: what EC2 does takes longer, it answers before.
+#: Seconds for a connection, and for an answer of each service: EC2 answers before long operations are complete.
 CONNECT, READ = 2, {'ec2': 6, 'ebs': 20}
 
-#: Seconds after which a verb that somebody waits for makes no further call: with the last one it is below the 27 s that
-#: a synchronous worker has.
+#: Seconds after which a verb that a client waits for makes no further call: with the last call it stays below the 27 s
+#: of a synchronous worker.
 BUDGET = 18.0
 
 
 class Refused(Exception):
-    """AWS answered, and it is no."""
+    """AWS refused the call."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f'{code}: {message}')
@@ -48,12 +48,12 @@ class Refused(Exception):
 
 
 class Unsure(Exception):
-    """No answer, or a failure on AWS's side: what was asked for may have been done."""
+    """No answer, or an error on AWS's side: the call may have taken effect."""
 
 
 @functools.cache
 def _client(service: str, region: str) -> Any:
-    """One client per process; its own retries are off, since they repeat what must not be repeated."""
+    """One client per process, without botocore's retries, which repeat calls that must not be repeated."""
     return aws.create_client(
         service,
         region,
@@ -74,7 +74,7 @@ class Api:
 
     @contextlib.contextmanager
     def budget(self) -> Iterator[None]:
-        """This thread's calls within end in time, if need be with BackendUnavailable."""
+        """This thread's calls within end in time, if necessary with BackendUnavailable."""
         self._thread.until = self.now() + time_left.at_most(BUDGET)
         try:
             yield
@@ -82,22 +82,22 @@ class Api:
             del self._thread.until
 
     def _left(self) -> float:
-        """Seconds of the budget in force."""
+        """Seconds left of the current budget."""
         return float(getattr(self._thread, 'until', math.inf)) - self.now()
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def now(self) -> float:
-        """Seconds of a clock that never goes back."""
+        """Return seconds of a monotonic clock."""
         return time.monotonic()
 
     def ec2(self, operation: str, *, repeatable: bool = True, **parameters: Any) -> dict[str, Any]:
-        """Raises Refused; BackendUnavailable when it goes on being throttled or gives no answer; else Unsure."""
+        """Raises Refused; without success BackendUnavailable, or Unsure if not ``repeatable``."""
         return self._repeat('ec2', operation, repeatable, parameters)
 
     def direct(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        """A call of the EBS direct APIs; each of them may be repeated."""
+        """A call of the EBS direct APIs, all of which are repeatable."""
         return self._repeat('ebs', operation, True, parameters)
 
     def pages(self, operation: str, **parameters: Any) -> Iterator[dict[str, Any]]:
@@ -111,7 +111,7 @@ class Api:
             token = {'NextToken': page['NextToken']}
 
     def wait(self, look: Callable[[], bool], seconds: float, longest: float = 15.0) -> bool:
-        """Look again and again, ever less often, until it holds; False when the time is over, or nearly the budget."""
+        """Poll with growing pauses until ``look`` is true; False when the time, or nearly the budget, has run out."""
         until, pause = self.now() + min(seconds, self._left() - 1), 0.5
         while not look():
             left = until - self.now()
@@ -129,7 +129,7 @@ class Api:
         for attempt in range(ATTEMPTS):
             pause = random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**attempt)) if attempt else 0.0  # noqa: S311 - no secret
             if pause > self._left():
-                raise self.unavailable(f'{operation} cannot be done in time: {reason or "what came before took it"}')
+                raise self.unavailable(f'{operation} cannot be done in time: {reason or "earlier calls used the time"}')
             self.sleep(pause)
             try:
                 return self._call(service, operation, parameters)
@@ -141,7 +141,7 @@ class Api:
                 if not repeatable:
                     raise
                 reason = str(unsure)
-        raise self.unavailable(f'{operation} failed {ATTEMPTS} times, at last with {reason}')
+        raise self.unavailable(f'{operation} failed {ATTEMPTS} times, last with {reason}')
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         from botocore import xform_name
@@ -152,14 +152,14 @@ class Api:
                 try:
                     return dict(getattr(_client(service, self._region), xform_name(operation))(**parameters))
                 except ClientError as error:
-                    raise _told_apart(error.response) from error
+                    raise _error_of(error.response) from error
         except OutcomeUnknown as error:
             raise Unsure(f'{operation} got no answer: {error.facts["code"]}') from error
         except ServiceUnavailable as error:
             raise Refused(UNSENT, str(error.facts['code'])) from error
 
 
-def _told_apart(response: dict[str, Any]) -> Refused | Unsure:
+def _error_of(response: dict[str, Any]) -> Refused | Unsure:
     code, message = str(response['Error'].get('Code', '')), str(response['Error'].get('Message', ''))
     if code not in _REPEATED and response['ResponseMetadata']['HTTPStatusCode'] >= 500:
         return Unsure(f'{code}: {message}')

@@ -1,8 +1,8 @@
 """Snapshots as block devices, through the EBS direct APIs: 512 KiB blocks, each with its SHA-256.
 
-A ``SnapshotDevice`` reads only what was written on the volume. A ``RestoreDevice`` writes a new snapshot: what is not
-written there reads as zeroes, so zeroing costs nothing. Both keep many requests in flight: one takes about 100 ms, and
-a snapshot gives 1,000 blocks a second.
+A ``SnapshotDevice`` reads only blocks that were written on the volume. A ``RestoreDevice`` writes a new snapshot, whose
+other blocks read as zeroes, so zeroing costs nothing. Both keep many requests in flight: one takes about 100 ms, and a
+snapshot allows 1,000 blocks a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chalicelib.device import Closing, Extent
 from chalicelib.drivers.ebs_client import Api, Refused
 from chalicelib.errors import BackendUnavailable, DeviceError, DeviceUnreachable, InvalidRange
 
-#: Bytes of a block of the API, and of what can be read.
+#: Bytes of a block of the API, and of the smallest read.
 BLOCK, SECTOR = 512 * 1024, 512
 
 #: Requests in flight; each holds one block in memory.
@@ -28,7 +28,7 @@ IN_FLIGHT = 32
 #: Entries of one page of a listing.
 PAGE = 10_000
 
-#: Seconds after which a snapshot that was started is known.
+#: Seconds after which the API knows a new snapshot.
 _SETTLE = 15.0
 
 _ZEROES = bytes(BLOCK)
@@ -39,18 +39,18 @@ def checksum(data: bytes | memoryview) -> str:
 
 
 class Missing(DeviceError):
-    """The snapshot is not there, or was made so lately that it is not told yet."""
+    """The snapshot does not exist, or is too new to be listed."""
 
 
 class NotReadable(DeviceError):
-    """The API does not do this with this snapshot."""
+    """The API does not support this operation for this snapshot."""
 
 
 _KINDS = {'ResourceNotFoundException': Missing, 'ValidationException': NotReadable}
 
 
 def direct(api: Api, device: str, operation: str, **parameters: Any) -> dict[str, Any]:
-    """A call of the EBS direct APIs, its errors as those of a device."""
+    """Call the EBS direct APIs, with their errors as those of a device."""
     try:
         return api.direct(operation, **parameters)
     except Refused as refused:
@@ -60,7 +60,7 @@ def direct(api: Api, device: str, operation: str, **parameters: Any) -> dict[str
 
 
 class _Device(Closing):
-    """What both have in common. ``size`` in bytes."""
+    """The common part of both devices. ``size`` in bytes."""
 
     block_size = SECTOR
 
@@ -88,18 +88,18 @@ class _Device(Closing):
         raise DeviceError(device=self._snapshot_id, reason=f'it is open for {what} only')
 
     def flush(self) -> None:
-        """Every block that was answered is durable."""
+        """Every acknowledged block is durable."""
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 
 class SnapshotDevice(_Device):
-    """A completed snapshot, for reading."""
+    """A completed snapshot, read-only."""
 
     def __init__(self, api: Api, snapshot_id: str, size: int) -> None:
         super().__init__(api, snapshot_id, size)
-        #: Block tokens by index, and up to which block they are all known.
+        #: Block tokens by index, complete from ``_from`` up to ``_until``.
         self._tokens: dict[int, str] = {}
         self._from = self._until = 0
 
@@ -107,7 +107,7 @@ class SnapshotDevice(_Device):
         return b''.join(bytes(data) for _, data in self.read_many([(offset, length)]))
 
     def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
-        """The next ranges are fetched while one is used."""
+        """Fetches the next ranges while the caller uses one."""
         pending: deque[tuple[int, int, list[Future[bytes]]]] = deque()
         in_flight = 0
         for offset, length in ranges:
@@ -127,7 +127,7 @@ class SnapshotDevice(_Device):
         return [(index, self._tokens.get(index, '')) for index in indexes]
 
     def _block(self, index: int, token: str) -> bytes:
-        """One block, proven; one that was never written has no token and reads as zeroes."""
+        """Return one verified block; a block that was never written has no token and reads as zeroes."""
         if not token:
             return _ZEROES
         for _ in range(3):
@@ -138,18 +138,18 @@ class SnapshotDevice(_Device):
         raise DeviceError(device=self._snapshot_id, reason=f'block {index} does not match its checksum')
 
     def _list(self, first: int, last: int) -> None:
-        """Learn the tokens of the blocks from ``first`` to before ``last``, a page at a time."""
+        """Load the tokens of the blocks from ``first`` up to ``last`` (exclusive), a page at a time."""
         if not self._from <= first <= self._until:
             self._tokens.clear()
             self._from = self._until = first
-        if len(self._tokens) > 2 * PAGE:  # what lies behind is not read again
+        if len(self._tokens) > 2 * PAGE:  # earlier blocks are not read again
             self._tokens = {index: token for index, token in self._tokens.items() if index >= first}
             self._from = first
         while self._until < last:
             self._until = self._page()
 
     def _page(self) -> int:
-        """Learn one page's tokens; return the first block that it does not tell of. A page may be empty."""
+        """Load one page of tokens; return the first block after it. A page may be empty."""
         place: dict[str, Any] = {'StartingBlockIndex': self._until}
         while True:
             page = self._direct('ListSnapshotBlocks', SnapshotId=self._snapshot_id, MaxResults=PAGE, **place)
@@ -161,7 +161,7 @@ class SnapshotDevice(_Device):
             place = {'NextToken': page['NextToken']}
 
     def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """What was ever written on the volume."""
+        """Return the ranges that were ever written on the volume."""
         self._check(offset, length)
         end = offset + length
         for first in range(offset // BLOCK, -(-end // BLOCK), PAGE):
@@ -182,7 +182,7 @@ class SnapshotDevice(_Device):
 
 
 def _joined(offset: int, length: int, parts: Sequence[Future[bytes]]) -> Extent:
-    """A range out of the blocks that it touches."""
+    """Cut a range out of the blocks that it touches."""
     blocks = [part.result() for part in parts]
     data = memoryview(blocks[0] if len(blocks) == 1 else b''.join(blocks))
     skip = offset % BLOCK
@@ -190,7 +190,7 @@ def _joined(offset: int, length: int, parts: Sequence[Future[bytes]]) -> Extent:
 
 
 def runs(indexes: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """(first, last + 1) of each run of neighbours."""
+    """Yield (first, last + 1) of each run of neighbours."""
     for _, run in groupby(enumerate(indexes), lambda pair: pair[1] - pair[0]):
         members = [index for _, index in run]
         yield members[0], members[-1] + 1
@@ -224,9 +224,9 @@ class RestoreDevice(_Device):
             one.result()
 
     def _put(self, index: int, data: bytes) -> None:
-        """A snapshot that was started a moment ago may be unknown to the API for a while."""
+        """A new snapshot may be unknown to the API for a while."""
         if not self._api.wait(lambda: self._is_put(index, data), _SETTLE):
-            raise DeviceError(device=self._snapshot_id, reason='the snapshot is not there')
+            raise DeviceError(device=self._snapshot_id, reason='the snapshot does not exist')
 
     def _is_put(self, index: int, data: bytes) -> bool:
         try:
@@ -244,17 +244,17 @@ class RestoreDevice(_Device):
         return True
 
     def zero(self, offset: int, length: int) -> None:
-        """Nothing was written there, so nothing need be done."""
+        """Blocks that are not written read as zeroes."""
         self._check(offset, length)
 
     def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """Nothing: what is not written reads as zeroes."""
+        """Return nothing: blocks that are not written read as zeroes."""
         self._check(offset, length)
         return iter(())
 
 
 def count_blocks(extents: Iterable[tuple[int, int]]) -> int:
-    """How many blocks the (offset, length) extents touch, in ascending order: each counts once."""
+    """Return the number of blocks that the ascending (offset, length) extents touch."""
     count, following = 0, 0
     for offset, length in extents:
         first, last = max(following, offset // BLOCK), -(-(offset + length) // BLOCK)

@@ -1,11 +1,11 @@
-"""Snapshots of several volumes as of one moment (CreateSnapshots).
+"""Snapshots of several volumes at one point in time (CreateSnapshots).
 
-EC2 freezes together what is attached to one instance; what is attached to none nobody writes to. Volumes of two
-instances cannot be frozen together: that is refused.
+EC2 can snapshot the volumes of one instance together; an unattached volume has no writer. Volumes of two instances
+cannot be snapshotted together: that is refused.
 
-CreateSnapshots has no token, and gives all of its snapshots the same tags. So each is made with ``cinder:group``, and
-for every volume with ``cinder:of:<its id>``, which tells how the snapshot of that volume is to be called. By these is
-found what a crash leaves without its name, also by ``delete_snapshot``.
+CreateSnapshots has no token, and gives all its snapshots the same tags. So each is made with ``cinder:group``, and for
+every volume with ``cinder:of:<its id>``, which holds the name for the snapshot of that volume. After a crash, these
+tags find snapshots without a name, also in ``delete_snapshot``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tag
 #: Volumes of one group; their tags must fit into the 50 of a snapshot.
 MOST = 40
 
-#: Names by which an instance knows its root volume; it is left out by another parameter than the others.
+#: Device names of an instance's root volume, which is excluded by a different parameter.
 _ROOTS = ('/dev/xvda', '/dev/sda1')
 
 _GROUPS = uuid.UUID('0c5d7d4e-6a39-5b7f-9a55-0b6f1d7c4b11')
 
-#: EC2 id of a volume -> the snapshot that is wanted of it.
+#: EC2 id of a volume -> its requested snapshot.
 _Wanted = Mapping[str, SnapshotRef]
 
 
 def freeze(objects: Objects, backend: str, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
-    """Take all, or none. If only some are there they are of another moment: all are taken anew."""
+    """Take all, or none. If only some exist they are of another point in time: all are taken again."""
     if len(snapshots) > MOST:
-        raise _refused(backend, f'{len(snapshots)} volumes are too many: it freezes at most {MOST} together')
+        raise _refused(backend, f'{len(snapshots)} volumes are too many: at most {MOST} are possible together')
     volumes = [objects.require(one.volume) for one in snapshots]
     wanted = {str(row['VolumeId']): one for row, one in zip(volumes, snapshots, strict=True)}
     key = str(uuid.uuid5(_GROUPS, ' '.join(sorted(one.id for one in snapshots))))
@@ -55,13 +55,13 @@ def _updates(made: Mapping[str, Row], wanted: _Wanted) -> list[ModelUpdate]:
 
 
 def _settle(objects: Objects, key: str, named: Mapping[str, str], ref: SnapshotRef) -> None:
-    """Wait until all are told by their names; what an attempt left that was not told of when this one began goes."""
+    """Wait until all are listed with their names; delete snapshots of an attempt that were not listed before."""
     rows: list[Row] = []
 
     def look() -> bool:
         rows[:] = objects.snapshots(_group(objects, key))
-        told = {row['SnapshotId']: tags(row).get('cinder:name') for row in rows}
-        return all(told.get(id) == name for id, name in named.items())
+        listed_names = {row['SnapshotId']: tags(row).get('cinder:name') for row in rows}
+        return all(listed_names.get(id) == name for id, name in named.items())
 
     objects.api.wait(look, CONSISTENT)
     for row in rows:
@@ -70,7 +70,7 @@ def _settle(objects: Objects, key: str, named: Mapping[str, str], ref: SnapshotR
 
 
 def remove_unnamed(objects: Objects, snapshot: SnapshotRef) -> None:
-    """What a crash left of a group before it had its name."""
+    """Delete unnamed snapshots of a group that a crash left."""
     found = objects.find(snapshot.volume)
     if found is not None:
         id = str(found['VolumeId'])
@@ -90,7 +90,7 @@ def _take(objects: Objects, backend: str, volumes: Sequence[Row], wanted: _Wante
     instances = {one['InstanceId'] for row in volumes for one in row['Attachments']}
     if len(instances) > 1:
         raise _refused(
-            backend, f'they are attached to {len(instances)} instances, and it freezes those of one together'
+            backend, f'they are attached to {len(instances)} instances, and only those of one can be combined'
         )
     attached = {str(row['VolumeId']) for row in volumes if row['Attachments']}
     marks = {'group': key, **{f'of:{id}': one.name for id, one in wanted.items()}}
@@ -98,7 +98,7 @@ def _take(objects: Objects, backend: str, volumes: Sequence[Row], wanted: _Wante
     try:
         made |= _together(objects, wanted, marks, instances.pop()) if instances else {}
         if made.keys() != attached:
-            raise _refused(backend, 'EC2 froze others: one of them may be the root volume of its instance')
+            raise _refused(backend, 'EC2 took others: one of the volumes may be the root volume of its instance')
         for id in wanted.keys() - attached:
             made[id] = objects.make_snapshot(id, wanted[id], wanted[id].name, marks)
         _check_idle(objects, wanted.keys() - attached)
@@ -109,7 +109,7 @@ def _take(objects: Objects, backend: str, volumes: Sequence[Row], wanted: _Wante
 
 
 def _together(objects: Objects, wanted: _Wanted, marks: Mapping[str, str], instance: str) -> dict[str, Row]:
-    """Freeze what is wanted of an instance's volumes, and nothing else of it."""
+    """Take the requested snapshots of an instance's volumes, and no others."""
     specification: Row = {'InstanceId': instance, 'ExcludeBootVolume': True}
     others = _others(objects.volumes({'attachment.instance-id': instance}), wanted, instance)
     if others:
@@ -130,11 +130,11 @@ def _together(objects: Objects, wanted: _Wanted, marks: Mapping[str, str], insta
                 return found
         except Refused as refused:
             raise objects.failure(refused, next(iter(wanted.values()))) from refused
-    raise objects.api.unavailable(f'CreateSnapshots of {instance} gives no answer')
+    raise objects.api.unavailable(f'CreateSnapshots of {instance} got no answer')
 
 
 def _others(rows: Iterable[Row], wanted: _Wanted, instance: str) -> list[str]:
-    """Volumes of the instance that are not wanted, but for its root volume, which another parameter leaves out."""
+    """Return the instance's volumes to exclude, except its root volume, which another parameter excludes."""
     return [
         str(row['VolumeId'])
         for row in rows
@@ -144,7 +144,7 @@ def _others(rows: Iterable[Row], wanted: _Wanted, instance: str) -> list[str]:
 
 
 def _check_idle(objects: Objects, ids: Iterable[str]) -> None:
-    """A volume that nobody had may have been attached, and written to, before its turn came."""
+    """Raise BackendUnavailable for a volume that was attached, and maybe written to, before its snapshot was taken."""
     for id in ids:
         row = objects.volume(id)
         if row is None or row['Attachments']:

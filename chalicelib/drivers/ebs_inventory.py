@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chalicelib.config import settings
-from chalicelib.drivers import ebs_paths
+from chalicelib.drivers import ebs_exports
 from chalicelib.drivers.base import GIB, StoredExport, StoredObject
 from chalicelib.drivers.ebs_objects import Row, tags
 
@@ -38,5 +38,5 @@ def exports(rows: Iterable[Row]) -> list[StoredExport]:
     return [
         StoredExport(tags(row)['cinder:name'], row['AvailabilityZone'], export_id, instance)
         for row in rows
-        for export_id, instance in ebs_paths.exports_of(row)
+        for export_id, instance in ebs_exports.exports_of(row)
     ]

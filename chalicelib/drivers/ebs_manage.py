@@ -1,7 +1,7 @@
-"""Volumes and snapshots that were there before us: what a deployment may take over, and how it lets go again.
+"""Existing volumes and snapshots: bring them under management, and stop managing them.
 
-Only what bears the tag ``cinder:deployment`` with the stack's name can be taken: whoever may tag the volume hands it
-over, and IAM keeps the workers from all others.
+Only objects with the tag ``cinder:deployment`` and the stack's name can be managed: permission to tag the volume is the
+permission to hand it over, and IAM keeps the workers from all others.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ class Manager(Driver):
         return {'provider_id': row['VolumeId']}
 
     def _existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> Row:
-        """The volume that a reference names. Raises ManageExistingInvalidReference."""
+        """Return the volume that a reference names. Raises ManageExistingInvalidReference."""
         row = self._objects.volume(_source_id(existing_ref, 'vol'))
         if row is None:
-            raise _invalid(existing_ref, 'there is no such volume')
+            raise _invalid(existing_ref, 'the volume does not exist')
         if row['AvailabilityZone'] != volume.pool:
             raise _invalid(existing_ref, f'the volume is in {row["AvailabilityZone"]}, the pool is {volume.pool}')
         self._check_free(row, volume.name, existing_ref)
         return row
 
     def _check_free(self, row: Row, name: str, existing_ref: Mapping[str, str]) -> None:
-        """It must be handed over to this deployment, and not be another record's already."""
+        """Check that it is tagged for this deployment and does not belong to another record."""
         marks, deployment = tags(row), settings().table_prefix
         if marks.get('cinder:deployment') != deployment:
             raise _invalid(existing_ref, f'tag it cinder:deployment={deployment} to hand it over')
         if marks.get('cinder:name', name) != name:
-            raise _invalid(existing_ref, f'it is {marks["cinder:name"]} already')
+            raise _invalid(existing_ref, f'it is already managed as {marks["cinder:name"]}')
 
     def _tag(self, id: str, marks: Mapping[str, str]) -> None:
-        """Return when a describe tells of it: who lists objects now must find it."""
+        """Return when a describe call shows the tags: a later listing must include the object."""
         try:
             self._objects.api.ec2('CreateTags', Resources=[id], Tags=listed(marks))
         except Refused as refused:
@@ -57,7 +57,7 @@ class Manager(Driver):
         self._objects.api.wait(lambda: self._name(id) == marks['cinder:name'], CONSISTENT)
 
     def _name(self, id: str) -> str | None:
-        """The name of ours that an object bears."""
+        """Return the object's cinder:name."""
         if id.startswith('vol-'):
             row = self._objects.volume(id)
         else:
@@ -84,7 +84,7 @@ class Manager(Driver):
             self._untag(row['VolumeId'])
 
     def _untag(self, id: str) -> None:
-        """It stays handed over to the deployment, so that it can come back."""
+        """Keep the deployment's tag, so that the object can be managed again."""
         keys = ('name', 'backend', 'project', 'replaces', 'origin')
         self._objects.api.ec2('DeleteTags', Resources=[id], Tags=[{'Key': f'cinder:{key}'} for key in keys])
         self._objects.api.wait(lambda: self._name(id) is None, CONSISTENT)
@@ -102,14 +102,14 @@ class Manager(Driver):
         id = _source_id(existing_ref, 'snap')
         rows = self._objects.snapshots({'snapshot-id': id})
         if not rows:
-            raise _invalid(existing_ref, 'there is no such snapshot')
+            raise _invalid(existing_ref, 'the snapshot does not exist')
         if rows[0]['VolumeId'] != self._objects.require(snapshot.volume)['VolumeId']:
-            raise _invalid(existing_ref, f'it is not of {snapshot.volume.name}')
+            raise _invalid(existing_ref, f'it is not a snapshot of {snapshot.volume.name}')
         self._check_free(rows[0], snapshot.name, existing_ref)
         return rows[0]
 
     def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
-        """Snapshots belong to the region: those of volumes in the pool's zone."""
+        """Snapshots belong to the region: return those of volumes in the pool's zone."""
         rows = self._objects.volumes({'availability-zone': pool, **self._objects.deployed()})
         volumes = {row['VolumeId']: row for row in rows}
         return [
@@ -130,7 +130,7 @@ class Manager(Driver):
 
 
 def _reference(row: Row) -> dict[str, str]:
-    """How a volume is called: by our name, where it bears one."""
+    """Return a volume's reference: its cinder:name, if it has one."""
     name = tags(row).get('cinder:name')
     return {'source-name': name} if name else {'source-id': str(row['VolumeId'])}
 
@@ -138,7 +138,7 @@ def _reference(row: Row) -> dict[str, str]:
 def _source_id(existing_ref: Mapping[str, str], prefix: str) -> str:
     id = str(existing_ref.get('source-id', ''))
     if not re.fullmatch(f'{prefix}-[0-9a-f]{{8,17}}', id):
-        raise _invalid(existing_ref, f'it needs source-id: the EC2 id ({prefix}-...)')
+        raise _invalid(existing_ref, f'set source-id to the EC2 id ({prefix}-...)')
     return id
 
 

@@ -1,20 +1,20 @@
-"""Our volumes and snapshots among all of the account: found by id or by tag, made, waited for, removed.
+"""The backend's volumes and snapshots: find them by id or tag among all of the account, create, await, delete them.
 
-Tags say whose an object is:
+Tags identify an object:
 
 | tag | value |
 |---|---|
-| cinder:name, Name | the name in the contract, volume-<id> or snapshot-<id>; or what a temporary snapshot is for |
-| cinder:deployment | the stack; IAM lets this deployment change nothing without it |
+| cinder:name, Name | the name in the contract, volume-<id> or snapshot-<id>; or the purpose of a temporary snapshot |
+| cinder:deployment | the stack; without it IAM lets this deployment change nothing |
 | cinder:backend, cinder:project | the backend's name, the project's id |
-| cinder:for | on what is temporary, or kept for a next backup: the name of the volume that it goes with |
-| cinder:replaces | on a volume that took another's place: the other's EC2 id |
-| cinder:origin | on the same: the snapshot's cinder:name that it was made of |
-| cinder:group, cinder:of:<id> | on a group's snapshots: which group, and how that of each volume is called |
-| cinder:export:<id> | on a volume: the instance that a path leads to |
+| cinder:for | on temporary objects, and those kept for a next backup: the name of their volume |
+| cinder:replaces | on a volume that replaced another: the other's EC2 id |
+| cinder:origin | on the same: the cinder:name of the snapshot that it was made of |
+| cinder:group, cinder:of:<id> | on a group's snapshots: the group, and the name for the snapshot of each volume |
+| cinder:export:<id> | on a volume: the instance of an export |
 
-EC2 is eventually consistent: what was just made or tagged may not be told yet. So nothing is concluded from an absence
-within ``CONSISTENT`` seconds, except where a later repeat finds what was missed.
+EC2 is eventually consistent: a new object or tag may not be listed yet. So an absence proves nothing within
+``CONSISTENT`` seconds, except where a later repeat finds the object.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from chalicelib.drivers.ebs_client import Api, Refused, Unsure
 
 Row = dict[str, Any]
 
-#: A filter's name -> the value to find, or those of which one will do.
+#: A filter's name -> the value, or several of which one must match.
 Filters = Mapping[str, str | Sequence[str]]
 
 T = TypeVar('T')
 D = TypeVar('D', bound='type[Any]')
 
-#: Seconds after which a describe tells of what was made.
+#: Seconds after which a describe call lists a new object.
 CONSISTENT = 15.0
 
-#: Seconds that a worker waits for a new volume, and for a snapshot; less of them where more is to be done after it.
-#: A verb waits for one of each at most, and must be done within a worker's 15 min.
+#: Seconds that a worker waits for a new volume, and for a snapshot; fewer where more steps follow. A verb waits for one
+#: of each at most, and must end within a worker's 15 min.
 VOLUME_WAIT, SNAPSHOT_WAIT, REPLACEMENT_WAIT = 300.0, 500.0, 200.0
 
-#: Namespace of client tokens: they follow from what is to be made.
+#: Namespace of client tokens, which are derived from the request.
 _TOKENS = uuid.UUID('6f3fd0f4-0f0c-5c50-9a55-6f6d7f1b8a2e')
 
 _NO_MARKS: Mapping[str, str] = {}
 
-#: Volumes made anew under one name in a row: each had its token, and was deleted.
+#: Volumes created in succession under one name: each used a token, and was deleted.
 _TOKENS_TRIED = 5
 
 #: Rows that one Describe call returns at most.
@@ -99,24 +99,24 @@ class Objects:
     def failure(
         self, refused: Refused, ref: VolumeRef | SnapshotRef | None = None, size: int = 0
     ) -> errors.DriverError:
-        """A refusal as the contract's error."""
+        """Return EC2's refusal as the contract's error."""
         kind = _FAILURES.get(refused.code, errors.DriverError)
         facts = {'id': ref.id, 'object': ref.name} if ref else {'id': '-', 'object': 'such object'}
         return kind(backend=self._backend, reason=str(refused), size=size, **facts)
 
     def marks(self, name: str, project_id: str, more: Mapping[str, str] = _NO_MARKS) -> dict[str, str]:
-        """The tags of an object of ours; ``more`` by their names after 'cinder:'."""
+        """Return the tags of a new object; the keys of ``more`` come without 'cinder:'."""
         ours = {'name': name, 'deployment': self._deployment, 'backend': self._backend, 'project': project_id}
         return {'Name': name, **{f'cinder:{key}': value for key, value in {**ours, **more}.items()}}
 
     def volumes(self, filters: Filters) -> list[Row]:
-        """Volumes by filter, those that are being deleted left out."""
+        """Return volumes by filter, except those being deleted."""
         pages = self.api.pages('DescribeVolumes', Filters=listed_filters(filters), MaxResults=_PAGE)
         rows: list[Row] = [row for page in pages for row in page['Volumes']]
         return [row for row in rows if row['State'] not in ('deleting', 'deleted')]
 
     def snapshots(self, filters: Filters) -> list[Row]:
-        """Snapshots by filter, the oldest first."""
+        """Return snapshots by filter, oldest first."""
         pages = self.api.pages(
             'DescribeSnapshots', OwnerIds=['self'], Filters=listed_filters(filters), MaxResults=_PAGE
         )
@@ -124,19 +124,19 @@ class Objects:
         return sorted(rows, key=lambda row: (row['StartTime'], row['SnapshotId']))
 
     def named(self, name: str | Sequence[str]) -> dict[str, str | Sequence[str]]:
-        """The filter for a name of ours, or for any of several."""
+        """Return the filter for a cinder:name, or for any of several."""
         return {'tag:cinder:name': name, 'tag:cinder:deployment': self._deployment}
 
     def ours(self) -> dict[str, str]:
-        """The filter for all of this backend."""
+        """Return the filter for all objects of this backend."""
         return {'tag:cinder:backend': self._backend, 'tag:cinder:deployment': self._deployment}
 
     def deployed(self) -> dict[str, str]:
-        """The filter for all that this deployment may change."""
+        """Return the filter for all objects that this deployment may change."""
         return {'tag:cinder:deployment': self._deployment}
 
     def volume(self, id: str) -> Row | None:
-        """A volume by its EC2 id, None for one that is gone."""
+        """Return a volume by its EC2 id, None for a deleted one."""
         try:
             row: Row = self.api.ec2('DescribeVolumes', VolumeIds=[id])['Volumes'][0]
         except Refused as refused:
@@ -146,7 +146,7 @@ class Objects:
         return None if row['State'] in ('deleting', 'deleted', 'error') else row
 
     def find(self, volume: VolumeRef) -> Row | None:
-        """Our volume: by the id on record, or (made but not recorded, or replaced since) by its name."""
+        """Return the volume by the recorded id, or (not recorded yet, or replaced since) by its name."""
         found = self.volume(volume.provider_id) if volume.provider_id else None
         if found is not None:
             return found
@@ -162,7 +162,7 @@ class Objects:
         return found
 
     def with_id(self, volume: VolumeRef, call: Callable[[str], T]) -> T:
-        """Call with the EC2 id on record; if that volume is gone, with the one that took its place.
+        """Call with the recorded EC2 id; if that volume is gone, with its replacement's.
 
         Raises ProviderNotFound, and what ``call`` raises.
         """
@@ -176,7 +176,7 @@ class Objects:
             return call(now)
 
     def find_snapshot(self, snapshot: SnapshotRef) -> Row | None:
-        """Our snapshot; of several that a crash may have left under one name the oldest."""
+        """Return the snapshot; if a crash left several of one name, the oldest."""
         return self.snapshot_named(snapshot.name)
 
     def snapshot_named(self, name: str) -> Row | None:
@@ -192,10 +192,10 @@ class Objects:
     def make_volume(
         self, operation: str, volume: VolumeRef, seed: str, parameters: Row, marks: Mapping[str, str] = _NO_MARKS
     ) -> Row:
-        """CreateVolume or CopyVolumes, and wait until it is available; what was made already is the result.
+        """Run CreateVolume or CopyVolumes and wait until it is available; an existing volume is the result.
 
-        ``seed`` tells apart what may be made under one name. A token whose volume is gone is spent: the next one is
-        taken. Raises DriverError, also when a volume of that name is there with other facts.
+        ``seed`` distinguishes volumes that may be made under one name. The token of a deleted volume is used up: the
+        next one is used. Raises DriverError, also when a volume of that name exists with other properties.
         """
         tagged = {**parameters, 'TagSpecifications': self._specify('volume', volume, volume.name, marks)}
         for number in range(_TOKENS_TRIED):
@@ -204,10 +204,10 @@ class Objects:
             row = self._settled(made, volume)
             if row is not None:
                 return row
-        raise self.api.unavailable(f'{volume.name} was made {_TOKENS_TRIED} times, and deleted each time')
+        raise self.api.unavailable(f'{volume.name} was created {_TOKENS_TRIED} times, and deleted each time')
 
     def _make_once(self, operation: str, volume: VolumeRef, parameters: Row) -> str:
-        """The id of what a token made."""
+        """Return the id of the token's volume; '' if that was deleted."""
         try:
             answer = self.api.ec2(operation, **parameters)
         except Refused as refused:
@@ -218,7 +218,7 @@ class Objects:
         return '' if made['State'] in ('deleting', 'deleted') else str(made['VolumeId'])
 
     def _already(self, volume: VolumeRef) -> str:
-        """The volume that was made with this token, but of another request; '' if it is gone."""
+        """Return the volume made with this token by another request; '' if it is deleted."""
         rows: list[Row] = []
 
         def look() -> bool:
@@ -232,7 +232,7 @@ class Objects:
         return str(rows[0]['VolumeId']) if rows else ''
 
     def _settled(self, id: str, volume: VolumeRef) -> Row | None:
-        """Wait until a volume is available; None for one that was deleted before.
+        """Wait until a volume is available; None for one that was deleted.
 
         Raises DriverError, BackendUnavailable.
         """
@@ -249,14 +249,14 @@ class Objects:
         if not self.api.wait(look, VOLUME_WAIT):
             raise self.api.unavailable(f'{volume.name} ({id}) is not available after {VOLUME_WAIT:.0f} s')
         if seen and seen[-1]['State'] == 'creating':
-            reason = f'EC2 gave {volume.name} up; see that its KMS key exists, is enabled and may be used'
+            reason = f'EC2 failed to create {volume.name}; check that its KMS key exists, is enabled and may be used'
             raise errors.DriverError(backend=self._backend, reason=reason)
         return seen[-1] if seen else None
 
     def make_snapshot(
         self, volume_id: str, ref: VolumeRef | SnapshotRef, name: str, marks: Mapping[str, str] = _NO_MARKS
     ) -> Row:
-        """CreateSnapshot: it has no token, so what is there is looked for before each attempt. Returns at once."""
+        """Run CreateSnapshot; it has no token, so each attempt first looks for an existing one. Returns at once."""
         volume = ref.volume if isinstance(ref, SnapshotRef) else ref
         for _ in range(3):
             found = self.snapshot_named(name)
@@ -271,38 +271,38 @@ class Objects:
                 self.api.sleep(CONSISTENT)
             except Refused as refused:
                 raise self.failure(refused, volume) from refused
-        raise self.api.unavailable(f'CreateSnapshot of {volume_id} gives no answer')
+        raise self.api.unavailable(f'CreateSnapshot of {volume_id} got no answer')
 
     def _specify(self, resource: str, volume: VolumeRef, name: str, marks: Mapping[str, str]) -> list[Row]:
         return [{'ResourceType': resource, 'Tags': listed(self.marks(name, volume.project_id, marks))}]
 
     def is_completed(self, id: str, seconds: float, name: str) -> bool:
-        """Wait for a snapshot. Raises DriverError when it never will be completed."""
+        """Wait for a snapshot. Raises DriverError when it failed."""
 
         def look() -> bool:
             try:
                 row = self.api.ec2('DescribeSnapshots', SnapshotIds=[id])['Snapshots'][0]
             except Refused as refused:
-                if refused.code in _GONE:  # made a moment ago
+                if refused.code in _GONE:  # not listed yet
                     return False
                 raise self.failure(refused) from refused
             if row['State'] == 'error':
-                raise errors.DriverError(backend=self._backend, reason=f'{name} ({id}) is in error at EC2')
+                raise errors.DriverError(backend=self._backend, reason=f'{name} ({id}) failed in EC2')
             return bool(row['State'] == 'completed')
 
         return self.api.wait(look, seconds)
 
     def completed(self, row: Row, name: str, seconds: float = SNAPSHOT_WAIT) -> str:
-        """A snapshot's id, once it is completed. Raises NotReady."""
+        """Return a snapshot's id, once it is completed. Raises NotReady."""
         if row['State'] != 'completed' and not self.is_completed(row['SnapshotId'], seconds, name):
-            raise errors.NotReady(backend=self._backend, reason=f'{name} is still being copied by EC2; repeat later')
+            raise errors.NotReady(backend=self._backend, reason=f'{name} is still being copied by EC2; retry later')
         return str(row['SnapshotId'])
 
     def remove_volume(self, id: str, ref: VolumeRef) -> None:
         self._remove('DeleteVolume', {'VolumeId': id}, lambda refused: self.failure(refused, ref))
 
     def remove_snapshots(self, name: str, ref: VolumeRef | SnapshotRef) -> int:
-        """All of one name: a crash may have left two. Returns how many there were."""
+        """Delete all snapshots of one name: a crash may have left two. Returns their number."""
         rows = self.snapshots(self.named(name))
         for row in rows:
             self.remove_snapshot(row['SnapshotId'], ref)
@@ -312,7 +312,7 @@ class Objects:
         self._remove('DeleteSnapshot', {'SnapshotId': id}, lambda refused: self.failure(refused, ref))
 
     def _remove(self, operation: str, named: Row, failure: Callable[[Refused], errors.DriverError]) -> None:
-        """What is not there any more is removed."""
+        """Delete an object; a missing one is success."""
         try:
             self.api.ec2(operation, **named)
         except Refused as refused:
@@ -326,8 +326,8 @@ def listed_filters(filters: Filters) -> list[Row]:
     ]
 
 
-def at_the_edge(driver: D) -> D:
-    """Decorate a driver: what none of its verbs judges itself is raised as the contract's error.
+def translate_errors(driver: D) -> D:
+    """Decorate a driver: EC2 errors that its verbs do not handle are raised as the contract's errors.
 
     The driver has its ``Objects`` as ``_objects``.
     """

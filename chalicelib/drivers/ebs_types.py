@@ -1,9 +1,9 @@
-"""EBS's volume types: what each allows, and what a Cinder volume type's extra specs ask for.
+"""EBS's volume types: the limits of each, and the extra specs of Cinder volume types.
 
 | extra spec | meaning | without it |
 |---|---|---|
 | ebs:volume_type | gp2, gp3, io1, io2, st1, sc1, standard | the backend's option volume_type |
-| ebs:iops, ebs:iops_per_gb | IOPS, in all or per GiB | AWS's baseline; io1 and io2: 50 per GiB up to 3,000 |
+| ebs:iops, ebs:iops_per_gb | IOPS, total or per GiB | AWS's baseline; io1 and io2: 50 per GiB up to 3,000 |
 | ebs:throughput | MiB/s, gp3 only | AWS's baseline, 125 |
 | ebs:encrypted | true, false | the backend's option encrypted |
 | ebs:kms_key_id | ARN, id or alias of a KMS key; implies encrypted | the backend's option kms_key_id |
@@ -27,7 +27,7 @@ class Kind:
     iops: tuple[int, int] | None = None
     iops_per_gib: int = 0
     throughput: tuple[int, int] | None = None
-    #: IOPS must be given, and several instances may attach it.
+    #: IOPS must be set, and several instances may attach it.
     provisioned: bool = False
 
 
@@ -41,7 +41,7 @@ KINDS: Mapping[str, Kind] = {
     'standard': Kind((1, 1024)),
 }
 
-#: What io1 and io2 get when nobody says how many IOPS: per GiB, and at most.
+#: The default IOPS of io1 and io2: per GiB, and at most.
 _DEFAULT_PER_GIB, _DEFAULT_IOPS = 50, 3000
 
 _TRUTH = {'true': True, '<is> true': True, 'false': False, '<is> false': False}
@@ -49,7 +49,7 @@ _TRUTH = {'true': True, '<is> true': True, 'false': False, '<is> false': False}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a volume is to be. ``iops`` and ``throughput`` are None where AWS's baseline will do."""
+    """The properties of a volume. ``iops`` and ``throughput`` are None for AWS's baseline."""
 
     kind: str
     iops: int | None
@@ -59,7 +59,7 @@ class Wanted:
     kms_key_id: str | None
 
     def parameters(self) -> dict[str, Any]:
-        """For CreateVolume and CopyVolumes. Their type must be told: the API's default is gp2."""
+        """For CreateVolume and CopyVolumes. The type must be set: the API's default is gp2."""
         return {**self.performance(), **({'MultiAttachEnabled': True} if self.multiattach else {}), **self.encryption()}
 
     def performance(self) -> dict[str, Any]:
@@ -73,14 +73,14 @@ class Wanted:
 
 
 def wanted(backend: str, volume: VolumeRef, options: Mapping[str, Any], size: int = 0) -> Wanted:
-    """What the volume's type and the backend's options ask for, at ``size`` GiB (its own unless given).
+    """Return the properties by the volume's type and the backend's options, at ``size`` GiB (default: its own).
 
-    Raises NotSupported for a spec that EBS cannot keep, BackendFull for a size above the type's largest.
+    Raises NotSupported for a spec that EBS cannot fulfil, BackendFull for a size above the type's largest.
     """
     specs, size = volume.extra_specs, size or volume.size
     name = specs.get('ebs:volume_type') or str(options['volume_type'])
     if name not in KINDS:
-        raise _unsupported(backend, f'ebs:volume_type is {name!r}: give one of {", ".join(KINDS)}')
+        raise _unsupported(backend, f'ebs:volume_type is {name!r}: use one of {", ".join(KINDS)}')
     kind = KINDS[name]
     _check_size(backend, name, kind, size)
     if volume.multiattach and not kind.provisioned:
@@ -105,35 +105,35 @@ def _check_size(backend: str, name: str, kind: Kind, size: int) -> None:
 
 
 def _iops(backend: str, name: str, kind: Kind, specs: Mapping[str, str], size: int) -> int | None:
-    asked = _number(backend, specs, 'ebs:iops')
+    requested = _number(backend, specs, 'ebs:iops')
     per_gib = _number(backend, specs, 'ebs:iops_per_gb')
-    if asked is None and per_gib is not None:
-        asked = per_gib * size
+    if requested is None and per_gib is not None:
+        requested = per_gib * size
     if kind.iops is None:
-        if asked is not None:
+        if requested is not None:
             raise _unsupported(backend, f'{name} volumes have no IOPS to set: remove ebs:iops and ebs:iops_per_gb')
         return None
     low, high = kind.iops
-    if asked is None:
+    if requested is None:
         return max(low, min(_DEFAULT_IOPS, _DEFAULT_PER_GIB * size)) if kind.provisioned else None
     most = max(low, min(high, kind.iops_per_gib * size))
     if per_gib is not None and 'ebs:iops' not in specs:
-        return max(low, min(most, asked))
-    if not low <= asked <= most:
-        raise _unsupported(backend, f'ebs:iops is {asked}: a {name} volume of {size} GiB takes {low} to {most}')
-    return asked
+        return max(low, min(most, requested))
+    if not low <= requested <= most:
+        raise _unsupported(backend, f'ebs:iops is {requested}: a {name} volume of {size} GiB allows {low} to {most}')
+    return requested
 
 
 def _throughput(backend: str, name: str, kind: Kind, specs: Mapping[str, str]) -> int | None:
-    asked = _number(backend, specs, 'ebs:throughput')
-    if asked is None:
+    requested = _number(backend, specs, 'ebs:throughput')
+    if requested is None:
         return None
     if kind.throughput is None:
         raise _unsupported(backend, f'{name} volumes have no throughput to set: remove ebs:throughput')
     low, high = kind.throughput
-    if not low <= asked <= high:
-        raise _unsupported(backend, f'ebs:throughput is {asked}: {name} takes {low} to {high} MiB/s')
-    return asked
+    if not low <= requested <= high:
+        raise _unsupported(backend, f'ebs:throughput is {requested}: {name} allows {low} to {high} MiB/s')
+    return requested
 
 
 def _number(backend: str, specs: Mapping[str, str], key: str) -> int | None:
@@ -141,7 +141,7 @@ def _number(backend: str, specs: Mapping[str, str], key: str) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or not text.isascii():
-        raise _unsupported(backend, f'{key} is {text!r}: give a whole number')
+        raise _unsupported(backend, f'{key} is {text!r}: set a whole number')
     return int(text)
 
 
@@ -150,7 +150,7 @@ def _truth(backend: str, specs: Mapping[str, str], default: bool) -> bool:
     if text is None:
         return default
     if text.lower() not in _TRUTH:
-        raise _unsupported(backend, f'ebs:encrypted is {text!r}: give true or false')
+        raise _unsupported(backend, f'ebs:encrypted is {text!r}: set true or false')
     return _TRUTH[text.lower()]
 
 

@@ -1,7 +1,7 @@
 """NetApp ONTAP, and Amazon FSx for NetApp ONTAP, over REST: volumes are LUNs, pools are FlexVols of one SVM.
 
-As Cinder's own driver does it, a snapshot is a clone of the LUN in the same FlexVol, named ``snapshot-<id>``: it
-outlives its volume. What clones cannot do, another FlexVol, a LUN copy does. Paths: see ``ontap_paths``.
+As in Cinder's own driver, a snapshot is a clone of the LUN in the same FlexVol, named ``snapshot-<id>``: it outlives
+its volume. Across FlexVols, where clones are impossible, a LUN copy does the work. Exports: see ``ontap_exports``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from chalicelib import errors, iscsi
 from chalicelib.device import BlockDevice
-from chalicelib.drivers import ontap_groups, ontap_manage, ontap_paths, ontap_pools, ontap_qos
+from chalicelib.drivers import ontap_exports, ontap_groups, ontap_manage, ontap_pools, ontap_qos
 from chalicelib.drivers.base import (
     GIB,
     Capabilities,
@@ -23,15 +23,15 @@ from chalicelib.drivers.base import (
     StoredObject,
     VolumeRef,
 )
-from chalicelib.drivers.connection import iscsi_target
+from chalicelib.drivers.connection_info import iscsi_target
 from chalicelib.drivers.ontap_client import BUDGET, Record
 from chalicelib.drivers.ontap_luns import base, flexvol
 from chalicelib.drivers.read_only import ReadOnlyDevice
 
-#: Seconds for a verb that copies data: a worker's time, less what the verb needs besides.
+#: Seconds for a verb that copies data: a worker's time, less the verb's other requests.
 _COPY = 780.0
 
-#: LUNs that one request asks for by their paths: its address must not become too long.
+#: LUNs that one request queries by path: its URL must not become too long.
 _NAMES = 40
 
 _THIN = {'guarantee': {'requested': False}}
@@ -106,7 +106,7 @@ class OntapDriver(ontap_manage.Manager):
             return int(-(-self._require(volume)['space']['size'] // GIB))
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
-        """In place: uuid and serial number stay, the size becomes the snapshot's for a moment."""
+        """In place: uuid and serial number stay, the size is the snapshot's until the LUN is extended again."""
         with self._verb(volume, volume.size):
             lun = self._require(volume)
             self._refuse_used(lun, volume, errors.VolumeIsBusy)
@@ -117,7 +117,7 @@ class OntapDriver(ontap_manage.Manager):
             return {}
 
     def retype(self, volume: VolumeRef, wanted: VolumeRef) -> ModelUpdate | None:
-        """QoS and netapp:space_allocation change in place; what a FlexVol has or has not is the scheduler's matter."""
+        """QoS and netapp:space_allocation change in place; the properties of a FlexVol are the scheduler's concern."""
         with self._verb(volume):
             lun = self._require(volume)
             self._adjust(lun, self._space(wanted))
@@ -129,15 +129,15 @@ class OntapDriver(ontap_manage.Manager):
             return {'provider_id': self._freeze(snapshot, self._path(snapshot.volume))['uuid']}
 
     def create_group_snapshot(self, snapshots: Sequence[SnapshotRef]) -> list[ModelUpdate]:
-        """Clones of the LUNs as of one moment of their FlexVols; made already by an attempt that ended here or not."""
+        """Clone the LUNs from one point in time of their FlexVols; a repeat continues an earlier attempt."""
         with self._verb(snapshots[0], snapshots[0].size):
-            moment = ontap_groups.Moment(self._client, map(self._path, snapshots))
-            if moment.hidden():
-                raise self._unsupported_group(moment.hidden())
+            frozen = ontap_groups.PointInTime(self._client, map(self._path, snapshots))
+            if frozen.hidden():
+                raise self._unsupported_group(frozen.hidden())
             made = self._made(snapshots)
             if len(made) < len(snapshots):
-                made = self._freeze_all(snapshots, moment, made)
-            moment.end()
+                made = self._freeze_all(snapshots, frozen, made)
+            frozen.release()
             return [{'provider_id': made[one.name]['uuid']} for one in snapshots]
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -147,10 +147,10 @@ class OntapDriver(ontap_manage.Manager):
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
     ) -> ConnectionInfo:
-        initiator = ontap_paths.host(connector.get('initiator'))
+        initiator = ontap_exports.host(connector.get('initiator'))
         with self._verb(volume):
             lun = self._require(volume)
-            self._paths.note(lun, export_id, initiator.name)
+            self._exports.add_note(lun, export_id, initiator.name)
             data = self._connection(lun, initiator, mode)
         return {'driver_volume_type': 'iscsi', 'data': {**data, 'volume_id': volume.id}}
 
@@ -159,14 +159,14 @@ class OntapDriver(ontap_manage.Manager):
             lun = self._find(volume)
             if lun is None:
                 return
-            exports = self._paths.exports(lun)
+            exports = self._exports.exports(lun)
             gone = set(exports) if export_id is None else {export_id} & set(exports)
             kept = {initiator for one, initiator in exports.items() if one not in gone}
             dropped = self._unmap(lun, kept)
             for one in gone:
-                self._paths.forget(lun, one)
+                self._exports.remove_note(lun, one)
             if export_id is None:
-                self._dismiss(lun)
+                self._remove_workers(lun)
             elif dropped:
                 self._map_again(volume, dropped)
 
@@ -189,35 +189,35 @@ class OntapDriver(ontap_manage.Manager):
         ]
 
     def list_exports(self) -> list[StoredExport]:
-        """Notes and maps: a map of a host that no note names, and a worker's, whose id is not known."""
+        """Notes and maps, including maps of hosts without a note, and those of workers, whose export id is unknown."""
         return [
-            StoredExport(base(lun), flexvol(lun), export_id, who)
+            StoredExport(base(lun), flexvol(lun), export_id, initiator)
             for lun in self._ours('name,attributes,lun_maps')
-            for export_id, who in self._paths.listed(lun)
+            for export_id, initiator in self._exports.listed(lun)
         ]
 
     def end_unnamed_export(self, export: StoredExport) -> None:
         """Remove a worker's map with its igroup and account, a host's map alone."""
         with self._verb():
             lun = self._luns.find(f'/vol/{export.pool}/{export.object}')
-            if lun is None or (None, export.host) not in self._paths.listed(lun):
+            if lun is None or (None, export.host) not in self._exports.listed(lun):
                 return
-            worker = next((one for one in self._paths.workers(lun) if one.igroup == export.host), None)
+            worker = next((one for one in self._exports.workers(lun) if one.igroup == export.host), None)
             if worker:
-                self._paths.dismiss(worker, self._target())
+                self._exports.dismiss(worker, self._target())
             else:
-                self._paths.expel(lun, export.host)
+                self._exports.expel(lun, export.host)
 
     def list_idle_access(self) -> list[str]:
         with self._verb():
-            return self._paths.idle()
+            return self._exports.idle()
 
     def remove_idle_access(self, name: str) -> None:
         with self._verb():
-            self._paths.remove_idle(name, self._target())
+            self._exports.remove_idle(name, self._target())
 
     def _ours(self, fields: str) -> list[Record]:
-        """The LUNs in pools of this backend that carry our name templates."""
+        """Return the LUNs in pools of this backend with Cinder's name templates."""
         with self._verb():
             ours = {one['name'] for one in self._pools()}
             found = self._luns.records(fields, name='/vol/*/volume-*|/vol/*/snapshot-*')
@@ -230,8 +230,8 @@ class OntapDriver(ontap_manage.Manager):
     def _pools(self) -> list[Record]:
         return ontap_pools.pools(self._client, self.backend, self.options.get('pools') or [])
 
-    def _target(self) -> ontap_paths.Target:
-        target = self._paths.target()
+    def _target(self) -> ontap_exports.Target:
+        target = self._exports.target()
         if target is None:
             reason = f'SVM {self._client.svm} has no iSCSI service, or no address with service data_iscsi'
             raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
@@ -247,25 +247,25 @@ class OntapDriver(ontap_manage.Manager):
         return {base(lun): lun for part in parts for lun in self._luns.records('name', name=part)}
 
     def _freeze_all(
-        self, snapshots: Sequence[SnapshotRef], moment: ontap_groups.Moment, made: Mapping[str, Record]
+        self, snapshots: Sequence[SnapshotRef], frozen: ontap_groups.PointInTime, made: Mapping[str, Record]
     ) -> dict[str, Record]:
-        """All, or none: unless ONTAP does not answer, and a repeat goes on with what is there."""
+        """Take all, or none; only without an answer from ONTAP some may remain, and a repeat continues with them."""
         try:
             with self._verb(snapshots[0], snapshots[0].size):
-                if not moment.there():
+                if not frozen.exists():
                     self._remove(made)
-                    moment.take()
-            return {one.name: self._freeze_of(one, moment) for one in snapshots}
+                    frozen.take()
+            return {one.name: self._freeze_of(one, frozen) for one in snapshots}
         except errors.BackendUnavailable:
             raise
         except errors.DriverError:
             self._remove(self._made(snapshots))
-            moment.end()
+            frozen.release()
             raise
 
-    def _freeze_of(self, snapshot: SnapshotRef, moment: ontap_groups.Moment) -> Record:
+    def _freeze_of(self, snapshot: SnapshotRef, frozen: ontap_groups.PointInTime) -> Record:
         with self._verb(snapshot.volume, snapshot.size):
-            return self._freeze(snapshot, moment.path(self._path(snapshot.volume)))
+            return self._freeze(snapshot, frozen.path(self._path(snapshot.volume)))
 
     def _remove(self, luns: Mapping[str, Record]) -> None:
         for lun in luns.values():
@@ -276,12 +276,12 @@ class OntapDriver(ontap_manage.Manager):
         return errors.NotSupported(backend=self.backend, operation='create_group_snapshot', reason=reason)
 
     def _policy(self, volume: VolumeRef) -> Record:
-        """What gives a new LUN its QoS policy."""
+        """Return the part of a request that sets a new LUN's QoS policy."""
         name = ontap_qos.ensure(self._client, volume, volume.size)
         return {'qos_policy': {'name': name}} if name else {}
 
     def _derive(self, volume: VolumeRef, owner: VolumeRef, source: VolumeRef | SnapshotRef) -> ModelUpdate:
-        """A clone within the FlexVol, a copy into another; then what neither takes along: size and features."""
+        """Clone within the FlexVol, or copy into another one; then set size and features, which neither keeps."""
         clone = volume.pool == owner.pool
         with self._verb(volume, volume.size, BUDGET if clone else _COPY):
             how, path = 'clone' if clone else 'copy', self._path(volume)
@@ -289,14 +289,14 @@ class OntapDriver(ontap_manage.Manager):
             body['comment'] = ontap_manage.mark()
             lun = self._luns.make(path, {**body, **self._policy(volume)})
             if not clone:
-                lun = self._luns.see_copied(path)
+                lun = self._luns.wait_until_copied(path)
             if lun['space']['size'] > volume.size * GIB:
                 raise self._taken(volume, lun)
             self._adjust(lun, {**self._space(volume), 'size': volume.size * GIB})
             return self._update(volume, lun)
 
     def _adjust(self, lun: Record, space: dict[str, Any]) -> None:
-        """Change what differs of size and features; the guarantee is the LUN's from its first day."""
+        """Change size and features that differ; the space guarantee is fixed when a LUN is created."""
         wanted = {name: value for name, value in space.items() if name != 'guarantee'}
         if any(lun['space'].get(name) != value for name, value in wanted.items()):
             self._luns.change(lun, {'space': wanted})
@@ -304,26 +304,26 @@ class OntapDriver(ontap_manage.Manager):
     def _delete(self, lun: Record | None, ref: VolumeRef | SnapshotRef, busy: type[errors.DriverError]) -> None:
         if lun:
             self._refuse_used(lun, ref, busy)
-            self._dismiss(lun)
+            self._remove_workers(lun)
             self._luns.remove(lun)
 
     def _refuse_used(self, lun: Record, ref: VolumeRef | SnapshotRef, busy: type[errors.DriverError]) -> None:
-        user = self._paths.user(lun)
+        user = self._exports.user(lun)
         if user:
-            raise busy(id=ref.id, reason=f'it is mapped to {user}, which is logged in: detach it there first')
+            raise busy(id=ref.id, reason=f'it is mapped to {user}, which is logged in: detach it on that host first')
 
     def _limit(self, lun: Record, volume: VolumeRef, size: int) -> None:
-        """Give the LUN the QoS policy that the volume's type and size ask for; remove those that it had of its own."""
+        """Set the LUN's QoS policy for the volume's type and size; remove its own earlier policies."""
         before, after = lun.get('qos_policy', {}).get('name', ''), ontap_qos.ensure(self._client, volume, size) or ''
         if before != after:
             self._luns.change(lun, {'qos_policy': {'name': after}})
         ontap_qos.clean(self._client, volume, but=after)
 
-    def _connection(self, lun: Record, initiator: ontap_paths.Initiator, mode: str) -> dict[str, Any]:
-        """Map the LUN; return what an initiator needs, as os-brick reads it."""
+    def _connection(self, lun: Record, initiator: ontap_exports.Initiator, mode: str) -> dict[str, Any]:
+        """Map the LUN; return the data for an initiator, in os-brick's format."""
         target = self._target()
-        number, port = self._paths.admit(lun, initiator, target), self.options.get('iscsi_port', 3260)
-        user, secret = self._paths.account(initiator.name)
+        number, port = self._exports.map_lun(lun, initiator, target), self.options.get('iscsi_port', 3260)
+        user, secret = self._exports.account(initiator.name)
         return {
             'target_discovered': False,
             **iscsi_target([_portal(one, port) for one in target.addresses], target.iqn, number),
@@ -336,28 +336,28 @@ class OntapDriver(ontap_manage.Manager):
         }
 
     def _unmap(self, lun: Record, kept: set[str]) -> set[str]:
-        """Take the LUN from all hosts but these; return the igroups that had it."""
-        wanted = {ontap_paths.host(initiator).igroup for initiator in kept}
-        dropped = set(self._paths.hosts(lun)) - wanted
+        """Unmap the LUN from all hosts but these; return the igroups that had it."""
+        wanted = {ontap_exports.host(initiator).igroup for initiator in kept}
+        dropped = set(self._exports.hosts(lun)) - wanted
         for igroup in dropped:
-            self._paths.expel(lun, igroup)
+            self._exports.unmap_lun(lun, igroup)
         return dropped
 
     def _map_again(self, volume: VolumeRef, dropped: set[str]) -> None:
-        """Another export of the same host may have been made meanwhile, and relied on the map that is gone."""
+        """Restore maps that exports created in the meantime rely on."""
         lun = self._find(volume)
-        for name in set(self._paths.exports(lun).values()) if lun else ():
-            initiator = ontap_paths.host(name)
+        for name in set(self._exports.exports(lun).values()) if lun else ():
+            initiator = ontap_exports.host(name)
             if lun and initiator.igroup in dropped:
-                self._paths.admit(lun, initiator, self._target())
+                self._exports.map_lun(lun, initiator, self._target())
 
-    def _dismiss(self, lun: Record) -> None:
-        for worker in self._paths.workers(lun):
-            self._paths.dismiss(worker, self._target())
+    def _remove_workers(self, lun: Record) -> None:
+        for worker in self._exports.workers(lun):
+            self._exports.remove_worker(worker, self._target())
 
     def _open(self, ref: VolumeRef | SnapshotRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
-        """The service's own initiator has a name per path, so a path's sessions are told apart from all others."""
-        initiator = ontap_paths.worker(ref.name, export_id)
+        """The service's own initiator has a name per export, which distinguishes its sessions from all others."""
+        initiator = ontap_exports.worker(ref.name, export_id)
         with self._verb(ref):
             data = self._connection(self._require(ref), initiator, mode)
         device = iscsi.open_device(data, initiator=initiator.name)
@@ -365,10 +365,10 @@ class OntapDriver(ontap_manage.Manager):
 
     def _close(self, ref: VolumeRef | SnapshotRef, export_id: str) -> None:
         with self._verb(ref):
-            self._paths.dismiss(ontap_paths.worker(ref.name, export_id), self._target())
+            self._exports.remove_worker(ontap_exports.worker(ref.name, export_id), self._target())
 
     def _space(self, volume: VolumeRef) -> dict[str, Any]:
-        """Guarantee, and whether freed blocks are given back (SCSI UNMAP), which hosts see as discard."""
+        """Return the space guarantee, and whether the LUN supports SCSI UNMAP, which hosts see as discard."""
         allocation = volume.extra_specs.get('netapp:space_allocation', 'true').removeprefix('<is>').strip()
         return {
             'guarantee': {'requested': self._thick},

@@ -1,7 +1,7 @@
-"""ONTAP's REST API: requests within a verb's budget of time, pages, jobs, refusals.
+"""ONTAP's REST API: requests within a verb's time budget, pages, jobs, errors.
 
-Every request may be repeated: what was made before its answer was lost is refused as existing, and callers take that
-for made. So a request that got no intelligible answer is sent again, as long as the verb has time.
+Every request may be repeated: a create whose answer was lost is refused as existing the next time, and callers treat
+that as success. So a request without an intelligible answer is sent again, as long as the verb has time.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from chalicelib.drivers import pinning
 from chalicelib.errors import BackendMisconfigured, BackendUnavailable
 from chalicelib.jitter import jittered
 
-#: A record as ONTAP gives it, or the body of a request.
+#: A record in ONTAP's form, or the body of a request.
 Record = dict[str, Any]
 
-#: Seconds: for a connection, for one attempt, and for all the requests of a verb that somebody waits for.
+#: Seconds: for a connection, for one attempt, and for all requests of a verb that a client waits for.
 CONNECT = 3.0
 ATTEMPT = 12.0
 BUDGET = 24.0
 
-#: Seconds before a request is sent again; how many there are is how often it is.
+#: Seconds before each retry of a request.
 PAUSES = (0.2, 1.0)
 
 #: Bytes of an answer: a page has at most 10,000 records. Pages of one list: a million LUNs.
 MAX_ANSWER = 16 << 20
 MAX_PAGES = 100
 
-#: Seconds that an attempt needs at least to be worth it, and the longest pause between questions about a job.
+#: Seconds that must be left for another attempt, and the longest pause between queries of a job.
 _WORTHWHILE = 2.0
 _POLL = 1.0
 
@@ -45,7 +45,7 @@ _RUNNING = ('queued', 'running', 'paused')
 
 
 class Refused(Exception):
-    """ONTAP answered, and it is no. ``code`` as in NetApp's tables; ``target`` is the field that it is about."""
+    """ONTAP refused the request. ``code`` as in NetApp's tables; ``target`` is the field concerned."""
 
     def __init__(self, status: int, code: str, message: str, target: str = '') -> None:
         super().__init__(message)
@@ -55,10 +55,10 @@ class Refused(Exception):
 
 
 class Client:
-    """One SVM by one account. Of one thread."""
+    """One SVM by one account, for one thread."""
 
     def __init__(self, backend: str, url: str, pinned: str, account: tuple[str, str], svm: str) -> None:
-        """Raises BackendMisconfigured. Nothing is sent yet."""
+        """Raises BackendMisconfigured. Sends nothing yet."""
         self._backend = backend
         self._pool = pinning.connections(*pinning.split(backend, url, default_port=443), pinned)
         self._headers = {
@@ -71,7 +71,7 @@ class Client:
 
     @contextlib.contextmanager
     def budget(self, seconds: float) -> Iterator[None]:
-        """All requests within take so long at most; one budget within another changes nothing."""
+        """Limit the total time of all requests within; a budget inside another one has no effect."""
         if self._deadline is not None:
             yield
             return
@@ -82,18 +82,18 @@ class Client:
             self._deadline = None
 
     def left(self) -> float:
-        """Seconds of the budget in force, or of a new one."""
+        """Seconds left of the current budget, or of a new one."""
         return BUDGET if self._deadline is None else self._deadline - time.monotonic()
 
     def records(self, path: str, **query: str) -> list[Record]:
-        """All records of a collection in our SVM that fit the query, page by page."""
+        """Return all records of a collection of the SVM that match the query, page by page."""
         return self.all_records(path, **{'svm.name': self.svm, **query})
 
     def all_records(self, path: str, **query: str) -> list[Record]:
-        """As ``records``, of what belongs to no SVM."""
+        """Like ``records``, for objects outside an SVM."""
         found: list[Record] = []
         target = _target(path, query)
-        with self.budget(BUDGET), self._understood():
+        with self.budget(BUDGET), self._translate_malformed():
             for _ in range(MAX_PAGES):
                 page = self._send('GET', target)
                 found += _records(page)
@@ -101,20 +101,20 @@ class Client:
                 if not following:
                     return found
                 target = str(following)
-        raise self.unavailable(f'{self._address} answers a list without end')
+        raise self.unavailable(f'{self._address} answered an endless list')
 
     def first(self, path: str, **query: str) -> Record | None:
-        """The record that fits the query, if there is one."""
+        """Return the first record that matches the query, or None."""
         return next(iter(self.records(path, **query)), None)
 
     def make(self, path: str, body: Record, **query: str) -> Record:
-        """POST in our SVM; the record made, or {} where a job made it."""
+        """POST in the SVM; return the new record, or {} when a job made it."""
         return self.add(path, {'svm': {'name': self.svm}, **body}, **query)
 
     def add(self, path: str, body: Record, **query: str) -> Record:
-        """As ``make``, of what belongs to a record of the SVM."""
+        """Like ``make``, for parts of a record of the SVM."""
         answer = self._send('POST', _target(path, {'return_records': 'true', **query}), body)
-        with self._understood():
+        with self._translate_malformed():
             return next(iter(_records(answer)), {})
 
     def change(self, path: str, body: Record) -> None:
@@ -127,7 +127,7 @@ class Client:
         return BackendUnavailable(backend=self._backend, reason=reason)
 
     def _send(self, method: str, target: str, body: Record | None = None) -> Record:
-        with self.budget(BUDGET), self._understood():
+        with self.budget(BUDGET), self._translate_malformed():
             answer = self._persist(method, target, json.dumps(body) if body is not None else None)
             if 'job' in answer:
                 self._await(str(answer['job']['uuid']))
@@ -153,13 +153,13 @@ class Client:
                 self._pool, method, target, body=body, headers=self._headers, bounds=bounds, connect=CONNECT
             )
         except HTTPError as error:
-            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # all that urllib3 tells them apart by
-                raise self._misconfigured(f'{self._address} does not show the certificate that is pinned') from error
+            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # urllib3 has no separate class for it
+                raise self._misconfigured(f'{self._address} does not have the pinned certificate') from error
             raise self.unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
         return self._document(answer.status, answer.body)
 
     def _document(self, status: int, data: bytes) -> Record:
-        """What was answered. Raises Refused; a failure of the server's own is as good as no answer."""
+        """Return the answer's JSON. Raises Refused; a server error counts as no answer."""
         if status == _UNAUTHORIZED:
             raise self._misconfigured(f'{self._address} refuses the account: check username and password')
         try:
@@ -168,15 +168,15 @@ class Client:
                 return document
             refused = _refusal(status, document['error'])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self.unavailable(f'{self._address} answers status {status} with no JSON of ONTAP') from error
+            raise self.unavailable(f'{self._address} answered status {status} without JSON of ONTAP') from error
         if status == _FORBIDDEN:
-            raise self._misconfigured(f'the account may not do what is needed: {refused}')
+            raise self._misconfigured(f'the account lacks a permission: {refused}')
         if status in (429, 502, 503, 504):
             raise self.unavailable(f'{self._address} is busy: {refused}')
         raise refused
 
     def _await(self, job: str) -> None:
-        """See a job to its end. Its record is deleted some minutes later: then callers look at what it was to do."""
+        """Wait for a job. ONTAP deletes its record some minutes later: callers then check its effect."""
         pause = 0.05
         while True:
             try:
@@ -190,7 +190,7 @@ class Client:
             if found.get('state') not in _RUNNING:
                 break
             if self.left() < 2 * pause + _WORTHWHILE:
-                raise self.unavailable(f'job {job} goes on for too long')
+                raise self.unavailable(f'job {job} takes too long')
             time.sleep(jittered(pause))
             pause = min(2 * pause, _POLL)
         if found.get('state') != 'success':
@@ -198,8 +198,8 @@ class Client:
             raise _refusal(500, problem)
 
     @contextlib.contextmanager
-    def _understood(self) -> Iterator[None]:
-        """What lacks a field, or has one of another shape, is as good as no answer."""
+    def _translate_malformed(self) -> Iterator[None]:
+        """Treat an answer with a missing or malformed field as no answer."""
         try:
             yield
         except (KeyError, TypeError, AttributeError) as error:
@@ -214,7 +214,7 @@ class Client:
 
 
 def _records(answer: Record) -> list[Record]:
-    """The records of an answer. Raises TypeError."""
+    """Return the records of an answer. Raises TypeError."""
     found = answer.get('records', [])
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise TypeError('records')
@@ -226,6 +226,6 @@ def _refusal(status: int, problem: Mapping[str, Any]) -> Refused:
 
 
 def _target(path: str, query: Mapping[str, str]) -> str:
-    """Commas, slashes, bars and stars keep their meaning in ONTAP's queries."""
+    """Quote all but commas, slashes, bars and stars, which have a meaning in ONTAP's queries."""
     text = urllib.parse.urlencode(query, safe='/,|*:')
     return f'/api{urllib.parse.quote(path, safe="/:")}' + (f'?{text}' if text else '')

@@ -1,4 +1,4 @@
-"""ONTAP's refusals as the contract's errors."""
+"""ONTAP's errors as the contract's errors."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FAILURES: Mapping[str, type[errors.CinderlessError]] = {
     '5374039': errors.InvalidConnector,
 }
 
-#: No table names the codes of this.
+#: NetApp's tables do not contain the codes of this error.
 _NO_SPACE = re.compile('no space|not enough space|insufficient space|out of space', re.IGNORECASE)
 
 
 def kind(refused: Refused) -> type[errors.CinderlessError]:
-    """The contract's error of a refusal: by its code, by its text where no code is published, by its status."""
+    """Return the contract's error: by code, by text where no code is published, by status."""
     if refused.code in _FAILURES:
         return _FAILURES[refused.code]
     if _NO_SPACE.search(str(refused)):

@@ -1,4 +1,4 @@
-"""LUNs of one SVM by their paths: found, made once, changed, copied, removed."""
+"""LUNs of one SVM by their paths: find, create once, change, copy, remove."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar('Result')
 
 LUNS = '/storage/luns'
 
-#: What is always asked of a LUN.
+#: The fields of a LUN that are always queried.
 _FIELDS = (
     'name,svm.name,comment,space.size,space.scsi_thin_provisioning_support_enabled,qos_policy.name,lun_maps,attributes'
 )
@@ -23,12 +23,12 @@ _STATE = 'copy.source.progress.state'
 _EXISTS = '5374242'
 GONE = ('5374875', '5374876')
 
-#: No table of NetApp's names the code of this.
+#: NetApp's tables do not contain the code of this error.
 _BUSY = re.compile('busy', re.IGNORECASE)
 
 _COPYING = ('preparing', 'replicating', 'paused')
 
-#: Seconds between looks at a copy, and between attempts to clone a LUN that is busy.
+#: Seconds between polls of a copy, and between attempts to clone a busy LUN.
 LOOK = 1.0
 
 
@@ -46,29 +46,29 @@ class Luns:
         return self._client.records(LUNS, **query, fields=fields)
 
     def make(self, path: str, body: Record) -> Record:
-        """A new LUN, or the one that has the path. Waits for a source that is busy being cloned."""
-        made = self.patiently(lambda: self._make(path, body)) or self.find(path)
+        """Create a LUN, or return the existing one of this path. Waits for a source that is busy being cloned."""
+        made = self.retry_while_busy(lambda: self._make(path, body)) or self.find(path)
         if made is None:
-            raise self._client.unavailable(f'LUN {path} is not there after it was made')
+            raise self._client.unavailable(f'LUN {path} is missing after it was created')
         return made
 
     def change(self, lun: Record, body: Record) -> None:
         self._client.change(f'{LUNS}/{lun["uuid"]}', body)
 
     def overwrite(self, lun: Record, source: str) -> None:
-        """Make the LUN a clone of another: data and size are its, uuid, serial number and maps stay."""
-        self.patiently(lambda: self.change(lun, {'clone': {'source': {'name': source}}}))
+        """Make the LUN a clone of another: data and size are replaced; uuid, serial number and maps stay."""
+        self.retry_while_busy(lambda: self.change(lun, {'clone': {'source': {'name': source}}}))
 
     def remove(self, lun: Record) -> None:
-        """With its maps; a missing one is success."""
+        """Remove a LUN and its maps; a missing one is success."""
         try:
             self._client.remove(f'{LUNS}/{lun["uuid"]}', allow_delete_while_mapped='true')
         except Refused as refused:
             if refused.code not in GONE:
                 raise
 
-    def see_copied(self, path: str) -> Record:
-        """Wait for a copy; the LUN. One that goes on for too long is met again by a repeat."""
+    def wait_until_copied(self, path: str) -> Record:
+        """Wait for a copy; return the LUN. If it takes too long, a repeat continues to wait."""
         while True:
             lun = self._client.first(LUNS, name=path, fields=f'{_FIELDS},{_STATE}')
             if lun is None:
@@ -80,8 +80,8 @@ class Luns:
                 raise self._client.unavailable(f'the copy to {path} is {state}')
             time.sleep(jittered(LOOK))
 
-    def patiently(self, step: Callable[[], Result]) -> Result:
-        """A LUN that is being cloned is busy for a moment."""
+    def retry_while_busy(self, step: Callable[[], Result]) -> Result:
+        """Retry a step while the LUN is busy: it is, briefly, while it is cloned."""
         while True:
             try:
                 return step()
@@ -100,7 +100,7 @@ class Luns:
 
 
 def base(lun: Record) -> str:
-    """The last part of its path."""
+    """Return the last part of its path."""
     return str(lun['name']).rpartition('/')[2]
 
 

@@ -1,8 +1,8 @@
-"""LUNs that were there before us: brought under management by another name, and let go of by another.
+"""Existing LUNs: bring them under management by a rename, and stop managing them by another.
 
-A snapshot is a LUN like any other, so its comment says what it is of: ``snapshot of <uuid of the volume's LUN>``, or
-the LUN's name where the uuid was not known. Comments end in ``by cinderless deployment <mark>``: only such LUNs are
-ever removed because no record knows them. One without such a comment is taken for what the administrator says it is.
+A snapshot is a LUN like any other, so its comment names the source: ``snapshot of <uuid of the volume's LUN>``, or the
+LUN's name where the uuid was unknown. Comments end in ``by cinderless deployment <mark>``: only such LUNs are deleted
+when no record refers to them. For a LUN without such a comment, the administrator's reference decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UUID = re.compile('[0-9a-f-]{36}')
 _OF = 'snapshot of '
 _BY = 'by cinderless deployment '
 
-#: Put before the name of what is let go of.
+#: The prefix of an unmanaged object's name.
 _RELEASED = 'unmanaged-'
 
 
@@ -34,7 +34,7 @@ class Manager(Objects):
             return _gigabytes(self._existing(volume, existing_ref))
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        """A LUN that is no whole number of GiB grows to the next."""
+        """A LUN whose size is not a whole number of GiB grows to the next."""
         with self._verb(volume, volume.size):
             lun = self._find(volume)
             if lun is None:
@@ -77,27 +77,27 @@ class Manager(Objects):
             return self._luns.records('name,space.size,status.mapped,comment', **{'location.volume.name': pool})
 
     def _existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> Record:
-        """A LUN in the volume's pool that is not ours. Raises ManageExistingInvalidReference."""
+        """Return an unmanaged LUN in the volume's pool. Raises ManageExistingInvalidReference."""
         lun = self._luns.find_by(**_query(volume.pool, existing_ref)) or self._released(volume.pool, existing_ref)
         if lun is None or flexvol(lun) != volume.pool:
-            raise _invalid(existing_ref, f'FlexVol {volume.pool} has no such LUN')
+            raise _invalid(existing_ref, f'FlexVol {volume.pool} does not have this LUN')
         if _OURS.fullmatch(base(lun)):
-            raise _invalid(existing_ref, f'{lun["name"]} is managed already')
+            raise _invalid(existing_ref, f'{lun["name"]} is already managed')
         return lun
 
     def _released(self, pool: str, existing_ref: Mapping[str, str]) -> Record | None:
-        """A LUN that was unmanaged, by the name that it had before."""
+        """Return a LUN that was unmanaged, by its former name."""
         name = str(existing_ref.get('source-name', '')).rpartition('/')[2]
         if not _OURS.fullmatch(name):
             return None
         return self._luns.find_by(name=f'/vol/{pool}/{_RELEASED}{name}')
 
     def _existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> Record:
-        """As ``_existing``; it must not be known to be of another LUN."""
+        """Like ``_existing``; raises also when the LUN is known to be a snapshot of another LUN."""
         lun = self._existing(snapshot.volume, existing_ref)
         source, volume = _source(lun), snapshot.volume.provider_id
         if volume and _UUID.fullmatch(source) and source != volume:
-            raise _invalid(existing_ref, f'its comment says that it is of LUN {source}, the volume is {volume}')
+            raise _invalid(existing_ref, f'its comment names LUN {source} as its source, the volume is {volume}')
         return lun
 
     def _rename(self, ref: VolumeRef | SnapshotRef) -> None:
@@ -108,12 +108,12 @@ class Manager(Objects):
 
 
 def comment(snapshot: SnapshotRef) -> str:
-    """What a snapshot's LUN says of its source and of the deployment that made it."""
+    """Return the comment of a snapshot's LUN: its source, and the deployment that made it."""
     return f'{_OF}{snapshot.volume.provider_id or snapshot.volume.name} {mark()}'
 
 
 def mark() -> str:
-    """What the comment of a LUN ends with that this deployment made."""
+    """Return the end of the comment of LUNs that this deployment made."""
     return _BY + settings().deployment
 
 
@@ -123,18 +123,18 @@ def maker(lun: Record) -> str | None:
 
 
 def _source(lun: Record) -> str:
-    """The uuid or name of what a snapshot's LUN is of; '' if it does not say."""
+    """Return the uuid or name of a snapshot LUN's source; '' if the comment has none."""
     text = str(lun.get('comment', ''))
     return text.removeprefix(_OF).partition(' ')[0] if text.startswith(_OF) else ''
 
 
 def _is_snapshot(lun: Record) -> bool:
-    """By its name, or by the one that it was let go under: volumes inherit comments from what they are made of."""
+    """Decide by the name, or by the former name if it is unmanaged: volumes inherit comments from their sources."""
     return base(lun).removeprefix(_RELEASED).startswith('snapshot-')
 
 
 def _gigabytes(lun: Record) -> int:
-    """Rounded up."""
+    """Return the size in GiB, rounded up."""
     return -(-int(lun['space']['size']) // GIB)
 
 
@@ -151,7 +151,7 @@ def _manageable(lun: Record, names: Mapping[str, str] | None = None) -> Manageab
 
 
 def _query(pool: str, existing_ref: Mapping[str, str]) -> dict[str, str]:
-    """Cinder's references: source-name is a path or a name in the pool, source-id a uuid."""
+    """Read Cinder's references: source-name is a path or a name in the pool, source-id a uuid."""
     name, uuid = str(existing_ref.get('source-name', '')), str(existing_ref.get('source-id', ''))
     if re.fullmatch(r'[A-Za-z0-9._{}-]+', name):
         return {'name': f'/vol/{pool}/{name}'}
@@ -159,7 +159,7 @@ def _query(pool: str, existing_ref: Mapping[str, str]) -> dict[str, str]:
         return {'name': name}
     if _UUID.fullmatch(uuid):
         return {'uuid': uuid}
-    raise _invalid(existing_ref, 'it needs source-name, the path of a LUN, or source-id, its uuid')
+    raise _invalid(existing_ref, 'set source-name to the path of a LUN, or source-id to its uuid')
 
 
 def _invalid(existing_ref: Mapping[str, str], reason: str) -> errors.ManageExistingInvalidReference:

@@ -1,4 +1,4 @@
-"""What all verbs of the ONTAP driver need: the client, a verb's budget and errors, and which LUN is whose."""
+"""The common part of the ONTAP driver: the client, a verb's budget and errors, and finding LUNs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from chalicelib import errors
-from chalicelib.drivers import ontap_luns, ontap_paths, pinning
+from chalicelib.drivers import ontap_exports, ontap_luns, pinning
 from chalicelib.drivers.base import Driver, ModelUpdate, Option, SnapshotRef, VolumeRef
 from chalicelib.drivers.ontap_client import BUDGET, Client, Record, Refused
 from chalicelib.drivers.ontap_errors import kind
@@ -22,13 +22,13 @@ class Objects(Driver):
         'svm': Option(str, required=True),
         'username': Option(str, default='vsadmin'),
         'password': Option(str, required=True, secret=True),
-        #: At least 32 characters; hosts' CHAP secrets come of it, so it must stay while anything is attached.
+        #: At least 32 characters; hosts' CHAP secrets are derived from it, so it must stay while volumes are attached.
         'chap_secret': Option(str, required=True, secret=True),
         'fingerprint': Option(str),
         'certificate': Option(str),
-        #: The FlexVols that this backend has; all of the SVM, unless given.
+        #: The FlexVols of this backend; by default all of the SVM.
         'pools': Option(list),
-        #: LUNs are thick, as Cinder's netapp_lun_space_reservation has it.
+        #: Thick LUNs, like Cinder's netapp_lun_space_reservation.
         'space_reservation': Option(bool, default=True),
         'iscsi_port': Option(int, default=3260),
     }
@@ -37,23 +37,23 @@ class Objects(Driver):
         super().__init__(backend, options)
         pinned = pinning.pin(backend, options, "ONTAP's")
         if len(options['chap_secret'].strip()) < _SHORTEST_SECRET:
-            reason = f'secrets.chap_secret is too short: give {_SHORTEST_SECRET} characters or more'
+            reason = f'secrets.chap_secret is too short: use {_SHORTEST_SECRET} characters or more'
             raise errors.BackendMisconfigured(backend=backend, reason=reason)
         account = (options['username'], options['password'])
         self._client = Client(backend, options['url'], pinned, account, options['svm'])
         self._luns = ontap_luns.Luns(self._client)
-        self._paths = ontap_paths.Paths(self._client, options['chap_secret'])
+        self._exports = ontap_exports.Exports(self._client, options['chap_secret'])
 
     @contextlib.contextmanager
     def _verb(
         self, ref: VolumeRef | SnapshotRef | None = None, size: int = 0, seconds: float = BUDGET
     ) -> Iterator[None]:
-        """One verb: a budget of time, and ONTAP's refusals as the contract's errors."""
+        """Run one verb: with a time budget, and ONTAP's errors as the contract's errors."""
         with self._client.budget(seconds):
             try:
                 yield
             except Refused as refused:
-                facts = {'id': ref.id, 'object': ref.name} if ref else {'object': 'what was asked for'}
+                facts = {'id': ref.id, 'object': ref.name} if ref else {'object': 'the requested object'}
                 reason = f'{refused} (ONTAP code {refused.code})'
                 raise kind(refused)(
                     backend=self.backend, reason=reason, missing=reason, size=size, **facts
@@ -69,11 +69,11 @@ class Objects(Driver):
         return lun
 
     def _path(self, ref: VolumeRef | SnapshotRef) -> str:
-        """Raises BackendMisconfigured if the volume's host names no pool of ours."""
+        """Raises BackendMisconfigured if the volume's host does not name a pool of this backend."""
         volume = ref.volume if isinstance(ref, SnapshotRef) else ref
         ours = self.options.get('pools') or [volume.pool]
         if not volume.pool or volume.pool not in ours:
-            reason = f'host {volume.host!r} names no pool of this backend'
+            reason = f'host {volume.host!r} does not name a pool of this backend'
             raise errors.BackendMisconfigured(backend=self.backend, reason=reason)
         return f'/vol/{volume.pool}/{ref.name}'
 

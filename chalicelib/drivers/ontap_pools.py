@@ -1,4 +1,4 @@
-"""FlexVols as pools: what the scheduler is told of each."""
+"""FlexVols as pools: their reports to the scheduler."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FIELDS = (
     'encryption.enabled,aggregates.name,snapmirror.is_protected,snapshot_directory_access_enabled'
 )
 
-#: FlexVols that LUNs can be made in.
+#: FlexVols that can hold LUNs.
 _USABLE = {'is_svm_root': 'false', 'style': 'flexvol', 'type': 'rw', 'state': 'online'}
 
-#: What each pool can do, in the words of Cinder's capability report.
+#: The capabilities of each pool, in the form of Cinder's capability report.
 _POOL: Mapping[str, Any] = {
     'multiattach': True,
     'online_extend_support': True,
@@ -32,7 +32,7 @@ _POOL: Mapping[str, Any] = {
 
 
 def pools(client: Client, backend: str, wanted: list[str]) -> list[Record]:
-    """The FlexVols of this backend: those of option ``pools``, or all. Raises BackendMisconfigured."""
+    """Return the FlexVols of this backend: those of option ``pools``, or all. Raises BackendMisconfigured."""
     found = {one['name']: one for one in client.records(VOLUMES, **_USABLE, fields=_FIELDS)}
     for name in wanted:
         if name not in found:
@@ -42,7 +42,7 @@ def pools(client: Client, backend: str, wanted: list[str]) -> list[Record]:
 
 
 def report(client: Client, flexvols: list[Record], luns: list[Record], thick: bool) -> list[dict[str, Any]]:
-    """The pools of ``get_volume_stats``; ``luns`` are all of the SVM, with size and place."""
+    """Return the pools of ``get_volume_stats``; ``luns`` are all of the SVM, with size and location."""
     disks = _disks(client)
     return [_pool(one, _provisioned(one, luns), disks, thick) for one in flexvols]
 
@@ -68,20 +68,20 @@ def _pool(flexvol: Record, provisioned: int, disks: Mapping[str, Mapping[str, st
         'netapp_flexvol_encryption': _text(bool(flexvol.get('encryption', {}).get('enabled'))),
         'netapp_mirrored': _text(bool(flexvol.get('snapmirror', {}).get('is_protected'))),
         'netapp_aggregate': aggregate,
-        # LUNs are cloned out of the FlexVol's snapshots by a path in this folder.
+        # LUNs are cloned from the FlexVol's snapshots by a path in the snapshot directory.
         'consistent_group_snapshot_enabled': bool(flexvol.get('snapshot_directory_access_enabled', True)),
         **disks.get(aggregate, {}),
     }
 
 
 def _provisioned(flexvol: Record, luns: list[Record]) -> int:
-    """Bytes promised to all but snapshots, which share their volume's blocks."""
+    """Return the bytes allocated to all but snapshots, which share their volume's blocks."""
     inside = (lun for lun in luns if lun['location']['volume']['name'] == flexvol['name'])
     return sum(lun['space']['size'] for lun in inside if '/snapshot-' not in lun['name'])
 
 
 def _disks(client: Client) -> dict[str, dict[str, str]]:
-    """What the aggregates are made of; nothing for an account of the SVM, which may not ask."""
+    """Return disk and RAID types of the aggregates; nothing for an account of the SVM, which lacks the permission."""
     try:
         found = client.all_records('/storage/aggregates', fields=_AGGREGATE)
     except (BackendMisconfigured, Refused):
@@ -97,5 +97,5 @@ _AGGREGATE = 'block_storage.primary.disk_class,block_storage.primary.raid_type'
 
 
 def _text(value: bool) -> str:
-    """As Cinder reports it: text, which extra specs are compared with."""
+    """Return a flag as text, as Cinder reports it and extra specs compare it."""
     return str(value).lower()

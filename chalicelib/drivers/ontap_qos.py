@@ -1,7 +1,7 @@
 """Cinder's NetApp QoS specs as ONTAP's QoS policies.
 
-A volume's own policy is named after the volume and what it says, so a change of type, or of a size that limits depend
-on, makes another policy, gives it to the LUN, and removes the one before: each step may be repeated.
+A volume's own policy is named after the volume and the policy's content. A change of type, or of a size that limits
+depend on, creates another policy, assigns it to the LUN, and removes the old one: each step may be repeated.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _GROUP = 'netapp:qos_policy_group'
 
 
 def policy(volume: VolumeRef, size: int) -> Record | None:
-    """The policy's body for a volume of ``size`` GiB; None without specs. Raises InvalidVolumeType."""
+    """Return the policy's body for a volume of ``size`` GiB; None without specs. Raises InvalidVolumeType."""
     kinds: dict[str, dict[str, Any]] = {}
     for name, text in volume.qos_specs.items():
         spec = SPECS.get(name.lower())
         if spec is None:
-            raise InvalidVolumeType(reason=f'QoS spec {name!r} is not known to ONTAP: give {", ".join(SPECS)}')
+            raise InvalidVolumeType(reason=f'QoS spec {name!r} is not supported by ONTAP: use {", ".join(SPECS)}')
         kind, field, factor = spec
         per_size = size if kind == 'fixed' and name.lower().endswith('pergib') else 1
         kinds.setdefault(kind, {})[field] = max(1, round(_number(name, text) * factor * per_size))
@@ -59,12 +59,12 @@ def policy(volume: VolumeRef, size: int) -> Record | None:
 
 
 def ensure(client: Client, volume: VolumeRef, size: int) -> str | None:
-    """The name of the policy that the volume's LUN is to have, made if need be; None for no policy."""
+    """Return the name of the policy for the volume's LUN, created if necessary; None for no policy."""
     body, group = policy(volume, size), volume.extra_specs.get(_GROUP)
     if body is None:
         return group
     if group:
-        raise InvalidVolumeType(reason=f'give either QoS specs or {_GROUP}')
+        raise InvalidVolumeType(reason=f'set either QoS specs or {_GROUP}')
     try:
         client.make(POLICIES, body, return_timeout='10')
     except Refused as refused:
@@ -74,9 +74,9 @@ def ensure(client: Client, volume: VolumeRef, size: int) -> str | None:
 
 
 def clean(client: Client, volume: VolumeRef, but: str | None = None) -> None:
-    """Remove the volume's own policies but one; one that is gone is success.
+    """Remove the volume's own policies but one; a missing one is success.
 
-    ONTAP lets go of a policy some time after its last LUN did: until then it is asked again.
+    ONTAP releases a policy some time after its last LUN: until then the removal is retried.
     """
     for found in client.records(POLICIES, name=f'{_prefix(volume)}*'):
         while found['name'] != but and not _removed(client, found):
@@ -108,5 +108,5 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         number = 0
     if not 0 < number < float('inf'):
-        raise InvalidVolumeType(reason=f'QoS spec {name} is {text!r}: give a number above 0')
+        raise InvalidVolumeType(reason=f'QoS spec {name} is {text!r}: set a number above 0')
     return number

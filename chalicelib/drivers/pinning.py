@@ -1,4 +1,4 @@
-"""HTTPS to a storage system whose certificate is pinned: most sign their own, so a name proves nothing."""
+"""HTTPS to a storage system with a pinned certificate: most are self-signed, so their names prove nothing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from chalicelib.errors import BackendMisconfigured
 
 
 def pin(backend: str, options: Mapping[str, Any], whose: str) -> str:
-    """The certificate's SHA-256 in hexadecimal digits, from option fingerprint or certificate.
+    """Return the certificate's SHA-256 in hexadecimal digits, from option fingerprint or certificate.
 
-    Raises BackendMisconfigured that names the options.
+    Raises BackendMisconfigured with the names of the options.
     """
     try:
         given = options.get('fingerprint') or fingerprint(options.get('certificate') or '')
     except ValueError as error:
-        reason = f'give {whose} certificate, in PEM, as option certificate, or its SHA-256 as option fingerprint'
+        reason = f'set option certificate to {whose} certificate in PEM, or option fingerprint to its SHA-256'
         raise BackendMisconfigured(backend=backend, reason=reason) from error
     pinned = str(given).replace(':', '').lower()
     if not re.fullmatch('[0-9a-f]{64}', pinned):
-        raise BackendMisconfigured(backend=backend, reason=f'fingerprint {given!r} is no SHA-256')
+        raise BackendMisconfigured(backend=backend, reason=f'fingerprint {given!r} is not a SHA-256')
     return pinned
 
 
@@ -47,7 +47,7 @@ def split(backend: str, url: str, default_port: int | None = None) -> tuple[str,
 
 @functools.lru_cache(maxsize=32)
 def connections(host: str, port: int, pinned: str) -> urllib3.HTTPSConnectionPool:
-    """Kept alive across drivers and invocations. The pin is all that counts: names and dates are not checked."""
+    """Return a pool that drivers and invocations share. Only the pin counts: names and dates are unchecked."""
     return bounded_http.SecurePool(
         host, port, maxsize=8, block=False, cert_reqs='CERT_NONE', assert_fingerprint=pinned, assert_hostname=False
     )

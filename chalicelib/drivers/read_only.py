@@ -1,4 +1,4 @@
-"""A device that is not to be written, on a backend that cannot forbid it by itself."""
+"""A read-only device, for a backend that cannot enforce it."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ class ReadOnlyDevice(DeviceWrapper):
         """Nothing was written."""
 
     def _refused(self) -> DeviceError:
-        return DeviceError(device=repr(self._device), reason='it was opened for reading only')
+        return DeviceError(device=repr(self._device), reason='it was opened read-only')

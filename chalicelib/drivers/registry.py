@@ -1,4 +1,4 @@
-"""Backends are data: one JSON document says which there are, and a driver is made when it is needed.
+"""The backends as data: one JSON document lists them, and a driver is created when it is needed.
 
     {"host": "cinderless",
      "backends": [
@@ -16,8 +16,8 @@
 A backend's host is ``cinderless@fast``, a pool's ``cinderless@fast#<pool>``. ``secrets`` names, by option, a secret of
 Secrets Manager and, if it holds a JSON object, the key in it. ``capabilities`` are Cinder's extra_capabilities.
 
-The document's form is checked when it is loaded. A backend's options, which its driver knows, are checked when the
-driver is made: one backend that is misconfigured does not take the others away. ``check`` does it for all.
+Loading checks the document's form. A backend's options, which only its driver defines, are checked when the driver is
+created: one misconfigured backend does not disable the others. ``check`` checks all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from chalicelib.errors import BackendMisconfigured, HostNotFound
 #: Returns the text of a secret by its name.
 Resolver = Callable[[str], str]
 
-#: Imported when a backend of that kind is used: module and class.
+#: Module and class, imported when a backend of that kind is used.
 DRIVERS: Mapping[str, tuple[str, str]] = {
     'appliance': ('chalicelib.drivers.appliance', 'ApplianceDriver'),
     'ebs': ('chalicelib.drivers.ebs', 'EbsDriver'),
@@ -63,13 +63,13 @@ _KEYS: Mapping[str, tuple[type, ...]] = {
 }
 _REQUIRED = ('name', 'driver')
 
-#: What the document may say of every pool of a backend, over what the driver reports.
+#: Settings of the document for every pool of a backend, which override the driver's report.
 _POOL_KEYS = ('filter_function', 'goodness_function', 'reserved_percentage', 'max_over_subscription_ratio')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Backend:
-    """One backend of the document. ``host`` is ``<host>@<name>``; ``pool_settings`` go over each pool's report."""
+    """One backend of the document. ``host`` is ``<host>@<name>``; ``pool_settings`` override each pool's report."""
 
     host: str
     name: str
@@ -82,7 +82,7 @@ class Backend:
 
 
 class Backends:
-    """The backends of one document, by host. Thread-safe: each thread has drivers of its own."""
+    """The backends of one document, by host. Thread-safe: each thread has its own drivers."""
 
     def __init__(self, backends: list[Backend], resolve: Resolver) -> None:
         self._backends = {backend.host: backend for backend in backends}
@@ -101,7 +101,7 @@ class Backends:
         return found
 
     def driver(self, host: str) -> Driver:
-        """The host's driver, made at its first use in this thread. Raises HostNotFound, BackendMisconfigured."""
+        """Return the host's driver, created once per thread. Raises HostNotFound, BackendMisconfigured."""
         backend = self.backend(host)
         made: dict[str, Driver] = self._threads.__dict__
         if backend.host not in made:
@@ -109,13 +109,13 @@ class Backends:
         return made[backend.host]
 
     def report(self, host: str) -> dict[str, Any]:
-        """The driver's report, with what the document says of the backend and its pools over it."""
+        """Return the driver's report, overridden by the document's settings of the backend and its pools."""
         backend, stats = self.backend(host), self.driver(host).get_volume_stats()
         pools = [{**pool, **backend.pool_settings} for pool in stats['pools']]
         return {**stats, 'volume_backend_name': backend.volume_backend_name, 'pools': pools}
 
     def check(self) -> None:
-        """Make every driver, without reaching a backend. Raises BackendMisconfigured for the first that is wrong."""
+        """Create every driver, without reaching a backend. Raises BackendMisconfigured for the first wrong one."""
         for host in self._backends:
             self.driver(host)
 
@@ -126,21 +126,21 @@ class Backends:
 
 
 def load(document: str | bytes | Mapping[str, Any], resolve: Resolver) -> Backends:
-    """Read a backends document. ``resolve`` is asked for a secret when a driver is made, not before.
+    """Read a backends document. ``resolve`` reads a secret when a driver is created, not before.
 
-    Raises BackendMisconfigured that names the key which is wrong.
+    Raises BackendMisconfigured with the name of the wrong key.
     """
     parsed = document if isinstance(document, Mapping) else _parse(document)
-    _known(parsed, {'host', 'backends'}, 'backends document')
+    _check_keys(parsed, {'host', 'backends'}, 'backends document')
     host, entries = parsed.get('host', 'cinderless'), parsed.get('backends')
     if not isinstance(host, str) or not _NAME.fullmatch(host):
-        raise _wrong('backends document', f'host is {host!r}: give a name')
+        raise _wrong('backends document', f'host is {host!r}: set a name')
     if not isinstance(entries, list):
         raise _wrong('backends document', 'it needs a list under backends')
     backends = [_backend(host, number, entry) for number, entry in enumerate(entries)]
     hosts = [backend.host for backend in backends]
     for repeated in {host for host in hosts if hosts.count(host) > 1}:
-        raise _wrong(repeated, 'it is there twice')
+        raise _wrong(repeated, 'it is defined twice')
     return Backends(backends, resolve)
 
 
@@ -148,17 +148,17 @@ def _parse(document: str | bytes) -> Mapping[str, Any]:
     try:
         parsed = json.loads(document)
     except ValueError as error:
-        raise _wrong('backends document', f'it is no JSON: {error}') from error
+        raise _wrong('backends document', f'it is not JSON: {error}') from error
     if not isinstance(parsed, dict):
-        raise _wrong('backends document', 'it is no JSON object')
+        raise _wrong('backends document', 'it is not a JSON object')
     return parsed
 
 
 def _backend(host: str, number: int, entry: Any) -> Backend:
     where = f'backends[{number}]'
     if not isinstance(entry, dict):
-        raise _wrong(where, 'it is no JSON object')
-    _known(entry, set(_KEYS), where)
+        raise _wrong(where, 'it is not a JSON object')
+    _check_keys(entry, set(_KEYS), where)
     for key in _REQUIRED:
         if key not in entry:
             raise _wrong(where, f'it needs {key}')
@@ -179,26 +179,26 @@ def _backend(host: str, number: int, entry: Any) -> Backend:
 
 def _check_values(where: str, entry: Mapping[str, Any]) -> None:
     if not _NAME.fullmatch(entry['name']):
-        raise _wrong(where, f'name is {entry["name"]!r}: give up to 63 letters, digits, and _ . -')
+        raise _wrong(where, f'name is {entry["name"]!r}: use up to 63 letters, digits, and _ . -')
     if entry['driver'] not in DRIVERS:
-        raise _wrong(where, f'driver is {entry["driver"]!r}: give one of {", ".join(DRIVERS)}')
+        raise _wrong(where, f'driver is {entry["driver"]!r}: use one of {", ".join(DRIVERS)}')
     if not 0 <= entry.get('reserved_percentage', 0) <= 100:
-        raise _wrong(where, f'reserved_percentage is {entry["reserved_percentage"]}: give 0 to 100')
+        raise _wrong(where, f'reserved_percentage is {entry["reserved_percentage"]}: set 0 to 100')
     if entry.get('max_over_subscription_ratio', 1) < 1:
-        raise _wrong(where, f'max_over_subscription_ratio is {entry["max_over_subscription_ratio"]}: give 1 or more')
+        raise _wrong(where, f'max_over_subscription_ratio is {entry["max_over_subscription_ratio"]}: set 1 or more')
 
 
 def _secrets(where: str, secrets: Mapping[str, Any]) -> Mapping[str, Mapping[str, str]]:
     for option, place in secrets.items():
         if not isinstance(place, dict) or not isinstance(place.get('secret'), str):
             raise _wrong(where, f'secrets.{option} needs the name of a secret under "secret"')
-        _known(place, {'secret', 'key'}, f'{where}, secrets.{option}')
+        _check_keys(place, {'secret', 'key'}, f'{where}, secrets.{option}')
     return secrets
 
 
 def _options(backend: Backend, options: Mapping[str, Option], resolve: Resolver) -> dict[str, Any]:
-    """The driver's options: given ones checked, secret ones resolved, others at their default."""
-    _known({**backend.options, **backend.secrets}, set(options), f'{backend.host}, options')
+    """Return the driver's options: set ones checked, secret ones resolved, others at their default."""
+    _check_keys({**backend.options, **backend.secrets}, set(options), f'{backend.host}, options')
     for name, option in options.items():
         _check_option(backend, name, option)
     values = {name: option.default for name, option in options.items()} | dict(backend.options)
@@ -208,7 +208,7 @@ def _options(backend: Backend, options: Mapping[str, Option], resolve: Resolver)
 def _check_option(backend: Backend, name: str, option: Option) -> None:
     given, hidden = name in backend.options, name in backend.secrets
     if given and (hidden or option.secret):
-        raise _wrong(backend.host, f'options.{name} is a secret: name it under secrets, and nowhere else')
+        raise _wrong(backend.host, f'options.{name} is a secret: name it under secrets only')
     if option.required and not (given or hidden):
         raise _wrong(backend.host, f'{"secrets" if option.secret else "options"}.{name} is missing')
     if given:
@@ -217,7 +217,7 @@ def _check_option(backend: Backend, name: str, option: Option) -> None:
 
 
 def _resolve(backend: Backend, option: str, place: Mapping[str, str], resolve: Resolver) -> str:
-    """The secret's text, or the text under a key of it. Nothing of it gets into a message."""
+    """Return the secret's text, or the text under its key. Messages contain nothing of it."""
     text, key = resolve(place['secret']), place.get('key')
     if key is None:
         return text
@@ -225,19 +225,19 @@ def _resolve(backend: Backend, option: str, place: Mapping[str, str], resolve: R
         return str(json.loads(text)[key])
     except (ValueError, KeyError, TypeError):
         where = f'secrets.{option}: secret {place["secret"]!r}'
-        raise _wrong(backend.host, f'{where} is no JSON object with a key {key!r}') from None
+        raise _wrong(backend.host, f'{where} is not a JSON object with a key {key!r}') from None
 
 
 def _check_kind(where: str, key: str, value: Any, kinds: tuple[type, ...]) -> None:
-    """In JSON true is no number."""
+    """Check a value's type. In JSON true is not a number."""
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        raise _wrong(where, f'{key} is {value!r:.60}: give {" or ".join(kind.__name__ for kind in kinds)}')
+        raise _wrong(where, f'{key} is {value!r:.60}: set {" or ".join(kind.__name__ for kind in kinds)}')
 
 
-def _known(entry: Mapping[str, Any], keys: set[str], where: str) -> None:
+def _check_keys(entry: Mapping[str, Any], keys: set[str], where: str) -> None:
     unknown = sorted(set(entry) - keys)
     if unknown:
-        raise _wrong(where, f'unknown key {unknown[0]!r}: known are {", ".join(sorted(keys))}')
+        raise _wrong(where, f'unknown key {unknown[0]!r}: allowed are {", ".join(sorted(keys))}')
 
 
 def _wrong(where: str, reason: str) -> BackendMisconfigured:

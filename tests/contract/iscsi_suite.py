@@ -31,7 +31,7 @@ class IscsiContract(Cleaned):
 
     def refused(self, backend: Backend) -> tuple[type[DeviceError], ...]:
         """A target that all volumes share lets a known host log in, and shows it no LUN."""
-        return REFUSED if backend.driver.capabilities.path_accounts else (*REFUSED, CheckCondition)
+        return REFUSED if backend.driver.capabilities.export_accounts else (*REFUSED, CheckCondition)
 
     def connect(
         self, backend: Backend, volume: VolumeRef, export_id: str = 'one', initiator: str = HERE
@@ -49,7 +49,7 @@ class IscsiContract(Cleaned):
         assert data['target_discovered'] is False
         assert data['target_portal'].count(':') == 1
         assert data['volume_id'] == volume.id
-        if backend.driver.capabilities.path_accounts:
+        if backend.driver.capabilities.export_accounts:
             assert data['target_lun'] == 1
             assert data['target_iqn'] == f'iqn.2010-10.org.openstack:{volume.name}'
         count = len(data.get('target_portals', [0]))
@@ -68,7 +68,7 @@ class IscsiContract(Cleaned):
         volume, other = backend.volume(), backend.volume()
         infos = [self.connect(backend, volume), self.connect(backend, volume, 'two', self.THERE)]
         infos.append(self.connect(backend, other))
-        count = 3 if backend.driver.capabilities.path_accounts else 2
+        count = 3 if backend.driver.capabilities.export_accounts else 2
         assert len({info['data']['auth_password'] for info in infos}) == count
         assert len({info['data']['auth_username'] for info in infos}) == count
 
@@ -112,7 +112,7 @@ class IscsiContract(Cleaned):
         ours = self.connect(backend, backend.volume())
         theirs = self.connect(backend, backend.volume(), initiator=host)
         account = {name: ours['data'][name] for name in ('auth_username', 'auth_password')}
-        if host == self.HERE and not backend.driver.capabilities.path_accounts:
+        if host == self.HERE and not backend.driver.capabilities.export_accounts:
             assert account.items() <= theirs['data'].items()  # a host has one account
             return
         with pytest.raises(LoginFailed):
@@ -122,7 +122,7 @@ class IscsiContract(Cleaned):
         volume = backend.volume(data=b'a' * BLOCK)
         info = backend.driver.initialize_connection(volume, {'initiator': self.HERE}, 'one', 'ro')
         assert info['data']['access_mode'] == 'ro'
-        if not backend.driver.capabilities.read_only_paths:
+        if not backend.driver.capabilities.read_only_exports:
             return  # the host keeps to access_mode
         with self.login(info) as device, pytest.raises(DeviceError):
             device.write(0, b'b' * BLOCK)
@@ -137,7 +137,7 @@ class IscsiContract(Cleaned):
             for gone in order:
                 backend.driver.terminate_connection(volume, f'path-{gone}')
                 info = paths.pop(gone)
-                own = backend.driver.capabilities.path_accounts
+                own = backend.driver.capabilities.export_accounts
                 if own or hosts[gone] not in {hosts[kept] for kept in paths}:
                     with pytest.raises(self.refused(backend)):
                         self.login(info, hosts[gone])
@@ -148,7 +148,7 @@ class IscsiContract(Cleaned):
     def test_terminate_takes_away_exactly_one_path(self, backend: Backend, second: str) -> None:
         volume = backend.volume(data=b'a' * BLOCK)
         gone, kept = self.connect(backend, volume), self.connect(backend, volume, 'two', second)
-        if second == self.HERE and not backend.driver.capabilities.path_accounts:
+        if second == self.HERE and not backend.driver.capabilities.export_accounts:
             backend.driver.terminate_connection(volume, 'one')
             self.login(gone).close()  # the paths of one host are one to the backend, until the last goes
             return

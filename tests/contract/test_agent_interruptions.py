@@ -28,7 +28,7 @@ from appliance.service import Appliance
 from appliance.targets import Targets
 from appliance.tgt import Mode, NoAnswer, Op
 from chalicelib import iscsi
-from chalicelib.drivers.connection import iscsi_target
+from chalicelib.drivers.connection_info import iscsi_target
 from local.children import free_port
 
 GIB = 1024**3

@@ -18,7 +18,7 @@ from appliance.portal_guard import PortalGuard
 from appliance.targets import Lun, Targets, Wanted
 from appliance.tgt import Mode, Op
 from chalicelib import iscsi
-from chalicelib.drivers.connection import iscsi_target
+from chalicelib.drivers.connection_info import iscsi_target
 from local.children import free_port
 
 HOST = 'iqn.2026-01.org.example:host'

@@ -100,7 +100,7 @@ def test_the_name_on_the_backend_follows_name_id(driver: ApplianceDriver, agent:
 
 
 def test_a_host_without_a_pool_is_refused(driver: ApplianceDriver, agent: Agent) -> None:
-    with pytest.raises(errors.BackendMisconfigured, match='names no pool'):
+    with pytest.raises(errors.BackendMisconfigured, match='does not name a pool'):
         driver.create_volume(dataclasses.replace(VOLUME, host='cinderless@b'))
     assert agent.asked == []
 
@@ -276,7 +276,7 @@ class TestPools:
         assert not any('remote' in path for _, path, _ in agent.asked)
 
     def test_another_backend_s_pool_is_refused(self, driver: ApplianceDriver, agent: Agent) -> None:
-        with pytest.raises(errors.BackendMisconfigured, match='names no pool of this backend'):
+        with pytest.raises(errors.BackendMisconfigured, match='does not name a pool of this backend'):
             self.limited(driver, 'slow').create_volume(VOLUME)
         assert agent.asked == []
 
@@ -321,7 +321,7 @@ class TestManage:
         ({'url': 'https://192.0.2.10:18700/path'}, 'https://host:port'),
         ({'url': 'nonsense'}, 'https://host:port'),
         ({'fingerprint': None}, 'certificate'),
-        ({'fingerprint': 'abc'}, 'no SHA-256'),
+        ({'fingerprint': 'abc'}, 'not a SHA-256'),
         ({'fingerprint': None, 'certificate': 'nonsense'}, 'certificate'),
     ],
 )

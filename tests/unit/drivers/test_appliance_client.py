@@ -131,7 +131,7 @@ def test_a_refusal_is_final_and_keeps_its_reason() -> None:
 @pytest.mark.parametrize('answer', [(200, b'<html>'), (200, []), (502, b''), (404, {'error': 'x'}), (500, {'x': 1})])
 def test_what_is_no_answer_of_the_agent_is_unintelligible(answer: Any) -> None:
     wire = Wire(answer, answer)
-    with pytest.raises(BackendUnavailable, match='no JSON of ours'):
+    with pytest.raises(BackendUnavailable, match='without JSON of the agent'):
         client(wire).request('GET', '/v1/x')
 
 

@@ -66,7 +66,7 @@ class TestTypes:
     @pytest.mark.parametrize(
         ('specs', 'size', 'words'),
         [
-            ({'ebs:volume_type': 'gp4'}, 1, 'gp4.*give one of'),
+            ({'ebs:volume_type': 'gp4'}, 1, 'gp4.*use one of'),
             ({'ebs:iops': 'many'}, 1, 'many.*whole number'),
             ({'ebs:iops': '²'}, 1, 'whole number'),
             ({'ebs:iops': '80001'}, 1000, '3000 to 80000'),
@@ -129,7 +129,7 @@ class TestCreation:
             make(backend, 6)
 
     def test_a_pool_that_is_none_of_ours(self, backend: EbsBackend) -> None:
-        with pytest.raises(errors.BackendMisconfigured, match='no zone'):
+        with pytest.raises(errors.BackendMisconfigured, match='name a zone'):
             make(backend, host='c@aws#eu-west-1a')
 
     @pytest.mark.parametrize('operation', ['CreateVolume', 'DescribeVolumes'])
@@ -174,7 +174,7 @@ class TestCreation:
         region.fresh(dataclasses.replace(TIMES, snapshot=7200))
         volume = make(backend)
         snapshot = backend.snapshot(volume)
-        with pytest.raises(errors.NotReady, match='repeat'):
+        with pytest.raises(errors.NotReady, match='retry later'):
             backend.driver.open_snapshot(snapshot, 'x')
         with pytest.raises(errors.NotReady):
             backend.driver.create_volume_from_snapshot(ref(backend), snapshot)
@@ -512,7 +512,7 @@ class TestManagement:
         reference = {'source-id': made['SnapshotId']}
         snapshot = backend.snapshot_ref(volume)
         assert backend.driver.manage_existing_snapshot_get_size(snapshot, reference) == 1
-        with pytest.raises(errors.ManageExistingInvalidReference, match='is not of'):
+        with pytest.raises(errors.ManageExistingInvalidReference, match='is not a snapshot of'):
             backend.driver.manage_existing_snapshot(backend.snapshot_ref(other), reference)
         assert backend.driver.manage_existing_snapshot(snapshot, reference) == {'provider_id': made['SnapshotId']}
         region.clock.sleep(2)

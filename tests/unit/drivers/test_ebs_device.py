@@ -128,7 +128,7 @@ class TestWriting:
     def test_a_snapshot_that_is_gone(self, region: Region) -> None:
         with opened(region) as device:
             region.ec2.delete_snapshot(SnapshotId=device._snapshot_id)
-            with pytest.raises(DeviceError, match='not there'):
+            with pytest.raises(DeviceError, match='does not exist'):
                 device.write(0, bytes(BLOCK))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.drivers import ontap_paths
+from chalicelib.drivers import ontap_exports
 from chalicelib.drivers.ontap_client import Client
 from chalicelib.errors import (
     BackendFull,
@@ -114,7 +114,7 @@ def test_only_our_pools_are_told(double: Double) -> None:
     ours = driver(double, pools=['fast'])
     assert ours.list_objects() == []
     assert [pool['pool_name'] for pool in ours.get_volume_stats()['pools']] == ['fast']
-    with pytest.raises(BackendMisconfigured, match='names no pool'):
+    with pytest.raises(BackendMisconfigured, match='does not name a pool'):
         ours.create_volume(volume(host=SLOW))
     with pytest.raises(BackendMisconfigured, match="'gone'; SVM svm1 has fast, slow"):
         driver(double, pools=['gone']).check_for_setup_error()
@@ -165,7 +165,7 @@ def test_a_host_has_one_igroup_and_account_for_all_its_volumes(double: Double) -
         ours.create_volume(one)
         ours.initialize_connection(one, {'initiator': HOST.upper()}, 'e')
     assert len(double.cluster.igroups) == 1
-    assert double.cluster._passwords[HOST] == ours._paths.account(HOST)
+    assert double.cluster._passwords[HOST] == ours._exports.account(HOST)
     for one in made:
         ours.terminate_connection(one, 'e')
     assert double.cluster.maps == []
@@ -179,7 +179,7 @@ def test_an_account_that_differs_is_set_right(double: Double) -> None:
     name = double.cluster.igroups[0]['initiators'][0]['name']
     double.cluster.maps.clear()
     second.open_volume(made, 'e', 'rw')
-    assert double.cluster._passwords[name] == second._paths.account(name) != first._paths.account(name)
+    assert double.cluster._passwords[name] == second._exports.account(name) != first._exports.account(name)
 
 
 def test_a_clone_does_not_take_its_source_s_exports_for_its_own(double: Double) -> None:
@@ -195,7 +195,7 @@ def test_a_clone_does_not_take_its_source_s_exports_for_its_own(double: Double) 
 
 
 def test_a_number_that_is_taken_is_passed_over(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ontap_paths, '_digest', lambda text: 'ff' if '-' in text and len(text) == 36 else 'abc')
+    monkeypatch.setattr(ontap_exports, '_digest', lambda text: 'ff' if '-' in text and len(text) == 36 else 'abc')
     ours, made, numbers = driver(double), [volume() for _ in range(10)], []
     for one in made:
         ours.create_volume(one)
@@ -210,10 +210,10 @@ def test_an_export_made_while_another_of_its_host_goes_keeps_its_map(
     ours, other, made = driver(double), driver(double), volume()
     ours.create_volume(made)
     ours.initialize_connection(made, CONNECTOR, 'one')
-    expel = ours._paths.expel
+    expel = ours._exports.unmap_lun
     monkeypatch.setattr(
-        ours._paths,
-        'expel',
+        ours._exports,
+        'unmap_lun',
         lambda lun, igroup: (other.initialize_connection(made, CONNECTOR, 'two'), expel(lun, igroup)),
     )
     ours.terminate_connection(made, 'one')
@@ -249,7 +249,7 @@ def test_a_snapshot_that_is_read_is_busy(double: Double) -> None:
     frozen = snapshot(made)
     ours.create_snapshot(frozen)
     device = ours.open_snapshot(frozen, 'backup')
-    with pytest.raises(DeviceError, match='reading only'):
+    with pytest.raises(DeviceError, match='read-only'):
         device.write(0, bytes(512))
     disks.logged_in = [device._device.initiator]  # type: ignore[attr-defined]
     with pytest.raises(SnapshotIsBusy):
@@ -342,7 +342,7 @@ def test_a_deleted_volume_takes_its_policy_along(double: Double) -> None:
         ({'maxIOPS': 'many'}, {}, 'number above 0'),
         ({'maxIOPS': '-1'}, {}, 'number above 0'),
         ({'maxIOPS': 'inf'}, {}, 'number above 0'),
-        ({'colour': '1'}, {}, 'not known'),
+        ({'colour': '1'}, {}, 'not supported'),
         ({'maxIOPS': '1', 'peakIOPSperGiB': '1'}, {}, 'mix'),
         ({'maxIOPS': '1'}, {'netapp:qos_policy_group': 'gold'}, 'either'),
     ],
@@ -403,7 +403,7 @@ def test_a_snapshot_that_was_let_go_is_found_by_its_comment(double: Double, know
     assert {one.source_reference for one in ours.get_manageable_volumes('fast')} == {None}
     again, elsewhere = snapshot(source), snapshot(dataclasses.replace(other, **ours.create_volume(other)))
     if known:
-        with pytest.raises(ManageExistingInvalidReference, match='of LUN'):
+        with pytest.raises(ManageExistingInvalidReference, match='names LUN'):
             ours.manage_existing_snapshot(elsewhere, found.reference)
     assert ours.manage_existing_snapshot_get_size(again, found.reference) == 1
     for _ in range(2):
@@ -429,7 +429,7 @@ def test_what_cannot_be_managed_is_refused(double: Double, wrong: dict[str, str]
 def test_what_is_ours_or_elsewhere_is_not_managed_again(double: Double) -> None:
     ours, made = driver(double), volume()
     ours.create_volume(made)
-    for host, problem in ((FAST, 'managed already'), (SLOW, 'no such LUN')):
+    for host, problem in ((FAST, 'already managed'), (SLOW, 'does not have this LUN')):
         with pytest.raises(ManageExistingInvalidReference, match=problem):
             ours.manage_existing(volume(host=host), {'source-name': f'/vol/fast/{made.name}'})
 

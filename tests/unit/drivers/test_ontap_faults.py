@@ -111,7 +111,7 @@ def test_nobody_there(identity: Path, double: Double) -> None:
 
 def test_another_certificate_is_final(double: Double, tmp_path: Path) -> None:
     other = certificate.fingerprint(certificate.ensure(tmp_path)[0])
-    with pytest.raises(BackendMisconfigured, match='certificate that is pinned'):
+    with pytest.raises(BackendMisconfigured, match='pinned certificate'):
         driver(double, fingerprint=other).create_volume(volume())
     assert double.calls == []
     driver(double, fingerprint='', certificate=double.certificate.read_text()).create_volume(volume())
@@ -152,7 +152,7 @@ def test_a_job_that_goes_on_for_too_long_is_met_again(double: Double, monkeypatc
     double.jobs_for_luns, double.job_polls = True, 1000
     ours, made = driver(double), volume()
     monkeypatch.setattr(type(ours._client), 'left', lambda self: 1.0)
-    with pytest.raises(BackendUnavailable, match='goes on for too long'):
+    with pytest.raises(BackendUnavailable, match='takes too long'):
         ours.create_volume(made)
     monkeypatch.undo()
     double.job_polls = 0

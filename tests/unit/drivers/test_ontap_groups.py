@@ -109,7 +109,7 @@ def test_a_flexvol_that_is_being_frozen_with_others_is_tried_later(double: Doubl
     wanted = group(double, FAST, SLOW)
     body = {'volumes': [{'name': 'slow', 'provisioning_options': {'action': 'add'}}], 'svm': {'name': 'svm1'}}
     double.cluster.create_group(Scope(None), body | {'name': f'{ontap_groups.PREFIX}other-{int(time.time())}'})
-    with pytest.raises(BackendUnavailable, match='FlexVol slow is being frozen'):
+    with pytest.raises(BackendUnavailable, match='FlexVol slow is in another group snapshot'):
         driver(double).create_group_snapshot(wanted)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.drivers import ontap_client, ontap_paths
+from chalicelib.drivers import ontap_client, ontap_exports
 from chalicelib.drivers.base import StoredExport
 from chalicelib.drivers.ontap import OntapDriver
 from tests.ontap.rig import driver
@@ -77,11 +77,11 @@ def test_a_host_without_volumes_is_forgotten(double: Double) -> None:
     ours.create_volume(made)
     ours.initialize_connection(made, CONNECTOR, 'e')
     ours.terminate_connection(made, 'e')
-    assert ours.list_idle_access() == [ontap_paths.host(HOST).igroup]
+    assert ours.list_idle_access() == [ontap_exports.host(HOST).igroup]
     remove_all(ours)
     assert (accounts(double), igroups(double), ours.list_idle_access()) == (set(), set(), [])
     for _ in range(2):
-        ours.remove_idle_access(ontap_paths.host(HOST).igroup)
+        ours.remove_idle_access(ontap_exports.host(HOST).igroup)
     ours.initialize_connection(made, CONNECTOR, 'e')
     assert (accounts(double), len(mapped(double))) == ({HOST}, 1)
 
@@ -91,17 +91,17 @@ def test_what_others_made_stays(double: Double) -> None:
     ours, other = driver(double), driver(double, chap_secret='another secret of more than 32 characters')
     svm = {'svm': {'name': 'svm1'}}
     chap = {'authentication_type': 'chap', 'chap': {'inbound': {'user': 'them', 'password': 'x' * 16}}}
-    ours._client.make(ontap_paths.CREDENTIALS, {'initiator': OTHER, **chap})
+    ours._client.make(ontap_exports.CREDENTIALS, {'initiator': OTHER, **chap})
     members = [{'name': OTHER}]
     ours._client.make(
-        ontap_paths.IGROUPS, {**svm, 'name': 'theirs', 'protocol': 'iscsi', 'os_type': 'linux', 'initiators': members}
+        ontap_exports.IGROUPS, {**svm, 'name': 'theirs', 'protocol': 'iscsi', 'os_type': 'linux', 'initiators': members}
     )
     made = volume()
     other.create_volume(made)
     other.initialize_connection(made, CONNECTOR, 'e')
     other.terminate_connection(made, 'e')
     assert ours.list_idle_access() == []
-    assert other.list_idle_access() == [ontap_paths.host(HOST).igroup]
+    assert other.list_idle_access() == [ontap_exports.host(HOST).igroup]
     assert (accounts(double), 'theirs' in igroups(double)) == ({HOST, OTHER}, True)
 
 
@@ -144,11 +144,11 @@ def test_an_attachment_at_any_moment_of_a_removal_has_its_account(
         driver(double).terminate_connection(made, 'e')
         _interleave(
             monkeypatch,
-            lambda: driver(double).remove_idle_access(ontap_paths.host(HOST).igroup),
+            lambda: driver(double).remove_idle_access(ontap_exports.host(HOST).igroup),
             lambda: driver(double).initialize_connection(made, CONNECTOR, 'e'),  # noqa: B023 - called within the loop
             (first, second),
         )
-        assert mapped(double) == {ontap_paths.host(HOST).igroup}, (first, second)
+        assert mapped(double) == {ontap_exports.host(HOST).igroup}, (first, second)
         assert accounts(double) == {HOST}, (first, second)
         driver(double).delete_volume(made)
         remove_all(driver(double))
@@ -234,5 +234,5 @@ def test_a_map_that_a_note_names_by_now_stays(double: Double) -> None:
     made, ours = volume(), driver(double)
     ours.create_volume(made)
     ours.initialize_connection(made, CONNECTOR, 'e')
-    ours.end_unnamed_export(StoredExport(made.name, 'fast', None, ontap_paths.host(HOST).igroup))
+    ours.end_unnamed_export(StoredExport(made.name, 'fast', None, ontap_exports.host(HOST).igroup))
     assert len(mapped(double)) == 1

@@ -123,7 +123,7 @@ def test_a_secret_without_its_key_is_told_without_its_text(place: dict[str, str]
         (backend(name='a#b'), ['name', "'a#b'"]),
         (backend(name=5), ['name', 'str']),
         (backend(driver='lvm'), ["'lvm'", 'appliance']),
-        (backend(pool='x'), ["'pool'", 'known are']),
+        (backend(pool='x'), ["'pool'", 'allowed are']),
         (backend(options=[]), ['options', 'dict']),
         (backend(secrets={'key': 'plain'}), ['secrets.key', '"secret"']),
         (backend(secrets={'key': {'secret': 5}}), ['secrets.key']),
@@ -146,7 +146,7 @@ def test_a_wrong_entry_is_refused_with_its_key(entry: Any, names: list[str]) -> 
 
 @pytest.mark.parametrize(
     ('document', 'reason'),
-    [('{', 'no JSON'), ('[]', 'no JSON object'), ('{}', 'list under backends'), ('{"backends": {}}', 'list'),
+    [('{', 'not JSON'), ('[]', 'not a JSON object'), ('{}', 'list under backends'), ('{"backends": {}}', 'list'),
      ('{"backends": [], "host": "a@b"}', 'host'), ('{"backends": [], "version": 1}', "'version'")],
 )  # fmt: skip
 def test_a_wrong_document_is_refused(document: str, reason: str) -> None:
@@ -168,7 +168,7 @@ def test_a_backend_cannot_be_there_twice() -> None:
         ({'options': {'url': 'u', 'tries': 1.5}}, ['options.tries']),
         ({'options': {'url': 'u', 'ratio': '2'}}, ['options.ratio']),
         ({'options': {'url': 'u', 'verify': 0}}, ['options.verify', 'bool']),
-        ({'options': {'url': 'u', 'colour': 'red'}}, ["'colour'", 'known are']),
+        ({'options': {'url': 'u', 'colour': 'red'}}, ["'colour'", 'allowed are']),
         ({'secrets': {}}, ['secrets.key', 'missing']),
         ({'secrets': {'other': {'secret': 'a'}}}, ["'other'"]),
         ({'options': {'url': 'u', 'key': 'in clear'}, 'secrets': ...}, ['options.key', 'secret']),

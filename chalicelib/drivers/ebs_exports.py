@@ -1,11 +1,11 @@
-"""Volumes on EC2 instances: each path is a tag on its volume, and an attachment.
+"""Exports to EC2 instances: each is a tag on its volume, and an attachment.
 
-The tag comes first and goes last, so whatever a crash leaves is found by it. Several paths may lead to one instance;
-the attachment goes with the last of them.
+The tag is set first and removed last, so it shows whatever a crash leaves. Several exports may have one instance; the
+attachment is removed with the last of them.
 
-A connector is written by a member of a project, so the instance that it names is checked: its tag ``cinder:project``
-names the project, or is ``*``. One answer is given for an instance that is unknown and for one of another project.
-IAM refuses AttachVolume to instances without the tag, whatever this code does.
+A member of a project writes the connector, so the instance that it names is checked: its tag ``cinder:project`` names
+the project, or is ``*``. Unknown instances and those of other projects get the same error. IAM refuses AttachVolume for
+instances without the tag, whatever this code does.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ _EXPORT = 'cinder:export:'
 #: Tag of an EC2 instance: the id of the project that may attach its volumes there, or * for every project.
 INSTANCE_TAG = 'cinder:project'
 
-#: Seconds for an attachment and a detachment: a client waits for both.
+#: Seconds for an attachment and a detachment; a client waits for both.
 ATTACH_WAIT = 18.0
 
-#: Seconds after which it is told that a path's tag was made or removed.
+#: Seconds after which describe calls show a new or removed tag.
 _TAG_WAIT = 4.0
 
-#: The names that AWS recommends, and those it keeps for more of them.
+#: The device names that AWS recommends, and those it reserves for more of them.
 DEVICES = tuple(
     [f'/dev/sd{letter}' for letter in 'fghijklmnop']
     + [f'/dev/xvd{first}{second}' for first in 'bcd' for second in string.ascii_lowercase]
 )
 
-#: Attempts to find a device name that no one takes at the same moment.
+#: Attempts to find a device name that no other request takes at the same time.
 _NAMES_TRIED = 5
 
 
 def instance_of(connector: Connector) -> str:
-    """The EC2 instance that asks. Raises InvalidConnector."""
+    """Return the EC2 instance of the connector. Raises InvalidConnector."""
     for key in ('instance_id', 'instance'):
         value = str(connector.get(key) or '')
         if re.fullmatch('i-[0-9a-f]{8,17}', value):
@@ -54,7 +54,7 @@ def instance_of(connector: Connector) -> str:
 def _check_allowed(objects: Objects, volume: VolumeRef, instance: str) -> None:
     """Raise InvalidConnector unless the instance is tagged for the volume's project.
 
-    DescribeTags answers for an instance that is unknown as for one without the tag.
+    DescribeTags returns the same for an unknown instance as for one without the tag.
     """
     filters = listed_filters({'resource-id': instance, 'key': INSTANCE_TAG})
     try:
@@ -62,17 +62,17 @@ def _check_allowed(objects: Objects, volume: VolumeRef, instance: str) -> None:
     except Refused as refused:
         raise objects.failure(refused, volume) from refused
     if not {tag['Value'] for tag in found} & {volume.project_id, '*'}:
-        raise _not_yours()
+        raise _wrong_instance()
 
 
-def _not_yours() -> errors.InvalidConnector:
+def _wrong_instance() -> errors.InvalidConnector:
     return errors.InvalidConnector(
         missing=f'instance_id: an EC2 instance whose tag {INSTANCE_TAG} names the project of the volume'
     )
 
 
 def connect(objects: Objects, volume: VolumeRef, connector: Connector, export_id: str) -> ConnectionInfo:
-    """Attach, and wait until it is done; the same path again is the same answer."""
+    """Attach, and wait until it is done; the same export returns the same result again."""
     instance = instance_of(connector)
     _check_allowed(objects, volume, instance)
     id = objects.with_id(volume, lambda id: _mark(objects, volume, id, {_EXPORT + export_id: instance}))
@@ -92,7 +92,7 @@ def _mark(objects: Objects, volume: VolumeRef, id: str, values: dict[str, str]) 
 
 
 def _attach(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None:
-    """AttachVolume has no token; one that was obeyed before is told by VolumeInUse."""
+    """AttachVolume has no token; a call that took effect before shows as VolumeInUse."""
     device = DEVICES[hashlib.sha256(id.encode()).digest()[0] % len(DEVICES)]
     for _ in range(_NAMES_TRIED):
         try:
@@ -110,7 +110,7 @@ def _attach(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None
             if not _is_taken(refused):
                 raise _attach_failure(objects, refused, volume) from refused
             device = _free_device(objects, instance)
-    raise objects.api.unavailable(f'{instance} takes every device name before {volume.name} gets it')
+    raise objects.api.unavailable(f'{instance} uses every device name that was tried for {volume.name}')
 
 
 def _is_taken(refused: Refused) -> bool:
@@ -118,9 +118,9 @@ def _is_taken(refused: Refused) -> bool:
 
 
 def _attach_failure(objects: Objects, refused: Refused, volume: VolumeRef) -> errors.CinderlessError:
-    """What the caller chose wrongly is a fault of the connector: no such instance, or one in another zone."""
+    """An unknown instance, or one in another zone, is an error of the connector."""
     if refused.code in ('InvalidInstanceID.NotFound', 'InvalidInstanceID.Malformed'):
-        return _not_yours()
+        return _wrong_instance()
     if refused.code == 'InvalidVolume.ZoneMismatch':
         return errors.InvalidConnector(missing='instance_id: an EC2 instance in the availability zone of the volume')
     return objects.failure(refused, volume)
@@ -133,7 +133,7 @@ def _free_device(objects: Objects, instance: str) -> str:
     for device in DEVICES:
         if device not in taken:
             return device
-    raise errors.DriverError(backend=instance, reason=f'all {len(DEVICES)} device names are taken')
+    raise errors.DriverError(backend=instance, reason=f'all {len(DEVICES)} device names are in use')
 
 
 def _attachment(row: Row | None, instance: str) -> Row | None:
@@ -142,7 +142,7 @@ def _attachment(row: Row | None, instance: str) -> Row | None:
 
 
 def _await_detached(objects: Objects, volume: VolumeRef, id: str, instance: str) -> None:
-    """Wait until an earlier attachment to the same instance is gone. Raises BackendUnavailable."""
+    """Wait until an earlier attachment to the same instance has ended. Raises BackendUnavailable."""
     if not objects.api.wait(lambda: _attachment(objects.volume(id), instance) is None, ATTACH_WAIT, longest=2.0):
         raise objects.api.unavailable(f'{volume.name} ({id}) is still being detached from {instance}')
 
@@ -157,7 +157,7 @@ def _is_attached(objects: Objects, id: str, instance: str, found: list[Row]) -> 
 
 
 def _facts(row: Row, instance: str) -> dict[str, Any]:
-    """What a host needs: on Nitro a volume is an NVMe device with the volume's id as its serial number."""
+    """Return the data for a host: on Nitro a volume is an NVMe device with the volume's id as its serial number."""
     attachment = _attachment(row, instance) or {}
     id = str(row['VolumeId'])
     return {
@@ -170,26 +170,26 @@ def _facts(row: Row, instance: str) -> dict[str, Any]:
 
 
 def disconnect(objects: Objects, volume: VolumeRef, export_id: str | None) -> None:
-    """Take one path away, or all; wait until the instances have let go."""
+    """Remove one export, or all; wait until the instances have detached the volume."""
     row = objects.find(volume)
     if row is None:
         return
-    gone, kept = _divided(row, export_id)
-    if _may_be_old(row, export_id, gone, kept):
+    removed, kept = _divided(row, export_id)
+    if _may_be_old(row, export_id, removed, kept):
         objects.api.sleep(_TAG_WAIT)
         row = objects.require(volume)
-        gone, kept = _divided(row, export_id)
-    _detach(objects, volume, row, set(gone.values()) - set(kept.values()))
-    keys = {*gone, *([_EXPORT + export_id] if export_id is not None else [])}
+        removed, kept = _divided(row, export_id)
+    _detach(objects, volume, row, set(removed.values()) - set(kept.values()))
+    keys = {*removed, *([_EXPORT + export_id] if export_id is not None else [])}
     if keys:
         objects.api.ec2('DeleteTags', Resources=[row['VolumeId']], Tags=[{'Key': key} for key in sorted(keys)])
 
 
 def exports_of(row: Row) -> list[tuple[str | None, str]]:
-    """(export id, instance) of a volume's paths, and of attachments that none of them accounts for."""
-    paths = {key.removeprefix(_EXPORT): one for key, one in tags(row).items() if key.startswith(_EXPORT)}
+    """Return (export id, instance) of a volume's exports, and of attachments without an export."""
+    exports = {key.removeprefix(_EXPORT): one for key, one in tags(row).items() if key.startswith(_EXPORT)}
     attached = {str(one['InstanceId']) for one in row['Attachments']}
-    return [*paths.items(), *((None, instance) for instance in sorted(attached - set(paths.values())))]
+    return [*exports.items(), *((None, instance) for instance in sorted(attached - set(exports.values())))]
 
 
 def detach_unnamed(objects: Objects, volume: VolumeRef, instance: str) -> None:
@@ -200,17 +200,17 @@ def detach_unnamed(objects: Objects, volume: VolumeRef, instance: str) -> None:
 
 
 def _divided(row: Row, export_id: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Tag -> instance: of the paths that go, and of those that stay."""
-    paths = {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}
-    gone = {key: instance for key, instance in paths.items() if export_id is None or key == _EXPORT + export_id}
-    return gone, {key: instance for key, instance in paths.items() if key not in gone}
+    """Return tag -> instance of the exports to remove, and of those to keep."""
+    exports = {key: instance for key, instance in tags(row).items() if key.startswith(_EXPORT)}
+    removed = {key: instance for key, instance in exports.items() if export_id is None or key == _EXPORT + export_id}
+    return removed, {key: instance for key, instance in exports.items() if key not in removed}
 
 
-def _may_be_old(row: Row, export_id: str | None, gone: dict[str, str], kept: dict[str, str]) -> bool:
-    """Whether what is told may lack this path, made a moment ago, or have another one, taken away a moment ago."""
+def _may_be_old(row: Row, export_id: str | None, removed: dict[str, str], kept: dict[str, str]) -> bool:
+    """Whether the tags may be stale: a new export is missing, or one just removed is still listed."""
     if export_id is None or not row['Attachments']:
         return False
-    return not gone or bool(set(gone.values()) & set(kept.values()))
+    return not removed or bool(set(removed.values()) & set(kept.values()))
 
 
 def _detach(objects: Objects, volume: VolumeRef, row: Row, instances: set[str]) -> None:
@@ -228,5 +228,5 @@ def _detach(objects: Objects, volume: VolumeRef, row: Row, instances: set[str]) 
         return not any(_attachment(now, instance) for instance in leaving)
 
     if leaving and not objects.api.wait(is_free, ATTACH_WAIT, longest=2.0):
-        reason = f'{", ".join(leaving)} does not let go of it: unmount it there'
+        reason = f'{", ".join(leaving)} has not detached it: unmount it there'
         raise errors.VolumeIsBusy(id=volume.id, backend='', reason=reason)

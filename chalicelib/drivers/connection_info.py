@@ -1,4 +1,4 @@
-"""What hosts are told of a path: the target in os-brick's words, and CHAP accounts in letters that all of them take."""
+"""Connection info for hosts: the target in os-brick's format, and CHAP accounts in characters that all hosts accept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LETTERS = string.ascii_letters + string.digits
 
 
 def iscsi_target(portals: list[str], iqn: str, lun: int) -> dict[str, Any]:
-    """One portal (``ip:port``), and with several the lists that os-brick zips."""
+    """Return one portal (``ip:port``), and with several also the lists that os-brick zips."""
     one = {'target_portal': portals[0], 'target_iqn': iqn, 'target_lun': lun}
     if len(portals) == 1:
         return one
@@ -18,7 +18,7 @@ def iscsi_target(portals: list[str], iqn: str, lun: int) -> dict[str, Any]:
 
 
 def letters(digest: bytes, length: int) -> str:
-    """``length`` characters of the digest, as a number written in letters and digits, lowest digit first."""
+    """Return ``length`` characters of the digest, as a number in letters and digits, lowest digit first."""
     number, characters = int.from_bytes(digest, 'big'), []
     for _ in range(length):
         number, digit = divmod(number, len(_LETTERS))

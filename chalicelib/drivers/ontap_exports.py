@@ -1,13 +1,12 @@
-"""Who may reach a LUN: ONTAP shows an SVM's one target to every initiator, and to each the LUNs mapped to its igroup.
+"""Access to LUNs: every initiator sees an SVM's one target, and on it the LUNs that are mapped to its igroup.
 
-* A host has one igroup and one CHAP account for all its volumes; both stay when its last volume is unmapped, and the
-  comparison with the records removes them a day later. Which exports of
-  a LUN a host has is noted in the LUN's attributes, so that the map goes with the last of them. A clone inherits its
-  source's attributes: a note counts only on the LUN that it names.
-* The service's own workers have an initiator, an igroup and an account per path, which go with the path.
-* An account comes before the igroup and the igroup before the map, so that a map found says that all is there.
-* Numbers are derived from the LUN, not the lowest free one: a host that missed a detach does not find another
-  volume's data under the number it knew (OSSA-2023-003).
+* A host has one igroup and one CHAP account for all its volumes; both stay after its last volume, until the comparison
+  with the records removes them a day later. The LUN's attributes note which of its exports a host has, so that the map
+  is removed with the last of them. A clone inherits its source's attributes: a note counts only on the LUN that it names.
+* The service's own workers have an initiator, an igroup and an account per export, which are removed with it.
+* An account is created before the igroup and the igroup before the map, so an existing map means that all exists.
+* LUN numbers are derived from the LUN, instead of the lowest free one: a host that missed a detach does not see
+  another volume's data under the old number (OSSA-2023-003).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib.drivers.connection import letters
+from chalicelib.drivers.connection_info import letters
 from chalicelib.drivers.ontap_client import Client, Record, Refused
 from chalicelib.errors import InvalidConnector
 
-#: iqn, eui or naa names, as initiators have them (RFC 3720, section 3.2.6); lower case is their one form.
+#: iqn, eui or naa names of initiators (RFC 3720, section 3.2.6), in their canonical lower case.
 _INITIATOR = re.compile(r'iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:[a-z0-9.:-]+)?|eui\.[0-9a-f]{16}|naa\.[0-9a-f]{16,32}')
 _LONGEST_INITIATOR = 223
 
@@ -31,7 +30,7 @@ _WORKER = 'iqn.2010-10.org.openstack:cinderless-'
 _HOSTS, _WORKERS = 'cinderless-host-', 'cinderless-path-'
 _NOTE = 'cinderless-export-'
 
-#: Codes of NetApp's tables: what exists already, what is gone, and names that are none.
+#: Codes of NetApp's tables: existing objects, missing objects, and unknown names.
 _MAPPED, _HAS_ACCOUNT, _NOTED = '1254207', '5374142', '5374930'
 _NO_IGROUP = ('5374852', '5374878')
 _NO_MAP, _NO_ACCOUNT, _NO_NOTE, _NO_MEMBER = '5374922', '5374895', '5374931', '5374034'
@@ -40,7 +39,7 @@ _IGROUP_EXISTS, _IN_USE = '5374023', '1254213'
 _NUMBERS = 4095
 _TRIES = 8
 
-#: Seconds that the SVM's target and portals are taken as known.
+#: Seconds for which the SVM's target and portals are cached.
 _FRESH = 300.0
 
 IGROUPS = '/protocols/san/igroups'
@@ -58,30 +57,30 @@ class Target(NamedTuple):
 
 
 class Initiator(NamedTuple):
-    """Who gets in, as which igroup."""
+    """An initiator and its igroup."""
 
     name: str
     igroup: str
 
 
 def host(name: Any) -> Initiator:
-    """A connector's initiator. Raises InvalidConnector."""
+    """Return a connector's initiator. Raises InvalidConnector."""
     if not name:
         raise InvalidConnector(missing='initiator')
     lower = str(name).lower()
     if len(lower) > _LONGEST_INITIATOR or not _INITIATOR.fullmatch(lower):
-        raise InvalidConnector(missing=f'initiator: {str(name)[:60]!r} is no iSCSI name')
+        raise InvalidConnector(missing=f'initiator: {str(name)[:60]!r} is not an iSCSI name')
     return Initiator(lower, _HOSTS + _digest(lower))
 
 
 def worker(object_name: str, export_id: str) -> Initiator:
-    """The service's own initiator of one path."""
+    """Return the service's own initiator of one export."""
     digest = _digest(f'{object_name}\n{export_id}')
     return Initiator(_WORKER + digest, _WORKERS + digest)
 
 
-class Paths:
-    """What drivers of one SVM do for paths. ``secret`` is what all CHAP secrets are derived from."""
+class Exports:
+    """Exports of one SVM. All CHAP secrets are derived from ``secret``."""
 
     def __init__(self, client: Client, secret: str) -> None:
         self._client = client
@@ -89,7 +88,7 @@ class Paths:
         self._known: tuple[float, Target] | None = None
 
     def target(self) -> Target | None:
-        """The iSCSI service and its portals, disabled ones only if there are no others; None without a service."""
+        """Return the iSCSI service and its portals, disabled ones only if all are; None without a service."""
         if self._known and time.monotonic() < self._known[0]:
             return self._known[1]
         service = self._client.first('/protocols/san/iscsi/services', fields='enabled,target.name')
@@ -102,11 +101,11 @@ class Paths:
         return target
 
     def account(self, initiator: str) -> tuple[str, str]:
-        """CHAP user (20 characters) and secret (16): the same each time, and stored nowhere but at ONTAP."""
+        """Return CHAP user (20 characters) and secret (16): always the same, and stored in ONTAP only."""
         return self._letters(f'user\n{initiator}', 20), self._letters(f'secret\n{initiator}', 16)
 
-    def note(self, lun: Record, export_id: str, initiator: str) -> None:
-        """Remember that the initiator has this export of the LUN. A note of the LUN's source is overwritten."""
+    def add_note(self, lun: Record, export_id: str, initiator: str) -> None:
+        """Record that the initiator has this export of the LUN. Overwrites an inherited note."""
         notes, name, value = _notes(lun), _NOTE + export_id, f'{lun["uuid"]} {initiator}'
         if notes.get(export_id) == initiator:
             return
@@ -119,70 +118,70 @@ class Paths:
             self._client.change(f'{path}/{name}', {'value': value})
 
     def exports(self, lun: Record) -> Mapping[str, str]:
-        """Export id -> initiator, of hosts."""
+        """Return export id -> initiator, for hosts."""
         return _notes(lun)
 
     def listed(self, lun: Record) -> list[tuple[str | None, str]]:
-        """(export id, initiator or igroup) of what leads to the LUN: notes, and maps that no note accounts for."""
+        """Return (export id, initiator or igroup) of the LUN's exports: notes, and maps without a note."""
         notes = _notes(lun)
         noted = {host(initiator).igroup for initiator in notes.values()}
         maps = [(None, igroup) for igroup in _igroups(lun) if igroup not in noted]
         return [*notes.items(), *maps]
 
-    def admit(self, lun: Record, initiator: Initiator, target: Target) -> int:
-        """Map the LUN to the initiator; return its number there. It takes one request if the host is known."""
+    def map_lun(self, lun: Record, initiator: Initiator, target: Target) -> int:
+        """Map the LUN to the initiator; return its number. One request suffices for a known host."""
         for entry in lun.get('lun_maps', []):
             if entry['igroup']['name'] == initiator.igroup:
-                if not initiator.igroup.startswith(_HOSTS):  # a close that died may have shut it out
-                    self._introduce(initiator, target)
+                if not initiator.igroup.startswith(_HOSTS):  # an interrupted close may have removed it
+                    self._add_initiator(initiator, target)
                 return int(entry['logical_unit_number'])
-        for known in [initiator.igroup.startswith(_HOSTS), False, False]:
+        for is_known in [initiator.igroup.startswith(_HOSTS), False, False]:
             try:
-                if not known:
-                    self._introduce(initiator, target)
+                if not is_known:
+                    self._add_initiator(initiator, target)
                 return self._map(lun, initiator.igroup)
             except Refused as refused:
                 if refused.code not in _NO_IGROUP:
                     raise
-        raise self._client.unavailable(f'igroup {initiator.igroup} came and went')
+        raise self._client.unavailable(f'igroup {initiator.igroup} was removed in the meantime')
 
-    def expel(self, lun: Record, igroup: str) -> None:
-        """Take the map away; its sessions find nothing there from now on. A missing one is success."""
+    def unmap_lun(self, lun: Record, igroup: str) -> None:
+        """Remove the map; sessions lose the LUN at once. A missing one is success."""
         for entry in lun.get('lun_maps', []):
             if entry['igroup']['name'] == igroup:
-                self._forgive(f'{MAPS}/{lun["uuid"]}/{entry["igroup"]["uuid"]}', _NO_MAP, *_NO_IGROUP)
+                self._remove_if_present(f'{MAPS}/{lun["uuid"]}/{entry["igroup"]["uuid"]}', _NO_MAP, *_NO_IGROUP)
 
-    def forget(self, lun: Record, export_id: str) -> None:
-        """Take a note away. A missing one is success."""
-        self._forgive(f'/storage/luns/{lun["uuid"]}/attributes/{_NOTE}{export_id}', _NO_NOTE)
+    def remove_note(self, lun: Record, export_id: str) -> None:
+        """Remove a note. A missing one is success."""
+        self._remove_if_present(f'/storage/luns/{lun["uuid"]}/attributes/{_NOTE}{export_id}', _NO_NOTE)
 
-    def dismiss(self, initiator: Initiator, target: Target) -> None:
-        """Remove a worker's igroup, map and account. What is missing is success.
+    def remove_worker(self, initiator: Initiator, target: Target) -> None:
+        """Remove a worker's igroup, map and account. Missing ones are success.
 
-        The worker is shut out first, and the map, by which a repeat finds what is left, goes last with the igroup.
+        The initiator is removed first, and the map, by which a repeat finds the rest, last, with the igroup.
         """
         found = self._client.first(IGROUPS, name=initiator.igroup)
         group, mapped = f'{IGROUPS}/{found["uuid"]}' if found else '', {'allow_delete_while_mapped': 'true'}
         if group:
-            self._forgive(f'{group}/initiators/{initiator.name}', _NO_MEMBER, *_NO_IGROUP, **mapped)
-        self._forgive(f'{CREDENTIALS}/{target.svm_uuid}/{initiator.name}', _NO_ACCOUNT)
+            self._remove_if_present(f'{group}/initiators/{initiator.name}', _NO_MEMBER, *_NO_IGROUP, **mapped)
+        self._remove_if_present(f'{CREDENTIALS}/{target.svm_uuid}/{initiator.name}', _NO_ACCOUNT)
         if group:
-            self._forgive(group, *_NO_IGROUP, **mapped)
+            self._remove_if_present(group, *_NO_IGROUP, **mapped)
 
     def workers(self, lun: Record) -> Iterator[Initiator]:
-        """The workers that the LUN is mapped to."""
+        """Yield the workers to which the LUN is mapped."""
         for igroup in _igroups(lun):
             if igroup.startswith(_WORKERS):
                 yield Initiator(_WORKER + igroup.removeprefix(_WORKERS), igroup)
 
     def hosts(self, lun: Record) -> list[str]:
-        """The igroups of hosts that the LUN is mapped to."""
+        """Return the igroups of hosts to which the LUN is mapped."""
         return [igroup for igroup in _igroups(lun) if igroup.startswith(_HOSTS)]
 
     def user(self, lun: Record) -> str | None:
-        """An initiator that the LUN is mapped to and that has a session, if there is one.
+        """Return an initiator that has a session and to which the LUN is mapped, or None.
 
-        ONTAP does not tell which of a host's LUNs are open: one that is mapped to a host that is logged in counts.
+        ONTAP does not report which LUNs a host has open: any LUN mapped to a logged-in host counts as used.
         """
         igroups = _igroups(lun)
         if not igroups:
@@ -202,31 +201,31 @@ class Paths:
     def remove_idle(self, igroup: str, target: Target) -> None:
         """Remove an igroup that maps nothing, and its initiators' accounts of this deployment.
 
-        An attachment may be under way: ONTAP keeps a mapped igroup, and one that is made again has its account again.
+        An attachment may run at the same time: ONTAP keeps a mapped igroup, and a new igroup gets its account again.
         """
         found = self._client.first(IGROUPS, name=igroup)
         try:
             if found is not None:
-                self._forgive(f'{IGROUPS}/{found["uuid"]}', *_NO_IGROUP)
+                self._remove_if_present(f'{IGROUPS}/{found["uuid"]}', *_NO_IGROUP)
         except Refused as refused:
             if refused.code != _IN_USE:
                 raise
             return
         for initiator in self._accounts():
             if _igroup_of(initiator) == igroup:
-                self._forgive(f'{CREDENTIALS}/{target.svm_uuid}/{initiator}', _NO_ACCOUNT)
+                self._remove_if_present(f'{CREDENTIALS}/{target.svm_uuid}/{initiator}', _NO_ACCOUNT)
                 if self._client.first(IGROUPS, name=igroup) is not None:
-                    self._admit_account(initiator, target)
+                    self._ensure_account(initiator, target)
 
     def _accounts(self) -> list[str]:
-        """The initiators whose account was made with our secret."""
+        """Return the initiators whose account has this deployment's secret."""
         found = self._client.records(CREDENTIALS, fields='chap.inbound.user')
         users = {one['initiator']: one.get('chap', {}).get('inbound', {}).get('user') for one in found}
         return sorted(initiator for initiator, user in users.items() if user == self.account(initiator)[0])
 
-    def _introduce(self, initiator: Initiator, target: Target) -> None:
-        """Make the account and the igroup of an initiator. Their removal may be under way: ``remove_idle``."""
-        self._admit_account(initiator.name, target)
+    def _add_initiator(self, initiator: Initiator, target: Target) -> None:
+        """Create the account and the igroup of an initiator. ``remove_idle`` may remove them at the same time."""
+        self._ensure_account(initiator.name, target)
         members = [{'name': initiator.name}]
         group = {'name': initiator.igroup, 'protocol': 'iscsi', 'os_type': 'linux', 'initiators': members}
         try:
@@ -234,13 +233,13 @@ class Paths:
         except Refused as refused:
             if refused.code != _IGROUP_EXISTS:
                 raise
-            self._join(initiator)
+            self._add_to_igroup(initiator)
             return
         if initiator.igroup.startswith(_HOSTS):
-            self._admit_account(initiator.name, target, again=True)
+            self._ensure_account(initiator.name, target, again=True)
 
-    def _admit_account(self, initiator: str, target: Target, *, again: bool = False) -> None:
-        """Make the account; ``again``: one that is there was made a moment ago, so its secret is right."""
+    def _ensure_account(self, initiator: str, target: Target, *, again: bool = False) -> None:
+        """Create the account; ``again``: an existing account was created by this call, so its secret is right."""
         user, secret = self.account(initiator)
         body = {'authentication_type': 'chap', 'chap': {'inbound': {'user': user, 'password': secret}}}
         for _ in range(2):
@@ -257,17 +256,17 @@ class Paths:
             except Refused as refused:
                 if refused.code != _NO_ACCOUNT:  # removed in between
                     raise
-        raise self._client.unavailable(f'the account of {initiator} came and went')
+        raise self._client.unavailable(f'the account of {initiator} was removed in the meantime')
 
-    def _join(self, initiator: Initiator) -> None:
+    def _add_to_igroup(self, initiator: Initiator) -> None:
         found = self._client.first(IGROUPS, name=initiator.igroup, fields='initiators.name')
         if found and {'name': initiator.name} not in found.get('initiators', []):
             self._client.add(f'{IGROUPS}/{found["uuid"]}/initiators', {'name': initiator.name})
 
     def _map(self, lun: Record, igroup: str) -> int:
-        """Under the first of some numbers that is free, else under one of ONTAP's choice.
+        """Map under the first free one of some numbers, else under a number of ONTAP's choice.
 
-        No table of NetApp's names the refusal of a number that is taken, so every other one counts as that.
+        NetApp's tables do not contain the error for a number in use, so any other error counts as that.
         """
         first = int(_digest(lun['uuid']), 16)
         body: Record = {'lun': {'name': lun['name']}, 'igroup': {'name': igroup}}
@@ -287,11 +286,11 @@ class Paths:
         query = {'lun.uuid': lun['uuid'], 'igroup.name': igroup, 'fields': 'logical_unit_number'}
         found = self._client.first(MAPS, **query)
         if found is None:
-            raise self._client.unavailable(f'the map of {lun["name"]} came and went')
+            raise self._client.unavailable(f'the map of {lun["name"]} was removed in the meantime')
         return int(found['logical_unit_number'])
 
-    def _forgive(self, path: str, *codes: str, **query: str) -> None:
-        """DELETE what may be gone."""
+    def _remove_if_present(self, path: str, *codes: str, **query: str) -> None:
+        """DELETE an object; a missing one is success."""
         try:
             self._client.remove(path, **query)
         except Refused as refused:
