@@ -1,4 +1,4 @@
-"""``python3 -m appliance``: serve until SIGTERM or SIGINT, or install a unit that does."""
+"""``python3 -m appliance``: serve until SIGTERM or SIGINT, or install a systemd unit that serves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from appliance.store import Store
 from appliance.targets import Targets
 from appliance.tgt import Tgt
 
-#: Seconds that tgtd must have lived to be started again; the agent ends with one that cannot live.
+#: Seconds that tgtd must have run to be restarted; if it ends earlier, the agent ends, too.
 _LEAST_AGE = 1.0
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Return 0 after a signal, 1 if tgtd ends again and again. What was started is stopped, in reverse order."""
+    """Return 0 after a signal, 1 if tgtd keeps ending. Everything started is stopped, in reverse order."""
     os.umask(0o077)
     keys = Keys(read_secret(options.secret_file))
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,17 +81,17 @@ def serve(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold the state folder: two agents over one journal would undo each other's work. Raises ValueError."""
+    """Lock the state folder: two agents with one journal would undo each other's work. Raises ValueError."""
     with path.open('w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(f'another agent uses {path.parent}: give this one a --state-dir of its own') from error
+            raise ValueError(f'another agent uses {path.parent}: use another --state-dir') from error
         yield
 
 
 def read_secret(path: Path) -> bytes:
-    """Raises ValueError if others can read it too, or it is too short."""
+    """Raises ValueError if others can read the file, or the secret is too short."""
     if path.stat().st_mode & 0o077:
         raise ValueError(f'{path} can be read by others: chmod 600 {path}')
     return path.read_bytes().strip()
@@ -115,7 +115,7 @@ def start_tgtd(options: argparse.Namespace, portals: list[str]) -> Daemon:
 def build(
     store: Store, options: argparse.Namespace, keys: Keys, tgt: Tgt, portals: list[str], daemon: Daemon | None
 ) -> Appliance:
-    """The service, with every export of the journal served."""
+    """Create the service, and serve every export of the journal."""
     tgt.check_protocol()
     if not options.allow_predictable_challenges:
         challenges.check(tgt, portals[0])
@@ -135,7 +135,7 @@ def listen(options: argparse.Namespace, appliance: Appliance, keys: Keys) -> Ser
 
 
 def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None) -> None:
-    """One line of JSON on standard output: requests are answered from now on."""
+    """Print one line of JSON to standard output: requests are answered from now on."""
     path = options.state_dir / 'certificate.pem'
     facts = {
         'ready': True,
@@ -151,7 +151,7 @@ def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None)
 
 
 def wait(daemon: Daemon | None, keeper: Keeper) -> int:
-    """Start a tgtd that ended again; the keeper then serves all exports."""
+    """Restart a tgtd that ended; the keeper then serves all exports again."""
     while True:
         if signal.sigwait((*_STOP, signal.SIGCHLD)) in _STOP:
             return 0

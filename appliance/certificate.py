@@ -1,4 +1,4 @@
-"""The agent's self-signed certificate, made by openssl at the first start. The driver pins it; no name is checked."""
+"""The agent's self-signed certificate, made by openssl at the first start. The driver pins it; names are unchecked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DAYS = '3650'
 
 
 def ensure(folder: Path) -> tuple[Path, Path]:
-    """Return (certificate, private key), made unless they exist. Raises OSError with what openssl says."""
+    """Return (certificate, private key), created if missing. Raises OSError with openssl's output."""
     certificate, key = folder / 'certificate.pem', folder / 'key.pem'
     if not certificate.exists():
         _make(certificate, key)
@@ -22,12 +22,12 @@ def ensure(folder: Path) -> tuple[Path, Path]:
 
 
 def fingerprint(certificate: Path) -> str:
-    """SHA-256 of the certificate, in hexadecimal digits."""
+    """Return the SHA-256 of the certificate in hexadecimal digits."""
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
 
 
 def _make(certificate: Path, key: Path) -> None:
-    """The certificate gets its name last: while it is missing, both are made anew."""
+    """The certificate is renamed last: while it is missing, both are made again."""
     new = certificate.with_suffix('.new')
     os.close(os.open(key, os.O_CREAT | os.O_WRONLY, 0o600))
     commands.run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',

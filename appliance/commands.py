@@ -1,4 +1,4 @@
-"""Other programs, run to their end."""
+"""Run other programs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ TIMEOUT = 60.0
 
 
 def run(*command: str) -> str:
-    """Return what the command prints. Raises OSError with what it says of its failure."""
-    status, output, said = outcome(command)
+    """Return the command's output. Raises OSError with its error output."""
+    status, output, errors = outcome(command)
     if status != 0:
-        raise OSError(f'{command[0]} failed: {said.strip()}')
+        raise OSError(f'{command[0]} failed: {errors.strip()}')
     return output
 
 
 def outcome(command: tuple[str, ...]) -> tuple[int, str, str]:
-    """Return (exit status, output, error output). Raises OSError if there is no such program, or it hangs."""
+    """Return (exit status, output, error output). Raises OSError if the program is missing or hangs."""
     try:
         done = subprocess.run(  # noqa: S603  # no shell; every argument passed the grammar of names
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False

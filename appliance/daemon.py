@@ -1,4 +1,4 @@
-"""tgtd as a child of the agent: it is up when ``start`` returns, and dies with the agent, however that ends."""
+"""tgtd as a child of the agent: ready when ``start`` returns, and killed when the agent ends, however it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from appliance import kernel
 from appliance.errors import ApplianceError, Unavailable
 from appliance.tgt import Mode, Op, Tgt
 
-#: Seconds until tgtd is up, and until it has ended.
+#: Seconds until tgtd is ready, and until it has ended.
 PATIENCE = 5.0
 
 #: tgtd's own default is 16 threads for each LUN.
@@ -30,14 +30,14 @@ _CONTROL_PORTS = range(1024, 32768)
 
 class Daemon:
     def __init__(self, control_port: int, portals: list[str]) -> None:
-        """Start tgtd. Raises Unavailable, or OSError for a portal that is taken."""
+        """Start tgtd. Raises Unavailable, or OSError for a portal in use."""
         self.tgt = Tgt(control_port)
         self.portals = portals
         self._pausing = threading.Lock()
         self.start()
 
     def start(self) -> None:
-        """Start tgtd, also in place of one that ended. Call it from the main thread: tgtd dies with its caller."""
+        """Start tgtd, also after it ended. Call it from the main thread: tgtd ends with its caller's thread."""
         for portal in self.portals:
             _check_free(portal)
         command = ['tgtd', '-f', '-C', str(self.tgt.control_port), '-t', str(THREADS_PER_LUN)]
@@ -55,18 +55,18 @@ class Daemon:
 
     @property
     def age(self) -> float:
-        """Seconds since tgtd was started."""
+        """Return the seconds since tgtd was started."""
         return time.monotonic() - self._started
 
     def _wait_until_up(self, portals: list[str]) -> None:
-        """tgtd that cannot listen where it is told to listens everywhere at port 3260: refuse that."""
+        """Refuse a tgtd that cannot listen at its portals: it then listens on all addresses at port 3260."""
         deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(Unavailable):
                 listening = self.tgt.portals()
                 break
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise Unavailable(f'tgtd does not start (exit status {self.process.poll()}): see its messages')
+                raise Unavailable(f'tgtd does not start (exit status {self.process.poll()}); see its messages')
             time.sleep(0.01)
         if listening != set(portals):
             raise Unavailable(f'tgtd listens at {sorted(listening)} instead of {sorted(portals)}: is a port taken?')
@@ -74,10 +74,10 @@ class Daemon:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing is read, written or answered until the block ends; hosts wait. Raises Unavailable.
+        """tgtd reads, writes and answers nothing until the block ends; hosts wait. Raises Unavailable.
 
-        A write that is answered is in its file. So what is copied within the block is, of all volumes together, of one
-        moment: what a host did after an answer is not in it without what was answered.
+        An acknowledged write is in its file. So copies made within the block are point-in-time consistent across all
+        volumes: they never contain a later write of a host without an earlier, acknowledged one.
         """
         with self._pausing, stopped(self.process):
             yield
@@ -99,7 +99,7 @@ class Daemon:
 
 @contextlib.contextmanager
 def stopped(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """No thread of the child runs until the block ends: the kernel tells a parent when the last one has stopped.
+    """Stop all threads of the child until the block ends; the kernel reports when the last one has stopped.
 
     Raises Unavailable.
     """
@@ -119,12 +119,12 @@ def address(portal: str) -> tuple[str, int]:
     """Split ``ip:port``, the ip in [] if it is IPv6. Raises ValueError."""
     host, _, port = portal.rpartition(':')
     if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f'{portal!r} is no ip:port')
+        raise ValueError(f'{portal!r} is not of the form ip:port')
     return host.strip('[]'), int(port)
 
 
 def join(host: str, port: int) -> str:
-    """The reverse of ``address``."""
+    """Join what ``address`` splits."""
     return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
 
 
@@ -141,9 +141,9 @@ def _check_free(portal: str) -> None:
 
 
 def choose_control_port(memory: Path) -> int:
-    """The control port of the last start, else one that no tgtd has. What a killed tgtd left behind is used again.
+    """Return the control port of the last start, else a free one. What a killed tgtd left behind is reused.
 
-    Raises OSError for a memory that cannot be read: its tgtd may be running, and a second one would harm its volumes.
+    Raises OSError for an unreadable memory: its tgtd may be running, and a second one would damage its volumes.
     """
     try:
         return int(memory.read_text())

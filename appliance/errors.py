@@ -1,24 +1,24 @@
-"""What a request may be refused with. ``code`` is what the driver tells errors by; the message is for people."""
+"""The errors of requests. The driver distinguishes them by ``code``; the message is for people."""
 
 from __future__ import annotations
 
 
 class ApplianceError(Exception):
-    """The agent itself failed; the request may be repeated."""
+    """The agent failed; the request may be retried."""
 
     status = 500
     code = 'internal'
 
 
 class Invalid(ApplianceError):
-    """The request says something that can never be done."""
+    """The request can never succeed."""
 
     status = 400
     code = 'invalid'
 
 
 class BadInitiator(Invalid):
-    """What a host calls its initiator is no iSCSI name: the host's fault, and not the driver's."""
+    """The initiator's name is not an iSCSI name: an error of the host, not of the driver."""
 
     code = 'initiator'
 
@@ -38,7 +38,7 @@ class BadTime(ApplianceError):
 
 
 class Replayed(ApplianceError):
-    """This very request was served before."""
+    """This request was served before."""
 
     status = 401
     code = 'replayed'
@@ -52,28 +52,28 @@ class NotFound(ApplianceError):
 
 
 class NoPool(ApplianceError):
-    """The agent was not started with such a pool. Not the same as an object that is gone: nothing is known of it."""
+    """The agent has no pool of this name. It does not mean that the object is missing."""
 
     status = 404
     code = 'pool'
 
 
 class NoRoute(ApplianceError):
-    """No such path, or no such method there."""
+    """Unknown path, or a method that it does not support."""
 
     status = 404
     code = 'route'
 
 
 class Conflict(ApplianceError):
-    """The name is taken by something else than what was asked for."""
+    """The name belongs to an object other than the requested one."""
 
     status = 409
     code = 'conflict'
 
 
 class Busy(ApplianceError):
-    """A session or an export stands in the way."""
+    """A session or an export prevents the operation."""
 
     status = 409
     code = 'busy'
@@ -87,14 +87,14 @@ class TooLarge(ApplianceError):
 
 
 class Unavailable(ApplianceError):
-    """Another request holds the object, or tgtd or a command does not answer; repeat the request later."""
+    """Another request has locked the object, or tgtd or a command does not answer; retry later."""
 
     status = 503
     code = 'unavailable'
 
 
 class Full(ApplianceError):
-    """The pool has no room."""
+    """The pool lacks capacity."""
 
     status = 507
     code = 'full'

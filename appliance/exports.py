@@ -1,10 +1,10 @@
-"""Who may reach an object: the journal's exports, served by tgtd's targets.
+"""Access to objects: the journal's exports, served by tgtd's targets.
 
-Each export has a target of its own, so removing the export ends everything that was logged in through it, whatever name
-the initiator gave. Exports that an earlier version made may share a target: they keep its name as long as they live.
+Each export has a target of its own, so removing the export ends all its sessions, whatever name the initiator uses.
+Exports that an earlier version made may share a target: they keep its name until they are removed.
 
-The journal is written first. What tgtd did not confirm is finished by ``settle``, which brings tgtd to what the journal
-says and may be repeated. The caller holds the object's lock.
+The journal is written first. ``settle`` brings tgtd to the journal's state after unconfirmed steps, and may be
+repeated. The caller holds the object's lock.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Exports:
         self._journal = journal
         self._targets = targets
         self._keys = keys
-        #: Objects of which a change has begun, or has failed, and not been settled since.
+        #: Objects with a change that began or failed and has not been settled since.
         self._changing: set[Key] = set()
 
     def put(self, key: Key, export_id: str, initiator: str, mode: str) -> Export:
-        """Admit an initiator. An export that was made before stays, even if it cannot be served now.
+        """Export an object to an initiator. An existing export stays, even if it cannot be served now.
 
         One for another initiator or mode is replaced. Raises Conflict if it is in use.
         """
@@ -62,7 +62,7 @@ class Exports:
         return new
 
     def remove(self, key: Key, export_id: str) -> None:
-        """Take away one export, its sessions included; a missing one is success."""
+        """Remove one export with its sessions; a missing one is success."""
         export = self._journal.get(key).exports.get(export_id)
         if export is None:
             return
@@ -75,9 +75,9 @@ class Exports:
             self.remove(key, export_id)
 
     def settle(self, key: Key) -> None:
-        """Bring tgtd to what the journal says of the object, and finish removals.
+        """Bring tgtd to the journal's state for the object, and finish removals.
 
-        A target that fails does not keep the others from being served; the first error is raised after them.
+        Other targets are served even if one fails; the first error is raised at the end.
         """
         self._changing.add(key)
         ending = {id_: export.iqn for id_, export in self._journal.get(key).exports.items() if export.ending}
@@ -96,7 +96,7 @@ class Exports:
         self._changing.discard(key)
 
     def begin(self, key: Key) -> None:
-        """Before a change that ``settle`` ends: raise NoAnswer if tgtd is away, and start from a known state."""
+        """Begin a change that ``settle`` ends: raise NoAnswer if tgtd does not answer, and start from a known state."""
         if self._journal.get(key).exports:
             self.check_answers()
             self.settle(key)
@@ -107,25 +107,25 @@ class Exports:
         self._targets.check_answers()
 
     @contextlib.contextmanager
-    def held(self, key: Key) -> Iterator[None]:
-        """Admit no login until the block ends, however it ends. Raises Busy if a session is open.
+    def refusing_logins(self, key: Key) -> Iterator[None]:
+        """Refuse logins until the block ends, however it ends. Raises Busy if a session is open.
 
-        While tgtd gives no answer the object stays held; ``settle`` ends that when tgtd is back.
+        While tgtd does not answer, logins stay refused; ``settle`` ends that once tgtd answers.
         """
         try:
             for iqn in self._journal.get(key).iqns:
-                self._targets.hold(iqn)
+                self._targets.refuse_logins(iqn)
             yield
         except NoAnswer:
             raise
         except BaseException:
-            with contextlib.suppress(ApplianceError):  # the first error says more
+            with contextlib.suppress(ApplianceError):  # the first error is more specific
                 self.settle(key)
             raise
         self.settle(key)
 
     def unload(self, key: Key) -> None:
-        """Close the object, which is held, at tgtd: ``settle`` opens it again, with its new data."""
+        """Close the object in tgtd while logins are refused: ``settle`` opens it again, with its new data."""
         for iqn in self._journal.get(key).iqns:
             self._targets.unload(iqn)
 
@@ -133,7 +133,7 @@ class Exports:
         return any(export.mode == 'rw' for export in self._journal.get(key).exports.values())
 
     def restore(self, adopt: bool) -> None:
-        """Serve every export of the journal. One that cannot be served does not keep the others away."""
+        """Serve every export of the journal. An export that fails does not prevent the others."""
         keys = [key for key, _ in self._journal.items()]
         if adopt:
             self._targets.adopt({iqn: one for key in keys for iqn, one in self._wanted(key, ending=True).items()})
@@ -144,7 +144,7 @@ class Exports:
                 print(f'exports of {key} are not served: {error}', file=sys.stderr)
 
     def unsettled(self) -> list[Key]:
-        """Objects in the middle of a change, and those with exports that are not served or not removed completely."""
+        """Objects in the middle of a change, and those with exports that are not served or not completely removed."""
         return [key for key in {*self._changing, *(key for key, _ in self._journal.items())} if self.is_unsettled(key)]
 
     def is_unsettled(self, key: Key) -> bool:
@@ -152,19 +152,19 @@ class Exports:
         return key in self._changing or any(map(self._is_unfinished, exports))
 
     def compare(self) -> list[Key]:
-        """Objects whose targets differ from what the journal says, by one reading of all targets."""
+        """Return objects whose targets differ from the journal, by one reading of all targets."""
         wanted = {key: self._wanted(key) for key, record in self._journal.items() if record.exports}
         differing = self._targets.differing({iqn: one for some in wanted.values() for iqn, one in some.items()})
         return [key for key, some in wanted.items() if differing & set(some)]
 
     def strays(self) -> list[tuple[str, TargetInfo]]:
-        """Targets named like ours that no export has, each with the name of its object."""
+        """Return targets with this agent's names but without an export, each with the name of its object."""
         kept = {iqn for _, record in self._journal.items() for iqn in record.iqns}
         found = self._targets.strays(IQN_PREFIX, kept)
         return [(name, info) for info in found if (name := _object(info.iqn))]
 
     def remove_stray(self, keys: list[Key], iqn: str) -> None:
-        """Remove a target of an object that is one of these, unless an export has it by now."""
+        """Remove a target of one of these objects, unless an export has it meanwhile."""
         if not any(iqn in self._journal.get(key).iqns for key in keys):
             self._targets.remove_stray(iqn)
 
@@ -180,7 +180,7 @@ class Exports:
         self._targets.serve(iqn, self._wanted(key)[iqn])
 
     def _finish_removal(self, key: Key, export_id: str, iqn: str) -> None:
-        """A shared target is built again without the export, since nothing says whose sessions it has."""
+        """Rebuild a shared target without the export: its sessions cannot be attributed to exports."""
         wanted = self._wanted(key).get(iqn)
         if wanted:
             self._targets.serve(iqn, wanted)
@@ -190,10 +190,10 @@ class Exports:
         self._journal.put(key, self._journal.get(key).without_export(export_id))
 
     def _abandon(self, key: Key, export_id: str, export: Export, error: ApplianceError) -> None:
-        """Take back an export that could not be served: now, or by ``settle`` if tgtd gives no answer."""
+        """Undo an export that could not be served: now, or in ``settle`` if tgtd does not answer."""
         self._write(key, export_id, export, ending=True)
         if not isinstance(error, NoAnswer):
-            with contextlib.suppress(ApplianceError):  # the first error says more
+            with contextlib.suppress(ApplianceError):  # the first error is more specific
                 self._finish_removal(key, export_id, export.iqn)
 
     def _write(self, key: Key, export_id: str, export: Export, ending: bool = False) -> Export:
@@ -202,7 +202,7 @@ class Exports:
         return export
 
     def _wanted(self, key: Key, ending: bool = False) -> dict[str, Wanted]:
-        """The object's targets; without exports that are ending, unless ``ending``."""
+        """Return the object's targets; exports that are ending only with ``ending``."""
         found: dict[str, tuple[str, dict[Account, str]]] = {}
         for export_id, export in self._journal.get(key).exports.items():
             if ending or not export.ending:
@@ -223,13 +223,13 @@ class Exports:
 
 
 def view(key: Key, export_id: str, export: Export) -> dict[str, Any]:
-    """An export as requests see it. The CHAP account is not in it: both ends derive that."""
+    """Return an export for a response, without the CHAP account: agent and driver both derive it."""
     facts = {'initiator': export.initiator, 'mode': export.mode, 'iqn': export.iqn, 'lun': LUN}
     return {'pool': key.pool, 'object': key.name, 'export_id': export_id, **facts}
 
 
 def _target(key: Key, record: Record, mode: str) -> str:
-    """Choose a name that no other export of the object has; ``.ro`` marks read-only exports of a volume."""
+    """Return a name that no other export of the object has; ``.ro`` marks read-only exports of a volume."""
     base = IQN_PREFIX + key.name + ('.ro' if mode == 'ro' and not key.is_snapshot else '')
     number, iqn = 1, base
     while iqn in record.iqns:
@@ -239,7 +239,7 @@ def _target(key: Key, record: Record, mode: str) -> str:
 
 
 def _object(iqn: str) -> str:
-    """The object's name in a target's name, or '' if an agent would not make that name."""
+    """Return the object's name in a target's name, or '' if the name is not an agent's."""
     name = iqn[len(IQN_PREFIX) :].partition('.')[0]
     try:
         return names.check('object', name)

@@ -1,8 +1,8 @@
 """Volumes as sparse files, a folder per pool.
 
-On a file system with reflinks (XFS made with ``-m reflink=1``, btrfs) a copy is one FICLONE: the kernel writes back
-and locks the source for the moment of the copy, so a snapshot of an attached volume is of one moment. Without reflinks
-a copy takes time, and one of an attached volume would be torn: the service refuses it.
+On a file system with reflinks (XFS made with ``-m reflink=1``, btrfs) a copy is one FICLONE: the kernel locks the
+source for its duration, so a snapshot of an attached volume is point-in-time consistent. Without reflinks a copy takes
+time, and one of an attached volume would be inconsistent: the service refuses it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FileStore:
     flags = ''
 
     def __init__(self, root: Path, pools: list[str]) -> None:
-        """Use, and if need be make, a folder per pool in ``root``."""
+        """Use, and create if necessary, a folder per pool in ``root``."""
         self._root = root
         for pool in pools:
             (root / pool).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class FileStore:
             self._sync_folder(key.pool)
 
     def delete(self, key: Key) -> None:
-        """Freeing a large file takes time, so it is out of sight first."""
+        """Rename first: freeing a large file takes time."""
         trash = self._file(key, TRASH)
         with translated(f'{key} cannot be deleted'):
             with contextlib.suppress(FileNotFoundError):
@@ -84,7 +84,7 @@ class FileStore:
             trash.unlink(missing_ok=True)
 
     def recover(self) -> None:
-        """A new file was not complete, or not yet told about; trash was deleted."""
+        """Delete new files, which are incomplete or unreported, and trash, which was deleted."""
         for suffix in (NEW, TRASH):
             for path in self._root.glob(f'*/*{suffix}'):
                 path.unlink()
@@ -94,11 +94,11 @@ class FileStore:
         return Medium(stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     @contextlib.contextmanager
     def _new_file(self, key: Key) -> Iterator[int]:
-        """A file to fill, which takes the name when it is complete and durable; on an error it is removed."""
+        """Yield a file to fill; it is renamed once it is complete and durable, and removed on an error."""
         path, new = self._file(key), self._file(key, NEW)
         with translated(f'{key} cannot be written'):
             file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -158,7 +158,7 @@ def _has_reflinks(root: Path) -> bool:
 
 
 def _copy_data(old: int, new: int) -> None:
-    """Copy what is allocated; holes stay holes. The source is written by nobody meanwhile."""
+    """Copy allocated ranges; holes stay holes. Nothing writes to the source at the same time."""
     end = os.fstat(old).st_size
     for offset, length in _data_ranges(old, end):
         done = 0
@@ -178,7 +178,7 @@ def _data_ranges(file: int, end: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(file, offset, os.SEEK_DATA)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+            if error.errno == errno.ENXIO:  # only a hole up to the end
                 return
             raise
         offset = os.lseek(file, start, os.SEEK_HOLE)

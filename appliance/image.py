@@ -1,7 +1,7 @@
-"""An XFS image file with reflinks, mounted for this agent and its tgtd alone.
+"""An XFS image file with reflinks, mounted for this agent and its tgtd only.
 
-The mount lives in a mount namespace of the agent's own. However the agent ends, the kernel unmounts the image and
-frees the loop device when the last process in it is gone: nothing is left behind, not even by SIGKILL.
+The mount is in the agent's own mount namespace. However the agent ends, the kernel unmounts the image and frees the
+loop device with the namespace's last process, even after SIGKILL.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from appliance import commands, kernel
 from appliance.files import FileStore, put_in_place
 
-#: mkfs.xfs refuses less.
+#: The minimum of mkfs.xfs.
 MIN_SIZE = 300 * 1024**2
 
 
 class ImageStore(FileStore):
     def __init__(self, image: Path, size: int, mount_point: Path, pools: list[str]) -> None:
-        """Make the image of ``size`` bytes unless it exists, and mount it. Raises ValueError, OSError."""
+        """Create the image of ``size`` bytes unless it exists, and mount it. Raises ValueError, OSError."""
         if not image.exists():
             _make_image(image, size)
         self._mount_point = mount_point
@@ -28,14 +28,14 @@ class ImageStore(FileStore):
         super().__init__(mount_point, pools)
 
     def close(self) -> None:
-        """Unmount; lazily, since a request may be at work still."""
+        """Unmount lazily, since a request may still be in progress."""
         commands.run('umount', '--lazy', str(self._mount_point))
 
 
 def _make_image(image: Path, size: int) -> None:
-    """A sparse file, complete before it has its name."""
+    """Create a sparse file, and rename it when it is complete."""
     if size < MIN_SIZE:
-        raise ValueError(f'an XFS image of {size} bytes is too small: give {MIN_SIZE} or more')
+        raise ValueError(f'an XFS image of {size} bytes is too small: use {MIN_SIZE} or more')
     image.parent.mkdir(parents=True, exist_ok=True)
     new = image.with_name(image.name + '.new')
     with new.open('wb') as file:

@@ -1,4 +1,4 @@
-"""``python3 -m appliance install``: package, options, secret and systemd unit, each in its place."""
+"""``python3 -m appliance install``: install package, options, secret and systemd unit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ and describe this host in the backends document:
 
 
 def install(given: list[str], options: argparse.Namespace) -> str:
-    """Write everything below ``options.root``; return what to do next. A secret that exists is kept."""
+    """Write all files below ``options.root``; return the next steps. An existing secret is kept."""
     root = options.root
     _copy_package(root / PACKAGE)
     words = [word for word in _without_root(given) if word != 'install']
@@ -47,7 +47,7 @@ def _copy_package(to: Path) -> None:
 
 
 def _without_root(words: list[str]) -> list[str]:
-    """The options of the service: ``--root`` is for this command alone."""
+    """Return the service's options: ``--root`` is for the install command only."""
     kept, skip = [], False
     for word in words:
         if not skip and not word.startswith('--root'):

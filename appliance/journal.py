@@ -1,9 +1,9 @@
-"""What a store cannot hold: the exports of each object, and which volume a snapshot is of.
+"""Data that a store cannot hold: the exports of each object, and the volume of each snapshot.
 
-One JSON file per object, replaced atomically and durable before a verb answers. An export is written before tgtd gets
-it, marked ``ending`` before tgtd loses it, and removed after tgtd has confirmed that. So tgtd never has more than the
-journal, and what was interrupted is finished from the journal alone. A record without its object is left from a crash:
-the start drops it.
+One JSON file per object is replaced atomically and durably before a verb returns. An export is written before tgtd gets
+it, marked ``ending`` before tgtd removes it, and deleted after tgtd confirmed that. So tgtd never has more than the
+journal, and interrupted changes are finished from the journal alone. A crash may leave a record without its object:
+the next start deletes it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Export:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """``source`` is the name of the volume a snapshot is of, or of what a volume was made from.
+    """``source`` is the name of a snapshot's volume, or of the object that a volume was made from.
 
-    ``deployment`` is the mark of the service that made the object; '' for one that was made without.
+    ``deployment`` is the mark of the service that made the object; '' without one.
     """
 
     source: str = ''
@@ -47,7 +47,7 @@ class Record:
 
     @property
     def iqns(self) -> set[str]:
-        """Names of the object's targets."""
+        """Return the names of the object's targets."""
         return {export.iqn for export in self.exports.values()}
 
     def with_export(self, export_id: str, export: Export) -> Record:
@@ -59,7 +59,7 @@ class Record:
 
 
 class Journal:
-    """Writers of one object hold its lock; readers of all see some recent state."""
+    """Writers of one object hold its lock; readers of all objects may see a slightly old state."""
 
     def __init__(self, folder: Path, pools: list[str]) -> None:
         self._folder = folder
@@ -77,7 +77,7 @@ class Journal:
         return list(self._records.items())
 
     def put(self, key: Key, record: Record) -> None:
-        """Raises Unavailable. Then ``get`` gives what a start would: the record may be there, and may be lost with the
+        """Raises Unavailable. Then ``get`` returns what a restart would: the record may exist, and may be lost with
         host."""
         path = self._path(key)
         new = path.with_name(path.name + '.new')
@@ -101,7 +101,7 @@ class Journal:
         return self._folder / key.pool / (key.name + _RECORD)
 
     def _load(self, pool: str, path: Path) -> None:
-        """A file that was not complete is removed; one that cannot be read is set aside, so that the others serve."""
+        """Delete an incomplete file; set an unreadable one aside, so that the others are served."""
         if path.suffix != _RECORD:
             if path.suffix == '.new':
                 path.unlink()
@@ -115,15 +115,15 @@ class Journal:
 
 @contextlib.contextmanager
 def _writing(key: Key) -> Iterator[None]:
-    """Turn what the file system refuses into Unavailable: no space for the journal is not a pool without space."""
+    """Translate file system errors to Unavailable: a full state folder is not a full pool."""
     try:
         yield
     except OSError as error:
-        raise Unavailable(f'the agent cannot note {key} in its state folder: {error.strerror}') from error
+        raise Unavailable(f'the agent cannot record {key} in its state folder: {error.strerror}') from error
 
 
 def _document(record: Record) -> dict[str, Any]:
-    """``ending`` is written only where it is true, so that earlier versions read the rest."""
+    """Write ``ending`` only when true, so that earlier versions can read the rest."""
     document = dataclasses.asdict(record)
     for export in document['exports'].values():
         if not export['ending']:

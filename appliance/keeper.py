@@ -1,7 +1,7 @@
-"""A thread that brings tgtd to what the journal says whenever the two may differ.
+"""A thread that brings tgtd to the journal's state whenever they may differ.
 
-They differ after a request without an answer, after a verb that ended half done, after tgtd ended and was started
-again, and after another program changed a target. While tgtd gives no answer the thread tries again and never gives up.
+They differ after a request without an answer, after an interrupted verb, after a restart of tgtd, and after another
+program changed a target. While tgtd does not answer, the thread keeps trying.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import traceback
 from appliance.errors import ApplianceError
 from appliance.service import Appliance
 
-#: Seconds between two looks, and the longest pause after looks that failed.
+#: Seconds between two checks, and the longest pause after failed checks.
 INTERVAL = 2.0
 LONGEST = 60.0
 
-#: Seconds between two comparisons of all targets, which hold tgtd for a quarter of a second per 3,000 targets.
+#: Seconds between two comparisons of all targets, which block tgtd for a quarter of a second per 3,000 targets.
 COMPARE = 600.0
 
 
@@ -34,24 +34,24 @@ class Keeper:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look now: tgtd was started again."""
+        """Check now: tgtd was restarted."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Return when no look is under way any more."""
+        """Stop, and wait for a check in progress."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
-    def look(self) -> bool:
-        """Settle what is unsettled; return whether all of it is settled."""
+    def check(self) -> bool:
+        """Settle all unsettled objects; return whether all are settled."""
         due = time.monotonic() - self._compared >= COMPARE
         try:
             settled = self._appliance.reconcile(compare=due)
         except ApplianceError as error:
             print(f'exports cannot be checked: {error}', file=sys.stderr)
             return False
-        except Exception:  # a fault of ours must not end the thread
+        except Exception:  # a bug must not end the thread
             traceback.print_exc()
             return False
         if due:
@@ -64,4 +64,4 @@ class Keeper:
             self._wake.wait(pause)
             self._wake.clear()
             if not self._stopping:
-                pause = INTERVAL if self.look() else min(2 * pause, LONGEST)
+                pause = INTERVAL if self.check() else min(2 * pause, LONGEST)

@@ -1,4 +1,4 @@
-"""The system calls that Python lacks."""
+"""System calls missing in Python."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with(parent: int) -> None:
-    """Be killed when the thread that forked this process ends, and hear all signals. For a child, before exec.
+    """Let the kernel kill this process when the thread that forked it ends; unblock signals. For a child, before exec.
 
-    A parent that is gone already leaves the child to another parent, and no signal comes any more.
+    If the parent has already ended, no signal would come: the child exits.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != parent:
@@ -29,9 +29,9 @@ def die_with(parent: int) -> None:
 
 
 def own_mounts() -> None:
-    """Have mounts of our own from now on: they are seen by our children only, and vanish with the last of us.
+    """Use a mount namespace of this process and its children, whose mounts vanish with the last of them.
 
-    Raises OSError; it takes root.
+    Requires root. Raises OSError.
     """
     if _libc.unshare(_CLONE_NEWNS) != 0:
         number = ctypes.get_errno()
@@ -40,9 +40,9 @@ def own_mounts() -> None:
 
 @contextlib.contextmanager
 def socket_of(pid: int, descriptor: int) -> Iterator[socket.socket]:
-    """Another process's socket, for the length of the block: what is done to it, that process has done.
+    """Yield a duplicate of another process's socket: operations on it affect that process's socket.
 
-    Raises OSError: EBADF if it has closed the descriptor, EPERM or ENOSYS if the kernel does not let us.
+    Raises OSError: EBADF if it has closed the descriptor, EPERM or ENOSYS if the kernel does not permit it.
     """
     process = os.pidfd_open(pid)
     try:

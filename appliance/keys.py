@@ -1,9 +1,9 @@
-"""What both ends derive from the shared secret, so that no other secret is stored or sent.
+"""Keys and accounts that agent and driver derive from the shared secret, so that no other secret is stored or sent.
 
 The CHAP account of an export is ``HMAC-SHA256(chap key, <user|secret> \\n <object name> \\n <export id>)`` written in
-letters and digits: the agent sets it at tgtd, the driver puts it into the connection data, and neither tells the other.
-The same export id always gives the same account. A new shared secret gives new accounts: the agent's next start binds
-them, and hosts that hold a connection keep their session but need new connection data for their next login.
+letters and digits: the agent sets it in tgtd, the driver puts it into the connection data; it is never transmitted
+between them. An export id always yields the same account. A new shared secret yields new accounts: the agent's next
+start binds them, and connected hosts keep their session but need new connection data for their next login.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import hmac
 import string
 from typing import NamedTuple
 
-#: Bytes that the shared secret must have at least.
+#: Minimal length of the shared secret in bytes.
 MIN_SECRET = 32
 
-#: Lengths that Cinder gives CHAP users and secrets; initiators accept 12 to 16 characters as a secret.
+#: Cinder's lengths of CHAP users and secrets; initiators accept 12 to 16 characters as a secret.
 USER_LENGTH = 20
 SECRET_LENGTH = 16
 
@@ -34,7 +34,7 @@ class Account(NamedTuple):
 
 
 class Keys:
-    """One key for each purpose."""
+    """One derived key per purpose."""
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < MIN_SECRET:
@@ -43,7 +43,7 @@ class Keys:
         self._chap = _hmac(secret, 'cinderless appliance: CHAP')
 
     def account(self, object_name: str, export_id: str) -> Account:
-        """The CHAP account of one export of one volume or snapshot."""
+        """Return the CHAP account of one export of one volume or snapshot."""
         path = f'{object_name}\n{export_id}'
         user = _letters(_hmac(self._chap, f'user\n{path}'), USER_LENGTH)
         return Account(user, _letters(_hmac(self._chap, f'secret\n{path}'), SECRET_LENGTH))
@@ -54,7 +54,7 @@ def _hmac(key: bytes, text: str) -> bytes:
 
 
 def _letters(digest: bytes, length: int) -> str:
-    """``length`` characters of the digest, as a number written in letters and digits, lowest digit first."""
+    """Return ``length`` characters of the digest, as a number in letters and digits, lowest digit first."""
     number, characters = int.from_bytes(digest, 'big'), []
     for _ in range(length):
         number, digit = divmod(number, len(_LETTERS))

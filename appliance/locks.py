@@ -1,4 +1,4 @@
-"""One lock per object: a request that touches an object waits for the one before it, and for no other."""
+"""One lock per object: a request waits only for earlier requests of the same object."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from appliance.errors import Unavailable
 
 
 class KeyedLocks:
-    """Locks come into being with their first user and go with the last."""
+    """Locks exist from their first user to their last."""
 
     def __init__(self, timeout: float = 15.0) -> None:
-        """``timeout`` in seconds is less than the driver waits, so that it hears the reason."""
+        """``timeout`` in seconds is below the driver's time-out, so that the driver receives the error."""
         self._timeout = timeout
         self._guard = threading.Lock()
         self._locks: dict[Hashable, tuple[threading.Lock, int]] = {}
 
     @contextlib.contextmanager
     def holding(self, *keys: Hashable) -> Iterator[None]:
-        """Hold the locks of all keys, taken in one order by everybody. Raises Unavailable."""
+        """Hold the locks of all keys, acquired in a fixed order. Raises Unavailable."""
         with contextlib.ExitStack() as held:
             for key in sorted(set(keys), key=str):
                 held.enter_context(self._one(key))
@@ -31,7 +31,7 @@ class KeyedLocks:
         lock = self._register(key)
         try:
             if not lock.acquire(timeout=self._timeout):
-                raise Unavailable(f'{key} is in use by another request; repeat this one later')
+                raise Unavailable(f'{key} is in use by another request; retry later')
             try:
                 yield
             finally:

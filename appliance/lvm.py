@@ -1,9 +1,9 @@
 """Volumes as thin logical volumes. A copy is a thin snapshot: a volume like any other, independent of its source.
 
-A pool of the agent is a tag, so that several pools may share one thin pool. tgtd opens the devices with O_DIRECT:
-what a host was told is written has left the page cache, so a thin snapshot holds it.
+A pool of the agent is a tag, so that several pools may share one thin pool. tgtd opens the devices with O_DIRECT: an
+acknowledged write has left the page cache, so a thin snapshot contains it.
 
-Options, messages and reserved names are those of lvm2 2.03, whose parser and metadata they were tried on.
+Options, messages and reserved names are those of lvm2 2.03, and were tested with its parser and metadata.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Run = Callable[[tuple[str, ...]], tuple[int, str, str]]
 
 _TAG = 'cinderless.pool.'
 
-#: What lvm2 says when the volume group, or the thin pool's data or metadata, has no room.
-_NO_ROOM = ('insufficient free space', 'insufficient suitable', 'out of space', 'is above threshold')
+#: Messages of lvm2 when the volume group, or the thin pool's data or metadata, is full.
+_NO_SPACE = ('insufficient free space', 'insufficient suitable', 'out of space', 'is above threshold')
 
-#: What lvrename, lvextend and lvcreate say, and the others.
+#: Messages of lvrename, lvextend and lvcreate, and of the other commands.
 _NOT_THERE = ('not found in volume group', 'failed to find logical volume')
 
-#: lvm2 refuses names that begin so. One of ours has '_' before it, which no name in a request begins with.
+#: Prefixes that lvm2 reserves. The agent puts '_' before such a name; names in requests never begin with '_'.
 _RESERVED = ('snapshot', 'pvmove')
 
 
@@ -48,7 +48,7 @@ class LvmStore:
         self._thin_pool = thin_pool
         self._run = run
         self._lock = threading.Lock()
-        #: Objects in the middle of a replacement that failed.
+        #: Objects whose replacement failed half-way.
         self._interrupted: set[str] = set()
 
     def path(self, key: Key) -> str:
@@ -58,7 +58,7 @@ class LvmStore:
         return f'{self._group}/{_lv(name)}'
 
     def objects(self, pool: str) -> dict[str, Object]:
-        """Raises Unavailable while a replacement cannot be finished: its object may be out of the way."""
+        """Raises Unavailable while a replacement cannot be finished: its object may be renamed away."""
         self._finish_interrupted()
         volumes = self._volumes().items()
         return {name: volume.object for name, volume in volumes if volume.pool == pool and '.' not in name}
@@ -72,7 +72,7 @@ class LvmStore:
                   '--name', _lv(key.name), '--addtag', _TAG + key.pool)  # fmt: skip
 
     def copy(self, source: Key, target: Key, size: int) -> None:
-        """A snapshot cannot be made at another size or over another volume, so there are steps; see ``recover``."""
+        """A snapshot has its source's size and cannot replace a volume, so there are several steps; see ``recover``."""
         self._remove(target.name + NEW)
         try:
             self._lvm('lvcreate', '--snapshot', '--setactivationskip', 'n', '--name', _lv(target.name + NEW),
@@ -81,12 +81,12 @@ class LvmStore:
             self._replace(target.name)
         except ApplianceError:
             self._interrupted.add(target.name)
-            with contextlib.suppress(ApplianceError):  # the first error says more, and the next verb tries again
+            with contextlib.suppress(ApplianceError):  # the first error is more specific; the next verb tries again
                 self._finish_interrupted()
             raise
 
     def flush(self, key: Key) -> None:
-        """Nothing is held in memory."""
+        """Nothing is cached in memory."""
 
     def grow(self, key: Key, size: int) -> None:
         self._extend(key.name, size)
@@ -98,9 +98,9 @@ class LvmStore:
         self._remove(key.name)
 
     def recover(self) -> None:
-        """Finish a replacement whose old volume is out of the way, undo all others, and make devices of what is left.
+        """Finish replacements whose old volume is renamed away, undo all others, and activate the volumes.
 
-        Raises Invalid for a thin pool that would show a volume what another one had before it.
+        Raises Invalid for a thin pool that would expose another volume's old data.
         """
         if not self._pool_report('zero')['zero']:
             pool = f'{self._group}/{self._thin_pool}'
@@ -115,7 +115,7 @@ class LvmStore:
         return Medium(total, total - int(total * float(row['data_percent'] or 0) / 100))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def _finish_interrupted(self) -> None:
         with self._lock:
@@ -124,7 +124,7 @@ class LvmStore:
                 self._interrupted.discard(name)
 
     def _finish(self, name: str) -> None:
-        """Finish a replacement whose old volume is out of the way, and undo any other."""
+        """Finish a replacement whose old volume is renamed away, and undo any other."""
         volumes = self._volumes()
         if name + NEW in volumes and name + TRASH in volumes and name not in volumes:
             self._rename(name + NEW, name)
@@ -132,7 +132,7 @@ class LvmStore:
         self._remove(name + TRASH)
 
     def _replace(self, name: str) -> None:
-        """Put ``<name>.new`` in the place of ``<name>``, if there is one."""
+        """Replace ``<name>``, if it exists, by ``<name>.new``."""
         replaced = name in self._volumes()
         if replaced:
             self._remove(name + TRASH)
@@ -153,14 +153,14 @@ class LvmStore:
         self._lvm('lvrename', self._group, _lv(name), _lv(new))
 
     def _activate(self) -> None:
-        """A host may come up without: udev is still at it, or lvm.conf leaves the group out."""
+        """Activate volumes: after boot, udev may not be done, or lvm.conf may exclude the group."""
         rows = self._report('lv_name,lv_active,pool_lv,lv_tags', self._group)
         down = [row['lv_name'] for row in rows if self._is_ours(row) and row['lv_active'] != 'active']
         for name in down:
             self._lvm('lvchange', '--activate', 'y', f'{self._group}/{name}')
 
     def _volumes(self) -> dict[str, _Volume]:
-        """All volumes of the thin pool that carry a tag of ours, half-made ones included."""
+        """Return all volumes of the thin pool with the agent's tag, including incomplete ones."""
         rows = self._report('lv_name,lv_size,pool_lv,data_percent,lv_tags', self._group)
         return {_name(row['lv_name']): _volume(row) for row in rows if self._is_ours(row)}
 
@@ -179,25 +179,25 @@ class LvmStore:
         """Raises Full, NotFound or Unavailable."""
         confirmed = () if command == 'lvs' else ('--yes',)
         try:
-            status, output, said = self._run((command, *confirmed, *arguments))
+            status, output, errors = self._run((command, *confirmed, *arguments))
         except OSError as error:  # it hangs, or cannot be started
             raise Unavailable(f'{command} failed: {error}') from error
         if status == 0:
             return output
-        if any(text in said.lower() for text in _NO_ROOM):
-            raise Full(f'{command}: {said.strip()}')
-        if any(text in said.lower() for text in _NOT_THERE):
-            raise NotFound(f'{command}: {said.strip()}')
-        raise Unavailable(f'{command} failed: {said.strip()}')
+        if any(text in errors.lower() for text in _NO_SPACE):
+            raise Full(f'{command}: {errors.strip()}')
+        if any(text in errors.lower() for text in _NOT_THERE):
+            raise NotFound(f'{command}: {errors.strip()}')
+        raise Unavailable(f'{command} failed: {errors.strip()}')
 
 
 def _lv(name: str) -> str:
-    """What an object's volume is called."""
+    """Return the logical volume's name for an object."""
     return f'_{name}' if name.startswith(_RESERVED) else name
 
 
 def _name(lv: str) -> str:
-    """The reverse."""
+    """Return the object's name of a logical volume."""
     return lv[1:] if lv[1:].startswith(_RESERVED) else lv
 
 

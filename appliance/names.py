@@ -1,7 +1,7 @@
 """The grammar of every name that reaches a file system, an LVM command or tgtd.
 
-No name starts with '-' or '.', or holds '/', '.', ',' or '=': none can leave its folder, be taken for an option, or
-add a parameter to a control request. The stores' own temporary names hold a '.', so no request can name them.
+No name starts with '-' or '.', or contains '/', '.', ',' or '=': none can leave its folder, be parsed as an option, or
+add a parameter to a control request. The stores' own temporary names contain a '.', so requests cannot name them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from appliance.errors import BadInitiator, Invalid
 
-#: Cinder's volume_name_template and snapshot_name_template: an orphan is told apart by its name.
+#: Cinder's volume_name_template and snapshot_name_template: an orphan is recognised by its name.
 VOLUME = 'volume-'
 SNAPSHOT = 'snapshot-'
 
@@ -25,7 +25,7 @@ GRAMMAR: dict[str, Pattern[str]] = {
     'object': re.compile(f'({VOLUME}|{SNAPSHOT})' + _WORD % 63),
     'any': re.compile(_WORD % 99),
     'export_id': re.compile(_WORD % 99),
-    # RFC 7143, section 4.2.7, without the characters beyond ASCII that tgt does not know.
+    # RFC 7143, section 4.2.7, without the characters beyond ASCII, which tgt does not support.
     'initiator': re.compile(
         r'(iqn\.[0-9]{4}-[0-9]{2}\.[A-Za-z0-9.:_-]{1,211}|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})'
     ),
@@ -33,10 +33,10 @@ GRAMMAR: dict[str, Pattern[str]] = {
 
 
 def check(kind: str, name: object) -> str:
-    """Return ``name`` if it is one of ``kind``. Raises Invalid."""
+    """Return ``name`` if it is valid for ``kind``. Raises Invalid."""
     if not isinstance(name, str) or not GRAMMAR[kind].fullmatch(name):
         refusal = BadInitiator if kind == 'initiator' else Invalid
-        raise refusal(f'{name!r:.120} is no valid name of kind {kind!r}')
+        raise refusal(f'{name!r:.120} is not a valid name of kind {kind!r}')
     return name
 
 

@@ -1,7 +1,7 @@
-"""Which requests were served: their nonces, in memory and in a file for the agent's next life.
+"""Nonces of served requests, in memory and in a file for the agent's next start.
 
-A line is in the kernel's hands before its request is served, so a killed agent's next life knows of it. It may be lost
-with the host: the file tells the boot that it is of, and after another one it begins anew.
+A line is written to the kernel before its request is served, so it survives a kill of the agent. It may be lost with
+the host: the file names the boot that it belongs to, and is emptied after another one.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from appliance.errors import Replayed, Unavailable
 
 _BOOT = Path('/proc/sys/kernel/random/boot_id')
 
-#: Lines after which the file is written anew, without those that are of no use any more.
+#: Lines after which the file is rewritten without expired ones.
 _MOST_LINES = 20_000
 
 
 class Nonces:
-    """Thread-safe. What was signed before ``since``, in seconds since the epoch, may have been served unknown to us."""
+    """Thread-safe. Requests signed before ``since``, in seconds since the epoch, may have been served before."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
-        """Without ``path`` the next life knows of nothing."""
+        """Without ``path`` nothing is kept for the next start."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -39,16 +39,16 @@ class Nonces:
         return len(self._seen)
 
     def use(self, nonce: str, good_until: int) -> None:
-        """Raises Replayed for one that was used; Unavailable if it cannot be noted."""
+        """Raises Replayed for a used nonce; Unavailable if it cannot be stored."""
         with self._lock:
             self._forget()
             if nonce in self._seen:
-                raise Replayed('this request was served before: sign it anew')
+                raise Replayed('this request was served before: sign it again')
             self._note(nonce, good_until)
             self._seen[nonce] = good_until
 
     def _forget(self) -> None:
-        """Drop the oldest nonces that are of no use any more; arrival and expiry differ by the skew at most."""
+        """Drop expired nonces, oldest first; arrival and expiry differ at most by the skew."""
         now = self._clock()
         while self._seen and next(iter(self._seen.values())) < now:
             self._seen.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The command line, read into values that were checked."""
+"""The command line, parsed and checked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GIB = 1024**3
 
 _UNITS = {'': 1, 'M': 1024**2, 'G': GIB, 'T': 1024**4}
 
-#: Paths reach tgtd within a list of parameters.
+#: Paths are passed to tgtd within a list of parameters.
 _PATH = re.compile(r'[A-Za-z0-9/._-]+')
 
 
 class StoreOption(NamedTuple):
-    """``kind`` is dir, xfs-image or lvm; ``place`` a path or group/pool; ``size`` in bytes, of an image."""
+    """``kind`` is dir, xfs-image or lvm; ``place`` a path or group/pool; ``size`` in bytes, for an image."""
 
     kind: str
     place: str
@@ -35,15 +35,15 @@ def parser() -> argparse.ArgumentParser:
     add('command', nargs='?', choices=('serve', 'install'), default='serve',
         help='serve (the default), or install: write a systemd unit that serves with these options')  # fmt: skip
     add('--listen', type=_checked(address), default='127.0.0.1:18700', metavar='IP:PORT',
-        help='where the driver reaches the agent (default %(default)s; port 0: a free one)')  # fmt: skip
+        help='address of the agent for the driver (default %(default)s; port 0: a free one)')  # fmt: skip
     add('--portal', type=_checked(_portal), action='append', metavar='IP:PORT',
-        help='where initiators reach tgtd; may be repeated (default 127.0.0.1:3260)')  # fmt: skip
+        help='address of tgtd for initiators; may be repeated (default 127.0.0.1:3260)')  # fmt: skip
     add('--state-dir', type=_checked(_absolute), default='/var/lib/cinderless-appliance', metavar='FOLDER',
         help='journal and certificate (default %(default)s)')  # fmt: skip
     add('--store', type=_checked(store), default='dir:/srv/cinderless', metavar='KIND:PLACE',
         help='dir:<folder>, xfs-image:<file>:<size>, or lvm:<group>/<thin pool> (default %(default)s)')  # fmt: skip
     add('--pools', type=_checked(pools), default='default', metavar='NAME[:GIB],...',
-        help='pools and their capacity (default %(default)s: one, with all that the store has)')  # fmt: skip
+        help='pools and their capacity (default %(default)s: one, with all of the store)')  # fmt: skip
     add('--secret-file', type=_checked(_absolute), default='/etc/cinderless-appliance/secret', metavar='FILE',
         help='the secret shared with the driver, 32 bytes or more (default %(default)s)')  # fmt: skip
     add('--max-over-subscription', type=_checked(_ratio), default=20.0, metavar='RATIO',
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add('--existing-tgtd', action='store_true',
         help='use the tgtd that is running, and leave it and its sessions alone at stop')  # fmt: skip
     add('--allow-predictable-challenges', action='store_true',
-        help='start with a tgtd that lacks the repair of CVE-2024-45751')  # fmt: skip
+        help='start even if tgtd lacks the fix of CVE-2024-45751')  # fmt: skip
     add('--root', type=Path, default='/', help='install: the file system to write to (default %(default)s)')
     return options
 
@@ -67,41 +67,41 @@ def store(text: str) -> StoreOption:
         return StoreOption(kind, str(_absolute(path)), size(given))
     if kind == 'lvm' and re.fullmatch(r'[A-Za-z0-9_+][A-Za-z0-9_.+-]*/[A-Za-z0-9_+][A-Za-z0-9_.+-]*', place):
         return StoreOption(kind, place)
-    raise ValueError(f'{text!r} is no store')
+    raise ValueError(f'{text!r} is not a store')
 
 
 def pools(text: str) -> dict[str, int]:
-    """Capacity in bytes by pool; 0 is all that the store has."""
+    """Return capacity in bytes by pool; 0 is the store's whole capacity."""
     found = [part.partition(':') for part in text.split(',')]
     names = [name for name, _, _ in found]
     for name in names:
         if not GRAMMAR['pool'].fullmatch(name):
-            raise ValueError(f'{name!r} is no pool name')
+            raise ValueError(f'{name!r} is not a pool name')
         if names.count(name) > 1:
-            raise ValueError(f'pool {name} is there twice')
+            raise ValueError(f'pool {name} is defined twice')
     return {name: int(gib) * GIB if gib else 0 for name, _, gib in found}
 
 
 def size(text: str) -> int:
-    """Bytes of a number with M, G, T, or without a unit."""
+    """Return the bytes of a number with M, G, T, or without a unit."""
     match = re.fullmatch(r'([0-9]+)([MGT]?)', text)
     if not match:
-        raise ValueError(f'{text!r} is no size: give a number with M, G or T')
+        raise ValueError(f'{text!r} is not a size: use a number with M, G or T')
     return int(match[1]) * _UNITS[match[2]]
 
 
 def _ratio(text: str) -> float:
     if float(text) < 1:
-        raise ValueError(f'{text} is no ratio: give 1 or more')
+        raise ValueError(f'{text} is not a ratio: use 1 or more')
     return float(text)
 
 
 def _portal(text: str) -> str:
     host, port = address(text)
     if host in ('0.0.0.0', '::'):  # noqa: S104  # refused, not used
-        raise ValueError('initiators are told this address: give one that they can reach')
+        raise ValueError('initiators connect to this address: use one that they can reach')
     if port == 0:
-        raise ValueError('initiators are told this port: give one')
+        raise ValueError('initiators connect to this port: set one')
     return text
 
 
@@ -113,7 +113,7 @@ def _absolute(text: str) -> Path:
 
 
 def _checked(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A type for argparse whose ValueError reaches the user with its text."""
+    """Return a type for argparse whose ValueError is shown to the user."""
 
     def checked(text: str) -> Any:
         try:

@@ -1,7 +1,7 @@
-"""Packets that a listening socket does not see: a classic BPF program on the socket (Linux's socket filter).
+"""Packets that a listening socket ignores: a classic BPF program on the socket (Linux's socket filter).
 
-What the filter drops has not arrived, as far as TCP knows: the client sends its SYN again, after a second at first. A
-connection that was accepted keeps the filter that was there when it began, which passes its own address.
+For TCP a dropped packet has not arrived: the client sends its SYN again, at first after a second. An accepted
+connection keeps the filter of the time when it began, which passes its own address.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ MOST_ADDRESSES = 400
 _SO_ATTACH_FILTER = 26
 _SO_DETACH_FILTER = 27
 _INSTRUCTION = struct.Struct('=HBBI')
-#: struct sock_fprog: the number of instructions, and where they are.
+#: struct sock_fprog: the number of instructions, and their address.
 _PROGRAM = struct.Struct('@HP')
 
 #: BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET | BPF_K.
 _LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _PASS, _DROP = 0xFFFFFFFF, 0
 
-#: SKF_NET_OFF: offsets from here are into the IP header, whatever the socket sees of the packet.
+#: SKF_NET_OFF: offsets from here refer to the IP header, whatever part of the packet the socket sees.
 _IP_HEADER = 0xFFF00000
 
 
 def drop_from(listener: socket.socket, addresses: Collection[str]) -> None:
-    """Have the socket not see packets from these addresses; from none of them, without any. Raises OSError."""
+    """Drop packets from these addresses at the socket; an empty list removes the filter. Raises OSError."""
     if not addresses:
         listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         return
@@ -43,7 +43,7 @@ def drop_from(listener: socket.socket, addresses: Collection[str]) -> None:
 
 
 def program(addresses: Collection[str]) -> bytes:
-    """Instructions that drop packets from these addresses, all IPv4 or all IPv6, and pass others."""
+    """Return instructions that drop packets from these addresses, all IPv4 or all IPv6, and pass others."""
     steps: list[tuple[int, int, int, int]] = []
     for address in addresses:
         packed = ipaddress.ip_address(address).packed

@@ -1,4 +1,4 @@
-"""How much fits: each pool's configured capacity, within what the store has."""
+"""Capacity: each pool's configured capacity, within that of the store."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from appliance.errors import Full, NoPool
 from appliance.names import Key
 from appliance.store import Store
 
-#: Bytes kept free, so that metadata of the store has room.
+#: Bytes kept free for the store's metadata.
 RESERVE = 16 * 1024**2
 
 
 class Usage(NamedTuple):
-    """``provisioned`` is the sum of all sizes promised, ``free`` what can be written still."""
+    """``provisioned`` is the sum of all sizes, ``free`` the bytes that can still be written."""
 
     total_bytes: int
     free_bytes: int
@@ -25,8 +25,8 @@ class Usage(NamedTuple):
 
 
 class Pools:
-    """``capacities`` in bytes, 0 for all that the store has. ``ratio``: how often space may be promised (Cinder's
-    max_over_subscription_ratio). An object may be larger than its pool (Cinder: thin pools)."""
+    """``capacities`` in bytes, 0 for the store's whole capacity. ``ratio``: Cinder's max_over_subscription_ratio. An
+    object may be larger than its pool (Cinder: thin pools)."""
 
     def __init__(self, store: Store, capacities: Mapping[str, int], ratio: float) -> None:
         self._store = store
@@ -41,7 +41,7 @@ class Pools:
     def check(self, pool: str) -> None:
         """Raises NoPool."""
         if pool not in self._capacities:
-            raise NoPool(f'there is no pool {pool}; this agent has {", ".join(self._capacities)}')
+            raise NoPool(f'pool {pool} does not exist; this agent has {", ".join(self._capacities)}')
 
     def usage(self, pool: str) -> Usage:
         medium = self._store.medium()
@@ -52,7 +52,7 @@ class Pools:
 
     @contextlib.contextmanager
     def claim(self, key: Key, growth: int, written: int = 0) -> Iterator[None]:
-        """Hold room for an object that is to have ``growth`` bytes more than now, ``written`` of them at once.
+        """Reserve capacity for an object that grows by ``growth`` bytes, ``written`` of them at once.
 
         Raises Full.
         """
@@ -69,6 +69,6 @@ class Pools:
         usage = self.usage(key.pool)
         promised = usage.provisioned_bytes + self._claimed[key.pool] + growth
         if promised > usage.total_bytes * self._ratio:
-            raise Full(f'pool {key.pool} of {usage.total_bytes} bytes cannot promise {promised} (ratio {self._ratio})')
+            raise Full(f'pool {key.pool} of {usage.total_bytes} bytes cannot hold {promised} (ratio {self._ratio})')
         if usage.free_bytes <= written:
             raise Full(f'pool {key.pool} has {usage.free_bytes} bytes left to write')

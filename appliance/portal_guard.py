@@ -1,14 +1,14 @@
-"""A bound for connections to the portal that are not logged in.
+"""A limit for connections to the portal without a login.
 
-tgtd keeps a connection that never logs in for ever. It looks through all its connections for each that it closes, so
-that closing 6,000 keeps every session waiting for seconds. tgt has no option against that, so the agent watches tgtd's
-sockets from outside: it shuts down those that take too long to log in and those that are too many, and has the portal
-not see an address for some seconds that opens too many at once.
+tgtd keeps a connection without a login forever. To close one, it searches all its connections, so closing 6,000 delays
+every session for seconds. tgt has no option against that, so the agent watches tgtd's sockets from outside: it shuts
+down connections that take too long to log in and those above the limit, and makes the portal ignore an address for
+some seconds when that opens too many at once.
 
-tgtd does not say which connection a session has, only its address. So connections are counted by address: those beyond
-the address's sessions are not logged in, and of these the ones that received least are closed first.
+tgtd does not report which connection a session has, only its address. So connections are counted by address: those
+beyond the address's sessions are not logged in, and of these the ones that received least are closed first.
 
-The data path is as before: nothing stands between a host and tgtd.
+The data path is unchanged: hosts connect to tgtd directly.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from appliance.errors import ApplianceError
 from appliance.kernel import socket_of
 from appliance.tgt import Tgt
 
-#: Seconds between two looks at tgtd's sockets.
+#: Seconds between two checks of tgtd's sockets.
 INTERVAL = 0.2
 
-#: Seconds that a login may take. Ours takes some milliseconds; a discovery session ends in the same time.
+#: Seconds that a login may take. The service's takes some milliseconds; a discovery session must end in this time, too.
 DEADLINE = 15.0
 
-#: Connections that are not logged in: of one address, and of all addresses that have no session.
+#: Connections without a login: of one address, and of all addresses without a session.
 MOST_OF_ONE = 128
 MOST_OF_STRANGERS = 512
 
-#: Seconds that the portal does not see an address which opened too many: one without sessions, and one with some.
+#: Seconds that the portal ignores an address which opened too many: one without sessions, and one with some.
 BLOCK_STRANGER = 10.0
 BLOCK_KNOWN = 2.0
 
 #: Connections that wait for tgtd to accept them; it asks the kernel for 4,096.
 BACKLOG = 128
 
-#: A reading of all sessions holds tgtd; the pause after it is so many times as long.
+#: Reading all sessions blocks tgtd; the pause after it is so many times as long.
 _READING_SHARE = 10
 
-#: Seconds between two lines about what was closed.
+#: Seconds between two log lines about closed connections.
 _REPORT = 10.0
 
 #: The kernel's struct tcp_info up to tcpi_bytes_received.
@@ -63,7 +63,7 @@ _SO_ACCEPTCONN = 30
 
 
 class Peer(NamedTuple):
-    """A connection at the portal. ``since`` is when it was first seen, of a monotonic clock."""
+    """A connection at the portal. ``since`` is when it was first seen, on the monotonic clock."""
 
     descriptor: int
     inode: int
@@ -79,22 +79,22 @@ class Verdict(NamedTuple):
 
 
 def judge(peers: Collection[Peer], sessions: Counter[str], known: Counter[str], now: float) -> Verdict:
-    """Say how many connections of each address must go.
+    """Return how many connections of each address to close.
 
-    ``sessions`` are those of now, ``known`` the most that each address ever had: a host whose sessions were lost may
+    ``sessions`` are the current ones, ``known`` the most that each address ever had: a host that lost its sessions may
     open that many at once again.
     """
-    there, old = Counter(peer.address for peer in peers), Counter[str]()
+    current, old = Counter(peer.address for peer in peers), Counter[str]()
     old.update(peer.address for peer in peers if now - peer.since > DEADLINE)
     late = old - sessions
-    waiting = there - sessions - late
+    waiting = current - sessions - late
     excess = waiting - Counter({address: MOST_OF_ONE + known[address] for address in waiting})
     strangers = Counter({address: number for address, number in (waiting - excess).items() if not known[address]})
     return Verdict(late, excess + _above(strangers, MOST_OF_STRANGERS))
 
 
 def _above(numbers: Counter[str], most: int) -> Counter[str]:
-    """What to take away from these numbers, from the largest first, so that they add up to ``most``."""
+    """Return what to subtract from these numbers, from the largest first, so that they add up to ``most``."""
     largest = [(-number, address) for address, number in numbers.items()]
     heapq.heapify(largest)
     taken = Counter[str]()
@@ -120,14 +120,14 @@ class PortalGuard:
         self._tgt = tgt
         self._ports = {int(portal.rpartition(':')[2]) for portal in portals}
         self._pid = 0
-        #: Descriptor and inode of each socket of tgtd -> the connection, or None if it is none at a portal.
+        #: Descriptor and inode of each socket of tgtd -> its connection, or None if it is not one at a portal.
         self._seen: dict[tuple[int, int], Peer | None] = {}
         self._listeners: list[int] = []
         self._sessions: Counter[str] = Counter()
         #: The most sessions that each address had at a time.
         self._known: Counter[str] = Counter()
         self._next_reading = 0.0
-        #: Address -> the time until which the portal does not see it.
+        #: Address -> the time until which the portal ignores it.
         self._blocked: dict[str, float] = {}
         #: Connections that were closed since the last report, by address.
         self._closed: Counter[str] = Counter()
@@ -136,14 +136,14 @@ class PortalGuard:
         self._thread = threading.Thread(target=self._run, name='portal guard', daemon=True)
 
     def start(self) -> None:
-        """Begin, or say why the portal stays without a guard."""
+        """Start, or log why the portal has no guard."""
         try:
             self._scan()
         except OSError as error:
             print(f'the portal has no limit for connections without a login: {error}', file=sys.stderr)
             return
         if not self._listeners:
-            print('the portal has no limit for connections without a login: tgtd is not seen here', file=sys.stderr)
+            print('the portal has no limit for connections without a login: tgtd is not visible here', file=sys.stderr)
         self._thread.start()
 
     def stop(self) -> None:
@@ -153,8 +153,8 @@ class PortalGuard:
         with contextlib.suppress(OSError):  # a tgtd that ended has no filter
             self._filter([])
 
-    def look(self) -> None:
-        """Look at tgtd's sockets once, and close what is beyond the bounds. Raises OSError or NoAnswer."""
+    def check(self) -> None:
+        """Check tgtd's sockets once, and close connections beyond the limits. Raises OSError or NoAnswer."""
         peers, now = self._scan(), time.monotonic()
         if any(judge(peers, self._sessions, self._known, now)) and now >= self._next_reading:
             self._read_sessions()
@@ -171,7 +171,7 @@ class PortalGuard:
             self._reported_at = now
 
     def _read_sessions(self) -> None:
-        """Nothing is closed by an older reading: a connection may have logged in since."""
+        """Closing requires a new reading: a connection may have logged in since the last one."""
         began = time.monotonic()
         self._sessions = self._tgt.session_addresses()
         self._known |= self._sessions
@@ -181,16 +181,16 @@ class PortalGuard:
     def _run(self) -> None:
         while not self._stopping.wait(INTERVAL):
             try:
-                self.look()
-            except ApplianceError:  # tgtd is away: the keeper reports that
+                self.check()
+            except ApplianceError:  # tgtd does not answer: the keeper reports that
                 continue
-            except Exception:  # a fault of ours must not end the thread
+            except Exception:  # a bug must not end the thread
                 traceback.print_exc()
 
     # tgtd's sockets
 
     def _scan(self) -> list[Peer]:
-        """All connections at the portals, the oldest first."""
+        """Return all connections at the portals, oldest first."""
         if self._pid != self._tgt.life:
             self._pid, self._seen, self._listeners = self._tgt.life, {}, []
             self._blocked.clear()
@@ -202,7 +202,7 @@ class PortalGuard:
         return sorted(filter(None, found.values()), key=lambda peer: peer.since)
 
     def _sockets(self) -> list[tuple[int, int]]:
-        """Descriptor and inode of each; none if tgtd has ended."""
+        """Return descriptor and inode of each socket; none if tgtd has ended."""
         found = []
         with contextlib.suppress(FileNotFoundError):
             for path in Path(f'/proc/{self._pid}/fd').iterdir():
@@ -224,7 +224,7 @@ class PortalGuard:
         return None
 
     def _close(self, peers: list[Peer], number: int) -> None:
-        """Shut down so many connections: those that received least, the oldest first. tgtd then closes them."""
+        """Shut down this many connections: those that received least, oldest first. tgtd then closes them."""
         for peer in sorted(peers, key=self._received)[:number]:
             with _unless_closed(), socket_of(self._pid, peer.descriptor) as found:
                 if os.fstat(found.fileno()).st_ino == peer.inode:

@@ -1,4 +1,4 @@
-"""The table of requests: method, path, verb, body. What a request may say is here and nowhere else."""
+"""The table of requests: method, path, verb, body. All checks of requests are here."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _BLOCK = 512
 #: tgt counts blocks in 64 bits; no store holds more than this.
 _MAX_SIZE = 2**53
 
-#: Snapshots of one moment; a group of Cinderless has 47 volumes at most.
+#: Snapshots in one request; a group of Cinderless has 47 volumes at most.
 _MAX_GROUP = 64
 
 
 def _size(value: Any) -> int:
     if type(value) is not int or not 0 < value <= _MAX_SIZE or value % _BLOCK:
-        raise Invalid(f'size_bytes is {value!r:.40}: give a positive multiple of {_BLOCK}')
+        raise Invalid(f'size_bytes is {value!r:.40}: use a positive multiple of {_BLOCK}')
     return value
 
 
 def _mode(value: Any) -> str:
     if value not in ('rw', 'ro'):
-        raise Invalid(f'mode is {value!r:.40}: give rw or ro')
+        raise Invalid(f'mode is {value!r:.40}: use rw or ro')
     return str(value)
 
 
 def _source(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
-        raise Invalid('source is no object of names')
+        raise Invalid('source is not an object of names')
     return value
 
 
 def _snapshots(value: Any) -> dict[Key, str]:
-    """Snapshots and the volume that each is to be of; there is one of each volume."""
+    """Return snapshots with their volumes; at most one of each volume."""
     if not isinstance(value, list) or not value or len(value) > _MAX_GROUP:
-        raise Invalid(f'snapshots is no list of 1 to {_MAX_GROUP} objects')
+        raise Invalid(f'snapshots is not a list of 1 to {_MAX_GROUP} objects')
     found = dict(map(_snapshot, value))
     if len({(key.pool, volume) for key, volume in found.items()}) != len(value):
         raise Invalid('snapshots names a snapshot or a volume twice')
@@ -71,7 +71,7 @@ class Field(NamedTuple):
 
 
 class Route(NamedTuple):
-    """``path`` holds names of ``names.GRAMMAR`` in braces; a pool and an object together make a Key."""
+    """``path`` contains names of ``names.GRAMMAR`` in braces; a pool and an object together make a Key."""
 
     method: str
     path: str
@@ -84,9 +84,9 @@ class Route(NamedTuple):
 
 
 def _deployment(value: Any) -> str:
-    """The mark of the service that makes an object: the name and the id of its stack."""
+    """Check the mark of the service that makes an object: the name and the id of its stack."""
     if not isinstance(value, str) or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,179}', value):
-        raise Invalid(f'deployment is {value!r:.40}: give letters, digits, - and _')
+        raise Invalid(f'deployment is {value!r:.40}: use letters, digits, - and _')
     return value
 
 
@@ -94,7 +94,7 @@ _VOLUME = '/v1/pools/{pool}/volumes/{volume}'
 _SNAPSHOT = '/v1/pools/{pool}/snapshots/{snapshot}'
 _EXPORT = '/v1/pools/{pool}/exports/{object}/{export_id}'
 
-#: What a request that makes objects may say of its sender.
+#: The optional mark of the sender in requests that make objects.
 _MARK = {'deployment': Field(_deployment, False)}
 
 ROUTES = [
@@ -127,12 +127,12 @@ _PATTERNS = [(route, route.pattern) for route in ROUTES]
 
 
 def answer(appliance: Appliance, method: str, path: str, body: bytes) -> Answer:
-    """Do what a request asks for. Raises an ApplianceError."""
+    """Run a request. Raises an ApplianceError."""
     for route, pattern in _PATTERNS:
         match = pattern.fullmatch(path)
         if match and route.method == method:
             return route.verb(appliance, **_arguments(match.groupdict()), **_body(route, body))
-    raise NoRoute(f'there is no {method} {path!r:.200}')
+    raise NoRoute(f'{method} {path!r:.200} is not a request of this agent')
 
 
 def _arguments(found: dict[str, str]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b'{}')
     except (ValueError, RecursionError) as error:
-        raise Invalid('the body is no JSON') from error
+        raise Invalid('the body is not JSON') from error
     if not isinstance(document, dict):
-        raise Invalid('the body is no JSON object')
+        raise Invalid('the body is not a JSON object')
     return document

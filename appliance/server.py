@@ -1,6 +1,6 @@
 """HTTPS: one thread per connection, signed requests only, small bodies, bounded waits.
 
-A connection without a good signature has a deadline for all of its bytes, and their number is bounded: see admission.
+A connection without a good signature has a limit of time and of bytes: see admission.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from appliance.errors import ApplianceError, Invalid, NoRoute, TooLarge
 from appliance.service import Answer, Appliance
 from appliance.signing import Verifier
 
-#: Bytes of the largest body: a snapshot of a thousand volumes at once. Any other request needs some hundreds.
+#: Bytes of the largest body: snapshots of a group of volumes. Other requests need some hundred bytes.
 MAX_BODY = 192 * 1024
 
 #: Seconds for the next bytes of a request or for the client to take an answer.
 TIMEOUT = 10.0
 
-#: Seconds that a connection which has shown a good signature may be idle.
+#: Seconds that a connection with a good signature may be idle.
 KEEP_ALIVE = 120.0
 
 
@@ -48,12 +48,12 @@ class Server(ThreadingHTTPServer):
         self.admission: Admission[ssl.SSLSocket] = Admission()
 
     def server_bind(self) -> None:
-        """Without the base class's look-up of our name, which takes a name server's time."""
+        """Skip the base class's look-up of the host name, which waits for a name server."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def get_request(self) -> tuple[ssl.SSLSocket, Any]:
-        """The handshake is done by the connection's own thread: a slow one keeps no other client waiting."""
+        """The connection's own thread runs the handshake, so a slow client does not delay others."""
         connection, address = super().get_request()
         connection.settimeout(TIMEOUT)
         return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
@@ -66,20 +66,20 @@ class Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.admission.leave(request)
+            self.admission.remove(request)
 
     def service_actions(self) -> None:
         """Called several times a second."""
         hang_up(self.admission.overdue())
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that breaks is no news; anything else is a fault of ours."""
+        """Ignore broken connections; print other errors, which are bugs."""
         if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc()
 
 
 def hang_up(connections: list[ssl.SSLSocket]) -> None:
-    """End connections under their threads, which then close them. Not by TLS, whose state is the thread's."""
+    """Shut down connections, whose threads then close them. The TLS state belongs to those threads."""
     for connection in connections:
         with contextlib.suppress(OSError):  # it is closed already
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
@@ -108,18 +108,18 @@ class Handler(BaseHTTPRequestHandler):
         try:
             status, document = self._outcome()
         finally:
-            self.server.admission.rest(self.request)
+            self.server.admission.set_idle(self.request)
         self._send(status, document)
         took = (time.monotonic() - started) * 1000
         print(f'{self.command} {self.path[:200]!r} {status} {took:.1f} ms', file=sys.stderr)
 
-    do_PUT = do_GET  # noqa: N815  # the base class calls a method by the request's
+    do_PUT = do_GET  # noqa: N815  # the base class calls the method named after the request's
     do_DELETE = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """For what is no HTTP: the base class finds that."""
+        """Answer what the base class does not recognise as HTTP."""
         self.close_connection = True
-        self._send(code, _problem(NoRoute.code, message or 'this is no request'))
+        self._send(code, _problem(NoRoute.code, message or 'this is not a request'))
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Requests are logged with their outcome instead."""
@@ -137,11 +137,11 @@ class Handler(BaseHTTPRequestHandler):
             raise
         except Exception:
             traceback.print_exc()
-            problem = _problem(ApplianceError.code, "the agent failed: see the storage host's journal")
+            problem = _problem(ApplianceError.code, 'the agent failed: see the logs of the storage host')
             return ApplianceError.status, problem
 
     def _read_body(self) -> bytes:
-        """Whatever is wrong with a body, the connection cannot be used after it."""
+        """After a wrong body the connection cannot be used."""
         keep, self.close_connection = self.close_connection, True
         length = self.headers.get('Content-Length', '0')
         if 'Transfer-Encoding' in self.headers or not (length.isascii() and length.isdigit()):
@@ -158,7 +158,7 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def _send(self, status: int, document: Answer) -> None:
-        """Headers and body leave in one piece: two would wait for each other's acknowledgement."""
+        """Send headers and body in one piece: two would wait for each other's acknowledgement."""
         body = json.dumps(document).encode()
         head = [
             f'HTTP/1.1 {status} {HTTPStatus(status).phrase}',
@@ -170,7 +170,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class _Gone(ConnectionError):
-    """The request did not come in whole: nobody waits for an answer."""
+    """The request was incomplete: the client is gone."""
 
 
 def _problem(code: str, message: str) -> Answer:

@@ -1,6 +1,6 @@
-"""The agent's verbs. Each may be repeated, by anybody, after a crash at any point, and then gives the same result.
+"""The agent's verbs. Each may be repeated after a crash at any point, with the same result.
 
-A verb holds the locks of the objects it touches. The store says what exists; the journal says who may reach it.
+A verb holds the locks of its objects. The store holds the objects; the journal holds their exports.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from appliance.store import Store
 
 Answer = dict[str, Any]
 
-#: Keeps all hosts waiting: nobody writes until the block ends.
+#: Suspends all hosts until the block ends.
 Pause = Callable[[], AbstractContextManager[None]]
 
-#: What stands before the name of an object that was let go of.
+#: The prefix of an unmanaged object's name.
 RELEASED = 'unmanaged-'
 
 #: Key in a volume's source -> the kind of name it holds.
@@ -38,7 +38,7 @@ class Appliance:
         self, store: Store, pools: Pools, journal: Journal, exports: Exports, portals: list[str],
         pause: Pause | None = None,
     ) -> None:  # fmt: skip
-        """``portals`` are ``ip:port`` as initiators reach them. ``pause`` comes with a tgtd of the agent's own."""
+        """``portals`` are ``ip:port`` for initiators. ``pause`` requires a tgtd of the agent's own."""
         self._store = store
         self._pools = pools
         self._journal = journal
@@ -48,7 +48,7 @@ class Appliance:
         self._locks = KeyedLocks()
 
     def recover(self, adopt: bool) -> None:
-        """After a start: finish what a crash interrupted and serve every export again, before any request."""
+        """At start, before any request: finish what a crash interrupted, and serve every export again."""
         self._store.recover()
         for key, _ in self._journal.items():
             if self._store.size(key) is None:
@@ -56,9 +56,9 @@ class Appliance:
         self._exports.restore(adopt)
 
     def reconcile(self, compare: bool = False) -> bool:
-        """Finish what verbs left unsettled at tgtd; with ``compare`` look at every target. Return whether all is well.
+        """Finish unsettled changes in tgtd; with ``compare`` check every target. Return whether all is settled.
 
-        Raises NoAnswer if tgtd is away.
+        Raises NoAnswer if tgtd does not answer.
         """
         self._exports.check_answers()
         found = self._exports.unsettled()
@@ -70,17 +70,17 @@ class Appliance:
     def _settle(self, key: Key) -> bool:
         try:
             with self._locks.holding(key):
-                if not self._exports.is_unsettled(key):  # a verb was at it
+                if not self._exports.is_unsettled(key):  # a verb settled it
                     return True
                 self._exports.settle(key)
         except ApplianceError as error:
-            print(f'exports of {key} are not as they should be: {error}', file=sys.stderr)
+            print(f'exports of {key} are not served correctly: {error}', file=sys.stderr)
             return False
-        print(f'exports of {key} are as they should be again', file=sys.stderr)
+        print(f'exports of {key} are served correctly again', file=sys.stderr)
         return True
 
     def _remove_strays(self) -> None:
-        """Remove targets of ours without an export. At a shared tgtd only a LUN's path says that a target is ours."""
+        """Remove the agent's targets without an export. In a shared tgtd a LUN's path identifies them."""
         for name, info in self._exports.strays():
             keys = [Key(pool, name) for pool in self._pools]
             path = info.lun.path if info.lun else ''
@@ -89,13 +89,13 @@ class Appliance:
                 with self._locks.holding(*keys):
                     self._exports.remove_stray(keys, info.iqn)
 
-    # What there is
+    # Reports
 
     def health(self) -> Answer:
         return {'status': 'ok', 'version': __version__}
 
     def capacity(self) -> Answer:
-        """What Cinder's report of a backend needs."""
+        """Return the capacities for Cinder's report of a backend."""
         pools = [{'name': pool, **self._pools.usage(pool)._asdict()} for pool in self._pools]
         copies = self._store.copies_attached
         groups = copies and self._pause is not None
@@ -105,12 +105,12 @@ class Appliance:
         return {'sessions': self._exports.sessions()}
 
     def list_objects(self, pool: str) -> Answer:
-        """Names of all objects of the pool, those that are not Cinder's included."""
+        """Return the names of all objects of the pool, including those that are not Cinder's."""
         self._pools.check(pool)
         return {'objects': sorted(self._store.objects(pool))}
 
     def list_manageable(self, pool: str) -> Answer:
-        """All objects of the pool with what tells whether and as what they can be managed."""
+        """Return all objects of the pool, with what decides how they can be managed."""
         self._pools.check(pool)
         found = sorted(self._store.objects(pool).items())
         return {'objects': [self._manageable(Key(pool, name), one.size) for name, one in found]}
@@ -134,7 +134,7 @@ class Appliance:
     def create_volume(
         self, key: Key, size_bytes: int, source: Mapping[str, str] | None = None, deployment: str = ''
     ) -> Answer:
-        """``source`` is {'volume' | 'snapshot' | 'existing': name, 'pool': of the source, if another one}."""
+        """``source`` is {'volume' | 'snapshot' | 'existing': name, 'pool': of the source, if it is another one}."""
         kind, origin = _source(key, source or {})
         with self._locks.holding(*filter(None, (key, origin))):
             self._pools.check(key.pool)
@@ -147,7 +147,7 @@ class Appliance:
             return self.show(key)
 
     def create_snapshot(self, key: Key, volume: str, existing: str | None = None, deployment: str = '') -> Answer:
-        """``existing`` is an object that becomes the snapshot, instead of a copy of the volume as it is now."""
+        """``existing`` is an object that becomes the snapshot, instead of a copy of the volume."""
         origin = Key(key.pool, existing or volume)
         with self._locks.holding(key, origin):
             self._pools.check(key.pool)
@@ -157,21 +157,21 @@ class Appliance:
                 else:
                     self._rename(origin, key.name, Record(volume))
             elif self._journal.get(key).source != volume:
-                raise Conflict(f'{key} exists and is no snapshot of {volume}')
+                raise Conflict(f'{key} exists and is not a snapshot of {volume}')
             self._mark(key, deployment)
             return self.show(key)
 
     def create_snapshots(self, snapshots: Mapping[Key, str], deployment: str = '') -> Answer:
-        """Snapshots of several volumes as of one moment, all or none; ``snapshots`` tells the volume of each.
+        """Take snapshots of several volumes at one point in time, all or none; ``snapshots`` names each one's volume.
 
-        If only some are there, an attempt was cut off: they are of another moment, and all are taken anew.
+        If only some exist, they are of an interrupted attempt: all are taken again.
         """
         origins = {key: Key(key.pool, volume) for key, volume in snapshots.items()}
         with self._locks.holding(*origins, *origins.values()):
             for key, origin in origins.items():
                 self._existing(origin)
                 if self._store.size(key) is not None and self._journal.get(key).source != origin.name:
-                    raise Conflict(f'{key} exists and is no snapshot of {origin.name}')
+                    raise Conflict(f'{key} exists and is not a snapshot of {origin.name}')
             if any(self._store.size(key) is None for key in origins):
                 self._drop_all(origins)
                 self._copy_at_once(origins)
@@ -180,9 +180,9 @@ class Appliance:
             return {'snapshots': [self.show(key) for key in origins]}
 
     def extend_volume(self, key: Key, size_bytes: int) -> Answer:
-        """A volume that is as large, or larger, is the result. Open sessions see a short loss of the connection.
+        """Grow a volume; a larger one stays as it is. Open sessions lose the connection briefly.
 
-        Nothing changes while tgtd is away. If it goes away in the middle, ``reconcile`` shows the new size later.
+        Nothing changes while tgtd does not answer. If it ends half-way, ``reconcile`` exports the new size later.
         """
         with self._locks.holding(key):
             size = self._existing(key)
@@ -194,34 +194,34 @@ class Appliance:
             return self.show(key)
 
     def revert_volume(self, key: Key, snapshot: str) -> Answer:
-        """Bring back the snapshot's data; the volume keeps its size. Not while a session is open."""
+        """Restore the snapshot's data; the volume keeps its size. Not while a session is open."""
         origin = Key(key.pool, snapshot)
         with self._locks.holding(key, origin):
             size = self._existing(key)
             self._existing(origin)
             if self._journal.get(origin).source != key.name:
-                raise Invalid(f'{origin} is no snapshot of {key}')
-            with self._exports.held(key):
+                raise Invalid(f'{origin} is not a snapshot of {key}')
+            with self._exports.refusing_logins(key):
                 self._exports.unload(key)
                 with self._pools.claim(key, 0, self._written(origin)):
                     self._store.copy(origin, key, size)
             return self.show(key)
 
     def release(self, key: Key) -> Answer:
-        """Let go of an object: its data stays, under a name that is no volume's or snapshot's. Not while one reads it.
+        """Stop managing an object: its data stays, under a name that is not Cinder's. Not while a session is open.
 
-        The name that it has then follows from the one that it had; an object that is gone was let go of before.
+        The new name is derived from the old one; a missing object counts as released before.
         """
         with self._locks.holding(key):
             self._pools.check(key.pool)
             if self._store.size(key) is not None:
-                with self._exports.held(key):
+                with self._exports.refusing_logins(key):
                     self._exports.remove_all(key)
                     self._rename(key, f'{RELEASED}{key.name}', Record(self._journal.get(key).source))
             return {}
 
     def delete(self, key: Key) -> Answer:
-        """Remove a volume or snapshot, its exports first. Not while a session is open."""
+        """Delete a volume or snapshot, its exports first. Not while a session is open."""
         with self._locks.holding(key):
             self._pools.check(key.pool)
             self._drop(key)
@@ -230,7 +230,7 @@ class Appliance:
     # Exports
 
     def create_export(self, key: Key, export_id: str, initiator: str, mode: str) -> Answer:
-        """Let one initiator reach an object. A snapshot is read-only."""
+        """Export an object to one initiator. A snapshot is read-only."""
         if key.is_snapshot and mode != 'ro':
             raise Invalid(f'{key} is a snapshot: export it with mode ro')
         with self._locks.holding(key):
@@ -256,17 +256,17 @@ class Appliance:
         self._pools.check(key.pool)
         size = self._store.size(key)
         if size is None:
-            raise NotFound(f'there is no {key}')
+            raise NotFound(f'{key} does not exist')
         return size
 
     def _mark(self, key: Key, deployment: str) -> None:
-        """Note who made the object. A start drops the note of an object that was never made."""
+        """Record who made the object. The next start deletes the record of an object that was never made."""
         record = self._journal.get(key)
         if deployment and record.deployment != deployment:
             self._journal.put(key, dataclasses.replace(record, deployment=deployment))
 
     def _drop(self, key: Key) -> None:
-        with self._exports.held(key):
+        with self._exports.refusing_logins(key):
             self._exports.remove_all(key)
             self._store.delete(key)
             self._journal.remove(key)
@@ -276,10 +276,10 @@ class Appliance:
             self._drop(key)
 
     def _copy_at_once(self, origins: Mapping[Key, Key]) -> None:
-        """Only one that is written to is of one moment by itself; more of them must wait for each other."""
+        """One volume with a writer is consistent by itself; several require suspended hosts."""
         written = [origin for origin in origins.values() if self._exports.is_writable(origin)]
         if len(written) > 1 and self._store.copies_attached and self._pause is None:
-            raise Busy('the hosts of several attached volumes cannot be kept waiting here: detach all but one')
+            raise Busy('the hosts of several attached volumes cannot be suspended here: detach all but one')
         for origin in written:
             self._store.flush(origin)
         try:
@@ -300,21 +300,21 @@ class Appliance:
             self._copy(key, size, origin)
 
     def _manage(self, key: Key, size: int, origin: Key) -> None:
-        """Bring an object that is not Cinder's under a volume's name, at that volume's size."""
+        """Rename an object that is not Cinder's to a volume's name, and grow it to that volume's size."""
         current = self._existing(origin)
         if origin.pool != key.pool or current > size:
             raise Invalid(f'{origin} of {current} bytes cannot become {key} of {size} bytes')
         if self._journal.get(origin).exports:
-            raise Busy(f"{origin} is exported: it is somebody's volume already")
+            raise Busy(f'{origin} is exported: it is already a volume in use')
         with self._pools.claim(key, size - current):
             self._store.grow(origin, size)
             self._store.rename(origin, key.name)
 
     def _rename(self, key: Key, name: str, record: Record) -> None:
-        """Give an object another name and record. A start drops the record whose object a crash left out."""
+        """Rename an object with its record. The next start deletes a record without an object."""
         self._existing(key)
         if self._journal.get(key).exports:
-            raise Busy(f'{key} is exported: take its exports away first')
+            raise Busy(f'{key} is exported: remove its exports first')
         self._journal.put(Key(key.pool, name), record)
         self._store.rename(key, name)
         self._journal.remove(key)
@@ -323,7 +323,7 @@ class Appliance:
         if size < self._existing(origin):
             raise Invalid(f'{size} bytes are less than {origin} has')
         if not self._store.copies_attached and self._exports.is_writable(origin):
-            raise Busy(f'{origin} is attached, and this store cannot copy it as of one moment: detach it first')
+            raise Busy(f'{origin} is attached, and this store cannot make a consistent copy of it: detach it first')
         with self._pools.claim(key, size, self._written(origin)):
             self._journal.put(key, dataclasses.replace(self._journal.get(key), source=origin.name))
             try:
@@ -333,12 +333,12 @@ class Appliance:
                 raise
 
     def _written(self, origin: Key) -> int:
-        """Bytes that a copy writes at once."""
+        """Return the bytes that a copy writes at once."""
         return 0 if self._store.copies_attached else self._store.objects(origin.pool)[origin.name].used
 
 
 def _source(key: Key, source: Mapping[str, str]) -> tuple[str, Key | None]:
-    """What a volume is made from. Raises Invalid."""
+    """Return the source of a volume. Raises Invalid."""
     if not source:
         return '', None
     kinds = [kind for kind in _SOURCES if kind in source]

@@ -3,8 +3,8 @@
     Authorization: Cinderless-HMAC-SHA256 timestamp=<seconds>, nonce=<hex>, signature=<hex>
 
 The signature is HMAC-SHA256 over method, path with query, SHA-256 of the body, timestamp and nonce, one a line.
-A request is served once: its nonce is remembered as long as its timestamp is good, also by the agent's next life. What
-was signed before the time that is remembered is refused.
+A request is served once: its nonce is stored as long as its timestamp is valid, also across restarts of the agent.
+Requests signed before the time that the stored nonces cover are refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def signature(key: bytes, method: str, path: str, body: bytes, timestamp: int, n
 
 
 class Verifier:
-    """Thread-safe. ``clock`` gives seconds since the epoch, ``memory`` is the file for the next life."""
+    """Thread-safe. ``clock`` returns seconds since the epoch, ``memory`` is the file for the next start."""
 
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time, memory: Path | None = None) -> None:
         self._key = key
@@ -41,19 +41,19 @@ class Verifier:
         self._nonces = Nonces(memory, clock)
 
     def check(self, method: str, path: str, body: bytes, header: str | None) -> None:
-        """Raises BadSignature, BadTime, Replayed, Unavailable. A request with a wrong signature leaves no trace."""
+        """Raises BadSignature, BadTime, Replayed, Unavailable. A request with a wrong signature is not recorded."""
         match = _HEADER.fullmatch(header or '')
         if not match:
             raise BadSignature(f'the request is not signed: send an Authorization header of scheme {SCHEME}')
         timestamp, nonce = int(match[1]), match[2]
         expected = signature(self._key, method, path, body, timestamp, nonce)
         if not hmac.compare_digest(expected, match[3]):
-            raise BadSignature("the request's signature is wrong: give the driver this agent's secret")
+            raise BadSignature("the request's signature is wrong: configure the driver with this agent's secret")
         self._check_time(timestamp)
         self._nonces.use(nonce, timestamp + MAX_SKEW)
 
     def _check_time(self, timestamp: int) -> None:
         if abs(self._clock() - timestamp) > MAX_SKEW:
-            raise BadTime(f'the request was signed more than {MAX_SKEW} s from now: set the clocks of both ends')
+            raise BadTime(f'the request was signed more than {MAX_SKEW} s from now: synchronise the clocks')
         if timestamp < self._nonces.since:
-            raise BadTime('the request was signed before this agent started: sign it anew')
+            raise BadTime('the request was signed before this agent started: sign it again')

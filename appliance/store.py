@@ -1,8 +1,8 @@
-"""What the agent asks of a store of volumes and snapshots.
+"""The interface of a store of volumes and snapshots.
 
-A store knows objects by name and size, not which volume a snapshot is of. Its verbs are atomic: an object of a given
-name is there complete, or is not there, even if the host dies in the middle. The caller holds the locks of all objects
-named. Sizes are bytes.
+A store holds objects by name and size; it does not know which volume a snapshot is of. Its verbs are atomic: an object
+exists completely or not at all, even if the host crashes half-way. The caller holds the locks of all named objects.
+Sizes are bytes.
 """
 
 from __future__ import annotations
@@ -15,70 +15,70 @@ from typing import NamedTuple, Protocol
 from appliance.errors import Full, Unavailable
 from appliance.names import Key
 
-#: Suffixes of what is not an object (yet, or any more). Names given by requests hold no '.'.
+#: Suffixes of incomplete and deleted objects. Names in requests contain no '.'.
 NEW = '.new'
 TRASH = '.trash'
 
 
 class Object(NamedTuple):
-    """``used`` counts bytes shared with other objects, too, where the store cannot tell."""
+    """``used`` includes bytes shared with other objects where the store cannot separate them."""
 
     size: int
     used: int
 
 
 class Medium(NamedTuple):
-    """What all pools share."""
+    """The space that all pools share."""
 
     total: int
     free: int
 
 
 class Store(Protocol):
-    #: Copies are instant and of one moment, even while a host writes.
+    #: Copies are instant and point-in-time consistent, even while a host writes.
     copies_attached: bool
     #: tgt's ``bsoflags`` for this store's objects.
     flags: str
 
     def path(self, key: Key) -> str:
-        """What tgtd opens."""
+        """Return the path that tgtd opens."""
 
     def objects(self, pool: str) -> Mapping[str, Object]:
-        """All objects of the pool by name."""
+        """Return all objects of the pool by name."""
 
     def size(self, key: Key) -> int | None:
-        """The object's size, or None if it does not exist."""
+        """Return the object's size, or None if it does not exist."""
 
     def create(self, key: Key, size: int) -> None:
-        """Make an object of zeroes."""
+        """Create an object of zeroes."""
 
     def copy(self, source: Key, target: Key, size: int) -> None:
-        """Make ``target`` with the source's data, grown to ``size``; an older ``target`` is replaced at once."""
+        """Create ``target`` with the source's data, grown to ``size``; an older ``target`` is replaced atomically."""
 
     def flush(self, key: Key) -> None:
-        """Write back what hosts have written, so that a copy soon after takes little time."""
+        """Write back cached writes of hosts, so that a copy soon after is fast."""
 
     def grow(self, key: Key, size: int) -> None:
-        """Grow an object; what is new reads as zeroes."""
+        """Grow an object; the new part reads as zeroes."""
 
     def rename(self, key: Key, name: str) -> None:
-        """Give an object another name in its pool."""
+        """Rename an object in its pool."""
 
     def delete(self, key: Key) -> None:
-        """Remove an object if it exists."""
+        """Delete an object if it exists."""
 
     def recover(self) -> None:
-        """Finish or undo what a crash left half done."""
+        """Finish or undo what a crash interrupted."""
 
     def medium(self) -> Medium: ...
 
     def close(self) -> None:
-        """Give back what ``__init__`` took, such as a mount."""
+        """Release what ``__init__`` acquired, such as a mount."""
 
 
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn an OSError of a store into Full or Unavailable, without paths."""
+    """Translate a store's OSError to Full or Unavailable, without paths."""
     try:
         yield
     except OSError as error:

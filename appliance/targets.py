@@ -1,22 +1,22 @@
-"""iSCSI targets at tgtd: the LUN, who may log in, who is logged in.
+"""iSCSI targets in tgtd: the LUN, the accounts and initiators, the sessions.
 
-A target is described by ``Wanted``. ``serve`` brings tgtd to it, whatever tgtd has: it builds the target, makes its LUN
-again, or only sets it ready. What tgtd has is known from the steps that it confirmed. A step that fails or gets no
-answer leaves the target in doubt: the next call reads it from tgtd ("show target") before it changes anything.
+``Wanted`` describes a target. ``serve`` brings tgtd to it from any state: it builds the target, replaces its LUN, or
+only sets it ready. tgtd's state is known from confirmed steps. After a step that fails or gets no answer the state is
+in doubt: the next call reads it from tgtd ("show target") before it changes anything.
 
 Rules that tgt makes necessary:
 
-* Access by initiator name only. To tgt a name and an address are alternatives, so an address would open the target.
-* A target without names admits no initiator: the name is bound last, when account and LUN are there.
-* Accounts are never unbound. tgt leaves a gap in its list then, in which it loses the last account and which crashes
-  "show target". A target whose accounts must change is removed and built again.
-* A target's number is never used twice. tgt checks name, account and state at the start of a login and looks the target
-  up by its number at the end: a login that a client holds open would end at the number's next target.
-* tgt numbers targets, and derives a LUN's WWID from the number: two hosts with multipath would join different volumes
-  into one. Each LUN is given a WWID and a serial of its own.
-* tgt does not see a file grow. The LUN is made again: logins are refused for that moment, sessions are dropped, and
-  what they had in flight is on disk before the old LUN is gone. An initiator takes that for a lost connection: it logs
-  in again and repeats what was not answered, so no command fails, and it sees the new size.
+* Access by initiator name only. For tgt a name and an address are alternatives, so an address would open the target.
+* A target without names admits no initiator: the name is bound last, after account and LUN.
+* Accounts are never unbound: that leaves a gap in tgt's list, after which it loses the last account, and "show target"
+  crashes. A target whose accounts must change is removed and rebuilt.
+* A target's number is never reused. tgt checks name, account and state at the start of a login, and looks the target up
+  by its number at the end: a login that a client delays would reach the next target of that number.
+* tgt numbers targets, and derives a LUN's WWID from the number: two hosts with multipath would merge different volumes.
+  So each LUN gets its own WWID and serial number.
+* tgt does not notice that a file grows. So the LUN is replaced: logins are refused meanwhile, sessions are dropped, and
+  their commands in flight are on disk before the old LUN is removed. For an initiator this is a lost connection: it
+  logs in again and repeats unanswered commands, so none fails, and it sees the new size.
 
 The caller holds the lock of the object that a target belongs to.
 """
@@ -38,7 +38,7 @@ from appliance.tgt import LunInfo, Mode, Op, Session, Status, TargetInfo, Tgt, T
 
 LUN = 1
 
-#: Without these a write moves in steps of 8 KiB, each asked for.
+#: Without these a write is transferred in steps of 8 KiB, each requested by tgtd.
 NEGOTIATION = {
     'MaxRecvDataSegmentLength': '262144',
     'MaxXmitDataSegmentLength': '262144',
@@ -52,19 +52,19 @@ NEGOTIATION = {
 #: Seconds to wait for sessions to end and for commands in flight to reach the disk.
 SETTLE = 5.0
 
-#: Target numbers are C ints. A life of the agent begins at the host's uptime times this many a second, so that one
-#: that takes over a tgtd uses no number of the life before.
+#: Target numbers are C ints. Each start of the agent begins at the host's uptime times this many a second, so that an
+#: agent that takes over a tgtd uses no earlier number.
 _NUMBERS_A_SECOND = 16
 _MOST_NUMBERS = 2**31 - 1
 
-#: What ``keys`` derives. Other accounts are bound to other targets, too: earlier versions shared some.
+#: The users that ``keys`` derives. Other accounts are bound to other targets, too: earlier versions shared some.
 _USER = re.compile(f'[A-Za-z0-9]{{{USER_LENGTH}}}')
 
 _GONE = (Status.NO_TARGET, Status.NO_SESSION, Status.NO_CONNECTION)
 
 
 class Lun(NamedTuple):
-    """What a target shows. ``serial`` is the volume's id, ``flags`` tgt's bsoflags."""
+    """The LUN of a target. ``serial`` is the volume's id, ``flags`` tgt's bsoflags."""
 
     path: str
     size: int
@@ -90,7 +90,7 @@ class Lun(NamedTuple):
         return 'targetOps ' + ''.join(f'{name}={value},' for name, value in facts.items())
 
     def is_shown_by(self, info: LunInfo | None) -> bool:
-        """Whether tgtd has this LUN, as far as it shows. Sizes that round to the same megabyte look alike."""
+        """Whether tgtd has this LUN, as far as it reports. Sizes that round to the same megabyte look alike."""
         if info is None or abs(info.megabytes * 10**6 - self.size) > 10**6:
             return False
         ours = (self.path, self.serial[:36], self.wwid, self.readonly, True)
@@ -98,7 +98,7 @@ class Lun(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A target as it should be. ``admitted`` maps each CHAP account to the initiator that uses it."""
+    """The required state of a target. ``admitted`` maps each CHAP account to the initiator that uses it."""
 
     lun: Lun
     admitted: Mapping[Account, str]
@@ -114,7 +114,7 @@ class Wanted(NamedTuple):
 
 @dataclasses.dataclass
 class _Live:
-    """A target as tgtd has it. ``lun`` is None while there is none, or not the right one."""
+    """A target in tgtd. ``lun`` is None while it has none, or not the right one."""
 
     tid: int
     life: int
@@ -122,19 +122,19 @@ class _Live:
     initiators: frozenset[str] = frozenset()
     lun: Lun | None = None
     ready: bool = True
-    #: False from the first step of a change until its last one is confirmed.
+    #: False from the first step of a change until its last step is confirmed.
     known: bool = False
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """In doubt, until the block ends without an error."""
+        """The state is in doubt until the block ends without an error."""
         self.known = False
         yield
         self.known = True
 
 
 class Targets:
-    """Thread-safe for callers that hold different objects' locks."""
+    """Thread-safe for callers that hold the locks of different objects."""
 
     def __init__(self, tgt: Tgt) -> None:
         self._tgt = tgt
@@ -143,13 +143,13 @@ class Targets:
         self._number = int(time.monotonic() * _NUMBERS_A_SECOND) % _MOST_NUMBERS
 
     def adopt(self, wanted: Mapping[str, Wanted]) -> None:
-        """Read those targets that an earlier agent left at a tgtd that goes on; ``serve`` brings them up to date."""
+        """Read the targets that an earlier agent left in a running tgtd; ``serve`` brings them up to date."""
         for info in self._tgt.targets():
             if info.iqn in wanted:
                 self._live[info.iqn] = self._as_shown(info, wanted[info.iqn].lun)
 
     def serve(self, iqn: str, wanted: Wanted) -> None:
-        """Have this target at tgtd, ready for logins. Sessions go on, unless LUN or accounts must change."""
+        """Bring this target up in tgtd, ready for logins. Sessions continue unless LUN or accounts must change."""
         live = self._look(iqn, wanted.lun) or self._build(iqn, wanted)
         if (live.users, live.initiators) != (wanted.users, wanted.initiators):
             self.close(iqn)
@@ -161,13 +161,13 @@ class Targets:
                 self._state(live, ready=True)
 
     def close(self, iqn: str) -> None:
-        """Remove the target, with everything that is logged in through it. A missing one is success."""
+        """Remove the target with all its sessions. A missing one is success."""
         live = self._look(iqn)
         if live is None:
             return
         with live.changing():
             self._empty(live)
-            # A login that began before the target was offline may have ended meanwhile.
+            # A login that began before the target was offline may have completed since.
             self._end_sessions(live)
             self._tgt.call('delete a target', Mode.TARGET, Op.DELETE, tid=live.tid, force=True, allow=_GONE)
             for user in filter(_USER.fullmatch, live.users):
@@ -175,13 +175,13 @@ class Targets:
         del self._live[iqn]
 
     def remove_account(self, user: str) -> None:
-        """Delete an account that no target has. A missing one is success."""
+        """Delete an account that no target uses. A missing one is success."""
         self._tgt.call('delete an account', Mode.ACCOUNT, Op.DELETE, f'user={user}', allow=(Status.NO_ACCOUNT,))
 
-    def hold(self, iqn: str) -> None:
-        """Refuse logins, with an answer that initiators take for "later", until ``serve`` or ``close``.
+    def refuse_logins(self, iqn: str) -> None:
+        """Refuse logins, with a status that makes initiators retry, until ``serve`` or ``close``.
 
-        Raises Busy if a session is open: what it sends to a held target would be lost. Then it is not held.
+        Raises Busy if a session is open: commands to an offline target would be lost. Then logins are allowed again.
         """
         live = self._look(iqn)
         if live is None:
@@ -198,7 +198,7 @@ class Targets:
                 raise
 
     def unload(self, iqn: str) -> None:
-        """Have tgtd close what a held target shows: LVM removes no volume that is open. ``serve`` shows it again."""
+        """Close the LUN of an offline target: LVM removes no open volume. ``serve`` opens it again."""
         live = self._live.get(iqn)
         if live:
             with live.changing():
@@ -213,7 +213,7 @@ class Targets:
         self._tgt.system()
 
     def is_served(self, iqn: str) -> bool:
-        """Whether the target is there and ready, by confirmed steps. One that is held, or was left so, is not."""
+        """Whether the target is confirmed to exist and be ready. Offline targets are not."""
         live = self._live.get(iqn)
         return bool(live and live.known and live.ready and live.lun and live.life == self._tgt.life)
 
@@ -226,19 +226,19 @@ class Targets:
         return found
 
     def strays(self, prefix: str, but: Collection[str]) -> list[TargetInfo]:
-        """Targets at tgtd whose names begin with ``prefix`` and are not among ``but``."""
+        """Return targets in tgtd whose names begin with ``prefix`` and are not among ``but``."""
         return [info for info in self._tgt.targets() if info.iqn.startswith(prefix) and info.iqn not in but]
 
     def remove_stray(self, iqn: str) -> None:
-        """Remove a target that no export has. Its number and accounts are read first."""
+        """Remove a target without an export. Its number and accounts are read first."""
         self._live.setdefault(iqn, _Live(0, self._tgt.life))
         self._live[iqn].known = False
         self.close(iqn)
 
-    # What tgtd has
+    # State of tgtd
 
     def _look(self, iqn: str, expected: Lun | None = None) -> _Live | None:
-        """The target as tgtd has it, read from tgtd when it is in doubt. ``expected`` as in ``_as_shown``."""
+        """Return the target's state in tgtd, read again when it is in doubt. ``expected`` as in ``_as_shown``."""
         live = self._live.get(iqn)
         if live is None:
             return None
@@ -252,14 +252,14 @@ class Targets:
         return live
 
     def _as_shown(self, info: TargetInfo, expected: Lun | None) -> _Live:
-        """``expected`` is the LUN that it should have: tgtd does not distinguish nearly equal sizes."""
+        """``expected`` is the required LUN: tgtd does not distinguish nearly equal sizes."""
         lun = expected if expected and expected.is_shown_by(info.lun) else None
         return _Live(info.tid, self._tgt.life, info.users, info.initiators, lun, info.ready, known=True)
 
     # Steps
 
     def _build(self, iqn: str, wanted: Wanted) -> _Live:
-        """Make the target, or return the one that an unanswered request or an earlier agent made."""
+        """Create the target, or return the one that an unanswered request or an earlier agent created."""
         live = self._add(iqn, wanted.lun)
         if live.known:
             return live
@@ -267,7 +267,7 @@ class Targets:
             with live.changing():
                 self._fill(live, wanted)
         except TgtError:
-            with contextlib.suppress(ApplianceError):  # the first error says more
+            with contextlib.suppress(ApplianceError):  # the first error is more specific
                 self.close(iqn)
             raise
         return live
@@ -282,7 +282,7 @@ class Targets:
             self._bind(live, initiator)
 
     def _add(self, iqn: str, lun: Lun) -> _Live:
-        """Make a target under a new number. Raises Busy if another program made one of that name."""
+        """Create a target under a new number. Raises Busy if another program has one of that name."""
         while True:
             live = self._live[iqn] = _Live(self._next_number(), self._tgt.life)
             try:
@@ -298,11 +298,11 @@ class Targets:
                 return live
 
     def _take_over(self, iqn: str, lun: Lun) -> bool:
-        """Whether the name is taken by a target of ours; False if only the number is, by another user of the tgtd."""
+        """Whether the agent's target has the name; False if only the number is used, by another user of tgtd."""
         for info in self._tgt.targets():
             if info.iqn == iqn:
                 if info.lun and info.lun.path != lun.path:
-                    raise Busy(f'tgtd has a target {iqn} that this agent did not make: remove it there')
+                    raise Busy(f'tgtd has a target {iqn} of another program: remove it there')
                 self._live[iqn] = self._as_shown(info, lun)
                 return True
         return False
@@ -313,7 +313,7 @@ class Targets:
             return self._number
 
     def _add_account(self, live: _Live, account: Account) -> None:
-        """An account of that name has our secret already: both are derived from one key."""
+        """An existing account of that name has the same secret: both are derived from one key."""
         parameters = f'user={account.user},password={account.secret}'
         self._tgt.call('add an account', Mode.ACCOUNT, Op.NEW, parameters, allow=(Status.ACCOUNT_EXISTS,))
         self._tgt.call('bind an account', Mode.ACCOUNT, Op.BIND, f'user={account.user}', tid=live.tid)
@@ -324,14 +324,14 @@ class Targets:
         live.initiators |= {initiator}
 
     def _reload(self, live: _Live, lun: Lun) -> None:
-        """Make the LUN again, under the sessions."""
+        """Replace the LUN while sessions are open."""
         with live.changing():
             self._empty(live)
             self._new_lun(live, lun)
             self._state(live, ready=True)
 
     def _empty(self, live: _Live) -> None:
-        """Admit no login, end the sessions, and remove the LUN when its commands are done."""
+        """Refuse logins, end the sessions, and remove the LUN when its commands are done."""
         self._state(live, ready=False)
         self._end_sessions(live)
         self._remove_lun(live)
@@ -343,7 +343,7 @@ class Targets:
         live.lun = lun
 
     def _remove_lun(self, live: _Live) -> None:
-        """tgt refuses while commands are at work; without sessions that is a matter of the disk."""
+        """tgt refuses while commands are in progress; without sessions these only wait for the disk."""
         live.lun = None
         deadline = time.monotonic() + SETTLE
         while True:
@@ -361,15 +361,15 @@ class Targets:
             raise Busy(f'{iqn} is in use by {session.initiator}: detach it there first')
 
     def _end_sessions(self, live: _Live) -> None:
-        """End sessions until there are none: a login that was let in before may end after the first look."""
+        """End sessions until none are left: a login that began earlier may complete after the first query."""
         deadline = time.monotonic() + SETTLE
         while True:
-            doomed = self._tgt.sessions(live.tid)
-            if not doomed:
+            remaining = self._tgt.sessions(live.tid)
+            if not remaining:
                 return
             if time.monotonic() > deadline:
-                raise Busy(f'sessions of {doomed[0].initiator} do not end')
-            for session in doomed:
+                raise Busy(f'sessions of {remaining[0].initiator} do not end')
+            for session in remaining:
                 self._tgt.call('end a session', Mode.CONNECTION, Op.DELETE, tid=live.tid,
                                sid=session.sid, cid=session.cid, allow=_GONE)  # fmt: skip
 

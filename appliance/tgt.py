@@ -1,12 +1,12 @@
-"""tgtd's control protocol, as tgtadm speaks it: one request and one answer per connection to a UNIX socket.
+"""tgtd's control protocol, as tgtadm uses it: one request and one answer per connection to a UNIX socket.
 
 The agent does not use tgtadm because tgtadm takes a CHAP secret as an argument, which every local user can read in
-/proc, and costs a process per step: an export is thirteen steps. ``check_protocol`` compares the two at start.
-Numbers are struct tgtadm_req and the enums of tgt's usr/tgtadm.h (1.0.85).
+/proc, and because an export takes thirteen steps, each of which would cost a process. ``check_protocol`` compares the
+two at start. Numbers are struct tgtadm_req and the enums of tgt's usr/tgtadm.h (1.0.85).
 
-No answer does not mean that a request is not done: tgtd reads it from the socket whenever it runs again. So the socket
-of an unanswered request stays open, and no further request is sent before tgtd has answered it or has closed the
-socket. A later answer therefore never describes a state that an earlier request can still change.
+No answer does not mean that a request is not done: tgtd reads it from the socket when it runs again. So the socket of
+an unanswered request stays open, and no further request is sent before tgtd has answered it or closed the socket. A
+later answer therefore never describes a state that an earlier request can still change.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _DRIVER = b'iscsi'
 _NO_TID = -1
 _NO_LUN = 2**64 - 1
 
-#: Seconds; tgtd answers from one loop, which a large "show" holds for a quarter of a second per 3,000 targets.
+#: Seconds; tgtd answers from one loop, which a large "show" blocks for a quarter of a second per 3,000 targets.
 TIMEOUT = 10.0
 
-#: Prefix of tgtd's control sockets; tgtd and tgtadm heed the same variable.
+#: Prefix of tgtd's control sockets; tgtd and tgtadm read the same variable.
 _SOCKET = os.environ.get('TGT_IPC_SOCKET', '/var/run/tgtd/socket')
 
 
@@ -59,7 +59,7 @@ class Op(IntEnum):
 
 
 class Status(IntEnum):
-    """The answers that callers tell apart."""
+    """The answers that callers distinguish."""
 
     NO_TARGET = 4
     NO_LUN = 5
@@ -73,7 +73,7 @@ class Status(IntEnum):
 
 
 class TgtError(Unavailable):
-    """tgtd refused a step. The message never holds a parameter, since one of them is a CHAP secret."""
+    """tgtd refused a step. The message never contains a parameter, since one of them is a CHAP secret."""
 
     def __init__(self, what: str, status: int) -> None:
         super().__init__(f'tgtd refused to {what} (status {status})')
@@ -81,7 +81,7 @@ class TgtError(Unavailable):
 
 
 class NoAnswer(Unavailable):
-    """tgtd was sent a request and did not answer: the step may be done already, may be done later, or never."""
+    """tgtd did not answer a request: the step may be done already, may be done later, or never."""
 
 
 class Session(NamedTuple):
@@ -105,7 +105,7 @@ class LunInfo(NamedTuple):
 
 
 class TargetInfo(NamedTuple):
-    """``lun`` is LUN 1, the only one that this agent makes; ``ready`` is False for a target that is offline."""
+    """``lun`` is LUN 1, the only one that this agent makes; ``ready`` is False for an offline target."""
 
     tid: int
     iqn: str
@@ -116,7 +116,7 @@ class TargetInfo(NamedTuple):
 
 
 def pack(mode: Mode, op: Op, tid: int, sid: int, lun: int, cid: int, force: bool, parameters: str) -> bytes:
-    """One request as bytes; parameters end with a zero byte."""
+    """Return one request as bytes; parameters end with a zero byte."""
     text = parameters.encode() + b'\0' if parameters else b''
     header = _REQUEST.pack(mode, op, _DRIVER, _REQUEST.size + len(text), tid, sid, lun, cid, 0, 0, 0, 0, force)
     return header + text
@@ -128,7 +128,7 @@ class Tgt:
     def __init__(self, control_port: int) -> None:
         self.control_port = control_port
         self.socket = f'{_SOCKET}.{control_port}'
-        #: The process that answered last. Another number means a new tgtd, which has none of the earlier targets.
+        #: The process that answered last. Another number means a new tgtd, without the earlier targets.
         self.life = 0
         self._gate = threading.Lock()
         self._unanswered: list[socket.socket] = []
@@ -137,7 +137,7 @@ class Tgt:
         self, what: str, mode: Mode, op: Op, parameters: str = '', *, tid: int = _NO_TID, sid: int = 0,
         lun: int = _NO_LUN, cid: int = 0, force: bool = False, allow: tuple[Status, ...] = (),
     ) -> str:  # fmt: skip
-        """Do one step and return what tgtd shows. ``allow`` names refusals that mean it is done already.
+        """Run one step and return tgtd's output. ``allow`` names refusals that mean that it is done already.
 
         Raises TgtError if tgtd refuses the step, or NoAnswer: then the step may be done already, or later.
         """
@@ -157,7 +157,7 @@ class Tgt:
             answer = _read(control)
         except socket.timeout as error:  # noqa: UP041  # Python 3.9
             self._unanswered.append(control)
-            raise NoAnswer(f'tgtd gives no answer on control port {self.control_port} in {TIMEOUT:g} s') from error
+            raise NoAnswer(f'tgtd did not answer on control port {self.control_port} in {TIMEOUT:g} s') from error
         except OSError as error:
             control.close()
             raise NoAnswer(f'tgtd does not answer on control port {self.control_port}: {error}') from error
@@ -165,7 +165,7 @@ class Tgt:
         return _split(answer)
 
     def _finish_unanswered(self) -> None:
-        """Wait until tgtd is done with earlier requests whose answers were not waited for. Raises NoAnswer."""
+        """Wait until tgtd is done with earlier unanswered requests. Raises NoAnswer."""
         if not self._unanswered:
             return
         deadline = time.monotonic() + TIMEOUT
@@ -183,7 +183,7 @@ class Tgt:
         return self.call('show its state', Mode.SYSTEM, Op.SHOW)
 
     def portals(self) -> set[str]:
-        """``ip:port`` of every address that tgtd listens on."""
+        """Return ``ip:port`` of every address on which tgtd listens."""
         return set(re.findall(r'^Portal: (\S+),\d+$', self.call('show portals', Mode.PORTAL, Op.SHOW), re.MULTILINE))
 
     def targets(self) -> list[TargetInfo]:
@@ -191,21 +191,21 @@ class Tgt:
         return [_target(part) for part in re.split(r'^(?=Target \d+: )', text, flags=re.MULTILINE) if part.strip()]
 
     def sessions(self, tid: int) -> list[Session]:
-        """The target's sessions; none if there is no such target."""
+        """Return the target's sessions; none if the target does not exist."""
         allow = (Status.NO_TARGET,)
         text = self.call('show connections', Mode.CONNECTION, Op.SHOW, tid=tid, allow=allow)
         return [Session(int(sid), int(cid), name, address) for sid, cid, name, address in _SESSION.findall(text)]
 
     def session_addresses(self) -> Counter[str]:
-        """How many sessions each address has, by one reading of all targets. Without the scope of IPv6 addresses."""
+        """Return the number of sessions per address, by one reading of all targets; IPv6 scopes are cut off."""
         return Counter(_ADDRESS.findall(self.call('show targets', Mode.TARGET, Op.SHOW)))
 
     def check_protocol(self) -> None:
-        """Raises Unavailable unless tgtadm, which belongs to this tgtd, is told the same as we are."""
+        """Raises Unavailable unless tgtadm, which belongs to this tgtd, gets the same answer as this code."""
         port = str(self.control_port)
         shown = commands.run('tgtadm', '-C', port, '--lld', 'iscsi', '--mode', 'system', '--op', 'show')
         if shown.strip('\0\n') != self.system().strip('\n'):
-            raise Unavailable('this tgtd speaks another control protocol than 1.0.85')
+            raise Unavailable('this tgtd has a control protocol other than that of 1.0.85')
 
 
 def _read(control: socket.socket) -> bytes:
@@ -213,19 +213,19 @@ def _read(control: socket.socket) -> bytes:
 
 
 def _is_done(control: socket.socket, deadline: float) -> bool:
-    """Whether tgtd closes the connection, as it does after an answer, before the deadline."""
+    """Return whether tgtd closes the connection, as it does after an answer, before the deadline."""
     control.settimeout(max(deadline - time.monotonic(), 0.001))
     try:
         _read(control)
     except socket.timeout:  # noqa: UP041  # Python 3.9
         return False
-    except OSError:  # the tgtd that had the request is gone
+    except OSError:  # the tgtd that had the request has ended
         return True
     return True
 
 
 def _split(answer: bytes) -> tuple[int, str]:
-    """Status and text. A tgtd that dies while it works closes the connection without an answer."""
+    """Return status and text. A tgtd that crashes closes the connection without an answer."""
     if len(answer) < _ANSWER.size:
         raise NoAnswer('tgtd closed the control connection without an answer')
     status, _ = _ANSWER.unpack_from(answer)
@@ -244,7 +244,7 @@ _FACT = re.compile(r'^            ([^:\n]+): (.*)$', re.MULTILINE)
 
 
 def _target(text: str) -> TargetInfo:
-    """One target of "show target". Addresses in its access list are names, too, that no export will ever have."""
+    """Parse one target of "show target". Addresses in its access list are treated as names, which no export has."""
     heading, state = _HEADING.match(text), _STATE.search(text)
     assert heading is not None
     ready = state is None or state[1] == 'ready'

@@ -34,10 +34,10 @@ REASONS = {
     ('appliance/daemon.py', 'stop'): 'tgtd is killed if it does not end when it is told to',
     ('appliance/exports.py', '_abandon'): _FIRST_ERROR,
     ('appliance/exports.py', '_object'): 'Invalid is a name that the agent would not make: the target is not its own',
-    ('appliance/exports.py', 'held'): _FIRST_ERROR,
+    ('appliance/exports.py', 'refusing_logins'): _FIRST_ERROR,
     ('appliance/exports.py', 'restore'): 'one export that cannot be served keeps no other away',
     ('appliance/exports.py', 'settle'): 'the first error is raised after all targets were served',
-    ('appliance/keeper.py', 'look'): _TOP,
+    ('appliance/keeper.py', 'check'): _TOP,
     ('appliance/lvm.py', 'copy'): _FIRST_ERROR,
     ('appliance/portal_guard.py', '_run'): _TOP,
     (

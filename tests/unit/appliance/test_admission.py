@@ -65,9 +65,9 @@ def test_time_counts_from_the_arrival(door: Admission[int], clock: Clock) -> Non
 
 def test_of_proven_connections_the_longest_idle_makes_room(door: Admission[int]) -> None:
     assert [door.prove(number, 'a') for number in range(2)] == [[], []]
-    door.rest(0)
+    door.set_idle(0)
     assert door.prove(2, 'a') == [0]
-    door.leave(0)
+    door.remove(0)
     assert door.prove(3, 'a') == [], 'all are at work'
 
 
@@ -80,11 +80,11 @@ def test_the_bounds_hold_whatever_happens(door: Admission[int], clock: Clock, se
         if dice.random() < 0.2:
             one = dice.choice(sorted(there))
             there -= set(door.prove(one, dice.choice('ab')))
-            door.rest(one)
+            door.set_idle(one)
         clock.now += dice.random()
         there -= set(door.overdue())
         assert len(there) <= 6 + 3
         if dice.random() < 0.3:
             one = dice.choice(sorted(there) or [0])
-            door.leave(one)
+            door.remove(one)
             there.discard(one)

@@ -47,7 +47,7 @@ def test_what_another_program_changed_is_put_right(attached: Rig, monkeypatch: p
         attached.tgt.call('delete', Mode.LOGICALUNIT, Op.DELETE, tid=tid, lun=1)
     else:
         attached.tgt.call('delete', Mode.TARGET, Op.DELETE, tid=tid, force=True)
-    assert due(attached, monkeypatch).look()
+    assert due(attached, monkeypatch).check()
     attached.login('e1')
     lun = attached.target().lun
     assert lun is not None
@@ -56,20 +56,20 @@ def test_what_another_program_changed_is_put_right(attached: Rig, monkeypatch: p
 
 def test_a_comparison_disturbs_nothing_that_is_right(attached: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     sid = attached.login('e1')
-    assert due(attached, monkeypatch).look()
+    assert due(attached, monkeypatch).check()
     assert attached.target().sessions == {sid: HOST}
 
 
 def test_a_target_without_an_export_is_removed(attached: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     add(attached, STRAY)
-    assert due(attached, monkeypatch).look()
+    assert due(attached, monkeypatch).check()
     assert [target.iqn for target in attached.tgt.live.values()] == [IQN]
 
 
 @pytest.mark.parametrize('iqn', ['iqn.2010-10.org.openstack:other-1', 'iqn.2026-01.theirs:volume-1'])
 def test_a_target_that_is_not_named_like_ours_stays(attached: Rig, monkeypatch: pytest.MonkeyPatch, iqn: str) -> None:
     add(attached, iqn)
-    assert due(attached, monkeypatch).look()
+    assert due(attached, monkeypatch).check()
     assert iqn in [target.iqn for target in attached.tgt.live.values()]
 
 
@@ -81,7 +81,7 @@ def test_at_a_shared_tgtd_the_path_says_whose_it_is(tmp_path: Path, monkeypatch:
     for path, left in (('', [STRAY]), ('/theirs/fast/volume-gone', [STRAY]), (ours, [])):
         rig.tgt.live.clear()
         add(rig, STRAY, path)
-        assert due(rig, monkeypatch).look()
+        assert due(rig, monkeypatch).check()
         assert [target.iqn for target in rig.tgt.live.values()] == left
 
 
@@ -95,9 +95,9 @@ def test_a_tgtd_that_is_away_is_looked_at_again(attached: Rig, monkeypatch: pyte
         raise NoAnswer('away')
 
     monkeypatch.setattr(attached.tgt, '_exchange', away)
-    assert not one.look()
+    assert not one.check()
     monkeypatch.setattr(attached.tgt, '_exchange', exchange)
-    assert one.look()
+    assert one.check()
     attached.login('e1')
 
 

@@ -56,7 +56,7 @@ def test_an_unknown_pool_is_no_missing_object() -> None:
 @pytest.mark.parametrize(
     ('shelf', 'growth', 'written', 'reason'),
     [
-        (Shelf(Object(9 * GIB, 0), Object(9 * GIB, 0)), 3 * GIB, 0, 'cannot promise'),
+        (Shelf(Object(9 * GIB, 0), Object(9 * GIB, 0)), 3 * GIB, 0, 'cannot hold'),
         (Shelf(Object(9 * GIB, 9 * GIB)), 2 * GIB, GIB, 'left to write'),
         (Shelf(medium=Medium(100 * GIB, RESERVE)), GIB, 0, 'left to write'),
     ],

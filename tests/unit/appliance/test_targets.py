@@ -161,7 +161,7 @@ def test_hold_leaves_a_target_in_use_alone(tgt: FakeTgt, served: Targets) -> Non
     """What a session sends to a target that is held is lost."""
     sid = tgt.login(IQN, HOST, *ONE)
     with pytest.raises(Busy, match=HOST):
-        served.hold(IQN)
+        served.refuse_logins(IQN)
     assert tgt.target(IQN).settings.get('state', 'ready') == 'ready'
     assert sid in tgt.target(IQN).sessions
 
@@ -176,20 +176,20 @@ def test_hold_ends_a_session_that_slipped_in(tgt: FakeTgt, served: Targets, monk
 
     monkeypatch.setattr(tgt, '_target_update', slip_in)
     with pytest.raises(Busy):
-        served.hold(IQN)
+        served.refuse_logins(IQN)
     assert tgt.target(IQN).sessions == {}
     assert tgt.target(IQN).settings['state'] == 'ready'
     assert served.is_served(IQN)
 
 
 def test_hold_and_serve(tgt: FakeTgt, served: Targets) -> None:
-    served.hold(IQN)
+    served.refuse_logins(IQN)
     assert not served.is_served(IQN)
     with pytest.raises(PermissionError, match='later'):
         tgt.login(IQN, HOST, *ONE)
     served.serve(IQN, WANTED)
     tgt.login(IQN, HOST, *ONE)
-    served.hold('iqn.2026-01.t:none')
+    served.refuse_logins('iqn.2026-01.t:none')
 
 
 def test_a_target_that_cannot_be_made_leaves_nothing(tgt: FakeTgt) -> None:
