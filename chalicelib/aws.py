@@ -1,8 +1,8 @@
-"""AWS as the rest of the service sees it: cached clients, the queue, the machines, the workers, sealed secrets.
+"""The service's access to AWS: cached clients, the queue, state machines, workers, encrypted secrets.
 
-Only this module, ``models``, ``drivers/ebs_client.py`` and ``backup/s3.py`` touch AWS. Every call here raises what
-aws_errors.py makes of the SDK's errors: ServiceUnavailable (not done, try again), OutcomeUnknown (may be done) or
-AwsRefused (permanent).
+Only this module, ``models``, ``drivers/ebs_client.py`` and ``backup/s3.py`` use AWS. Calls here raise SDK errors as
+translated by aws_errors.py: ServiceUnavailable (not done, retry), OutcomeUnknown (may be done) or AwsRefused
+(permanent).
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from chalicelib.config import settings
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a document (backends, identity, secrets) is trusted before it is read again: a change needs no deploy.
+#: Seconds for which a document (backends, identity, secrets) is cached: a change needs no deployment.
 DOCUMENT_TTL = 60
 
-#: Seconds since its last reading that a document is still served while reading it again fails.
+#: Seconds since its last reading for which a document is still used while it cannot be read again.
 DOCUMENT_MAX_AGE = 3600
 
 #: Longest pause in seconds between two attempts to read a document that could not be read.
 DOCUMENT_PAUSE = 10.0
 
-#: Seconds for a connection, and for an answer of each service; together with the repetitions below API Gateway's 29 s,
-#: except for objects in S3, which only workers read and write.
+#: Seconds for a connection, and for an answer of each service; including retries below API Gateway's 29 s, except for
+#: objects in S3, which only workers read and write.
 CONNECT_TIMEOUT, READ_TIMEOUT, READ_TIMEOUTS = 2, 5, {'s3': 60}
 
 #: A synchronous worker must answer below API Gateway's 29 s.
 INVOKE_TIMEOUT = 27
 
-#: Who the events of this service are from; their detail types are Cinder's.
+#: Source of this service's events; their detail types are Cinder's.
 EVENT_SOURCE = 'cinderless'
 
 
 @functools.cache
 def session() -> Any:
-    """The process's one session of the SDK, DynamoDB's too: what it reads of its data files, it reads once.
+    """The process's only SDK session, also for DynamoDB, so that the SDK's data files are read once.
 
-    botocore's, not boto3's: a cold start would pay for resources that nothing here uses.
+    botocore's instead of boto3's: boto3's resources would slow a cold start, and nothing here uses them.
     """
     from botocore.session import get_session
 
@@ -55,14 +55,14 @@ def session() -> Any:
 
 
 def create_client(service: str, region: str, **options: Any) -> Any:
-    """A new client of the SDK. ``options`` are those of botocore.config.Config."""
+    """Return a new SDK client. ``options`` are those of botocore.config.Config."""
     from botocore.config import Config
 
     return whole_answers_only(session().create_client(service, region_name=region, config=Config(**options)))
 
 
 def whole_answers_only(client: Any) -> Any:
-    """Have a client take an answer that breaks off for none: the SDK reads what came as if it were all."""
+    """Make a client treat a truncated answer as no answer: the SDK takes what arrived as complete."""
     from botocore.exceptions import ConnectionClosedError
 
     http = client._endpoint.http_session
@@ -81,7 +81,7 @@ def whole_answers_only(client: Any) -> Any:
 
 @functools.cache
 def client(service: str, region: str = '') -> Any:
-    """One client per service, region (ours when none is named) and process; botocore retries throttling by itself."""
+    """One client per service, region (default: this function's) and process; botocore retries throttled calls."""
     wait = READ_TIMEOUTS.get(service, READ_TIMEOUT)
     retries = {'mode': 'standard', 'total_max_attempts': 4}
     region = region or settings().region
@@ -90,14 +90,14 @@ def client(service: str, region: str = '') -> Any:
 
 @functools.cache
 def invoker(seconds: int = INVOKE_TIMEOUT) -> Any:
-    """The client for synchronous workers: no retries and a bounded wait, since a retried invoke would attach twice."""
+    """The client for synchronous workers: bounded time and no retries, since a retried invoke would attach twice."""
     once = {'total_max_attempts': 1}
     patience = {'connect_timeout': CONNECT_TIMEOUT, 'read_timeout': seconds}
     return create_client('lambda', settings().region, retries=once, **patience)
 
 
 def enqueue(message: dict[str, Any]) -> None:
-    """Hand accepted work to ``start_workflow``. The message carries ids only. At least once, in no order."""
+    """Send accepted work to ``start_workflow``, at least once, unordered. The message carries ids only."""
     traced = {'StringValue': telemetry.trace_header(), 'DataType': 'String'}
     attributes = {'AWSTraceHeader': traced} if traced['StringValue'] else {}
     with translated('sqs:SendMessage'):
@@ -108,13 +108,13 @@ def enqueue(message: dict[str, Any]) -> None:
 
 @functools.cache
 def _publisher() -> Any:
-    """The client for events, which nobody may wait for: short of patience, and without a second attempt."""
+    """The client for events: short time-outs and no retries, since no request may wait for an event."""
     once = {'total_max_attempts': 1}
     return create_client('events', settings().region, retries=once, connect_timeout=1, read_timeout=2)
 
 
 def publish(bus: str, kind: str, detail: str) -> None:
-    """Put one event (JSON) on a bus of EventBridge. Raises ServiceUnavailable when the bus did not take it."""
+    """Put one event (JSON) on an EventBridge bus. Raises ServiceUnavailable when the bus did not accept it."""
     entry = {'EventBusName': bus, 'Source': EVENT_SOURCE, 'DetailType': kind, 'Detail': detail}
     with translated('events:PutEvents', sent_once=True):
         answer = _publisher().put_events(Entries=[entry])
@@ -125,13 +125,13 @@ def publish(bus: str, kind: str, detail: str) -> None:
 def execution_name(action: str, resource_id: str, request: str) -> str:
     """Name one run so that a redelivered message starts nothing twice.
 
-    ``<action, 12>-<resource, 32 hex>-<request, 32 hex>``: names are at most 80 characters and stay taken for 90 days.
+    ``<action, 12>-<resource, 32 hex>-<request, 32 hex>``: names have at most 80 characters and stay used for 90 days.
     """
     return f'{action[:12]}-{_hex(resource_id)}-{_hex(request)}'
 
 
 def _hex(text: str) -> str:
-    """32 hex digits of an id: its own where it is a (req-)uuid, else a digest."""
+    """Return 32 hex digits for an id: its own if it is a (req-)uuid, else a digest."""
     digits = text.removeprefix('req-').replace('-', '').lower()
     if len(digits) == 32 and all(digit in '0123456789abcdef' for digit in digits):
         return digits
@@ -139,7 +139,7 @@ def _hex(text: str) -> str:
 
 
 def start_workflow(machine: str, name: str, payload: dict[str, Any]) -> str:
-    """Start one execution and return its ARN; one that was started before under this name is success."""
+    """Start one execution and return its ARN; an execution that exists under this name is success."""
     header = telemetry.trace_header()
     traced = {'traceHeader': header} if header else {}
     arn = settings().state_machine_prefix + machine
@@ -157,7 +157,7 @@ def execution_arn(machine: str, name: str) -> str:
 
 
 def execution_status(arn: str) -> str | None:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or None for one that was never started."""
+    """Return RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or None for an execution that was never started."""
     with translated('states:DescribeExecution'):
         states = client('stepfunctions')
         try:
@@ -167,11 +167,11 @@ def execution_status(arn: str) -> str | None:
 
 
 def invoke(function: str, task: str, payload: dict[str, Any], *, seconds: float = INVOKE_TIMEOUT) -> Any:
-    """Run one task in a worker and return its result; the task's own error is raised here under its own class.
+    """Run one task in a worker and return its result; the task's error is raised here with its own class.
 
-    ``seconds``: the longest wait, connection included. Raises ServiceUnavailable when the worker surely did not begin
+    ``seconds``: the longest wait, connection included. Raises ServiceUnavailable when the worker did not start
     (throttled, not ready), WorkerUnavailable when it may have (no answer in time, a worker that died), AwsRefused when
-    it never will. There is no repetition here: the caller knows its deadline.
+    it never will. There are no retries: the caller knows its deadline.
     """
     event = json.dumps({'task': task, 'input': payload})
     try:
@@ -187,10 +187,10 @@ def invoke(function: str, task: str, payload: dict[str, Any], *, seconds: float 
 
 
 def _task_error(task: str, result: dict[str, Any]) -> errors.CinderlessError:
-    """A task's error by its class's name. A worker that was ended (time, memory) has no class of its own."""
+    """Return a task's error by class name. A worker that was killed (time, memory) has no class of its own."""
     name = str(result.get('errorType', 'Sandbox.Timedout'))
     if name.startswith(('Sandbox.', 'Runtime.')):
-        logger.error('the worker of %s was ended: %s', task, name)
+        logger.error('the worker of %s was killed: %s', task, name)
         return errors.WorkerUnavailable(backend=task, code=name)
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, errors.CinderlessError):
@@ -199,7 +199,7 @@ def _task_error(task: str, result: dict[str, Any]) -> errors.CinderlessError:
 
 
 class _Document(NamedTuple):
-    """``read_at`` and ``due`` (when it is read again) are of the monotonic clock."""
+    """``read_at`` and ``due`` (the time of the next reading) are of the monotonic clock."""
 
     text: str
     read_at: float
@@ -210,51 +210,51 @@ _documents: dict[str, _Document] = {}
 
 
 def _cached(key: str, read: Callable[[], Any]) -> str:
-    """A document, read again when it is due; the one that is known serves while AWS cannot be reached, if not too old.
+    """Return a document, read again when due; the cached one while AWS cannot be reached, unless it is too old.
 
-    Only a transient failure is bridged: a document that was deleted or forbidden is an error at once.
+    Only a transient failure uses the cache: a document that was deleted or forbidden is an error at once.
     """
-    known, now = _documents.get(key), time.monotonic()
-    if known is not None and now < known.due:
-        return known.text
+    cached, now = _documents.get(key), time.monotonic()
+    if cached is not None and now < cached.due:
+        return cached.text
     try:
         with translated(key):
             text = str(read())
     except errors.ServiceUnavailable:
-        if known is None or now - known.read_at > DOCUMENT_MAX_AGE:
+        if cached is None or now - cached.read_at > DOCUMENT_MAX_AGE:
             raise
-        logger.warning('%s cannot be read; the text of %.0f s ago serves', key, now - known.read_at)
+        logger.warning('%s cannot be read; the text of %.0f s ago is used', key, now - cached.read_at)
         pause = random.uniform(DOCUMENT_PAUSE / 2, DOCUMENT_PAUSE)  # noqa: S311 - jitter, no secret
-        _documents[key] = known._replace(due=now + pause)
-        return known.text
+        _documents[key] = cached._replace(due=now + pause)
+        return cached.text
     _documents[key] = _Document(text, now, now + DOCUMENT_TTL)
     return text
 
 
 def parameter(name: str) -> str:
-    """The text of an SSM parameter, at most ``DOCUMENT_TTL`` seconds old; older while SSM cannot be reached."""
+    """Return the text of an SSM parameter, at most ``DOCUMENT_TTL`` seconds old; older while SSM is unreachable."""
     return _cached(
         f'ssm:{name}', lambda: client('ssm').get_parameter(Name=name, WithDecryption=True)['Parameter']['Value']
     )
 
 
 def document(text: str) -> str:
-    """Return a setting's text; one that begins with / is the name of the SSM parameter that holds it.
+    """Return a setting's text; a setting that begins with / is the name of an SSM parameter with the text.
 
-    Documents are too long for a function's environment, which has 4 KB in all.
+    Documents are too long for a function's environment, which is limited to 4 KB.
     """
     return parameter(text) if text.startswith('/') else text
 
 
 def secret(name: str) -> str:
-    """The text of a secret, at most ``DOCUMENT_TTL`` seconds old; older while Secrets Manager cannot be reached."""
+    """Return the text of a secret, at most ``DOCUMENT_TTL`` seconds old; older while Secrets Manager is unreachable."""
     return _cached(f'secret:{name}', lambda: client('secretsmanager').get_secret_value(SecretId=name)['SecretString'])
 
 
 def renew_documents() -> None:
-    """Read parameters and secrets at their next use; what is known serves on while they cannot be read."""
-    for key, known in _documents.items():
-        _documents[key] = known._replace(due=0.0)
+    """Read parameters and secrets again at their next use; the cached texts are used while that fails."""
+    for key, cached in _documents.items():
+        _documents[key] = cached._replace(due=0.0)
 
 
 def forget_documents() -> None:
@@ -272,7 +272,7 @@ def seal(text: str, purpose: str) -> str:
 
 
 def unseal(sealed: str, purpose: str) -> str:
-    """Decrypt what ``seal`` returned. KMS reads in it which key encrypted it, so it opens after a change of the key."""
+    """Decrypt what ``seal`` returned. It names its KMS key, so it can be opened after a change of the key."""
     with translated('kms:Decrypt'):
         opened = client('kms').decrypt(CiphertextBlob=base64.b64decode(sealed), EncryptionContext={'purpose': purpose})
     return str(opened['Plaintext'].decode())

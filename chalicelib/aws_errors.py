@@ -1,14 +1,14 @@
-"""Every error of the SDK as one of ours, which says whether a repetition may succeed and whether the work may be done.
+"""Translate every SDK error; the class states whether a retry may succeed and whether the work may be done.
 
-| botocore | here | the work |
+| botocore | class | the work |
 |---|---|---|
-| throttled, not ready, credentials on their way | ServiceUnavailable | not done, when the SDK sent it once |
+| throttled, not ready, credentials not available yet | ServiceUnavailable | not done, when the SDK sent it once |
 | a KMS key is disabled or awaits its deletion | EncryptionKeyDisabled (a ServiceUnavailable) | not done |
 | no answer, an answer that breaks off, a 5xx | OutcomeUnknown | may be done |
-| refused (rights, parameters, a name that is unknown) | AwsRefused | not done |
+| refused (permissions, parameters, an unknown name) | AwsRefused | not done |
 
-A client that repeats by itself reports its last attempt alone: an earlier one may have been carried out and its answer
-lost. So what such a client reports after a repetition is OutcomeUnknown, whatever the last attempt met.
+A client that retries reports only its last attempt: an earlier one may have taken effect and its answer been lost. So
+an error of such a client after a retry is OutcomeUnknown, whatever its last attempt met.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chalicelib import errors
 
 logger = logging.getLogger(__name__)
 
-#: Codes of a call that was refused because there are too many.
+#: Codes of calls that were throttled.
 THROTTLED = frozenset(
     {
         'BandwidthLimitExceeded',
@@ -46,8 +46,8 @@ THROTTLED = frozenset(
     }
 )
 
-#: Codes of a call that was refused before it began, for a reason that passes. Lambda's are those of a function whose
-#: network, file system, snapshot or key is not there yet (docs.aws.amazon.com/lambda/latest/api/API_Invoke.html).
+#: Codes of calls that were refused before they began, for a temporary reason. Lambda's are those of a function whose
+#: network, file system, snapshot or key is not ready (docs.aws.amazon.com/lambda/latest/api/API_Invoke.html).
 NOT_READY = frozenset(
     {
         'DependencyTimeoutException',
@@ -90,33 +90,33 @@ KEY_DISABLED = frozenset(
 #: Codes below 500 of a request that may have arrived in part.
 UNCERTAIN = frozenset({'RequestTimeout', 'RequestTimeoutException'})
 
-#: Classes of botocore.exceptions for a call that never left this process, for a reason that passes.
+#: Classes of botocore.exceptions for calls that never left this process, for a temporary reason.
 _UNSENT = ('ConnectTimeoutError', 'EndpointConnectionError', 'ProxyConnectionError')
 
-#: Those for credentials that could not be fetched: nothing was signed, so nothing was sent.
+#: Classes for credentials that could not be fetched: nothing was signed or sent.
 _UNSIGNED = ('CredentialRetrievalError', 'MetadataRetrievalError', 'TokenRetrievalError')
 
-#: Those for a call whose answer did not come, or not whole.
+#: Classes for calls without an answer, or with an incomplete one.
 _UNANSWERED = ('ChecksumError', 'ConnectionError', 'FlexibleChecksumError', 'HTTPClientError', 'IncompleteReadError')
 
 
 @contextlib.contextmanager
 def translated(operation: str, *, sent_once: bool = False) -> Iterator[None]:
-    """Raise what the SDK raises within as one of our errors. ``operation``: as in ``sqs:SendMessage``, for the log.
+    """Translate SDK errors raised within the block. ``operation``: as in ``sqs:SendMessage``, for the log.
 
-    ``sent_once``: the client makes one attempt only, so an attempt that was refused was not preceded by another.
+    ``sent_once``: the client makes one attempt only, so no attempt preceded a refused one.
     """
     try:
         yield
     except Exception as error:
-        ours = translation(error, operation, sent_once=sent_once)
-        if ours is None:
+        translated_error = translation(error, operation, sent_once=sent_once)
+        if translated_error is None:
             raise
-        raise ours from error
+        raise translated_error from error
 
 
 def translation(error: Exception, operation: str, *, sent_once: bool = False) -> errors.CinderlessError | None:
-    """Return an error of the SDK as one of ours, and log it; None for an error of another origin."""
+    """Translate and log an SDK error; return None for other errors."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
@@ -128,7 +128,7 @@ def translation(error: Exception, operation: str, *, sent_once: bool = False) ->
         kind, code = errors.OutcomeUnknown, type(error).__name__
     else:
         return None
-    # AWS's text is left out: it may quote the request.
+    # AWS's text is omitted: it may quote the request.
     logger.warning('%s ended with %s: %s', operation, code, kind.__name__)
     return kind(reason='AWS is busy or out of reach; try again', operation=operation, code=code)
 

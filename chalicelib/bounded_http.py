@@ -1,8 +1,8 @@
-"""HTTP whose bounds hold against a bad server: total time, bytes, no redirects, no compression, shallow JSON.
+"""HTTP with limits that hold against a bad server: total time, bytes, no redirects, no compression, shallow JSON.
 
-urllib3's read timeout counts from packet to packet, so a server that sends a byte now and then is never late, and it
-takes a header, a chunk or a compressed body of any size. Here each wait for the socket, for the head of an answer as
-well as for its body, and each byte of it is counted by ``Bounds``.
+urllib3's read timeout applies between packets, so a server that sends a byte now and then never times out, and urllib3
+accepts a header, chunk or compressed body of any size. Here ``Bounds`` counts each wait for the socket and each byte,
+for the head of an answer as well as for its body.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-#: Bytes of an answer that is a record or a list of them.
+#: Bytes of an answer with a record or a list of them.
 MAX_ANSWER = 1 << 20
 
 #: Levels of arrays and objects in an answer: OpenStack and ONTAP use fewer than ten.
 MAX_DEPTH = 40
 
-#: A stream must bring this many bytes in this many seconds of waiting.
+#: The minimal pace of a stream: this many bytes in this many seconds of waiting.
 PACE_BYTES, PACE_SECONDS = 64 * 1024, 10.0
 
 #: Seconds that a server may take to receive one part of a streamed body.
@@ -38,7 +38,7 @@ _PART = 64 * 1024
 
 
 class BadAnswer(HTTPError):
-    """The answer has more bytes than its limit, or a Content-Encoding, which was not asked for."""
+    """The answer has more bytes than its limit, or a Content-Encoding, which was not requested."""
 
 
 class Answer(NamedTuple):
@@ -47,14 +47,14 @@ class Answer(NamedTuple):
     body: bytes
 
     def __repr__(self) -> str:
-        """Without headers and body, which may hold a token."""
+        """Omit headers and body, which may contain a token."""
         return f'Answer({self.status})'
 
 
 class Bounds:
     """The time and bytes of one operation, over all its requests.
 
-    ``seconds`` is the total time, ``gap`` the longest silence, ``limit`` the most bytes of one answer with its head.
+    ``seconds`` is the total time, ``gap`` the longest wait for data, ``limit`` the bytes of one answer with its head.
     """
 
     def __init__(self, seconds: float, gap: float, limit: float = MAX_ANSWER) -> None:
@@ -78,24 +78,24 @@ class Bounds:
         return self._end - time.monotonic()
 
     def wait(self) -> float:
-        """Return the seconds that the next wait for the socket may take. Raises TimeoutError when there are none."""
+        """Return the seconds that the next wait for the socket may take. Raises TimeoutError when none are left."""
         seconds = min(self._gap, self.left())
         if seconds <= 0:
-            raise TimeoutError('the total time for the answer is over')
+            raise TimeoutError('the answer exceeds its total time')
         return seconds
 
     def begin_answer(self) -> None:
-        """Count bytes from the front, and time as well after a streamed body."""
+        """Restart the byte count, and after a streamed body also the time."""
         self._taken = 0
         if self._patience is not None:
             self._end, self._gap = time.monotonic() + self._patience, self._patience
 
     def begin_stream(self) -> None:
-        """From here on the answer may take any time, at a pace, and have any length: its reader knows when to end."""
+        """Lift the limits of total time and length, but enforce a pace: the reader decides when to stop."""
         self._end, self._limit, self._paced = math.inf, math.inf, True
 
     def count(self, size: int, waited: float) -> None:
-        """Account for bytes that arrived. Raises BadAnswer, or TimeoutError for a stream that drips."""
+        """Count received bytes. Raises BadAnswer, or TimeoutError for a stream below its pace."""
         self._taken += size
         if self._taken > self._limit:
             raise BadAnswer(f'the answer has more than {self._limit:.0f} bytes')
@@ -110,12 +110,12 @@ class Bounds:
             raise TimeoutError(f'only {self._brought} bytes came in {PACE_SECONDS:g} s')
 
 
-#: The bounds of the request that this thread is sending; a response takes them with it.
+#: The bounds of the request that this thread is sending; its response keeps them.
 _current: contextvars.ContextVar[Bounds | None] = contextvars.ContextVar('bounds', default=None)
 
 
 class BoundedReads(io.RawIOBase):
-    """What a socket receives, within bounds."""
+    """Reads from a socket, within bounds."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: Bounds) -> None:
         self._raw, self._sock, self.bounds = raw, sock, bounds
@@ -148,7 +148,7 @@ class _Connection(HTTPConnection):
     response_class = _Response
 
     def send(self, data: Any) -> None:
-        """A kept connection still has the timeout of its last read."""
+        """Set the timeout: a kept connection still has that of its last read."""
         bounds = _current.get()
         if bounds is not None and self.sock is not None:
             self.sock.settimeout(bounds.wait())
@@ -168,13 +168,13 @@ class SecurePool(urllib3.HTTPSConnectionPool):
 
 
 def manager() -> urllib3.PoolManager:
-    """Return a pool manager for URLs that the operator has set."""
+    """Return a pool manager for URLs set by the operator."""
     made = urllib3.PoolManager(maxsize=4)
     made.pool_classes_by_scheme = {'http': Pool, 'https': SecurePool}
     return made
 
 
-#: What sends requests.
+#: Objects that send requests.
 Sender = urllib3.PoolManager | urllib3.HTTPConnectionPool
 
 
@@ -188,9 +188,9 @@ def send(
     headers: Mapping[str, str],
     body: bytes | str | Iterable[bytes] | None = None,
 ) -> urllib3.BaseHTTPResponse:
-    """Send one request and return the answer, its body unread, to be closed; ``connect``: seconds for a connection.
+    """Send one request and return the answer with its body unread; close it. ``connect``: seconds for a connection.
 
-    Nothing is repeated, and no redirect followed. Raises urllib3's HTTPError, and so does reading.
+    There are no retries and no redirects. Raises urllib3's HTTPError, and so does reading.
     """
     with _in_force(bounds):
         response = sender.request(
@@ -205,12 +205,12 @@ def send(
         )
     if response.headers.get('Content-Encoding', 'identity').lower() != 'identity':
         response.close()
-        raise BadAnswer('the answer is compressed, which was not asked for')
+        raise BadAnswer('the answer is compressed, which was not requested')
     return response
 
 
 def read(response: urllib3.BaseHTTPResponse) -> Answer:
-    """Return the whole answer, and its connection to the pool. Parts are small: a length may be a lie."""
+    """Return the whole answer, and its connection to the pool. Reads small parts: a stated length may be wrong."""
     body = bytearray()
     with contextlib.closing(response):
         while part := response.read(_PART):
@@ -218,7 +218,7 @@ def read(response: urllib3.BaseHTTPResponse) -> Answer:
     return Answer(response.status, response.headers, bytes(body))
 
 
-def ask(sender: Sender, method: str, url: str, **options: Any) -> Answer:
+def fetch(sender: Sender, method: str, url: str, **options: Any) -> Answer:
     """Send one request and return the whole answer. Options and errors as for ``send``."""
     return read(send(sender, method, url, **options))
 

@@ -1,4 +1,4 @@
-"""Settings: read once from the function's environment, with defaults that are Cinder's own."""
+"""Settings, read once from the function's environment; defaults are Cinder's."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 
 class Settings(NamedTuple):
-    """What a function is told by the template. Names in upper case are the environment variables."""
+    """Settings that the template passes to a function. Names in upper case are the environment variables."""
 
     #: Prefix of every table's name: the stack's name.
     table_prefix: str
-    #: ARN of the stack; its last part is unique among all stacks ever made. Empty: there is no stack.
+    #: ARN of the stack; its last part is unique among all stacks ever made. Empty without a stack.
     stack_id: str
     #: URL of the queue that carries accepted work to ``start_workflow``.
     work_queue_url: str
-    #: ``arn:...:stateMachine:<stack>-``; a machine's ARN is this and the machine's name.
+    #: ``arn:...:stateMachine:<stack>-``; followed by its name, it is a state machine's ARN.
     state_machine_prefix: str
-    #: ``arn:...:execution:<stack>-``; an execution's ARN is this, the machine's name, ':' and the execution's name.
+    #: ``arn:...:execution:<stack>-``; followed by state machine, ':' and execution name, it is an execution's ARN.
     execution_prefix: str
-    #: Functions that reach backends; everything else invokes them.
+    #: Functions that reach backends; all other functions invoke them.
     volume_worker: str
     backup_worker: str
     backup_bucket: str
@@ -36,15 +36,15 @@ class Settings(NamedTuple):
     keystone_project: str
     #: Secret that holds the service user's password.
     keystone_secret: str
-    #: Other services of the cloud; empty for none. Glance's and Barbican's root; Nova's ends in /v2.1.
+    #: Other OpenStack services; empty for none. Glance's and Barbican's root; Nova's ends in /v2.1.
     glance_url: str
     nova_url: str
     barbican_url: str
     #: Bus of EventBridge that notifications are published to; empty for none.
     notification_bus: str
-    #: What links show when a stage or a custom domain stands before the API; empty: taken from the request.
+    #: The base of links when a stage or a custom domain precedes the API; empty: taken from the request.
     public_endpoint: str
-    #: Origins that a browser may call the API from (api/cors.py), with commas between them; empty for none.
+    #: Origins whose pages may call the API (api/cors.py), separated by commas; empty for none.
     cors_allowed_origins: str
     region: str
     default_availability_zone: str
@@ -60,7 +60,7 @@ class Settings(NamedTuple):
     recovery_public_key: str
     #: Most days that a backup may be locked (S3 Object Lock); 0: the bucket has no Object Lock.
     backup_lock_days: int
-    #: JSON object of places for copies of backups, by name (operations/backup_copies.py), or the SSM parameter that
+    #: JSON object of targets for copies of backups, by name (operations/backup_copies.py), or the SSM parameter that
     #: holds it; empty for none.
     backup_targets: str
     #: Bytes of one object of a backup.
@@ -69,9 +69,9 @@ class Settings(NamedTuple):
 
     @property
     def deployment(self) -> str:
-        """Mark of what this deployment makes on a backend that others may use, too.
+        """The mark of objects that this deployment makes on a backend, which other deployments may use, too.
 
-        Two deployments may have one name, in two accounts or regions, so the name alone says nothing.
+        Two deployments, in two accounts or regions, may have one name, so the name alone is ambiguous.
         """
         unique = self.stack_id.rpartition('/')[2]
         return f'{self.table_prefix}-{unique}' if unique else self.table_prefix
@@ -83,7 +83,7 @@ class Settings(NamedTuple):
 
     @staticmethod
     def _read(field: str, environment: dict[str, str]) -> Any:
-        """One setting; what is a number by default is a number."""
+        """Return one setting; it is a number if its default is one."""
         name, default = field.upper(), DEFAULTS.get(field, '')
         text = environment.get(name, str(default))
         if not isinstance(default, int):
@@ -111,5 +111,5 @@ DEFAULTS: dict[str, str | int] = {
 
 @functools.cache
 def settings() -> Settings:
-    """The running function's settings."""
+    """Return the running function's settings."""
     return Settings.from_environment(dict(os.environ))

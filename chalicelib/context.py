@@ -1,4 +1,4 @@
-"""Who asks: what a validated token says, and the context that a request carries from the front door to the rules."""
+"""The caller: the facts of a validated token, and the context of a request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NamedTuple, Protocol
 #: Each role implies those after it, as ``keystone-manage bootstrap`` sets them up.
 ROLE_CHAIN = ('admin', 'manager', 'member', 'reader')
 
-#: Held by other OpenStack services (Nova, Glance); outside the chain: it implies nothing and nothing implies it.
+#: Held by other OpenStack services (Nova, Glance); outside the chain, without implied roles.
 SERVICE_ROLE = 'service'
 
 #: Role -> itself and the roles that it implies.
 IMPLIED_ROLES = {role: frozenset(ROLE_CHAIN[place:]) for place, role in enumerate(ROLE_CHAIN)}
 
 
-#: The token of the request that is being served, for services that keep what is the caller's (Barbican). It lives as
-#: long as the request, and is never stored, logged, or handed to a machine.
+#: The token of the current request, for services that store objects of the caller (Barbican). It lives as long as the
+#: request, and is never stored, logged, or passed to a state machine.
 caller_token: contextvars.ContextVar[str] = contextvars.ContextVar('caller_token', default='')
 
 
@@ -34,7 +34,7 @@ def new_request_id() -> str:
 
 
 class TokenFacts(NamedTuple):
-    """What a valid token says; never the token itself."""
+    """The facts of a valid token; never the token itself."""
 
     user_id: str
     #: None when the token is not scoped to a project.
@@ -45,14 +45,14 @@ class TokenFacts(NamedTuple):
 
 
 class TokenValidator(Protocol):
-    """The port to whoever issued the token: an external Keystone, or the standalone identity."""
+    """The port to the issuer of tokens: an external Keystone, or the standalone identity."""
 
     def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
-        """Return what ``token`` says.
+        """Return the facts of ``token``.
 
-        ``allow_expired`` also takes a token that ran out within the issuer's window (Keystone's
+        ``allow_expired`` also accepts a token that expired within the issuer's window (Keystone's
         ``allow_expired_window``), for a service that finishes what a user began.
-        Raises Unauthorized (unknown, expired, revoked) or ServiceUnavailable (the issuer gave no answer).
+        Raises Unauthorized (unknown, expired, revoked) or ServiceUnavailable (the issuer did not answer).
         """
 
 
@@ -62,9 +62,9 @@ class Context:
 
     user_id: str
     project_id: str
-    #: In lower case: oslo.policy compares roles without regard to it.
+    #: In lower case: oslo.policy compares roles case-insensitively.
     roles: frozenset[str]
-    #: Roles of the X-Service-Token that came along, if any.
+    #: Roles of the request's X-Service-Token, if any.
     service_roles: frozenset[str] = frozenset()
     request_id: str = dataclasses.field(default_factory=new_request_id)
     #: The X-OpenStack-Request-ID that the caller sent: one id through several services.
@@ -73,10 +73,10 @@ class Context:
 
     @property
     def is_admin(self) -> bool:
-        """Cinder's ``context_is_admin``: the role admin, on whichever project."""
+        """Cinder's ``context_is_admin``: the role admin, on any project."""
         return 'admin' in self.roles
 
     @property
     def is_service_request(self) -> bool:
-        """A service vouches for the request with a token of its own (Cinder's ``is_service_request``)."""
+        """Whether the request has a service's token, too (Cinder's ``is_service_request``)."""
         return SERVICE_ROLE in self.service_roles

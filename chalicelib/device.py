@@ -1,7 +1,7 @@
-"""What the data path agrees on: a volume or snapshot opened for reading or writing.
+"""The interface of the data path: a volume or snapshot opened for reading or writing.
 
 The iSCSI initiator and the EBS driver supply devices; the backup engine consumes them.
-Offsets and lengths are bytes, and multiples of ``block_size`` unless said otherwise.
+Offsets and lengths are bytes, and multiples of ``block_size`` unless noted otherwise.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
-#: What ``read_many`` yields and ``write_many`` takes: (offset in bytes, data).
+#: An item that ``read_many`` yields and ``write_many`` takes: (offset in bytes, data).
 Extent = tuple[int, memoryview]
 
-#: Asked (offset, length), tells what of that range may differ from an older copy of the device: (offset, length),
-#: ascending; None when that is not known. What lies beyond the older copy's end counts as different.
+#: Takes (offset, length); returns the parts that may differ from an older copy of the device as (offset, length),
+#: ascending; None when unknown. Everything beyond the older copy's end counts as different.
 Changes = Callable[[int, int], Iterable[tuple[int, int]] | None]
 
 
 class BlockDevice(Protocol):
-    """An opened volume. Not thread-safe: one device belongs to one thread; open another for another.
+    """An opened volume. Not thread-safe: each thread opens its own device.
 
-    Every method raises a ``DeviceError``: after one, only ``close`` is of use.
+    Every method raises a ``DeviceError``; after one, only ``close`` may be called.
     """
 
     @property
@@ -36,9 +36,9 @@ class BlockDevice(Protocol):
         """Return exactly ``length`` bytes."""
 
     def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
-        """Read (offset, length) ranges with several requests in flight; yield them in the order asked.
+        """Read (offset, length) ranges with several requests in flight; yield them in their order.
 
-        The memoryview of an extent is valid only until the next one is asked for.
+        The memoryview of an extent is valid only until the next one is requested.
         """
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
@@ -47,14 +47,14 @@ class BlockDevice(Protocol):
     def write_many(self, extents: Iterable[Extent]) -> None:
         """Write extents with several requests in flight; all are written on return, and durable after ``flush``.
 
-        A buffer may be reused by the caller only after the iterator has been asked for the next extent.
+        The caller may reuse a buffer only after the iterator has been advanced to the next extent.
         """
 
     def zero(self, offset: int, length: int) -> None:
-        """Make the range read as zeroes: unmapped where the device promises zeroes, else written."""
+        """Make the range read as zeroes: unmapped where the device guarantees zeroes, else written."""
 
     def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """Yield (offset, length) of what may hold data, ascending; the rest surely reads as zeroes.
+        """Yield (offset, length) of ranges that may hold data, ascending; all others are guaranteed to read as zeroes.
 
         A device without an allocation map yields the whole range.
         """

@@ -1,4 +1,4 @@
-"""Pauses between attempts, drawn at random: clients that met the same outage do not come back at the same moment."""
+"""Random pauses between attempts, so that clients of one outage do not all retry at the same time."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import random
 
 
 def jittered(pause: float) -> float:
-    """Return a number of seconds between 0 and twice ``pause``: full jitter, ``pause`` on average."""
+    """Return a random number of seconds between 0 and twice ``pause``: full jitter, ``pause`` on average."""
     return random.uniform(0, 2 * pause)  # noqa: S311 - no secret

@@ -1,13 +1,14 @@
-"""What a function tells of itself: logs and metrics as JSON lines, and a trace where one is sampled.
+"""Logs and metrics as JSON lines, and traces for sampled requests.
 
-* A log line carries what the work at hand is about (``about``): request, project, resource, execution. ``make history``
-  follows a request by it.
-* A metric is a log line in CloudWatch's embedded format: no call, no agent. What would make many metrics of one is a
-  property of the line, for Logs Insights, not a dimension.
-* A trace goes from API Gateway through the queue and the machine to the driver under one id. X-Ray's SDK is heavy to
-  import (170-650 ms), so it is imported only when this very invocation is sampled.
+* Log lines carry the facts of the current work (``bind_context``): request, project, resource, execution. ``make
+history``
+  follows a request by them.
+* A metric is a log line in CloudWatch's embedded format: no call, no agent. Values with many variants are properties of
+  the line, for Logs Insights, instead of dimensions, which would multiply the metric.
+* A trace follows the work from API Gateway through queue and state machine to the driver. X-Ray's SDK is slow to import
+  (170-650 ms), so it is imported only when this invocation is sampled.
 
-Nothing here may hold a secret: callers log ids, names and the service's own error messages.
+Nothing here may contain a secret: callers log ids, names and the service's own error messages.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-#: Of CloudWatch metrics; the template's alarms and dashboard name it too.
+#: Namespace of the CloudWatch metrics; the template's alarms and dashboard use it, too.
 NAMESPACE = 'Cinderless'
 
-#: Names of a log line that ``about`` may set, in their order.
+#: Fields that ``bind_context`` may set, in their order.
 FIELDS = ('function', 'request_id', 'project_id', 'resource', 'id', 'action', 'execution', 'task')
 
-#: What a message or a machine's input says of the work.
-_TOLD = ('request_id', 'project_id', 'resource', 'id', 'action', 'execution')
+#: Fields of the context in a message or a state machine's input.
+_EVENT_FIELDS = ('request_id', 'project_id', 'resource', 'id', 'action', 'execution')
 
-_about: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar('about', default=types.MappingProxyType({}))
+_context: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar(
+    'context', default=types.MappingProxyType({})
+)
 
-#: X-Ray's header of the work at hand, where it came with a message rather than with the invocation.
+#: X-Ray's header of the current work, when it came in a message instead of the invocation.
 _trace: contextvars.ContextVar[str] = contextvars.ContextVar('trace', default='')
 
 
@@ -47,7 +50,7 @@ class JsonFormatter(logging.Formatter):
             'level': record.levelname,
             'logger': record.name,
             'message': record.getMessage(),
-            **_about.get(),
+            **_context.get(),
         }
         if record.exc_info and record.exc_info[0] is not None:
             line['error'] = record.exc_info[0].__name__
@@ -56,7 +59,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def start() -> None:
-    """Make this function's log lines JSON; where no function runs (tests, tools) logging is left as it is."""
+    """Format this function's log lines as JSON; outside Lambda (tests, tools) logging is unchanged."""
     if not os.environ.get('AWS_LAMBDA_FUNCTION_NAME'):
         return
     root = logging.getLogger()
@@ -69,30 +72,30 @@ def start() -> None:
 
 
 @contextlib.contextmanager
-def about(**fields: Any) -> Iterator[None]:
-    """Give every log line and metric from here on these facts; None is left out."""
-    known = {**_about.get(), **{name: str(value) for name, value in fields.items() if value is not None}}
-    token = _about.set({name: known[name] for name in FIELDS if name in known})
+def bind_context(**fields: Any) -> Iterator[None]:
+    """Add these fields to every log line and metric within the block; None is left out."""
+    bound = {**_context.get(), **{name: str(value) for name, value in fields.items() if value is not None}}
+    token = _context.set({name: bound[name] for name in FIELDS if name in bound})
     try:
         yield
     finally:
-        _about.reset(token)
+        _context.reset(token)
 
 
-def told(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts for ``about`` that a message or a machine's input holds."""
-    return {name: payload[name] for name in _TOLD if isinstance(payload.get(name), str)}
+def context_from_event(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields for ``bind_context`` in a message or a state machine's input."""
+    return {name: payload[name] for name in _EVENT_FIELDS if isinstance(payload.get(name), str)}
 
 
 def count(name: str, value: float = 1, unit: str = 'Count', **properties: Any) -> None:
-    """Emit one value of a metric of this deployment. ``properties`` are for queries, in the line only."""
+    """Emit one value of a metric of this deployment. ``properties`` appear only in the line, for queries."""
     if not os.environ.get('AWS_LAMBDA_FUNCTION_NAME'):
         return
     metrics = [{'Namespace': NAMESPACE, 'Dimensions': [['Stack']], 'Metrics': [{'Name': name, 'Unit': unit}]}]
     line = {
         '_aws': {'Timestamp': int(time.time() * 1000), 'CloudWatchMetrics': metrics},
         'Stack': os.environ.get('TABLE_PREFIX', ''),
-        **_about.get(),
+        **_context.get(),
         **properties,
         name: value,
     }
@@ -100,8 +103,8 @@ def count(name: str, value: float = 1, unit: str = 'Count', **properties: Any) -
 
 
 @contextlib.contextmanager
-def continuing(header: str | None) -> Iterator[None]:
-    """Go on with the trace that came along with a message (its ``AWSTraceHeader``)."""
+def resume_trace(header: str | None) -> Iterator[None]:
+    """Continue the trace of a message (its ``AWSTraceHeader``)."""
     token = _trace.set(header or '')
     try:
         yield
@@ -110,24 +113,24 @@ def continuing(header: str | None) -> Iterator[None]:
 
 
 def trace_header() -> str:
-    """X-Ray's header to hand on with a message or an execution; '' where nothing is traced."""
+    """Return X-Ray's header for a message or an execution; '' without a trace."""
     return _trace.get() or os.environ.get('_X_AMZN_TRACE_ID', '')
 
 
 def is_sampled() -> bool:
-    """Whether this invocation's trace is kept. Lambda says so for each invocation."""
+    """Whether this invocation's trace is recorded. Lambda decides for each invocation."""
     return 'Sampled=1' in os.environ.get('_X_AMZN_TRACE_ID', '')
 
 
 @contextlib.contextmanager
 def segment(name: str, **annotations: str) -> Iterator[None]:
-    """A part of the trace, with the AWS calls made in it; nothing at all where the invocation is not sampled."""
+    """Record a part of the trace, with the AWS calls in it; does nothing where the invocation is not sampled."""
     if not is_sampled():
         yield
         return
     from aws_xray_sdk.core import patch, xray_recorder
 
-    patch(('botocore',))  # once: the SDK remembers what it patched
+    patch(('botocore',))  # idempotent: the SDK records what it patched
     with xray_recorder.in_subsegment(name) as part:
         for key, value in annotations.items():
             if part is not None:
@@ -136,7 +139,7 @@ def segment(name: str, **annotations: str) -> Iterator[None]:
 
 
 class Traced:
-    """An object whose every method call is a part of the trace, named ``<name>.<method>``."""
+    """A proxy that records every method call as a part of the trace, named ``<name>.<method>``."""
 
     def __init__(self, wrapped: Any, name: str) -> None:
         self._wrapped, self._name = wrapped, name

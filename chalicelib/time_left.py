@@ -1,7 +1,7 @@
-"""How long the work that a client waits for may still take, as one absolute deadline that the API hands to its worker.
+"""The time left for work that a client waits for: one absolute deadline, which the API passes to its worker.
 
-API Gateway answers 504 after 29 s, whatever the functions behind it still do. Without a deadline (asynchronous work)
-each caller's own limit holds.
+API Gateway answers 504 after 29 s, whether or not the functions behind it are done. Without a deadline (asynchronous
+work) each caller's own limit applies.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Iterator
 #: Seconds that API Gateway waits for an answer, cold start included.
 GATEWAY = 29.0
 
-#: Seconds of them that remain unused, for the way back through the gateway and for clocks that differ.
+#: Unused seconds of them, for the way back through the gateway and for clock skew.
 MARGIN = 1.5
 
-#: Seconds that the API keeps of a worker's time, to record and to answer.
+#: Seconds of a worker's time that the API reserves to record the result and answer.
 OWN_WORK = 1.5
 
 _until: contextvars.ContextVar[float | None] = contextvars.ContextVar('until', default=None)
 
 
 @contextlib.contextmanager
-def until(moment: float | None) -> Iterator[None]:
-    """Let the work inside end at ``moment`` (seconds since the epoch); None sets no deadline."""
-    token = _until.set(moment)
+def until(deadline_at: float | None) -> Iterator[None]:
+    """Set the deadline of the work inside (seconds since the epoch); None sets none."""
+    token = _until.set(deadline_at)
     try:
         yield
     finally:
@@ -36,19 +36,19 @@ def until(moment: float | None) -> Iterator[None]:
 def of_request(received_at: float | None) -> float:
     """Return the deadline of a request that API Gateway received at ``received_at`` (seconds since the epoch).
 
-    A time that is missing, ahead of this clock, or more than the gateway's patience behind it is not believed.
+    A time that is missing, in the future, or older than the gateway's limit is ignored.
     """
     now = time.time()
-    known = received_at is not None and now - GATEWAY < received_at <= now
-    return (received_at if known and received_at is not None else now) + GATEWAY - MARGIN
+    is_plausible = received_at is not None and now - GATEWAY < received_at <= now
+    return (received_at if is_plausible and received_at is not None else now) + GATEWAY - MARGIN
 
 
 def deadline() -> float | None:
-    """Return the deadline in force, in seconds since the epoch; None without one."""
+    """Return the current deadline, in seconds since the epoch; None without one."""
     return _until.get()
 
 
 def at_most(most: float) -> float:
     """Return the seconds left, at most ``most``; ``most`` without a deadline. Negative once the deadline has passed."""
-    moment = _until.get()
-    return most if moment is None else min(most, moment - time.time())
+    deadline_at = _until.get()
+    return most if deadline_at is None else min(most, deadline_at - time.time())

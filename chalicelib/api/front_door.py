@@ -73,7 +73,7 @@ def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
     """The answer to the current request, or the fault that it ended in; either carries the request's id."""
     http, stamp = _current.get(), Stamp(new_request_id())
     deadline = time_left.of_request(_received_at(http))
-    about = telemetry.about(function='api', request_id=stamp.request_id)
+    about = telemetry.bind_context(function='api', request_id=stamp.request_id)
     with about, telemetry.segment('api'), time_left.until(deadline):
         began = time.monotonic()
         response = _outcome(answer, http, stamp)
@@ -127,7 +127,7 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     if project_id not in (None, context.project_id):
         raise errors.Invalid('Malformed request url')
     context = dataclasses.replace(context, request_id=stamp.request_id, microversion=stamp.version)
-    with telemetry.about(project_id=context.project_id, id=ids.get('id')):
+    with telemetry.bind_context(project_id=context.project_id, id=ids.get('id')):
         return _run(route, _request(http, headers, context, route, body, project_id), ids, body)
 
 

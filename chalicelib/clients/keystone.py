@@ -189,7 +189,7 @@ class KeystoneTokens:
             raise ServiceUnavailable(reason=f'Keystone {what}') from None
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: Bounds) -> Answer:
-        return bounded_http.ask(
+        return bounded_http.fetch(
             self._http,
             method,
             self._url + path,

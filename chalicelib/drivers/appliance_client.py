@@ -79,7 +79,7 @@ class Client:
         headers = {'Authorization': self._authorization(method, path, body), 'Content-Type': 'application/json'}
         bounds = bounded_http.Bounds(seconds, seconds, MAX_ANSWER)
         try:
-            answer = bounded_http.ask(
+            answer = bounded_http.fetch(
                 self._pool, method, path, body=body, headers=headers, bounds=bounds, connect=CONNECT
             )
         except HTTPError as error:

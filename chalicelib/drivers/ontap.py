@@ -204,9 +204,9 @@ class OntapDriver(ontap_manage.Manager):
                 return
             worker = next((one for one in self._exports.workers(lun) if one.igroup == export.host), None)
             if worker:
-                self._exports.dismiss(worker, self._target())
+                self._exports.remove_worker(worker, self._target())
             else:
-                self._exports.expel(lun, export.host)
+                self._exports.unmap_lun(lun, export.host)
 
     def list_idle_access(self) -> list[str]:
         with self._verb():

@@ -149,7 +149,7 @@ class Client:
             raise self.unavailable(f'{self._address} takes too long')
         bounds = bounded_http.Bounds(seconds, seconds, MAX_ANSWER)
         try:
-            answer = bounded_http.ask(
+            answer = bounded_http.fetch(
                 self._pool, method, target, body=body, headers=self._headers, bounds=bounds, connect=CONNECT
             )
         except HTTPError as error:

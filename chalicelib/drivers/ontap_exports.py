@@ -2,7 +2,8 @@
 
 * A host has one igroup and one CHAP account for all its volumes; both stay after its last volume, until the comparison
   with the records removes them a day later. The LUN's attributes note which of its exports a host has, so that the map
-  is removed with the last of them. A clone inherits its source's attributes: a note counts only on the LUN that it names.
+  is removed with the last of them. A clone inherits its source's attributes: a note counts only on the LUN that it
+  names.
 * The service's own workers have an initiator, an igroup and an account per export, which are removed with it.
 * An account is created before the igroup and the igroup before the map, so an existing map means that all exists.
 * LUN numbers are derived from the LUN, instead of the lowest free one: a host that missed a detach does not see

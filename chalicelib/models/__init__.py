@@ -1,6 +1,6 @@
-"""The records. ``TABLES`` is what the template creates; nothing else describes a table.
+"""The records. ``TABLES`` lists what the template creates; tables are described nowhere else.
 
-A record's module is imported when the record is first named, so that a cold start makes only the classes that it uses:
+A record's module is imported when the record is first named, so that a cold start loads only the classes that it uses:
 ``from chalicelib.models import Volume`` imports ``volume`` alone (docs/decisions/0034-imports.md).
 """
 
@@ -81,12 +81,12 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """A record's class, or all of them; found once, and an attribute of this module from then on."""
+        """Return a record's class, or the list of all; later accesses find it as an attribute of this module."""
         if name == 'TABLES':
             found = tuple(__getattr__(record) for record in _MODULES)
         elif name in _MODULES:
             found = getattr(importlib.import_module(f'{__name__}.{_MODULES[name]}'), name)
         else:
-            raise AttributeError(f'{__name__} has no record {name}')
+            raise AttributeError(f'{__name__} does not have a record {name}')
         globals()[name] = found
         return found

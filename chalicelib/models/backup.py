@@ -10,7 +10,7 @@ from chalicelib.models.reading import Key
 
 
 class Backup(base.StatefulRecord):
-    """A volume's data as of one moment, in the repository. ``size`` in GiB, that of the volume."""
+    """A volume's data at one point in time, in the repository. ``size`` in GiB, that of the volume."""
 
     Meta = base.meta('backups')
     resource = 'backup'
@@ -38,28 +38,28 @@ class Backup(base.StatefulRecord):
     num_dependent_backups = NumberAttribute(default=0)
     encryption_key_id = UnicodeAttribute(null=True)
     #: {'resource', 'project_id', 'id', 'request_id'} of the volume or snapshot whose ``reader_count`` counts this
-    #: backup, and of the request that put it in ``backing-up``; gone once nothing temporary is left on the backend.
+    #: backup, and of the request that put it in ``backing-up``; removed once nothing temporary is left on the backend.
     reading = JSONAttribute(null=True)
-    #: Where the manifest lies, the root hash over all its data, and the lineage whose packs it may share.
+    #: Key of the manifest, the root hash over all data, and the lineage whose packs it may share.
     manifest_key = UnicodeAttribute(null=True)
     root_hash = UnicodeAttribute(null=True)
     lineage = UnicodeAttribute(null=True)
     stored_bytes = NumberAttribute(null=True)
-    #: {'bucket', 'region', 'prefix'} of the repository of a backup that was imported, or is a copy; without it the
-    #: project's own.
+    #: {'bucket', 'region', 'prefix'} of the repository of an imported backup or a copy; without it the project's
+    #: own repository.
     location = JSONAttribute(null=True)
-    #: The backup that this is a copy of.
+    #: The backup of which this is a copy.
     copied_from = UnicodeAttribute(null=True)
-    #: S3's class of its packs; none: S3's own.
+    #: S3's storage class of its packs; none: S3's default.
     storage_class = UnicodeAttribute(null=True)
-    #: Until then nobody can remove it (S3 Object Lock), in the form of every moment here.
+    #: Until then it cannot be deleted (S3 Object Lock); a timestamp as in ``base.now``.
     locked_until = UnicodeAttribute(null=True)
-    #: The schedule that asked for it.
+    #: The schedule that created it.
     schedule_id = UnicodeAttribute(null=True)
-    #: What the last scrub and the last restore drill found (operations/backup_checks.py).
+    #: The results of the last scrub and the last restore drill (operations/backup_checks.py).
     scrub = JSONAttribute(null=True)
     drill = JSONAttribute(null=True)
-    #: How far the copy is (operations/progress.py).
+    #: Progress of the copy (operations/progress.py).
     progress: MapAttribute[str, int] = MapAttribute(null=True)
     #: The volume being restored to, while status is ``restoring``.
     restore_volume_id = UnicodeAttribute(null=True)

@@ -24,9 +24,9 @@ class Due(GlobalSecondaryIndex[Any]):
 
 
 class BackupSchedule(base.Record):
-    """When a volume is backed up, how, and which of its backups stay; or when its backups are copied or checked.
+    """When a volume is backed up, how, and which backups are kept; or when its backups are copied or checked.
 
-    ``due`` is there while it is enabled.
+    ``due`` is set while it is enabled.
     """
 
     Meta = base.meta('backup-schedules')
@@ -46,35 +46,35 @@ class BackupSchedule(base.Record):
     action = UnicodeAttribute(default='backup')
     #: Percent of the blocks that a scrub reads.
     sample = NumberAttribute(default=100)
-    #: {'last', 'hourly', 'daily', 'weekly', 'monthly'} -> how many stay.
+    #: {'last', 'hourly', 'daily', 'weekly', 'monthly'} -> how many are kept.
     keep = JSONAttribute(default=dict)
-    #: Every so manieth backup is full; 0: only the first.
+    #: Every n-th backup is full; 0: only the first.
     full_every = NumberAttribute(default=0)
     container = UnicodeAttribute(null=True)
-    #: S3's class of each backup's packs; none: S3's own.
+    #: S3's storage class of each backup's packs; none: S3's default.
     storage_class = UnicodeAttribute(null=True)
-    #: The place that backups are copied to (operations/backup_copies.py).
+    #: The target of the copies (operations/backup_copies.py).
     target = UnicodeAttribute(null=True)
-    #: Days that each backup is locked.
+    #: Days for which each backup is locked.
     lock_days = NumberAttribute(default=0)
     enabled = BooleanAttribute(default=True)
     due = UnicodeAttribute(null=True)
-    #: The next run; while one is being tried, when it is tried again.
+    #: The next run; while a run is being retried, the time of the next attempt.
     next_run_at = UnicodeAttribute()
-    #: What ``next_run_at`` was before the run that is being tried, and how often that was begun; none between runs.
+    #: The ``next_run_at`` of the run that is being retried, and its number of attempts; none between runs.
     moment = UnicodeAttribute(null=True)
     attempts = NumberAttribute(null=True)
     last_run_at = UnicodeAttribute(null=True)
     last_backup_id = UnicodeAttribute(null=True)
-    #: Why the last run made, copied or checked no backup.
+    #: Why the last run did not make, copy or check a backup.
     last_error = UnicodeAttribute(null=True)
-    #: Since when the run that is due is tried again and again.
+    #: Since when the due run has been retried.
     trying_since = UnicodeAttribute(null=True)
 
 
-def due(moment: str) -> Iterator[BackupSchedule]:
-    """Enabled schedules whose run is due at ``moment``, oldest first."""
-    for key in BackupSchedule.query('1', BackupSchedule.next_run_at <= moment, index_name='due'):
+def due(timestamp: str) -> Iterator[BackupSchedule]:
+    """Enabled schedules whose run is due at ``timestamp``, oldest first."""
+    for key in BackupSchedule.query('1', BackupSchedule.next_run_at <= timestamp, index_name='due'):
         schedule = BackupSchedule.find_or_none(key.project_id, key.id)
-        if schedule is not None and schedule.due and schedule.next_run_at <= moment:
+        if schedule is not None and schedule.due and schedule.next_run_at <= timestamp:
             yield schedule

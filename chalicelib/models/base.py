@@ -2,10 +2,10 @@
 
 * A project's show and list are strongly consistent: the table itself, and the local index on ``created_at``.
 * ``by_id`` (keys only, eventually consistent) finds a record without its project: for administrators.
-* ``in_flight`` (keys only, sparse) holds exactly the records in a transitional status, by deadline: for the reconciler.
-* A status changes through ``transition``: ONE conditional write made of one row of ``rules/states.py``.
-* What must change together changes in a ``Transaction``; one that collides with another is repeated with jitter.
-* Every write is done once, also when its answer is lost and the SDK repeats it (models/writes.py).
+* ``in_flight`` (keys only, sparse) holds the records in a transitional status, by deadline: for the reconciler.
+* A status changes through ``transition``: one conditional write of one row of ``rules/states.py``.
+* Changes that belong together are one ``Transaction``; one that collides with another is retried with jitter.
+* Every write takes effect once, also when its answer is lost and the SDK retries it (models/writes.py).
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from chalicelib.models.writes import Transaction, put, remove, state_changed, wr
 from chalicelib.rules.states import PREVIOUS
 from chalicelib.rules.workflows import Workflow
 
-#: Format of the records written by this version; readers accept this one and the one before.
+#: Format of the records written by this version; readers accept this and the previous one.
 SCHEMA_VERSION = 1
 
-#: Partition of records that belong to no project (types, pools, services).
+#: Partition of records without a project (types, pools, services).
 GLOBAL = '-'
 
-#: Seconds that accepted work may wait for its state machine; after them the reconciler looks whether it runs.
+#: Seconds that accepted work may wait for its state machine; after them the reconciler checks whether it runs.
 START_DEADLINE = 60
 
-#: Seconds between the looks into an index that may be behind. One that knows nothing is asked twice.
+#: Seconds before the queries of an index that may be stale. An empty result is queried twice.
 SETTLING = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 R = TypeVar('R', bound='Record')
@@ -62,13 +62,13 @@ def now() -> str:
 
 
 def after(seconds: float) -> str:
-    """The moment ``seconds`` from now, in the form of ``now``."""
-    moment = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
-    return moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+    """The timestamp ``seconds`` from now, in the form of ``now``."""
+    timestamp = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+    return timestamp.strftime('%Y-%m-%dT%H:%M:%S.%f')
 
 
 def meta(name: str, **facts: Any) -> Any:
-    """The Meta class of a table: its name carries the deployment's prefix."""
+    """The Meta class of a table, whose name has the deployment's prefix."""
     return type('Meta', (), {'table_name': f'{settings().table_prefix}-{name}', 'region': settings().region, **facts})
 
 
@@ -105,12 +105,12 @@ class InFlight(GlobalSecondaryIndex[Any]):
 
 
 class Record(Model):
-    """What every resource's record has. Subclasses declare their Meta, indexes and own attributes."""
+    """The common attributes of all records. Subclasses declare their Meta, indexes and own attributes."""
 
     #: Cinder's word for the resource in messages: 'volume', 'snapshot', ...
     resource: ClassVar[str] = 'resource'
     not_found: ClassVar[type[errors.NotFound]] = errors.NotFound
-    #: Attributes that no list may be filtered or sorted by: the order alone would give a secret away, bit by bit.
+    #: Attributes by which lists may not be filtered or sorted: even the order would reveal a secret, bit by bit.
     secret: ClassVar[frozenset[str]] = frozenset()
 
     project_id = UnicodeAttribute(hash_key=True)
@@ -118,16 +118,16 @@ class Record(Model):
     created_at = UnicodeAttribute()
     updated_at = UnicodeAttribute(null=True)
     schema_version = NumberAttribute(default=SCHEMA_VERSION)
-    #: Counts every write; a read-modify-write makes it its condition.
+    #: Counts every write; a read-modify-write uses it in its condition.
     revision = NumberAttribute(default=0)
-    #: Tokens of the last three writes of this record alone, the newest first (models/writes.py).
+    #: Tokens of the last three single writes of this record, newest first (models/writes.py).
     write_token = UnicodeAttribute(null=True, attr_name='w0')
     write_token_1 = UnicodeAttribute(null=True, attr_name='w1')
     write_token_2 = UnicodeAttribute(null=True, attr_name='w2')
 
     @classmethod
     def _get_connection(cls) -> TableConnection:
-        """PynamoDB's own for the table, made to use the connection that all tables share."""
+        """PynamoDB's method, changed to use the connection that all tables share."""
         table = super()._get_connection()
         shared = connection()
         if table.connection is not shared:
@@ -137,7 +137,7 @@ class Record(Model):
 
     @classmethod
     def from_raw_data(cls, data: dict[str, dict[str, Any]]) -> Self:
-        """PynamoDB's, by a shorter way that halves a list's time: an attribute is set once, text is taken as it is."""
+        """PynamoDB's method, but faster, which halves a list's time: attributes are set once, text is not decoded."""
         record = cls.__new__(cls)
         record.attribute_values = values = {}
         for name, stored, kind, read, default in _attributes(cls):
@@ -180,11 +180,11 @@ class Record(Model):
 
     @classmethod
     def find_anywhere(cls, id: str) -> Self:
-        """Return the record whatever its project: for administrators and tasks that know no project.
+        """Return the record of any project: for administrators, and tasks without a project id.
 
-        The index is behind by some milliseconds, seldom more: after a transfer it names the old project, both, or none.
-        So every key is tried, and a record that is not found is looked for again, longer where there were keys. Raises
-        NotFound, which is no proof for a record that has just been written.
+        The index is stale by some milliseconds, seldom more: after a transfer it has the old project, both, or none. So
+        every key is tried, and a missing record is queried again, longer where there were keys. Raises NotFound, which
+        proves nothing for a record that was just written.
         """
         for pause in SETTLING:
             time.sleep(pause)
@@ -198,18 +198,18 @@ class Record(Model):
         raise cls.not_found(id=id)
 
     def reload(self) -> Self:
-        """Return the record as it is now, read consistently; raise NotFound when it is gone."""
+        """Return the current record, read consistently; raise NotFound when it was deleted."""
         return type(self).find(self.project_id, self.id)
 
 
 @functools.cache
 def _attributes(kind: type[Model]) -> list[tuple[str, str, str, Callable[[Any], Any] | None, Any]]:
-    """(name, name in the table, type, how it is read, default) of each attribute; text needs no reading."""
+    """(name, name in the table, type, decoder, default) of each attribute; text has no decoder."""
     return [(name, one.attr_name, one.attr_type, *_read(one)) for name, one in kind.get_attributes().items()]
 
 
 def _read(attribute: Attribute[Any]) -> tuple[Callable[[Any], Any] | None, Any]:
-    """How an attribute is read, and its default. PynamoDB makes maps of its own of dicts when they are assigned."""
+    """The decoder of an attribute, and its default. PynamoDB converts dicts to its own maps when they are assigned."""
     if isinstance(attribute, MapAttribute):
         of_class = MapAttribute if attribute.default else None
         return lambda sent: MapAttribute(**attribute.deserialize(sent)), of_class
@@ -223,11 +223,11 @@ class StatefulRecord(Record):
     previous_status = UnicodeAttribute(null=True)
     #: {'action', 'attempt', ...facts the workflow needs}: what is under way; none in a final status.
     operation = JSONAttribute(null=True)
-    #: The request whose operation holds the transitional status.
+    #: The request that owns the transitional status.
     owner = UnicodeAttribute(null=True)
     in_flight = UnicodeAttribute(null=True)
     deadline = UnicodeAttribute(null=True)
-    #: Looks of the reconciler that have not brought the record on, one after the other; None for none.
+    #: Consecutive checks of the reconciler without progress; None for none.
     looks = NumberAttribute(null=True)
 
 
@@ -239,9 +239,9 @@ def service_key(host: str) -> reading.Key:
 def begin_actions(
     record: type[StatefulRecord], row: Workflow, owner: str, operation: dict[str, Any], previous: str | None = None
 ) -> list[Action]:
-    """Update actions that enter a row's transitional status and hand it to the request ``owner`` until a deadline.
+    """Update actions that enter a row's transitional status, owned by the request ``owner``, until a deadline.
 
-    ``previous``: the status that PREVIOUS leads back to; None for the present one.
+    ``previous``: the status to which PREVIOUS returns; None for the current one.
     """
     return [
         record.previous_status.set(record.status if previous is None else previous),
@@ -256,12 +256,12 @@ def begin_actions(
 
 
 def first_deadline(row: Workflow) -> str:
-    """When the reconciler first looks at a record that enters this row's status."""
+    """When the reconciler first checks a record that enters this row's status."""
     return after(min(row.deadline, START_DEADLINE) if row.machine else row.deadline)
 
 
 def end_actions(record: StatefulRecord, status: str) -> list[Action]:
-    """Update actions that enter a final status and let go of owner and deadline."""
+    """Update actions that enter a final status and clear owner and deadline."""
     kind = type(record)
     final = kind.previous_status if status == PREVIOUS else status
     return [
@@ -276,7 +276,7 @@ def end_actions(record: StatefulRecord, status: str) -> list[Action]:
 
 
 def touched(record: type[Record]) -> list[Action]:
-    """Update actions that every write carries."""
+    """Update actions that are part of every write."""
     return [record.updated_at.set(now()), record.revision.add(1)]
 
 
@@ -286,7 +286,7 @@ def is_allowed(record: type[StatefulRecord], row: Workflow) -> Condition:
 
 
 def owned_by(record: type[StatefulRecord], row: Workflow, request_id: str) -> Condition:
-    """The condition that this request's operation still holds the record's transitional status."""
+    """The condition that this request's operation still owns the record's transitional status."""
     return (record.status == row.running) & (record.owner == request_id)
 
 
@@ -299,7 +299,7 @@ def begin(
     also: Iterable[Action] = (),
     condition: Condition | None = None,
 ) -> None:
-    """Enter the row's transitional status in one conditional write; raises StateChanged with the status found."""
+    """Enter the row's transitional status in one conditional write; raises StateChanged with the current status."""
     kind = type(record)
     allowed = is_allowed(kind, row)
     actions = [*begin_actions(kind, row, owner, operation), *also]
@@ -309,14 +309,14 @@ def begin(
 def update(record: Record, actions: list[Action], condition: Condition | None = None) -> None:
     """Change an existing record in one conditional write.
 
-    Raises StateChanged, NotFound when it is gone, or AttributeTooLarge (rules/bounds.py).
+    Raises StateChanged, NotFound when it was deleted, or AttributeTooLarge (rules/bounds.py).
     """
     exists = type(record).id.exists()
     write(record, actions, exists if condition is None else exists & condition)
 
 
 def moved_on(kind: type[Record]) -> tuple[type[errors.CinderlessError], ...]:
-    """Return the errors by which ``update`` reports that a record of this kind has changed or is gone."""
+    """Return the errors with which ``update`` reports that a record of this kind was changed or deleted."""
     return errors.StateChanged, kind.not_found
 
 
@@ -343,32 +343,32 @@ def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
 
 
 def has_order(kind: type[Record], attribute: str) -> bool:
-    """Whether records can be sorted by this attribute: they have it, and it is neither a map nor secret."""
+    """Whether records can be sorted by this attribute: it exists, and it is neither a map nor secret."""
     known = isinstance(kind.get_attributes().get(attribute), (UnicodeAttribute, NumberAttribute, BooleanAttribute))
     return known and attribute not in kind.secret
 
 
 def every(kind: type[R], project_id: str | None) -> Iterator[R]:
-    """All records of a project, or of all projects (an administrator's all_tenants), in no order."""
+    """All records of a project, or of all projects (an administrator's all_tenants), unordered."""
     if project_id is None:
         return iter(kind.scan(consistent_read=True))
     return iter(kind.query(project_id, consistent_read=True))
 
 
-def overdue(kind: type[StatefulRecord], moment: str) -> Iterator[StatefulRecord]:
-    """Return keys of records whose transitional status is past its deadline at ``moment``, oldest first.
+def overdue(kind: type[StatefulRecord], timestamp: str) -> Iterator[StatefulRecord]:
+    """Return keys of records whose transitional status is past its deadline at ``timestamp``, oldest first.
 
-    They are an index's, which may be behind: read the record (``is_overdue``).
+    They come from an index, which may be stale: read the record (``is_overdue``).
     """
-    return iter(kind.query('1', kind.deadline <= moment, index_name='in_flight'))
+    return iter(kind.query('1', kind.deadline <= timestamp, index_name='in_flight'))
 
 
-def is_overdue(record: StatefulRecord, moment: str) -> bool:
+def is_overdue(record: StatefulRecord, timestamp: str) -> bool:
     """Return whether a record's transitional status is past its deadline."""
-    return record.in_flight is not None and record.deadline is not None and record.deadline <= moment
+    return record.in_flight is not None and record.deadline is not None and record.deadline <= timestamp
 
 
-#: What ``table_identity`` ends with for a table that a restore has made.
+#: The end of ``table_identity`` for a table made by a restore.
 RESTORED = ' restored'
 
 

@@ -1,7 +1,7 @@
-"""The bounds of rules/bounds.py, applied to every write: a record that a request fills can still be changed and ended.
+"""The bounds of rules/bounds.py, applied to every write: a record with maximal values can still change and end.
 
-Values beyond a bound raise AttributeTooLarge; texts that the service writes are shortened. A map that is beyond its
-bound already, from before the bounds, may be made smaller step by step.
+Values beyond a bound raise AttributeTooLarge; texts written by the service are shortened. A map beyond its bound, from
+before the bounds, may be reduced step by step.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _check_change(record: Record | Model, name: str, value: Any, text: str) -> N
 
 
 def _fitting(record: Record | Model, name: str, value: Any) -> Any:
-    """The value, shortened where the service writes it; raises AttributeTooLarge."""
+    """Return the value, shortened if the service writes it; raises AttributeTooLarge."""
     bound = bounds.of(_resource(record), name) or bounds.TEXT
     if isinstance(value, str) and len(value) * 4 <= bound.size:  # no character has more bytes
         return value

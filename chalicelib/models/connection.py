@@ -1,12 +1,12 @@
-"""One DynamoDB client for all tables of a process: its errors are ours, and its answers are read the short way.
+"""One DynamoDB client for all tables of a process, with translated errors and fast parsing of answers.
 
-PynamoDB makes a session and a client for each table, which a cold start pays for twelve times; here they are one, with
+PynamoDB creates a session and a client for each table, which delays a cold start twelve times; here they are one, with
 the session of every other client (its data files are megabytes of JSON). And botocore walks
-every attribute of every item by its model, only to arrive at the JSON that DynamoDB sent: a third of the time of a
-list. Records hold no binary attributes, the one kind for which that walk changes anything.
+every attribute of every item by its model, with the JSON that DynamoDB sent as the result: a third of the time of a
+list. Records have no binary attributes, the only kind that this walk changes.
 
-Every read and write passes ``_Shared``, so this is the one place where an error of DynamoDB becomes one of ours. What
-only a writer can judge (a condition that does not hold, a transaction that was cancelled) is left as it is.
+Every read and write passes ``_Shared``, which translates DynamoDB's errors. Errors that only the writer can interpret
+(a failed condition, a cancelled transaction) are not translated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chalicelib.config import settings
 #: Seconds for a connection and for an answer, and the attempts of one call: together below API Gateway's 29 s.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 2, 4, 4
 
-#: A write that collides is repeated this often, with full jitter between 0 and the cap (seconds).
+#: A write that collides is retried this often, with full jitter between 0 and the cap (seconds).
 COLLISIONS, JITTER_BASE, JITTER_CAP = 12, 0.01, 0.5
 
 #: The calls that read and write records; the others make and describe tables, in tests and in the local cloud.
@@ -46,15 +46,15 @@ _ON_RECORDS = frozenset(
     }
 )
 
-#: Codes that models/writes.py settles.
+#: Codes that models/writes.py handles.
 _WRITERS = frozenset(
     {'ConditionalCheckFailedException', 'TransactionCanceledException', 'TransactionInProgressException'}
 )
 
-#: What the SDK raises.
+#: The errors of the SDK.
 _SDK = (ClientError, BotoCoreError, ResponseParserError)
 
-#: DynamoDB's refusals of an item above 400 KB, and of a key above 1 or 2 KB; the last is DynamoDB Local's.
+#: DynamoDB's errors for an item above 400 KB, and for a key above 1 or 2 KB; the last is DynamoDB Local's.
 _TOO_LARGE = re.compile(r'exceeded the maximum (allowed size|size limit)|key values must be under', re.IGNORECASE)
 
 
@@ -92,7 +92,7 @@ def wait_after(attempt: int) -> None:
 
 
 def code_of(error: BaseException | None) -> str:
-    """AWS's code of an error of botocore; '' for one without an answer."""
+    """AWS's code of a botocore error; '' for one without an answer."""
     answer = getattr(error, 'response', None) or {}
     return str(answer.get('Error', {}).get('Code', ''))
 
@@ -102,13 +102,13 @@ def _ours(error: Exception, operation: str) -> Exception:
         return error
     if is_too_large(str(error)):
         return errors.RecordTooLarge()
-    # PynamoDB keeps the code alone of an answer: how often the SDK sent the call is in the error that it wraps.
+        # PynamoDB keeps only the code of an answer: the number of attempts is in the error that it wraps.
     cause = error.__cause__ if isinstance(error.__cause__, ClientError) else error
     return aws_errors.translation(cause, f'dynamodb:{operation}') or error
 
 
 def is_too_large(text: str) -> bool:
-    """Whether DynamoDB refuses an item, or a key, for its size."""
+    """Whether DynamoDB's error refuses the size of an item or key."""
     return _TOO_LARGE.search(text) is not None
 
 
@@ -127,7 +127,7 @@ def connection() -> Connection:
 
 
 def _read_plainly(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Take a good answer's JSON as it is; leave errors to botocore, which knows their shapes."""
+    """Take a good answer's JSON unchanged; leave errors to botocore, which knows their shapes."""
     if response_dict['status_code'] == 200:
         customized_response_dict.update(json.loads(response_dict['body']))
         response_dict['body'] = b'{}'

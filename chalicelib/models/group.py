@@ -9,7 +9,7 @@ from chalicelib.models import base
 
 
 class Group(base.StatefulRecord):
-    """Volumes that are snapshotted together. Which they are, the volumes say (``group_id``)."""
+    """Volumes that are snapshotted together. The volumes name their group (``group_id``)."""
 
     Meta = base.meta('groups')
     resource = 'group'
@@ -25,18 +25,18 @@ class Group(base.StatefulRecord):
     group_type_id = UnicodeAttribute()
     volume_type_ids = JSONAttribute(default=list)
     availability_zone = UnicodeAttribute(null=True)
-    #: The backend, ``host@backend``, that all its volumes are on.
+    #: The backend, ``host@backend``, of all its volumes.
     host = UnicodeAttribute(null=True)
     group_snapshot_id = UnicodeAttribute(null=True)
     source_group_id = UnicodeAttribute(null=True)
     replication_status = UnicodeAttribute(null=True)
-    #: Counters, so that one condition tests what depends on the group.
+    #: Counters, so that one condition checks everything that depends on the group.
     volume_count = NumberAttribute(default=0)
     group_snapshot_count = NumberAttribute(default=0)
 
 
 class GroupSnapshot(base.StatefulRecord):
-    """Snapshots of all volumes of a group. Which they are, the snapshots say (``group_snapshot_id``)."""
+    """Snapshots of all volumes of a group. The snapshots name it (``group_snapshot_id``)."""
 
     Meta = base.meta('group-snapshots')
     resource = 'group_snapshot'

@@ -1,4 +1,4 @@
-"""Group types with their group specs, in the partition of what belongs to no project."""
+"""Group types with their group specs, in the partition of records without a project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chalicelib.models import base
 
 
 class GroupType(base.Record):
-    """What groups of this type want of their backend. Only administrators see ``group_specs`` and private types."""
+    """What groups of this type require of their backend. Only administrators see ``group_specs`` and private types."""
 
     Meta = base.meta('group-types')
     resource = 'group_type'
@@ -21,5 +21,5 @@ class GroupType(base.Record):
     description = UnicodeAttribute(null=True)
     is_public = BooleanAttribute(default=True)
     group_specs = JSONAttribute(default=dict)
-    #: There while a change is under way that needs the type unused (operations/type_locks.py).
+    #: Set during a change that requires the type to be unused (operations/type_locks.py).
     closed = BooleanAttribute(null=True)

@@ -11,21 +11,21 @@ from chalicelib.models import base
 
 
 class Lease(base.Record):
-    """``id`` names what is held. A holder asks ``confirm`` before each step that must not be done twice at once."""
+    """``id`` names the leased object. The holder calls ``confirm`` before each step that must not run twice at once."""
 
     Meta = base.meta('leases')
     resource = 'lease'
 
     token = NumberAttribute(default=0)
     expires_at = UnicodeAttribute()
-    #: Whose work it is, where that may be done by several of its own workers at once.
+    #: The work's owner, where several of its own workers may do the work at once.
     holder = UnicodeAttribute(null=True)
 
     @classmethod
     def acquire(cls, id: str, seconds: float, *, holder: str = '') -> Lease:
-        """Take the lease if nobody holds it. Raises LeaseLost when somebody does.
+        """Acquire the lease if it is free. Raises LeaseLost when it is held.
 
-        A ``holder`` may take it from itself: a worker that was killed keeps its successor from nothing.
+        A ``holder`` may acquire its own lease again: a killed worker does not block its successor.
         """
         lease, until = cls(base.GLOBAL, id), base.after(seconds)
         free = cls.id.does_not_exist() | (cls.expires_at < base.now())
@@ -43,17 +43,17 @@ class Lease(base.Record):
             base.write(lease, actions, free)
         except base.moved_on(cls):
             raise errors.LeaseLost(lineage=id) from None
-        if lease.expires_at != until:  # granted, but its answer was lost, and the next holder has it by now
+        if lease.expires_at != until:  # granted, but the answer was lost, and the next holder has it
             raise errors.LeaseLost(lineage=id)
         return lease
 
     def confirm(self) -> None:
-        """Raises LeaseLost unless ours is the newest token granted."""
+        """Raises LeaseLost unless this token is the newest one granted."""
         newest = Lease.find_or_none(self.project_id, self.id)
         if newest is None or newest.token != self.token:
             raise errors.LeaseLost(lineage=self.id)
 
     def release(self) -> None:
-        """Let others have it at once; a lease that was lost meanwhile stays with its new holder."""
+        """Release the lease at once; one that another holder has acquired stays with that holder."""
         with contextlib.suppress(*base.moved_on(Lease)):
             base.update(self, [Lease.expires_at.set(base.now()), *base.touched(Lease)], Lease.token == self.token)

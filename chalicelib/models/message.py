@@ -1,4 +1,4 @@
-"""User messages: why something failed, for the user who asked for it."""
+"""User messages: why an operation failed, for the user who requested it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Message(base.Record):
     action_id = UnicodeAttribute()
     detail_id = UnicodeAttribute()
     user_message = UnicodeAttribute()
-    #: The whole error, and what the scheduler said of each pool: shown to administrators only.
+    #: The whole error, and the scheduler's reason for each pool: for administrators only.
     explanation = UnicodeAttribute(null=True)
     guaranteed_until = UnicodeAttribute()
     #: Seconds since the epoch.

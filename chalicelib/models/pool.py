@@ -1,12 +1,12 @@
-"""Pools and services: what backends reported, and what was claimed on them since.
+"""Pools and services: the backends' reports, and the claims since.
 
 A claim is one conditional write on ``claimable_gb``, so two schedulers cannot over-commit a pool. A size is *in
-transit* while it is created or removed on the backend: a report cannot tell whether it includes it. A report
+transit* while it is created or deleted on the backend: it is unknown whether a report includes it. A report
 therefore sets
 
-    claimable_gb = what it says is free - what was in transit when the backend was asked - what went into transit since
+        claimable_gb = reported free capacity - in transit when the backend was queried - entered transit since
 
-in one write, which no claim can make fail and no late report can get wrong; it errs on the safe side, until the next.
+in one write, which neither a claim nor a late report can invalidate; until the next report it is on the safe side.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Pool(base.Record):
     #: The pool's report in Cinder's form, backend-level keys merged in.
     report = JSONAttribute(default=dict)
     reported_at = UnicodeAttribute()
-    #: Why the report is not trusted; such a pool gets no volume.
+    #: Why the report is rejected; such a pool gets no volume.
     warning = UnicodeAttribute(null=True)
-    #: GiB that may still be claimed; a number beyond any volume for infinite or unknown capacity.
+    #: GiB that can still be claimed; a number beyond any volume for infinite or unknown capacity.
     claimable_gb = NumberAttribute(default=0)
     in_transit_gb = NumberAttribute(default=0)
-    #: Sum of the sizes of our volumes there, and their number.
+    #: Sum of the sizes of the service's volumes there, and their number.
     allocated_gb = NumberAttribute(default=0)
     volume_count = NumberAttribute(default=0)
-    #: Sum of all that ever went into transit (claims, extensions, removals): only grows.
+    #: Sum of all sizes that ever entered transit (claims, extensions, deletions): only grows.
     entered_gb = NumberAttribute(default=0)
-    #: '<project id>/<volume id>' whose failed attempt may have left an object here; removed at the next report.
+    #: '<project id>/<volume id>' of failed attempts that may have left an object here; removed at the next report.
     leftovers = UnicodeSetAttribute(null=True)
 
 
@@ -54,7 +54,7 @@ _SERVICES = uuid.UUID('9b0f6b6e-6a3c-5a0f-8b3d-2d7b1f2c4e55')
 
 
 def service_uuid(binary: str, host: str) -> str:
-    """Return a service's uuid: it follows from what the service is, so that a volume need not look for its own."""
+    """Return a service's uuid, which is derived from its names, so that a volume need not look it up."""
     return str(uuid.uuid5(_SERVICES, f'{binary}:{host}'))
 
 
@@ -77,10 +77,10 @@ class Service(base.Record):
     disabled = BooleanAttribute(default=False)
     disabled_reason = UnicodeAttribute(null=True)
     frozen = BooleanAttribute(default=False)
-    #: When the backend last answered a report.
+    #: The time of the backend's last report.
     heartbeat_at = UnicodeAttribute(null=True)
     backend_state = UnicodeAttribute(null=True)
-    #: The newest comparison of the backend with the records, and what an administrator confirmed of one
+    #: The newest comparison of the backend with the records, and an administrator's confirmation of one
     #: (operations/reconciliations.py).
     reconciliation = JSONAttribute(null=True)
     reconciliation_confirmed = JSONAttribute(null=True)

@@ -1,4 +1,4 @@
-"""QoS specs and the default types of projects, in the partition of what belongs to no project."""
+"""QoS specs and the default types of projects, in the partition of records without a project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chalicelib.models import base
 
 
 class QosSpecs(base.Record):
-    """Limits of what a volume may do. ``consumer`` enforces them: the attaching host (front-end), the backend, both."""
+    """Limits of a volume's I/O. ``consumer`` enforces them: the attaching host (front-end), the backend, or both."""
 
     Meta = base.meta('qos-specs')
     resource = 'qos_specs'
@@ -20,12 +20,12 @@ class QosSpecs(base.Record):
     name = UnicodeAttribute()
     consumer = UnicodeAttribute()
     specs = JSONAttribute(default=dict)
-    #: Volume types that name these specs: while there are any, the specs stay.
+    #: Volume types that use these specs: while there are any, the specs cannot be deleted.
     association_count = NumberAttribute(default=0)
 
 
 class DefaultType(base.Record):
-    """The type of a project's volumes that name none; ``id`` is the project's."""
+    """The type of a project's volumes without a type in the request; ``id`` is the project's."""
 
     Meta = base.meta('default-types')
     resource = 'default_type'

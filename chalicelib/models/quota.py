@@ -1,4 +1,4 @@
-"""Quotas: one item per project, its limits and what is in use."""
+"""Quotas: one item per project with its limits and usage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from chalicelib.models import base
 class Quota(base.Record):
     """A project's limits that differ from the defaults, and its counters.
 
-    ``usage`` counts what is in use and what is reserved together, since conditions know no arithmetic; ``reserved``
-    is the part of it that an operation still under way holds. Both are keyed by resource (rules/quotas.py).
-    ``limits_version`` counts changes of limits: a reservation that knows the limits makes it its condition.
+    ``usage`` includes reservations, since conditions have no arithmetic; ``reserved`` is the part of it that
+    operations in progress reserve. Both are keyed by resource (rules/quotas.py).
+    ``limits_version`` counts changes of limits: a reservation uses it in its condition.
     """
 
     Meta = base.meta('quotas')

@@ -1,4 +1,4 @@
-"""Tokens of the standalone identity that were given back before they ran out."""
+"""Revoked tokens of the standalone identity."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pynamodb.attributes import NumberAttribute
 
 from chalicelib.models import base
 
-#: Seconds that "not revoked" is believed, and so the longest that a token given back still works in another process.
+#: Seconds for which "not revoked" is cached: a revoked token may work that long in another process.
 TRUST = 5.0
 
-#: Answers remembered at once.
+#: Results cached at once.
 REMEMBERED = 4096
 
 
 class Revocation(base.Record):
-    """``id`` is a token's audit id; removed by the table's TTL when the token would have run out."""
+    """``id`` is a token's audit id; the table's TTL deletes it when the token would have expired."""
 
     Meta = base.meta('revocations', ttl_attribute='expires')
     resource = 'revocation'
@@ -30,23 +30,23 @@ class Revocations:
     """The identity's RevocationStore (chalicelib/identity/revocation.py) over all processes."""
 
     def __init__(self) -> None:
-        self._believed: dict[str, float] = {}
+        self._valid_until: dict[str, float] = {}
 
     def add(self, audit_id: str, until: float) -> None:
         """Revoke; raises ServiceUnavailable."""
         record = Revocation(base.GLOBAL, audit_id, created_at=base.now(), expires=int(until) + 1)
-        self._believed.pop(audit_id, None)
+        self._valid_until.pop(audit_id, None)
         base.put(record)
 
     def contains(self, audit_id: str) -> bool:
-        """Whether it was revoked; a "no" may be ``TRUST`` seconds old. Raises ServiceUnavailable."""
-        if self._believed.get(audit_id, 0.0) > time.monotonic():
+        """Whether it was revoked; False may be ``TRUST`` seconds old. Raises ServiceUnavailable."""
+        if self._valid_until.get(audit_id, 0.0) > time.monotonic():
             return False
         if self._is_stored(audit_id):
             return True
-        if len(self._believed) >= REMEMBERED:
-            self._believed.clear()
-        self._believed[audit_id] = time.monotonic() + TRUST
+        if len(self._valid_until) >= REMEMBERED:
+            self._valid_until.clear()
+        self._valid_until[audit_id] = time.monotonic() + TRUST
         return False
 
     @staticmethod
@@ -58,15 +58,15 @@ class Revocations:
 class Guesses:
     """The identity's GuessStore (chalicelib/identity/guesses.py) over all processes, in the table of revocations.
 
-    Each moment is a record of its own in the partition of its key: two processes never write the same one.
+    Each timestamp is a record of its own in the partition of its key: processes never write the same one.
     """
 
-    def add(self, key: str, moment: float, until: float) -> None:
-        """Note a moment; raises ServiceUnavailable."""
-        id = f'{moment:017.6f}/{uuid.uuid4().hex[:8]}'
+    def add(self, key: str, timestamp: float, until: float) -> None:
+        """Store a timestamp; raises ServiceUnavailable."""
+        id = f'{timestamp:017.6f}/{uuid.uuid4().hex[:8]}'
         base.put(Revocation(f'guess/{key}', id, created_at=base.now(), expires=int(until) + 1))
 
     def count(self, key: str, since: float, most: int) -> int:
-        """Return how many moments after ``since`` are noted, at most ``most``. Raises ServiceUnavailable."""
+        """Return how many timestamps after ``since`` are stored, at most ``most``. Raises ServiceUnavailable."""
         newer = Revocation.id > f'{since:017.6f}'
         return len(list(Revocation.query(f'guess/{key}', newer, consistent_read=True, limit=most)))

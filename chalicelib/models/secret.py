@@ -9,7 +9,7 @@ from chalicelib.models import base
 
 
 class Secret(base.Record):
-    """One symmetric key, in its project's partition. Never in clear: ``sealed`` opens by KMS for this secret only."""
+    """One symmetric key, in its project's partition, always encrypted: KMS opens ``sealed`` for this secret only."""
 
     Meta = base.meta('secrets')
     resource = 'secret'
@@ -20,7 +20,7 @@ class Secret(base.Record):
 
     user_id = UnicodeAttribute()
     name = UnicodeAttribute(null=True)
-    #: As Barbican names it: aes, twofish, ...
+    #: Barbican's name: aes, twofish, ...
     algorithm = UnicodeAttribute()
     bit_length = NumberAttribute()
     sealed = UnicodeAttribute()

@@ -11,7 +11,7 @@ from chalicelib.models.volume import Volume
 
 
 class Snapshot(base.StatefulRecord):
-    """Frozen data of one volume. ``volume_size`` in GiB, that of the volume when it was taken."""
+    """A point-in-time copy of one volume. ``volume_size`` in GiB, that of the volume when it was taken."""
 
     Meta = base.meta('snapshots')
     resource = 'snapshot'
@@ -34,7 +34,7 @@ class Snapshot(base.StatefulRecord):
     consumes_quota = BooleanAttribute(default=True)
     host = UnicodeAttribute(null=True)
     provider_id = UnicodeAttribute(null=True)
-    #: Volumes being made from it and backups reading it right now.
+    #: Volumes being made from it and backups reading it.
     reader_count = NumberAttribute(default=0)
 
     def related(self) -> list[Key]:
@@ -45,7 +45,7 @@ class Snapshot(base.StatefulRecord):
         return [*keys, base.service_key(self.host)] if self.host else keys
 
     def find_volume(self) -> Volume:
-        """Return its volume: one of its project, unless the volume was transferred without its snapshots."""
+        """Return its volume: in its project, unless the volume was transferred without its snapshots."""
         try:
             return Volume.find(self.project_id, self.volume_id)
         except errors.VolumeNotFound:

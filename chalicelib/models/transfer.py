@@ -9,9 +9,9 @@ from chalicelib.models import base
 
 
 class Transfer(base.Record):
-    """A volume on offer, in the donor's partition. It exists as long as nobody has accepted or withdrawn it.
+    """An offered volume, in the donor's partition. It exists until it is accepted or withdrawn.
 
-    Its id is taken as a Name too, owned by the donor: whoever accepts knows the id, and not the project.
+    Its id is also a Name, owned by the donor: the accepting user has the id, but not the project.
     """
 
     Meta = base.meta('transfers')
@@ -27,6 +27,6 @@ class Transfer(base.Record):
     name = UnicodeAttribute(null=True)
     #: The volume's snapshots stay with the donor.
     no_snapshots = BooleanAttribute(default=False)
-    #: What the auth key is checked with; the key itself is told once, and stored nowhere.
+    #: Data for checking the auth key; the key itself is returned once and never stored.
     salt = UnicodeAttribute()
     crypt_hash = UnicodeAttribute()

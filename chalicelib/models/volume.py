@@ -1,4 +1,4 @@
-"""Volumes and the attachments that hang on them."""
+"""Volumes and their attachments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chalicelib.models.reading import Key
 
 
 class Volume(base.StatefulRecord):
-    """One volume. ``size`` in GiB; ``host`` is the pool, ``host@backend#pool``, once it is placed."""
+    """One volume. ``size`` in GiB; ``host`` is the pool, ``host@backend#pool``, once it is scheduled."""
 
     Meta = base.meta('volumes')
     resource = 'volume'
@@ -35,7 +35,7 @@ class Volume(base.StatefulRecord):
     source_volid = UnicodeAttribute(null=True)
     backup_id = UnicodeAttribute(null=True)
     group_id = UnicodeAttribute(null=True)
-    #: The one offer that a volume awaiting its transfer is on.
+    #: The transfer of a volume that awaits it.
     transfer_id = UnicodeAttribute(null=True)
     bootable = BooleanAttribute(default=False)
     multiattach = BooleanAttribute(default=False)
@@ -45,21 +45,21 @@ class Volume(base.StatefulRecord):
     consumes_quota = BooleanAttribute(default=True)
 
     host = UnicodeAttribute(null=True)
-    #: GiB claimed on the pool named by ``host``; given back exactly once, with this attribute.
+    #: GiB claimed on the pool named by ``host``; released exactly once, together with this attribute.
     claimed_gb = NumberAttribute(null=True)
-    #: The part of it that counts in the pool's ``in_transit_gb``; taken off there exactly once, with this attribute.
+    #: The part of it in the pool's ``in_transit_gb``; subtracted there exactly once, together with this attribute.
     in_transit_gb = NumberAttribute(default=0)
-    #: GiB that an extension under way holds of the project's quota (in ``usage`` and ``reserved``).
+    #: GiB of the project's quota that an extend in progress reserves (in ``usage`` and ``reserved``).
     reserved_gb = NumberAttribute(default=0)
-    #: The type whose per-type quota a retype under way holds: one volume of this size, and its snapshots.
+    #: The type whose per-type quota a retype in progress reserves: one volume of this size, and its snapshots.
     reserved_type_id = UnicodeAttribute(null=True)
     #: {'snapshots', 'gigabytes'} of those snapshots.
     reserved_snapshots = JSONAttribute(null=True)
     #: {'resource', 'project_id', 'id'} of the source whose ``reader_count`` counts this volume while it is made.
     reading = JSONAttribute(null=True)
-    #: How far a restore to it is (operations/progress.py).
+    #: Progress of a restore to it (operations/progress.py).
     progress: MapAttribute[str, int] = MapAttribute(null=True)
-    #: Whether other volumes of its backend come through the same target; None until it is made.
+    #: Whether other volumes of its backend share its target; None until it is created.
     shared_targets = BooleanAttribute(null=True)
     name_id = UnicodeAttribute(null=True)
     provider_id = UnicodeAttribute(null=True)
@@ -68,26 +68,26 @@ class Volume(base.StatefulRecord):
     launched_at = UnicodeAttribute(null=True)
     terminated_at = UnicodeAttribute(null=True)
 
-    #: 'detached' or the attach_status of the attachment that decides.
+    #: 'detached' or the attach_status of the decisive attachment.
     attach_status = UnicodeAttribute(default='detached')
-    #: {attachment id: what a volume's view shows of it}; written together with the attachment's own record.
+    #: {attachment id: the attachment in a volume's view}; written together with the attachment's own record.
     attachments = JSONAttribute(default=dict)
-    #: {export id: what is known of it}: exports that no attachment names (operations/exports.py). An attachment's own
+    #: {export id: facts}: exports without an attachment (operations/exports.py). An attachment's own
     #: record names its export.
     exports = JSONAttribute(default=dict)
-    #: Counters, so that one condition tests what depends on the volume.
+    #: Counters, so that one condition checks everything that depends on the volume.
     attachment_count = NumberAttribute(default=0)
     snapshot_count = NumberAttribute(default=0)
-    #: Backups and clones that read it right now.
+    #: Backups and clones that read it.
     reader_count = NumberAttribute(default=0)
 
     @property
     def backend(self) -> str:
-        """``host@backend`` without the pool; '' before it is placed."""
+        """``host@backend`` without the pool; '' before it is scheduled."""
         return (self.host or '').partition('#')[0]
 
     def operation_facts(self) -> dict[str, Any]:
-        """What is under way, or {}."""
+        """The current operation, or {}."""
         return self.operation or {}
 
     def related(self) -> list[Key]:
@@ -98,7 +98,7 @@ class Volume(base.StatefulRecord):
 
 
 class Attachment(base.Record):
-    """One host's claim on a volume. ``connection_info`` is stored without its secrets; those are sealed apart."""
+    """One host's claim on a volume. ``connection_info`` is stored without its secrets, which are stored encrypted."""
 
     Meta = base.meta('attachments')
     resource = 'attachment'
@@ -119,9 +119,9 @@ class Attachment(base.Record):
     detached_at = UnicodeAttribute(null=True)
     connector = JSONAttribute(null=True)
     connection_info = JSONAttribute(null=True)
-    #: Secrets of the connection, sealed by KMS for this attachment (aws.seal).
+    #: Secrets of the connection, encrypted by KMS for this attachment (aws.seal).
     sealed = UnicodeAttribute(null=True)
-    #: Names the newest request to make or to end its export: a worker of an earlier one may record nothing.
+    #: Identifies the newest request to make or end its export: workers of earlier requests may record nothing.
     attempt = UnicodeAttribute(null=True)
 
     def related(self) -> list[Key]:

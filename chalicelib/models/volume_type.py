@@ -1,4 +1,4 @@
-"""Volume types with their extra specs, in the partition of what belongs to no project."""
+"""Volume types with their extra specs, in the partition of records without a project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chalicelib.models import base
 
 
 class VolumeType(base.Record):
-    """A named set of wishes; the scheduler matches ``extra_specs`` with what pools report."""
+    """A named set of requirements; the scheduler matches ``extra_specs`` with the pools' reports."""
 
     Meta = base.meta('volume-types')
     resource = 'volume_type'
@@ -27,12 +27,12 @@ class VolumeType(base.Record):
     #: {'encryption_id', 'provider', 'cipher', 'key_size' (bits), 'control_location', 'created_at', 'updated_at'} of a
     #: type whose volumes are encrypted.
     encryption = JSONAttribute(null=True)
-    #: There while a change is under way that needs the type unused (operations/type_locks.py).
+    #: Set during a change that requires the type to be unused (operations/type_locks.py).
     closed = BooleanAttribute(null=True)
 
 
 class Name(base.Record):
-    """A name taken: ``id`` is '<kind>:<name>', ``owner`` the id that has it. Written together with the owner."""
+    """A unique name: ``id`` is '<kind>:<name>', ``owner`` the id that has it. Written together with the owner."""
 
     Meta = base.meta('names')
     resource = 'name'

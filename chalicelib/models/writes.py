@@ -1,12 +1,12 @@
-"""Writes of records: each is done once, although each request may arrive several times and each answer may be lost.
+"""Writes of records: each takes effect once, even if requests arrive several times and answers are lost.
 
-The SDK repeats a call that got no answer. When the first one was carried out, the repetition finds its own condition
-broken, or adds to a counter a second time. So every write of one record carries a token of its own:
+The SDK retries a call without an answer. If the first call took effect, the retry fails its own condition, or adds to a
+counter a second time. So every single write of a record carries a token of its own:
 
 * the record keeps the tokens of its last three such writes (``w0`` is the newest; three, since other writers may come
-  between a write and its repetition);
-* the condition excludes a record that has the token already, so nothing is added twice;
-* a writer whose condition does not hold reads the record, and its own token there means that the write is done.
+  between a write and its retry);
+* the condition excludes a record that already has the token, so nothing is added twice;
+* after a failed condition the writer reads the record: if its own token is there, the write is done.
 
 A transaction carries a ClientRequestToken, under which DynamoDB applies it once within 10 minutes.
 """
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class _Token:
-    """The token of one write. 72 random bits in 12 characters, so that a record grows by some 40 bytes."""
+    """The token of one write. 72 random bits in 12 characters: a record grows by about 40 bytes."""
 
     def __init__(self) -> None:
         self.text = secrets.token_urlsafe(9)
 
     def actions(self, kind: type[Record]) -> list[Action]:
-        """Put this token first, and move the two before it back; an update reads what the item had before."""
+        """Put this token first and shift the two before it; an update reads the item's previous values."""
         first, second = kind.write_token, kind.write_token_1
         return [
             first.set(self.text),
@@ -47,8 +47,8 @@ class _Token:
         ]
 
     def is_absent(self, kind: type[Record]) -> Condition:
-        known = (kind.write_token, kind.write_token_1, kind.write_token_2)
-        first, *others = (~(attribute == self.text) for attribute in known)
+        tokens = (kind.write_token, kind.write_token_1, kind.write_token_2)
+        first, *others = (~(attribute == self.text) for attribute in tokens)
         for other in others:
             first &= other
         return first
@@ -60,7 +60,7 @@ class _Token:
 def write(record: Record, actions: list[Action], condition: Condition | None = None) -> None:
     """Create or change one record, and refresh ``record`` from what is stored.
 
-    Raises StateChanged when the condition does not hold, NotFound when it does not hold and the record is gone,
+    Raises StateChanged when the condition does not hold, NotFound when the record was also deleted,
     AttributeTooLarge, RecordTooLarge, and OutcomeUnknown when even a read does not show whether the write was done.
     """
     kind, token = type(record), _Token()
@@ -86,16 +86,16 @@ def put(record: Record, condition: Condition | None = None) -> None:
 
 
 def remove(record: Record) -> None:
-    """Delete a record, whatever it holds; one that is gone is success."""
+    """Delete a record in any state; a missing one is success."""
     reading.drop(record)
     record.delete()
 
 
 def _settle(record: Record, token: _Token, error: Exception) -> None:
-    """Return when the write was done in spite of the error, else raise what it means.
+    """Return if the write took effect in spite of the error; else raise its meaning.
 
-    A record that is not there says nothing about a write without an answer: it may still arrive, and it may be the one
-    that creates the record. To the client, NotFound would be the answer to another question.
+    A missing record proves nothing after a write without an answer, which may still arrive and create the record. For
+    the client, NotFound would be the wrong answer.
     """
     try:
         found = record.reload()
@@ -111,16 +111,16 @@ def _settle(record: Record, token: _Token, error: Exception) -> None:
 
 
 def state_changed(record: Record) -> errors.StateChanged:
-    """The error of a lost condition, with what the record holds now."""
+    """The error of a failed condition, with the record's current status."""
     return errors.StateChanged(
         resource=record.resource, id=record.id, status=getattr(record, 'status', None), expected='the status required'
     )
 
 
 class Transaction:
-    """Writes that happen together or not at all.
+    """Writes that take effect together or not at all.
 
-    Each operation names what to raise when its condition does not hold. At most 100 operations, one per item.
+    Each operation has the error to raise when its condition fails. At most 100 operations, one per item.
     """
 
     def __init__(self) -> None:
@@ -153,7 +153,8 @@ class Transaction:
     def commit(self) -> None:
         """Apply all.
 
-        Raises what the first failed condition's operation named, RecordTooLarge, ServiceUnavailable, or OutcomeUnknown.
+        Raises the error of the first failed condition's operation, RecordTooLarge, ServiceUnavailable, or
+        OutcomeUnknown.
         """
         token = _request_token()
         for attempt in range(COLLISIONS):
@@ -176,7 +177,7 @@ class Transaction:
                     getattr(transaction, verb)(*arguments)
 
     def _raise_unless_collided(self, error: TransactWriteError) -> None:
-        """Raise what a cancelled transaction means; return when it met another one, or was throttled."""
+        """Raise the meaning of a cancelled transaction; return when it collided with another one, or was throttled."""
         # Order of PynamoDB's request, hence of the cancellation reasons: checks, deletes, puts, updates.
         order = {'condition_check': 0, 'delete': 1, 'save': 2, 'update': 3}
         ranked = sorted(range(len(self._operations)), key=lambda index: order[self._operations[index][0]])
@@ -191,7 +192,7 @@ class Transaction:
             raise errors.AwsRefused(operation='dynamodb:TransactWriteItems', code=sorted(codes)) from error
 
 
-#: Reasons of a cancellation that pass: another transaction is at work on an item, or the table throttles.
+#: Temporary reasons of a cancellation: another transaction uses an item, or the table throttles.
 _COLLISION = {'TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded'}
 
 

@@ -29,7 +29,10 @@ def run(event: Mapping[str, Any], context: Any) -> Any:
     if name not in TASKS:
         raise errors.CinderlessError(f'There is no task {name!r}; the worker is older than the state machine.')
     function = getattr(context, 'function_name', '').rpartition('-')[2] or None
-    with telemetry.about(function=function, task=name, **telemetry.told(payload)), telemetry.segment(name):
+    with (
+        telemetry.bind_context(function=function, task=name, **telemetry.context_from_event(payload)),
+        telemetry.segment(name),
+    ):
         return _run(name, payload, context)
 
 
@@ -57,6 +60,6 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
         raise
     finally:
         seconds = time.monotonic() - began
-        if telemetry.told(payload):  # a backend's report is nobody's operation
+        if telemetry.context_from_event(payload):  # a backend's report is nobody's operation
             telemetry.count('TaskSeconds', round(seconds, 3), 'Seconds', outcome=outcome)
         logger.info('%s of %s: %s after %.3f s', name, payload.get('id'), outcome, seconds)

@@ -53,7 +53,7 @@ ATTEMPTS = 3
 
 def run(event: Mapping[str, Any]) -> None:
     """Look at what is overdue, or at the record of the execution that EventBridge reports."""
-    with telemetry.about(function='reconcile'):
+    with telemetry.bind_context(function='reconcile'):
         _reconcile(event)
 
 
@@ -105,7 +105,7 @@ def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str
         record = kind.find_or_none(project_id, id)
         if record is None or record.in_flight is None or (moment and not base.is_overdue(record, moment)):
             return False
-        with telemetry.about(request_id=record.owner, resource=record.resource, id=record.id):
+        with telemetry.bind_context(request_id=record.owner, resource=record.resource, id=record.id):
             _put_off(record)
             _bring_on(record)
     except base.moved_on(kind):

@@ -28,10 +28,14 @@ def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
 
 def _is_started(record: Mapping[str, Any]) -> bool:
     trace = record.get('attributes', {}).get('AWSTraceHeader')
-    with telemetry.continuing(trace), telemetry.about(function='start_workflow'), telemetry.segment('start_workflow'):
+    with (
+        telemetry.resume_trace(trace),
+        telemetry.bind_context(function='start_workflow'),
+        telemetry.segment('start_workflow'),
+    ):
         try:
             message = json.loads(record['body'])
-            with telemetry.about(**telemetry.told(message)):
+            with telemetry.bind_context(**telemetry.context_from_event(message)):
                 execution = executions.start(message)
                 logger.info('%s of %s %s started as %s', *(message[key] for key in TOLD), execution)
         except Exception:  # whatever it is, the other messages of the batch must not come again for it

@@ -69,7 +69,7 @@ def test_memory_is_bounded(tables: None, monkeypatch: pytest.MonkeyPatch) -> Non
     here = Revocations()
     for number in range(10):
         here.contains(f'audit-{number}')
-        assert len(here._believed) <= 3
+        assert len(here._valid_until) <= 3
 
 
 def test_an_outage_refuses_rather_than_believes(unreliable: Unreliable, hour: float) -> None:

@@ -23,7 +23,7 @@ def line(message: str = 'hello', **facts: Any) -> dict[str, Any]:
 
 
 def test_a_line_is_json_with_what_the_work_is_about() -> None:
-    with telemetry.about(request_id='req-1', function='api', project_id=None, token='never'):
+    with telemetry.bind_context(request_id='req-1', function='api', project_id=None, token='never'):
         told = line('one\ntwo')
     assert told['message'] == 'one\ntwo'
     assert (told['level'], told['logger'], told['request_id'], told['function']) == ('INFO', 'room', 'req-1', 'api')
@@ -33,8 +33,8 @@ def test_a_line_is_json_with_what_the_work_is_about() -> None:
 
 
 def test_facts_add_up_and_end_with_their_block() -> None:
-    with telemetry.about(request_id='req-1'):
-        with telemetry.about(task='provision', request_id='req-2'):
+    with telemetry.bind_context(request_id='req-1'):
+        with telemetry.bind_context(task='provision', request_id='req-2'):
             assert line().items() >= {'request_id': 'req-2', 'task': 'provision'}.items()
         assert line()['request_id'] == 'req-1'
         assert 'task' not in line()
@@ -51,7 +51,7 @@ def test_an_error_has_its_class_and_trace() -> None:
 
 def test_a_payload_tells_ids_and_nothing_else() -> None:
     payload = {'id': 'v', 'request_id': 'req-1', 'connector': {'secret': 'x'}, 'error': 'e', 'action': None}
-    assert telemetry.told(payload) == {'id': 'v', 'request_id': 'req-1'}
+    assert telemetry.context_from_event(payload) == {'id': 'v', 'request_id': 'req-1'}
 
 
 def test_a_metric_is_one_line_in_the_embedded_format(
@@ -77,7 +77,7 @@ def test_outside_of_a_function_nothing_is_printed(capsys: pytest.CaptureFixture[
 def test_work_goes_on_in_the_trace_that_its_message_brought(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('_X_AMZN_TRACE_ID', TRACE)
     assert telemetry.trace_header() == TRACE
-    with telemetry.continuing('Root=other'):
+    with telemetry.resume_trace('Root=other'):
         assert telemetry.trace_header() == 'Root=other'
     monkeypatch.delenv('_X_AMZN_TRACE_ID')
     assert telemetry.trace_header() == ''
