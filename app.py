@@ -13,11 +13,11 @@ app = Chalice(app_name='cinderless')
 FUNCTION = os.environ.get('AWS_LAMBDA_FUNCTION_NAME')
 
 if FUNCTION is None or FUNCTION.endswith('-api'):
-    # Routes, schemas and views are half of the modules: other functions do not need them, and this one needs only those
-    # of the requested paths. Packaging and the local cloud import all of them.
-    from chalicelib.api import mounting
+    # Routes, schemas and views are half of all imports: only this function imports them, and only those that a
+    # request needs. Packaging and the local server import all.
+    from chalicelib.api import route_registration
 
-    mounting.mount(app) if FUNCTION is None else mounting.mount_on_demand(app)
+    route_registration.register_all(app) if FUNCTION is None else route_registration.register_on_demand(app)
 
 
 @app.on_sqs_message(queue='cinderless-work', batch_size=10, name='start_workflow')

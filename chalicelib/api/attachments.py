@@ -66,7 +66,7 @@ def update(request: Request, id: str) -> dict[str, Any]:
 
 @attachments.delete('/{id}', policy='volume:attachment_delete', since='3.27')
 def delete(request: Request, id: str) -> dict[str, Any]:
-    """Disconnect, and say which attachments the volume has left."""
+    """Disconnect, and return the attachments that the volume still has."""
     left = operations.delete(request.context, id)
     return page(request, 'attachments', views.BRIEF, left, links=None, path='attachments')
 

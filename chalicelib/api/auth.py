@@ -1,4 +1,4 @@
-"""Who asks: the headers of a request -> its Context. keystonemiddleware's rules, with Cinder's on top."""
+"""The caller: the headers of a request -> its Context. keystonemiddleware's rules, with Cinder's on top."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from chalicelib.context import SERVICE_ROLE, Context, TokenValidator
 from chalicelib.errors import PolicyNotAuthorized, Unauthorized
 
-#: oslo.middleware takes a caller's request id only in this form.
+#: oslo.middleware accepts a caller's request id only in this form.
 _REQUEST_ID = re.compile(r'req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 
 def authenticate(headers: Mapping[str, str], identity: TokenValidator) -> Context:
-    """Return who sends ``headers`` (keys in lower case).
+    """Return the sender of ``headers`` (keys in lower case).
 
-    An X-Service-Token with the role service adds ``service_roles`` and carries a user's token past its end, so that
-    Nova can finish what the user began. Any other is refused, whatever the user's token (keystonemiddleware's
+    An X-Service-Token with the role service adds ``service_roles`` and makes an expired user token valid, so that Nova
+    can finish what the user began. Any other service token is refused, whatever the user's token (keystonemiddleware's
     ``service_token_roles_required``).
     Raises Unauthorized (a token is missing or not valid), PolicyNotAuthorized (not scoped to a project) or
-    ServiceUnavailable (the identity service gave no answer).
+    ServiceUnavailable (the identity service did not answer).
     """
     token = headers.get('x-auth-token', '').strip()
     if not token:
@@ -27,7 +27,7 @@ def authenticate(headers: Mapping[str, str], identity: TokenValidator) -> Contex
     service_roles = _service_roles(headers, identity)
     facts = identity.validate(token, allow_expired=bool(service_roles))
     if facts.project_id is None:
-        raise PolicyNotAuthorized('The token is not scoped to a project: ask for one with a project scope.')
+        raise PolicyNotAuthorized('The token is not scoped to a project: request one with a project scope.')
     return Context(
         user_id=facts.user_id,
         project_id=facts.project_id,
@@ -38,7 +38,7 @@ def authenticate(headers: Mapping[str, str], identity: TokenValidator) -> Contex
 
 
 def unauthorized_response(identity_url: str) -> tuple[dict[str, str], dict[str, object]]:
-    """Return headers and body of a 401 in keystonemiddleware's words; ``identity_url`` is where to get a token.
+    """Return headers and body of a 401 in keystonemiddleware's words; ``identity_url`` is where tokens are issued.
 
     Unlike every other fault of the API, the body is Keystone's and not named after the fault.
     """

@@ -36,7 +36,7 @@ _PROPERTIES = {
     'enabled': {'type': 'boolean'},
 }
 
-#: What cannot be changed.
+#: Members that cannot be changed.
 _FIXED = {
     'volume_id': p.UUID,
     'action': {'type': 'string', 'enum': list(operations.ACTIONS)},

@@ -97,7 +97,7 @@ def export_record(request: Request, id: str) -> dict[str, Any]:
 
 @backups.post('/import_record', policy='backup:backup-import', schema=schemas.IMPORT_RECORD, status=201)
 def import_record(request: Request) -> dict[str, Any]:
-    """Its name is not known before its manifest was read, as in Cinder."""
+    """The name is unknown until the manifest is read, as in Cinder."""
     record = request.body['backup-record']
     imported = records.import_(request.context, record['backup_service'], record['backup_url'])
     return {'backup': views.BRIEF.of(request)(imported)}
@@ -105,7 +105,7 @@ def import_record(request: Request) -> dict[str, Any]:
 
 @backups.post('/{id}/restore', policy='backup:restore', schema=schemas.RESTORE, status=202)
 def restore(request: Request, id: str) -> dict[str, Any]:
-    """To the volume named, or to a new one; Cinder would block until that one exists."""
+    """Restore to the named volume, or to a new one; Cinder would block until that one exists."""
     body = request.body['restore'] or {}
     backup, volume = operations.restore(
         request.context, id, volume_id=body.get('volume_id'), name=p.stripped(body, 'name')

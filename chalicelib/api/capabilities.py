@@ -1,4 +1,4 @@
-"""Capabilities: what a backend last said of itself."""
+"""Capabilities: the last report of a backend."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chalicelib.operations import services
 
 capabilities = Resource('capabilities', not_found=errors.HostNotFound)
 
-#: What is told of a report; the drivers here have no properties that an extra spec could ask for beyond these.
-TOLD = (
+#: Keys of a report that are shown; the drivers have no other properties for extra specs.
+SHOWN = (
     'vendor_name', 'volume_backend_name', 'pool_name', 'driver_version', 'storage_protocol', 'display_name',
     'description', 'visibility',
 )  # fmt: skip
@@ -23,7 +23,7 @@ def show(request: Request, id: str) -> dict[str, Any]:
     report = services.capabilities(request.context, id)
     return {
         'namespace': f'OS::Storage::Capabilities::{id}',
-        **{name: report.get(name) for name in TOLD},
+        **{name: report.get(name) for name in SHOWN},
         'replication_targets': report.get('replication_targets', []),
         'properties': report.get('properties', {}),
     }

@@ -1,4 +1,4 @@
-"""Clusters: one per backend, since any number of workers serves it at once."""
+"""Clusters: one per backend, which any number of workers serves at once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ DETAIL = CHANGED.and_(
     item('active_backend_id', since=REPLICATION),
 )
 
-#: Filter -> (what of a row it is compared with, the version that it came with).
+#: Filter -> (value of a row, version since which it exists).
 FILTERS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     'name': (lambda row: row['name'], SINCE),
     'binary': (lambda row: row['binary'], SINCE),

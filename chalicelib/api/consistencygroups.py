@@ -1,4 +1,4 @@
-"""Legacy consistency groups: another way to groups of the type ``default_cgsnapshot_type``, over the same records."""
+"""Legacy consistency groups: groups of the type ``default_cgsnapshot_type``, over the same records."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Cross-origin requests, as oslo.middleware's filter ``cors`` answers them: off unless origins are configured.
 
-``CORS_ALLOWED_ORIGINS`` lists origins with commas between them (``https://dashboard.example``), or is ``*``.
+``CORS_ALLOWED_ORIGINS`` lists origins separated by commas (``https://dashboard.example``), or is ``*``.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ EXPOSE_HEADERS = (
     'X-Auth-Token', 'X-Subject-Token', 'X-Service-Token', 'X-OpenStack-Request-ID', 'OpenStack-API-Version',
 )  # fmt: skip
 
-#: Seconds that a browser may keep the answer to a preflight request.
+#: Seconds for which a browser may cache the answer to a preflight request.
 MAX_AGE = 3600
 
 
 def preflight(http: HttpRequest) -> Response | None:
     """Return the answer to a preflight request of an allowed origin; None for any other request."""
     headers = lower_headers(http)
-    asked = headers.get('access-control-request-method')
-    if http.method != 'OPTIONS' or asked is None or _allowed(headers) is None:
+    method = headers.get('access-control-request-method')
+    if http.method != 'OPTIONS' or method is None or _allowed(headers) is None:
         return None
     wanted = [name.strip() for name in headers.get('access-control-request-headers', '').split(',') if name.strip()]
     known = {name.lower() for name in ALLOW_HEADERS}
-    if asked not in ALLOW_METHODS or not {name.lower() for name in wanted} <= known:
-        return Response('', {'Content-Type': 'text/plain'}, 200)  # without the headers the browser refuses
+    if method not in ALLOW_METHODS or not {name.lower() for name in wanted} <= known:
+        return Response('', {'Content-Type': 'text/plain'}, 200)  # without the headers, so the browser refuses
     granted = {
-        'Access-Control-Allow-Methods': asked,
+        'Access-Control-Allow-Methods': method,
         'Access-Control-Max-Age': str(MAX_AGE),
         **({'Access-Control-Allow-Headers': ','.join(wanted)} if wanted else {}),
     }
@@ -45,12 +45,12 @@ def preflight(http: HttpRequest) -> Response | None:
 
 
 def allow(http: HttpRequest, response: Response) -> None:
-    """Add the headers by which a browser shows the response to an allowed origin."""
+    """Add the headers with which a browser shows the response to an allowed origin."""
     origin = _allowed(lower_headers(http))
     if origin is None:
         return
-    known = response.headers.get('Vary')
-    response.headers['Vary'] = f'{known}, Origin' if known else 'Origin'
+    present = response.headers.get('Vary')
+    response.headers['Vary'] = f'{present}, Origin' if present else 'Origin'
     response.headers['Access-Control-Allow-Origin'] = origin
     response.headers['Access-Control-Allow-Credentials'] = 'true'
     if 'Access-Control-Allow-Methods' not in response.headers:
@@ -58,7 +58,7 @@ def allow(http: HttpRequest, response: Response) -> None:
 
 
 def _allowed(headers: dict[str, str]) -> str | None:
-    """The request's origin, if it is configured."""
+    """Return the request's origin, if it is configured."""
     configured = [one.strip() for one in settings().cors_allowed_origins.split(',') if one.strip()]
     origin = headers.get('origin')
     return origin if origin and (origin in configured or '*' in configured) else None

@@ -1,4 +1,4 @@
-"""Default types of projects: the type of a volume that names none."""
+"""Default types of projects: the type of volumes whose request has none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def show(request: Request, id: str) -> dict[str, Any]:
 def set_(request: Request, id: str) -> dict[str, Any]:
     try:
         chosen = operations.set_(request.context, id, request.body['default_type']['volume_type'])
-    except errors.VolumeTypeNotFound as unknown:  # the body names it, not the path
+    except errors.VolumeTypeNotFound as unknown:  # the body names the type, not the path
         raise errors.Invalid(unknown.message) from None
     return {'default_type': VIEW.of(request)(chosen)}
 

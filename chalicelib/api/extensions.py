@@ -1,4 +1,4 @@
-"""Extensions: clients ask for their aliases to learn what a service can do. A feature that is here has its row."""
+"""Extensions: clients read their aliases to detect features. Every implemented feature has its row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chalicelib.rules.policies import ANY_AUTHENTICATED
 
 extensions = Resource('extensions')
 
-#: Alias -> (Cinder's name, day that it came, what it is).
+#: Alias -> (Cinder's name, its date, description).
 EXTENSIONS = {
     'OS-SCH-HNT': ('SchedulerHints', '2013-04-18', 'Hints to the scheduler in the create of a volume.'),
     'backups': ('Backups', '2012-12-12', 'Backups of volumes.'),
@@ -23,30 +23,30 @@ EXTENSIONS = {
     'os-extended-snapshot-attributes': (
         'ExtendedSnapshotAttributes', '2012-06-19', 'Project and progress of a snapshot.',
     ),
-    'capabilities': ('Capabilities', '2015-08-31', 'What a backend says of itself.'),
-    'os-hosts': ('Hosts', '2011-06-29', 'What lies on a backend, by project.'),
+    'capabilities': ('Capabilities', '2015-08-31', 'What a backend reports.'),
+    'os-hosts': ('Hosts', '2011-06-29', 'Use of a backend, by project.'),
     'os-quota-class-sets': ('QuotaClasses', '2012-03-12', 'Default quotas.'),
     'os-quota-sets': ('Quotas', '2011-08-08', 'Quotas of a project.'),
     'os-services': ('Services', '2012-10-28', 'The services and their state.'),
     'os-snapshot-actions': ('SnapshotActions', '2013-07-16', 'Progress of snapshots that servers take themselves.'),
-    'os-snapshot-manage': ('SnapshotManage', '2014-12-31', 'Take snapshots that a backend has into the service.'),
-    'os-snapshot-unmanage': ('SnapshotUnmanage', '2014-12-31', 'Let go of snapshots, which stay on their backend.'),
+    'os-snapshot-manage': ('SnapshotManage', '2014-12-31', 'Manage existing snapshots of a backend.'),
+    'os-snapshot-unmanage': ('SnapshotUnmanage', '2014-12-31', 'Unmanage snapshots, which stay on their backend.'),
     'os-types-extra-specs': ('TypesExtraSpecs', '2011-08-24', 'Extra specs of volume types.'),
     'os-types-manage': ('TypesManage', '2011-08-24', 'Create, change and delete volume types.'),
-    'os-used-limits': ('UsedLimits', '2013-10-03', 'What of the limits is used.'),
+    'os-used-limits': ('UsedLimits', '2013-10-03', 'Use of the limits.'),
     'os-vol-host-attr': ('VolumeHostAttribute', '2011-11-03', 'The pool of a volume, for administrators.'),
-    'os-vol-image-meta': ('VolumeImageMetadata', '2012-12-07', 'What is known of the image on a volume.'),
+    'os-vol-image-meta': ('VolumeImageMetadata', '2012-12-07', 'Properties of the image on a volume.'),
     'os-vol-mig-status-attr': ('VolumeMigStatusAttribute', '2013-08-08', 'The migration of a volume.'),
     'os-vol-tenant-attr': ('VolumeTenantAttribute', '2011-11-03', 'The project of a volume.'),
     'os-volume-actions': ('VolumeActions', '2012-05-31', 'Actions on volumes: attach, detach, extend.'),
     'os-volume-encryption-metadata': ('VolumeEncryptionMetadata', '2013-07-10', 'How a volume is encrypted.'),
-    'os-volume-manage': ('VolumeManage', '2014-02-10', 'Take volumes that a backend has into the service.'),
+    'os-volume-manage': ('VolumeManage', '2014-02-10', 'Manage existing volumes of a backend.'),
     'os-volume-transfer': ('VolumeTransfer', '2013-05-29', 'Transfer of volumes between projects.'),
-    'os-volume-unmanage': ('VolumeUnmanage', '2012-05-31', 'Let go of volumes, which stay on their backend.'),
+    'os-volume-unmanage': ('VolumeUnmanage', '2012-05-31', 'Unmanage volumes, which stay on their backend.'),
     'encryption': ('VolumeTypeEncryption', '2013-07-01', 'How the volumes of a type are encrypted.'),
     'os-volume-type-access': ('VolumeTypeAccess', '2014-06-26', 'Projects that may use a private volume type.'),
     'qos-specs': ('Qos_specs_manage', '2013-08-02', 'QoS specs of volume types.'),
-    'scheduler-stats': ('Scheduler_stats', '2014-09-07', 'The pools as the scheduler knows them.'),
+    'scheduler-stats': ('Scheduler_stats', '2014-09-07', 'The pools of the scheduler.'),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Extra specs of volume types; others than administrators see only those that say nothing of backends."""
+"""Extra specs of volume types; only administrators see those that describe backends."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Errors as Cinder writes them: ``{"<fault name>": {"code": ..., "message": ...}}``.
+"""Errors in Cinder's form: ``{"<fault name>": {"code": ..., "message": ...}}``.
 
-What comes before the API proper has bodies of its own: Keystone's 401, and the router's 404 for a path or a method
-that does not exist (Cinder never answers 405 for those).
+Errors before the API proper have other bodies: Keystone's 401, and the router's 404 for an unknown path or method
+(Cinder never answers 405 for those).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ NAMES = {
     503: 'serviceUnavailable',
 }
 
-#: Errors that Cinder's outermost filter writes: the class name goes before the message.
+#: Errors of Cinder's outermost filter: the class name precedes the message.
 NAMED = (errors.OverQuota, errors.ConflictNovaUsingAttachment)
 
-#: Seconds after which a client may repeat what could not be served now.
+#: Seconds after which a client may retry a request that failed temporarily.
 RETRY_AFTER = '5'
 
-#: The router's own 404, in the words of the web framework below Cinder.
+#: The router's own 404, in the words of Cinder's web framework.
 NO_ROUTE = {
     'message': 'The resource could not be found.<br /><br />\n\n\n',
     'code': '404 Not Found',
@@ -48,12 +48,12 @@ NO_ROUTE = {
 
 
 def fault(code: int, message: str, **more: Any) -> Response:
-    """One fault in Cinder's shape."""
+    """Return one fault in Cinder's form."""
     return reply(code, {NAMES.get(code, 'computeFault'): {'code': code, 'message': message, **more}})
 
 
 def refusal(error: errors.CinderlessError, *, whole: bool = False) -> Response:
-    """Return the response to a request that ended in one of our errors; ``whole``: with its text for administrators."""
+    """Return the response for an error of the service; ``whole``: with its full text, for administrators."""
     shown = error.message if whole else for_users(type(error).__name__, error.message)
     if shown != error.message:
         LOG.warning('the request ended in %s: %s', type(error).__name__, error.message)
@@ -70,17 +70,17 @@ def refusal(error: errors.CinderlessError, *, whole: bool = False) -> Response:
 
 
 def hidden() -> Response:
-    """What a user sees of an error that nobody foresaw: nothing."""
+    """Return the response for an unexpected error, without details."""
     return fault(500, errors.CinderlessError.template)
 
 
 def no_route() -> Response:
-    """The answer to a path or a method that does not exist; it bears a request id as every other."""
+    """Return the response for an unknown path or method, with a request id."""
     return reply(404, NO_ROUTE, Stamp(new_request_id()).headers())
 
 
 def log_unexpected(request_id: str, error: Exception) -> None:
-    """Log where an unforeseen error arose: its class and AWS's code, not its text, which may quote the request."""
+    """Log where an unexpected error arose: its class and AWS's code, not its text, which may quote the request."""
     steps = []
     trace = error.__traceback__
     while trace is not None:
@@ -90,7 +90,7 @@ def log_unexpected(request_id: str, error: Exception) -> None:
 
 
 def _aws_code(error: Exception) -> str:
-    """The code in a ClientError of botocore or an error of PynamoDB; '' in any other."""
+    """Return the code in a ClientError of botocore or an error of PynamoDB, '' for others."""
     answer = getattr(error, 'response', None)
     code = answer.get('Error', {}).get('Code') if isinstance(answer, dict) else None
     return str(code or getattr(error, 'cause_response_code', None) or '')

@@ -1,7 +1,7 @@
-"""Filters of lists: which names a caller may use, and what their values mean.
+"""Filters of lists: their allowed names, and the meaning of their values.
 
-Administrators may name any column (an unknown one matches nothing). Others may use what the operator lists per
-resource; from 3.31 an unknown name is refused, before it is ignored. A name that ends in ``~`` asks for a part of the
+Administrators may use any column (an unknown one matches nothing). Others may use those that the operator lists per
+resource; from 3.31 an unknown name is refused, before it is ignored. A name with ``~`` at its end matches a part of the
 value, from 3.34.
 """
 
@@ -18,7 +18,7 @@ from chalicelib.models.base import Record
 from chalicelib.rules import microversions
 from chalicelib.rules.microversions import Version
 
-#: What GET /resource_filters shows and others than administrators may use from 3.31: Cinder's own configuration.
+#: The filters in GET /resource_filters, allowed for all callers from 3.31: Cinder's default configuration.
 RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
     'volume': (
         'name', 'status', 'metadata', 'bootable', 'migration_status', 'availability_zone', 'group_id', 'size',
@@ -34,7 +34,7 @@ RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
     'volume_type': ('is_public', 'extra_specs'),
 }  # fmt: skip
 
-#: The same of what Cinder does not have.
+#: The same for resources that Cinder does not have.
 EXTENSIONS: Mapping[str, tuple[str, ...]] = {'backup_schedule': ('name', 'volume_id')}
 
 CONFIGURABLE: Version = (3, 31)
@@ -43,7 +43,7 @@ LIKE: Version = (3, 34)
 TRUE = frozenset(('t', 'true', 'on', 'y', 'yes', '1'))
 FALSE = frozenset(('f', 'false', 'off', 'n', 'no', '0'))
 
-#: Told the filter's name, its text and the version.
+#: Receives the filter's name, its text and the version.
 Reader = Callable[[str, str, Version], Any]
 
 
@@ -58,12 +58,12 @@ def boolean(name: str, text: str, refusal: str = NO_BOOLEAN) -> bool:
 
 
 def flag(name: str, text: str, version: Version) -> bool:
-    """A boolean filter under Cinder's own name of the column."""
+    """Parse a boolean filter with Cinder's column name."""
     return boolean({'consumes_quota': 'use_quota'}.get(name, name), text)
 
 
 def bootable(name: str, text: str, version: Version) -> bool:
-    """Strict from 3.2; before, everything but ``false`` means yes."""
+    """Strict from 3.2; before, everything but ``false`` is true."""
     if version < (3, 2):
         return text not in ('', 'False', 'false', 'FALSE')
     if text.lower() not in TRUE | FALSE:
@@ -72,7 +72,7 @@ def bootable(name: str, text: str, version: Version) -> bool:
 
 
 def plain(name: str, text: str, version: Version) -> str:
-    """The text as it is."""
+    """Return the text unchanged."""
     return text
 
 
@@ -98,25 +98,25 @@ def period(name: str, text: str, version: Version) -> str:
     """Comparisons of a time, ``gt:2026-11-01T00:00:00,lt:...``, in the form of the records. Raises Invalid."""
     terms = []
     for term in text.split(','):
-        verb, _, moment = term.partition(':')
+        verb, _, time = term.partition(':')
         if verb not in _VERBS:
             raise Invalid(f'Invalid {verb} operator')
-        terms.append(f'{verb}:{_moment(moment)}')
+        terms.append(f'{verb}:{_timestamp(time)}')
     return ','.join(terms)
 
 
-def _moment(text: str) -> str:
-    """A time in UTC with microseconds, as records have it; one without a zone is UTC."""
+def _timestamp(text: str) -> str:
+    """Return a time in UTC with microseconds, as in records; one without a zone is UTC."""
     try:
-        moment = datetime.datetime.fromisoformat(text)
-        moment = moment.astimezone(datetime.UTC) if moment.tzinfo else moment
+        time = datetime.datetime.fromisoformat(text)
+        time = time.astimezone(datetime.UTC) if time.tzinfo else time
     except (ValueError, OverflowError):
         raise Invalid(f'Invalid {text} value') from None
-    return moment.strftime('%Y-%m-%dT%H:%M:%S.%f')
+    return time.strftime('%Y-%m-%dT%H:%M:%S.%f')
 
 
 class Filter(NamedTuple):
-    """One name. ``attribute`` of the record is ``name`` unless told otherwise; before ``since`` it is ignored."""
+    """One filter. ``attribute`` of the record defaults to ``name``; before ``since`` the filter is ignored."""
 
     read: Reader = literal
     attribute: str | None = None
@@ -124,26 +124,26 @@ class Filter(NamedTuple):
 
 
 class Filters(NamedTuple):
-    """The filters of one list. ``early``: what others than administrators may use before 3.31."""
+    """The filters of one list. ``early``: those that all callers may use before 3.31."""
 
     resource: str
-    #: What is listed: its attributes are what can be sorted by.
+    #: The listed records: their attributes are the sort keys.
     kind: type[Record]
     early: frozenset[str]
     known: Mapping[str, Filter]
     #: Parameters that the list reads itself.
     apart: tuple[str, ...] = ()
-    #: What an administrator is told whose ``all_tenants`` is not a boolean.
+    #: The message for an administrator whose ``all_tenants`` is not a boolean.
     no_boolean: str = NO_BOOLEAN
-    #: Whether the list counts what it leaves out (with_count); in any other that is a filter like others.
+    #: Whether the list has with_count; in other lists that is an ordinary filter.
     counted: bool = False
-    #: From here on ``name`` is a sort key; before, the column's own name is.
+    #: From this version on ``name`` is a sort key; before, the column's own name is.
     named: Version = microversions.MINIMUM
-    #: From here on unknown names are refused.
+    #: From this version on unknown names are refused.
     configurable: Version = CONFIGURABLE
 
     def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
-        """Return {attribute: value}, an attribute with ``~`` where a part is asked for."""
+        """Return {attribute: value}; an attribute ends in ``~`` for a partial match."""
         version = request.version
         kept = {name: text for name, text in sent.items() if name not in self.apart}
         if version < LIKE:
@@ -163,7 +163,7 @@ class Filters(NamedTuple):
 
 
 class ShownFilter(Filters):
-    """Any caller may filter by what the list shows (``known``); by any other name no record matches."""
+    """Any caller may filter by the shown members (``known``); by other names no record matches."""
 
     def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
         kept = {name: text for name, text in sent.items() if name not in self.apart}
@@ -173,14 +173,14 @@ class ShownFilter(Filters):
 
 
 class NoFilter(Filters):
-    """Whatever is asked for, nothing is filtered by it."""
+    """Filters are ignored."""
 
     def read(self, request: Request, sent: Mapping[str, str]) -> dict[str, Any]:
         return {}
 
 
 def refuse_unknown(request: Request, resource: str, sent: Mapping[str, str], *, admins_too: bool = False) -> None:
-    """Raise Invalid for names that the operator did not list for ``resource``."""
+    """Raise Invalid for names that the operator does not list for ``resource``."""
     if not all(name.isascii() for name in sent):
         raise Invalid('Filter keys can only contain ASCII characters.')
     if request.context.is_admin and not admins_too:

@@ -1,4 +1,4 @@
-"""Named formats of strings in bodies: what fits, and what Cinder says of what does not."""
+"""Named formats of strings in bodies, and Cinder's messages for strings that do not match."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MAX_CONTAINER = 512
 #: keeps the tombstones of a volume's backups. The first segments of backup/layout.py; a test compares them.
 OBJECTS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
 
-#: What an administrator may set a volume's status to, in Cinder's order.
+#: The statuses that an administrator may set for a volume, in Cinder's order.
 VOLUME_STATUSES = (
     'creating', 'available', 'deleting', 'error', 'error_deleting', 'error_managing', 'managing', 'attaching',
     'in-use', 'detaching', 'maintenance', 'restoring-backup', 'error_restoring', 'reserved', 'awaiting-transfer',
     'backing-up', 'error_backing-up', 'error_extending', 'downloading', 'uploading', 'retyping', 'extending',
 )  # fmt: skip
 
-#: Format -> (what it is of, what it may be, in any case); written as Cinder writes them.
+#: Format -> (subject, allowed values, case-insensitive); in Cinder's spelling.
 STATUSES: Mapping[str, tuple[str, Sequence[str]]] = {
     'volume_status': ('Volume', VOLUME_STATUSES),
     'attach_status': ('Volume attach', tuple(states.ATTACHMENT_STATUSES)),
@@ -44,7 +44,7 @@ _PERCENTAGE = re.compile(r'([0-9]{1,2}|100)%')
 
 
 def is_uuid(text: str) -> bool:
-    """A UUID in any of the forms that oslo takes: with or without dashes, braces or ``urn:uuid:``."""
+    """Accept a UUID in any form that oslo accepts: with or without dashes, braces or ``urn:uuid:``."""
     try:
         canonical = str(uuid.UUID(text)).replace('-', '')
     except ValueError:
@@ -53,7 +53,7 @@ def is_uuid(text: str) -> bool:
 
 
 def is_base64(text: str) -> bool:
-    """What Python decodes as base64, which passes over foreign characters, as Cinder's format does."""
+    """Accept what Python decodes as base64, which ignores foreign characters, like Cinder's format."""
     try:
         base64.b64decode(text.encode())
     except binascii.Error:
@@ -62,7 +62,7 @@ def is_base64(text: str) -> bool:
 
 
 def is_short(text: str) -> bool:
-    """At most 255 characters without the blanks around them."""
+    """At most 255 characters, not counting blanks around them."""
     return len(text.strip()) <= MAX_NAME
 
 
@@ -71,7 +71,7 @@ def is_text(text: str) -> bool:
 
 
 def is_container(text: str) -> bool:
-    """Fits into a key of S3 (1,024 bytes) beside the project and the object's own name, and means the same in a URL."""
+    """Fits into a key of S3 (1,024 bytes) with the project and the object's own name, and has one meaning in a URL."""
     parts = text.split('/') if text else []
     unclear = any(part in ('', '.', '..') for part in parts) or not OBJECTS.isdisjoint(parts[1:])
     return len(text.encode()) <= MAX_CONTAINER and not unclear
@@ -82,7 +82,7 @@ def is_percentage(text: str) -> bool:
 
 
 def is_key_size(text: str) -> bool:
-    """Digits that the database's integer holds."""
+    """Digits within the range of the database's integer."""
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= 0x7FFFFFFF
 
 
@@ -90,7 +90,7 @@ def _is_status(format: str, text: str) -> bool:
     return not text or text.lower() in STATUSES[format][1]
 
 
-#: Format -> whether a string fits.
+#: Format -> whether a string matches.
 FORMATS: Mapping[str, Callable[[str], bool]] = {
     'uuid': is_uuid,
     'base64': is_base64,
@@ -115,7 +115,7 @@ def _wrong_status(format: str, text: str) -> Invalid:
     return InvalidParameterValue(err=f'{what} status: {text} is invalid, valid statuses are: {valid}.')
 
 
-#: Format -> the error for a string that does not fit, where Cinder has one of its own.
+#: Format -> the error for a string that does not match, where Cinder has its own.
 REFUSALS: Mapping[str, Callable[[str], Invalid]] = {
     'short_name': functools.partial(_too_long, 'name'),
     'short_description': functools.partial(_too_long, 'description'),

@@ -1,4 +1,4 @@
-"""The one way that every request takes: who asks, at which version, for which route, and whether they may."""
+"""The pipeline of every request: caller, version, route, permission."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: What Cinder's router takes for a project's id.
+#: The form of a project's id for Cinder's router.
 PROJECT_ID = re.compile(r'[0-9a-f-]+')
 
-#: What Cinder says of an action that no route has.
+#: Cinder's message for an unknown action.
 NO_ACTION = 'There is no such action: {name}. Verify the request body and Content-Type header and try again.'
 
-#: Bytes of an id in a path; no id of ours is longer, and the database refuses keys beyond 1,024.
+#: Bytes of an id in a path: the service's ids are shorter, and the database refuses keys beyond 1,024.
 MAX_ID = 255
 
-#: Every answer of a view has it.
+#: A header of every answer of a view.
 STAMPED = 'x-openstack-request-id'
 
 _current: contextvars.ContextVar[HttpRequest] = contextvars.ContextVar('request')
 
 
-def remember(http: HttpRequest, get_response: Callable[[HttpRequest], Response]) -> Response:
+def with_request(http: HttpRequest, get_response: Callable[[HttpRequest], Response]) -> Response:
     """Chalice middleware around every view.
 
-    The views find their request in a context variable: ``app.current_request`` is shared between threads. What
-    Chalice answers without asking a view (an unknown path or method) becomes the router's 404.
+    The views find their request in a context variable: ``app.current_request`` is shared between threads. An answer
+    of Chalice itself (for an unknown path or method) becomes the router's 404.
     """
     _current.set(http)
     response = cors.preflight(http) or get_response(http)
@@ -60,21 +60,21 @@ def remember(http: HttpRequest, get_response: Callable[[HttpRequest], Response])
 
 
 def options() -> Response:
-    """Answer OPTIONS of a path: no route of Cinder's has the method, and a preflight request never comes here."""
+    """Answer OPTIONS of a path: Cinder's routes do not have the method, and preflight requests are answered earlier."""
     return guarded(lambda http, stamp: faults.no_route())
 
 
 def serve(routes: Sequence[Route], ids: dict[str, str]) -> Response:
-    """Answer the current request by one of ``routes``, which share its method and path."""
+    """Answer the current request with one of ``routes``, which have its method and path."""
     return guarded(lambda http, stamp: _answer(http, stamp, routes, ids))
 
 
 def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
-    """The answer to the current request, or the fault that it ended in; either carries the request's id."""
+    """Return the answer to the current request, or its fault, with the request's id."""
     http, stamp = _current.get(), Stamp(new_request_id())
     deadline = time_left.of_request(_received_at(http))
-    about = telemetry.bind_context(function='api', request_id=stamp.request_id)
-    with about, telemetry.segment('api'), time_left.until(deadline):
+    log_context = telemetry.bind_context(function='api', request_id=stamp.request_id)
+    with log_context, telemetry.segment('api'), time_left.until(deadline):
         began = time.monotonic()
         response = _outcome(answer, http, stamp)
         seconds = time.monotonic() - began
@@ -84,7 +84,7 @@ def guarded(answer: Callable[[HttpRequest, Stamp], Response]) -> Response:
 
 
 def _received_at(http: HttpRequest) -> float | None:
-    """When API Gateway received the request, in seconds since the epoch: before this function's cold start."""
+    """Return when API Gateway received the request, in seconds since the epoch: before a cold start."""
     milliseconds = (http.context or {}).get('requestTimeEpoch')
     return milliseconds / 1000 if isinstance(milliseconds, int) else None
 
@@ -104,7 +104,7 @@ def _outcome(answer: Callable[[HttpRequest, Stamp], Response], http: HttpRequest
 
 
 def _challenge(http: HttpRequest) -> Response:
-    """Keystone's own 401, with where to get a token."""
+    """Return Keystone's own 401, with the URL for tokens."""
     endpoint = requests.endpoint_of(http, requests.lower_headers(http))
     headers, body = auth.unauthorized_response(tokens.identity_url(endpoint))
     return reply(401, body, headers)
@@ -115,9 +115,9 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     context = auth.authenticate(headers, tokens.validator())
     stamp.is_admin = context.is_admin
     caller_token.set(headers['x-auth-token'].strip())
-    stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
+    stamp.version = negotiation.requested(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
-    # API Gateway leaves variables of a path as they were written; nothing here has a percent sign in its name.
+    # API Gateway does not decode variables of a path; ids contain no percent sign.
     ids = {name: urllib.parse.unquote(value) for name, value in ids.items()}
     project_id = ids.pop('project_id', None)
     if requests.ends_with_slash(http) or (project_id is not None and not PROJECT_ID.fullmatch(project_id)):
@@ -132,7 +132,7 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
 
 
 def _select(routes: Sequence[Route], version: Version, body: Any) -> Route:
-    """The route that serves this version and, where the path is an action's, the action that the body names."""
+    """Return the route for this version and, for an action's path, the action that the body names."""
     if routes[0].action is not None:
         routes = _named(routes, body)
     for route in routes:
@@ -144,7 +144,7 @@ def _select(routes: Sequence[Route], version: Version, body: Any) -> Route:
 def _named(routes: Sequence[Route], body: Any) -> Sequence[Route]:
     if body is not None and (not isinstance(body, dict) or len(body) != 1):
         raise errors.Invalid(MALFORMED)
-    name = next(iter(body)) if body else None  # Cinder names the action of a request without a body None
+    name = next(iter(body)) if body else None  # without a body, Cinder's message has the action None
     named = [route for route in routes if route.action == name and name is not None]
     if not named:
         raise errors.Invalid(NO_ACTION.format(name=name))

@@ -1,4 +1,4 @@
-"""Actions on a group, and the one that makes a group of another (``POST /groups/action``)."""
+"""Actions on a group, and the creation of a group from another one (``POST /groups/action``)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPLICATION = '3.38'
     since='3.14',
 )
 def create_from_src(request: Request) -> dict[str, Any]:
-    """Cinder reads the source first, and tells who may read it but not create a bad request (400, not 403)."""
+    """Cinder reads the source first, so a caller who may read but not create gets 400 instead of 403."""
     if not allowed(request.context, 'group:create'):
         raise errors.InvalidInput(reason=errors.PolicyNotAuthorized(action='group:create').message)
     body = request.body

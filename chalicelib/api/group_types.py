@@ -23,10 +23,10 @@ group_types = Resource('group_types', not_found=errors.GroupTypeNotFound)
 SINCE = '3.11'
 POLICY, SPECS = 'group:group_types', 'group:group_types_specs'
 
-#: In the place of an id: the type of a group that asks for none. There is none, as in Cinder by default.
+#: Used as an id: the default group type. It does not exist, as in Cinder by default.
 DEFAULT = 'default'
 
-#: The one question of its lists, ``is_public``, is read by itself.
+#: The lists' only parameter, ``is_public``, is parsed separately.
 FILTERS = NoFilter('group_type', GroupType, early=frozenset(), known={})
 
 

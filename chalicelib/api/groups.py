@@ -29,7 +29,7 @@ FILTERS = Filters(
 
 
 def _detail(request: Request) -> View:
-    """With the groups' volumes, where they are asked for."""
+    """Include the groups' volumes, if requested."""
     wanted = request.version >= LIST_VOLUME and boolean('list_volume', request.query.get('list_volume', 'false'))
     return views.with_volumes(operations.members(request.context)) if wanted else views.DETAIL
 
@@ -71,12 +71,12 @@ def update(request: Request, id: str) -> None:
 
 
 def change(request: Request, id: str, body: dict[str, Any]) -> None:
-    """Change texts and volumes of a group; ids come in one text."""
+    """Change texts and volumes of a group; ids are one text."""
     operations.update(
         request.context, id, p.texts(body), add=ids(body.get('add_volumes')), remove=ids(body.get('remove_volumes'))
     )
 
 
 def ids(text: str | None) -> list[str]:
-    """The ids of a text with commas between them."""
+    """Return the ids of a text, separated by commas."""
     return [id.strip() for id in (text or '').split(',') if id.strip()]

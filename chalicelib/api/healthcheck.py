@@ -1,6 +1,6 @@
-"""``/healthcheck`` for load balancers and monitors: no token, as oslo.middleware answers it in Cinder's pipeline.
+"""``/healthcheck`` for load balancers and monitors, without a token, like oslo.middleware in Cinder's pipeline.
 
-It says that the function runs and was configured. It reads no table: a probe each second must cost nothing.
+It shows that the function runs and is configured. It reads no table: a probe each second must cost nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REASON = 'OK'
 
 
 def routes() -> Blueprint:
-    """A Blueprint of the one path."""
+    """Return a Blueprint of the path."""
     blueprint = Blueprint(__name__)
     blueprint.route('/healthcheck', methods=['GET', 'HEAD', 'OPTIONS'], content_types=['*/*'])(view)
     return blueprint

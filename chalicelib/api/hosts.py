@@ -1,6 +1,6 @@
-"""Hosts (os-hosts): the services in an older shape, and what lies on a backend by project.
+"""Hosts (os-hosts): the services in an older form, and the use of a backend by project.
 
-Changing a host never worked in Cinder: it is refused here, with the verbs that do.
+Changing a host never worked in Cinder: it is refused here, with the alternatives.
 """
 
 from __future__ import annotations

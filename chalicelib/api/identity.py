@@ -1,4 +1,4 @@
-"""The standalone identity in the same front door: ``/identity/v3`` over ``chalicelib.identity``."""
+"""The standalone identity in the API function: ``/identity/v3`` over ``chalicelib.identity``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATHS = {
 
 
 def routes() -> Blueprint:
-    """A Blueprint of every path of the identity."""
+    """Return a Blueprint of every path of the identity."""
     blueprint = Blueprint(__name__)
     for path, methods in PATHS.items():
         blueprint.route(tokens.MOUNT + path, methods=list(methods), content_types=['*/*'])(view)
@@ -35,7 +35,7 @@ def routes() -> Blueprint:
 
 
 def view(**ids: Any) -> Response:
-    """Answer any request below the mount; with an external Keystone there is nothing there."""
+    """Answer any request below the mount; with an external Keystone the paths do not exist."""
     return front_door.guarded(lambda http, _: faults.no_route() if settings().keystone_url else _answer(http))
 
 

@@ -1,7 +1,7 @@
-"""The built-in key manager: as much of Barbican's API as Nova needs to open an encrypted volume.
+"""The built-in key manager: the part of Barbican's API that Nova needs to open an encrypted volume.
 
-``/key-manager/v1/secrets/{id}`` and its payload, for the project whose key it is. What is known of a key is shown to
-its readers; the key itself, which opens the data for writing too, to members. Keys are made and removed with volumes.
+``/key-manager/v1/secrets/{id}`` and its payload, for the project that owns the key. Readers see a key's description;
+only members get the key, which opens the data for writing, too. Keys are created and deleted with volumes.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from chalicelib.models import Secret
 from chalicelib.operations import keys
 from chalicelib.rules.policies import Predicate, project_member, project_reader
 
-#: Below this path lies what the catalog calls ``key-manager``.
+#: The path of the catalog's ``key-manager``.
 MOUNT = '/key-manager'
 
-#: How Barbican names the form of a symmetric key.
+#: Barbican's name for the form of a symmetric key.
 CONTENT_TYPE = 'application/octet-stream'
 
-#: Barbican's rules (Cinder's table does not hold them) -> who passes them.
+#: Barbican's rules (not in Cinder's table) -> predicate.
 RULES: dict[str, Predicate] = {'secret:get': project_reader, 'secret:decrypt': project_member}
 
 
 def routes() -> Blueprint:
-    """A Blueprint of every path of the key manager."""
+    """Return a Blueprint of every path of the key manager."""
     blueprint = Blueprint(__name__)
     for path, view in (
         ('', versions),
@@ -46,7 +46,7 @@ def routes() -> Blueprint:
 
 
 def versions() -> Response:
-    """Which versions there are: asked by keystoneauth, without a token."""
+    """Return the versions: keystoneauth requests them without a token."""
     return front_door.guarded(lambda http, _: reply(300, {'versions': [_version(http)]}))
 
 
@@ -55,16 +55,16 @@ def version() -> Response:
 
 
 def show(id: str) -> Response:
-    """What is known of a key."""
+    """Return the description of a key."""
     return front_door.guarded(lambda http, stamp: reply(200, _described(http, _secret(http, stamp, id, 'secret:get'))))
 
 
 def read(id: str) -> Response:
-    """The key, in bytes. Raises NotAcceptable (Barbican's 406) unless the client accepts bytes."""
+    """Return the key in bytes. Raises NotAcceptable (Barbican's 406) unless the client accepts bytes."""
 
     def answer(http: HttpRequest, stamp: Stamp) -> Response:
         secret = _secret(http, stamp, id, 'secret:decrypt')
-        # API Gateway turns base64 into bytes by the first type of the Accept header, and by nothing else.
+        # API Gateway decodes base64 into bytes only by the first type of the Accept header.
         first = lower_headers(http).get('accept', '').partition(',')[0].partition(';')[0].strip().lower()
         if first != CONTENT_TYPE:
             raise errors.NotAcceptable(content_type=CONTENT_TYPE)
@@ -74,7 +74,7 @@ def read(id: str) -> Response:
 
 
 def _secret(http: HttpRequest, stamp: Stamp, id: str, rule: str) -> Secret:
-    """The key, for a caller whom the rule allows it. Another project's is not there."""
+    """Return the key, for a caller whom the rule allows it. Keys of other projects are not found."""
     context = _context(http, stamp)
     if not 0 < len(id.encode(errors='surrogatepass')) <= front_door.MAX_ID:
         raise errors.SecretNotFound(id=id)

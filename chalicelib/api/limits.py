@@ -1,4 +1,4 @@
-"""Limits: what the project may have and, for its readers, what it has."""
+"""Limits: the project's limits and, for its readers, their use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chalicelib.rules.policies import ANY_AUTHENTICATED, allowed
 
 limits = Resource('limits')
 
-#: From here on administrators may name a project.
+#: From this version on administrators may name a project.
 OF_PROJECT: Version = (3, 39)
 
 #: Quota resource -> name of its limit, and of its use.
@@ -28,7 +28,7 @@ ABSOLUTE = {
 
 @limits.get('', policy=ANY_AUTHENTICATED)
 def index(request: Request) -> dict[str, Any]:
-    """There are no rate limits of Cinder's kind, so ``rate`` is empty."""
+    """``rate`` is empty: the service has no rate limits of Cinder's kind."""
     usages = quotas.usages(_project(request))
     shown = _column(usages, 0, 'limit')
     if allowed(request.context, 'limits_extension:used_limits'):
@@ -41,7 +41,7 @@ def _column(usages: Mapping[str, Mapping[str, int]], index: int, figure: str) ->
 
 
 def _project(request: Request) -> str:
-    asked = request.query.get('project_id') or request.query.get('tenant_id')
-    if asked and request.version >= OF_PROJECT and request.context.is_admin:
-        return asked
+    requested = request.query.get('project_id') or request.query.get('tenant_id')
+    if requested and request.version >= OF_PROJECT and request.context.is_admin:
+        return requested
     return request.context.project_id

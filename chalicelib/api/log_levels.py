@@ -1,7 +1,7 @@
-"""Log levels (os-services get-log, set-log): those of the process that answers, as Cinder's API does for itself.
+"""Log levels (os-services get-log, set-log) of the process that answers, as in Cinder's API.
 
-The functions behind the API have no address and no process that stays: how much they log is a parameter of the
-deployment, so they have no row, and a request that names one of them is told so.
+The functions behind the API have no address and no permanent process: their log level is a parameter of the
+deployment. So they have no row, and a request that names one of them is refused with that message.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SINCE = '3.32'
 
 BINARY = 'cinder-api'
 
-#: What a body may name; '' and '*' are all.
+#: The names that a body may contain; '' and '*' mean all.
 BINARIES = ('cinder-scheduler', 'cinder-volume', 'cinder-backup', BINARY, '', '*')
 
 LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG')
@@ -35,7 +35,7 @@ SET_LOG = p.members({**_LOGS, 'level': {'type': ['string', 'null'], 'maxLength':
 def get_log(request: Request) -> dict[str, Any]:
     levels = {name: logging.getLevelName(log.getEffectiveLevel()) for name, log in _loggers(request)}
     row = {'host': settings().table_prefix, 'binary': BINARY, 'levels': levels}
-    return {'log_levels': [row] if _is_asked(request) else []}
+    return {'log_levels': [row] if _is_addressed(request) else []}
 
 
 @services.put('/set-log', policy=UPDATE, schema=SET_LOG, status=202, since=SINCE)
@@ -43,22 +43,22 @@ def set_log(request: Request) -> None:
     level = str(request.body.get('level') or '').upper()
     if level not in LEVELS:
         raise errors.InvalidInput(reason=f'{request.body.get("level")} is not a valid log level.')
-    if not _is_asked(request):
+    if not _is_addressed(request):
         raise errors.InvalidInput(
-            reason=f'the log level of {request.body.get("binary")} is a parameter of the deployment: deploy it anew.'
+            reason=f'the log level of {request.body.get("binary")} is a parameter of the deployment: deploy again.'
         )
     for _, log in _loggers(request):
         log.setLevel(level)
 
 
-def _is_asked(request: Request) -> bool:
-    """Whether the request is about the API, at this deployment."""
-    asked = request.body.get('binary') or '*'
-    return asked in ('*', BINARY) and request.body.get('server') in (None, '', settings().table_prefix)
+def _is_addressed(request: Request) -> bool:
+    """Whether the request addresses the API of this deployment."""
+    binary = request.body.get('binary') or '*'
+    return binary in ('*', BINARY) and request.body.get('server') in (None, '', settings().table_prefix)
 
 
 def _loggers(request: Request) -> Iterator[tuple[str, logging.Logger]]:
-    """The loggers of this process under the prefix; without one, those of this service."""
+    """Return the loggers of this process under the prefix; without one, those of this service."""
     prefix = request.body.get('prefix') or 'chalicelib'
     known = logging.root.manager.loggerDict
     for name in sorted(known):

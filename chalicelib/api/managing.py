@@ -1,6 +1,6 @@
-"""Existing objects of the backends: list them, bring them under management, let go of them.
+"""Existing objects of the backends: list, manage and unmanage them.
 
-Each of the four collections is there twice: under its first name, and (3.8) as ``manageable_...``.
+Each of the four collections has two names: the first one, and (3.8) ``manageable_...``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ manageable_snapshots = Resource('manageable_snapshots')
 
 MANAGEABLE = (os_volume_manage, manageable_volumes, os_snapshot_manage, manageable_snapshots)
 
-#: From here on a list may name a cluster instead of a host.
+#: From this version on a list may name a cluster instead of a host.
 LIST_CLUSTER: Version = (3, 17)
 
-#: What the short lists show.
+#: The members of the short lists.
 BRIEF = ('reference', 'size', 'safe_to_manage', 'source_reference')
 
 MANAGE_VOLUME = 'volume_extension:volume_manage'
@@ -67,12 +67,12 @@ def manage_volume(request: Request) -> dict[str, Any]:
 
 
 def _as_first(request: Request) -> Request:
-    """What is managed is shown as it was in 3.0 at any version, as in Cinder."""
+    """A managed resource is shown in the form of 3.0 at any version, as in Cinder."""
     return request._replace(context=dataclasses.replace(request.context, microversion=MINIMUM))
 
 
 def _reference(ref: Any) -> dict[str, str]:
-    """A reference in the form of the drivers; a text alone is the object's name."""
+    """Return a reference in the drivers' form; a text alone is the object's name."""
     named = {'source-name': ref} if isinstance(ref, str) else ref or {}
     return {str(key): str(value) for key, value in named.items()}
 
@@ -124,7 +124,7 @@ def _query(request: Request) -> ListQuery:
 
 
 def _named(marker: str) -> str:
-    """A marker is a reference: its JSON, or the name alone."""
+    """Return a marker's reference: JSON, or the name alone."""
     try:
         reference = json.loads(marker)
     except (ValueError, RecursionError):
@@ -133,7 +133,7 @@ def _named(marker: str) -> str:
 
 
 def _sort(query: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """``sort=reference:asc,size``, or sort_key and sort_dir; by reference, descending, unless said."""
+    """``sort=reference:asc,size``, or sort_key and sort_dir; default: by reference, descending."""
     text = query.get('sort') or f'{query.get("sort_key", "reference")}:{query.get("sort_dir", "desc")}'
     pairs = [part.strip().partition(':') for part in text.split(',')]
     sort = tuple((key, direction or 'desc') for key, _, direction in pairs)
@@ -146,7 +146,7 @@ def _sort(query: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return sort
 
 
-#: The volume that a snapshot is of is looked up before anything else.
+#: A snapshot's volume is looked up before anything else.
 _VOLUME = Visibility(
     'volume:get', errors.VolumeNotFound, lambda ids, body: body['snapshot']['volume_id'], find=volume_operations.get
 )

@@ -17,10 +17,10 @@ from chalicelib.rules.microversions import Version
 
 messages = Resource('messages', not_found=errors.MessageNotFound, find=operations.get)
 
-#: From here on lists can be paged, sorted and filtered.
+#: From this version on lists can be paged, sorted and filtered.
 PAGED: Version = (3, 5)
 
-#: Cinder writes no other level.
+#: Cinder's only level.
 LEVEL = 'ERROR'
 
 _NAMES = RESOURCE_FILTERS['message']

@@ -1,4 +1,4 @@
-"""Which microversion a request is served at: the OpenStack-API-Version header, as Cinder reads it."""
+"""The microversion of a request: the OpenStack-API-Version header, as Cinder reads it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ HEADER = 'OpenStack-API-Version'
 SERVICE = 'volume'
 
 
-def asked(header: str | None) -> Version:
-    """The version that ``header`` asks of the volume service, whether or not we have it; 3.0 without a header.
+def requested(header: str | None) -> Version:
+    """Return the version of the volume service that ``header`` requests, supported or not; 3.0 without a header.
 
     The header may name several services: ``compute 2.1,volume 3.50``. Raises InvalidAPIVersionString, and
     MalformedRequest when the volume service is not among them (Cinder answers 500 where the blank is missing).
@@ -25,7 +25,7 @@ def asked(header: str | None) -> Version:
 
 
 def check(version: Version) -> None:
-    """Raise VersionNotAcceptable (406) for a version outside ours."""
+    """Raise VersionNotAcceptable (406) for an unsupported version."""
     if not microversions.MINIMUM <= version <= microversions.MAXIMUM:
         raise VersionNotAcceptable(
             version=microversions.text(version),
@@ -35,9 +35,9 @@ def check(version: Version) -> None:
 
 
 class Stamp:
-    """What every response carries: the request's id and, once it is known, the version that was asked for."""
+    """Common headers of responses: the request's id and, once known, the requested version."""
 
-    #: Whether the caller is an administrator, who reads errors in full.
+    #: Whether the caller is an administrator, for whom errors are complete.
     is_admin = False
 
     def __init__(self, request_id: str) -> None:

@@ -1,7 +1,7 @@
-"""The API described by an OpenAPI 3.1 document, made of the routes: what they take, at which versions, and who may.
+"""The API as an OpenAPI 3.1 document, generated from the routes: parameters, versions and policies.
 
-Bodies are the very schemas that requests are checked against. What differs by microversion carries ``x-since`` and
-``x-until``; an action is one of the bodies that its path takes. Built when it is first asked for.
+Bodies are the schemas that requests are validated with. Parts that depend on the microversion have ``x-since`` and
+``x-until``; an action is one of its path's bodies. The document is built at its first request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chalicelib.rules import microversions
 
 Document = dict[str, Any]
 
-#: What every list takes besides its filters.
+#: The parameters of every list besides its filters.
 LIST = (*PAGING, 'all_tenants', 'with_count')
 
 _VOLUME = ('name', 'status', 'bootable', 'migration_status', 'availability_zone', 'metadata', 'size', 'host')
@@ -93,7 +93,7 @@ VERSION_HEADER: Document = {
 
 @functools.cache
 def document() -> Document:
-    """The whole document. ``servers`` is left to who serves it."""
+    """Return the document without ``servers``, which the caller adds."""
     paths: dict[str, Document] = {}
     for route in routes():
         found = paths.setdefault(route.path, {})
@@ -133,7 +133,7 @@ def _operation(route: Route) -> Document:
 
 
 def _merged(operation: Document, route: Route) -> Document:
-    """The operation with one more route of its method and path: another action, or other versions."""
+    """Add one more route of the same method and path to an operation: another action, or other versions."""
     operation['responses'].setdefault(str(route.status), {'description': 'Success.'})
     operation['x-rules'].append(_rule(route))
     if route.schema is not None or route.action is not None:
@@ -144,7 +144,7 @@ def _merged(operation: Document, route: Route) -> Document:
 
 
 def _rule(route: Route) -> Document:
-    """Who may, for which action, at which versions, and with which success."""
+    """Return policy, action, versions and success status of a route."""
     facts = {'policy': route.policy, 'status': route.status, SINCE: microversions.text(route.since)}
     if route.until != microversions.MAXIMUM:
         facts[UNTIL] = microversions.text(route.until)
@@ -171,13 +171,13 @@ def _query_parameters(route: Route) -> list[Document]:
 
 
 def _body(route: Route) -> Document:
-    """The schema of the body; that of an action without one has the action's name with anything inside."""
+    """Return the schema of the body; for an action without one, the action's name with any value."""
     schema = route.schema.schema if route.schema is not None else only(str(route.action), {})
     return {**_plain(schema), SINCE: microversions.text(route.since)}
 
 
 def _plain(schema: Any) -> Any:
-    """A schema as JSON: versions as text."""
+    """Return a schema as JSON: versions as text."""
     if isinstance(schema, Mapping):
         return {key: microversions.text(part) if key in (SINCE, UNTIL) else _plain(part)
                 for key, part in schema.items()}  # fmt: skip

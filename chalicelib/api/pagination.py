@@ -1,4 +1,4 @@
-"""Lists: the page asked for, and the way to the next one."""
+"""Lists: the requested page, and the link to the next one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from chalicelib.models import base
 from chalicelib.operations.common import NEWEST_FIRST, ListQuery
 from chalicelib.rules.microversions import Version
 
-#: Query parameters that are about the page.
+#: Query parameters of the page.
 PAGING = ('limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir')
 
-#: Names of columns in Cinder's API that records call otherwise.
+#: Columns of Cinder's API with other names in records.
 ATTRIBUTES = {'display_name': 'name', 'display_description': 'description', 'use_quota': 'consumes_quota'}
 
 WITH_COUNT: Version = (3, 45)
@@ -34,7 +34,7 @@ MAX_ITEMS = 5 * 1024 * 1024
 
 
 def query(request: Request, filters: Filters) -> ListQuery:
-    """The page, order and filters that the request asks for. Raises Invalid, InvalidInput, InvalidParameterValue."""
+    """Return page, order and filters of the request. Raises Invalid, InvalidInput, InvalidParameterValue."""
     sent = {name: text for name, text in request.query.items() if name not in PAGING and name != 'all_tenants'}
     if request.version >= WITH_COUNT and filters.counted:
         sent.pop('with_count', None)
@@ -54,14 +54,14 @@ def query(request: Request, filters: Filters) -> ListQuery:
 
 
 def limit(request: Request) -> int:
-    """The page's size: what is asked for, at most the operator's maximum."""
+    """Return the page's size: the requested one, at most the operator's maximum."""
     most = settings().osapi_max_limit
     sent = request.query.get('limit', str(most))
     return min(most, _number(sent, 'limit param must be an integer', 'limit param must be positive'))
 
 
 def offset(request: Request) -> int:
-    """How many items are left out before the page."""
+    """Return how many items to skip before the page."""
     number = _number(request.query.get('offset', '0'), 'offset must be an integer', 'offset must be >= 0')
     if number > MAX_OFFSET:
         raise Invalid(f'offset must be <= {MAX_OFFSET}')
@@ -79,13 +79,13 @@ def _number(text: str, no_number: str, negative: str) -> int:
 
 
 def all_tenants(request: Request, refusal: str = NO_BOOLEAN) -> bool:
-    """Whether an administrator asks for the records of every project; from others it is not heard."""
+    """Whether an administrator requests the records of every project; ignored for others."""
     text = request.query.get('all_tenants')
     return text is not None and request.context.is_admin and boolean('all_tenants', text, refusal)
 
 
 def with_count(request: Request) -> bool:
-    """Whether the number of all matches is asked for, which is possible from 3.45."""
+    """Whether the total count is requested, which is possible from 3.45."""
     text = request.query.get('with_count')
     return text is not None and request.version >= WITH_COUNT and boolean('with_count', text)
 
@@ -154,17 +154,17 @@ def page(
     path: str,
     count: Callable[[], int] | None = None,
 ) -> dict[str, Any]:
-    """A list's body: the items under ``name``, the way to the next page under ``links``, the count if asked for.
+    """Return a list's body: the items under ``name``, the link to the next page under ``links``, maybe the count.
 
-    As in Cinder a full page has a next link, though nothing may follow. A page too big for one response is cut short,
-    and always has one; raises Invalid where lists of this kind have none.
+    As in Cinder a full page has a next link, even if nothing follows. A page too big for one response is cut, and
+    always has one; raises Invalid for lists without such links.
     """
     show = view.of(request)
     items = [show(record) for record in records]
     fitting = _fitting(items)
     cut = len(fitting) < len(items)
     if cut and links is None:
-        raise Invalid(f'{len(items)} {name} are too many for one response: ask for {len(fitting)} or less with limit.')
+        raise Invalid(f'{len(items)} {name} are too many for one response: set limit to {len(fitting)} or less.')
     body: dict[str, Any] = {name: fitting}
     if links and fitting and (cut or len(items) >= limit(request)):
         body[links] = [{'rel': 'next', 'href': _next(request, path, records[len(fitting) - 1].id)}]
@@ -174,18 +174,18 @@ def page(
 
 
 def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many of the items as one response holds; almost always all."""
-    room = MAX_ITEMS
+    """Return as many items as fit into one response; almost always all."""
+    space = MAX_ITEMS
     for index, item in enumerate(items):
         text = json.dumps(item)
-        # The response is a string in the JSON that Lambda returns: quotes and backslashes are escaped once more.
-        room -= len(text) + text.count('"') + text.count('\\')
-        if room < 0:
+        # The response is a string in the JSON that Lambda returns, so quotes and backslashes are escaped again.
+        space -= len(text) + text.count('"') + text.count('\\')
+        if space < 0:
             return items[: max(1, index)]
     return items
 
 
 def _next(request: Request, path: str, marker: str) -> str:
-    """The same request from after the last item. Cinder repeats the offset too, and so skips items on every page."""
+    """Return the URL for the items after the last one. Cinder repeats the offset, and so skips items on every page."""
     kept = sorted((key, text) for key, text in request.query.items() if key not in ('marker', 'offset'))
     return f'{request.url(path)}?{urllib.parse.urlencode([*kept, ("marker", marker)])}'

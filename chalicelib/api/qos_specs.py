@@ -1,4 +1,4 @@
-"""QoS specs. Associations change by GET, which is Cinder's own way."""
+"""QoS specs. Associations are changed by GET, as in Cinder."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ VIEW = View(attribute('id'), attribute('name'), attribute('consumer'), attribute
 
 
 def _whole(request: Request, found: QosSpecs) -> dict[str, Any]:
-    """The specs, and the links beside them."""
+    """Return the specs with their links."""
     return {'qos_specs': VIEW.of(request)(found), 'links': request.links('qos-specs', found.id)}
 
 
@@ -72,7 +72,7 @@ def show(request: Request, id: str) -> dict[str, Any]:
 
 @qos_specs.post('', policy=f'{POLICY}:create', schema=CREATE)
 def create(request: Request) -> dict[str, Any]:
-    """Every member besides the name and the consumer is a spec."""
+    """Every member except name and consumer is a spec."""
     body = request.body['qos_specs']
     specs = {key: value for key, value in body.items() if key not in ('name', 'consumer')}
     made = operations.create(

@@ -18,7 +18,7 @@ quota_class_sets = Resource('os-quota-class-sets')
 
 SHOW = 'volume_extension:quotas:show'
 
-#: Members that a body may repeat from what was shown.
+#: Members that a body may repeat from the shown quota set.
 NO_RESOURCES = ('id', 'tenant_id')
 
 UPDATE = p.only('quota_set', p.bounded('quota.limits', {'type': 'object', 'minProperties': 1}))
@@ -43,7 +43,7 @@ UPDATE_CLASS = p.only(
 
 @quota_sets.get('/{id}', policy=SHOW, owned_by='id')
 def show(request: Request, id: str) -> dict[str, Any]:
-    """The limits, or with ``usage`` each with what is in use and reserved."""
+    """Return the limits, or with ``usage`` each with its use and reservations."""
     with_usage = boolean('usage', request.query.get('usage', 'false'))
     volume_types.ensure_default()
     shown: Mapping[str, Any] = quotas.usages(id) if with_usage else quotas.limits(id)
@@ -63,7 +63,7 @@ def update(request: Request, id: str) -> dict[str, Any]:
 
 
 def _limit(name: str, value: Any) -> int:
-    """A limit that may be set: -1 is unlimited."""
+    """Return a limit to set: -1 is unlimited."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise errors.MalformedRequest
     if not UNLIMITED <= value <= p.MAX_INT:
@@ -90,7 +90,7 @@ def update_class(request: Request, id: str) -> dict[str, Any]:
 
 
 def _class_limits(name: str) -> dict[str, int]:
-    """The class's limits; those of volume types are unlimited where nobody set them."""
+    """Return the class's limits; those of volume types are unlimited by default."""
     volume_types.ensure_default()
     of_types = {
         f'{resource}_{type_name}': UNLIMITED for type_name in volume_types.names().values() for resource in PER_TYPE

@@ -1,4 +1,4 @@
-"""Backends compared with the records: the newest reports, and their confirmation. An extension of this service."""
+"""Reports of the comparison of backends with the records, and their confirmation: an extension of Cinder's API."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ BACKEND = p.members({'host': p.NAME_REQUIRED}, required=('host',))
 
 @services.get('/reconciliation', policy=READ)
 def index(request: Request) -> dict[str, Any]:
-    """Say what each backend has that no record knows, what differs, and what was removed."""
+    """List each backend's orphans, differences and removed objects."""
     return {'reconciliations': operations.list_(request.context, request.query.get('host'))}
 
 
 @services.put('/confirm-reconciliation', policy=CONFIRM, schema=BACKEND)
 def confirm(request: Request) -> dict[str, Any]:
-    """Allow the removal of the objects that the newest report of a backend names."""
+    """Allow the deletion of the objects in the newest report of a backend."""
     return {'reconciliation': operations.confirm(request.context, request.body['host'])}

@@ -1,4 +1,4 @@
-"""Responses: JSON, or truly nothing (Chalice would send the word ``null`` for None)."""
+"""Responses: JSON, or an empty body (for None Chalice would send the word ``null``)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from chalice.app import Response
 
 
 def reply(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Response:
-    """A response with a JSON body, or an empty one for None."""
+    """Return a response with a JSON body, or an empty one for None."""
     text = '' if body is None else json.dumps(body)
     return Response(text, {'Content-Type': 'application/json', **(headers or {})}, status)

@@ -1,4 +1,4 @@
-"""One request, understood: who asks, at which version, with what body, and where links must point."""
+"""A parsed request: caller, version, body, and the base of links."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from chalicelib.rules.microversions import Version
 #: Bytes of a body; oslo.middleware's ``max_request_body_size``.
 MAX_BODY = 114688
 
-#: Levels of a body. None of the API's has a tenth of it, and who looks into one, or tells of it, does so by recursion.
+#: Levels of a body. The API's bodies have far fewer, and code that reads or reports them is recursive.
 MAX_DEPTH = 100
 
-#: What Cinder reads as JSON; a body without a Content-Type is taken for JSON too (Cinder answers 500).
+#: The content types that Cinder reads as JSON; without a Content-Type a body counts as JSON, too (Cinder: 500).
 MEDIA_TYPES = ('application/json', 'application/vnd.openstack.volume+json', '')
 
-#: Cinder's word for a body that is not JSON, or names not exactly one action.
+#: Cinder's message for a body that is not JSON, or does not name exactly one action.
 MALFORMED = 'Malformed request body'
 
 
 class Request(NamedTuple):
-    """What a handler is given."""
+    """The request for handlers."""
 
     context: Context
     #: The JSON sent; for an action, the value under the action's name.
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     query: Mapping[str, str]
     #: Names in lower case.
     headers: Mapping[str, str]
-    #: ``http://host`` and what stands before /v3: a stage, a path of a custom domain.
+    #: ``http://host`` and the part before /v3: a stage, or a path of a custom domain.
     endpoint: str
     project_in_url: str | None
 
@@ -46,11 +46,11 @@ class Request(NamedTuple):
         return self.context.microversion
 
     def url(self, *parts: str, version: str = 'v3') -> str:
-        """A URL of this API, with the project's id where the request had it."""
+        """Return a URL of this API, with the project's id if the request had it."""
         return '/'.join(filter(None, (self.endpoint, version, self.project_in_url, *parts)))
 
     def links(self, collection: str, id: str) -> list[dict[str, str]]:
-        """The ``links`` of a resource."""
+        """Return the ``links`` of a resource."""
         return [
             {'rel': 'self', 'href': self.url(collection, id)},
             {'rel': 'bookmark', 'href': self.url(collection, id, version='')},
@@ -58,23 +58,23 @@ class Request(NamedTuple):
 
 
 def lower_headers(http: HttpRequest) -> dict[str, str]:
-    """The headers by lower-case name."""
+    """Return the headers by lower-case name."""
     return {name.lower(): str(value) for name, value in http.headers.items()}
 
 
 def query_of(http: HttpRequest) -> dict[str, str]:
-    """The query, each name with its last value."""
+    """Return the query, each name with its last value."""
     return dict(http.query_params) if http.query_params is not None else {}
 
 
 def raw_body(http: HttpRequest) -> bytes:
-    """The body as it was sent."""
+    """Return the body as it was sent."""
     raw = http.raw_body
     return raw.encode() if isinstance(raw, str) else raw
 
 
 def body_of(http: HttpRequest, headers: Mapping[str, str]) -> Any:
-    """The JSON of the body, None without one. Raises RequestTooLarge, UnsupportedMediaType or Invalid (no JSON)."""
+    """Return the body's JSON, None without one. Raises RequestTooLarge, UnsupportedMediaType or Invalid (not JSON)."""
     raw = raw_body(http)
     if not raw:
         return None
@@ -124,7 +124,7 @@ def _finite(text: str) -> float:
 
 
 def endpoint_of(http: HttpRequest, headers: Mapping[str, str]) -> str:
-    """Where the client reaches this API: the setting, or what the request itself tells."""
+    """Return the API's URL for the client: the setting, or the request's own."""
     if settings().public_endpoint:
         return settings().public_endpoint.rstrip('/')
     scheme = 'https' if headers.get('x-forwarded-proto', '').startswith('https') else 'http'
@@ -132,7 +132,7 @@ def endpoint_of(http: HttpRequest, headers: Mapping[str, str]) -> str:
 
 
 def path_of(http: HttpRequest) -> str:
-    """The path as sent, from /v3 or /identity on."""
+    """Return the path as sent, from /v3 or /identity on."""
     return _split(http)[1]
 
 
@@ -144,7 +144,7 @@ def ends_with_slash(http: HttpRequest) -> bool:
 
 
 def _split(http: HttpRequest) -> tuple[str, str]:
-    """What stands before the API's own path (a stage, or the base path of a custom domain), and that path."""
+    """Return the part before the API's own path (a stage, or the base path of a custom domain), and that path."""
     parts = str(http.context.get('path') or http.path).rstrip('/').split('/')
     own = len(http.path.strip('/').split('/')) if http.path != '/' else 0
     cut = len(parts) - own

@@ -1,4 +1,4 @@
-"""A resource of the API: its routes say who may, at which versions, with what body.
+"""A resource of the API: its routes declare policy, versions and body.
 
     volumes = Resource('volumes', shown_by='volume:get', not_found=errors.VolumeNotFound)
 
@@ -8,7 +8,7 @@
     @volumes.action('os-extend', policy='volume:extend', schema=EXTEND)
     def extend(request: Request, id: str) -> None: ...
 
-The routes are a table: the pipeline serves from it, and tests and documents read it. Routes that share a method and a
+The routes are a table: the pipeline uses it, and tests and documents read it. Routes that share a method and a
 path differ by action or by version.
 """
 
@@ -28,23 +28,23 @@ Handler = TypeVar('Handler', bound=Callable[..., Any])
 
 
 class Visibility(NamedTuple):
-    """A rule that Cinder asks before the route's own, since it looks the resource up first: who fails is told 404."""
+    """A rule that Cinder checks before the route's own, since it looks the resource up first: failing it is a 404."""
 
     rule: str
     not_found: type[errors.NotFound]
-    #: The id to tell: of the path's ids and the body.
+    #: The id for the message, from the path's ids and the body.
     id_of: Callable[[Mapping[str, str], Any], str] = lambda ids, body: ids['id']
-    #: Looks up what the body names, which Cinder finds (or not) before it asks for the route's own rule.
+    #: Looks up a resource named in the body, which Cinder does before it checks the route's own rule.
     find: Callable[[Context, str], Any] | None = None
 
 
 class Route(NamedTuple):
-    """What one method on one path does, at some versions, for one action."""
+    """One method on one path, for some versions and one action."""
 
     method: str
     #: Below /v3: ``/volumes/{id}``.
     path: str
-    #: Told the request and the ids of the path; returns the body, a Response, or None for an empty body.
+    #: Receives the request and the ids of the path; returns the body, a Response, or None for an empty body.
     handler: Callable[..., Any]
     #: Rule of rules/policies.py.
     policy: str
@@ -56,9 +56,9 @@ class Route(NamedTuple):
     action: str | None = None
     visible: Visibility | None = None
     not_found: type[errors.NotFound] = errors.NotFound
-    #: Looks the path's ``id`` up; raises NotFound. Whose record is not the caller's is told 404 before 403.
+    #: Looks the path's ``id`` up; raises NotFound. Records of other projects are a 404 before a 403.
     find: Callable[[Context, str], Any] | None = None
-    #: Name of the id in the path that is the owning project itself, for quotas.
+    #: Name of the id in the path that is itself the owning project, for quotas.
     owned_by: str | None = None
 
     def serves(self, version: Version) -> bool:
@@ -68,7 +68,7 @@ class Route(NamedTuple):
 class Resource:
     """One collection below /v3.
 
-    ``shown_by`` is the rule of its show, which callers need for its other verbs too; ``find`` looks one record up.
+    ``shown_by`` is the rule of its show, which its other verbs require, too; ``find`` looks one record up.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Resource:
     def action(
         self, name: str, *, schema: Schema | None = None, status: int = 202, **facts: Any
     ) -> Callable[[Handler], Handler]:
-        """A route of ``POST /<collection>/{id}/action`` with the body ``{name: ...}``; ``schema`` is of the inside."""
+        """A route of ``POST /<collection>/{id}/action`` with the body ``{name: ...}``; ``schema`` is for the value."""
         body = only(name, schema) if schema is not None else None
         return self._route('POST', '/{id}/action', action=name, schema=body, status=status, **facts)
 
@@ -115,7 +115,7 @@ class Resource:
         visible: Visibility | None = None,
         **facts: Any,
     ) -> Callable[[Handler], Handler]:
-        """Declare a route; ``hides=False`` tells callers without the show rule what they lack (403), not 404."""
+        """Declare a route; with ``hides=False`` callers without the show rule get 403 instead of 404."""
         if visible is None and hides and '{' in path:
             visible = self._visibility
 

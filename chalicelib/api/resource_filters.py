@@ -1,4 +1,4 @@
-"""Which filters lists take (3.33)."""
+"""The filters of lists (3.33)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ resource_filters = Resource('resource_filters')
 
 @resource_filters.get('', policy=ANY_AUTHENTICATED, since='3.33')
 def index(request: Request) -> dict[str, Any]:
-    asked = request.query.get('resource')
+    wanted = request.query.get('resource')
     shown = [
         {'resource': resource, 'filters': list(filters)}
         for resource, filters in RESOURCE_FILTERS.items()
-        if asked in (None, '', resource)
+        if wanted in (None, '', resource)
     ]
     return {'resource_filters': shown}

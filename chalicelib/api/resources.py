@@ -1,7 +1,7 @@
-"""The table of the API: which modules declare the routes of which paths.
+"""The table of the API: the modules that declare the routes of each path.
 
-A module is imported when one of its paths is first asked for, so that a cold start pays for what it serves and no more.
-Who wants the whole table (the template, the documents, the tests) gets it from ``routes``.
+A module is imported at the first request of one of its paths, so that a cold start loads only what it serves.
+``routes`` returns the whole table, for the template, the documents and the tests.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from chalicelib.api.resource import Resource, Route
 #: Both forms of a path; the project's id is optional at any version.
 PREFIXES = ('/v3', '/v3/{project_id}')
 
-#: What a path below /v3 begins with -> the modules that declare its routes; the longest beginning counts. Each module
-#: has the path's collection: the first one makes it, the others add to it.
+#: Beginning of a path below /v3 -> the modules that declare its routes; the longest match counts. Each module has the
+#: path's collection: the first one creates it, the others add to it.
 MODULES: Mapping[str, tuple[str, ...]] = {
     '/volumes': ('volumes',),
     '/volumes/{id}/action': ('volume_actions', 'volume_images', 'volume_metadata', 'managing'),
@@ -67,19 +67,19 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 
 
 def routes_of(path: str) -> list[Route]:
-    """The routes of one path below /v3 (``/volumes/{id}``); none for a path that is not there."""
+    """Return the routes of one path below /v3 (``/volumes/{id}``); none for an unknown path."""
     beginning = beginning_of(path)
     return [] if beginning is None else [route for route in _resource(beginning).routes if route.path == path]
 
 
 def routes() -> list[Route]:
-    """The whole table: every module is imported."""
+    """Return the whole table; imports every module."""
     found = dict.fromkeys([_resource(beginning) for beginning in MODULES])
     return [route for resource in found for route in resource.routes]
 
 
 def beginning_of(path: str) -> str | None:
-    """The row of ``MODULES`` that a path belongs to."""
+    """Return the row of ``MODULES`` for a path."""
     parts = path.split('/')
     beginnings = ('/'.join(parts[:end]) for end in range(len(parts), 1, -1))
     return next((each for each in beginnings if each in MODULES), None)
@@ -87,7 +87,7 @@ def beginning_of(path: str) -> str | None:
 
 @functools.cache
 def _resource(beginning: str) -> Resource:
-    """Import the modules of a row; the collection that they declare, with all the routes that they add to it."""
+    """Import the modules of a row; return their collection, with all routes."""
     modules = [importlib.import_module(f'chalicelib.api.{name}') for name in MODULES[beginning]]
     collection = beginning.split('/')[1]
     named = vars(modules[0]).values()

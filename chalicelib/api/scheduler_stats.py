@@ -1,4 +1,4 @@
-"""Pools as the scheduler knows them."""
+"""The pools of the scheduler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chalicelib.rules.microversions import Version
 
 scheduler_stats = Resource('scheduler-stats')
 
-#: From here on pools can be filtered, by their type from there.
+#: From these versions on pools can be filtered, and filtered by type.
 FILTERED: Version = (3, 28)
 BY_TYPE: Version = (3, 35)
 
@@ -24,7 +24,7 @@ def get_pools(request: Request) -> dict[str, Any]:
 
 
 def _filters(request: Request) -> dict[str, str]:
-    """From 3.31 on only the names that the operator lists; in between any capability; before, none."""
+    """From 3.31 on only the names that the operator lists; before, any capability; before 3.28, none."""
     if request.version < FILTERED:
         return {}
     sent = {name: text for name, text in request.query.items() if name != 'detail'}

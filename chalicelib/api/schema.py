@@ -1,6 +1,6 @@
-"""Bodies against JSON schemas: compiled when a route is first used, refused in the words that Cinder's clients know.
+"""Validation of bodies by JSON schemas: compiled at a route's first use, with the messages that Cinder's clients know.
 
-A schema may differ by microversion in its members: ``since('3.43', ...)`` marks one that came later.
+The members of a schema may depend on the microversion: ``since('3.43', ...)`` marks a later one.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from chalicelib.rules.microversions import Version
 Schema = Mapping[str, Any]
 Validator = Callable[[Any], Any]
 
-#: Marks what holds only from a microversion on, or until one.
+#: Mark parts that apply only from a microversion on, or until one.
 SINCE, UNTIL = 'x-since', 'x-until'
 
 
 def since(version: str, schema: Schema) -> Schema:
-    """A member that a body may have from ``version`` on."""
+    """Mark a member that bodies may have from ``version`` on."""
     return {**schema, SINCE: microversions.parse(version)}
 
 
 def until(version: str, schema: Schema) -> Schema:
-    """A member that a body may have up to ``version``, that one included."""
+    """Mark a member that bodies may have up to and including ``version``."""
     return {**schema, UNTIL: microversions.parse(version)}
 
 
 class BodySchema:
-    """The schema of one route's body. Compiled per range of versions in which it is the same."""
+    """The schema of one route's body, compiled per range of versions with equal schemas."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -45,7 +45,7 @@ class BodySchema:
         return sorted(_boundaries(self.schema))
 
     def check(self, body: Any, version: Version) -> None:
-        """Raise Invalid (mostly ValidationError), in Cinder's words, unless ``body`` fits at ``version``.
+        """Raise Invalid (mostly ValidationError), in Cinder's words, unless ``body`` is valid at ``version``.
 
         Raises AttributeTooLarge for a part beyond its bound of rules/bounds.py.
         """
@@ -65,7 +65,7 @@ class BodySchema:
 
 
 def at(schema: Any, version: Version) -> Any:
-    """``schema`` as it is at ``version``: without the members of other versions."""
+    """Return ``schema`` at ``version``: without the members of other versions."""
     if isinstance(schema, list):
         return [at(part, version) for part in schema if _holds(part, version)]
     if not isinstance(schema, Mapping):
@@ -75,7 +75,7 @@ def at(schema: Any, version: Version) -> Any:
 
 
 def _bounded(schema: Schema, body: Any) -> Iterator[tuple[str, Any]]:
-    """The name and the value of each part of a body that has a bound of its own."""
+    """Yield name and value of each part of a body with its own bound."""
     if BOUND in schema:
         yield schema[BOUND], body
     if isinstance(body, dict):
@@ -91,7 +91,7 @@ def _holds(part: Any, version: Version) -> bool:
 
 
 def _boundaries(schema: Any) -> Iterator[Version]:
-    """The versions from which on some part of the schema differs."""
+    """Yield the versions at which some part of the schema changes."""
     if isinstance(schema, list):
         for part in schema:
             yield from _boundaries(part)

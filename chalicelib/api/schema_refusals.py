@@ -1,7 +1,7 @@
-"""Why a body does not fit its schema, in the words that Cinder's clients know: those of the jsonschema library.
+"""Messages for bodies that do not match their schema, in the jsonschema library's words, which Cinder's clients know.
 
-Of several failures the one is told that jsonschema meets first: it walks a schema in order, and tells a member's errors
-before those of the object that holds it.
+Of several failures the one that jsonschema meets first counts: it walks a schema in order, and reports a member's
+errors before those of the object that contains it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Schema = Mapping[str, Any]
 
 
 def refusal(failures: list[Any], body: Any) -> Invalid:
-    """The error of a body with these failures (of fastjsonschema)."""
+    """Return the error for a body with these failures (of fastjsonschema)."""
     failure = _first(failures)
     if failure.rule == 'format' and failure.rule_definition in REFUSALS:
         return REFUSALS[failure.rule_definition](failure.value)
@@ -29,7 +29,7 @@ def refusal(failures: list[Any], body: Any) -> Invalid:
 
 
 def _first(failures: list[Any]) -> Any:
-    """The failure that jsonschema would meet first."""
+    """Return the failure that jsonschema would meet first."""
     first = failures[0]
     while inner := next((other for other in failures if _within(other.name, first.name)), None):
         first = inner
@@ -42,7 +42,7 @@ def _within(name: str, container: str) -> bool:
 
 
 def _path(name: str, value: Any) -> list[str | int]:
-    """The keys that lead to what the compiler calls ``.volume.metadata.a.b``: a key may hold a dot itself."""
+    """Return the keys in the compiler's name ``.volume.metadata.a.b``: a key may contain a dot itself."""
     if not name:
         return []
     steps: list[tuple[str, str | int]] = []
@@ -81,7 +81,7 @@ def _none_fits(value: Any, limit: Any, schema: Schema) -> str:
     return f'{value!r} is not valid under any of the given schemas'
 
 
-#: Rule -> what is said when it is broken: (value, limit, schema) -> text. The words are jsonschema's.
+#: Rule -> message: (value, limit, schema) -> text. The words are jsonschema's.
 RULES: Mapping[str, Callable[[Any, Any, Schema], str]] = {
     'type': _type,
     'required': _required,

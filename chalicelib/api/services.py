@@ -1,6 +1,6 @@
-"""Services (os-services): one per backend, and what an operator may do with them.
+"""Services (os-services): one per backend, and an operator's actions on them.
 
-A verb that reaches a backend takes its host or, from 3.26, its cluster, which has the same name here.
+An action that reaches a backend names its host or, from 3.26, its cluster, which has the same name here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UPDATE = 'volume_extension:services:update'
 
 VOLUME_BINARY = 'cinder-volume'
 
-#: From here on a backend may be named by its cluster.
+#: From this version on a backend may be named by its cluster.
 BY_CLUSTER: Version = (3, 26)
 
 _BACKEND = {
@@ -111,7 +111,7 @@ def failover_host(request: Request) -> None:
 
 
 def backend_of(request: Request) -> str:
-    """The backend that the body names. Raises InvalidInput unless it names one, by one name."""
+    """Return the backend that the body names. Raises InvalidInput unless it has exactly one name."""
     host, cluster = request.body.get('host'), request.body.get('cluster')
     if request.version < BY_CLUSTER:
         cluster, problem = None, 'Host field is missing.'

@@ -19,7 +19,7 @@ from chalicelib.rules.policies import authorize
 
 snapshots = Resource('snapshots', not_found=errors.SnapshotNotFound, find=operations.get)
 
-#: From here on a volume in use needs no force, and force=false is refused.
+#: From this version on a volume in use needs no force, and force=false is refused.
 NO_FORCE: Version = (3, 66)
 
 FORCE_REFUSED = (
@@ -118,5 +118,5 @@ def reset_status(request: Request, id: str) -> None:
     schema=schemas.UPDATE_STATUS,
 )
 def update_snapshot_status(request: Request, id: str) -> None:
-    """Nova tells how far it is with a snapshot that it takes itself."""
+    """Nova reports its progress with a snapshot that it takes itself."""
     operations.update_status(request.context, id, request.body['status'], request.body.get('progress'))

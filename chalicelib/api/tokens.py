@@ -1,6 +1,6 @@
-"""Who issues the tokens: an external Keystone when KEYSTONE_URL is set, else the standalone identity.
+"""The issuer of tokens: an external Keystone when KEYSTONE_URL is set, else the standalone identity.
 
-Either is built once per process, and again when its secret changes.
+Both are built once per process, and rebuilt when their secret changes.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from chalicelib.context import TokenValidator
 if TYPE_CHECKING:
     from chalicelib.identity.config import IdentityConfig
 
-#: Where the standalone identity is mounted.
+#: Path of the standalone identity.
 MOUNT = '/identity'
 
 
 def validator() -> TokenValidator:
-    """The port through which every request's token goes."""
+    """Return the validator of every request's token."""
     if settings().keystone_url:
         return _keystone(aws.secret(settings().keystone_secret))
     return _standalone(aws.secret(settings().identity_secret))
 
 
 def identity_url(endpoint: str) -> str:
-    """Where clients get a token; ends in /v3. ``endpoint`` is where they reach this API."""
+    """Return the URL for tokens; it ends in /v3. ``endpoint`` is this API's URL for the client."""
     return settings().keystone_url or f'{endpoint}{MOUNT}/v3'
 
 
 def identity(endpoint: str) -> IdentityConfig:
-    """The standalone identity as seen from ``endpoint``: its catalog leads back there."""
+    """Return the standalone identity for ``endpoint``: its catalog refers to that URL."""
     from chalicelib.identity.config import block_storage_services
 
     url = identity_url(endpoint)

@@ -1,4 +1,4 @@
-"""Encryption of volume types. The id in a path is Cinder's, and as there it is not looked at: a type has one."""
+"""Encryption of volume types. The id in a path is ignored, as in Cinder: a type has one encryption."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLICY = 'volume_extension:volume_type_encryption'
 
 
 def _shown(request: Request, type_id: str) -> dict[str, Any]:
-    """All that is known of it; nothing for a type without."""
+    """Return all facts; nothing for a type without encryption."""
     found = operations.get(request.context, type_id)
     return {**found, 'volume_type_id': type_id, 'deleted': False, 'deleted_at': None} if found else {}
 
@@ -35,7 +35,7 @@ def show(request: Request, id: str, key: str) -> dict[str, Any]:
 
 @volume_types.post('/{id}/encryption', policy=f'{POLICY}:create', schema=schemas.CREATE_ENCRYPTION)
 def create(request: Request, id: str) -> dict[str, Any]:
-    """The body again, with the ids."""
+    """Return the body with the ids."""
     sent = request.body['encryption']
     made = operations.create(request.context, id, _facts(sent))
     return {'encryption': {**sent, 'volume_type_id': id, 'encryption_id': made['encryption_id']}}
@@ -53,6 +53,6 @@ def delete(request: Request, id: str, key: str) -> None:
 
 
 def _facts(sent: dict[str, Any]) -> dict[str, Any]:
-    """What was sent, its size as a number of bits."""
+    """Return the sent members, with the key size as a number of bits."""
     size = sent.get('key_size')
     return {**sent, 'key_size': int(size)} if isinstance(size, str) else sent

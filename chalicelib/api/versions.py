@@ -1,4 +1,4 @@
-"""Discovery: the versions (``GET /`` and ``GET /v3``) and the OpenAPI document. Nothing else needs no token."""
+"""Discovery: the versions (``GET /`` and ``GET /v3``) and the OpenAPI document. Only these need no token."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DOCUMENTATION = 'https://docs.openstack.org/'
 
 
 def routes() -> Blueprint:
-    """A Blueprint of the paths; the root answers 300, for there might be a choice."""
+    """Return a Blueprint of the paths; the root answers 300, as if there were several versions."""
     blueprint = Blueprint(__name__)
     for path, status in (('/', 300), ('/v3', 200)):
-        # Load balancers probe by HEAD and OPTIONS, which Cinder's discovery answers as it does GET.
+        # Load balancers probe with HEAD and OPTIONS, which Cinder's discovery answers like GET.
         blueprint.route(path, methods=['GET', 'HEAD', 'OPTIONS'], content_types=['*/*'])(_view(status))
     blueprint.route('/openapi.json', methods=['GET'], content_types=['*/*'])(_described)
     return blueprint
@@ -31,7 +31,7 @@ def _described() -> Response:
 
 
 def _openapi(http: HttpRequest, stamp: Stamp) -> Response:
-    """The document, with where it was asked for as the server. Built only here: a cold start does not need it."""
+    """Return the document, with the requested URL as the server. It is imported here: a cold start does not need it."""
     from chalicelib.api import openapi
 
     endpoint = endpoint_of(http, lower_headers(http))
@@ -52,13 +52,13 @@ def _view(status: int) -> Any:
 
 def _answer(http: HttpRequest, stamp: Stamp, status: int) -> Response:
     headers = lower_headers(http)
-    stamp.version = negotiation.asked(headers.get(negotiation.HEADER.lower()))
+    stamp.version = negotiation.requested(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
     return reply(status, None if http.method == 'HEAD' else {'versions': [version(endpoint_of(http, headers))]})
 
 
 def version(endpoint: str) -> dict[str, Any]:
-    """The one version there is."""
+    """Return the only version."""
     return {
         'id': 'v3.0',
         'status': 'CURRENT',

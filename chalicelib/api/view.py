@@ -1,4 +1,4 @@
-"""What a response shows of a record: a table of fields, each with its version and who may see it.
+"""The members of a response: a table of fields, each with its version and its required permission.
 
 VOLUME = View(
     attribute('id'),
@@ -34,17 +34,17 @@ class Field(NamedTuple):
     admin_only: bool
     #: Rule without which the member is left out.
     policy: str | None
-    #: The member is there only for records that this holds for.
+    #: The member is present only for records that satisfy this.
     when: Callable[[Any], bool] | None
-    #: The member, which is not Cinder's, is there only for requests whose query names this: strict clients refuse it.
-    asked: str | None = None
+    #: The member, which is not Cinder's, is present only if the query contains this name: strict clients refuse it.
+    requested_by: str | None = None
 
     def shown(self, request: Request) -> bool:
         if not self.since <= request.version <= self.until:
             return False
         if self.admin_only and not request.context.is_admin:
             return False
-        if self.asked is not None and self.asked not in request.query:
+        if self.requested_by is not None and self.requested_by not in request.query:
             return False
         return self.policy is None or allowed(request.context, self.policy)
 
@@ -58,47 +58,47 @@ def field(
     admin_only: bool = False,
     policy: str | None = None,
     when: Callable[[Any], bool] | None = None,
-    asked: str | None = None,
+    requested_by: str | None = None,
 ) -> Field:
-    """A member whose value is computed of the record and the request."""
+    """Return a member whose value is computed from the record and the request."""
     versions = microversions.parse(since), microversions.parse(until)
-    return Field(name, value, *versions, admin_only, policy, when, asked)
+    return Field(name, value, *versions, admin_only, policy, when, requested_by)
 
 
 def attribute(name: str, source: str | None = None, **facts: Any) -> Field:
-    """A member that is the record's attribute ``source``, by default of the same name."""
+    """Return a member with the record's attribute ``source``, by default of the same name."""
     key = source or name
     return field(name, lambda record, request: getattr(record, key), **facts)
 
 
 def item(name: str, source: str | None = None, **facts: Any) -> Field:
-    """A member of a row that is a mapping."""
+    """Return a member of a row that is a mapping."""
     key = source or name
     return field(name, lambda row, request: row[key], **facts)
 
 
 def nothing(name: str, **facts: Any) -> Field:
-    """A member for what this service does not have: always null."""
+    """Return a member that this service does not support: always null."""
     return field(name, lambda record, request: None, **facts)
 
 
 def links(collection: str) -> Field:
-    """The member ``links``."""
+    """Return the member ``links``."""
     return field('links', lambda record, request: request.links(collection, record.id))
 
 
 class View:
-    """Fields in the order in which Cinder writes them."""
+    """Fields in Cinder's order."""
 
     def __init__(self, *fields: Field) -> None:
         self.fields = fields
 
     def and_(self, *fields: Field) -> View:
-        """This view and more."""
+        """Return this view with more fields."""
         return View(*self.fields, *fields)
 
     def of(self, request: Request) -> Shown:
-        """The function from a record to what this request may see of it."""
+        """Return the function that shows a record to this request."""
         chosen = [each for each in self.fields if each.shown(request)]
         always = [(each.name, each.value) for each in chosen if each.when is None]
         rest = [(each.name, each.value, each.when) for each in chosen if each.when is not None]

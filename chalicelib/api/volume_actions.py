@@ -34,7 +34,7 @@ def extend_completion(request: Request, id: str) -> None:
 
 
 def _failed(body: dict[str, Any]) -> bool:
-    """Whether a server tells of a failure; Cinder takes a text for yes unless it says no."""
+    """Whether a server reports a failure; Cinder takes a text as true unless it is a word for no."""
     return body.get('error') not in (None, False, '', *p.NO)
 
 
@@ -132,7 +132,7 @@ def terminate_connection(request: Request, id: str) -> None:
 
 
 def _connector(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The host's connector; Cinder's schema lets a text pass, which names no host."""
+    """Return the host's connector; Cinder's schema accepts a text, which cannot name a host."""
     connector = body.get('connector')
     if isinstance(connector, str):
         raise errors.InvalidInput(reason=f'Connector must be an object that names the host, not {connector!r}.')
@@ -156,7 +156,7 @@ def force_delete(request: Request, id: str) -> None:
 
 @volumes.action('os-reset_status', policy=f'{ADMIN_ACTION}:reset_status', schema=schemas.RESET_STATUS, hides=False)
 def reset_status(request: Request, id: str) -> None:
-    """Set any of three statuses as they are given; Cinder takes them in any case."""
+    """Set any of three statuses; Cinder accepts them case-insensitively."""
     given = {name: (request.body.get(name) or '').lower() or None for name in STATUSES}
     if not any(given.values()):
         raise errors.InvalidParameterValue(

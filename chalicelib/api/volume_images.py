@@ -19,8 +19,8 @@ ACTION = 'volume_extension:volume_actions'
     'os-volume_upload_image', policy=f'{ACTION}:upload_image', schema=schemas.UPLOAD_IMAGE_SEEN_BY, since='3.1'
 )
 def upload_image(request: Request, id: str) -> dict[str, Any]:
-    """Copy the volume to a new image. ``force`` is taken, and an attached volume refused, as Cinder does by default."""
-    from chalicelib.operations import images as operations  # and with it Glance's port, which few requests need
+    """Copy the volume to a new image. ``force`` is ignored: an attached volume is refused, as in Cinder by default."""
+    from chalicelib.operations import images as operations  # imports Glance's client, which few requests need
 
     body = request.body
     visibility = body.get('visibility', 'private')

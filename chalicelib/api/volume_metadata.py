@@ -1,4 +1,4 @@
-"""Metadata of volumes: the user's own, what came with an image, and what encryption shows."""
+"""Metadata of volumes: the user's, the image's, and the encryption's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chalicelib.operations import volumes as operations
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import authorize
 
-#: From here on metadata has an Etag, and PUT heeds If-Match.
+#: From this version on metadata has an Etag, and PUT respects If-Match.
 ETAGS: Version = (3, 15)
 
 IMAGE_METADATA = 'volume_extension:volume_image_metadata'
@@ -30,12 +30,12 @@ MISMATCH = 'Request body and URI mismatch'
 
 
 def etag(metadata: dict[str, str]) -> str:
-    """Cinder's Etag: MD5 of the body as Python writes it."""
+    """Return Cinder's Etag: the MD5 of the body in Python's notation."""
     return hashlib.md5(json.dumps({'metadata': metadata}).encode(), usedforsecurity=False).hexdigest()
 
 
 def is_current(request: Request, id: str) -> bool:
-    """Whether If-Match, if any, names the metadata as it is."""
+    """Whether If-Match, if present, matches the current metadata."""
     sent = request.headers.get('if-match', '*').strip()
     if request.version < ETAGS or sent == '*':
         return True
@@ -112,7 +112,7 @@ def show_image_metadata(request: Request, id: str) -> dict[str, Any]:
 
 
 def _encryption(volume: Volume) -> dict[str, Any]:
-    """The key's id and, for an encrypted volume, what its type says of the encryption: what Nova opens it with."""
+    """Return the key's id and, for an encrypted volume, the facts of its type's encryption that Nova needs."""
     shown: dict[str, Any] = {'encryption_key_id': volume.encryption_key_id}
     facts = type_encryption.of(volume) if volume.encryption_key_id is not None else None
     return shown | {name: facts[name] for name in type_encryption.FACTS} if facts else shown
@@ -125,7 +125,7 @@ def encryption(request: Request, id: str) -> dict[str, Any]:
 
 @volumes.get('/{id}/encryption/{key}', policy=ENCRYPTION, hides=False)
 def encryption_value(request: Request, id: str, key: str) -> Response:
-    """One value as bare text, as Cinder answers it; an unknown key, its 500, is a 404 here."""
+    """Return one value as bare text, as Cinder does; an unknown key is a 404 (Cinder: 500)."""
     shown = _encryption(operations.get(request.context, id))
     if key not in shown:
         raise errors.NotFound(f'Volume {id} has no encryption metadata with key {key}.')

@@ -1,7 +1,7 @@
-"""Volume transfers under both of their names: ``os-volume-transfer`` is the older one.
+"""Volume transfers under both names: ``os-volume-transfer`` is the older one.
 
-They differ in what an offer may say (snapshots left out, encrypted volumes) and in lists: the older one cannot page,
-and takes the words of paging for filters, which nothing matches.
+They differ in the options of a transfer (snapshots left out, encrypted volumes) and in lists: the older one has no
+paging, and treats paging parameters as filters, which nothing matches.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from chalicelib.rules.microversions import Version
 old_transfers = Resource('os-volume-transfer', not_found=errors.TransferNotFound, find=operations.get)
 volume_transfers = Resource('volume-transfers', not_found=errors.TransferNotFound, find=operations.get)
 
-#: Encrypted volumes may be offered; lists have pages.
+#: Encrypted volumes may be transferred; lists have pages.
 ENCRYPTED: Version = (3, 70)
 PAGED: Version = (3, 59)
 
 GET_ALL = 'volume:get_all_transfers'
 
 
-#: What a transfer shows; Cinder takes any column, the hash of the key included.
+#: The members of a transfer; Cinder allows any column, the hash of the key included.
 _NAMES = ('id', 'name', 'volume_id', 'no_snapshots', 'created_at', 'project_id')
 
 FILTERS = ShownFilter(
@@ -75,7 +75,7 @@ def _list(request: Request, view: View, path: str) -> dict[str, Any]:
 
 
 def _whole_list(request: Request, view: View) -> dict[str, Any]:
-    pagination.limit(request), pagination.offset(request)  # without effect, but judged
+    pagination.limit(request), pagination.offset(request)  # without effect, but validated
     sent = {name: text for name, text in request.query.items() if name != 'all_tenants'}
     query = ListQuery(filters=FILTERS.read(request, sent), all_tenants=pagination.all_tenants(request))
     records, _ = operations.list_(request.context, query)

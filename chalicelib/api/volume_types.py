@@ -20,12 +20,12 @@ volume_types = Resource('types', not_found=errors.VolumeTypeNotFound)
 
 ACCESS = 'volume_extension:volume_type_access'
 
-#: In the place of an id: the type of a volume that asks for none.
+#: Used as an id: the type of volumes whose request has none.
 DEFAULT = 'default'
 
 
 def _specs(name: str, text: str, version: Version) -> dict[str, Any]:
-    """A literal map; Cinder answers 500 to anything else."""
+    """Parse a literal map; Cinder answers 500 to anything else."""
     specs = literal(name, text, version)
     if not isinstance(specs, dict):
         raise errors.Invalid(f"The filter extra_specs must be a map such as {{'key': 'value'}}, not {text}.")
@@ -45,15 +45,15 @@ FILTERS = Filters(
 @volume_types.get('', policy='volume_extension:type_get_all')
 def index(request: Request) -> dict[str, Any]:
     wanted = query(request, FILTERS)
-    asked = wanted.filters.get('extra_specs', {})
-    # Who may not read a spec does not learn it by asking for the types that have it either.
-    hidden = len(views.visible(asked, request)) < len(asked)
+    specs = wanted.filters.get('extra_specs', {})
+    # A caller who may not read a spec must not find it out by a filter, either.
+    hidden = len(views.visible(specs, request)) < len(specs)
     records = [] if hidden else operations.list_(request.context, wanted, is_public(request))[0]
     return page(request, 'volume_types', views.DETAIL, records, links='volume_type_links', path='types')
 
 
 def is_public(request: Request) -> bool | None:
-    """Public types only, private ones only, or (None) both; others than administrators are not asked."""
+    """Public types only, private ones only, or (None) both; only administrators can choose."""
     text = request.query.get('is_public', 'true').lower()
     if not request.context.is_admin:
         return True

@@ -1,4 +1,4 @@
-"""Volumes: create, list, show, change, delete, and the summary of all."""
+"""Volumes: create, list, show, change, delete, and the summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chalicelib.rules.policies import authorize
 
 volumes = Resource('volumes', shown_by='volume:get', not_found=errors.VolumeNotFound, find=operations.get)
 
-#: From here on delete takes ``force``; before, it is not heard.
+#: From this version on delete accepts ``force``; before, it is ignored.
 FORCE: Version = (3, 23)
 
 MULTIATTACH_REMOVED = (
@@ -80,9 +80,9 @@ def show(request: Request, id: str) -> dict[str, Any]:
 @volumes.post('', policy='volume:create', schema=schemas.create(strict=False), status=202, until='3.52')
 @volumes.post('', policy='volume:create', schema=schemas.create(strict=True), status=202, since='3.53')
 def create(request: Request) -> dict[str, Any] | Response:
-    """A volume that is empty, or made from a snapshot, a volume, an image or a backup.
+    """Create a volume that is empty, or made from a snapshot, a volume, an image or a backup.
 
-    ``?dry_run=1`` only says where it would go (200).
+    ``?dry_run=1`` only returns the placement (200).
     """
     volume = request.body['volume']
     if p.is_yes(volume.get('multiattach') or False):
@@ -108,7 +108,7 @@ def create(request: Request) -> dict[str, Any] | Response:
 
 
 def _size(volume: dict[str, Any]) -> int | None:
-    """GiB; None leaves it to the source. Texts must be written as Python writes a number: no leading zero."""
+    """Return GiB; None leaves the size to the source. Texts must be in Python's notation: no leading zero."""
     size = volume.get('size')
     if size is None and not any(volume.get(key) for key in ('snapshot_id', 'source_volid', 'backup_id')):
         raise errors.MalformedRequest

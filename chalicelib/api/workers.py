@@ -1,7 +1,7 @@
-"""Clean-up of what a service that died left undone.
+"""Clean-up after services that died.
 
-No work here belongs to a service: it is a state machine's, and what a dead process leaves is taken up by the reconciler
-within a minute. So no service ever has anything to clean, and the answer says so.
+Work does not belong to a service but to a state machine, and the reconciler resumes what a dead process leaves within a
+minute. So services never have anything to clean, as the answer shows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLEANUP = p.members(
     }
 )
 
-#: What Cinder's services clean.
+#: The resources that Cinder's services clean up.
 RESOURCE_TYPES = ('Snapshot', 'Volume')
 
 

@@ -158,7 +158,7 @@ def serve(route: Any, headers: dict[str, str], ids: dict[str, str], body: str | 
     from chalicelib.api import front_door
 
     request = Request(event(route.method, f'/v3{route.path}', f'/v3{route.path}', ids, '', headers, body))
-    return _answer(front_door.remember(request, lambda _: front_door.serve([route], dict(ids))).to_dict())
+    return _answer(front_door.with_request(request, lambda _: front_door.serve([route], dict(ids))).to_dict())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chalice.app import Chalice
 
-from chalicelib.api import mounting
+from chalicelib.api import route_registration
 from chalicelib.api.resource import Resource, Route
 from chalicelib.api.resources import MODULES, PREFIXES, beginning_of, routes
 from chalicelib.rules.policies import ANY_AUTHENTICATED, POLICIES
@@ -93,7 +93,7 @@ def test_a_path_is_served_by_the_modules_of_its_row() -> None:
 
 def test_a_path_is_registered_when_it_is_first_asked_for(door: FrontDoor) -> None:
     lazy = Chalice('cinderless')
-    mounting.mount_on_demand(lazy)
+    route_registration.register_on_demand(lazy)
     assert not lazy.routes
     for place, methods in door.app.routes.items():
         answer = lazy(event('PATCH', place, place, {}, '', {}, None), None)
@@ -104,7 +104,7 @@ def test_a_path_is_registered_when_it_is_first_asked_for(door: FrontDoor) -> Non
 
 def test_what_is_registered_on_demand_answers(door: FrontDoor, member: Caller) -> None:
     lazy = Chalice('cinderless')
-    mounting.mount_on_demand(lazy)
+    route_registration.register_on_demand(lazy)
     known = FrontDoor(door.app).caller('member', member.project)
     for path in ('/volumes', '/volumes/detail', '/types'):
         sent = event('GET', f'/v3{path}', f'/v3{path}', {}, '', member.headers, None)
@@ -118,7 +118,7 @@ def test_every_handler_of_every_module_is_mounted(door: FrontDoor) -> None:
     import importlib
     from pathlib import Path
 
-    folder = Path(mounting.__file__).parent
+    folder = Path(route_registration.__file__).parent
     declared = {
         (route.method, route.path, route.handler.__qualname__)
         for file in folder.glob('*.py')

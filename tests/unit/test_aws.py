@@ -160,7 +160,7 @@ def test_an_old_document_serves_while_it_cannot_be_read_again(
     network.faults = ['closed'] * 1000
     for now in (1061.0, 1061.0 + aws.DOCUMENT_PAUSE, 999.0 + aws.DOCUMENT_MAX_AGE):  # noqa: B007 - read by the clock
         assert CALLS[name]() == text
-    assert 'serves' in caplog.text
+    assert 'is used' in caplog.text
     asked = len(network.seen)
     assert CALLS[name]() == text
     assert len(network.seen) == asked, 'an attempt of each request would make all of them slow'

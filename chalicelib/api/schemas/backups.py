@@ -37,7 +37,7 @@ UPDATE = p.only(
 
 RESTORE = p.only('restore', p.nullable(p.members({'name': p.SHORT_TEXT, 'volume_id': p.OPTIONAL_UUID})))
 
-#: Characters of an exported record; ours have less than a thousand.
+#: Characters of an exported record; this service's have less than a thousand.
 MAX_URL = 65535
 
 IMPORT_RECORD = p.only(

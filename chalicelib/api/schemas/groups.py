@@ -29,7 +29,7 @@ CREATE = p.only(
     ),
 )
 
-#: Ids in one text, with commas between them: six, for that is what 255 characters hold.
+#: Ids in one text, separated by commas: six fit into 255 characters.
 _IDS = p.PRINTABLE_TEXT
 
 UPDATE = p.only(
@@ -58,15 +58,15 @@ SNAPSHOT_RESET_STATUS = p.members(
 
 FAILOVER = p.members({'allow_attached_volume': p.BOOLEAN, 'secondary_backend_id': p.SHORT_TEXT})
 
-#: What is inside is not looked at.
+#: Members are ignored.
 EMPTY: dict[str, Any] = {'type': 'object', 'properties': {}}
 
 CREATE_SNAPSHOT = p.only('group_snapshot', p.members({**_TEXTS, 'group_id': p.UUID}, required=('group_id',)))
 
-#: Ids in one text, with commas between them, as many as a group has members.
+#: Ids in one text, separated by commas, as many as a group has members.
 _OLD_IDS: dict[str, Any] = {'type': ['string', 'null'], 'maxLength': 4096}
 
-#: The legacy API takes no notice of members that it does not know.
+#: The legacy API ignores unknown members.
 OLD_CREATE = p.only(
     'consistencygroup',
     p.members(

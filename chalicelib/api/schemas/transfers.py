@@ -7,7 +7,7 @@ from chalicelib.api.schema import since
 
 _OFFER = {'volume_id': p.UUID, 'name': p.NAME}
 
-#: Of the older API.
+#: For the older API.
 CREATE_OLD = p.only('transfer', p.members(_OFFER, required=('volume_id',)))
 
 CREATE = p.only('transfer', p.members({**_OFFER, 'no_snapshots': since('3.55', p.BOOLEAN)}, required=('volume_id',)))

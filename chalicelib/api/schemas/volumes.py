@@ -43,19 +43,19 @@ _CREATE = {
     'multiattach': {'type': ['boolean', 'string', 'null'], 'enum': [*p.BOOLEAN['enum'], None]},
     'image_id': p.SHORT_TEXT,
     'imageRef': p.SHORT_TEXT,
-    # Cinder takes these two at any version, but looks at their form only from 3.13 and 3.47 on.
+    # Cinder accepts these two at any version, but validates them only from 3.13 and 3.47 on.
     'group_id': p.SHORT_TEXT,
     'backup_id': p.OPTIONAL_UUID,
 }
 
 
 def create(*, strict: bool) -> p.Schema:
-    """From 3.53 on ``strict``: before, unknown members are ignored."""
+    """``strict`` from 3.53 on; before, unknown members are ignored."""
     return p.only('volume', p.members(_CREATE, strict=strict), **{'OS-SCH-HNT:scheduler_hints': HINTS})
 
 
 UPDATE_ANY = p.only('volume', p.members(_UPDATE))
-#: From 3.53 on something must be changed.
+#: From 3.53 on at least one change is required.
 UPDATE = p.only('volume', p.members(_UPDATE, **p.any_of(*_UPDATE)))
 
 METADATA = p.only('metadata', p.metadata())

@@ -1,4 +1,4 @@
-"""What is shown of an attachment."""
+"""The views of an attachment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chalicelib.models import Attachment
 from chalicelib.operations import attachments
 from chalicelib.rules.policies import allowed
 
-#: Callers that may connect an attachment read its secrets; Cinder shows them to every role of the project.
+#: Only callers that may connect an attachment see its secrets; Cinder shows them to every role of the project.
 CONNECTING = 'volume:attachment_update'
 
 
@@ -22,7 +22,7 @@ def _connection_info(attachment: Attachment, request: Request) -> dict[str, Any]
     return attachments.connection_info(attachment)
 
 
-#: What the short list answers.
+#: The view of the short list.
 BRIEF = View(
     attribute('id'),
     attribute('status', 'attach_status'),
@@ -30,17 +30,17 @@ BRIEF = View(
     attribute('volume_id'),
 )
 
-#: Times that are not known are empty texts here, not null.
+#: Unknown times are empty texts here, not null.
 _TIMES = (
     field('attached_at', lambda attachment, request: attachment.attached_at or ''),
     field('detached_at', lambda attachment, request: attachment.detached_at or ''),
     attribute('attach_mode'),
 )
 
-#: What show and the detailed list answer.
+#: The view of show and the detailed list.
 DETAIL = BRIEF.and_(*_TIMES, field('connection_info', _connection_info))
 
-#: What create and update answer: an empty connection until there is a connector.
+#: The view of create and update: the connection is empty until there is a connector.
 CONNECTED = BRIEF.and_(
     *_TIMES, field('connection_info', lambda attachment, request: attachments.connection_info(attachment))
 )

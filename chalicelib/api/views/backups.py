@@ -1,4 +1,4 @@
-"""What is shown of a backup."""
+"""The views of a backup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chalicelib.api.view import View, attribute, field, links
 from chalicelib.api.views.volumes import FIXED_KEY
 from chalicelib.operations import backup_checks, progress
 
-#: What the short list, create and update answer.
+#: The view of the short list, create and update.
 BRIEF = View(attribute('id'), attribute('name'), links('backups'))
 
 DETAIL = View(
@@ -36,13 +36,14 @@ DETAIL = View(
     attribute('cinderless:storage_class', 'storage_class', when=lambda backup: backup.storage_class is not None),
     attribute('cinderless:locked_until', 'locked_until', when=lambda backup: backup.locked_until is not None),
     attribute('cinderless:copied_from', 'copied_from', when=lambda backup: backup.copied_from is not None),
-    # Of an imported record too, but strict clients, which import records, refuse members that are not Cinder's.
+    # Imported records could have these, but strict clients, which import records, refuse members that are not
+    # Cinder's.
     attribute('cinderless:location', 'location', when=lambda backup: backup.copied_from is not None),
     field(
         'cinderless:progress',
         lambda backup, request: progress.shown(backup),
         when=lambda backup: progress.shown(backup) is not None,
-        asked='progress',
+        requested_by='progress',
     ),
     attribute('cinderless:scrub', 'scrub', when=lambda backup: backup.scrub is not None),
     attribute('cinderless:drill', 'drill', when=lambda backup: backup.drill is not None),

@@ -1,4 +1,4 @@
-"""What is shown of a group type."""
+"""The views of a group type."""
 
 from __future__ import annotations
 

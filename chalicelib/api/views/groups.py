@@ -1,4 +1,4 @@
-"""What is shown of groups and their snapshots, and of the legacy consistency groups that they are too."""
+"""The views of groups and their snapshots, and of legacy consistency groups."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from chalicelib.api.view import View, attribute, field
 
-#: What the short lists and create answer.
+#: The view of the short lists and create.
 BRIEF = View(attribute('id'), attribute('name'))
 
-#: What is shown of a group by either API.
+#: The common members of a group in both APIs.
 _GROUP = (
     attribute('id'),
     attribute('status'),
@@ -33,7 +33,7 @@ CONSISTENCY_GROUP = View(*_GROUP, attribute('volume_types', 'volume_type_ids'))
 
 
 def with_volumes(volumes: Mapping[str, Sequence[str]]) -> View:
-    """A group with the ids of its volumes, which are given by group."""
+    """Return a view of groups with the ids of their volumes, given by group."""
     return DETAIL.and_(field('volumes', lambda group, request: list(volumes.get(group.id, ())), since='3.25'))
 
 

@@ -1,4 +1,4 @@
-"""What is shown of a snapshot."""
+"""The views of a snapshot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chalicelib.api.view import View, attribute
 
 ATTRIBUTES = 'volume_extension:extended_snapshot_attributes'
 
-#: What the short list answers.
+#: The view of the short list.
 BRIEF = View(
     attribute('id'),
     attribute('created_at'),
@@ -19,14 +19,14 @@ BRIEF = View(
     attribute('metadata'),
 )
 
-#: What create and update answer.
+#: The view of create and update.
 SNAPSHOT = BRIEF.and_(
     attribute('group_snapshot_id', since='3.14'),
     attribute('user_id', since='3.41'),
     attribute('consumes_quota', since='3.65'),
 )
 
-#: What show and the detailed list answer.
+#: The view of show and the detailed list.
 DETAIL = SNAPSHOT.and_(
     attribute('os-extended-snapshot-attributes:project_id', 'project_id', policy=ATTRIBUTES),
     attribute('os-extended-snapshot-attributes:progress', 'progress', policy=ATTRIBUTES),

@@ -1,4 +1,4 @@
-"""What is shown of a transfer. An accepted one is gone, so nobody ever sees who has taken it."""
+"""The views of a transfer. An accepted one is deleted, so the accepting project is never shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chalicelib.api.view import View, attribute, field, links, nothing
 #: Both APIs link to the older one, as in Cinder.
 _LINKS = links('os-volume-transfer')
 
-#: What the short list and accept answer.
+#: The view of the short list and accept.
 BRIEF = View(attribute('id'), attribute('volume_id'), attribute('name'), _LINKS)
 
 DETAIL = View(
@@ -26,5 +26,5 @@ DETAIL = View(
 
 
 def with_key(shown: dict[str, Any], auth_key: str) -> dict[str, Any]:
-    """What create answers: the one place where the key is told."""
+    """Return the answer to create, the only one with the key."""
     return {**shown, 'auth_key': auth_key}

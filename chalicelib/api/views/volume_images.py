@@ -1,4 +1,4 @@
-"""What is shown of a volume that becomes an image."""
+"""The view of a volume that is uploaded to an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Uploaded(NamedTuple):
-    """A volume and the image that is made of it."""
+    """A volume and its new image."""
 
     volume: Volume
     image: Image
@@ -23,7 +23,7 @@ class Uploaded(NamedTuple):
 
 
 def _volume_type(uploaded: Uploaded, request: Request) -> dict[str, Any] | None:
-    """The whole type, as Cinder's database has it; extra specs that tell of backends are an administrator's."""
+    """Return the whole type, as in Cinder's database; only administrators see extra specs that describe backends."""
     kind = volume_types.read_if_there(uploaded.volume.volume_type_id)
     if kind is None:
         return None

@@ -1,4 +1,4 @@
-"""What is shown of a volume type."""
+"""The views of a volume type."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chalicelib.rules.policies import allowed
 
 
 def visible(specs: Mapping[str, str], request: Request) -> dict[str, str]:
-    """Extra specs without those that tell of backends, which only some may read."""
+    """Return extra specs without those that describe backends, which need a permission."""
     if allowed(request.context, 'volume_extension:types_extra_specs:read_sensitive'):
         return dict(specs)
     return {key: specs[key] for key in USER_VISIBLE if key in specs}
@@ -19,7 +19,7 @@ def visible(specs: Mapping[str, str], request: Request) -> dict[str, str]:
 
 _IS_PUBLIC = attribute('os-volume-type-access:is_public', 'is_public', policy='volume_extension:volume_type_access')
 
-#: What update answers.
+#: The view of update.
 UPDATED = View(
     attribute('id'),
     attribute('name'),
@@ -32,7 +32,7 @@ UPDATED = View(
     ),
 )
 
-#: What create answers.
+#: The view of create.
 CREATED = UPDATED.and_(_IS_PUBLIC)
 
 DETAIL = UPDATED.and_(attribute('qos_specs_id', policy='volume_extension:access_types_qos_specs_id'), _IS_PUBLIC)

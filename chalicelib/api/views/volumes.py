@@ -1,4 +1,4 @@
-"""What is shown of a volume."""
+"""The views of a volume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chalicelib.models.pool import service_uuid
 from chalicelib.operations import progress, services, volume_types
 from chalicelib.rules import states
 
-#: The key id of a volume that is encrypted by a fixed key; never shown.
+#: The key id of a volume that is encrypted with a fixed key; never shown.
 FIXED_KEY = '00000000-0000-0000-0000-000000000000'
 
 #: Administrative metadata that every user sees among the volume's own.
@@ -28,15 +28,15 @@ def _type_name(volume: Volume, request: Request) -> str | None:
 
 
 def _attachments(volume: Volume, request: Request) -> list[dict[str, Any]]:
-    """Attachments that are attached; on which host is told to administrators and services only."""
-    told = request.context.is_admin or request.context.is_service_request
+    """Return attached attachments; only administrators and services see the host."""
+    shows_host = request.context.is_admin or request.context.is_service_request
     return [
         {
             'id': volume.id,
             'attachment_id': id,
             'volume_id': volume.id,
             'server_id': link['instance_id'],
-            'host_name': link['host_name'] if told else None,
+            'host_name': link['host_name'] if shows_host else None,
             'device': link['mountpoint'],
             'attached_at': link['attached_at'],
         }
@@ -46,11 +46,11 @@ def _attachments(volume: Volume, request: Request) -> list[dict[str, Any]]:
 
 
 def _service_uuid(volume: Volume, request: Request) -> str | None:
-    """The uuid of the service that looks after the volume: hosts name their lock on shared targets by it."""
+    """Return the uuid of the volume's service, with which hosts name their lock on shared targets."""
     return service_uuid(services.VOLUME_BINARY, volume.backend) if volume.host else None
 
 
-#: What create and update answer.
+#: The view of create and update.
 VOLUME = View(
     attribute('id'),
     field('status', lambda volume, request: states.SHOWN_AS.get(volume.status, volume.status)),
@@ -83,7 +83,7 @@ VOLUME = View(
     attribute('consumes_quota', since='3.65'),
 )
 
-#: What show and the detailed list answer.
+#: The view of show and the detailed list.
 DETAIL = VOLUME.and_(
     attribute('encryption_key_id', since='3.64', when=lambda volume: volume.encryption_key_id not in (None, FIXED_KEY)),
     attribute('os-vol-tenant-attr:tenant_id', 'project_id', policy='volume_extension:volume_tenant_attribute'),
@@ -101,11 +101,11 @@ DETAIL = VOLUME.and_(
         'cinderless:progress',
         lambda volume, request: progress.shown(volume),
         when=lambda volume: progress.shown(volume) is not None,
-        asked='progress',
+        requested_by='progress',
     ),
 )
 
-#: What the short list answers.
+#: The view of the short list.
 BRIEF = View(attribute('id'), attribute('name'), links('volumes'))
 
 SUMMARY = View(item('total_count', 'count'), item('total_size', 'size'), item('metadata', since='3.36'))
