@@ -1,7 +1,7 @@
 """Retry policies of the state machines, by name, and the names of errors that Step Functions compares.
 
 A state says ``Retry: [aws, backend]``; ``infra/asl.py`` replaces each name by its retriers. Step Functions compares
-names of errors, not classes, so a class stands for itself and all its subclasses in ``chalicelib/errors.py``.
+names of errors, not classes, so a class stands for itself and all its subclasses in ``chalicelib/errors``.
 
 Every retrier has full jitter: Step Functions draws each delay between 0 and the interval, so the number of attempts,
 not the interval, makes sure that an outage is survived (``OUTAGE``; ``tests/unit/infra/test_retries.py`` computes it).
@@ -99,7 +99,7 @@ POLICIES: Mapping[str, tuple[Retrier, ...]] = {
 
 
 def expanded(names: Iterable[str], permanent: frozenset[str] = frozenset()) -> list[str]:
-    """Return the names with all subclasses of those that are classes of ``chalicelib/errors.py``, each once.
+    """Return the names with all subclasses of those that are classes of ``chalicelib/errors``, each once.
 
     Raises ValueError for a name that is neither such a class nor an error of Step Functions or Lambda.
     """
@@ -113,7 +113,7 @@ def _with_subclasses(name: str) -> list[str]:
     if '.' in name:  # States.ALL, Lambda.ServiceException: no class of the service
         return [name]
     if name not in _CLASSES:
-        raise ValueError(f'{name} is not an error of chalicelib/errors.py')
+        raise ValueError(f'{name} is not an error of chalicelib/errors')
     return [other for other, kind in _CLASSES.items() if issubclass(kind, _CLASSES[name])]
 
 

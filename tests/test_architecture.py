@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'chalicelib'
 
 #: Modules directly in chalicelib: the base that everybody may use.
-BASE = {path.stem for path in PACKAGE.glob('*.py') if path.stem != '__init__'}
+BASE = {'errors'} | {path.stem for path in PACKAGE.glob('*.py') if path.stem != '__init__'}
 
 #: Room -> rooms that it may import, beside itself and the base.
 MAY_IMPORT = {
@@ -60,7 +60,7 @@ def imports(path: Path) -> set[str]:
 
 def room_of(path: Path) -> str:
     relative = path.relative_to(PACKAGE)
-    return relative.parts[0] if len(relative.parts) > 1 else ''
+    return relative.parts[0] if len(relative.parts) > 1 and relative.parts[0] not in BASE else ''
 
 
 def rooms_imported(path: Path) -> set[str]:

@@ -82,7 +82,7 @@ def test_what_lambda_would_refuse_is_refused() -> None:
 def test_our_source_is_taken_as_it_is(tmp_path: Path) -> None:
     package.copy_source(tmp_path / 'functions')
     assert (tmp_path / 'functions' / 'app.py').read_bytes() == (ROOT / 'app.py').read_bytes()
-    assert (tmp_path / 'functions' / 'chalicelib' / 'errors.py').exists()
+    assert (tmp_path / 'functions' / 'chalicelib' / 'errors' / '__init__.py').exists()
     assert not list(tmp_path.rglob('__pycache__'))
 
 
