@@ -270,7 +270,7 @@ def test_a_list_without_links_is_never_cut(member: Caller, make: Any, monkeypatc
     for _ in range(3):
         make.attachment(make.volume())
     monkeypatch.setattr(pagination, 'MAX_ITEMS', 400)
-    message = '3 attachments are too many for one response: ask for 2 or less with limit.'
+    message = '3 attachments are too many for one response: set limit to 2 or less.'
     assert member.get('/attachments', at='3.27').fault == (*BAD, message)
     assert len(member.get('/attachments?limit=2', at='3.27').body['attachments']) == 2
 
