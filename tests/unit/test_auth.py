@@ -67,7 +67,7 @@ def test_a_token_that_is_not_valid(issuer: Issuer, token: str) -> None:
 
 
 def test_a_token_without_a_project(issuer: Issuer) -> None:
-    with pytest.raises(PolicyNotAuthorized, match='ask for one with a project scope'):
+    with pytest.raises(PolicyNotAuthorized, match='request one with a project scope'):
         authenticate({'x-auth-token': 'unscoped'}, issuer)
 
 
