@@ -1,4 +1,4 @@
-"""Who uses which table how, ``infra/permissions/access.yaml`` as policies; and who starts machines."""
+"""Functions' access to tables, ``infra/permissions/access.yaml`` as policies; and permissions to start workflows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FILE = Path(__file__).parent / 'permissions' / 'access.yaml'
 Access = Mapping[str, Mapping[str, Iterable[str]]]
 
 HEADER = """\
-# Who uses which table how. render.py makes one policy per function of it; make access writes it anew from what the
-# functions called in the last complete run of the tests. Review the difference as you would review code.
+# Access of functions to tables. render.py makes one policy per function of it; make access rewrites it from the calls
+# of functions in the last complete run of the tests. Review the difference like code.
 """
 
 
@@ -25,7 +25,7 @@ def load() -> Access:
 
 
 def text(access: Access) -> str:
-    """The file of an access: sorted, a line per table."""
+    """Return the text of an access file: sorted, a line per table."""
     lines = [HEADER]
     for function, tables in sorted(access.items()):
         lines += [f'{function}:', *(f'  {name}: [{", ".join(sorted(tables[name]))}]' for name in sorted(tables)), '']
@@ -33,7 +33,7 @@ def text(access: Access) -> str:
 
 
 def policies(access: Access, tables: Mapping[str, str]) -> dict[str, Any]:
-    """{logical id: managed policy}. ``tables`` leads from a table's short name to its logical id.
+    """{logical id: managed policy}. ``tables`` maps a table's short name to its logical id.
 
     A function's indexes have a policy of their own: with those of its tables, the API's would exceed IAM's limit where
     partition, region and the stack's name are long. Raises ValueError for a table that does not exist.
@@ -48,12 +48,12 @@ def policies(access: Access, tables: Mapping[str, str]) -> dict[str, Any]:
 
 
 def policy_id(function: str, kind: str) -> str:
-    """``volume_worker`` and ``Records`` become VolumeWorkerRecordsPolicy."""
+    """Return VolumeWorkerRecordsPolicy for ``volume_worker`` and ``Records``."""
     return ''.join(word.capitalize() for word in function.split('_')) + f'{kind}Policy'
 
 
 def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[str, str]) -> dict[str, Any]:
-    """Tables that are used alike share a statement: a policy has 6,144 characters at most."""
+    """Return statements; tables with the same access share one: a policy has 6,144 characters at most."""
     alike: dict[tuple[str, ...], list[Any]] = {}
     for name, actions in sorted(rows.items()):
         alike.setdefault(tuple(sorted(actions)), []).append(_arn(name, tables))
@@ -67,9 +67,9 @@ def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[st
 
 
 def machine_policies(names: Iterable[str]) -> dict[str, Any]:
-    """{logical id: managed policy} to start machines, and to look at their executions.
+    """{logical id: managed policy} for starting state machines and reading their executions.
 
-    Each is named: the pattern ``<stack>-*`` would fit those of another stack whose name goes on with a hyphen.
+    Each is named: the pattern ``<stack>-*`` would match those of another stack whose name continues with a hyphen.
     """
     known, place = list(names), 'arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}'
     machines = [{'Fn::Sub': f'{place}:stateMachine:${{AWS::StackName}}-{name}'} for name in known]

@@ -1,4 +1,4 @@
-"""The bucket that holds what is deployed: one per account and region, closed, and only ever this account's."""
+"""The bucket for deployment artefacts: one per account and region, private to the account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from infra.stage import Refused
 
 CLOSED = 'BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true'
 
-#: Overwritten archives and aborted uploads go. Current ones stay: a rollback of CloudFormation reads the ones before.
+#: Overwritten archives and aborted uploads are deleted. Current ones stay: a rollback of CloudFormation reads older
+#: ones.
 LIFECYCLE = {
     'Rules': [
         {
@@ -25,9 +26,9 @@ LIFECYCLE = {
 
 
 def bucket(account: str, partition: str, region: str, aws: Runs) -> str:
-    """Return the name of the bucket, created when it does not exist, with its settings brought up to date.
+    """Return the name of the bucket, created if missing, with its settings brought up to date.
 
-    The name can be predicted, so another account may have taken it: every call names the owner that is expected. Raises
+    The name is predictable, so another account may have taken it: every call names the expected owner. Raises
     Refused for a bucket that is not this account's.
     """
     name = f'cinderless-artefacts-{account}-{region}'

@@ -1,14 +1,14 @@
 """State machines as files: ``stepfunctions/<name>.asl.yaml``, completed to the Amazon States Language.
 
-A file says what only its workflow knows. ``load`` adds what all have in common:
+A file contains only what is specific to its workflow. ``load`` adds the common parts:
 
 * ``Retry`` names policies (``infra/retries.py``).
 * ``Catch`` of the machine, ``{error: state}``, applies to each of its states; a state's own ``Catch`` comes before it.
   An error that a state of the failure path raises leads to ``Unrecorded``.
-* Names of errors stand for their subclasses too, and an error is stored under ``$.error``.
+* Names of errors include their subclasses, and an error is stored under ``$.error``.
 * A task runs the function of the state's name, on the state's input, in the workflow's worker
   (``chalicelib/rules/workflows.py``) unless the state names another ``Resource``.
-* The ends ``Superseded`` and ``Unrecorded`` are added where something leads to them.
+* The ends ``Superseded`` and ``Unrecorded`` are added where a transition leads to them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from infra import retries
 
 SUFFIX = '.asl.yaml'
 
-#: Parameters of the template that stand for a number: a definition names them without quotes.
+#: Parameters of the template that are numbers: a definition names them without quotes.
 NUMBERS = ('BackupConcurrency',)
 
 #: Limit of AWS for one definition, in bytes.
@@ -35,7 +35,7 @@ MAX_DEFINITION = 1024 * 1024
 #: Every error.
 ALL = 'States.ALL'
 
-#: Ends that the files leave out.
+#: Ends that the files omit.
 ENDS: Mapping[str, Mapping[str, str]] = {
     'Superseded': {
         'Comment': 'The record is gone or belongs to another request by now; there is nothing left to do',
@@ -51,7 +51,7 @@ State = dict[str, Any]
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return one machine's complete definition as data.
+    """Return a state machine's complete definition as data.
 
     Raises ValueError when the file is not a mapping with States, or names an error or policy that does not exist.
     """
@@ -65,7 +65,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _worker(machine: str) -> str:
-    """Return how the template names the function that runs a state machine's tasks."""
+    """Return the template's name of the function that runs a state machine's tasks."""
     if machine not in MACHINES:
         raise ValueError(f'{machine} is not in MACHINES of chalicelib/rules/workflows.py')
     return ''.join(('${', *map(str.capitalize, MACHINES[machine].worker.split('_')), 'Arn}'))
@@ -114,20 +114,20 @@ def _snake(name: str) -> str:
 
 
 def _named(common: Mapping[str, str], name: str, own: list[State]) -> Iterator[State]:
-    """The machine's catches by name: not those that the state has itself, and none that leads back to it."""
+    """Return the state machine's catches by name: without the state's own, and without those that lead back to it."""
     for error, target in common.items():
         if error != ALL and target != name and not any(error in rule['ErrorEquals'] for rule in own):
             yield {'ErrorEquals': [error], 'Next': target}
 
 
 def _rest(common: Mapping[str, str], name: str, own: list[State], on_failure: set[str]) -> Iterator[State]:
-    """Where every other error leads."""
+    """Return the catcher of all other errors."""
     if ALL in common and not any(ALL in rule['ErrorEquals'] for rule in own):
         yield {'ErrorEquals': [ALL], 'Next': 'Unrecorded' if name in on_failure else common[ALL]}
 
 
 def _caught(rules: list[State]) -> list[State]:
-    """Return catchers with all subclasses, each error in the first that names it, which must not replace the input."""
+    """Return catchers with all subclasses, each error in the first that names it; they must not replace the input."""
     known: set[str] = set()
     result = []
     for rule in rules:
@@ -138,7 +138,7 @@ def _caught(rules: list[State]) -> list[State]:
 
 
 def render(path: Path) -> str:
-    """Return one machine's definition as compact JSON; ``${VolumeWorkerArn}`` and its like are left to the template."""
+    """Return a state machine's definition as compact JSON; placeholders such as ``${VolumeWorkerArn}`` stay."""
     text = json.dumps(load(path), separators=(',', ':'))
     for name in NUMBERS:
         text = text.replace(f'"${{{name}}}"', f'${{{name}}}')

@@ -1,10 +1,10 @@
-"""Compile a tree ahead, run by the interpreter that is deployed: ``python3.13 infra/bytecode.py TREE [--alone]``.
+"""Compile a tree ahead of time with the deployed interpreter: ``python3.13 infra/bytecode.py TREE [--alone]``.
 
-With hashes that are never checked, so that the files' times do not matter. One file after the other under a fixed
-hash seed, since what marshal writes depends on what the process saw before.
+The hashes are never checked, so the files' times do not matter. Files are compiled in sequence under a fixed hash seed,
+since marshal's output depends on earlier work of the process.
 
-``--alone`` is for our own code: the byte code takes the place of its source, without what only a reader needs (the
-docstrings of modules and functions; those of classes stay, or dataclasses would make their own at each import).
+``--alone`` is for the project's own code: byte code replaces its source, without the docstrings of modules and
+functions (those of classes stay, since dataclasses would generate their own at each import).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import marshal
 import sys
 from pathlib import Path
 
-#: Of a .pyc file: it is valid by a hash of its source, which nobody compares.
+#: Flags of a .pyc file: it has a hash of its source, which Python does not compare.
 UNCHECKED_HASH = (0b01).to_bytes(4, 'little')
 
 _Documented = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
@@ -31,14 +31,14 @@ def main(tree: Path, alone: bool) -> None:
 
 
 def compiled(source: bytes, name: str, alone: bool) -> bytes:
-    """The .pyc of a source; ``name`` is what tracebacks show."""
+    """Return the .pyc of a source; ``name`` is the file name in tracebacks."""
     tree = ast.parse(source)
     code = compile(undocumented(tree) if alone else tree, name, 'exec', dont_inherit=True)
     return importlib.util.MAGIC_NUMBER + UNCHECKED_HASH + importlib.util.source_hash(source) + marshal.dumps(code)
 
 
 def undocumented(tree: ast.Module) -> ast.Module:
-    """Drop the docstrings of modules and functions; one that is all there is becomes ``pass``."""
+    """Remove the docstrings of modules and functions; a body without anything else becomes ``pass``."""
     for node in ast.walk(tree):
         if isinstance(node, _Documented) and ast.get_docstring(node, clean=False) is not None:
             first, rest = node.body[0], node.body[1:]

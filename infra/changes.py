@@ -1,8 +1,8 @@
-"""What a deploy of this version changes in a stack of the last release: ``make changes`` prints it.
+"""The changes of a deployed stack of the last release by this version: ``make changes`` prints them.
 
-``infra/released/<version>.json`` keeps of each release what must outlive it: tables, bucket, key, secrets, queues, and
-the names of parameters and outputs. ``make release`` writes it. Which properties CloudFormation can only change by
-making the resource anew is read from AWS's own resource schemas, which cfn-lint brings along.
+``infra/released/<version>.json`` keeps the parts of each release that must outlive it: tables, bucket, key, secrets,
+queues, and the names of parameters and outputs. ``make release`` writes it. The properties that CloudFormation can only
+change by replacing the resource are read from AWS's own resource schemas, which cfn-lint contains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from infra.render import REGION, ROOT, templates, write
 
 RELEASED = Path(__file__).parent / 'released'
 
-#: Types that hold what nobody can make again.
+#: Types with data that cannot be created again.
 KEPT = (
     'AWS::DynamoDB::Table',
     'AWS::KMS::Key',
@@ -27,7 +27,7 @@ KEPT = (
     'AWS::SecretsManager::Secret',
 )
 
-#: Properties that the schemas do not call create-only, although a change of them makes the resource anew.
+#: Properties that replace the resource when they change, although the schemas do not call them create-only.
 #: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
 ALSO_REPLACING = {'AWS::DynamoDB::Table': ('KeySchema', 'LocalSecondaryIndexes')}
 
@@ -40,17 +40,17 @@ class Change(NamedTuple):
     kind: str
     name: str
     type: str
-    #: Properties that differ; () for Add and Remove.
+    #: The differing properties; () for Add and Remove.
     properties: tuple[str, ...] = ()
 
     @property
     def is_loss(self) -> bool:
-        """Whether data would be gone, or the deploy would be refused on its way."""
+        """Whether data would be lost, or the deployment would fail half-way."""
         return self.type in KEPT and self.kind in ('Remove', 'Replace', 'Indexes')
 
 
 def changes(old: Template, new: Template) -> Iterator[Change]:
-    """How ``new`` differs from ``old`` in what a release keeps."""
+    """Return the differences of ``new`` from ``old`` in the parts that a release keeps."""
     before, after = old['Resources'], kept(new)['Resources']
     for name in sorted({*before, *after}):
         if name not in after:
@@ -74,12 +74,12 @@ def _difference(name: str, before: Template, after: Template) -> Change:
 
 
 def _indexes(properties: Template) -> set[str]:
-    """DynamoDB makes or removes one global index per update of a table, and CloudFormation fails at the second."""
+    """DynamoDB creates or deletes one global index per table update, and CloudFormation fails at the second."""
     return {index['IndexName'] for index in properties.get('GlobalSecondaryIndexes', ())}
 
 
 def replacing(kind: str) -> set[str]:
-    """The properties of a type that cannot change in place."""
+    """Return the properties of a type that cannot change in place."""
     from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema
@@ -88,14 +88,14 @@ def replacing(kind: str) -> set[str]:
 
 
 def kept(template: Template) -> dict[str, Any]:
-    """The part of a template that a release keeps."""
+    """Return the parts of a template that a release keeps."""
     resources = {name: body for name, body in template['Resources'].items() if body['Type'] in KEPT}
     names = {key: sorted(template.get(key, ())) for key in ('Parameters', 'Outputs')}
     return {**names, 'Resources': resources}
 
 
 def last_release() -> tuple[str, Template]:
-    """(version, what was kept of it). Raises FileNotFoundError before the first."""
+    """Return (version, its kept parts). Raises FileNotFoundError before the first release."""
     found = sorted(RELEASED.glob('*.json'), key=lambda path: _numbers(path.stem))
     if not found:
         raise FileNotFoundError(f'{RELEASED} holds no release; make release writes one')
@@ -119,7 +119,7 @@ def told(found: Iterable[Change]) -> Iterator[str]:
 
 
 def release() -> Path:
-    """Keep the template of the version that pyproject.toml names."""
+    """Store the template's kept parts for the version in pyproject.toml."""
     version = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']
     RELEASED.mkdir(exist_ok=True)
     write(RELEASED / f'{version}.json', kept(current()))
@@ -127,7 +127,7 @@ def release() -> Path:
 
 
 def main(keep: bool) -> int:
-    """Print the changes; the exit code is 1 when one of them loses something."""
+    """Print the changes; the exit code is 1 when one of them loses data or cannot be deployed."""
     if keep:
         print(release())
         return 0

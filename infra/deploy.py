@@ -25,25 +25,25 @@ from infra.quotas import Deployment
 from infra.render import BUILD, templates
 from infra.stage import Refused, Stage, load
 
-#: The template as CloudFormation takes it, its archives in S3.
+#: The template for CloudFormation, with its archives in S3.
 PACKAGED = BUILD / 'packaged.json'
 
 #: CloudFormation's limit for a template, in bytes.
 MAX_TEMPLATE = 1_000_000
 
-#: States of a stack that was never complete. Created without rollback: tables, bucket and key are never deleted, so a
-#: rollback would leave them behind, and the next attempt would find their names taken.
+#: States of a stack that was never complete. It is created without rollback: tables, bucket and key are never deleted,
+#: so a rollback would leave them behind, and block their names for the next attempt.
 NEVER_COMPLETE = ('', 'REVIEW_IN_PROGRESS', 'CREATE_FAILED', 'UPDATE_FAILED')
 
 
 class Aws:
-    """The AWS CLI for one profile and region; prints what it runs."""
+    """The AWS CLI for one profile and region; prints the commands that it runs."""
 
     def __init__(self, program: str, region: str, profile: str | None) -> None:
         self._common = [program, '--region', region, *(['--profile', profile] if profile else [])]
 
     def run(self, *words: str) -> str:
-        """Run a command and return what it printed. Raises Refused with the CLI's message."""
+        """Run a command and return its output. Raises Refused with the CLI's message."""
         print('aws', shlex.join(words), flush=True)
         answer = subprocess.run([*self._common, *words], capture_output=True, text=True, check=False)  # noqa: S603
         if answer.returncode != 0:
@@ -56,14 +56,14 @@ class Aws:
 
 
 class Caller(NamedTuple):
-    """Whose the credentials are."""
+    """Return the identity of the credentials."""
 
     account: str
     partition: str
 
 
 class Deployed(NamedTuple):
-    """The stack as it is: '' and None for one that does not exist."""
+    """Return state and parameters of the stack: '' and None if it does not exist."""
 
     status: str
     parameters: Mapping[str, str] | None
@@ -78,7 +78,7 @@ def run(stage: Stage, aws: Aws, *, review: bool) -> None:
 
 
 def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed]:
-    """Check the stage against the account, credentials first. Raises Refused; nothing was changed then."""
+    """Check the stage against the account, credentials first. Raises Refused; nothing is changed before."""
     who = caller(stage, aws)
     before = deployed(stage, aws)
     template = json.loads((templates() / 'plain.json').read_text(encoding='utf-8'))
@@ -89,7 +89,7 @@ def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed]:
 
 
 def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, *, review: bool) -> None:
-    """Bring the stage's stack up to date, or with ``review`` make the change set and stop there."""
+    """Bring the stage's stack up to date, or with ``review`` only create the change set."""
     if not review:
         remove_second_stage(before, aws)
     bucket = artefacts.bucket(who.account, who.partition, stage.region, aws)
@@ -112,7 +112,7 @@ def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, *, review: boo
 
 
 def remove_second_stage(before: Deployed, aws: Aws) -> None:
-    """Delete the stage ``Stage`` that releases up to 0.1.0 left in their API: it has no throttling and no logs.
+    """Delete the stage ``Stage`` that releases up to 0.1.0 left in their API: it lacks throttling and logs.
 
     CloudFormation does not: it belongs to no resource of the template.
     """
@@ -123,9 +123,9 @@ def remove_second_stage(before: Deployed, aws: Aws) -> None:
 
 @contextmanager
 def overrides(parameters: Mapping[str, str]) -> Iterator[Path]:
-    """A file of the parameters that only this user can read, removed afterwards.
+    """Write the parameters to a file that only this user can read, and delete it afterwards.
 
-    On the command line every user of the machine would see them in the list of processes.
+    On the command line every user of the machine could read them in the list of processes.
     """
     with tempfile.NamedTemporaryFile('w', suffix='.json', encoding='utf-8') as file:  # mode 0600
         json.dump([f'{key}={value}' for key, value in parameters.items()], file)
@@ -134,7 +134,7 @@ def overrides(parameters: Mapping[str, str]) -> Iterator[Path]:
 
 
 def compact(path: Path) -> None:
-    """Write JSON without white space: as the AWS CLI writes the template it is larger than CloudFormation takes.
+    """Write JSON without white space: the AWS CLI's own form of the template exceeds CloudFormation's limit.
 
     Raises Refused when it still is.
     """
@@ -145,7 +145,7 @@ def compact(path: Path) -> None:
 
 
 def caller(stage: Stage, aws: Aws) -> Caller:
-    """Whose credentials these are. Raises Refused for none, and for those of another account than the stage's."""
+    """Return the identity of the credentials. Raises Refused without any, and for another account than the stage's."""
     account, arn = aws.run('sts', 'get-caller-identity', '--query', '[Account,Arn]', '--output', 'text').split()
     if stage.account and account != stage.account:
         raise Refused(f'the credentials are of account {account}, and the stage {stage.name} of {stage.account}')
@@ -153,7 +153,7 @@ def caller(stage: Stage, aws: Aws) -> Caller:
 
 
 def deployed(stage: Stage, aws: Aws) -> Deployed:
-    """The stack as it is. Raises Refused for a state in which CloudFormation takes no change."""
+    """Return the stack. Raises Refused for a state in which CloudFormation accepts no change."""
     words = ('--stack-name', stage.stack, '--query', 'Stacks[0].[StackStatus,Parameters,Outputs]', '--output', 'json')
     try:
         found, parameters, outputs = json.loads(aws.run('cloudformation', 'describe-stacks', *words))
@@ -166,13 +166,13 @@ def deployed(stage: Stage, aws: Aws) -> Deployed:
     if found.startswith(('ROLLBACK_', 'DELETE_')) or found == 'UPDATE_ROLLBACK_FAILED':
         raise Refused(f'the stack {stage.stack} is {found}: see docs/how-to/deploy.md, "A deploy that failed"')
     if found == 'REVIEW_IN_PROGRESS':
-        return Deployed(found, None, {})  # a change set, and no stack yet
+        return Deployed(found, None, {})  # a change set without a stack
     given = {each['ParameterKey']: each['ParameterValue'] for each in parameters or ()}
     return Deployed(found, given, {each['OutputKey']: each['OutputValue'] for each in outputs or ()})
 
 
 def program() -> str:
-    """The AWS CLI of the environment this runs in, else of the PATH."""
+    """Return the AWS CLI of this environment, else of the PATH."""
     beside = Path(sys.executable).with_name('aws')
     found = str(beside) if beside.exists() else shutil.which('aws')
     if found is None:

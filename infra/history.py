@@ -1,7 +1,7 @@
-"""Everything that became of one request: ``make history REQUEST=req-...`` or ``python -m infra.history req-...``.
+"""The history of one request: ``make history REQUEST=req-...`` or ``python -m infra.history req-...``.
 
-Reads what the functions logged about it (CloudWatch Logs, or the local cloud's file), finds the executions that it
-started, and merges their events into one story, oldest first.
+Reads the functions' log lines about it (CloudWatch Logs, or the local cloud's file), finds the executions that it
+started, and merges their events by time, oldest first.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ FUNCTIONS = ('api', 'start_workflow', 'volume_worker', 'backup_worker', 'reconci
 
 _EXECUTION = re.compile(r'arn:[\w-]+:states:[\w-]+:\d+:execution:[\w.-]+:[\w.-]+')
 
-#: Events of an execution that say nothing new.
+#: Events of an execution without new information.
 SILENT = ('Scheduled', 'Started', 'Succeeded')
 
-#: Where the local cloud says how to reach it, unless told otherwise.
+#: The file with the local cloud's addresses, by default.
 LOCAL = Path('.local/ready.json')
 
 
 class Event(NamedTuple):
-    """One line of the story. ``time`` is UTC, in the form of the logs."""
+    """One line of the history. ``time`` is UTC, in the form of the logs."""
 
     time: str
     who: str
@@ -35,8 +35,8 @@ class Event(NamedTuple):
 
 
 def story(lines: Iterable[dict[str, Any]], states: Any) -> list[Event]:
-    """The events of a request from its log lines; ``states`` is a Step Functions client."""
-    known = [line for line in lines if 'message' in line]  # metrics are lines of the same logs, and say no more
+    """Return the events of a request from its log lines; ``states`` is a Step Functions client."""
+    known = [line for line in lines if 'message' in line]  # metrics are lines of the same logs
     arns = {arn for line in known for arn in _EXECUTION.findall(str(line['message']))}
     events = [_logged(line) for line in known]
     return sorted([*events, *(event for arn in sorted(arns) for event in executed(arn, states))])
@@ -49,7 +49,7 @@ def _logged(line: dict[str, Any]) -> Event:
 
 
 def executed(arn: str, states: Any) -> Iterator[Event]:
-    """The states that an execution entered, and how it ended."""
+    """Return the states that an execution entered, and its end."""
     machine = arn.split(':')[-2].partition('-')[2]
     pages = states.get_paginator('get_execution_history').paginate(executionArn=arn)
     for event in (event for page in pages for event in page['events']):
@@ -72,7 +72,7 @@ def _utc(moment: datetime.datetime) -> str:
 
 
 def from_cloudwatch(request: str, stack: str, days: float, logs: Any) -> Iterator[dict[str, Any]]:
-    """Log lines of all functions about a request, of the last ``days``."""
+    """Return log lines of all functions about a request, of the last ``days``."""
     since = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
     pages = logs.get_paginator('filter_log_events')
     for function in FUNCTIONS:
@@ -85,13 +85,13 @@ def from_cloudwatch(request: str, stack: str, days: float, logs: Any) -> Iterato
 
 
 def from_file(request: str, path: Path) -> Iterator[dict[str, Any]]:
-    """Log lines about a request from the local cloud's file."""
+    """Return log lines about a request from the local cloud's file."""
     with path.open(encoding='utf-8') as file:
         yield from (line for line in map(json.loads, file) if line.get('request_id') == request)
 
 
 def main(words: list[str] | None = None) -> int:
-    """Print the story; the exit code is 1 when nothing is known of the request."""
+    """Print the history; the exit code is 1 for an unknown request."""
     options = _options(words)
     import boto3
 

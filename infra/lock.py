@@ -1,12 +1,11 @@
-"""What is installed, to the byte: ``make lock`` writes ``requirements-dev.lock`` and ``infra/layers/*.txt``.
+"""The exact set of installed packages: ``make lock`` writes ``requirements-dev.lock`` and ``infra/layers/*.txt``.
 
 ``requirements-dev.lock`` names every package of the environment that builds and tests, for each Python that is
 supported, with the hashes of all its files. ``make setup`` installs nothing else.
 
-The layers come from requirements.txt. Each file names every package of one layer, those that are needed only by others
-too, with its version, which is the one that is tested, and the SHA-256 of the wheel for Lambda. ``make package`` takes
-nothing else. pip reads markers (``python_version < '3.12'``) of the interpreter it runs in, so this needs the one that
-is deployed.
+The layers come from requirements.txt. Each file names every package of one layer, including indirect requirements, with
+its version, which is the tested one, and the SHA-256 of the wheel for Lambda. ``make package`` installs nothing else.
+pip evaluates markers (``python_version < '3.12'``) for its own interpreter, so this needs the deployed one.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from infra import interpreter
 from infra.layers import locked, platform_options
 from infra.render import ROOT
 
-#: Requirements of requirements.txt that only the workers need: compiled, and slow to load.
+#: Packages of requirements.txt that only the workers need: compiled, and slow to load.
 DATA = ('blake3', 'cryptography', 'zstandard')
 
-#: At run time Chalice is two files without requirements; what its command line needs stays away.
+#: At run time Chalice is two files without requirements; the requirements of its command line are left out.
 ALONE = ('chalice',)
 
-#: What ``make setup`` installs.
+#: The packages that ``make setup`` installs.
 DEVELOPMENT = ROOT / 'requirements-dev.lock'
 
 #: The oldest Python that is supported; the lock holds for later ones, too.
@@ -55,7 +54,7 @@ def main() -> int:
 
 
 def lock_development() -> None:
-    """Write ``requirements-dev.lock``: versions that are locked stay, unless requirements-dev.txt names another."""
+    """Write ``requirements-dev.lock``: locked versions stay, unless requirements-dev.txt names others."""
     command = [sys.executable, '-m', 'uv', 'pip', 'compile', '--quiet', '--universal', '--python-version', OLDEST]
     command += ['--generate-hashes', '--no-annotate', '--no-header', '--output-file', str(DEVELOPMENT)]
     locked_before = DEVELOPMENT.read_text().removeprefix(HEADER.format('requirements-dev.txt'))
@@ -66,12 +65,12 @@ def lock_development() -> None:
 
 
 def tested_versions() -> list[tuple[str, str]]:
-    """(name, version) of each package of ``requirements-dev.lock``."""
+    """Return (name, version) of each package of ``requirements-dev.lock``."""
     return re.findall(r'^([A-Za-z0-9._-]+)==([^\s;]+)', DEVELOPMENT.read_text(encoding='utf-8'), re.MULTILINE)
 
 
 def requirements() -> Iterator[str]:
-    """The lines of requirements.txt: ``name==version``."""
+    """Return the lines of requirements.txt: ``name==version``."""
     for line in (ROOT / 'requirements.txt').read_text().splitlines():
         requirement = line.partition('#')[0].strip()
         if requirement:
@@ -91,7 +90,7 @@ def _alone(wanted: list[str]) -> list[str]:
 
 
 def _resolved(python: str, runtime: str, wanted: list[str], *options: str) -> list[dict[str, Any]]:
-    """What pip would install, as its report says it."""
+    """Return the packages that pip would install, from its report."""
     if not wanted:
         return []
     command = [python, '-m', 'pip', 'install', '-q', '--dry-run', '--ignore-installed', '--report', '-', *options]

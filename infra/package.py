@@ -2,10 +2,10 @@
 
 * ``functions.zip``: ``app.py`` and ``chalicelib``, compiled, the same for every function.
 * ``common.zip``: the layer of all functions: SDK, PynamoDB, the two files of Chalice that run in Lambda.
-* ``data.zip``: the layer of the workers: what is compiled and slow to load.
+* ``data.zip``: the layer of the workers: compiled packages that are slow to load.
 
-Layers hold exactly the wheels of ``infra/layers/*.txt``, for the runtime that the template names, whatever interpreter
-this is. Two runs give the same bytes. Where that runtime's interpreter is installed, everything is compiled ahead:
+Layers contain exactly the wheels of ``infra/layers/*.txt``, for the runtime in the template, whatever interpreter runs
+this. Two runs give the same bytes. If that runtime's interpreter is installed, everything is compiled ahead of time:
 Lambda cannot write .pyc files, and would compile at each cold start.
 """
 
@@ -24,7 +24,7 @@ from infra import interpreter, smoke
 from infra.layers import LAYERS, fetch, unpack
 from infra.render import BUILD, ROOT, templates
 
-#: Services whose descriptions botocore keeps in the artefact; all 400 of them would weigh 19 MB.
+#: Services whose descriptions botocore keeps in the artefact; those of all 400 have 19 MB.
 SERVICES = (
     'dynamodb',
     'ebs',
@@ -41,19 +41,19 @@ SERVICES = (
     'xray',
 )
 
-#: Services whose endpoints have another name than their description.
+#: Services whose endpoints and descriptions have different names.
 ENDPOINTS = {'stepfunctions': 'states'}
 
-#: What Lambda runs of Chalice; the rest is its command line.
+#: The parts of Chalice that run in Lambda; the rest is its command line.
 CHALICE = ('__init__.py', 'app.py')
 
-#: Our own code is small: a deploy that changes it alone uploads no more than this, in bytes.
+#: The limit for the project's own code, in bytes: a deployment that changes only code uploads no more.
 MAX_FUNCTIONS = 1024 * 1024
 
 #: Lambda's limit for a function with its layers, unzipped.
 MAX_UNZIPPED = 250 * 1024 * 1024
 
-#: ZIP's first moment: no build shows in the bytes.
+#: ZIP's earliest time, so that the build time does not change the bytes.
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def build(folder: Path, runtime: str, python: str | None) -> list[Path]:
-    """Make the archives in ``folder`` and return them. Raises ValueError for one that Lambda would refuse."""
+    """Write the archives to ``folder`` and return them. Raises ValueError for one that Lambda would refuse."""
     trees = {name: folder / name for name in ('functions', *LAYERS)}
     for tree in trees.values():
         shutil.rmtree(tree, ignore_errors=True)
@@ -100,7 +100,7 @@ def copy_source(tree: Path) -> None:
 
 
 def trim_botocore(data: Path) -> None:
-    """Remove the descriptions of services that nothing here calls, and their endpoints: a megabyte that each cold start
+    """Remove the descriptions and endpoints of unused services: a megabyte that each cold start
     would parse.
     """
     for folder in data.iterdir():
@@ -123,19 +123,19 @@ def trim_chalice(package: Path) -> None:
 
 
 def compile_ahead(tree: Path, python: str) -> None:
-    """Run ``bytecode.py`` there; without the columns of tracebacks, which would weigh more than the lines."""
+    """Run ``bytecode.py`` there; without traceback columns, which would take more space than the lines."""
     alone = ['--alone'] if tree.name == 'functions' else []
     command = [python, '-X', 'no_debug_ranges', str(ROOT / 'infra' / 'bytecode.py'), str(tree), *alone]
     subprocess.run(command, check=True, env={**os.environ, 'PYTHONHASHSEED': '0'})  # noqa: S603
 
 
 def unzipped(folder: Path) -> int:
-    """Bytes of the largest function, a worker, with both layers."""
+    """Return the bytes of the largest function, a worker, with both layers."""
     return sum(path.stat().st_size for name in ('functions', *LAYERS) for path in files(folder / name))
 
 
 def check_sizes(functions: int, whole: int) -> None:
-    """Raise ValueError when the functions' archive grew out of bounds, or Lambda would refuse a worker (bytes)."""
+    """Raise ValueError when the functions' archive exceeds its limit, or Lambda would refuse a worker (bytes)."""
     if functions > MAX_FUNCTIONS:
         raise ValueError(f'functions.zip has {functions} bytes, more than {MAX_FUNCTIONS}: does it hold a package?')
     if whole > MAX_UNZIPPED:
@@ -147,7 +147,7 @@ def files(tree: Path) -> Iterator[Path]:
 
 
 def write_zip(tree: Path, target: Path) -> None:
-    """Sorted names, one date, one mode: the same input gives the same bytes."""
+    """Write sorted names, one date, one mode: the same input gives the same bytes."""
     unfinished = target.with_suffix('.new')
     with zipfile.ZipFile(unfinished, 'w', zipfile.ZIP_DEFLATED) as archive:
         for path in files(tree):

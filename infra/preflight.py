@@ -1,7 +1,7 @@
-"""What an account refuses, found before anything is built or uploaded.
+"""Problems that an account would have with a deployment, found before anything is built or uploaded.
 
-``check`` compares a stage with the account that the credentials belong to: its region, the deployed stack, names that
-are taken, and each row of ``infra/quotas.py``. Every finding is one line: what, value, allowed, what to do.
+``check`` compares a stage with the account of the credentials: its region, the deployed stack, names in use, and each
+row of ``infra/quotas.py``. Every finding is one line: what, value, allowed, what to do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SERVICES = (
     'sts',
 )
 
-#: And those that only some use: service -> whether these parameters do.
+#: Services that only some deployments use: service -> predicate of the parameters.
 OPTIONAL: Mapping[str, Callable[[Mapping[str, str]], bool]] = {
     'ec2': lambda parameters: '"ebs"' in parameters['Backends'] or parameters['WorkerSubnetIds'] != '',
     'ebs': lambda parameters: '"ebs"' in parameters['Backends'],
@@ -43,7 +43,7 @@ OPTIONAL: Mapping[str, Callable[[Mapping[str, str]], bool]] = {
     'xray': lambda parameters: parameters['Tracing'] == 'Active',
 }
 
-#: Parameters that a deployed stack cannot change: what they name would be made again, empty.
+#: Parameters that a deployed stack cannot change: their resource would be replaced by an empty one.
 LASTING = ('KmsKeyArn', 'BucketName')
 
 
@@ -56,16 +56,16 @@ class Runs(Protocol):
 
 
 class Account(NamedTuple):
-    """What the account allows: limits by the quota's name, and what is in use where AWS counts it."""
+    """The account's limits by the quota's name, and its usage where AWS counts it."""
 
     limits: Mapping[str, float]
     used: Mapping[str, float]
 
 
 def check(deployment: Deployment, deployed: Mapping[str, str] | None, aws: Runs) -> None:
-    """Print advice, and raise Refused with a line for each thing that the account would refuse.
+    """Print advice, and raise Refused with a line for each problem.
 
-    ``deployed`` are the parameters of the stack as it is; None when there is no stack.
+    ``deployed`` are the parameters of the deployed stack; None without a stack.
     """
     found = [*region(deployment), *changes(deployment, deployed)]
     if not found:
@@ -82,14 +82,14 @@ def check(deployment: Deployment, deployed: Mapping[str, str] | None, aws: Runs)
 
 
 def effective(template: Template, deployed: Mapping[str, str] | None, given: Mapping[str, str]) -> dict[str, str]:
-    """Each parameter's value after the deploy: given, else the deployed stack's, else the default."""
+    """Return each parameter's value after the deployment: set, else the deployed stack's, else the default."""
     defaults = quotas.declared(template)
     kept = {name: text for name, text in (deployed or {}).items() if name in defaults}
     return {**defaults, **kept, **given}
 
 
 def region(deployment: Deployment) -> Iterator[str]:
-    """Whether the region is one, and has the services."""
+    """Check that the region exists and has the services."""
     from botocore.exceptions import UnknownRegionError
     from botocore.session import get_session
 
@@ -111,7 +111,7 @@ def region(deployment: Deployment) -> Iterator[str]:
 
 
 def changes(deployment: Deployment, deployed: Mapping[str, str] | None) -> Iterator[str]:
-    """Changes of a deployed stack's parameters that would lose data, or that AWS refuses halfway."""
+    """Return changes of a deployed stack's parameters that would lose data, or that AWS refuses half-way."""
     if deployed is None:
         return
     for name in LASTING:
@@ -131,7 +131,7 @@ def changes(deployment: Deployment, deployed: Mapping[str, str] | None) -> Itera
 
 
 def taken(deployment: Deployment, aws: Runs) -> Iterator[str]:
-    """Names of a first deploy that something else has: what a removed stack left, or another account's bucket."""
+    """Return names of a first deployment that are in use: by a deleted stack's rest, or another account's bucket."""
     table = f'{deployment.stack}-volumes'
     if aws.succeeds('dynamodb', 'describe-table', '--table-name', table):
         yield (
@@ -144,7 +144,7 @@ def taken(deployment: Deployment, aws: Runs) -> Iterator[str]:
 
 
 def unlogged(deployment: Deployment, aws: Runs) -> Iterator[str]:
-    """Access logs that API Gateway could not write: the account has no role for them."""
+    """Return an advice if API Gateway cannot write access logs: the account lacks the role for them."""
     if deployment.parameters['ApiAccessLogs'] != 'true':
         return
     role = _asked(aws, 'apigateway', 'get-account', '--query', 'cloudwatchRoleArn', '--output', 'text')
@@ -156,7 +156,7 @@ def unlogged(deployment: Deployment, aws: Runs) -> Iterator[str]:
 
 
 def read(deployment: Deployment, deployed: Mapping[str, str] | None, aws: Runs) -> Account:
-    """Ask the account for its limits. A limit that it does not report is taken to be AWS's default."""
+    """Query the account's limits. For a limit that it does not report, AWS's default is assumed."""
     limits: dict[str, float] = {quota.what: quota.default for quota in quotas.QUOTAS}
     used: dict[str, float] = {}
     for quota in quotas.QUOTAS:
@@ -177,7 +177,7 @@ def _quota(quota: Quota, aws: Runs) -> float:
 
 
 def _asked(aws: Runs, *words: str) -> str:
-    """The answer, '' when the credentials may not ask."""
+    """Return the answer, or '' when the credentials lack the permission."""
     try:
         return aws.run(*words)
     except Refused as refused:
@@ -204,7 +204,7 @@ def _read_lambda(
 
 
 def _largest(aws: Runs) -> float:
-    """Memory in MB of the account's largest function: evidence that AWS has raised what a new account may have."""
+    """Return the memory in MB of the account's largest function: shows whether AWS raised a new account's limit."""
     text = _asked(aws, 'lambda', 'list-functions', '--query', 'max(Functions[].MemorySize)', '--output', 'json')
     return float(text) if text.isdigit() else 0.0
 
@@ -213,7 +213,7 @@ def _read_iam(aws: Runs, limits: dict[str, float], used: dict[str, float], *, fi
     found = _json(_asked(aws, 'iam', 'get-account-summary', '--query', 'SummaryMap', '--output', 'json'))
     for what, key in (('Roles', 'Roles'), ('Customer managed policies', 'Policies')):
         limits[what] = float(found.get(f'{key}Quota', limits[what]))
-        if first:  # later the stack's own are among them
+        if first:  # later they include the stack's own
             used[what] = float(found.get(key, 0))
     limits['Managed policies per role'] = float(found.get('AttachedPoliciesPerRoleQuota', 10))
 
@@ -227,7 +227,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def over(deployment: Deployment, account: Account) -> Iterator[str]:
-    """A line for each limit that the deployment exceeds."""
+    """Return a line for each limit that the deployment exceeds."""
     for quota in quotas.QUOTAS:
         needed, limit = quota.needs(deployment), account.limits[quota.what]
         used = account.used.get(quota.what, 0)
@@ -247,7 +247,7 @@ def _advice(quota: Quota, deployment: Deployment) -> str:
 
 
 def advice(deployment: Deployment, account: Account) -> Iterator[str]:
-    """What works, and should be otherwise."""
+    """Return advice on settings that work but are not recommended."""
     limit = account.limits['Concurrent executions']
     if deployment.number('BackupWorkerReservedConcurrency'):
         return
@@ -262,4 +262,4 @@ def _cap(account: Account) -> str:
     room = account.limits['Reserved concurrent executions']
     if room >= 20:
         return f'set BackupWorkerReservedConcurrency, for example to {int(room // 5)}'
-    return 'ask for more concurrent executions (Service Quotas, L-B99A9384), then set BackupWorkerReservedConcurrency'
+    return 'request more concurrent executions (Service Quotas, L-B99A9384), then set BackupWorkerReservedConcurrency'

@@ -1,7 +1,7 @@
 """Limits of AWS that a deployment relies on: one table for the check before a deploy, the tests and the docs.
 
-A row says which limit it is, how AWS names it, what an account has that never asked for more, what a new account has,
-and how much of it this template needs with given parameters. ``infra/preflight.py`` compares the rows with the account,
+A row has the limit, AWS's name for it, its default value, that of a new account, and the function that computes how
+much of it this template needs with given parameters. ``infra/preflight.py`` compares the rows with the account,
 ``tests/unit/infra/test_quotas.py`` with the template's defaults, and docs/reference/account-limits.md lists them.
 """
 
@@ -30,7 +30,7 @@ BESIDE_A_BACKUP = 2
 
 
 class Deployment(NamedTuple):
-    """What would be deployed: the plain template, and its parameters with their defaults filled in."""
+    """The template to deploy, and its parameters with their defaults filled in."""
 
     template: Template
     parameters: Mapping[str, str]
@@ -43,12 +43,12 @@ class Deployment(NamedTuple):
         return int(self.parameters[parameter])
 
     def of_type(self, kind: str) -> dict[str, Any]:
-        """{logical id: properties} of a type of resource, whatever its condition."""
+        """Return {logical id: properties} of a type of resource, whatever its condition."""
         resources = self.template['Resources']
         return {name: body.get('Properties', {}) for name, body in resources.items() if body['Type'] == kind}
 
     def scope(self) -> Scope:
-        """The names of this deployment, with ARNs as long as AWS makes them."""
+        """Return the names of this deployment, with ARNs of AWS's maximal length."""
         pseudo = {
             'AWS::AccountId': self.account,
             'AWS::Partition': self.partition,
@@ -68,7 +68,7 @@ class Deployment(NamedTuple):
         return f'arn:{self.partition}:' + pattern.format(place=f'{self.region}:{self.account}', name=name)
 
     def _typed(self) -> dict[str, Any]:
-        """Parameters as their intrinsics see them: lists are lists."""
+        """Return parameters as intrinsics see them: lists are lists."""
         declared = self.template['Parameters']
         lists = {name for name, body in declared.items() if body['Type'] == 'CommaDelimitedList'}
         return {name: text.split(',') if name in lists else text for name, text in self.parameters.items()}
@@ -104,14 +104,14 @@ class Quota(NamedTuple):
     default: int
     unit: str
     needs: Callable[[Deployment], int]
-    #: How to need less, or to get more.
+    #: How to reduce the usage, or to raise the limit.
     advice: str
     #: Whether AWS raises it on request.
     raisable: bool = True
 
 
 def declared(template: Template) -> dict[str, str]:
-    """Each parameter's default."""
+    """Return each parameter's default."""
     return {name: str(body.get('Default', '')) for name, body in template['Parameters'].items()}
 
 
@@ -121,7 +121,7 @@ def _concurrency(deployment: Deployment) -> int:
 
 
 def reserved(deployment: Deployment) -> int:
-    """Concurrent executions that the deployment's functions reserve."""
+    """Return the concurrent executions that the deployment's functions reserve."""
     return deployment.number('ApiReservedConcurrency') + deployment.number('BackupWorkerReservedConcurrency')
 
 
@@ -138,7 +138,7 @@ def _nodes(deployment: Deployment) -> int:
 
 
 def _environment(deployment: Deployment) -> int:
-    """Bytes of the largest environment: names and values."""
+    """Return the bytes of the largest environment: names and values."""
     scope = deployment.scope()
     found = (scope.resolve(body['Environment']['Variables']) for body in _functions(deployment))
     return max(sum(len(name) + len(str(value).encode()) for name, value in each.items()) for each in found)
@@ -149,7 +149,7 @@ def _functions(deployment: Deployment) -> Iterator[Mapping[str, Any]]:
 
 
 def policy_sizes(deployment: Deployment) -> dict[str, int]:
-    """{logical id of a managed policy: its characters without white space}."""
+    """Return {logical id of a managed policy: its characters without white space}."""
     scope = deployment.scope()
     documents = {
         name: scope.resolve(body['PolicyDocument'])
@@ -164,7 +164,7 @@ def _role_policies(deployment: Deployment) -> int:
 
 
 def _inline(deployment: Deployment) -> int:
-    """Characters of the largest role's own policies together."""
+    """Return the characters of the largest role's own policies together."""
     scope = deployment.scope()
     roles = deployment.of_type('AWS::IAM::Role').values()
     return max(len(json.dumps(scope.resolve(role.get('Policies', [])), separators=(',', ':'))) for role in roles)
@@ -227,5 +227,5 @@ QUOTAS: tuple[Quota, ...] = (
 
 
 def named(what: str) -> Quota:
-    """The row of that name. Raises StopIteration for one that is not there."""
+    """Return the row of that name. Raises StopIteration for an unknown one."""
     return next(quota for quota in QUOTAS if quota.what == what)

@@ -1,8 +1,8 @@
-"""``make remove STAGE=... [DATA=<stack>]``: delete one stack, and with DATA everything that it keeps. Safe to repeat.
+"""``make remove STAGE=... [DATA=<stack>]``: delete one stack, and with DATA all resources that it keeps. Idempotent.
 
-CloudFormation deletes neither tables nor the bucket nor the key. With the stack's name in DATA they go, too: every
-version of every object, then the bucket; each table; the key 30 days later. Backups under an Object Lock stay until
-their lock ends, and so does the bucket.
+CloudFormation deletes neither tables nor the bucket nor the key. With the stack's name in DATA they are deleted, too:
+every version of every object, then the bucket; each table; the key after 30 days. Backups under an Object Lock stay
+until their lock ends, and so does the bucket.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from infra.deploy import Aws, caller, program
 from infra.stage import Refused, Stage, load
 
-#: Days until a key is gone; KMS takes 7 to 30, within which the deletion can be cancelled.
+#: Days until a key is deleted; KMS allows 7 to 30, during which the deletion can be cancelled.
 KEY_DAYS = 30
 
-#: Objects of one DeleteObjects.
+#: Objects in one DeleteObjects.
 PAGE = 1000
 
 
@@ -32,7 +32,7 @@ class Kept(NamedTuple):
 
 
 def remove(stage: Stage, aws: Aws, *, data: bool) -> list[str]:
-    """Delete the stack, with ``data`` what it keeps, too; return what is left, one line each. Raises Refused."""
+    """Delete the stack, and with ``data`` what it keeps; return what remains, one line each. Raises Refused."""
     caller(stage, aws)
     stack = identity(stage, aws)
     aws.run('cloudformation', 'delete-stack', '--stack-name', stack)
@@ -44,7 +44,7 @@ def remove(stage: Stage, aws: Aws, *, data: bool) -> list[str]:
 
 
 def identity(stage: Stage, aws: Aws) -> str:
-    """The stack's ARN: of the one that exists, else of the one that was deleted last. Raises Refused for neither."""
+    """Return the ARN of the existing stack, else of the last deleted one. Raises Refused without either."""
     words = ('--query', 'Stacks[0].StackId', '--output', 'text')
     try:
         return aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, *words)
@@ -60,7 +60,7 @@ def identity(stage: Stage, aws: Aws) -> str:
 
 
 def kept(stack: str, aws: Aws) -> Iterator[Kept]:
-    """What the deleted stack left, buckets first: their objects need the key until they are gone."""
+    """Return the resources that the deleted stack kept, buckets first: their objects need the key."""
     query = 'StackResourceSummaries[].[ResourceType,PhysicalResourceId]'
     words = ('--stack-name', stack, '--query', query, '--output', 'json')
     rows = json.loads(aws.run('cloudformation', 'list-stack-resources', *words) or '[]')
@@ -79,7 +79,7 @@ def _bucket(name: str, aws: Aws) -> Iterator[str]:
 
 
 def versions(bucket: str, aws: Aws) -> Iterator[list[dict[str, str]]]:
-    """Every version and delete marker, in batches. All are listed before the first is deleted: no page moves."""
+    """Return every version and delete marker, in batches. All are listed before the first deletion."""
     pages, token = [], ''
     while True:
         more = ('--starting-token', token) if token else ()
@@ -95,7 +95,7 @@ def versions(bucket: str, aws: Aws) -> Iterator[list[dict[str, str]]]:
 
 
 def _delete(bucket: str, batch: list[dict[str, str]], aws: Aws) -> int:
-    """Delete a batch; return how many versions are locked."""
+    """Delete a batch; return the number of locked versions."""
     with tempfile.NamedTemporaryFile('w', suffix='.json', encoding='utf-8') as file:
         json.dump({'Objects': batch, 'Quiet': True}, file)
         file.flush()
@@ -119,7 +119,7 @@ def _key(name: str, aws: Aws) -> Iterator[str]:
     yield f'the key {name} until it is deleted in {KEY_DAYS} days; aws kms cancel-key-deletion keeps it'
 
 
-#: How each kind of resource that a stack keeps is removed, in order; each says what of it is left.
+#: How each kind of kept resource is deleted, in order; each function returns what remains.
 VERBS = {'AWS::S3::Bucket': _bucket, 'AWS::DynamoDB::Table': _table, 'AWS::KMS::Key': _key}
 
 

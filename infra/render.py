@@ -1,10 +1,11 @@
-"""What is deployed, made from the source: ``python -m infra.render`` writes ``.build/``.
+"""The deployable templates: ``python -m infra.render`` writes ``.build/``.
 
-* ``template.json``: Chalice's own SAM template of ``app.py``, with ``infra/*.yaml``, a table per model and a machine
-  per ``stepfunctions/*.asl.yaml`` merged over it. ``aws cloudformation package`` and ``deploy`` take it.
+* ``template.json``: Chalice's own SAM template of ``app.py``, merged with ``infra/*.yaml``, a table per model and a
+state
+  machine per ``stepfunctions/*.asl.yaml``. It is the input of ``aws cloudformation package`` and ``deploy``.
 * ``plain.json``: the same after the SAM transform, done offline; the local cloud boots from it.
 
-Both carry a digest of everything they were made from, so nothing is rendered twice.
+Both contain a digest of their sources, so nothing is rendered twice.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / '.build'
 
-#: Files that decide what the templates hold.
+#: Files that determine the templates.
 INPUTS = (
     'app.py',
     '.chalice/config.json',
@@ -33,19 +34,19 @@ INPUTS = (
     'stepfunctions/*.asl.yaml',
 )
 
-#: Region that the offline transform assumes; nothing in the result depends on it.
+#: Region of the offline transform; the result does not depend on it.
 REGION = 'us-east-1'
 
-#: Where the functions' archive stands in the SAM template (beside it), and a stand-in that the transform accepts.
+#: The path of the functions' archive in the SAM template (beside it), and a placeholder that the transform accepts.
 ARTEFACT, IN_S3 = './functions.zip', 's3://artefacts/'
 
 STAGE = 'prod'
 
 
 def templates() -> Path:
-    """Return the folder of templates that fit the source, rendering them first when they do not.
+    """Return the folder of templates for the source, rendered first if they are outdated.
 
-    Rendering imports ``app.py`` under placeholder settings, hence in a process of its own.
+    Rendering imports ``app.py`` with placeholder settings, hence in a separate process.
     """
     BUILD.mkdir(exist_ok=True)
     with _locked(BUILD / 'lock'):
@@ -62,7 +63,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def is_current() -> bool:
-    """Whether the templates in ``.build`` were made from the source as it is now."""
+    """Whether the templates in ``.build`` were rendered from the current source."""
     known = BUILD / 'inputs.sha256'
     return known.exists() and known.read_text() == digest()
 
@@ -76,7 +77,7 @@ def digest() -> str:
 
 
 def main() -> None:
-    """Render both templates; the digest is written last, so a render that died counts for nothing."""
+    """Render both templates; the digest is written last, so an interrupted rendering does not count."""
     BUILD.mkdir(exist_ok=True)
     made_from = digest()
     template = sam_template()
@@ -86,14 +87,14 @@ def main() -> None:
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
-    """Put a document in place at once: a reader sees the old or the new one."""
+    """Replace a document atomically: a reader sees the old or the new one."""
     unfinished = path.with_suffix('.new')
     unfinished.write_text(json.dumps(document, indent=1, sort_keys=True))
     unfinished.replace(path)
 
 
 def sam_template() -> dict[str, Any]:
-    """Chalice's template with ours merged over it."""
+    """Return Chalice's template merged with the project's."""
     template = chalice_template()
     for ours in overlays():
         template = merged(ours, template)
@@ -101,7 +102,7 @@ def sam_template() -> dict[str, Any]:
 
 
 def merged(ours: Any, theirs: Any) -> Any:
-    """Merge key by key, ours first; an intrinsic (``Ref``, ``Fn::...``) replaces what stood there whole."""
+    """Merge key by key, the project's keys first; an intrinsic (``Ref``, ``Fn::...``) replaces the whole value."""
     if not (isinstance(ours, dict) and isinstance(theirs, dict)) or _is_intrinsic(ours) or _is_intrinsic(theirs):
         return ours
     return {**theirs, **{key: merged(value, theirs.get(key)) for key, value in ours.items()}}
@@ -112,7 +113,7 @@ def _is_intrinsic(value: dict[str, Any]) -> bool:
 
 
 def chalice_template() -> dict[str, Any]:
-    """What ``chalice package`` makes of ``app.py``, without the artefact: no dependency is installed for it."""
+    """Return ``chalice package``'s template of ``app.py``, without the artefact: no dependency is installed for it."""
     from chalice.cli.factory import CLIFactory
     from chalice.deploy.appgraph import ApplicationGraphBuilder, DependencyBuilder
     from chalice.deploy.deployer import BuildStage, DeploymentPackager, InjectDefaults, SwaggerBuilder
@@ -128,26 +129,26 @@ def chalice_template() -> dict[str, Any]:
     resources = builder.construct_resources(config, STAGE)
     template: dict[str, Any] = SAMTemplateGenerator(config, factory.create_package_options()).generate(resources)
     for function in _serverless(template, 'Function'):
-        del function['Properties']['Runtime']  # that of this interpreter; infra/functions.yaml says what is deployed
+        del function['Properties']['Runtime']  # that of this interpreter; infra/functions.yaml has the deployed one
     return template
 
 
 class _Artefact:
-    """Chalice's packager, which here only says where the artefact will be."""
+    """Chalice's packager, which here only returns the artefact's path."""
 
     def create_deployment_package(self, project_dir: str, python_version: str) -> str:
         return ARTEFACT
 
 
 def _pretend_deployed() -> None:
-    """Settings under which names come out as CloudFormation is to complete them."""
+    """Return settings with which names are placeholders for CloudFormation."""
     from infra import tables
 
     os.environ.update(TABLE_PREFIX=tables.PREFIX, AWS_DEFAULT_REGION=REGION)
 
 
 def overlays() -> Iterator[dict[str, Any]]:
-    """Our templates, in the order in which they are merged."""
+    """Return the project's templates, in the order of merging."""
     for path in sorted((ROOT / 'infra').glob('*.yaml')):
         yield _load(path)
     yield {'Resources': _tables()}
@@ -171,7 +172,7 @@ def _tables() -> dict[str, Any]:
     return {**described, **access.policies(access.load(), short)}
 
 
-#: What a definition may name: the functions that its tasks invoke, and numbers (asl.NUMBERS).
+#: Placeholders of a definition: the functions that its tasks invoke, and numbers (asl.NUMBERS).
 SUBSTITUTIONS = {
     'VolumeWorkerArn': {'Fn::GetAtt': ['VolumeWorker', 'Arn']},
     'BackupWorkerArn': {'Fn::GetAtt': ['BackupWorker', 'Arn']},
@@ -179,7 +180,7 @@ SUBSTITUTIONS = {
 }
 
 
-#: Of executions, without their input and output.
+#: Logging of executions, without their input and output.
 LOGGING = {
     'Fn::If': [
         'HasMachineLogs',
@@ -202,7 +203,7 @@ def _machines() -> dict[str, Any]:
 
 
 def machine_id(name: str) -> str:
-    """``create_volume`` becomes CreateVolumeMachine."""
+    """Return CreateVolumeMachine for ``create_volume``."""
     return ''.join(word.capitalize() for word in name.split('_')) + 'Machine'
 
 
@@ -219,7 +220,7 @@ def _machine(name: str, definition: str) -> dict[str, Any]:
 
 
 def plain_template(template: dict[str, Any]) -> dict[str, Any]:
-    """The SAM transform as CloudFormation would do it, offline."""
+    """Apply the SAM transform offline, as CloudFormation does."""
     from samtranslator.translator.transform import transform
 
     os.environ['AWS_DEFAULT_REGION'] = REGION
@@ -232,7 +233,7 @@ def plain_template(template: dict[str, Any]) -> dict[str, Any]:
 
 
 class _NoManagedPolicies:
-    """The transform looks up AWS-managed policies by name; none is used here."""
+    """The transform looks up AWS-managed policies by name; the template uses none."""
 
     def load(self) -> dict[str, str]:
         return {}

@@ -1,10 +1,11 @@
 """Retry policies of the state machines, by name, and the names of errors that Step Functions compares.
 
-A state says ``Retry: [aws, backend]``; ``infra/asl.py`` replaces each name by its retriers. Step Functions compares
-names of errors, not classes, so a class stands for itself and all its subclasses in ``chalicelib/errors``.
+A state has ``Retry: [aws, backend]``; ``infra/asl.py`` replaces each name by its retriers. Step Functions compares
+names of errors, not classes, so a class includes all its subclasses in ``chalicelib/errors``.
 
 Every retrier has full jitter: Step Functions draws each delay between 0 and the interval, so the number of attempts,
-not the interval, makes sure that an outage is survived (``OUTAGE``; ``tests/unit/infra/test_retries.py`` computes it).
+not the interval, decides that the work survives an outage (``OUTAGE``; computed in
+``tests/unit/infra/test_retries.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 from chalicelib import errors
 
-#: Seconds for which AWS, a backend or its data may be away without an operation failing.
+#: Seconds for which AWS, a backend or its data may be unavailable without an operation failing.
 OUTAGE = 60
 
 #: Seconds for the renewed report of a backend that answers again, for work that waits for it (tasks/placement.py).
@@ -40,14 +41,14 @@ AWS_TRANSIENT = (
     'Lambda.TooManyRequestsException',
 )
 
-#: How a worker that crashed or ran out of time or memory is reported.
+#: The reported errors of a worker that crashed or ran out of time or memory.
 CRASHED = ('Lambda.Unknown', 'Sandbox.Timedout', 'Runtime.ExitError', 'States.Timeout')
 
-#: Subclasses that a repetition cannot cure, although their base class is retried.
+#: Subclasses that a retry cannot fix, although their base class is retried.
 PERMANENT = frozenset({'InvalidRange', 'ObjectExists', 'ObjectMissing'})
 
 
-#: The errors of the service; a base class stands before its subclasses.
+#: The errors of the service; a base class precedes its subclasses.
 _CLASSES: Mapping[str, type[errors.CinderlessError]] = {
     name: kind
     for name, kind in vars(errors).items()
@@ -56,7 +57,7 @@ _CLASSES: Mapping[str, type[errors.CinderlessError]] = {
 
 
 class Retrier(NamedTuple):
-    """One retrier: names of errors, seconds before the first repetition, growth, seconds at most, and attempts."""
+    """One retrier: names of errors, seconds before the first retry, growth, seconds at most, and attempts."""
 
     errors: tuple[str, ...]
     interval: int
@@ -79,15 +80,15 @@ class Retrier(NamedTuple):
 _CRASH = Retrier(CRASHED, interval=1, rate=2, longest=10, attempts=2)
 
 POLICIES: Mapping[str, tuple[Retrier, ...]] = {
-    # AWS or a service that the work needs does not answer. After an idle month Lambda makes new network interfaces,
-    # which takes minutes. A crashed worker is repeated twice: what crashes three times is not transient.
+    # AWS or a required service does not answer. After an idle month Lambda creates new network interfaces, which
+    # takes minutes. A crashed worker is retried twice: three crashes are not transient.
     'aws': (Retrier((*AWS_TRANSIENT, 'ServiceUnavailable'), interval=2, rate=2, longest=20, attempts=25), _CRASH),
-    # The backend does not answer, or (the first retrier) is still making what is asked for: EC2 takes up to an hour.
+    # The backend does not answer, or (the first retrier) still creates the object: EC2 takes up to an hour.
     'backend': (
         Retrier(('NotReady',), interval=10, rate=1.5, longest=30, attempts=240),
         Retrier(('BackendUnavailable',), interval=2, rate=2, longest=10, attempts=60),
     ),
-    # The data cannot be reached: the volume's device, the backup repository or its key. A device that answers with an
+    # The data is unreachable: the volume's device, the backup repository or its key. A device that answers with an
     # error will most likely do so again.
     'data': (
         Retrier(('CheckCondition',), interval=2, rate=2, longest=10, attempts=5),
@@ -110,7 +111,7 @@ def expanded(names: Iterable[str], permanent: frozenset[str] = frozenset()) -> l
 
 
 def _with_subclasses(name: str) -> list[str]:
-    if '.' in name:  # States.ALL, Lambda.ServiceException: no class of the service
+    if '.' in name:  # States.ALL, Lambda.ServiceException: not a class of the service
         return [name]
     if name not in _CLASSES:
         raise ValueError(f'{name} is not an error of chalicelib/errors')

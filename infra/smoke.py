@@ -1,4 +1,4 @@
-"""Do the artefacts run? Imports, from the unpacked archives and nothing else, all that each function can reach.
+"""Smoke test of the artefacts: import all modules of each function from the unpacked archives only.
 
 Functions without the data layer must load without it; workers load everything. Imports are a fresh process per
 function, isolated from this machine's packages.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra import interpreter
 
-#: Function -> (layers, what it imports when it runs; a package means all its modules).
+#: Function -> (layers, its imports at run time; a package means all its modules).
 REACHES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     'api_handler': (('common',), ('chalicelib.api', 'chalicelib.identity', 'chalicelib.clients')),
     'start_workflow': (('common',), ('chalicelib.tasks.start',)),
@@ -40,12 +40,12 @@ for name in names:
             importlib.import_module(module.name)
 """
 
-#: Modules read these at their import, as in Lambda.
+#: Environment variables that modules read at import, as in Lambda.
 ENVIRONMENT = {'AWS_DEFAULT_REGION': 'us-east-1', 'AWS_REGION': 'us-east-1', 'TABLE_PREFIX': 'smoke'}
 
 
 def run(python: str, folder: Path) -> None:
-    """Raise RuntimeError with the function's name and what the interpreter said, when one does not load."""
+    """Raise RuntimeError with the function's name and the interpreter's message, when one does not load."""
     extra = () if is_deployed(python) else tuple(path for path in sys.path if path.endswith('site-packages'))
     for handler, (layers, names) in REACHES.items():
         path = [str(folder / 'functions'), *(str(folder / layer / 'python') for layer in layers), *extra]
@@ -57,10 +57,10 @@ def run(python: str, folder: Path) -> None:
 
 
 def _named(handler: str) -> str:
-    """A function's name in the stack; only the API's mounts routes."""
+    """Return a function's name in the stack; only the API's registers routes."""
     return f'smoke-{handler.removesuffix("_handler")}'
 
 
 def is_deployed(python: str) -> bool:
-    """Whether an interpreter is of the runtime deployed; for others the compiled wheels of the layers do not fit."""
+    """Whether an interpreter is of the deployed runtime; for others the compiled wheels of the layers do not fit."""
     return python == interpreter.find(interpreter.runtime())

@@ -1,4 +1,4 @@
-"""A stage, ``deploy/<stage>.yaml``: what is deployed where. Read and checked here, without reaching AWS."""
+"""A stage, ``deploy/<stage>.yaml``: the settings of one deployment. Read and checked here, without reaching AWS."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from infra.render import ROOT, templates
 
 FOLDER = ROOT / 'deploy'
 
-#: Names of functions are the longest that are made of a stack's: 64 characters, ``-backup_schedules`` among them.
+#: Functions have the longest names with the stack's name: 64 characters, including ``-backup_schedules``.
 STACK = re.compile(r'(?!(?i:aws|ssm))[A-Za-z][A-Za-z0-9-]{0,46}')
 
 #: CloudFormation's limit for the value of a parameter, in bytes.
 MAX_PARAMETER = 4096
 
-#: What to do with documents that are too long.
+#: Advice for documents that are too long.
 TOO_LONG = {
     'Backends': 'leave it out, deploy, then aws ssm put-parameter --overwrite --name /STACK/backends --value file://...',
     'IdentityDocument': 'deploy with one administrator, then edit the secret STACK/identity (docs/how-to/deploy.md)',
 }
 
-#: Parameters that hold a JSON object.
+#: Parameters whose value is a JSON object.
 DOCUMENTS = ('Backends', 'IdentityDocument', 'BackupTargets', 'SchedulerOptions')
 
-#: Parameters that are given together: one without the other fails halfway through a deploy.
+#: Parameters that belong together: one without the other fails half-way through a deployment.
 TOGETHER = (('WorkerSubnetIds', 'WorkerSecurityGroupIds'), ('ApiSubnetIds', 'ApiSecurityGroupIds'))
 
-#: Parameters that hold an ARN, and the service that it must be of. The region must be the stage's.
+#: Parameters whose value is an ARN, and the ARN's service. The region must be the stage's.
 ARNS = {'KmsKeyArn': 'kms', 'AlarmTopicArn': 'sns', 'WebAclArn': 'wafv2'}
 
 
 class Refused(Exception):
-    """The deploy cannot be done. The text says what to do, one line for each finding."""
+    """The deployment is impossible. The text has one line for each finding, with what to do."""
 
 
 class Stage(NamedTuple):
@@ -50,16 +50,16 @@ class Stage(NamedTuple):
     region: str
     stack: str
     parameters: Mapping[str, str]
-    #: The account that it belongs to; '' for any.
+    #: Its account; '' for any.
     account: str = ''
-    #: Tags of the stack and of all that it creates.
+    #: Tags of the stack and of all its resources.
     tags: Mapping[str, str] = {}  # read only
 
 
 def load(name: str, folder: Path = FOLDER, *, checked: bool = True) -> Stage:
     """Read a stage, and unless ``checked`` is false check its parameters.
 
-    Raises Refused with a line for each thing that is wrong.
+    Raises Refused with a line for each problem.
     """
     path = folder / f'{name}.yaml'
     if not path.exists():
@@ -95,7 +95,7 @@ def _check_keys(name: str, given: Mapping[str, Any]) -> None:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    """A mapping in a file. Raises Refused."""
+    """Return a mapping from a file. Raises Refused."""
     try:
         found = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
     except yaml.YAMLError as error:
@@ -106,7 +106,7 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 
 def _value(key: str, text: str, folder: Path) -> str:
-    """``@file`` stands for the file's text; a file in YAML becomes JSON, as the parameters are."""
+    """Replace ``@file`` by the file's text; a YAML file becomes JSON, like the parameters."""
     if not text.startswith('@'):
         return text
     path = folder / text[1:]
@@ -118,7 +118,7 @@ def _value(key: str, text: str, folder: Path) -> str:
 
 
 def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with a stage's parameters, by themselves and against each other."""
+    """Return the problems of a stage's parameters, each alone and in combination."""
     given = stage.parameters
     if not STACK.fullmatch(stage.stack):
         yield f'stack {stage.stack!r}: 1 to 47 letters, digits and hyphens, a letter first, but not aws or ssm'
@@ -143,7 +143,7 @@ def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _out_of_bounds(key: str, text: str, declared: Mapping[str, Any]) -> Iterator[str]:
-    """A value that the template's own declaration does not allow: CloudFormation says so only after the upload."""
+    """Return values that the template's own declaration forbids: CloudFormation checks them only after the upload."""
     allowed = [str(value) for value in declared.get('AllowedValues', ())]
     if allowed and text not in allowed:
         yield f'{key} is {text!r}: allowed are {", ".join(allowed)}'
@@ -164,7 +164,7 @@ def _too_long(stage: Stage) -> Iterator[str]:
 
 
 def _wrong_backends(text: str, stack: str) -> Iterator[str]:
-    """What is wrong with a backends document, as the workers would find it."""
+    """Return the problems of a backends document, as the workers would find them."""
     if not _is_object(text):
         return
     try:
@@ -188,7 +188,7 @@ def _wrong_arns(stage: Stage) -> Iterator[str]:
 
 
 def _unreachable_targets(given: Mapping[str, str]) -> Iterator[str]:
-    """Places for copies that the workers' role would not be allowed to write to."""
+    """Return targets for copies to which the workers' role would not have access."""
     if not _is_object(given.get('BackupTargets', '')):
         return
     buckets, keys = _listed(given, 'BackupTargetResources'), _listed(given, 'BackupTargetKeys')

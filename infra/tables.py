@@ -1,4 +1,4 @@
-"""Tables as the models describe them: one AWS::DynamoDB::Table per PynamoDB model."""
+"""Tables from the models: one AWS::DynamoDB::Table per PynamoDB model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pynamodb.models import Model
 
-#: Stands for the stack's name in a table's name; CloudFormation puts it in.
+#: Placeholder of the stack's name in a table's name; CloudFormation replaces it.
 PREFIX = '${AWS::StackName}'
 
 
@@ -24,13 +24,13 @@ def resources(tables: Iterable[type[Model]]) -> dict[str, dict[str, Any]]:
 
 
 def logical_id(model: type[Model]) -> str:
-    """``${AWS::StackName}-volume_types`` becomes VolumeTypesTable."""
+    """Return VolumeTypesTable for ``${AWS::StackName}-volume_types``."""
     words = short_name(model).replace('-', '_').split('_')
     return ''.join(word.capitalize() for word in words) + 'Table'
 
 
 def short_name(model: type[Model]) -> str:
-    """A table's name without the stack's."""
+    """Return a table's name without the stack's."""
     return _name(model).removeprefix(f'{PREFIX}-')
 
 
@@ -62,7 +62,7 @@ def _table(model: type[Model]) -> dict[str, Any]:
     return {'Type': 'AWS::DynamoDB::Table', **kept, 'Properties': properties}
 
 
-#: The template's word for a kind of index, and PynamoDB's.
+#: The template's and PynamoDB's word for a kind of index.
 _SECONDARY = {
     'LocalSecondaryIndexes': 'local_secondary_indexes',
     'GlobalSecondaryIndexes': 'global_secondary_indexes',
@@ -78,7 +78,7 @@ def _index(index: Any) -> dict[str, Any]:
 
 
 def _hash_first(keys: Iterable[Any]) -> list[dict[str, str]]:
-    """PynamoDB sorts attributes by name; DynamoDB wants the HASH key before the RANGE key."""
+    """PynamoDB sorts attributes by name; DynamoDB requires the HASH key before the RANGE key."""
     return sorted(({**key} for key in keys), key=lambda key: key['KeyType'])
 
 

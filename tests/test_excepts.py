@@ -62,7 +62,10 @@ REASONS = {
     ('chalicelib/drivers/ontap_groups.py', '_look'): 'what is left is removed with the next group snapshot',
     ('chalicelib/drivers/ontap_groups.py', '_order'): 'raised below unless everything exists',
     ('chalicelib/drivers/ontap_pools.py', '_disks'): 'an account of the SVM may not list aggregates: no disk facts',
-    ('chalicelib/identity/authentication.py', 'claimed'): 'authenticate refuses the same request for the same reason',
+    (
+        'chalicelib/identity/authentication.py',
+        'claimed_user',
+    ): 'authenticate refuses the same request for the same reason',
     ('chalicelib/identity/handler.py', 'handle'): _TOP,
     ('chalicelib/iscsi/reconnect.py', '_drive'): 'any error of a socket ends its session: connecting again tells more',
     ('chalicelib/iscsi/reconnect.py', 'close'): 'the session is over whether or not the target takes the logout',

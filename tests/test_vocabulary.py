@@ -61,12 +61,12 @@ WORDS = re.compile('|'.join(rf'(?P<w{number}>\b(?:{form})\b)' for number, form i
 #: Room -> the most places that it may have. A count may only fall: lower it with the change that lowers the count.
 MOST = {
     'documents': 0,
-    'appliance': 114,
+    'appliance': 2,
     'bench': 10,
-    'chalicelib': 983,
+    'chalicelib': 403,
     'deploy': 0,
     'docs': 0,
-    'infra': 76,
+    'infra': 1,
     'root': 0,
     'local': 104,
     'stepfunctions': 57,

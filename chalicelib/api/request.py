@@ -137,8 +137,8 @@ def path_of(http: HttpRequest) -> str:
 
 
 def ends_with_slash(http: HttpRequest) -> bool:
-    """Whether the path was sent with a slash at its end: API Gateway overlooks it. For Cinder it is another path, and
-    what ``GET /volumes/`` + an empty id asks for is nothing, never the list.
+    """Whether the path was sent with a slash at its end, which API Gateway ignores. For Cinder it is another path:
+    ``GET /volumes/`` with an empty id is never the list.
     """
     return str(http.context.get('path') or http.path).endswith('/')
 

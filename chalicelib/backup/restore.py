@@ -35,7 +35,7 @@ def restore_shard(
     progress: Progress = no_progress,
     limits: Limits | None = None,
 ) -> RestoreResult:
-    """Write the content of shard ``index`` to the device; the last shard's call also zeroes what lies beyond it.
+    """Write the content of shard ``index`` to the device; the last shard's call also zeroes the bytes beyond it.
 
     ``target_is_zeroed``: the device reads as zeroes wherever nothing was written. Zero blocks are then not written;
     otherwise they are zeroed where ``device.allocated`` reports possible data. What was written is durable on return.

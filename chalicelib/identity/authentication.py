@@ -1,7 +1,7 @@
 """Credentials -> token: the body of ``POST /v3/auth/tokens``.
 
 Checks run in Keystone's order: shape (400), then credentials (401, with the same message for every cause), then scope.
-So only an authenticated client learns anything about projects.
+So only an authenticated client gets information about projects.
 """
 
 from __future__ import annotations

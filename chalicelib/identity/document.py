@@ -31,7 +31,7 @@ from chalicelib.identity.guesses import GuessStore, InMemoryGuesses
 from chalicelib.identity.revocation import RevocationStore
 from chalicelib.identity.section import Section
 
-#: HMAC-SHA256 is no stronger with a key longer than its output, and weaker with a shorter one.
+#: A key longer than its output does not make HMAC-SHA256 stronger; a shorter one makes it weaker.
 MIN_KEY_LENGTH = 32
 
 #: The only form of a project id that Cinder accepts in a path.

@@ -54,7 +54,7 @@ _LOGIN = struct.Struct('>BBBBI6sHIHHII16x')
 
 
 class Response(NamedTuple):
-    """A header sent by the target. The last three words mean what the opcode says (RFC 7143, section 11)."""
+    """A header sent by the target. The opcode defines the last three words (RFC 7143, section 11)."""
 
     opcode: int
     flags: int

@@ -1,14 +1,14 @@
 """Records that are likely to be needed, read in one call: one BatchGetItem in place of a GetItem for each.
 
 A request or task names keys with ``together`` before it reads its first record. That first read fetches all of them,
-consistently. Each other record is then returned by the ``find`` that asks for it, once, without a call.
+consistently. The ``find`` of each other record then returns it, once, without a call.
 
-A process remembers which records belong together (``remember``), so that a request can name the type of a volume that
-it has not read yet. It remembers keys, never what the records hold: a wrong key costs one read unit, and the right
-record is read in its place.
+A process caches which records belong together (``remember``), so that a request can name the type of a volume that it
+has not read yet. It caches keys, never the records' content: a wrong key costs one read unit, and the right record is
+read instead.
 
-A record that was fetched with others was read within the same request, as one that is read alone is. It is dropped
-after FRESH seconds, when this process writes the record, and when a worker is invoked, which may write it.
+A record that was fetched with others was read within the same request, like one that is read alone. It is dropped after
+FRESH seconds, when this process writes the record, and when a worker is invoked, which may write it.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ FEW = frozenset({'VolumeType', 'Service'})
 #: Seconds for which a record that was fetched with others may be used.
 FRESH = 1.0
 
-#: Records of which a process remembers the related ones.
+#: Records whose related ones a process caches.
 REMEMBERED = 2000
 
-#: The keys of the records related to one, the record used last at the end.
+#: The keys of the records related to one record, the most recently used record last.
 _related: dict[Key, list[Key]] = {}
 
-#: Class -> the key that was remembered last: the guess for a record of which nothing is remembered.
+#: Class -> the key cached last: the guess for a record without a cached relation.
 _last: dict[str, Key] = {}
 
 
 class Fetched(NamedTuple):
-    """A record as it was read (None: there is none), and the moment until which it may be used."""
+    """A record as it was read (None: it does not exist), and the time until which it may be used."""
 
     record: Record | None
     until: float
 
 
 class _Scope:
-    """What one request or task wants to read, and has fetched but not used yet."""
+    """The records that one request or task will read, and those that it has fetched but not used yet."""
 
     def __init__(self, keys: Iterable[Key], along: Iterable[str]) -> None:
         self._wanted = dict.fromkeys(keys)
@@ -70,7 +70,7 @@ class _Scope:
         self._wanted.update({_last[kind]: None for kind in unknown & FEW if kind in _last})
 
     def take(self, keys: tuple[Key, ...]) -> list[Record | None] | None:
-        """Return the records; None when there is nothing to gain from this scope: the caller reads them."""
+        """Return the records; None when a common fetch has no advantage: the caller reads them."""
         found = {key: one for key in keys if (one := self._taken(key))}
         missing = [key for key in keys if key not in found]
         others = [key for key in self._wanted if key not in keys]
@@ -95,13 +95,13 @@ class _Scope:
             self._wanted.pop(key, None)
 
     def follow(self, record: Record) -> None:
-        """Want the related records too, unless they were read before."""
+        """Add the related records to the fetch, unless they were read before."""
         for key in record.related():
             if key[0] in self._along and key not in self._fetched and key not in self._read:
                 self._wanted[key] = None
 
     def drop(self, key: Key | None) -> None:
-        """Forget what was fetched of one record, or of all (None)."""
+        """Drop the fetched copy of one record, or all (None)."""
         if key is None:
             self._fetched.clear()
         else:
@@ -115,8 +115,8 @@ _scope: contextvars.ContextVar[_Scope | None] = contextvars.ContextVar('reading_
 def together(*keys: Key, along: Iterable[str] = ()) -> Iterator[None]:
     """Fetch these records with the first one that is read in the context.
 
-    ``along``: classes of related records to fetch too. Which they are, this process remembers, or the records say that
-    are read first; of a class with few records the one used last is the guess.
+    ``along``: classes of related records to fetch, too. The process has cached the relation, or the records read first
+    contain it; for a class with few records the one used last is the guess.
     """
     token = _scope.set(_Scope(keys, along))
     try:

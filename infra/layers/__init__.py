@@ -1,4 +1,4 @@
-"""The layers: their wheels, fetched once and checked by their hashes, and unpacked."""
+"""The layers: download their wheels once, verify their hashes, and unpack them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.render import BUILD
 
-#: A file ``<layer>.txt`` beside this one says what each holds; ``make lock`` writes them.
+#: A file ``<layer>.txt`` beside this one lists the content of each; ``make lock`` writes them.
 LAYERS = ('common', 'data')
 
 #: Lambda's platform; the second tag is for wheels that name a newer libc.
@@ -25,13 +25,13 @@ def locked(layer: str) -> Path:
 
 
 def platform_options(runtime: str) -> list[str]:
-    """pip's options for wheels that run in Lambda, whatever interpreter and machine this is."""
+    """Return pip's options for wheels that run in Lambda, independent of this interpreter and machine."""
     platforms = [option for platform in PLATFORMS for option in ('--platform', platform)]
     return ['--only-binary=:all:', '--implementation', 'cp', '--python-version', runtime, *platforms]
 
 
 def fetch(layer: str, runtime: str) -> list[Path]:
-    """Return the wheels of a layer, downloading them unless this very list was downloaded before.
+    """Return the wheels of a layer, downloaded unless this list was downloaded before.
 
     pip refuses a wheel whose hash is not the locked one.
     """
@@ -52,7 +52,7 @@ def fetch(layer: str, runtime: str) -> list[Path]:
 
 
 def unpack(wheels: list[Path], target: Path) -> None:
-    """Lay out wheels as Lambda imports them: packages and licences, no scripts and no record of the installation."""
+    """Unpack wheels in Lambda's layout: packages and licences, without scripts and installation records."""
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(target, [name for name in archive.namelist() if _is_wanted(name)])
