@@ -77,7 +77,7 @@ def test_a_large_lineage_is_swept_in_several_calls(
 
     def short(*arguments: Any, **options: Any) -> engine.Collected:
         cursors.append(options['cursor'])
-        return collect(*arguments, **{**options, 'deadline': lambda: 0.0})
+        return collect(*arguments, **{**options, 'seconds_left': lambda: 0.0})
 
     monkeypatch.setattr(engine, 'collect', short)
     execution = remove(world, backed_up(world, volume))
