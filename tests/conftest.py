@@ -1,7 +1,7 @@
 """Fixtures that tests of every kind may ask for."""
 
-from tests.counts import counted, pytest_terminal_summary
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
+from tests.run_statistics import counted, pytest_terminal_summary
 from tests.system.cloud import cloud
 from tests.world import tables, tables_of_moto, unreliable, world
 

@@ -22,7 +22,7 @@ from chalicelib.models import Backup
 from chalicelib.operations import backup_copies as copies
 from chalicelib.operations import backups as operations
 from tests.fake_driver import Backend, FakeBackends, FakeDriver
-from tests.unit.backup.doubles import MemoryRepository, Wrapped
+from tests.unit.backup.fakes import MemoryRepository, Wrapped
 from tests.world import World
 
 #: Bytes that a disk keeps, or does not, as one.

@@ -2,7 +2,7 @@
 
 A call that a role does not allow fails any run. A permission that no call needed is told at the end of a complete run
 whose tests passed, for only that has called everything; it fails none, since a call that is made when requests meet may
-be missing from one run: whether a permission may stay is decided by the source (tests/reachable.py).
+be missing from one run: whether a permission may stay is decided by the source (tests/call_graph.py).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import functools
 import re
 
 from tests.api.front_door import FrontDoor
+from tests.conformance.check_project import World, send
 from tests.conformance.facts import Checks, Entry, accidental, entries, version
-from tests.conformance.world import World, send
 
 #: What refuses an accidental entry.
 REFUSALS = (400, 404)

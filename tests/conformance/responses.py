@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.api.front_door import FrontDoor
+from tests.conformance.check_project import World, send
 from tests.conformance.entries import route
 from tests.conformance.facts import Checks, Entry, accidental, entries, version
-from tests.conformance.world import World, send
 
 #: Maps whose keys are the backend's or the user's: what the facts name there are examples.
 FREE = re.compile(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 from tests.api.front_door import FrontDoor
+from tests.conformance.check_project import ROLES, World, send
 from tests.conformance.entries import REFUSALS, route
 from tests.conformance.facts import Checks, Entry, accidental, entries
-from tests.conformance.world import ROLES, World, send
 
 #: Where what the facts found cannot be: they failed over a backend that replicates, and no driver here does. Cinder's
 #: answer for one that does not is this.

@@ -10,8 +10,8 @@ from typing import Any
 from chalicelib.rules.states import NOT_EXPORTABLE
 from tests.api.front_door import Answer, Caller, FrontDoor
 from tests.api.records import Records
+from tests.conformance.check_project import CONNECTOR, World
 from tests.conformance.facts import Checks, states
-from tests.conformance.world import CONNECTOR, World
 
 Operation = Callable[[Caller, Any], Answer]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.api.front_door import Answer, FrontDoor
+from tests.conformance.check_project import World, associated, path_value
 from tests.conformance.facts import Checks, vectors
-from tests.conformance.world import World, associated, path_value
 
 UUID = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}')
 

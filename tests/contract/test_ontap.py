@@ -11,7 +11,7 @@ from tests.contract import calls, driver_model
 from tests.contract.driver_suite import Backend
 from tests.contract.group_suite import GroupContract
 from tests.contract.iscsi_backends import TestAttached, TestDriver, TestOpened, TestPaths, TestRestore
-from tests.ontap.rig import Appliance
+from tests.ontap.driver_fixture import Appliance
 
 __all__ = ['TestAttached', 'TestDriver', 'TestOpened', 'TestPaths', 'TestRestore']
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.counts import Counting
 from tests.instances.clients import FAST, Client, name
+from tests.run_statistics import Counting
 
 On = dict[str, str]
 ON_FAST, ON_BIG = {'volume_backend_name': 'fast'}, {'volume_backend_name': 'big'}

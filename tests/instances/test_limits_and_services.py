@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.counts import Counting
 from tests.instances.clients import BIG, FAST, Client, name
 from tests.instances.test_caches import ON_BIG, ON_FAST, remember
+from tests.run_statistics import Counting
 
 #: Yields what was found and what was right, one pair for each cell.
 Cells = Callable[[Client, Client], Iterator[tuple[str, Any, Any]]]

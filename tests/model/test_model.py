@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.counts import Counting
 from tests.model.machine import Model
+from tests.run_statistics import Counting
 from tests.small_dynamodb import SmallDynamoDB
 
 #: Runs, and requests in each. ``make model`` searches for longer, with a seed of its own that a failure prints.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
-from tests.ontap.rig import identity
+from tests.ontap.driver_fixture import identity
 from tests.ontap.server import Double
 
 __all__ = ['identity']

@@ -17,7 +17,7 @@ from tests.system.cloud import Cloud
 #: Nova takes seconds to import: with ``--dist loadgroup`` one worker has all of it.
 pytestmark = pytest.mark.xdist_group('nova')
 
-STORY = Path(__file__).with_name('as_nova.py')
+STORY = Path(__file__).with_name('nova_volumes.py')
 
 ENCRYPTION = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
 

@@ -22,10 +22,10 @@ from chalicelib.operations import attachments, backups, quotas, reverts, snapsho
 from tests.backup_factories import create_backup
 from tests.chap import chap
 from tests.contract.agent import Agent
-from tests.counts import Counting
 from tests.disks import Data
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_driver import Backend, FakeBackends
+from tests.run_statistics import Counting
 from tests.world import World
 
 __all__ = ['chap']

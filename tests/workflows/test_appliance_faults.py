@@ -26,8 +26,8 @@ from chalicelib.operations import snapshots, volumes
 from tests import machine
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Backend, FakeBackends
+from tests.unit.appliance.agent_fixture import GIB, SECRET, Rig
 from tests.unit.appliance.fakes import FakeLvm
-from tests.unit.appliance.rig import GIB, SECRET, Rig
 from tests.world import BIG, World
 
 CALLER = context()

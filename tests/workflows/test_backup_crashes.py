@@ -14,10 +14,10 @@ import pytest
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_checks, backup_copies, backup_records, backups, moves, reverts, volume_types
 from tests.backup_factories import create_backup
-from tests.counts import Counting
 from tests.disks import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import TaskFailed
+from tests.run_statistics import Counting
 from tests.workflows.crashes import Crasher, LostAnswer, Scenario, Stage, outcome
 from tests.world import World
 

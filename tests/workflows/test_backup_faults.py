@@ -14,10 +14,10 @@ from chalicelib.models import Volume
 from chalicelib.operations import backups
 from chalicelib.tasks import backup_data
 from tests.backup_factories import create_backup
-from tests.counts import Counting
 from tests.disks import Data
 from tests.factories import context
 from tests.invariants import check
+from tests.run_statistics import Counting
 from tests.workflows.crashes import Crasher
 from tests.workflows.test_backup_crashes import DataStage
 from tests.world import World

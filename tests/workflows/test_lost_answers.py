@@ -26,8 +26,8 @@ from chalicelib.operations import (
     volume_types,
     volumes,
 )
-from tests.counts import Counting
 from tests.factories import context
+from tests.run_statistics import Counting
 from tests.unreliable import errors_of_botocore
 from tests.workflows.crashes import Crasher, LostAnswer, Refusal, Scenario, Stage, outcome
 from tests.workflows.test_crashes import SCENARIOS, noting, volume, volume_with_snapshot

@@ -18,7 +18,7 @@ from tests.factories import context, create_volume
 from tests.fake_driver import Backend, FakeBackends
 from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
-from tests.ontap.rig import driver
+from tests.ontap.driver_fixture import driver
 from tests.ontap.server import Double, Fault
 from tests.world import BIG, World
 

@@ -29,11 +29,11 @@ from chalicelib.tasks import report_pools
 from infra import retries
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.counts import Counting
 from tests.disks import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Object
 from tests.fake_glance import FakeGlance
+from tests.run_statistics import Counting
 from tests.world import BIG, World, forget
 
 #: What calls of the backup repository begin with.

@@ -21,8 +21,8 @@ from chalicelib.operations import (
     type_locks,
     volume_types,
 )
-from tests.counts import Counting
 from tests.factories import context, create_volume
+from tests.run_statistics import Counting
 from tests.workflows.crashes import Crasher, Scenario, Stage
 from tests.workflows.test_races import crashing, intruding
 from tests.world import Killed, World

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.appliance.agent_fixture import Rig
 from tests.unit.appliance.fakes import FakeLvm
-from tests.unit.appliance.rig import Rig
 
 
 @pytest.fixture(params=['files', 'lvm'])

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from appliance.names import Key
+from tests.unit.appliance.agent_fixture import GIB, HOST, OTHER, SNAPSHOT, VOLUME, Rig
 from tests.unit.appliance.fakes import Crashed, FakeLvm
-from tests.unit.appliance.rig import GIB, HOST, OTHER, SNAPSHOT, VOLUME, Rig
 
 EVENTS = {'open', 'os.rename', 'os.remove', 'os.truncate', 'os.mkdir', 'os.scandir', 'fcntl.ioctl'}
 

@@ -22,8 +22,8 @@ import pytest
 from appliance.errors import ApplianceError
 from appliance.keys import Account
 from appliance.tgt import NoAnswer
+from tests.unit.appliance.agent_fixture import GIB, HOST, OTHER, SNAPSHOT, VOLUME, Rig
 from tests.unit.appliance.fakes import FakeLvm, FakeTgt
-from tests.unit.appliance.rig import GIB, HOST, OTHER, SNAPSHOT, VOLUME, Rig
 
 THIRD = 'iqn.2026-01.org.example:third'
 WAYS = ('not done', 'answer lost', 'done later', 'silent from here on')

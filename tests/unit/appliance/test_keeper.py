@@ -12,7 +12,7 @@ import pytest
 from appliance import keeper
 from appliance.keeper import Keeper
 from appliance.tgt import Mode, NoAnswer, Op
-from tests.unit.appliance.rig import GIB, HOST, IQN, VOLUME, Rig
+from tests.unit.appliance.agent_fixture import GIB, HOST, IQN, VOLUME, Rig
 
 STRAY = 'iqn.2010-10.org.openstack:volume-gone'
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from appliance.errors import ApplianceError, Invalid, NoRoute
 from appliance.names import GRAMMAR, Key
 from appliance.routes import ROUTES, answer
-from tests.unit.appliance.rig import GIB, HOST, Rig
+from tests.unit.appliance.agent_fixture import GIB, HOST, Rig
 
 VOLUME = '/v1/pools/fast/volumes/volume-1'
 EXPORT = '/v1/pools/fast/exports/volume-1/e1'

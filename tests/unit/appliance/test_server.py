@@ -21,8 +21,8 @@ from appliance.signing import Verifier
 from chalicelib.drivers.appliance_client import Client, Refused
 from chalicelib.drivers.pinning import fingerprint
 from chalicelib.errors import BackendMisconfigured
-from tests.unit.appliance.rig import GIB, SECRET, Rig
-from tests.unit.appliance.rig import VOLUME as KEY
+from tests.unit.appliance.agent_fixture import GIB, SECRET, Rig
+from tests.unit.appliance.agent_fixture import VOLUME as KEY
 
 VOLUME = '/v1/pools/fast/volumes/volume-1'
 

@@ -11,8 +11,8 @@ import pytest
 
 from appliance.errors import Busy, Conflict, Full, Invalid, NoPool, NotFound, Unavailable
 from appliance.names import Key
+from tests.unit.appliance.agent_fixture import GIB, HOST, IQN, OTHER, SNAPSHOT, VOLUME, Rig
 from tests.unit.appliance.fakes import FakeLvm
-from tests.unit.appliance.rig import GIB, HOST, IQN, OTHER, SNAPSHOT, VOLUME, Rig
 
 CLONE = Key('slow', 'volume-2')
 

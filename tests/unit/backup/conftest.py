@@ -11,7 +11,7 @@ from moto import mock_aws
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.repository import Repository
 from chalicelib.backup.s3 import S3Repository
-from tests.unit.backup.doubles import MemoryRepository
+from tests.unit.backup.fakes import MemoryRepository
 
 #: Keys of a page of S3's lists.
 PAGE = 100

@@ -9,7 +9,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.keys import RecoveryKeyWrapper
 from chalicelib.backup.layout import KIB, backup_key
 from chalicelib.backup.repository import Repository
-from tests.unit.backup.doubles import MemoryDevice
+from tests.unit.backup.fakes import MemoryDevice
 
 LINEAGE = 'lineage-1'
 GEOMETRY = engine.Geometry(block_size=4 * KIB, shard_size=64 * KIB)

@@ -13,7 +13,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.repository import Repository
 from chalicelib.device import Changes
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import MemoryDevice, MemoryRepository, image
+from tests.unit.backup.fakes import MemoryDevice, MemoryRepository, image
 
 BLOCK, SHARD = flows.GEOMETRY.block_size, flows.GEOMETRY.shard_size
 SIZE = 2 * SHARD

@@ -15,7 +15,7 @@ from chalicelib.backup.keys import read_recovery_key, write_recovery_key
 from chalicelib.backup.layout import MIB, backup_key
 from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import MemoryDevice, image
+from tests.unit.backup.fakes import MemoryDevice, image
 
 DATA = image(2 * MIB, 1)
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from chalicelib.backup import engine
 from chalicelib.backup.manifests import load_shard
 from chalicelib.errors import BackupError, CinderlessError
-from tests.counts import Counting
+from tests.run_statistics import Counting
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import MemoryDevice, MemoryRepository, image
+from tests.unit.backup.fakes import MemoryDevice, MemoryRepository, image
 
 BLOCK, SHARD = flows.GEOMETRY.block_size, flows.GEOMETRY.shard_size
 SIZE = 2 * SHARD + BLOCK + 512

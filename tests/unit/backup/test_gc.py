@@ -11,7 +11,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.layout import running_key
 from chalicelib.errors import BackupCanceled, IntegrityError, LeaseLost, ObjectMissing
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import MemoryDevice, MemoryRepository, Meter, Wrapped, image
+from tests.unit.backup.fakes import MemoryDevice, MemoryRepository, Meter, Wrapped, image
 
 BLOCK, SHARD = flows.GEOMETRY.block_size, flows.GEOMETRY.shard_size
 SIZE = 2 * SHARD + 512

@@ -23,9 +23,9 @@ from chalicelib.backup import engine
 from chalicelib.backup.layout import backup_key
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import BackupCanceled, InvalidBackup, LeaseLost, ObjectMissing
-from tests.counts import Counting
+from tests.run_statistics import Counting
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import Killed, MemoryRepository, Wrapped
+from tests.unit.backup.fakes import Killed, MemoryRepository, Wrapped
 
 #: Two shards of three blocks, each block in a pack of its own.
 GEOMETRY = engine.Geometry(block_size=512, shard_size=3 * 512)

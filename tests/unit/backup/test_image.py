@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chalicelib.backup.image import FileDevice
 from chalicelib.backup.layout import MIB
 from chalicelib.errors import DeviceError, InvalidRange
-from tests.unit.backup.doubles import MemoryDevice
+from tests.unit.backup.fakes import MemoryDevice
 
 SIZE = 64 * 512
 extents = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 4), st.binary(min_size=1, max_size=4)), max_size=6)

@@ -23,7 +23,7 @@ from chalicelib.backup.layout import backup_key
 from chalicelib.backup.s3 import KmsKeyWrapper
 from chalicelib.errors import IntegrityError, KeyUnavailable
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import MemoryRepository, image
+from tests.unit.backup.fakes import MemoryRepository, image
 
 PRIVATE, OTHER = b'1' * 32, b'2' * 32
 

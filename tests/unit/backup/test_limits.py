@@ -9,7 +9,7 @@ import pytest
 from chalicelib.backup.layout import GIB, Geometry, Shard, parse_backup_key, plan
 from chalicelib.backup.limits import Pool
 from chalicelib.errors import InvalidInput
-from tests.unit.backup.doubles import Killed
+from tests.unit.backup.fakes import Killed
 
 
 @pytest.mark.parametrize('width', [0, 1, 4])

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from chalicelib.backup import engine
 from chalicelib.backup.s3 import S3Repository
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import image
+from tests.unit.backup.fakes import image
 
 SIZE = 2 * flows.GEOMETRY.shard_size
 

@@ -14,7 +14,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.keys import RecoveryKeyWrapper
 from tests.unit.backup import flows, reader
-from tests.unit.backup.doubles import image
+from tests.unit.backup.fakes import image
 
 SIZE = 3 * flows.GEOMETRY.shard_size + 1536
 DOCUMENT = Path(__file__).parents[3] / 'docs' / 'explanation' / 'backup-format.md'

@@ -11,7 +11,7 @@ from chalicelib.backup.repository import Repository, exists
 from chalicelib.errors import ObjectExists, ObjectMissing, RepositoryError
 from tests.unit.backup import flows
 from tests.unit.backup.conftest import PAGE
-from tests.unit.backup.doubles import MemoryDevice, image
+from tests.unit.backup.fakes import MemoryDevice, image
 
 KEYS = [
     'backups/b/1',

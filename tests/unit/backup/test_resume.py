@@ -14,7 +14,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import BackupCanceled, RepositoryError
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import KillAt, Killed, MemoryDevice, MemoryRepository, Meter, Wrapped, image
+from tests.unit.backup.fakes import KillAt, Killed, MemoryDevice, MemoryRepository, Meter, Wrapped, image
 
 BLOCK, SHARD = flows.GEOMETRY.block_size, flows.GEOMETRY.shard_size
 SIZE = SHARD + 5 * BLOCK + 512

@@ -13,7 +13,7 @@ from chalicelib.backup import engine, packs
 from chalicelib.backup.layout import KIB, backup_key
 from chalicelib.errors import BackupCanceled, BackupError, IntegrityError, InvalidBackup, InvalidInput, ObjectMissing
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import MemoryDevice, MemoryRepository, Meter, Wrapped, image
+from tests.unit.backup.fakes import MemoryDevice, MemoryRepository, Meter, Wrapped, image
 
 BLOCK, SHARD = flows.GEOMETRY.block_size, flows.GEOMETRY.shard_size
 

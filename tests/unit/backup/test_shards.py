@@ -13,7 +13,7 @@ from chalicelib.backup import shards
 from chalicelib.backup.crypto import DataKey, digest
 from chalicelib.backup.listing import STORED, Counts, Entry, Listing, Pack, ShardRef, encode_entry
 from chalicelib.errors import IntegrityError
-from tests.unit.backup.doubles import MemoryRepository, Meter, Wrapped
+from tests.unit.backup.fakes import MemoryRepository, Meter, Wrapped
 
 KEY = DataKey(b'k' * 32, 'a')
 NAME = 'shards/a/00000/one'

@@ -12,7 +12,7 @@ from chalicelib.backup import engine, keys
 from chalicelib.backup.layout import backup_key, deleted_key
 from chalicelib.errors import BackupCanceled, IntegrityError, KeyUnavailable, ObjectMissing
 from tests.unit.backup import flows
-from tests.unit.backup.doubles import KillAt, Killed, MemoryDevice, MemoryRepository, Meter, Wrapped, image
+from tests.unit.backup.fakes import KillAt, Killed, MemoryDevice, MemoryRepository, Meter, Wrapped, image
 
 THERE = keys.RecoveryKeyWrapper.from_private(b'q' * 32)
 SIZE = 2 * flows.GEOMETRY.shard_size + 512

@@ -13,7 +13,7 @@ from chalicelib.drivers import ontap, ontap_groups, ontap_luns, ontap_qos
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
 from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
-from tests.ontap.rig import identity
+from tests.ontap.driver_fixture import identity
 from tests.ontap.server import Double
 
 __all__ = ['identity']

@@ -21,7 +21,7 @@ from chalicelib.errors import (
     VolumeIsBusy,
 )
 from tests.ontap.disks import NoDisks
-from tests.ontap.rig import SECRET, driver
+from tests.ontap.driver_fixture import SECRET, driver
 from tests.ontap.server import USERS, Double
 from tests.unit.drivers.ontap import FAST, GIB, HOST, OTHER, SLOW, double, identity, remembered, snapshot, volume
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.drivers.ontap import OntapDriver
-from tests.ontap.rig import driver
+from tests.ontap.driver_fixture import driver
 from tests.ontap.server import Double
 from tests.unit.drivers.ontap import HOST, OTHER, SLOW, double, identity, snapshot, volume
 

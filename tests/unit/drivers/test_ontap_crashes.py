@@ -12,7 +12,7 @@ from chalicelib.drivers.ontap import OntapDriver
 from chalicelib.drivers.ontap_client import Client
 from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
-from tests.ontap.rig import driver
+from tests.ontap.driver_fixture import driver
 from tests.ontap.server import Double
 from tests.unit.drivers.ontap import FAST, HOST, SLOW, double, identity, remembered, snapshot, volume
 

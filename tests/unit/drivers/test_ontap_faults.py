@@ -13,7 +13,7 @@ from appliance import certificate
 from chalicelib.drivers import ontap_client
 from chalicelib.drivers.ontap import OntapDriver
 from chalicelib.errors import BackendFull, BackendMisconfigured, BackendUnavailable, CinderlessError
-from tests.ontap.rig import SECRET, driver
+from tests.ontap.driver_fixture import SECRET, driver
 from tests.ontap.server import USERS, Double, Fault
 from tests.unit.drivers.ontap import HOST, double, identity, remembered, snapshot, volume
 

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.drivers import ontap_groups
 from chalicelib.drivers.base import SnapshotRef
 from chalicelib.errors import BackendFull, BackendUnavailable, DriverError, NotSupported, ProviderNotFound
-from tests.ontap.rig import driver
+from tests.ontap.driver_fixture import driver
 from tests.ontap.server import Double, Fault
 from tests.ontap.state import Scope
 from tests.unit.drivers.ontap import FAST, SLOW, double, identity, remembered, snapshot, volume

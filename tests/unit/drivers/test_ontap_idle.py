@@ -13,7 +13,7 @@ import pytest
 from chalicelib.drivers import ontap_client, ontap_exports
 from chalicelib.drivers.base import StoredExport
 from chalicelib.drivers.ontap import OntapDriver
-from tests.ontap.rig import driver
+from tests.ontap.driver_fixture import driver
 from tests.ontap.server import Double
 from tests.unit.drivers.ontap import HOST, OTHER, double, identity, volume
 

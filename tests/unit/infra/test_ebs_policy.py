@@ -1,4 +1,4 @@
-"""The workers may do what the driver does on EBS with what was handed to them (which does what: test_reachable)."""
+"""The workers may do what the driver does on EBS with what was handed to them (which does what: test_call_graph)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chalicelib.iscsi import IscsiDevice, open_device
-from tests.unit.iscsi.double import Double
+from tests.unit.iscsi.fake_target import Double
 
 INITIATOR = 'iqn.2026-01.test:initiator'
 

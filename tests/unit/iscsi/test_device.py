@@ -15,8 +15,8 @@ from chalicelib.errors import CheckCondition, DeviceError, InvalidRange
 from chalicelib.iscsi import IscsiDevice
 from chalicelib.iscsi.transfers import Buffers
 from tests.unit.iscsi.conftest import connect
-from tests.unit.iscsi.disk import BLOCK, Disk, sense
-from tests.unit.iscsi.double import Double
+from tests.unit.iscsi.fake_disk import BLOCK, Disk, sense
+from tests.unit.iscsi.fake_target import Double
 
 BLOCKS = 1024
 SIZE = BLOCKS * BLOCK

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import reconnect
 from tests.unit.iscsi.conftest import connect
-from tests.unit.iscsi.disk import BLOCK, Disk
-from tests.unit.iscsi.double import Double, HangUp, Tamper, reply
+from tests.unit.iscsi.fake_disk import BLOCK, Disk
+from tests.unit.iscsi.fake_target import Double, HangUp, Tamper, reply
 
 PATTERN = bytes(range(256)) * 64  # 16 KiB
 SECRET = 'a-secret-of-ours'

@@ -9,7 +9,7 @@ import pytest
 from chalicelib.errors import DeviceError, DeviceTimeout, DeviceUnreachable, LoginFailed, ProtocolError
 from chalicelib.iscsi import login
 from tests.unit.iscsi.conftest import connect
-from tests.unit.iscsi.double import Double, hang_up, once, patched, reply
+from tests.unit.iscsi.fake_target import Double, hang_up, once, patched, reply
 
 LOGIN_RESPONSE = 0x23
 CHAP: dict[str, Any] = {'auth_method': 'CHAP', 'auth_username': 'cinder', 'auth_password': 'our-secret'}

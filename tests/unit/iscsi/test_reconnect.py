@@ -19,8 +19,8 @@ from chalicelib.errors import (
 )
 from chalicelib.iscsi import reconnect
 from tests.unit.iscsi.conftest import connect, impatient
-from tests.unit.iscsi.disk import Disk, sense
-from tests.unit.iscsi.double import Double, hang_up, once
+from tests.unit.iscsi.fake_disk import Disk, sense
+from tests.unit.iscsi.fake_target import Double, hang_up, once
 
 SCSI_RESPONSE, DATA_IN, R2T = 0x21, 0x25, 0x31
 PATTERN = bytes(range(256)) * 256  # 64 KiB

@@ -8,8 +8,8 @@ import pytest
 
 from chalicelib.errors import CheckCondition
 from tests.unit.iscsi.conftest import connect
-from tests.unit.iscsi.disk import Disk, Outcome, sense
-from tests.unit.iscsi.double import Double
+from tests.unit.iscsi.fake_disk import Disk, Outcome, sense
+from tests.unit.iscsi.fake_target import Double
 
 
 @pytest.mark.parametrize('code', [0x2000, 0x2400, 0x2600])

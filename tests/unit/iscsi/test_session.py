@@ -11,7 +11,7 @@ import pytest
 from chalicelib.errors import DeviceTimeout, ProtocolError
 from chalicelib.iscsi import IscsiDevice
 from tests.unit.iscsi.conftest import connect, impatient
-from tests.unit.iscsi.double import NONE, Double, once, patched, preceded, reply
+from tests.unit.iscsi.fake_target import NONE, Double, once, patched, preceded, reply
 
 SCSI_RESPONSE, DATA_IN, R2T, NOP_IN, ASYNC, REJECT = 0x21, 0x25, 0x31, 0x20, 0x32, 0x3F
 PATTERN = bytes(range(256)) * 128  # 32 KiB

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chalicelib.errors import CheckCondition, ProtocolError
 from chalicelib.iscsi import thin
 from tests.unit.iscsi.conftest import connect
-from tests.unit.iscsi.disk import BLOCK, Disk, sense
-from tests.unit.iscsi.double import Double, once
+from tests.unit.iscsi.fake_disk import BLOCK, Disk, sense
+from tests.unit.iscsi.fake_target import Double, once
 
 SIZE = 1024 * BLOCK
 WRITE, WRITE_SAME, UNMAP, LBA_STATUS = 0x8A, 0x93, 0x42, 0x9E

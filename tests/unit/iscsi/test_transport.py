@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chalicelib.iscsi import transport
 from chalicelib.iscsi.pdu import Malformed
 from chalicelib.iscsi.transport import SEGMENT_LIMIT, Connection
-from tests.unit.iscsi.double import reply
+from tests.unit.iscsi.fake_target import reply
 
 Pair = tuple[Connection, socket.socket]
 

@@ -12,7 +12,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.tasks import reconcile
-from tests.counts import Counting
+from tests.run_statistics import Counting
 from tests.world import Killed, World
 
 POISONED, GOOD, CALLS = 200, 20, 8

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.unit.iscsi.disk import Disk, Outcome
+from tests.unit.iscsi.fake_disk import Disk, Outcome
 
 NONE = 0xFFFFFFFF
 

@@ -1,4 +1,4 @@
-"""Which function may make which AWS call, read from the source by its types: ``python -m tests.reachable``.
+"""Which function may make which AWS call, read from the source by its types: ``python -m tests.call_graph``.
 
 mypy says what every expression is. A function of ours reaches what it names, calls, or gets as a value; a verb of
 PynamoDB on a model is a use of that model's table. What is written for any record (``base``, ``common``) is each

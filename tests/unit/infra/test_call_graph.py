@@ -11,7 +11,7 @@ from chalicelib import models
 from chalicelib.config import settings
 from chalicelib.models import reading
 from infra import access
-from tests import permissions, reachable
+from tests import call_graph, permissions
 
 MADE_BEFORE = "made by the api with a project's first resource"
 TYPED_BEFORE = "the default type is made with the deployment's first volume, and a drill is of a volume's backup"
@@ -74,7 +74,7 @@ Row = tuple[str, str, str]
 def reached() -> tuple[set[Row], set[Row]]:
     """Of tables, and of everything else."""
     tables, calls = (
-        {(function, *row) for function, rows in found.items() for row in rows} for found in reachable.reachable()
+        {(function, *row) for function, rows in found.items() for row in rows} for found in call_graph.reachable()
     )
     assert len(tables) > 150
     assert len(calls) > 70
