@@ -76,10 +76,9 @@ class Work(Generic[R]):
         """The condition that the request still owns the record when it is written."""
         return base.owned_by(type(self.record), self.workflow, self.request_id)
 
-    def update(self, actions: Iterable[Action], condition: Condition | None = None) -> None:
+    def update(self, actions: Iterable[Action]) -> None:
         """Change the record while the request owns it. Raises StateChanged, or NotFound when it is gone."""
-        held = self.is_ours if condition is None else self.is_ours & condition
-        base.update(self.record, [*actions, *base.touched(type(self.record))], held)
+        base.update(self.record, [*actions, *base.touched(type(self.record))], self.is_ours)
 
     def end_at(self, status: str, actions: Iterable[Action] = (), condition: Condition | None = None) -> None:
         """End work that has reserved nothing: the record gets a final status. Raises StateChanged, or NotFound."""
