@@ -135,11 +135,11 @@ class StateFolder:
         """Hold the folder, made and marked. In memory mode nothing but logs is left of it in the end."""
         self._make()
         self._lock = self._lock or self._held()
-        self._note(ports)
-        self._remove(TRANSIENT)  # of an instance that was killed
-        self._mark()
-        self.logs.mkdir(mode=0o700, exist_ok=True)
         try:
+            self._note(ports)
+            self._remove(TRANSIENT)  # of an instance that was killed
+            self._mark()
+            self.logs.mkdir(mode=0o700, exist_ok=True)
             yield
         finally:
             self._remove(TRANSIENT)

@@ -142,7 +142,7 @@ class Disk:
         run('umount', str(self.mounted))
         run('cp', '--sparse=always', str(dead), str(self._image))
         dead.unlink()
-        run('mount', '-o', 'loop', str(self._image), str(self.mounted))
+        run('mount', '-o', 'loop,nouuid', str(self._image), str(self.mounted))
 
     def remove(self) -> None:
         run('umount', str(self.mounted))
