@@ -214,7 +214,7 @@ def _run_id(schedule: BackupSchedule) -> str:
 
 def _back_up(context: Context, schedule: BackupSchedule) -> str:
     id = _run_id(schedule)
-    if _find(schedule.project_id, id):
+    if Backup.find_or_none(schedule.project_id, id):
         return id
     backups.create(
         context,
@@ -239,7 +239,7 @@ def _copy(context: Context, schedule: BackupSchedule) -> str:
     """Copy the newest backup; one whose copy is there, or on its way, is not copied again."""
     target = str(schedule.target)
     newest = max(_usable(schedule, 'copy'), key=lambda backup: str(backup.created_at))
-    copy = _find(schedule.project_id, backup_copies.id_of(newest, backup_copies.place_of(target)))
+    copy = Backup.find_or_none(schedule.project_id, backup_copies.id_of(newest, backup_copies.place_of(target)))
     if copy is None:
         copy = backup_copies.create(
             context, newest.id, target=target, name=None, description=None, schedule_id=schedule.id
@@ -294,13 +294,6 @@ ACTIONS: Mapping[str, Callable[[Context, BackupSchedule], str]] = {
     'scrub': _scrub,
     'drill': _drill,
 }
-
-
-def _find(project_id: str, id: str) -> Backup | None:
-    try:
-        return Backup.find(project_id, id)
-    except errors.BackupNotFound:
-        return None
 
 
 def _is_incremental(schedule: BackupSchedule) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Group, base
-from chalicelib.operations import group_types, groups, messages
+from chalicelib.models import Group, GroupType, base
+from chalicelib.operations import groups, messages
 from chalicelib.rules import group_specs
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.rules.states import AVAILABLE, DISABLED, ENABLED, ERROR, FAILED_OVER, FAILOVER_ERROR
@@ -56,7 +56,7 @@ def targets(context: Context, id: str) -> list[dict[str, Any]]:
 
 def _replicated(context: Context, id: str) -> Group:
     group = groups.get(context, id)
-    kind = group_types.by_id(group.group_type_id)
+    kind = GroupType.find_or_none(base.GLOBAL, group.group_type_id)
     if kind is None or not group_specs.is_replicated(kind.group_specs):
         raise errors.InvalidGroupType(reason=f'Group {id} is not a replication group type.')
     return group

@@ -28,28 +28,17 @@ def _is_visible(context: Context, group_type: GroupType) -> bool:
 
 def get(context: Context, id: str) -> GroupType:
     """Return the type with this id; raises GroupTypeNotFound, for a private type too unless to administrators."""
-    found = _find(id)
+    found = read(id)
     if not _is_visible(context, found):
         raise errors.GroupTypeNotFound(id=id)
     return found
 
 
-def _find(id: str) -> GroupType:
+def read(id: str) -> GroupType:
+    """Return a type, read consistently, for tasks: private ones too. Raises GroupTypeNotFound."""
     if not 0 < len(id) <= common.LONGEST_ID:
         raise errors.GroupTypeNotFound(id=id)
     return GroupType.find(base.GLOBAL, id)
-
-
-def read(id: str) -> GroupType:
-    """Return a type, read consistently, for tasks: private ones too. Raises GroupTypeNotFound."""
-    return _find(id)
-
-
-def by_id(id: str) -> GroupType | None:
-    """Return a type, read consistently, for any caller; None for one that is gone."""
-    with contextlib.suppress(errors.GroupTypeNotFound):
-        return _find(id)
-    return None
 
 
 def find(context: Context, id_or_name: str) -> GroupType:
@@ -67,7 +56,7 @@ def find(context: Context, id_or_name: str) -> GroupType:
 def consistency_groups() -> GroupType:
     """Return the type of legacy consistency groups, made on first use (Cinder's migrations make it)."""
     id = str(uuid.uuid5(NAMESPACE, rules.CONSISTENCY_GROUPS))
-    known = by_id(id)
+    known = GroupType.find_or_none(base.GLOBAL, id)
     if known is not None:
         return known
     made = GroupType(
@@ -136,21 +125,12 @@ def _update(context: Context, id: str, changes: Mapping[str, Any]) -> GroupType:
     transaction = base.Transaction()
     if changes.get('name') not in {None, group_type.name}:
         taken = errors.GroupTypeExists(id=changes['name'])
-        transaction.delete(_name(group_type.name, id), Name.id.exists(), lambda: _changed(group_type))
+        transaction.delete(_name(group_type.name, id), Name.id.exists(), lambda: type_locks.changed(group_type))
         transaction.put(_name(changes['name'], id), Name.id.does_not_exist(), lambda: taken)
     actions = [common.set_or_remove(getattr(GroupType, key), value) for key, value in changes.items()]
-    transaction.update(
-        group_type,
-        [*actions, *base.touched(GroupType)],
-        GroupType.revision == group_type.revision,
-        lambda: _changed(group_type),
-    )
+    type_locks.add_change_to(transaction, group_type, actions)
     transaction.commit()
     return group_type.reload()
-
-
-def _changed(group_type: GroupType) -> errors.TypeChanged:
-    return errors.TypeChanged(resource=GroupType.resource, id=group_type.id)
 
 
 def delete(context: Context, id: str) -> None:
@@ -163,9 +143,11 @@ def _delete(group_type: GroupType) -> None:
         if is_in_use(group_type.id):
             raise errors.GroupTypeInUse(id=group_type.id)
         transaction = base.Transaction()
-        transaction.delete(_name(group_type.name, group_type.id), Name.id.exists(), lambda: _changed(group_type))
+        transaction.delete(
+            _name(group_type.name, group_type.id), Name.id.exists(), lambda: type_locks.changed(group_type)
+        )
         same = GroupType.revision == group_type.revision
-        transaction.delete(group_type, same, lambda: _changed(group_type))
+        transaction.delete(group_type, same, lambda: type_locks.changed(group_type))
         transaction.commit()
 
 

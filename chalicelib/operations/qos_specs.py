@@ -123,13 +123,8 @@ def _associate(context: Context, id: str, type_id: str) -> None:
             reason=f'Type {type_id} is already associated with another qos specs: {volume_type.qos_specs_id}'
         )
     transaction = base.Transaction()
-    _add_count_to(transaction, id, 1)
+    volume_types.add_association_count_to(transaction, id, 1)
     volume_types.commit_change(transaction, volume_type, [VolumeType.qos_specs_id.set(id)])
-
-
-def _add_count_to(transaction: base.Transaction, id: str, delta: int) -> None:
-    actions = [QosSpecs.association_count.add(delta), *base.touched(QosSpecs)]
-    transaction.update(QosSpecs(base.GLOBAL, id), actions, QosSpecs.id.exists(), lambda: errors.QoSSpecsNotFound(id=id))
 
 
 def disassociate(context: Context, id: str, type_id: str) -> None:
@@ -158,7 +153,7 @@ def _disassociate_all(context: Context, id: str) -> None:
 
 def _release(id: str, named: list[VolumeType]) -> None:
     transaction = base.Transaction()
-    _add_count_to(transaction, id, -len(named))
+    volume_types.add_association_count_to(transaction, id, -len(named))
     for volume_type in named[1:]:
         volume_types.add_change_to(transaction, volume_type, [VolumeType.qos_specs_id.remove()])
     volume_types.commit_change(transaction, named[0], [VolumeType.qos_specs_id.remove()])

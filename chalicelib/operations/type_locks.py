@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chalicelib import errors
 from chalicelib.models import GroupType, VolumeType, base
@@ -40,16 +40,25 @@ def _changed(kind: Type) -> errors.TypeChanged:
         found = kind.reload()
         if found.closed:
             reopen(found)
+    return changed(kind)
+
+
+def changed(kind: Type) -> errors.TypeChanged:
+    """The error of a write under the condition that a type is as it was read."""
     return errors.TypeChanged(resource=kind.resource, id=kind.id)
+
+
+def add_change_to(transaction: base.Transaction, kind: Type, actions: list[Any]) -> None:
+    """Add the change of a type, as it was read, to a transaction."""
+    model = type(kind)
+    same = model.revision == kind.revision
+    transaction.update(kind, [*actions, *base.touched(model)], same, lambda: changed(kind))
 
 
 def reopen(kind: Type) -> None:
     """Open a closed type; nothing happens when it has changed since it was read."""
-    model = type(kind)
     transaction = base.Transaction()
-    changed = errors.TypeChanged(resource=kind.resource, id=kind.id)
-    actions = [model.closed.remove(), *base.touched(model)]
-    transaction.update(kind, actions, model.revision == kind.revision, lambda: changed)
+    add_change_to(transaction, kind, [type(kind).closed.remove()])
     with contextlib.suppress(errors.TypeChanged):
         transaction.commit()
 
@@ -61,11 +70,8 @@ def closed(kind: Type) -> Iterator[Type]:
     The block looks for users, and writes under the condition of the revision that it is given, with ``closed``
     removed. Raises TypeChanged.
     """
-    model = type(kind)
     transaction = base.Transaction()
-    changed = errors.TypeChanged(resource=kind.resource, id=kind.id)
-    actions = [model.closed.set(True), *base.touched(model)]
-    transaction.update(kind, actions, model.revision == kind.revision, lambda: changed)
+    add_change_to(transaction, kind, [type(kind).closed.set(True)])
     transaction.commit()
     kind.closed, kind.revision = True, int(kind.revision) + 1
     try:

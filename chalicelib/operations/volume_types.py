@@ -343,12 +343,7 @@ def commit_change(transaction: base.Transaction, volume_type: VolumeType, action
 
 def add_change_to(transaction: base.Transaction, volume_type: VolumeType, actions: list[Any]) -> None:
     """Add the change of a type to a transaction; one that was closed for it is open afterwards."""
-    transaction.update(
-        volume_type,
-        [*actions, VolumeType.closed.remove(), *base.touched(VolumeType)],
-        VolumeType.revision == volume_type.revision,
-        lambda: errors.TypeChanged(resource=VolumeType.resource, id=volume_type.id),
-    )
+    type_locks.add_change_to(transaction, volume_type, [*actions, VolumeType.closed.remove()])
 
 
 def delete(context: Context, id: str) -> None:
@@ -367,9 +362,10 @@ def _delete(context: Context, id: str) -> None:
             raise errors.VolumeTypeInUse('Target volume type is still in use.')
         transaction = base.Transaction()
         _add_name_removal_to(transaction, volume_type.name)
-        changed = errors.TypeChanged(resource=VolumeType.resource, id=id)
-        transaction.delete(volume_type, VolumeType.revision == volume_type.revision, lambda: changed)
-        _add_qos_specs_release_to(transaction, volume_type)
+        same = VolumeType.revision == volume_type.revision
+        transaction.delete(volume_type, same, lambda: type_locks.changed(volume_type))
+        if volume_type.qos_specs_id is not None:
+            add_association_count_to(transaction, volume_type.qos_specs_id, -1)
         transaction.commit()
     forget()
 
@@ -378,14 +374,11 @@ def _is_default_of_a_project(id: str) -> bool:
     return any(default.volume_type_id == id for default in base.every(DefaultType, base.GLOBAL))
 
 
-def _add_qos_specs_release_to(transaction: base.Transaction, volume_type: VolumeType) -> None:
-    """Have the specs that the type names count it no more."""
-    id = volume_type.qos_specs_id
-    if id is not None:
-        actions = [QosSpecs.association_count.add(-1), *base.touched(QosSpecs)]
-        transaction.update(
-            QosSpecs(base.GLOBAL, id), actions, QosSpecs.id.exists(), lambda: errors.QoSSpecsNotFound(id=id)
-        )
+def add_association_count_to(transaction: base.Transaction, specs_id: str, delta: int) -> None:
+    """Have QoS specs count so many types more that name them; raises QoSSpecsNotFound."""
+    actions = [QosSpecs.association_count.add(delta), *base.touched(QosSpecs)]
+    gone = errors.QoSSpecsNotFound(id=specs_id)
+    transaction.update(QosSpecs(base.GLOBAL, specs_id), actions, QosSpecs.id.exists(), lambda: gone)
 
 
 def is_in_use(id: str) -> bool:
@@ -437,13 +430,8 @@ def set_extra_specs(context: Context, type_id: str, specs: Mapping[str, str]) ->
 
 def delete_extra_spec(context: Context, type_id: str, key: str) -> None:
     """Remove one extra spec of a type that is not in use."""
-
-    def without(known: dict[str, Any]) -> dict[str, Any]:
-        if key not in known:
-            raise errors.VolumeTypeExtraSpecsNotFound(id=type_id, key=key)
-        return {name: value for name, value in known.items() if name != key}
-
-    _change_specs(context, type_id, without)
+    missing = errors.VolumeTypeExtraSpecsNotFound(id=type_id, key=key)
+    _change_specs(context, type_id, lambda known: common.without(key, missing, known))
 
 
 def _change_specs(context: Context, type_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
