@@ -31,8 +31,6 @@ manageable_volumes = Resource('manageable_volumes')
 os_snapshot_manage = Resource('os-snapshot-manage')
 manageable_snapshots = Resource('manageable_snapshots')
 
-MANAGEABLE = (os_volume_manage, manageable_volumes, os_snapshot_manage, manageable_snapshots)
-
 #: From this version on a list may name a cluster instead of a host.
 LIST_CLUSTER: Version = (3, 17)
 

@@ -143,11 +143,10 @@ def load_shard(repository: Repository, backup: Backup | Manifest, index: int, re
     return listing
 
 
-def list_backups(repository: Repository, lineage: str = '') -> Iterator[str]:
-    """Yield the keys of the manifests of one lineage, or of all; deleted backups are left out."""
-    prefix = f'{layout.check_id(lineage)}/' if lineage else ''
-    deleted = {info.key.partition('/')[2] for info in repository.list(f'deleted/{prefix}')}
-    for info in repository.list(f'backups/{prefix}'):
+def list_backups(repository: Repository) -> Iterator[str]:
+    """Yield the keys of all manifests; deleted backups are left out."""
+    deleted = {info.key.partition('/')[2] for info in repository.list('deleted/')}
+    for info in repository.list('backups/'):
         if info.key.partition('/')[2] not in deleted:
             yield info.key
 

@@ -320,14 +320,14 @@ def moved_on(kind: type[Record]) -> tuple[type[errors.CinderlessError], ...]:
     return errors.StateChanged, kind.not_found
 
 
-def page(kind: type[R], project_id: str, *, limit: int, newest_first: bool = True, marker: R | None = None) -> list[R]:
-    """One page of a project's records by ``created_at``: reads O(page). ``marker`` is the last record seen."""
+def page(kind: type[R], project_id: str, *, limit: int, marker: R | None = None) -> list[R]:
+    """One page of a project's records by ``created_at``, newest first. ``marker`` is the last one seen."""
     start = _start_key(marker) if marker is not None else None
     found = kind.query(
         project_id,
         index_name='by_created_at',
         consistent_read=True,
-        scan_index_forward=not newest_first,
+        scan_index_forward=False,
         limit=limit,
         last_evaluated_key=start,
     )

@@ -98,11 +98,9 @@ def add_reservation_to(
     )
 
 
-def add_release_to(
-    transaction: base.Transaction, project_id: str, amounts: Mapping[str, int], *, type_id: str | None = None
-) -> None:
+def add_release_to(transaction: base.Transaction, project_id: str, amounts: Mapping[str, int]) -> None:
     """Give back what ``reserve`` took; never refused."""
-    add_reservation_to(transaction, project_id, {name: -amount for name, amount in amounts.items()}, type_id=type_id)
+    add_reservation_to(transaction, project_id, {name: -amount for name, amount in amounts.items()})
 
 
 def _actions(counters: Any, deltas: Mapping[str, int]) -> list[Action]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from chalicelib.scheduler import capacity
@@ -202,11 +202,6 @@ def seconds(timestamp: str | float | None) -> float | None:
     except (TypeError, ValueError):
         return -math.inf
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC)).timestamp()
-
-
-def consume(pools: Iterable[PoolState], name: str, size: int) -> list[PoolState]:
-    """Return the pools with ``size`` GiB allocated on the one called ``name``."""
-    return [pool.consume(size) if pool.name == name else pool for pool in pools]
 
 
 # A NamedTuple's own constructor is a Python function, which takes twice as long.

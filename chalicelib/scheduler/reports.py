@@ -6,11 +6,11 @@ without the key ``pools`` it describes the backend's only pool. A bad report aff
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chalicelib.scheduler.hosts import pool_or_default
-from chalicelib.scheduler.pools import PROTOCOL_VARIANTS, PoolState, seconds
+from chalicelib.scheduler.pools import PROTOCOL_VARIANTS
 
 #: Keys that a pool takes from its backend when it has no value for them; nothing else is inherited.
 _FILLED = ('volume_backend_name', 'storage_protocol', 'vendor_name', 'driver_version', 'timestamp')
@@ -19,16 +19,6 @@ _INHERITED = ('filter_function', 'goodness_function')
 
 #: Keys of a service that its pools' records repeat.
 _OF_SERVICE = ('availability_zone', 'disabled', 'frozen', 'up', 'reported_at')
-
-
-def pool_states(services: Iterable[Mapping[str, Any]]) -> list[PoolState]:
-    """Return the pools of all services, in the order of the services and of their reports.
-
-    A service: ``host``, ``availability_zone``, ``capabilities`` (its report, None: silent), and perhaps
-    ``cluster_name``, ``disabled``, ``frozen``, ``up``, ``reported_at``. The first service of a cluster that takes work
-    represents it. An unreadable report yields one pool, named as the backend, with a ``warning``.
-    """
-    return [PoolState.from_record(record) for service in _representatives(services) for record in pool_records(service)]
 
 
 def pool_records(service: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -41,28 +31,6 @@ def pool_records(service: Mapping[str, Any]) -> list[dict[str, Any]]:
         _record(service, of_service, pool, capabilities, warning) for pool, capabilities, warning in _pools(service)
     ]
     return list({record['name']: record for record in records}.values())
-
-
-def _representatives(services: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return one service per backend, with the backend's newest report; in Cinder too a report is the cluster's."""
-    chosen: dict[str, Mapping[str, Any]] = {}
-    newest: dict[str, Mapping[str, Any]] = {}
-    for service in services:
-        backend = service.get('cluster_name') or service['host']
-        if backend not in chosen or (_takes_work(service) and not _takes_work(chosen[backend])):
-            chosen.pop(backend, None)  # pools rank by the place of the service that represents them
-            chosen[backend] = service
-        if service.get('capabilities') is not None and _age_key(service) >= _age_key(newest.get(backend, {})):
-            newest[backend] = {key: service[key] for key in ('capabilities', 'reported_at') if key in service}
-    return [{**service, **newest.get(backend, {})} for backend, service in chosen.items()]
-
-
-def _age_key(service: Mapping[str, Any]) -> float:
-    return seconds(service.get('reported_at')) or 0
-
-
-def _takes_work(service: Mapping[str, Any]) -> bool:
-    return not service.get('disabled') and not service.get('frozen') and bool(service.get('up', True))
 
 
 def _pools(service: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:

@@ -53,10 +53,10 @@ def test_pages_are_read_to_the_last(name: str, full: Unreliable) -> None:
 def test_a_page_ends_at_its_limit_and_the_next_begins_after_its_marker(full: Unreliable) -> None:
     seen: list[str] = []
     marker: Volume | None = None
-    while found := base.page(Volume, 'p', limit=3, newest_first=False, marker=marker):
+    while found := base.page(Volume, 'p', limit=3, marker=marker):
         seen += [record.id for record in found]
         marker = found[-1]
-    assert seen == [f'v{number}' for number in range(COUNT)]
+    assert seen == [f'v{number}' for number in reversed(range(COUNT))]
 
 
 def test_keys_that_are_left_over_are_read_after_a_pause(full: Unreliable, monkeypatch: pytest.MonkeyPatch) -> None:

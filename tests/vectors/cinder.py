@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from chalicelib import errors
 from chalicelib.scheduler import capacity
 from chalicelib.scheduler.hosts import extract_host
+from chalicelib.scheduler.pools import PoolState, seconds
+from chalicelib.scheduler.reports import pool_records
 from chalicelib.scheduler.request_spec import RequestSpec, Retry
 
 _NOTHING: Mapping[str, Any] = {}
@@ -131,3 +133,40 @@ def read_request(request_spec: Mapping[str, Any], filter_properties: Mapping[str
         scheduler_hints=filter_properties.get('scheduler_hints') or {},
         retry=_retry(filter_properties.get('retry')),
     )
+
+
+def pool_states(services: Iterable[Mapping[str, Any]]) -> list[PoolState]:
+    """Return the pools of all services, in the order of the services and of their reports.
+
+    A service: ``host``, ``availability_zone``, ``capabilities`` (its report, None: silent), and perhaps
+    ``cluster_name``, ``disabled``, ``frozen``, ``up``, ``reported_at``. Of a cluster the first service that takes work
+    stands for all. A report that cannot be read gives one pool, named as the backend, with a ``warning``.
+    """
+    return [PoolState.from_record(record) for service in _representatives(services) for record in pool_records(service)]
+
+
+def _representatives(services: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one service per backend, with the backend's newest report; in Cinder too a report is the cluster's."""
+    chosen: dict[str, Mapping[str, Any]] = {}
+    newest: dict[str, Mapping[str, Any]] = {}
+    for service in services:
+        backend = service.get('cluster_name') or service['host']
+        if backend not in chosen or (_takes_work(service) and not _takes_work(chosen[backend])):
+            chosen.pop(backend, None)  # pools rank by the place of the service that stands for them
+            chosen[backend] = service
+        if service.get('capabilities') is not None and _age_key(service) >= _age_key(newest.get(backend, {})):
+            newest[backend] = {key: service[key] for key in ('capabilities', 'reported_at') if key in service}
+    return [{**service, **newest.get(backend, {})} for backend, service in chosen.items()]
+
+
+def _age_key(service: Mapping[str, Any]) -> float:
+    return seconds(service.get('reported_at')) or 0
+
+
+def _takes_work(service: Mapping[str, Any]) -> bool:
+    return not service.get('disabled') and not service.get('frozen') and bool(service.get('up', True))
+
+
+def consume(pools: Iterable[PoolState], name: str, size: int) -> list[PoolState]:
+    """Return the pools with ``size`` GiB promised on the one called ``name``."""
+    return [pool.consume(size) if pool.name == name else pool for pool in pools]

@@ -22,10 +22,10 @@ from chalicelib import errors
 from chalicelib.scheduler import capacity, expressions, extra_specs, filter_scheduler, hosts
 from chalicelib.scheduler.config import SchedulerConfig
 from chalicelib.scheduler.decision import Decision
-from chalicelib.scheduler.pools import PoolState, consume
-from chalicelib.scheduler.reports import pool_states
+from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
 from tests.vectors import cinder
+from tests.vectors.cinder import consume, pool_states
 
 TOLERANCE = 1e-6
 #: The share of draws may be off by this much.

@@ -11,10 +11,10 @@ from chalicelib import errors
 from chalicelib.scheduler.config import SchedulerConfig
 from chalicelib.scheduler.decision import Decision
 from chalicelib.scheduler.filter_scheduler import check_host, get_pools, retype, schedule, schedule_group
-from chalicelib.scheduler.pools import PoolState, consume
-from chalicelib.scheduler.reports import pool_states
+from chalicelib.scheduler.pools import PoolState
 from chalicelib.scheduler.request_spec import RequestSpec, Retry
 from tests.unit.scheduler.build import pool, pools, report, service, spec
+from tests.vectors.cinder import consume, pool_states
 
 DEFAULTS = SchedulerConfig()
 A, B, C = 'host@a#p', 'host@a#q', 'host@b#p'

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.scheduler.pools import ABSURD_GB, PoolState, consume, seconds
+from chalicelib.scheduler.pools import ABSURD_GB, PoolState, seconds
 from tests.unit.scheduler.build import pool, pools, report
+from tests.vectors.cinder import consume
 
 
 def record(**keys: Any) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from chalicelib.scheduler.extra_specs import compile_requirement
 from chalicelib.scheduler.filter_scheduler import schedule
 from chalicelib.scheduler.filters import FILTERS
 from chalicelib.scheduler.pools import PoolState
-from chalicelib.scheduler.reports import pool_states
 from chalicelib.scheduler.request_spec import Facts, RequestSpec, Retry
 from chalicelib.scheduler.weighers import WEIGHERS, normalise
 from tests.vectors import cinder
+from tests.vectors.cinder import pool_states
 
 FUNCTIONS = st.sampled_from(
     ['volume.size > 20', 'stats.free_capacity_gb > 50', "extra.tier == 'gold'", '1 +', 'stats.absent', '50', None]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.scheduler.reports import pool_records, pool_states
+from chalicelib.scheduler.reports import pool_records
 from tests.unit.scheduler.build import report, service
+from tests.vectors.cinder import pool_states
 
 
 def names(*services: dict[str, Any]) -> list[str]:
