@@ -16,15 +16,8 @@ class Backup(base.StatefulRecord):
     resource = 'backup'
     not_found = errors.BackupNotFound
 
-    by_created_at = base.ByCreatedAt()
-    by_id = base.ById()
-    in_flight_index = base.InFlight()
-
-    user_id = UnicodeAttribute()
     volume_id = UnicodeAttribute()
     snapshot_id = UnicodeAttribute(null=True)
-    name = UnicodeAttribute(null=True)
-    description = UnicodeAttribute(null=True)
     metadata = JSONAttribute(default=dict)
     size = NumberAttribute()
     container = UnicodeAttribute(null=True)

@@ -216,9 +216,28 @@ def _read(attribute: Attribute[Any]) -> tuple[Callable[[Any], Any] | None, Any]:
     return None if type(attribute) is UnicodeAttribute else attribute.deserialize, attribute.default
 
 
+class TypeRecord(Record):
+    """What a volume type and a group type have in common."""
+
+    by_created_at = ByCreatedAt()
+
+    name = UnicodeAttribute()
+    description = UnicodeAttribute(null=True)
+    is_public = BooleanAttribute(default=True)
+    #: There while a change is under way that needs the type unused (operations/type_locks.py).
+    closed = BooleanAttribute(null=True)
+
+
 class StatefulRecord(Record):
     """A record with a status, an owner of its transitional status, and a deadline for it."""
 
+    by_created_at = ByCreatedAt()
+    by_id = ById()
+    in_flight_index = InFlight()
+
+    user_id = UnicodeAttribute()
+    name = UnicodeAttribute(null=True)
+    description = UnicodeAttribute(null=True)
     status = UnicodeAttribute()
     previous_status = UnicodeAttribute(null=True)
     #: {'action', 'attempt', ...facts the workflow needs}: what is under way; none in a final status.

@@ -15,13 +15,6 @@ class Group(base.StatefulRecord):
     resource = 'group'
     not_found = errors.GroupNotFound
 
-    by_created_at = base.ByCreatedAt()
-    by_id = base.ById()
-    in_flight_index = base.InFlight()
-
-    user_id = UnicodeAttribute()
-    name = UnicodeAttribute(null=True)
-    description = UnicodeAttribute(null=True)
     group_type_id = UnicodeAttribute()
     volume_type_ids = JSONAttribute(default=list)
     availability_zone = UnicodeAttribute(null=True)
@@ -42,12 +35,5 @@ class GroupSnapshot(base.StatefulRecord):
     resource = 'group_snapshot'
     not_found = errors.GroupSnapshotNotFound
 
-    by_created_at = base.ByCreatedAt()
-    by_id = base.ById()
-    in_flight_index = base.InFlight()
-
-    user_id = UnicodeAttribute()
-    name = UnicodeAttribute(null=True)
-    description = UnicodeAttribute(null=True)
     group_id = UnicodeAttribute()
     group_type_id = UnicodeAttribute()

@@ -17,16 +17,9 @@ class Snapshot(base.StatefulRecord):
     resource = 'snapshot'
     not_found = errors.SnapshotNotFound
 
-    by_created_at = base.ByCreatedAt()
-    by_id = base.ById()
-    in_flight_index = base.InFlight()
-
-    user_id = UnicodeAttribute()
     volume_id = UnicodeAttribute()
     volume_size = NumberAttribute()
     volume_type_id = UnicodeAttribute(null=True)
-    name = UnicodeAttribute(null=True)
-    description = UnicodeAttribute(null=True)
     metadata = JSONAttribute(default=dict)
     progress = UnicodeAttribute(null=True)
     group_snapshot_id = UnicodeAttribute(null=True)

@@ -18,13 +18,6 @@ class Volume(base.StatefulRecord):
     resource = 'volume'
     not_found = errors.VolumeNotFound
 
-    by_created_at = base.ByCreatedAt()
-    by_id = base.ById()
-    in_flight_index = base.InFlight()
-
-    user_id = UnicodeAttribute()
-    name = UnicodeAttribute(null=True)
-    description = UnicodeAttribute(null=True)
     size = NumberAttribute()
     availability_zone = UnicodeAttribute(null=True)
     volume_type_id = UnicodeAttribute(null=True)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from pynamodb.attributes import BooleanAttribute, JSONAttribute, UnicodeAttribute
+from pynamodb.attributes import JSONAttribute, UnicodeAttribute
 
 from chalicelib import errors
 from chalicelib.models import base
 
 
-class VolumeType(base.Record):
+class VolumeType(base.TypeRecord):
     """A named set of requirements; the scheduler matches ``extra_specs`` with the pools' reports."""
 
     Meta = base.meta('volume-types')
     resource = 'volume_type'
     not_found = errors.VolumeTypeNotFound
 
-    by_created_at = base.ByCreatedAt()
-
-    name = UnicodeAttribute()
-    description = UnicodeAttribute(null=True)
-    is_public = BooleanAttribute(default=True)
     extra_specs = JSONAttribute(default=dict)
     qos_specs_id = UnicodeAttribute(null=True)
     #: Projects that may use a private type.
@@ -27,8 +22,6 @@ class VolumeType(base.Record):
     #: {'encryption_id', 'provider', 'cipher', 'key_size' (bits), 'control_location', 'created_at', 'updated_at'} of a
     #: type whose volumes are encrypted.
     encryption = JSONAttribute(null=True)
-    #: Set during a change that requires the type to be unused (operations/type_locks.py).
-    closed = BooleanAttribute(null=True)
 
 
 class Name(base.Record):

@@ -140,7 +140,7 @@ def pool_states(services: Iterable[Mapping[str, Any]]) -> list[PoolState]:
 
     A service: ``host``, ``availability_zone``, ``capabilities`` (its report, None: silent), and perhaps
     ``cluster_name``, ``disabled``, ``frozen``, ``up``, ``reported_at``. Of a cluster the first service that takes work
-    stands for all. A report that cannot be read gives one pool, named as the backend, with a ``warning``.
+    represents all. A report that cannot be read gives one pool, named as the backend, with a ``warning``.
     """
     return [PoolState.from_record(record) for service in _representatives(services) for record in pool_records(service)]
 
@@ -152,7 +152,7 @@ def _representatives(services: Iterable[Mapping[str, Any]]) -> list[Mapping[str,
     for service in services:
         backend = service.get('cluster_name') or service['host']
         if backend not in chosen or (_takes_work(service) and not _takes_work(chosen[backend])):
-            chosen.pop(backend, None)  # pools rank by the place of the service that stands for them
+            chosen.pop(backend, None)  # pools rank by the place of the service that represents them
             chosen[backend] = service
         if service.get('capabilities') is not None and _age_key(service) >= _age_key(newest.get(backend, {})):
             newest[backend] = {key: service[key] for key in ('capabilities', 'reported_at') if key in service}
