@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import declare_lists
+from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas.backups import SAMPLE
@@ -84,15 +84,10 @@ def _whole(request: Request, schedule: BackupSchedule) -> dict[str, Any]:
     return {'backup_schedule': VIEW.of(request)(schedule)}
 
 
-declare_lists(
-    backup_schedules,
-    'backup_schedules',
-    operations.list_,
-    FILTERS,
-    {'': VIEW},
-    links='backup_schedules_links',
-    policy='backup_schedule:get_all',
-)
+@backup_schedules.get('', policy='backup_schedule:get_all')
+def index(request: Request) -> dict[str, Any]:
+    records, _ = operations.list_(request.context, query(request, FILTERS))
+    return page(request, 'backup_schedules', VIEW, records, links='backup_schedules_links', path='backup-schedules')
 
 
 @backup_schedules.get('/{id}', policy='backup_schedule:get')

@@ -7,10 +7,11 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import declare_lists
+from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource, Visibility
 from chalicelib.api.schemas import backups as schemas
+from chalicelib.api.view import View
 from chalicelib.api.views import backups as views
 from chalicelib.models import Backup
 from chalicelib.operations import backup_checks as checks
@@ -35,16 +36,28 @@ FILTERS = Filters(
 )
 
 
-declare_lists(
-    backups,
-    'backups',
-    operations.list_,
-    FILTERS,
-    {'': views.BRIEF, '/detail': views.DETAIL},
-    links='backups_links',
-    count=lambda context, query: common.count(context, Backup, query),
-    policy='backup:get_all',
-)
+@backups.get('', policy='backup:get_all')
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF, 'backups')
+
+
+@backups.get('/detail', policy='backup:get_all')
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, views.DETAIL, 'backups/detail')
+
+
+def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+    wanted = query(request, FILTERS)
+    records, _ = operations.list_(request.context, wanted)
+    return page(
+        request,
+        'backups',
+        view,
+        records,
+        links='backups_links',
+        path=path,
+        count=lambda: common.count(request.context, Backup, wanted),
+    )
 
 
 @backups.get('/{id}', policy='backup:get')

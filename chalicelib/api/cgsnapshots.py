@@ -7,10 +7,11 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import NoFilter
-from chalicelib.api.pagination import declare_lists
+from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
+from chalicelib.api.view import View
 from chalicelib.api.views import groups as views
 from chalicelib.models import GroupSnapshot
 from chalicelib.operations import group_snapshots as operations
@@ -20,15 +21,19 @@ cgsnapshots = Resource('cgsnapshots', not_found=errors.GroupSnapshotNotFound, fi
 FILTERS = NoFilter('group_snapshot', GroupSnapshot, early=frozenset(), known={})
 
 
-declare_lists(
-    cgsnapshots,
-    'cgsnapshots',
-    operations.list_,
-    FILTERS,
-    {'': views.BRIEF, '/detail': views.CGSNAPSHOT},
-    links=None,
-    policy='group:get_all_group_snapshots',
-)
+@cgsnapshots.get('', policy='group:get_all_group_snapshots')
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF)
+
+
+@cgsnapshots.get('/detail', policy='group:get_all_group_snapshots')
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, views.CGSNAPSHOT)
+
+
+def _list(request: Request, view: View) -> dict[str, Any]:
+    records, _ = operations.list_(request.context, query(request, FILTERS))
+    return page(request, 'cgsnapshots', view, records, links=None, path='cgsnapshots')
 
 
 @cgsnapshots.get('/{id}', policy='group:get_group_snapshot')

@@ -7,10 +7,11 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import declare_lists
+from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
+from chalicelib.api.view import View
 from chalicelib.api.views import groups as views
 from chalicelib.models import GroupSnapshot
 from chalicelib.operations import group_snapshots as operations
@@ -27,16 +28,19 @@ FILTERS = Filters(
 )
 
 
-declare_lists(
-    group_snapshots,
-    'group_snapshots',
-    operations.list_,
-    FILTERS,
-    {'': views.BRIEF, '/detail': views.SNAPSHOT},
-    links='group_snapshot_links',
-    policy='group:get_all_group_snapshots',
-    since=SINCE,
-)
+@group_snapshots.get('', policy='group:get_all_group_snapshots', since=SINCE)
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF, 'group_snapshots')
+
+
+@group_snapshots.get('/detail', policy='group:get_all_group_snapshots', since=SINCE)
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, views.SNAPSHOT, 'group_snapshots/detail')
+
+
+def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+    records, _ = operations.list_(request.context, query(request, FILTERS))
+    return page(request, 'group_snapshots', view, records, links='group_snapshot_links', path=path)
 
 
 @group_snapshots.get('/{id}', policy='group:get_group_snapshot', since=SINCE)

@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, boolean, plain
-from chalicelib.api.pagination import declare_lists
+from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
@@ -28,22 +28,25 @@ FILTERS = Filters(
 )
 
 
+@groups.get('', policy='group:get_all', since=SINCE)
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF, 'groups')
+
+
+@groups.get('/detail', policy='group:get_all', since=SINCE)
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, _detail(request), 'groups/detail')
+
+
+def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+    records, _ = operations.list_(request.context, query(request, FILTERS))
+    return page(request, 'groups', view, records, links='group_links', path=path)
+
+
 def _detail(request: Request) -> View:
     """Include the groups' volumes, if requested."""
     wanted = request.version >= LIST_VOLUME and boolean('list_volume', request.query.get('list_volume', 'false'))
     return views.with_volumes(operations.members(request.context)) if wanted else views.DETAIL
-
-
-declare_lists(
-    groups,
-    'groups',
-    operations.list_,
-    FILTERS,
-    {'': views.BRIEF, '/detail': _detail},
-    links='group_links',
-    policy='group:get_all',
-    since=SINCE,
-)
 
 
 @groups.get('/{id}', policy='group:get', since=SINCE)

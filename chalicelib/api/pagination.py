@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chalicelib.api.filters import NO_BOOLEAN, Filters, boolean
 from chalicelib.api.request import Request
-from chalicelib.api.resource import Resource
 from chalicelib.api.view import View
 from chalicelib.config import settings
-from chalicelib.context import Context
 from chalicelib.errors import Invalid, InvalidInput
 from chalicelib.models import base
 from chalicelib.operations.common import NEWEST_FIRST, ListQuery
@@ -110,38 +107,6 @@ def _sort(request: Request, filters: Filters) -> tuple[tuple[str, str], ...]:
     if unnamed or not all(base.has_order(filters.kind, attribute) for attribute, _ in chosen):
         raise InvalidInput(reason='Invalid sort key')
     return chosen
-
-
-def declare_lists(
-    resource: Resource,
-    name: str,
-    list_: Callable[[Context, ListQuery], tuple[list[Any], bool]],
-    filters: Filters,
-    views: Mapping[str, View | Callable[[Request], View]],
-    *,
-    links: str | None,
-    count: Callable[[Context, ListQuery], int] | None = None,
-    **facts: Any,
-) -> None:
-    """Declare the routes of a collection's lists, one for each path of ``views``: '' and '/detail'.
-
-    ``list_`` returns one page of the records, ``count`` the number of all. See ``page`` for ``name`` and ``links``;
-    ``facts`` are those of a route.
-    """
-
-    def declare(suffix: str, chosen: View | Callable[[Request], View]) -> None:
-        def index(request: Request) -> dict[str, Any]:
-            view = chosen if isinstance(chosen, View) else chosen(request)
-            wanted = query(request, filters)
-            counted = functools.partial(count, request.context, wanted) if count else None
-            records, _ = list_(request.context, wanted)
-            return page(request, name, view, records, links=links, path=resource.collection + suffix, count=counted)
-
-        index.__name__ = suffix.strip('/') or index.__name__
-        resource.get(suffix, **facts)(index)
-
-    for suffix, view in views.items():
-        declare(suffix, view)
 
 
 def page(

@@ -7,10 +7,11 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, flag, plain
-from chalicelib.api.pagination import declare_lists
+from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource, Visibility
 from chalicelib.api.schemas import snapshots as schemas
+from chalicelib.api.view import View
 from chalicelib.api.views import snapshots as views
 from chalicelib.models import Snapshot
 from chalicelib.operations import snapshots as operations
@@ -45,16 +46,28 @@ FILTERS = Filters(
 )
 
 
-declare_lists(
-    snapshots,
-    'snapshots',
-    operations.list_,
-    FILTERS,
-    {'': views.BRIEF, '/detail': views.DETAIL},
-    links='snapshots_links',
-    count=operations.count,
-    policy='volume:get_all_snapshots',
-)
+@snapshots.get('', policy='volume:get_all_snapshots')
+def index(request: Request) -> dict[str, Any]:
+    return _list(request, views.BRIEF, 'snapshots')
+
+
+@snapshots.get('/detail', policy='volume:get_all_snapshots')
+def detail(request: Request) -> dict[str, Any]:
+    return _list(request, views.DETAIL, 'snapshots/detail')
+
+
+def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+    wanted = query(request, FILTERS)
+    records, _ = operations.list_(request.context, wanted)
+    return page(
+        request,
+        'snapshots',
+        view,
+        records,
+        links='snapshots_links',
+        path=path,
+        count=lambda: operations.count(request.context, wanted),
+    )
 
 
 @snapshots.get('/{id}', policy='volume:get_snapshot')

@@ -86,8 +86,6 @@ def test_a_path_is_served_by_the_modules_of_its_row() -> None:
     served: dict[str | None, set[str]] = {}
     for route in TABLE:
         served.setdefault(beginning_of(route.path), set()).add(route.handler.__module__.rpartition('.')[2])
-    for modules in served.values():
-        modules.discard('pagination')  # declares the lists of a collection for the module that makes it
     assert served == {beginning: set(modules) for beginning, modules in MODULES.items()}
 
 
