@@ -224,7 +224,7 @@ class TypeRecord(Record):
     name = UnicodeAttribute()
     description = UnicodeAttribute(null=True)
     is_public = BooleanAttribute(default=True)
-    #: There while a change is under way that needs the type unused (operations/type_locks.py).
+    #: Set during a change that requires the type to be unused (operations/type_locks.py).
     closed = BooleanAttribute(null=True)
 
 
