@@ -321,4 +321,11 @@ DIFFERENCES = (
         "A member could add its targets to another host's response, and read that host's CHAP account where a"
         ' backend has one account for each host.',
     ),
+    (
+        '`Idempotency-Key` header of POST',
+        'none',
+        'a repeated request gets the first response: [below](#repeat-a-post)',
+        'A client that got no response repeats the request, and nothing is made twice: '
+        '[decision 61](../decisions/0061-idempotency-keys.md).',
+    ),
 )

@@ -27,6 +27,7 @@ Cinder's Block Storage API v3, microversions {minimum} to {maximum}. Every path 
 bodies. Other paths return 404. This page is generated from the routes: `make docs`.
 
 - [Differences from Cinder](#differences-from-cinder)
+- [Repeat a POST](#repeat-a-post)
 - [Microversions](#microversions)
 - [Routes](#routes)
 
@@ -37,6 +38,33 @@ Statuses, bodies, headers and error messages are those of Cinder 29 at each micr
 | where | Cinder 29 | Cinderless | reason |
 |---|---|---|---|
 {differences}
+
+## Repeat a POST
+
+A POST with the header `Idempotency-Key` is done once. A client that received no response (a closed connection, 504,
+503) sends the same request with the same key, and receives the response of the first one.
+
+```console
+$ curl -X POST -H "X-Auth-Token: $TOKEN" -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" \\
+    -d '{{"volume": {{"size": 10}}}}' $ENDPOINT/volumes
+```
+
+| | |
+|---|---|
+| key | 1 to 255 printable ASCII characters; otherwise 400 |
+| routes | every POST below `/v3`; not `POST /identity/v3/auth/tokens`. Other methods ignore the header. |
+| scope | project, user and path (with or without the project's id). Two users may use the same key. |
+| same key, other body, query or microversion | 422 |
+| same key while the first request is served | waits up to 3 seconds, then 409 with `Retry-After` |
+| first request interrupted | its key is free after 30 seconds; the next request completes the response |
+| a response that is repeated | has the header `Idempotent-Replayed: true` and a new `x-openstack-request-id` |
+| kept | 2xx responses, and 4xx responses after the work was accepted, for 24 hours |
+| not kept | 5xx and other 4xx responses: nothing was accepted, and the next request with the key is served |
+| token and policy | checked for every request: 401 without a valid token, 403 after the role was removed |
+
+A completed response shows the record as it is then; it is 404 if the record was deleted. Responses with secrets are
+stored encrypted. `X-OpenStack-Request-ID` does not have this effect: Nova sends one id with all requests for a server,
+which may need several equal volumes.
 
 ## Microversions
 

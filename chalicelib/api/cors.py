@@ -11,15 +11,16 @@ from chalice.app import Response
 from chalicelib.api.request import lower_headers
 from chalicelib.config import settings
 
-#: Cinder's defaults of the filter's options.
+#: Cinder's defaults of the filter's options, and the headers of api/idempotency.py.
 ALLOW_METHODS = ('GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD')
 ALLOW_HEADERS = (
     'X-Auth-Token', 'X-Identity-Status', 'X-Roles', 'X-Service-Catalog', 'X-User-Id', 'X-Tenant-Id',
     'X-OpenStack-Request-ID', 'X-Trace-Info', 'X-Trace-HMAC', 'OpenStack-API-Version', 'Content-Type', 'Cache-Control',
-    'Content-Language', 'Expires', 'Last-Modified', 'Pragma',
+    'Content-Language', 'Expires', 'Last-Modified', 'Pragma', 'Idempotency-Key',
 )  # fmt: skip
 EXPOSE_HEADERS = (
     'X-Auth-Token', 'X-Subject-Token', 'X-Service-Token', 'X-OpenStack-Request-ID', 'OpenStack-API-Version',
+    'Idempotent-Replayed', 'Retry-After',
 )  # fmt: skip
 
 #: Seconds for which a browser may cache the answer to a preflight request.

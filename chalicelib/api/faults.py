@@ -62,6 +62,10 @@ def refusal(error: errors.CinderlessError, *, whole: bool = False) -> Response:
         response = fault(error.code, message)
         response.headers['Retry-After'] = RETRY_AFTER
         return response
+    if isinstance(error, errors.IdempotencyKeyInUse):
+        response = fault(error.code, message)
+        response.headers['Retry-After'] = str(error.facts['seconds'])
+        return response
     if not isinstance(error, errors.OverQuota):
         return fault(error.code, message)
     response = fault(error.code, message, retryAfter='0')

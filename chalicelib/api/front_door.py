@@ -41,6 +41,9 @@ MAX_ID = 255
 #: A header of every answer of a view.
 STAMPED = 'x-openstack-request-id'
 
+#: Has a POST answered once (api/idempotency.py); in lower case.
+IDEMPOTENCY_KEY = 'idempotency-key'
+
 _current: contextvars.ContextVar[HttpRequest] = contextvars.ContextVar('request')
 
 
@@ -170,6 +173,14 @@ def _run(route: Route, request: Request, ids: Mapping[str, str], body: Any) -> R
     _check_ids(route, ids)
     _check_visible(route, request, ids)
     _authorize(route, request.context, ids)
+    if route.method != 'POST' or IDEMPOTENCY_KEY not in request.headers:
+        return _handle(route, request, ids)
+    from chalicelib.api import idempotency  # few requests need it
+
+    return idempotency.once(route, request, ids, body, lambda: _handle(route, request, ids))
+
+
+def _handle(route: Route, request: Request, ids: Mapping[str, str]) -> Response:
     result = route.handler(request, **ids)
     return result if isinstance(result, Response) else reply(route.status, result)
 

@@ -90,6 +90,14 @@ VERSION_HEADER: Document = {
     'schema': {'type': 'string', 'pattern': r'^volume 3\.[0-9]{1,2}$', 'default': 'volume 3.0'},
 }
 
+KEY_HEADER: Document = {
+    'name': 'Idempotency-Key',
+    'in': 'header',
+    'required': False,
+    'description': 'A repeated request with the same key and user gets the first response again, for 24 hours.',
+    'schema': {'type': 'string', 'minLength': 1, 'maxLength': 255, 'pattern': '^[ -~]+$'},
+}
+
 
 @functools.cache
 def document() -> Document:
@@ -120,7 +128,7 @@ def _operation(route: Route) -> Document:
         'operationId': f'{route.method.lower()}{_identifier(route.path)}',
         'summary': _summary(route),
         'tags': [route.path.split('/')[1]],
-        'parameters': [*_path_parameters(route), *_query_parameters(route), VERSION_HEADER],
+        'parameters': [*_path_parameters(route), *_query_parameters(route), *_headers(route)],
         'responses': {
             str(route.status): {'description': 'Success.'},
             'default': {'description': 'A fault.', 'content': _json({'$ref': '#/components/schemas/Fault'})},
@@ -168,6 +176,10 @@ def _path_parameters(route: Route) -> list[Document]:
 def _query_parameters(route: Route) -> list[Document]:
     names = QUERIES.get((route.method, route.path), ())
     return [{'name': name, 'in': 'query', 'required': False, 'schema': {'type': 'string'}} for name in names]
+
+
+def _headers(route: Route) -> list[Document]:
+    return [VERSION_HEADER, KEY_HEADER] if route.method == 'POST' else [VERSION_HEADER]
 
 
 def _body(route: Route) -> Document:

@@ -10,6 +10,7 @@
     |-- OverQuota (413)          VolumeLimitExceeded, VolumeSizeExceedsAvailableQuota, ...
     |-- RecordTooLarge (413)
     |-- UnsupportedMediaType (415)
+    |-- IdempotencyKeyReused (422)
     |-- TooManyGuesses (429)
     |-- ServiceUnavailable (503) nothing was done, and a retry may succeed
     |   |-- EncryptionKeyDisabled    a KMS key is disabled or awaits its deletion

@@ -102,6 +102,10 @@ class QoSSpecsKeyNotFound(NotFound):
     template = 'QoS spec {id} has no spec with key {key}.'
 
 
+class IdempotencyKeyNotFound(NotFound):
+    template = 'The Idempotency-Key is not known.'
+
+
 class SecretNotFound(NotFound):
     template = 'Key {id} could not be found.'
 

@@ -207,6 +207,23 @@ class ConflictNovaUsingAttachment(Conflict):
     template = 'Detach volume from instance {instance_id} using the Compute API'
 
 
+class IdempotencyKeyInUse(Conflict):
+    """``seconds``: when to repeat the request."""
+
+    template = (
+        'The first request with this Idempotency-Key is still being served. Repeat the request in {seconds} seconds '
+        'to get its answer.'
+    )
+
+
+class IdempotencyKeyReused(CinderlessError):
+    code = 422
+    template = (
+        'This Idempotency-Key was used for a request with another body, query or microversion. Use a new key for a '
+        'new request.'
+    )
+
+
 class RequestTooLarge(CinderlessError):
     code = 413
     template = 'The request body has {size} bytes: send at most {limit}.'

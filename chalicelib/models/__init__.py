@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chalicelib.models.backup_schedule import BackupSchedule
     from chalicelib.models.group import Group, GroupSnapshot
     from chalicelib.models.group_type import GroupType
+    from chalicelib.models.idempotency_key import IdempotencyKey
     from chalicelib.models.lease import Lease
     from chalicelib.models.message import Message
     from chalicelib.models.pool import Pool, Service
@@ -52,6 +53,7 @@ _MODULES: Mapping[str, str] = {
     'GroupType': 'group_type',
     'Group': 'group',
     'GroupSnapshot': 'group',
+    'IdempotencyKey': 'idempotency_key',
 }
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     'Group',
     'GroupSnapshot',
     'GroupType',
+    'IdempotencyKey',
     'Lease',
     'Message',
     'Name',

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
@@ -24,7 +24,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chalicelib import errors, telemetry
-from chalicelib.models import bounded, reading
+from chalicelib.models import bounded, claims, reading
 from chalicelib.models.connection import COLLISIONS, code_of, connection, is_too_large, wait_after
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def write(record: Record, actions: list[Action], condition: Condition | None = N
     AttributeTooLarge, RecordTooLarge, and OutcomeUnknown when even a read does not show whether the write was done.
     """
     kind, token = type(record), _Token()
+    claim = claims.current()
+    if claim is not None and claim.decides('update', record, actions):
+        return _decide(record, lambda transaction: transaction.update(record, actions, condition, _moved(record)))
     bounded.fit_actions(record, actions)
     reading.drop(record)
     new = token.is_absent(kind)
@@ -76,6 +79,9 @@ def write(record: Record, actions: list[Action], condition: Condition | None = N
 def put(record: Record, condition: Condition | None = None) -> None:
     """Store a whole record. Raises as ``write`` does."""
     token = _Token()
+    claim = claims.current()
+    if claim is not None and claim.decides('save', record):
+        return _decide(record, lambda transaction: transaction.put(record, condition, _moved(record)))
     record.write_token = token.text
     bounded.fit_record(record)
     reading.drop(record)
@@ -89,6 +95,18 @@ def remove(record: Record) -> None:
     """Delete a record in any state; a missing one is success."""
     reading.drop(record)
     record.delete()
+
+
+def _decide(record: Record, add: Callable[[Transaction], None]) -> None:
+    """Make the one write of a record a transaction, so that it marks the request's key (models/claims.py)."""
+    transaction = Transaction()
+    add(transaction)
+    transaction.commit()
+    record.attribute_values = record.reload().attribute_values
+
+
+def _moved(record: Record) -> Callable[[], Exception]:
+    return lambda: state_changed(record.reload())
 
 
 def _settle(record: Record, token: _Token, error: Exception) -> None:
@@ -127,13 +145,13 @@ class Transaction:
         self._operations: list[tuple[str, tuple[Any, ...]]] = []
         self._otherwise: list[Callable[[], Exception]] = []
 
-    def put(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+    def put(self, record: Record, condition: Condition | None, otherwise: Callable[[], Exception]) -> None:
         bounded.fit_record(record)
         reading.drop(record)
         self._add('save', (record, condition), otherwise)
 
     def update(
-        self, record: Record, actions: list[Action], condition: Condition, otherwise: Callable[[], Exception]
+        self, record: Record, actions: list[Action], condition: Condition | None, otherwise: Callable[[], Exception]
     ) -> None:
         bounded.fit_actions(record, actions)
         reading.drop(record)
@@ -151,11 +169,26 @@ class Transaction:
         self._otherwise.append(otherwise)
 
     def commit(self) -> None:
-        """Apply all.
+        """Apply all, with the mark of the request's key where this decides (models/claims.py).
 
         Raises the error of the first failed condition's operation, RecordTooLarge, ServiceUnavailable, or
         OutcomeUnknown.
         """
+        claim = claims.current()
+        if claim is not None and any(claim.decides(*operation) for operation in self._named()):
+            begun = claim.add_mark_to(self, [record for verb, record, _ in self._named() if verb == 'save'])
+            self._commit()
+            claim.begun = begun
+        else:
+            self._commit()
+
+    def _named(self) -> Iterator[tuple[str, Any, Iterable[Action]]]:
+        """Verb, record and actions of each write."""
+        for verb, arguments in self._operations:
+            if verb != 'condition_check':
+                yield verb, arguments[0], arguments[1] if verb == 'update' else ()
+
+    def _commit(self) -> None:
         token = _request_token()
         for attempt in range(COLLISIONS):
             try:

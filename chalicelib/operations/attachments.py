@@ -25,8 +25,8 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import aws, errors
 from chalicelib.context import Context
-from chalicelib.models import Attachment, Volume, base, reading
-from chalicelib.operations import common, compute, exports, initiators, messages, volumes, workers
+from chalicelib.models import Attachment, Volume, base, claims, reading
+from chalicelib.operations import common, compute, exports, idempotency, initiators, messages, volumes, workers
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
@@ -61,8 +61,11 @@ def create(
     instance that already has an attachment. An export that cannot be made leaves no attachment behind: no client would
     know its id (Cinder leaves the volume reserved).
     """
-    claims = initiators.keys(connector) if connector is not None else ()
-    with common.reading_with(context, Volume, volume_id, *claims):
+    made = claims.made(Attachment)
+    if made is not None:
+        return made if connector is None else update(context, made.id, connector)
+    names = initiators.keys(connector) if connector is not None else ()
+    with common.reading_with(context, Volume, volume_id, *names):
         volume = volumes.get(context, volume_id)
         if connector is not None:
             initiators.check(context, volume.project_id, connector)
@@ -138,6 +141,7 @@ def _withdraw(volume: Volume, attachment: Attachment, error: errors.CinderlessEr
         attachment = exports.supersede(attachment)
         closed = exports.withdraw(volume, attachment.id, error)
         change(volume.reload(), attachment, functools.partial(_withdrawn, closed=closed))
+        idempotency.undo()
     except errors.CinderlessError as left:
         logger.warning('attachment %s is left: %s', attachment.id, left.message)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, base
+from chalicelib.models import Backup, base, claims
 from chalicelib.operations import backups, common, keys, progress, quotas
 from chalicelib.rules import states, workflows
 
@@ -37,6 +37,7 @@ def targets() -> Mapping[str, Target]:
     }
 
 
+@claims.made_once('Backup')
 def create(
     context: Context,
     id: str,

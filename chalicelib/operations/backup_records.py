@@ -18,7 +18,7 @@ from typing import Any
 from chalicelib import bounded_http, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, base
+from chalicelib.models import Backup, base, claims
 from chalicelib.operations import backups, common, quotas
 from chalicelib.rules import bounds, states, workflows
 
@@ -78,6 +78,7 @@ def _repository(backup: Backup) -> dict[str, Any]:
     }
 
 
+@claims.made_once('Backup')
 def import_(context: Context, service: str, url: str) -> Backup:
     """Accept a record: the backup is ``creating`` until its manifest was found and verified.
 

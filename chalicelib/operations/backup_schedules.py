@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context, implied_roles
-from chalicelib.models import Backup, BackupSchedule, base
+from chalicelib.models import Backup, BackupSchedule, base, claims
 from chalicelib.operations import backup_checks, backup_copies, backups, cloud, common, keys, messages, volumes
 from chalicelib.rules import retention, states
 from chalicelib.rules.messages import Action, Detail
@@ -41,6 +41,7 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[BackupSchedul
     return common.list_records(context, BackupSchedule, query)
 
 
+@claims.made_once('BackupSchedule')
 def create(context: Context, *, volume_id: str, cron: str, action: str = 'backup', **facts: Any) -> BackupSchedule:
     """Accept a schedule of a volume that the caller sees; its first run is the next moment that ``cron`` names."""
     volume = volumes.get(context, volume_id)

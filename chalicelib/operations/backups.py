@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, Snapshot, Volume, base
+from chalicelib.models import Backup, Snapshot, Volume, base, claims
 from chalicelib.operations import (
     backup_reservations,
     common,
@@ -44,6 +44,7 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[Backup], bool
     return common.list_records(context, Backup, query)
 
 
+@claims.made_once('Backup')
 def create(
     context: Context,
     *,
@@ -252,6 +253,8 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
     target = () if volume_id is None else (Volume.key(context.project_id, volume_id),)
     with common.reading_with(context, Backup, id, *target):
         backup = get(context, id)
+        if claims.is_begun():
+            return backup, claims.made(Volume) or volumes.get(context, str(volume_id))
         _check_restorable(backup)
         if volume_id is None:
             return backup, _restore_to_new(context, backup, name)

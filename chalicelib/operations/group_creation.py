@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
+from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base, claims
 from chalicelib.operations import (
     common,
     group_snapshots,
@@ -35,6 +35,7 @@ MAX_TYPES = 90
 Sources = tuple[Group, Group | GroupSnapshot, Sequence[Volume | Snapshot]]
 
 
+@claims.made_once('Group')
 def create(
     context: Context,
     *,
@@ -126,6 +127,7 @@ def _add_group_to(transaction: base.Transaction, group: Group) -> None:
     transaction.put(group, Group.id.does_not_exist(), lambda: base.state_changed(group))
 
 
+@claims.made_once('Group')
 def create_from_src(
     context: Context,
     *,

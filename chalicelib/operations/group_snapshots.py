@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base
+from chalicelib.models import Group, GroupSnapshot, Snapshot, Volume, base, claims
 from chalicelib.operations import common, quotas, services, snapshots, volumes
 from chalicelib.operations.group_members import volumes_of
 from chalicelib.rules import quotas as quota_rules
@@ -37,6 +37,7 @@ def snapshots_of(group_snapshot: GroupSnapshot) -> list[Snapshot]:
     return sorted(found, key=lambda snapshot: (snapshot.created_at, snapshot.id))
 
 
+@claims.made_once('GroupSnapshot')
 def create(context: Context, group_id: str, *, name: str | None, description: str | None) -> GroupSnapshot:
     """Accept a snapshot of every volume of a group: records, quota and counters in one transaction."""
     group = common.find(context, Group, group_id)

@@ -12,7 +12,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Group, GroupType, Name, base
+from chalicelib.models import Group, GroupType, Name, base, claims
 from chalicelib.operations import common, type_locks
 from chalicelib.operations.volume_types import NAMESPACE
 from chalicelib.rules import group_specs as rules
@@ -67,7 +67,7 @@ def consistency_groups() -> GroupType:
         description='Default group type for migrating cgsnapshot',
         group_specs={rules.CONSISTENT: rules.TRUE},
     )
-    with contextlib.suppress(errors.GroupTypeExists):
+    with contextlib.suppress(errors.GroupTypeExists), claims.in_force(None):  # no request asks for this type
         _add(made)
     return made
 
@@ -86,6 +86,7 @@ def list_(context: Context, query: common.ListQuery, is_public: bool | None = Tr
     return common.paged(shown, query, types.get(query.marker or ''))
 
 
+@claims.made_once('GroupType')
 def create(
     context: Context, *, name: str, description: str | None, is_public: bool, group_specs: Mapping[str, str]
 ) -> GroupType:

@@ -17,7 +17,7 @@ from chalicelib.clients import digest
 from chalicelib.clients.glance import CORE, Image
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
-from chalicelib.operations import cloud, common, exports
+from chalicelib.operations import cloud, common, exports, idempotency
 from chalicelib.rules import bounds, workflows
 
 GIB = 1024**3
@@ -130,12 +130,16 @@ def upload(
     """Accept to copy a volume to a new image; return both. The image is the caller's project's."""
     volume = common.find(context, Volume, volume_id)
     row = workflows.VOLUME['upload']
+    kept = idempotency.kept()
+    if kept is not None:
+        return volume, _uploaded(volume, kept['image_id'])
     _check_status(volume, row)
     _check_formats(disk_format, container_format)
     port = cloud.images()
     image_id = str(uuid.uuid4())
     facts = {**_properties(volume), 'name': name, 'visibility': visibility, 'owner': context.project_id}
     operation = common.operation(row, image_id=image_id, image=facts, protected=protected)
+    idempotency.keep(image_id=image_id)
     try:
         base.begin(volume, row, context.request_id, operation)
     except errors.StateChanged:
@@ -144,9 +148,18 @@ def upload(
         image = port.create(image_id, new_image(operation))
     except errors.CinderlessError:
         give_back(volume, context.request_id)
+        idempotency.undo()
         raise
     common.send(context, 'upload', volume)
     return volume, image
+
+
+def _uploaded(volume: Volume, image_id: str) -> Image:
+    """The image of an upload that was accepted before; it is made here if the first request died before that."""
+    operation = volume.operation or {}
+    if operation.get('image_id') == image_id:
+        return cloud.images().create(image_id, new_image(operation))
+    return cloud.images().get(image_id)
 
 
 def new_image(operation: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Service, Snapshot, Volume, base
+from chalicelib.models import Service, Snapshot, Volume, base, claims
 from chalicelib.operations import common, moves, quotas, reservations, services, snapshots, volume_types, volumes
 from chalicelib.rules import extra_specs, states, workflows
 
@@ -21,6 +21,7 @@ Reference = Mapping[str, str]
 SORT_KEYS = ('reference', 'size')
 
 
+@claims.made_once('Volume')
 def manage_volume(
     context: Context,
     *,
@@ -110,6 +111,7 @@ def unmanage_volume(context: Context, id: str) -> None:
     volumes.remove(context, volume, 'unmanage')
 
 
+@claims.made_once('Snapshot')
 def manage_snapshot(
     context: Context,
     volume_id: str,

@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Name, QosSpecs, VolumeType, base
+from chalicelib.models import Name, QosSpecs, VolumeType, base, claims
 from chalicelib.operations import common, volume_types
 from chalicelib.rules import qos as rules
 
@@ -30,6 +30,7 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[QosSpecs], bo
     return common.paged(base.every(QosSpecs, base.GLOBAL), query, marker)
 
 
+@claims.made_once('QosSpecs')
 def create(context: Context, *, name: str, consumer: str, specs: Mapping[str, str]) -> QosSpecs:
     """Make specs; raises QoSSpecsExists when the name is taken, InvalidQoSSpecs for figures that are none."""
     _check(specs)

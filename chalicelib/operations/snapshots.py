@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import GroupSnapshot, Snapshot, Volume, base
+from chalicelib.models import GroupSnapshot, Snapshot, Volume, base, claims
 from chalicelib.operations import common, quotas, reservations, services, volumes
 from chalicelib.rules import states, workflows
 
@@ -68,6 +68,7 @@ def _zone(zones: Mapping[str, str | None], snapshot: Snapshot) -> str | None:
         return None
 
 
+@claims.made_once('Snapshot')
 def create(
     context: Context,
     volume_id: str,

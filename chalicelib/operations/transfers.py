@@ -21,8 +21,8 @@ from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.context import Context
-from chalicelib.models import Name, Snapshot, Transfer, Volume, base
-from chalicelib.operations import common, exports, keys, quotas, volume_types, volumes
+from chalicelib.models import Name, Snapshot, Transfer, Volume, base, claims
+from chalicelib.operations import common, exports, idempotency, keys, quotas, volume_types, volumes
 from chalicelib.rules import quotas as quota_rules
 from chalicelib.rules import states, workflows
 
@@ -55,6 +55,9 @@ def create(
 
     ``no_snapshots``: the snapshots stay with the donor. Raises InvalidVolume, InvalidSnapshot.
     """
+    made = claims.made(Transfer)
+    if made is not None:
+        return made, idempotency.kept_secret()
     volume = volumes.get(context, volume_id)
     _check_volume(volume)
     _check_encryption(volume, no_snapshots, allow_encrypted)
@@ -73,6 +76,7 @@ def create(
         salt=salt,
         crypt_hash=_digest(salt, key),
     )
+    idempotency.keep_secret(key)
     _offer(transfer, volume)
     return transfer, key
 
@@ -232,11 +236,15 @@ def accept(context: Context, id: str, auth_key: str) -> Transfer:
 
     Raises TransferNotFound, InvalidAuthKey, InvalidVolume (no longer on offer, or being read), OverQuota.
     """
+    kept = idempotency.kept()
+    if kept is not None:
+        return Transfer(id=id, **kept)
     transfer = _find_anywhere(id)
     if not hmac.compare_digest(_digest(transfer.salt, auth_key), transfer.crypt_hash):
         raise errors.InvalidAuthKey(reason=f'Attempt to transfer {id} with invalid auth key.')
     volume = _on_offer(transfer)
     exports.end(volume, None)
+    idempotency.keep(project_id=transfer.project_id, name=transfer.name, volume_id=transfer.volume_id)
     for _ in range(common.CONTENDED):
         try:
             _take_over(context, transfer)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, DefaultType, Group, Snapshot, Volume, VolumeType, base, reading
+from chalicelib.models import Backup, DefaultType, Group, Snapshot, Volume, VolumeType, base, claims, reading
 from chalicelib.operations import (
     backup_reservations,
     common,
@@ -86,6 +86,7 @@ _TOO_SMALL: Mapping[str, str] = {
 }
 
 
+@claims.made_once('Volume')
 def create(context: Context, **wanted: Any) -> Volume:
     """Accept a volume and return its record; ``wanted`` and errors are those of ``prepare``, and OverQuota."""
     volume = volume_types.again(lambda: _accept(context, wanted))

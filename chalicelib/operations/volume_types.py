@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import DefaultType, Group, Name, QosSpecs, Quota, Snapshot, Volume, VolumeType, base
+from chalicelib.models import DefaultType, Group, Name, QosSpecs, Quota, Snapshot, Volume, VolumeType, base, claims
 from chalicelib.operations import common, type_locks
 from chalicelib.rules import bounds
 from chalicelib.rules import extra_specs as rules
@@ -250,7 +250,8 @@ def _make_default() -> VolumeType:
         description='Default Volume Type',
     )
     try:
-        _add(volume_type)
+        with claims.in_force(None):  # no request asks for this type
+            _add(volume_type)
     except errors.VolumeTypeExists:
         forget()
     return volume_type
@@ -276,6 +277,7 @@ def _is_listed(context: Context, volume_type: VolumeType, is_public: bool | None
     return is_public is None or volume_type.is_public == is_public
 
 
+@claims.made_once('VolumeType')
 def create(
     context: Context, *, name: str, description: str | None, is_public: bool, extra_specs: Mapping[str, str]
 ) -> VolumeType:

@@ -150,6 +150,15 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         'reconciliation_confirmed': Bound(32 * KIB),
     },
     'secret': {'sealed': Bound(8 * KIB)},
+    'idempotency_key': {
+        'begun': Bound(2 * KIB),
+        'kept': Bound(8 * KIB),
+        'headers': Bound(8 * KIB),
+        # operations/idempotency.py stores answers of up to 128 KiB, or 32 KiB sealed.
+        'body': Bound(128 * KIB),
+        'sealed': Bound(64 * KIB),
+        **dict.fromkeys(('fingerprint', 'holder'), WORD),
+    },
 }
 
 #: Volume types of the cloud. A project's usage counts three figures of each type that it uses, 210 bytes.

@@ -26,6 +26,7 @@ OWN: frozenset[type[errors.CinderlessError]] = frozenset(
         errors.RecordTooLarge,
         errors.OverQuota,
         errors.UnsupportedMediaType,
+        errors.IdempotencyKeyReused,
         errors.TooManyGuesses,
         errors.QuotaChanged,
         errors.StateChanged,

@@ -150,8 +150,13 @@ class Stage:
         world.install(self.monkeypatch)
         return world
 
-    def play(self, *crashers: Crasher, execution_survives: bool = False) -> World:
-        """Run the scenario under the first crasher, its recovery under the others in turn, then to the end."""
+    def play(
+        self, *crashers: Crasher, execution_survives: bool = False, then: Callable[[World], None] | None = None
+    ) -> World:
+        """Run the scenario under the first crasher, its recovery under the others in turn, then to the end.
+
+        ``then`` is what the client does between the crash and the recovery.
+        """
         world = self.world_again()
         if execution_survives:
             self.monkeypatch.setattr(world, 'work', _dying_lambda(world.work))
@@ -159,6 +164,9 @@ class Stage:
         with self._standing_around(world, first), contextlib.suppress(Killed, *first.raised):
             self.scenario.request(world, self.prepared)
             world.settle()
+        if then is not None:
+            forget()
+            then(world)
         for crasher in others:
             with self._standing_around(world, crasher), contextlib.suppress(Killed):
                 recover(world)

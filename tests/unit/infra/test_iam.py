@@ -26,6 +26,7 @@ THEIRS = {'aws:ResourceTag/cinder:deployment': 'prod-2'}
 MADE = {'aws:RequestTag/cinder:deployment': 'prod'}
 
 ATTACHMENT = {'kms:EncryptionContext:purpose': '6f1c7a5e-3c0c-4a0b-9b0e-0d9c8f7e6a5b'}
+IDEMPOTENCY = {'kms:EncryptionContext:purpose': 'idempotency/5feceb66ffc86f38/0'}
 VOLUME_KEY = {'kms:EncryptionContext:purpose': 'key/8d3e/6f1c7a5e-3c0c-4a0b-9b0e-0d9c8f7e6a5b'}
 LINEAGE = {'kms:EncryptionContext:lineage': '6f1c7a5e'}
 
@@ -106,6 +107,8 @@ USES: list[tuple[str, Mapping[str, str], set[str]]] = [
     ('kms:Encrypt', {}, set()),
     ('kms:GenerateDataKey', {}, set()),
     ('kms:Decrypt', {'kms:EncryptionContext:purpose': 'another purpose'}, set()),
+    ('kms:Encrypt', IDEMPOTENCY, {'api'}),
+    ('kms:Decrypt', IDEMPOTENCY, {'api'}),
     ('kms:Decrypt', VIA_SECRETS, set()),
     ('kms:CreateGrant', {'kms:GrantIsForAWSResource': 'true'}, set()),
     ('kms:ScheduleKeyDeletion', {}, set()),
