@@ -2,7 +2,7 @@
 
 One write of a request decides: the work is accepted with it, and was not accepted before it. While a claim is in force,
 that write becomes a transaction which also marks the key's record, under the condition that the key is still held by
-this request. So a process that dies leaves a key whose mark says whether the work was accepted, and which records it
+this request. So a process that dies leaves a key whose mark shows whether the work was accepted, and which records it
 made; and a process that is slower than its claim can decide nothing after another request has taken the key over.
 """
 

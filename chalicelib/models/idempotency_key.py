@@ -1,4 +1,4 @@
-"""Idempotency keys: what a client's key stands for, whether its work was accepted, and the answer to repeat."""
+"""Idempotency keys: the request of a client's key, whether its work was accepted, and the answer to repeat."""
 
 from __future__ import annotations
 

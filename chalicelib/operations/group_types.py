@@ -67,7 +67,7 @@ def consistency_groups() -> GroupType:
         description='Default group type for migrating cgsnapshot',
         group_specs={rules.CONSISTENT: rules.TRUE},
     )
-    with contextlib.suppress(errors.GroupTypeExists), claims.in_force(None):  # no request asks for this type
+    with contextlib.suppress(errors.GroupTypeExists), claims.in_force(None):  # not the work of the request
         _add(made)
     return made
 

@@ -4,7 +4,7 @@ A key is held by one request at a time, until the gateway has ended that request
 the key (models/claims.py). A request that finds the key
 
 * answered returns that answer;
-* held waits for a moment, and then raises IdempotencyKeyInUse;
+* held waits briefly, and then raises IdempotencyKeyInUse;
 * free and marked completes the answer of the work that was accepted;
 * free and not marked serves the request from the start: nothing was accepted.
 """
@@ -33,7 +33,7 @@ LIFETIME = 24 * 3600
 #: Longest pauses in seconds between looks at a key that another request holds.
 PAUSES = (0.0, 0.2, 0.4, 0.8, 1.2)
 
-#: Most seconds that a client is asked to wait before it repeats a request whose first one is being served.
+#: Most seconds that a client waits before it repeats a request whose first one is being served.
 RETRY_AFTER = 5
 
 #: Bytes of the largest answer that is stored, and of one that is sealed; a larger one is completed from the records

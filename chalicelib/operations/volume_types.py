@@ -250,7 +250,7 @@ def _make_default() -> VolumeType:
         description='Default Volume Type',
     )
     try:
-        with claims.in_force(None):  # no request asks for this type
+        with claims.in_force(None):  # not the work of the request
             _add(volume_type)
     except errors.VolumeTypeExists:
         forget()

@@ -148,7 +148,7 @@ class Demoted(Caller):
 
 
 def test_a_refusal_is_not_kept(member: Caller, admin: Caller, project: str) -> None:
-    """A client that is over its quota makes room, and repeats the request with its key."""
+    """A client that is over its quota frees capacity, and repeats the request with its key."""
     admin.put(f'/os-quota-sets/{project}', {'quota_set': {'volumes': 0}})
     assert create(member, 'k').status == 413
     assert keys_of(project) == []

@@ -208,7 +208,7 @@ def outcome(world: World) -> dict[Any, int]:
 
 
 def shape(answer: Answer) -> Any:
-    """Status, and the names of what the body says: an answer completed later shows the record as it is then."""
+    """Status, and the names in the body: an answer completed later shows the record as it is then."""
     body = json.loads(answer.text) if answer.text else {}
     return answer.status, {
         name: sorted(inner) if isinstance(inner, dict) else len(inner) for name, inner in body.items()
@@ -216,7 +216,7 @@ def shape(answer: Answer) -> Any:
 
 
 class Story:
-    """One kind of POST on its stage. A step in time lets a key that nobody holds any more be taken over."""
+    """One kind of POST on its stage. A step in time lets a key whose holder died be taken over."""
 
     def __init__(self, post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
         self.post, self.patch = post, monkeypatch

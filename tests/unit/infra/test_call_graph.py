@@ -23,6 +23,13 @@ AS_MEMBER = 'a schedule acts as a member of its project, for whom nothing is loo
 
 #: What the source reaches and no role allows, since the branch is never taken there: (function, table, verb) -> why.
 EXPLAINED = {
+    **dict.fromkeys(
+        (
+            (function, 'idempotency-keys', 'UpdateItem')
+            for function in ('backup_schedules', 'backup_worker', 'reconcile', 'report_pools', 'volume_worker')
+        ),
+        'only a request has a claim on a key (models/claims.py)',
+    ),
     ('volume_worker', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_worker', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_schedules', 'quotas', 'PutItem'): MADE_BEFORE,
