@@ -71,9 +71,17 @@ class Instance:
                 table.create_table(billing_mode='PAY_PER_REQUEST')
 
     def request(
-        self, role: str, project: str, method: str, path: str, body: Any = None, at: str = '3.71'
+        self,
+        role: str,
+        project: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        at: str = '3.71',
+        key: str | None = None,
     ) -> dict[str, Any]:
-        answer = self.door.caller(role, project).request(method, path, body, at=at)
+        headers: dict[str, str | None] = {'Idempotency-Key': key}
+        answer = self.door.caller(role, project).request(method, path, body, at=at, headers=headers)
         return {'status': answer.status, 'body': json.loads(answer.text) if answer.text else None}
 
     def add_backend(self, host: str, zone: str) -> None:
