@@ -58,7 +58,7 @@ _KEYS_ONLY = frozenset({'by_id', 'in_flight', 'due'})
 #: What a function of chalicelib.operations remembers for a while, or reads only when a condition is lost:
 #: (module, function) -> (operation, tables).
 REMEMBERED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
-    ('quotas', 'reserve'): ('BatchGetItem', ('quotas',)),
+    ('quotas', 'add_reservation_to'): ('BatchGetItem', ('quotas',)),
     ('volume_types', '_remembered'): ('Query', ('volume-types',)),
     ('volume_types', 'shown_name'): ('Query', ('volume-types',)),
     ('pools', 'states'): ('Query', ('services', 'pools')),
