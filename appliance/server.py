@@ -180,5 +180,11 @@ def _problem(code: str, message: str) -> Answer:
 def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    try:
+        context.load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise ValueError(
+            f'{certificate} and {key} are not a certificate and its key ({error}): '
+            'restore them, or remove both and give the drivers the fingerprint of the new one'
+        ) from None
     return context

@@ -62,6 +62,7 @@ class Child:
         if log.exists() and log.stat().st_size > LOG_SIZE:
             log.replace(log.with_suffix('.log.1'))
         with log.open('ab') as errors:
+            self._begin = errors.tell()
             self._process = subprocess.Popen(
                 bound(command),
                 cwd=folder,
@@ -87,7 +88,11 @@ class Child:
 
     def said(self) -> str:
         """The last that it said on standard error, for a message about its failure."""
-        return self._log.read_text(errors='replace')[-1000:].strip() if self._log.exists() else ''
+        if not self._log.exists():
+            return ''
+        with self._log.open('rb') as log:
+            log.seek(max(self._begin, self._log.stat().st_size - 1000))
+            return log.read().decode(errors='replace').strip()
 
     def stop(self) -> None:
         """Ask it to end; kill it when it does not."""

@@ -117,6 +117,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     functions.set_environment(roles.values())
     _serve(settings, deployed, roles, engine, undo)
     _connect(deployed, roles, undo)
+    state.complete()
     _finish(settings, deployed, roles)
     resume.start(functools.partial(functions.run, roles['Reconcile']))
     return [storage] if engine is None else [engine, storage]

@@ -22,7 +22,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.httpsession import URLLib3Session
 from moto.core.botocore_stubber import MockRawResponse
 
-from local import commits
+from local import commits, databases
 from local.calls import text
 from local.children import Child, free_port
 from local.settings import HOST, REGION
@@ -114,6 +114,7 @@ def prepare(data: Path) -> None:
     """
     data.mkdir(mode=0o700, exist_ok=True)
     with contextlib.closing(sqlite3.connect(data / DATABASE)) as database:
+        databases.check(database, data / DATABASE)
         (mode,) = database.execute('pragma journal_mode=wal').fetchone()
     if mode != 'wal':
         raise RuntimeError(f'{data / DATABASE} is in use, or its file system has no shared memory (mode {mode})')

@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +27,8 @@ VERSION = 1
 
 #: Folders and files that a local cloud makes in its state folder; ``FRESH=1`` removes these and nothing else.
 KEPT = ('aws', 'dynamodb', 'appliance')
+#: Parts of a state that its records need; the marker names them once an instance was ready.
+PARTS = ('dynamodb/shared-local-instance.db', 'aws/documents.db', 'appliance/store.img', 'appliance/secret')
 TRANSIENT = ('ready.json', 'clouds.yaml')
 LOGS = 'logs'
 
@@ -73,7 +75,7 @@ class StateFolder:
     def _check_marker(self) -> None:
         if self._fresh:
             return
-        version, durable = self._marker()
+        version, durable, parts = self._marker()
         if version != VERSION:
             raise Refused(
                 f'{self._named()} holds state of version {version}, and this program reads version {VERSION}: '
@@ -84,12 +86,22 @@ class StateFolder:
                 f'{self._named()} holds stored state, and this start would keep everything in memory '
                 '(STATE=memory, DYNAMODB=moto, or Java is missing): set another STATE_DIR, or FRESH=1 removes the state'
             )
+        if durable:
+            self._check_parts(parts)
 
-    def _marker(self) -> tuple[int, bool]:
-        """(version, whether the state is a stored one)."""
+    def _check_parts(self, parts: Collection[str]) -> None:
+        for part in parts:
+            if not (self.path / part).exists():
+                raise Refused(
+                    f'{self._named()}: {part} is missing, and the rest of the state needs it: restore the folder from '
+                    'a copy, set STATE_DIR, or start empty with FRESH=1'
+                )
+
+    def _marker(self) -> tuple[int, bool, list[str]]:
+        """(version, whether the state is a stored one, what must be there)."""
         try:
             found = json.loads((self.path / MARKER).read_text())
-            return int(found['version']), bool(found['durable'])
+            return int(found['version']), bool(found['durable']), [str(part) for part in found.get('parts', ())]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise Refused(f'{self._named()}: {MARKER} is damaged ({error}); FRESH=1 starts empty') from None
 
@@ -161,6 +173,11 @@ class StateFolder:
             _write(self.path / MARKER, {'version': VERSION, 'durable': False})  # a killed removal is not half a state
             self._remove((*KEPT, *TRANSIENT, *OF_0_1_0))
             _write(self.path / MARKER, {'version': VERSION, 'durable': not self.memory})
+
+    def complete(self) -> None:
+        """Record that an instance was ready: from here on each part of its state must be there."""
+        if not self.memory:
+            _write(self.path / MARKER, {'version': VERSION, 'durable': True, 'parts': PARTS})
 
     def _note(self, ports: Mapping[str, int]) -> None:
         assert self._lock is not None

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from local import databases
+
 Document = Any
 
 #: (kind, id) -> what to store, None for what to delete.
@@ -25,6 +27,7 @@ class Documents:
         path.touch(mode=0o600)
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        databases.check(self._database, path)
         self._database.execute('pragma journal_mode=wal')
         self._database.execute('pragma synchronous=full')
         self._database.execute(

@@ -214,3 +214,11 @@ class TestCertificate:
         path.unlink()
         certificate.ensure(tmp_path)
         assert certificate.fingerprint(path) != first
+
+
+@pytest.mark.parametrize('name', ['certificate.pem', 'key.pem'])
+def test_a_damaged_certificate_or_key_is_named(tmp_path: Path, name: str) -> None:
+    pair = certificate.ensure(tmp_path)
+    (tmp_path / name).write_text('')
+    with pytest.raises(ValueError, match=f'{tmp_path}/{name}'):
+        tls_context(*pair)

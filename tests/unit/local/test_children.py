@@ -39,6 +39,14 @@ def test_a_program_that_ends_says_nothing_and_its_complaint_is_kept(log: Path) -
     assert child.said() == 'no room'
 
 
+def test_a_complaint_is_that_of_this_start(log: Path) -> None:
+    for complaint in ('an old one', 'port in use'):
+        child = python(f'import sys; sys.exit({complaint!r})', log)
+        child.first_line(20)
+        child.kill()
+    assert child.said() == 'port in use'
+
+
 def test_a_program_that_keeps_silent_is_given_up(log: Path) -> None:
     child = python('import time; time.sleep(60)', log)
     assert child.first_line(0.01) == ''

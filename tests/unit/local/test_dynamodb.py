@@ -19,7 +19,8 @@ from botocore.httpsession import URLLib3Session
 
 from infra.render import ROOT
 from local import backends, commits, dynamodb
-from local.settings import REGION
+from local.kept.documents import Documents
+from local.settings import REGION, Refused
 from tests.unit.local.conftest import Clients
 
 THREADS, ROUNDS = 8, 10
@@ -326,10 +327,10 @@ def test_a_full_disk_refuses_transactions_and_loses_none(own: dynamodb.Engine, d
     client, padding, answered = once(own.url), {'padding': {'S': 'x' * 20_000}}, set()
 
     def write(number: int) -> None:
-        asked = transaction(f'a{number}', f'b{number}', token=f'token{number}')
-        for each in asked['TransactItems']:
+        large = transaction(f'a{number}', f'b{number}', token=f'token{number}')
+        for each in large['TransactItems']:
             each['Put']['Item'] |= padding
-        client.transact_write_items(**asked)
+        client.transact_write_items(**large)
         answered.update({f'a{number}', f'b{number}'})
 
     with pytest.raises(ClientError, match=r'InternalServerError.*Is its disk full'):
@@ -371,3 +372,13 @@ def test_the_largest_transaction_is_taken(own: dynamodb.Engine) -> None:
     client = once(own.url)
     client.transact_write_items(**transaction(*(f'one{number}' for number in range(commits.MOST)), token='large'))
     assert client.scan(TableName='records', Select='COUNT', ConsistentRead=True)['Count'] == commits.MOST
+
+
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    dynamodb.prepare(tmp_path)
+    path = tmp_path / dynamodb.DATABASE
+    path.write_bytes(b'not a database, by far' * 1000)
+    with pytest.raises(Refused, match=f'{path} cannot be used'):
+        dynamodb.prepare(tmp_path)
+    with pytest.raises(Refused, match=f'{path} cannot be used'):
+        Documents(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.settings import Refused
-from local.state import KEPT, LOCK, MARKER, VERSION, StateFolder
+from local.state import KEPT, LOCK, MARKER, PARTS, VERSION, StateFolder
 
 PORTS = {'PORT': 8776, 'AWS_PORT': 4566}
 
@@ -155,6 +155,23 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     used(tmp_path)
     (tmp_path / MARKER).write_text('')
     with pytest.raises(Refused, match='damaged'):
+        StateFolder(tmp_path).check()
+    used(tmp_path, fresh=True)
+
+
+@pytest.mark.parametrize('part', PARTS)
+def test_a_state_that_lacks_a_part_is_refused_once_it_was_complete(tmp_path: Path, part: str) -> None:
+    used(tmp_path)
+    for name in PARTS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    state = StateFolder(tmp_path)
+    state.check()
+    with state.claimed(PORTS):
+        state.complete()
+    used(tmp_path)
+    (tmp_path / part).unlink()
+    with pytest.raises(Refused, match=f'STATE_DIR={tmp_path}: {part} is missing'):
         StateFolder(tmp_path).check()
     used(tmp_path, fresh=True)
 
