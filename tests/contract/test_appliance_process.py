@@ -371,6 +371,12 @@ def test_a_tgtd_that_goes_on_keeps_its_sessions(tmp_path: Path) -> None:
             assert tgtd.sessions() == {}
 
 
+def test_the_image_is_written_past_the_page_cache(agent: Agent) -> None:
+    """Through it, Linux 6.18 acknowledges what a full file system has not taken."""
+    command = ['losetup', '--associated', f'{agent.folder}/store.img', '--noheadings', '--output', 'DIO']
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ['1']
+
+
 def test_no_secret_is_written_or_shown(agent: Agent, backend: Backend) -> None:
     """Neither the shared one nor an export's: not in a file, a log, an argument or an environment."""
     volume = backend.volume()
