@@ -208,7 +208,7 @@ def _attaching(volume: Volume, attachment: Attachment, connector: dict[str, Any]
 
 
 def _back_to(volume: Volume, attachment: Attachment, status: str) -> Change:
-    """Undo ``attaching``, unless somebody completed it meanwhile; the connector stays, for the path's removal."""
+    """Undo ``attaching`` unless the attachment is complete by now; keep the connector, which ends the export later."""
     if attachment.attach_status == states.ATTACHING:
         attachment.attach_status = status
     actions: list[Action] = [Attachment.attach_status.set(attachment.attach_status)]
@@ -232,7 +232,7 @@ def _open_export(attachment: Attachment, volume: Volume) -> Attachment:
 
 
 def complete(context: Context, id: str) -> None:
-    """The host says it is connected: attachment attached, volume in-use. Repeating it changes nothing."""
+    """Record that the host is connected: attachment attached, volume in-use. Repeating it changes nothing."""
     with common.reading_with(context, Attachment, id, along=('Volume',)):
         attachment = get(context, id)
         if attachment.attach_status != states.ATTACHED:
@@ -379,7 +379,7 @@ def _status(volume: Volume, status: str) -> Action:
 
 
 def _links(links: dict[str, Any]) -> list[Action]:
-    """Actions for the volume's attachments; its attach_status says attached while any of them is."""
+    """Return the actions that write the volume's attachments; its attach_status is attached while any of them is."""
     statuses = sorted(link['attach_status'] for link in links.values())
     return [
         Volume.attachments.set(links),

@@ -1,8 +1,8 @@
 """Checks of a backup, an extension of Cinder's API: the scrub reads its data in the repository and proves it; the drill
 restores it to a scratch volume, and compares what a reader finds there with the hashes of the backup.
 
-A backup under check stays ``available``. Who restores or removes it meanwhile is not kept waiting: that ends the check,
-and the result of the one before stands. What was found is kept on the record, with its date.
+A backup under check stays ``available``. A restore or removal does not wait: it ends the check, and the record keeps
+the result of the previous one. The record holds each result with its date.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT, LONGEST = 5, 300
 
 
 def scrub(context: Context, id: str, *, sample: int = 100) -> None:
-    """Accept that ``sample`` percent of the backup's blocks, drawn anew each time, are read and proven."""
+    """Accept a scrub: read and verify ``sample`` percent of the backup's blocks, a new random sample each time."""
     backup = backups.get(context, id)
     if _is_asked(context, backup, 'scrub'):
         return
@@ -111,7 +111,7 @@ def scratch_id(backup_id: str, request_id: str) -> str:
 
 
 def end(backup: Backup, kind: str, result: str, **found: Any) -> None:
-    """Note what was found, and let go of the backup. Raises BackupCanceled when the check has lost it."""
+    """Record the result and release the backup. Raises BackupCanceled when the check no longer owns it."""
     row, owner = workflows.BACKUP[kind], str(backup.owner)
     facts = {'result': result, 'checked_at': base.now(), 'request_id': owner, **found}
     ended = [*base.end_actions(backup, row.done), getattr(Backup, kind).set(facts)]

@@ -1,8 +1,8 @@
 """Copies of backups in other buckets and regions, an extension of Cinder's API.
 
 The deployer names the places (``BackupTargets``); a user chooses one by its name. A copy is a backup of its own,
-restored and removed as any other: its data is the same, byte for byte, with the data key wrapped anew by the KMS key
-there.
+restored and removed as any other: its data is the same, byte for byte, with the data key wrapped by the KMS key of the
+target.
 """
 
 from __future__ import annotations

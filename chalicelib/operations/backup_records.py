@@ -1,8 +1,8 @@
 """A backup's record, taken to another deployment: what finds its data again when tables are lost or far away.
 
 The record (Cinder's ``backup_url``) is base64 of JSON: Cinder's own fields of the backup, and ``repository``, which
-names bucket, region and folder. It holds no key: the data key lies wrapped beside the data, and the one who imports
-must be allowed to read the bucket and to use its KMS key.
+names bucket, region and folder. It holds no key: the repository stores the wrapped data key beside the data, and the
+importing deployment must be allowed to read the bucket and to use its KMS key.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _repository(backup: Backup) -> dict[str, Any]:
 def import_(context: Context, service: str, url: str) -> Backup:
     """Accept a record: the backup is ``creating`` until its manifest was found and verified.
 
-    Raises InvalidInput for what is no record, InvalidBackup for a backup that is here already.
+    Raises InvalidInput for a text that is not a record, InvalidBackup for a backup that exists here already.
     """
     facts = decode(url)
     _check_new(facts['id'])
@@ -185,10 +185,10 @@ def _taken_over(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def owns_data(backup: Backup) -> bool:
-    """Whether the data goes with the record: it was made or copied here, or taken over from this deployment's bucket.
+    """Whether removing the record deletes its data: made or copied here, or imported from this deployment's bucket.
 
-    What another deployment's bucket holds is that one's; of an import that failed nobody knows what it is. A record
-    that was imported under another id is a second one of a backup that may be here still.
+    Another deployment owns the data in its bucket, and the data of a failed import is unknown. A record imported under
+    another id is the second record of a backup that may still exist here.
     """
     if not backup.location or backup.copied_from:
         return True

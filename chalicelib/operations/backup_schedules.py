@@ -19,13 +19,13 @@ from chalicelib.rules.sentences import for_users
 
 logger = logging.getLogger(__name__)
 
-#: The form of every stored moment.
+#: The form of every stored timestamp.
 _FORMAT = '%Y-%m-%dT%H:%M:%S.%f'
 
 #: Most enabled and disabled schedules of a project.
 LIMIT = 100
 
-#: Seconds for which a run is tried again when something failed that may pass; then it is told.
+#: Seconds for which a run that failed with a passing error is retried; then the schedule reports the error.
 PATIENCE = 900
 
 #: Seconds after which a run that failed is tried again; twice as late each time.
@@ -43,7 +43,7 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[BackupSchedul
 
 @claims.made_once('BackupSchedule')
 def create(context: Context, *, volume_id: str, cron: str, action: str = 'backup', **facts: Any) -> BackupSchedule:
-    """Accept a schedule of a volume that the caller sees; its first run is the next moment that ``cron`` names."""
+    """Accept a schedule of a volume that the caller sees; its first run is at the next time that ``cron`` names."""
     volume = volumes.get(context, volume_id)
     _check_target(action, facts.get('target'))
     _check_lock(action, facts)
@@ -83,7 +83,7 @@ def _check_lock(action: str, facts: Mapping[str, Any]) -> None:
 
 
 def update(context: Context, id: str, changes: Mapping[str, Any]) -> BackupSchedule:
-    """Change what is named; another ``cron``, or being enabled again, sets the next run anew."""
+    """Change the named fields; another ``cron``, or a change of ``enabled``, recomputes the next run."""
     schedule = get(context, id)
     _check_lock(str(schedule.action), changes)
     enabled = changes.get('enabled', schedule.enabled)
@@ -106,7 +106,7 @@ def delete(context: Context, id: str) -> None:
 
 
 def put_off(schedule: BackupSchedule) -> None:
-    """Note that a run begins, and when it is tried again if it fails; ``schedule`` then says so.
+    """Record on ``schedule`` that a run begins, and when it is retried if it fails.
 
     So a schedule whose run fails, or takes the process with it, does not stay at the head of those that are due.
     Raises StateChanged when another call has begun it.
@@ -123,16 +123,16 @@ def put_off(schedule: BackupSchedule) -> None:
 
 
 def _moment(schedule: BackupSchedule) -> str:
-    """The moment that a run is for, however late it is tried."""
+    """Return the scheduled time of a run, however late it is tried."""
     return str(schedule.moment or schedule.next_run_at)
 
 
 def run(schedule: BackupSchedule) -> None:
-    """Ask for what is due, then for the removal of backups that need not stay, then wait for the next moment.
+    """Start the due action, then the removal of backups that need not stay, then set the next scheduled time.
 
-    A run that comes twice asks for the same: what it asks under follows from schedule and moment. What was missed while
-    nobody looked is done once. What fails is told on the schedule, and by a user message when it was not told before.
-    Raises what may pass when it is tried again.
+    A repeated run requests the same work: its request id follows from schedule and scheduled time. Missed runs are made
+    up for by one. The schedule records a failure; a user message reports it unless the previous run failed likewise.
+    Raises errors that a retry may overcome.
     """
     context = _context(schedule)
     if 'member' not in context.roles:
@@ -161,7 +161,7 @@ OWNER_GONE = (
 
 
 def _pause(context: Context, schedule: BackupSchedule) -> None:
-    """Disable a schedule whose user may not do any more what it does, and say so."""
+    """Disable a schedule whose user is not a member of the project any more, and write a user message."""
     owner = schedule.user_id, schedule.project_id
     logger.warning('schedule %s is paused: user %s is not a member of project %s', schedule.id, *owner)
     row = Action.BACKUP_SCHEDULE_RUN, Detail.BACKUP_SCHEDULE_RUN_ERROR
@@ -209,7 +209,7 @@ def _done(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
 
 
 def _run_id(schedule: BackupSchedule) -> str:
-    """One moment of a schedule, however often it is run."""
+    """Return the id of one scheduled time, the same however often it is run."""
     return str(uuid.uuid5(uuid.UUID(schedule.id), _moment(schedule)))
 
 
@@ -276,7 +276,7 @@ def _to_check(schedule: BackupSchedule, context: Context, found: Callable[[Backu
 
 
 def _usable(schedule: BackupSchedule, purpose: str) -> list[Backup]:
-    """The volume's backups that are available: to copy, those that are no copies. Raises InvalidBackup for none."""
+    """Return the volume's available backups; to copy, without those that are copies. Raises InvalidBackup for none."""
     found = [
         backup
         for backup in base.every(Backup, schedule.project_id)
@@ -288,7 +288,7 @@ def _usable(schedule: BackupSchedule, purpose: str) -> list[Backup]:
     return found
 
 
-#: What a schedule does -> how one run asks for it; answers the backup's id.
+#: A schedule's action -> the function that starts it for one run and returns the backup's id.
 ACTIONS: Mapping[str, Callable[[Context, BackupSchedule], str]] = {
     'backup': _back_up,
     'copy': _copy,
@@ -298,7 +298,7 @@ ACTIONS: Mapping[str, Callable[[Context, BackupSchedule], str]] = {
 
 
 def _is_incremental(schedule: BackupSchedule) -> bool:
-    """Whether the next one builds on what is there: on a chain that is not too long, of a volume that is backed up."""
+    """Whether the next backup is incremental: the volume has a usable one, and the chain is below ``full_every``."""
     usable = [
         backup
         for backup in base.every(Backup, schedule.project_id)
@@ -327,11 +327,11 @@ def _remove(context: Context, id: str) -> None:
     try:
         backups.delete(context, id)
     except (errors.InvalidBackup, errors.BackupNotFound):
-        return  # somebody is at it: the next run looks again
+        return  # another request uses it or has removed it: the next run looks again
 
 
 def _context(schedule: BackupSchedule) -> Context:
-    """Who asks: the user who made or enabled the schedule, with no more than a member's roles of those held now."""
+    """Return the context of the user who made or enabled the schedule: current roles, at most those of a member."""
     held, member = cloud.roles_of(schedule.user_id, schedule.project_id), implied_roles(['member'])
     return Context(
         user_id=schedule.user_id,
@@ -346,6 +346,6 @@ def _utc_now() -> datetime.datetime:
 
 
 def _next(expression: str, moment: datetime.datetime) -> str:
-    from chalicelib.rules import cron  # compiles what few requests ask for
+    from chalicelib.rules import cron  # compiles patterns that few requests need
 
     return cron.parse(expression).after(moment).strftime(_FORMAT)

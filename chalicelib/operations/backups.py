@@ -26,7 +26,7 @@ from chalicelib.operations import (
 from chalicelib.rules import states, workflows
 
 #: The service that a backup names, spelled as clients know Cinder's, which itself refuses to import what it has not;
-#: and the folder of the bucket that a backup goes to when the user names none (Cinder's default).
+#: and the folder of the bucket that stores a backup when the user names none (Cinder's default).
 SERVICE = 'cinder.backup.drivers.cinderless.S3BackupDriver'
 DEFAULT_CONTAINER = 'volumebackups'
 
@@ -40,7 +40,7 @@ def get(context: Context, id: str) -> Backup:
 
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Backup], bool]:
-    """One page of backups, newest first unless asked otherwise, and whether more follow."""
+    """Return one page of backups, newest first unless the query sorts otherwise, and whether more follow."""
     return common.list_records(context, Backup, query)
 
 
@@ -64,9 +64,9 @@ def create(
 ) -> Backup:
     """Accept a backup of a volume, or of one of its snapshots: one transaction of record, quota and source status.
 
-    A schedule gives ``id`` and its own id, so that a run that comes twice asks for one backup. ``storage_class`` is one
-    of STORAGE_CLASSES, for what this backup stores anew. Nobody can remove it before ``locked_until``
-    (ISO 8601, UTC unless it says otherwise).
+    A schedule passes ``id`` and its own id, so that a repeated run creates one backup. ``storage_class``, one of
+    STORAGE_CLASSES, applies to the objects that this backup adds. The backup cannot be removed before ``locked_until``
+    (ISO 8601, UTC unless it has an offset).
     The volume must be available, or in use with ``force``; a snapshot must be available and the volume's. An
     incremental one builds on the project's newest available backup of the volume (older than the snapshot).
     """
@@ -145,7 +145,7 @@ def key_for(context: Context, backup: Backup, source: Volume | Backup) -> keys.N
 
 
 def _has_service(context: Context, zone: str | None) -> bool:
-    """Whether a backup may be made in a zone that was asked for. The service works for every zone with volumes."""
+    """Whether a backup may be made in the requested zone. The service works for every zone with volumes."""
     return zone is None or services.known_zones(context, [zone]) == [zone]
 
 
@@ -331,7 +331,7 @@ def _restore_to_new(context: Context, backup: Backup, name: str | None) -> Volum
 
 
 def _encrypted_type(backup: Backup) -> str | None:
-    """The type of the volume that was backed up, where only an encrypted one will do, and the volume is still there."""
+    """Return the type of the backed-up volume if the backup is encrypted and the volume still exists, else None."""
     if backup.encryption_key_id is None:
         return None
     try:
@@ -356,7 +356,7 @@ def repository_prefix(backup: Backup) -> str:
 
 
 def location_of(backup: Backup) -> dict[str, str]:
-    """Where the backup's chain lies: {'bucket', 'region', 'prefix'}."""
+    """Return where the backup's chain is stored: {'bucket', 'region', 'prefix'}."""
     if backup.location:
         return dict(backup.location)
     known = settings()

@@ -1,6 +1,6 @@
 """Clusters: as many workers as are needed serve a backend at once, which Cinder calls a cluster (active-active).
 
-So each backend is one, with the backend's name and one service; what is said of it is said of the service.
+So each backend is one, with the backend's name and one service; its state is that of the service.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ R = TypeVar('R', bound=base.Record)
 #: Longest id that anything has; DynamoDB refuses keys beyond 1,024 bytes.
 LONGEST_ID = 255
 
-#: A record that others change at the same moment is read again this often before the caller is told to retry.
+#: Times that a record under concurrent change is read again before the caller must retry.
 CONTENDED = 8
 
 #: Cinder's order of every list, and the only one that a page is read in without reading the rest.
@@ -47,7 +47,7 @@ class ListQuery(NamedTuple):
 def find(context: Context, kind: type[R], id: str) -> R:
     """Return the caller's record, read consistently; administrators also find those of other projects.
 
-    Raises the resource's NotFound, for another project's record as well: its existence is no business of the caller's.
+    Raises the resource's NotFound, for another project's record as well: the caller must not see that it exists.
     """
     if not 0 < len(id) <= LONGEST_ID:
         raise kind.not_found(id=id)
@@ -206,7 +206,7 @@ def set_or_remove(attribute: Any, value: Any) -> Action:
 def change_map(
     record: R, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], check: Callable[[R], None]
 ) -> dict[str, Any]:
-    """Rewrite a map of the record under the condition that nobody else wrote since it was read; return the map.
+    """Rewrite a map of the record under the condition that the record is unchanged since it was read; return the map.
 
     ``check`` raises when the record, read again, does not allow the change any more.
     """
@@ -232,7 +232,7 @@ def any_status(_: base.Record) -> None:
 
 
 def operation(row: Workflow, **facts: Any) -> dict[str, Any]:
-    """Describe the work that a transitional status stands for, as the reconciler reads it."""
+    """Describe the work behind a transitional status, as the reconciler reads it."""
     return {'action': row.action, 'attempt': 0, **facts}
 
 
@@ -245,7 +245,7 @@ _ASKS_SERVICE = frozenset({('volume', 'extend'), ('volume', 'extend_attached'), 
 
 
 def send(context: Context, action: str, record: base.Record, *others: base.Record) -> None:
-    """Hand work that the caller's request asked for to the queue; ``others`` are records that it reads too."""
+    """Send the work of the caller's request to the queue; ``others`` are records that it reads too."""
     enqueue(record, action, context.request_id, *others)
 
 

@@ -1,8 +1,9 @@
 """What Nova must know of its volumes, and what only Nova may do with them (CVE-2023-2088).
 
-Who deletes the attachment that a running server uses leaves a path on the server's host; once the backend gives the
-same LUN to another volume, the server reads another tenant's data. So Nova is asked first, and only a service (a token
-with the role ``service`` beside the user's) may. Without ``NOVA_URL`` there is no Nova whose server it could be.
+Deleting the attachment of a running server leaves a path on the server's host; once the backend gives the same LUN to
+another volume, the server reads another tenant's data. So Nova is queried before an attachment is deleted, and only a
+service (a token with the role ``service`` beside the user's) may delete one that a server uses. Without ``NOVA_URL`` no
+server can be Nova's.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from chalicelib.operations import cloud
 
 
 def servers_of(volume: Volume) -> list[str]:
-    """Return the servers that have the volume attached, for which Nova must be told; none without a Nova."""
+    """Return the servers that have the volume attached, which an event to Nova must name; none without a Nova."""
     if cloud.compute() is None:
         return []
     return sorted({link['instance_id'] for link in volume.attachments.values() if link.get('instance_id')})
 
 
 def check_deletion(context: Context, attachment: Attachment) -> None:
-    """Raise ConflictNovaUsingAttachment for an attachment that a server uses, unless a service asks.
+    """Raise ConflictNovaUsingAttachment for an attachment that a server uses, unless a service makes the request.
 
     Fails closed: raises ServiceUnavailable when Nova gives no answer.
     """

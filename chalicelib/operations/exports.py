@@ -110,7 +110,7 @@ def intend(context: Context, volume: Volume, connector: Mapping[str, Any]) -> tu
 
 
 def of_host(volume: Volume, connector: Mapping[str, Any]) -> str | None:
-    """Return the id of the host's export, by its initiator or else its name."""
+    """Return the id of the host's export, found by its initiator, otherwise by its name; None for none."""
     wanted = _host_of(connector)
     found = (id for id, entry in volume.exports.items() if (entry.get('initiator') or entry.get('host')) == wanted)
     return next(found, None)
@@ -234,7 +234,7 @@ def _marked(entries: Entries, ids: Collection[str] | None) -> Entries:
 
 
 def _without(entries: Entries, marks: Mapping[str, str]) -> Entries:
-    """Leave out what was marked, unless its host has asked for it again since."""
+    """Return the entries without the marked ones; keep one that its host has requested again since."""
     return {id: entry for id, entry in entries.items() if marks.get(id) != entry['attempt']}
 
 

@@ -1,7 +1,7 @@
 """Extensions that were given up although their backend carried them out, and those that a backend lost again.
 
 Data is never cut off: the smaller side follows the larger one. A larger object makes record and quota follow; a smaller
-one grows to what the record says. Both are the work of extend_volume.
+one grows to the record's size. Both are the work of extend_volume.
 """
 
 from __future__ import annotations

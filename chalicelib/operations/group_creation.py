@@ -48,8 +48,8 @@ def create(
 ) -> Group:
     """Accept an empty group for volumes of these types (ids or names).
 
-    ``legacy``: by way of the consistency group API, whose group type nobody else may use. Raises NotFound for types
-    that are not there, InvalidInput (the zone), GroupLimitExceeded.
+    ``legacy``: through the consistency group API, the only one that may use its group type. Raises NotFound for
+    missing types, InvalidInput (the zone), GroupLimitExceeded.
     """
     group = volume_types.again(
         lambda: _accept(context, name, description, group_type, list(volume_types_), availability_zone, legacy=legacy)

@@ -37,7 +37,7 @@ def decide(
 
 
 def _spec(group: Group, kind: VolumeType | None, group_type: GroupType | None) -> RequestSpec:
-    """What is asked of the scheduler for the group itself, or for any volume of one of its types."""
+    """Return the scheduler's request for the group itself, or for any volume of one of its types."""
     return RequestSpec(
         size=0,
         availability_zone=group.availability_zone,

@@ -1,7 +1,7 @@
-"""Replication of groups (3.38). No backend of this service replicates groups, and the answers say so.
+"""Replication of groups (3.38). No backend of this service replicates groups.
 
-As in Cinder the request is checked and accepted; what the backend makes of it shows in ``replication_status``, and
-here a user message says why.
+As in Cinder the service checks and accepts the request, and ``replication_status`` shows the backend's result. Here a
+user message gives the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chalicelib.rules.states import AVAILABLE, DISABLED, ENABLED, ERROR, FAILED_
 
 
 class Change(NamedTuple):
-    """What a group must be like, and how its replication_status says that nobody could do it."""
+    """The statuses that a group must have, and the replication_status that records the failure."""
 
     statuses: frozenset[str]
     replication_statuses: frozenset[str]

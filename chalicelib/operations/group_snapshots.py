@@ -23,7 +23,7 @@ def get(context: Context, id: str) -> GroupSnapshot:
 
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[GroupSnapshot], bool]:
-    """Return one page of group snapshots, newest first unless asked otherwise, and whether more follow."""
+    """Return one page of group snapshots, newest first unless the query sorts otherwise, and whether more follow."""
     return common.list_records(context, GroupSnapshot, query)
 
 
@@ -154,7 +154,7 @@ def _not_removable(group_snapshot: GroupSnapshot) -> Exception:
 
 
 def _add_removal_to(transaction: base.Transaction, context: Context, snapshot: Snapshot) -> None:
-    """A snapshot of a group goes when its group snapshot does: the reconciler need not look at it."""
+    """Mark a snapshot as being removed with its group snapshot: the reconciler need not look at it."""
     row = workflows.SNAPSHOT['delete_in_group']
     actions = [
         Snapshot.status.set(row.running),
@@ -175,9 +175,9 @@ def _snapshot_stays(snapshot: Snapshot) -> errors.InvalidGroupSnapshot:
 
 
 def reset_status(context: Context, id: str, status: str) -> None:
-    """An administrator's word on the status; what was under way has no say any more.
+    """Set the status for an administrator; an operation in progress cannot change the record any more.
 
-    Its snapshots that were on their way in or out, which nobody would bring to an end now, are in error with it.
+    Snapshots that the operation was creating or deleting become ``error``: no other operation would end them.
     """
     group_snapshot = get(context, id)
     owner = group_snapshot.owner

@@ -1,6 +1,6 @@
 """Group types: what kinds of group there are, and the group specs that choose a backend.
 
-They are few, and read only when a group is made or a type is asked for: nothing is cached.
+They are few, and read only when a group is made or a type is requested: nothing is cached.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _delete(group_type: GroupType) -> None:
 
 
 def is_in_use(id: str) -> bool:
-    """Return whether any project has a group of the type; the answer stands only while the type is closed."""
+    """Return whether any project has a group of the type; the answer holds only while the type is closed."""
     return any(group.group_type_id == id for group in base.every(Group, None))
 
 

@@ -1,7 +1,7 @@
 """Groups: find, list, change, remove, and end what waits for their volumes. New ones are in ``group_creation``.
 
-A group that is copied or removed with its volumes has no machine of its own: its volumes do the work, each by its own
-machine, and whoever ends the last of them ends the group (``settle``). What a dead process left, the reconciler does.
+A group that is copied or removed with its volumes has no workflow of its own: each volume runs its own workflow, and
+the one that ends last ends the group (``settle``). The reconciler completes what a dead process left.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def get(context: Context, id: str) -> Group:
 
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Group], bool]:
-    """Return one page of groups, newest first unless asked otherwise, and whether more follow."""
+    """Return one page of groups, newest first unless the query sorts otherwise, and whether more follow."""
     return common.list_records(context, Group, query)
 
 
@@ -52,7 +52,7 @@ def update(
 ) -> None:
     """Change name and description, let volumes join and leave: all of it or nothing.
 
-    Without volumes any status will do, and becomes available, as in Cinder.
+    Without volumes every status is allowed, and becomes available, as in Cinder.
     """
     group = get(context, id)
     joining = [_joining(context, group, one) for one in dict.fromkeys(add or [])]
@@ -237,7 +237,7 @@ def _volume_stays(volume: Volume) -> errors.InvalidVolume:
 
 
 def reset_status(context: Context, id: str, status: str) -> None:
-    """An administrator's word on the status; what was under way has no say any more."""
+    """Set the status for an administrator; an operation in progress cannot change the record any more."""
     group = get(context, id)
     base.update(group, base.end_actions(group, status))
 
@@ -266,7 +266,7 @@ def settle(group: Group) -> bool:
             fail(group, Action.GROUP_DELETE, f'volumes {_ids(members)} could not be deleted', held)
         else:
             remove(group, held)
-    except errors.StateChanged:  # another volume's end, at the same moment
+    except errors.StateChanged:  # the end of another volume, at the same time
         return False
     return True
 
@@ -284,7 +284,7 @@ def _ids(members: list[Volume]) -> str:
 
 
 def fail(group: Group, action: Action, cause: str, held: Condition, error: str = '') -> None:
-    """Bring a group to error, and say why."""
+    """Set a group to ``error`` and write a user message with the cause."""
     messages.create(group, str(group.owner), action, Detail.UNKNOWN_ERROR, cause=cause, error=error)
     base.update(group, base.end_actions(group, states.ERROR), held)
 

@@ -1,4 +1,4 @@
-"""Hosts (os-hosts, deprecated in Cinder): the services once more, and what lies on a backend by project."""
+"""Hosts (os-hosts, deprecated in Cinder): the services once more, and the resources of a backend by project."""
 
 from __future__ import annotations
 

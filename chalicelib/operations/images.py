@@ -163,12 +163,12 @@ def _uploaded(volume: Volume, image_id: str) -> Image:
 
 
 def new_image(operation: Mapping[str, Any]) -> dict[str, Any]:
-    """What Glance is told of the image that an upload makes. It is protected once it is whole."""
+    """Return the fields of the image that an upload creates in Glance. It is protected once it is whole."""
     return {**operation['image'], 'disk_format': DISK_FORMAT, 'container_format': CONTAINER_FORMAT}
 
 
 def give_back(volume: Volume, request_id: str) -> None:
-    """Give a volume that was to be uploaded its status back, unless it is somebody else's by now."""
+    """Restore the status of a volume under upload, unless another request owns it by now."""
     row = workflows.VOLUME['upload']
     with contextlib.suppress(*base.moved_on(Volume)):
         base.update(volume, base.end_actions(volume, row.failed), base.owned_by(Volume, row, request_id))

@@ -1,4 +1,4 @@
-"""Whose an initiator's name is. A connector is written by a member, so the name in it is no proof of a host.
+"""Whose an initiator's name is. A connector is written by a member, so the name in it does not prove a host.
 
 A name that another project uses is refused: its targets would appear in that host's answer to SendTargets, and on a
 backend with one CHAP account for each host (ONTAP) the caller would read that host's account. Compute hosts serve many

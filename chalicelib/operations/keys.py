@@ -3,7 +3,7 @@
 The service never uses a key: Nova fetches it, turns its bytes into hexadecimal digits, and opens LUKS with those. With
 ``BARBICAN_URL`` keys lie there, under the caller's own token, as Cinder keeps them. Else the built-in key manager keeps
 them in a table, wrapped by KMS, and ``/key-manager`` gives them to the project. A clone is a secret of its own with the
-same bytes, so that whoever deletes one volume does not lock the other.
+same bytes, so that deleting one volume does not lock the other.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ MODE = 'cbc'
 
 
 class NewKey(NamedTuple):
-    """A key that a record is about to refer to. ``record`` is to be written with it; None: it lies in Barbican."""
+    """A key that a record is about to refer to. ``record`` is to be written with it; None: Barbican stores it."""
 
     id: str
     record: Secret | None = None
 
     def add_to(self, transaction: base.Transaction) -> None:
-        """Have it written together with whoever refers to it."""
+        """Write the key in the transaction of the record that refers to it."""
         if self.record is not None:
             transaction.put(self.record, Secret.id.does_not_exist(), lambda: errors.ServiceUnavailable(reason=self.id))
 
     def discard(self) -> None:
-        """Undo what ``add_to`` does not: nobody refers to the key after all."""
+        """Delete the key from Barbican when no record refers to it; a key that ``add_to`` writes needs no undoing."""
         if self.record is None:
             _forget_in_barbican(self.id)
 
@@ -59,7 +59,7 @@ def discarding(key: NewKey | None) -> Iterator[None]:
 
 
 def create(context: Context, encryption: Mapping[str, Any]) -> NewKey:
-    """Make a key as a volume type's encryption asks for it. Raises ServiceUnavailable."""
+    """Make a key with the cipher and size of a volume type's encryption. Raises ServiceUnavailable."""
     algorithm = str(encryption.get('cipher') or CIPHER).partition('-')[0]
     bits = int(encryption.get('key_size') or KEY_SIZE)
     return _stored(context, context.project_id, secrets.token_bytes(-(-bits // 8)), algorithm, bits)
@@ -139,8 +139,8 @@ def add_removal_to(transaction: base.Transaction, project_id: str, id: str | Non
 def add_transfer_to(transaction: base.Transaction, context: Context, project_id: str, id: str | None) -> None:
     """Hand a project's key over to the caller's, together with what it locks (a transfer); its id stays.
 
-    Raises InvalidVolume with Barbican, which has no such thing: the giver's key would open the volume for good, and
-    nobody here may read it for the taker.
+    Raises InvalidVolume with Barbican, which cannot transfer a secret: the giver's key would keep opening the volume,
+    and this service may not read it for the taker.
     """
     if id is None or project_id == context.project_id:
         return

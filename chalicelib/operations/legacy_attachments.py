@@ -24,7 +24,7 @@ UNRECORDED = uuid.UUID('6f1f5d52-2f0b-5d0e-9d3c-5c1b6b0c7a61')
 
 
 def reserve(context: Context, volume_id: str) -> None:
-    """os-reserve: nobody else may attach it now."""
+    """os-reserve: reserve the volume, so that no other request attaches it."""
     volume = volumes.get(context, volume_id)
     row = workflows.VOLUME['reserve_multiattach' if volume.multiattach else 'reserve']
     attachments.check_not_moving(volume)
@@ -50,7 +50,7 @@ def _unreserve(volume: Volume) -> None:
 
 
 def begin_detaching(context: Context, volume_id: str) -> None:
-    """os-begin_detaching: a host is about to let go."""
+    """os-begin_detaching: set the status to ``detaching`` before the host disconnects."""
     volume, row = volumes.get(context, volume_id), workflows.VOLUME['begin_detaching']
     attached = base.is_allowed(Volume, row) & (Volume.attach_status == states.ATTACHED)
     if not _move(volume, row.running, attached & volumes.is_not_migrating()):
@@ -61,7 +61,7 @@ def begin_detaching(context: Context, volume_id: str) -> None:
 
 
 def roll_detaching(context: Context, volume_id: str) -> None:
-    """os-roll_detaching: the host did not let go after all."""
+    """os-roll_detaching: set the status back, since the host stays connected."""
     row = workflows.VOLUME['begin_detaching']
     _move(volumes.get(context, volume_id), row.failed, Volume.status == row.running)
 
@@ -76,7 +76,7 @@ def _move(volume: Volume, status: str, condition: Condition) -> bool:
 
 
 def initialize_connection(context: Context, volume_id: str, connector: dict[str, Any]) -> dict[str, Any]:
-    """os-initialize_connection: make the export for this host and say how to reach it; the answer is not stored.
+    """os-initialize_connection: make the export for this host and return its connection info, which is not stored.
 
     The export is recorded before the worker is called. One that cannot be made ends at once, or is ended later.
     Raises InvalidVolume in a status in which the data is not the project's to give (Cinder: in maintenance alone).
@@ -127,7 +127,7 @@ def attach(
     mountpoint: str,
     mode: str | None,
 ) -> None:
-    """os-attach: the host says it is connected. The same instance or host again changes nothing."""
+    """os-attach: record that the host is connected. Repeating it for the same instance or host changes nothing."""
     volume = volumes.get(context, volume_id)
     if volume.status == states.MAINTENANCE:
         raise errors.InvalidVolume(reason='The volume cannot be attached in maintenance mode.')
@@ -148,7 +148,7 @@ def attach(
 
 
 def _check_mode(context: Context, volume: Volume, mode: str | None) -> None:
-    """Refuse to attach a volume for writing that is read-only, and let go of it."""
+    """Refuse to attach a read-only volume for writing, and end its reservation."""
     if volume.admin_metadata.get('readonly') == 'True' and mode != 'ro':
         error = errors.InvalidAttachmentMode(mode=mode, volume_id=volume.id)
         detail = Detail.VOLUME_ATTACH_MODE_INVALID
@@ -177,7 +177,7 @@ def _attached(volume: Volume, attachment: Attachment) -> attachments.Change:
 
 
 def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
-    """os-detach: forget the attachment. The only one needs no attachment_id; one that is gone already is no error."""
+    """os-detach: delete the attachment. A single one needs no attachment_id; a missing one is not an error."""
     volume = volumes.get(context, volume_id)
     if volume.status == states.MAINTENANCE:
         raise errors.InvalidVolume(reason='The volume cannot be detached in maintenance mode.')
@@ -195,7 +195,7 @@ def detach(context: Context, volume_id: str, attachment_id: str | None) -> None:
 
 
 def _settle(volume: Volume) -> None:
-    """Bring a volume that waits for a host to what its attachments say."""
+    """Set the status of a volume that waits for a host to the one that follows from its attachments."""
     status = states.status_after_detach([link['attach_status'] for link in volume.attachments.values()])
     same = Volume.attachment_count == volume.attachment_count
     _move(volume, status, Volume.status.is_in(*states.AWAITING_SERVER) & same)
@@ -208,7 +208,7 @@ def _ending(volume: Volume, attachment: Attachment) -> set[str] | None:
 
 
 def force_detach(context: Context, volume_id: str, attachment_id: str | None, connector: dict[str, Any] | None) -> None:
-    """os-force_detach: end the export and remove the attachment, whatever the host says."""
+    """os-force_detach: end the export and remove the attachment, whether or not the host has disconnected."""
     if connector:
         terminate_connection(context, volume_id, connector)
     detach(context, volume_id, attachment_id)

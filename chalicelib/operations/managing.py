@@ -1,4 +1,4 @@
-"""Bring existing objects of a backend under management, and let go of them: the data stays where it is."""
+"""Manage and unmanage existing objects of a backend: the data stays where it is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def manage_volume(
     availability_zone: str | None,
     bootable: bool,
 ) -> Volume:
-    """Accept an existing volume; its size, and so its quota, is known when the backend has told it.
+    """Accept an existing volume; its size, and so its quota, is known when the backend has reported it.
 
     Raises Invalid for a host that cannot do it and for an encrypted type.
     """
@@ -104,7 +104,7 @@ def _service(host: str | None, cluster: str | None = None) -> Service:
 
 
 def unmanage_volume(context: Context, id: str) -> None:
-    """Let go of a volume: its record and quota go, its data stays. What was never managed is dropped likewise."""
+    """Unmanage a volume: delete its record, release its quota, keep its data; so, too, after a failed ``manage``."""
     volume = volumes.get(context, id)
     if volume.encryption_key_id is not None:
         raise errors.Invalid('Unmanaging encrypted volumes is not supported: its key would be lost.')
@@ -146,7 +146,7 @@ def _add_snapshot_to(snapshot: Snapshot, volume: Volume, transaction: base.Trans
 
 
 def unmanage_snapshot(context: Context, id: str) -> None:
-    """Let go of a snapshot: its record and quota go, its data stays."""
+    """Unmanage a snapshot: delete its record, release its quota, keep its data."""
     snapshot = snapshots.get(context, id)
     if snapshot.encryption_key_id is not None:
         raise errors.Invalid('Unmanaging snapshots of encrypted volumes is not supported: their key would be lost.')
@@ -159,7 +159,7 @@ def manageable(
     """Return one page of what a backend (or one pool) has: {reference, size, safe_to_manage, reason_not_safe,
     cinder_id, extra_info, and of snapshots source_reference}.
 
-    ``resource``: volume or snapshot. The backend is asked at once; the marker is a reference's value.
+    ``resource``: volume or snapshot. The call queries the backend synchronously; the marker is a reference's value.
     """
     service = _service(host, cluster)
     if not moves.is_served(service.host):

@@ -1,4 +1,4 @@
-"""User messages: why something failed, for whoever may see the resource."""
+"""User messages: why an operation failed, for all users who may see the resource."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def create(record: base.Record, request_id: str, action: str, detail: str, *, ca
 
     ``action`` and ``detail``: codes of rules/messages.py. ``error``: name of the class that was raised, and ``cause``
     its whole text: users read the sentence of the class (rules/sentences.py), administrators and the log both. Some
-    classes stand for a detail of their own (Cinder's mapping). Without an ``error`` the cause is for users as it is.
+    classes have a detail of their own (Cinder's mapping). Without an ``error`` users read the cause as it is.
     """
     detail = DETAIL_BY_ERROR.get(error, detail)
     shown = for_users(error, cause) if error else cause
@@ -59,7 +59,7 @@ def _whole(error: str, cause: str) -> str:
 
 
 def text_for(context: Context, message: Message) -> str:
-    """Return the text that the caller may see: administrators also read the whole error and what the scheduler said."""
+    """Return the text that the caller may see; administrators also see the whole error and the scheduler's reasons."""
     told = message.explanation if context.is_admin else None
     return f'{message.user_message}\n{told}' if told else message.user_message
 
@@ -69,7 +69,7 @@ def event_id(message: Message) -> str:
     return f'VOLUME_{message.resource_type}_{message.action_id}_{message.detail_id}'
 
 
-#: Filters that are no attributes: every message is an error, as in Cinder.
+#: Filters that are not attributes: every message is an error, as in Cinder.
 MATCHERS: Mapping[str, common.Matcher] = {
     'event_id': lambda message, value: event_id(message) == value,
     'message_level': lambda message, value: str(value).upper() == 'ERROR',

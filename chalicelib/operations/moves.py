@@ -1,8 +1,8 @@
 """Retype and migrate: another type, or another backend, for a volume that keeps its id.
 
-A move that copies data makes a second record, the *target*: it holds the room on the new backend while the data is
+A move that copies data makes a second record, the *target*: it holds the capacity on the new backend while the data is
 copied to it, then both exchange their places in one transaction, and the target is removed with the old data. Targets
-lie in the global partition: projects never see them, administrators find them as Cinder shows them (migration_status
+are in the global partition: projects never see them, administrators find them as Cinder shows them (migration_status
 ``target:<id>``). They consume no quota.
 """
 
@@ -31,7 +31,7 @@ RETYPE_REFUSED = (
 #: A transaction has at most 100 writes and checks: what ends a retype changes each snapshot of the volume.
 MAX_SNAPSHOTS = 90
 
-#: What of a type's encryption says how the data is written.
+#: Fields of a type's encryption that determine how the data is written.
 CIPHER = ('provider', 'cipher', 'key_size', 'control_location')
 
 
@@ -84,7 +84,7 @@ def _begun(context: Context, volume: Volume, new_type: str, migration_policy: st
 def _current_type(volume: Volume) -> VolumeType | None:
     """The type of a volume; None for none, and for a type that is gone, from which retype is the way out.
 
-    Raises VolumeTypeNotFound when that type said how the volume is encrypted.
+    Raises VolumeTypeNotFound when that type described how the volume is encrypted.
     """
     if volume.encryption_key_id is not None:
         return volume_types.of(volume)
@@ -202,7 +202,7 @@ def complete_migration(context: Context, id: str, new_volume_id: str, failed: bo
     """Answer os-migrate_volume_completion: the id of the volume that is kept. Raises InvalidVolume.
 
     The service completes its own moves; a caller can only call one off (``failed``). Two volumes of which none is
-    being migrated were swapped by Nova itself, which goes on with the new one.
+    being migrated were swapped by Nova itself, which continues with the new one.
     """
     volume, new_volume = volumes.get(context, id), volumes.get(context, new_volume_id)
     if not volume.migration_status and not new_volume.migration_status:

@@ -11,7 +11,7 @@ from chalicelib import aws
 from chalicelib.config import settings
 from chalicelib.models import Pool, Service, base
 
-if TYPE_CHECKING:  # the scheduler is imported where it is asked: most processes of the API never do
+if TYPE_CHECKING:  # the scheduler is imported where it is called: most processes of the API never do
     from chalicelib.scheduler.config import SchedulerConfig
     from chalicelib.scheduler.pools import PoolState
 

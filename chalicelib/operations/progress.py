@@ -1,7 +1,7 @@
 """How far the copy of a volume's data is: kept on the record that is under way, a backup or a volume being restored.
 
 Each range of a volume counts its own bytes from its start, so a worker that repeats another's work counts nothing
-twice. What was copied is told as a position: bytes that are passed by because nothing is there count as done.
+twice. Progress is reported as a position: skipped bytes of unallocated ranges count as done.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _write(record: Record, actions: list[Action], condition: Condition) -> None:
 
 
 def shown(record: Record) -> dict[str, int | None] | None:
-    """Bytes done and in all, bytes a second on average, and seconds left as far as that tells; None when at rest."""
+    """Return bytes done and in all, average bytes a second, and seconds left at that rate; None when not copying."""
     counts = dict(record.progress.attribute_values) if record.progress else {}
     if record.status not in states.WITH_PROGRESS or _TOTAL not in counts:
         return None

@@ -3,7 +3,7 @@
 A reservation is an update of the project's one quota record under the condition that every counter stays below its
 limit. The limits, the project's own and those of the class ``default``, are read consistently in one call; the
 condition names the version of the project's. When the condition is lost the record is read: either the project is over
-a limit, in Cinder's words, or the limits had changed and the transaction is made again. What only gives back reads
+a limit, in Cinder's words, or the limits had changed and the transaction is made again. A release alone reads
 nothing.
 """
 
@@ -99,7 +99,7 @@ def add_reservation_to(
 
 
 def add_release_to(transaction: base.Transaction, project_id: str, amounts: Mapping[str, int]) -> None:
-    """Give back what ``reserve`` took; never refused."""
+    """Add the release of reserved amounts; no limit refuses it."""
     add_reservation_to(transaction, project_id, {name: -amount for name, amount in amounts.items()})
 
 
@@ -125,7 +125,7 @@ def _room(view: View, name: str, delta: int) -> Condition:
 
 
 def _refused(project_id: str, usage: Mapping[str, int], held: Mapping[str, int]) -> Exception:
-    """Say why a reservation's condition was lost; a counter that would fall below zero is mended first."""
+    """Return why a reservation's condition was lost; raise a counter that would have fallen below zero first."""
     view, record = _read(project_id)
     used = record.usage.attribute_values
     if refusal := _refusal(view, used, usage):
@@ -152,7 +152,7 @@ def _refusal(view: View, used: Mapping[str, int], deltas: Mapping[str, int]) -> 
 
 
 def _mend(record: Quota, counters: Any, found: Mapping[str, int], deltas: Mapping[str, int]) -> None:
-    """Lift counters that are lower than what is given back: a count that drifted must not keep a resource alive."""
+    """Raise counters that are lower than the release: a count that drifted must not keep a resource alive."""
     for name, delta in deltas.items():
         if delta < 0 and found.get(name, 0) < -delta:
             logger.error(

@@ -1,4 +1,4 @@
-"""Ask the scheduler: what a volume needs, what the filters must know of the world, and what users see of the answer."""
+"""Call the scheduler: the request for a volume, the facts that filters need, and the decision as users see it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def decide(volume: Volume, known: Sequence[PoolState]) -> Decision:
 
 
 def new_volume(volume: Volume, known: Sequence[PoolState]) -> RequestSpec:
-    """Return what the scheduler is asked for a volume that has no place yet."""
+    """Return the scheduler's request for a volume that has no pool yet."""
     operation = volume.operation_facts()
     attempts = operation.get('attempted', [])
     tried = {name: None for attempt in attempts for name in _tried(attempt, known)}
@@ -69,7 +69,7 @@ def _properties(volume: Volume) -> dict[str, object]:
 
 
 def facts(volume: Volume) -> Facts:
-    """Look up what filters and weighers ask for; other projects' volumes are invisible to hints."""
+    """Look up the facts that filters and weighers need; other projects' volumes are invisible to hints."""
     hints = volume.operation_facts().get('scheduler_hints') or {}
     return Facts(
         volume_backends=_named_volumes(volume),
@@ -79,7 +79,7 @@ def facts(volume: Volume) -> Facts:
 
 
 def _instance_hosts(server_id: object) -> Mapping[str, str]:
-    """Ask Nova where the server of a hint runs, if that counts. Raises ServiceUnavailable when it does not answer."""
+    """Query Nova for a hint's server's host, if a filter uses it. Raises ServiceUnavailable when it does not answer."""
     compute = cloud.compute() if 'InstanceLocalityFilter' in pools.config().scheduler_default_filters else None
     host = compute.host_of(str(server_id)) if compute and server_id else None
     return {str(server_id): host} if host else {}
@@ -101,7 +101,7 @@ def _listed(hint: object) -> list[str]:
 def shown(context: Context, decision: Decision) -> dict[str, Any]:
     """Return {candidates, removed} as the caller may see them: names of pools are for administrators.
 
-    Others learn how good each candidate is and how many pools each filter removed for which reason.
+    Other users see each candidate's weight, and how many pools each filter removed for which reason.
     """
     if not context.is_admin:
         return {

@@ -1,4 +1,4 @@
-"""What an operator sees of the backends, and says of them: services, pools, availability zones."""
+"""What an operator sees and sets of the backends: services, pools, availability zones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def set_frozen(context: Context, host: str, frozen: bool) -> None:
     """
     actions = [Service.frozen.set(frozen), Service.disabled.set(frozen), *base.touched(Service)]
     actions.append(Service.disabled_reason.set('frozen') if frozen else Service.disabled_reason.remove())
-    # The report that makes a service's record says nothing of freezing: it is not frozen then.
+    # The report that makes a service's record does not set ``frozen``: absent means not frozen.
     thawed = (Service.frozen == False) | Service.frozen.does_not_exist()  # noqa: E712 - a condition
     try:
         base.update(
@@ -138,7 +138,7 @@ def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[di
 
     ``filters``: ``name``, ``volume_type`` (its extra specs must be met), or any capability.
     """
-    from chalicelib.scheduler import filter_scheduler  # most processes of the API never ask
+    from chalicelib.scheduler import filter_scheduler  # most processes of the API never need it
     from chalicelib.scheduler.request_spec import RequestSpec
 
     wanted = dict(filters)
@@ -153,13 +153,13 @@ def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[di
 
 
 def _plain(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report whose protocol is one text, where the backend told several spellings of it."""
+    """Return a report whose protocol is one text, the first where the backend reported several spellings of it."""
     protocol = report.get('storage_protocol')
     return {**report, 'storage_protocol': protocol[0]} if isinstance(protocol, list) and protocol else dict(report)
 
 
 def capabilities(context: Context, host: str) -> dict[str, Any]:
-    """Return what the backend ``host@backend`` last said of itself; raises NotFound."""
+    """Return the last report of the backend ``host@backend``; raises NotFound."""
     if not any(row['binary'] == VOLUME_BINARY for row in list_(context, pool_states.backend(host))):
         raise errors.NotFound(f"Can't find service: {host}")
     reports = [pool for pool in pool_states.states(fresh=True) if host in {pool.name, pool_states.backend(pool.name)}]

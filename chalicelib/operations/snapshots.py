@@ -17,7 +17,7 @@ from chalicelib.rules import states, workflows
 SNAPSHOT_IN_USE = (3, 66)
 
 
-#: Filters whose name is not an attribute's, or whose value is no whole one.
+#: Filters whose name is not an attribute's, or whose value is not the attribute's whole value.
 MATCHERS: Mapping[str, common.Matcher] = {
     'host': lambda snapshot, value: common.is_at(snapshot.host, str(value)),
     'use_quota': lambda snapshot, value: common.equals(snapshot.consumes_quota, value),
@@ -34,7 +34,7 @@ def get(context: Context, id: str) -> Snapshot:
 
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Snapshot], bool]:
-    """Return one page of snapshots, newest first unless asked otherwise, and whether more follow."""
+    """Return one page of snapshots, newest first unless the query sorts otherwise, and whether more follow."""
     return common.list_records(context, Snapshot, query, _matchers(context, query))
 
 
@@ -44,7 +44,7 @@ def count(context: Context, query: common.ListQuery) -> int:
 
 
 def _matchers(context: Context, query: common.ListQuery) -> Mapping[str, common.Matcher]:
-    """A snapshot is in its volume's zone, which is read for the lists that ask for one."""
+    """Return the matchers; a snapshot is in its volume's zone, which is read only for lists that filter by it."""
     if ZONE not in {name.rstrip('~') for name in query.filters}:
         return MATCHERS
     everywhere = query.all_tenants and context.is_admin
@@ -207,13 +207,13 @@ def delete_metadata(context: Context, id: str, key: str) -> None:
 
 
 def delete(context: Context, id: str, *, force: bool = False) -> None:
-    """Accept the removal of a snapshot that is in no group snapshot and that nobody reads; ``force``: in any status."""
+    """Accept the removal of a snapshot in no group snapshot and without readers; ``force``: in any status."""
     with common.reading_with(context, Snapshot, id, along=('Service',)):
         remove(context, get(context, id), 'force_delete' if force else 'delete')
 
 
 def remove(context: Context, snapshot: Snapshot, action: str) -> None:
-    """Accept that a snapshot goes: delete, force_delete, or unmanage, which leaves its data on the backend."""
+    """Accept the removal of a snapshot: delete, force_delete, or unmanage, which leaves its data on the backend."""
     services.refuse_frozen(snapshot.host)
     row = workflows.SNAPSHOT[action]
     operation = common.operation(row)
@@ -236,7 +236,7 @@ def _not_removable(snapshot: Snapshot, force: bool) -> errors.Invalid:
 
 
 def reset_status(context: Context, id: str, status: str) -> None:
-    """An administrator's word on the status; what was under way has no say any more."""
+    """Set the status for an administrator; an operation in progress cannot change the record any more."""
     snapshot = get(context, id)
     base.update(snapshot, base.end_actions(snapshot, status))
 

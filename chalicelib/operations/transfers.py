@@ -1,9 +1,9 @@
-"""Transfers: a volume changes its project, when whoever takes it knows the key of the offer.
+"""Transfers: a volume changes its project when the recipient presents the key of the offer.
 
-Records are kept by project, so an accepted volume is written anew in its new project and removed from the old one,
+Records are kept by project, so an accepted volume is written again in its new project and removed from the old one,
 with its snapshots, the offer and both projects' quotas, in one transaction. Objects on the backend are named by the
-volume's id, which stays. The donor's exports end before the offer is made, none is made while it stands, and whatever
-the backend has of exports ends before the volume is taken over: the former owner keeps no way to the data.
+volume's id, which stays. The donor's exports end before the offer is made, none is made while the offer exists, and
+all exports on the backend end before the volume is taken over: the former owner keeps no access to the data.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def get(context: Context, id: str) -> Transfer:
 
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Transfer], bool]:
-    """Return one page of the project's offers, newest first unless asked otherwise, and whether more follow."""
+    """Return one page of the project's offers, newest first unless sorted otherwise, and whether more follow."""
     return common.list_records(context, Transfer, query)
 
 
 def create(
     context: Context, volume_id: str, *, name: str | None, no_snapshots: bool, allow_encrypted: bool
 ) -> tuple[Transfer, str]:
-    """Offer a volume; return the offer and its key, which nobody can ask for again.
+    """Offer a volume; return the offer and its key, which no later request returns.
 
     ``no_snapshots``: the snapshots stay with the donor. Raises InvalidVolume, InvalidSnapshot.
     """
@@ -192,7 +192,7 @@ def delete(context: Context, id: str) -> None:
 
 
 def forget_offers(volume: Volume) -> None:
-    """Remove the offers of a volume that is being removed, as Cinder does; call before its record goes."""
+    """Remove the offers of a volume that is being removed, as Cinder does; call before deleting its record."""
     if volume.transfer_id is None:
         return
     for transfer in base.every(Transfer, volume.project_id):
@@ -208,14 +208,14 @@ def _is_on_offer(volume: Volume, transfer: Transfer) -> bool:
 
 
 def _add_removal_to(transaction: base.Transaction, transfer: Transfer) -> None:
-    """Remove an offer and its name; who comes second is told that there is none."""
+    """Remove an offer and its name; a second removal raises TransferNotFound."""
     gone = errors.TransferNotFound(id=transfer.id)
     transaction.delete(transfer, Transfer.id.exists(), lambda: gone)
     transaction.delete(_name(transfer), Name.id.exists(), lambda: gone)
 
 
 def _add_update_to(transaction: base.Transaction, record: Moving, actions: list[Action]) -> None:
-    """Change a record that nobody has written since it was read."""
+    """Add the update of a record, under the condition that it is unchanged since it was read."""
     kind = type(record)
     transaction.update(
         record,
@@ -278,7 +278,7 @@ def _take_over(context: Context, transfer: Transfer) -> None:
 
     def add_writes_to(transaction: base.Transaction) -> None:
         _add_removal_to(transaction, transfer)
-        for kind in kinds:  # who looks for its users goes from project to project, and may miss one that moves
+        for kind in kinds:  # a search for the type's users reads project by project, and may miss one that moves
             volume_types.add_check_to(transaction, kind)
         for record in moving:
             _add_move_to(transaction, record, context)
@@ -292,7 +292,7 @@ def _on_offer(transfer: Transfer) -> Volume:
     try:
         volume = Volume.find(transfer.project_id, transfer.volume_id)
     except errors.VolumeNotFound:
-        _find_anywhere(transfer.id)  # somebody else may have accepted it just now
+        _find_anywhere(transfer.id)  # another request may have accepted it just now
         raise
     if not _is_on_offer(volume, transfer):
         _find_anywhere(transfer.id)

@@ -1,4 +1,4 @@
-"""How the volumes of a type are encrypted: the provider and cipher that the attaching host is told.
+"""How the volumes of a type are encrypted: the provider and cipher that the attaching host receives.
 
 A type in use keeps what it has, since its volumes were written with it.
 """
@@ -14,7 +14,7 @@ from chalicelib.context import Context
 from chalicelib.models import Volume, VolumeType, base, claims
 from chalicelib.operations import common, volume_types
 
-#: What an administrator says of it, besides the ids and times.
+#: The fields that an administrator sets, besides the ids and times.
 FACTS = ('provider', 'cipher', 'key_size', 'control_location')
 
 

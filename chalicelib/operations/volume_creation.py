@@ -1,7 +1,7 @@
 """Accept a new volume: empty, or with the data of a snapshot, a volume or a backup (Cinder's create_volume API flow).
 
 One transaction writes the record (``creating``), takes the quota and counts the volume among the source's readers.
-Where the volume goes is decided afterwards, by the machine ``create_volume``; so 202 says nothing about room.
+The workflow ``create_volume`` chooses the pool afterwards; so 202 does not promise capacity.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _needed(context: Context, wanted: Mapping[str, Any]) -> list[reading.Key]:
 
 
 def dry_run(context: Context, **wanted: Any) -> dict[str, Any]:
-    """Say where the volume would go if it were asked for now; nothing is recorded, reserved or claimed."""
+    """Return where the scheduler would place the volume now; nothing is recorded, reserved or claimed."""
     volume_types.forget()  # nothing is written, so no condition would notice an old type
     volume = prepare(context, **wanted).volume
     quotas.check_volume_size(context.project_id, int(volume.size))
@@ -228,7 +228,7 @@ def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Sou
 
 
 def _check_encryption(kind: VolumeType, source: Source | None, image: Image | None) -> None:
-    """Refuse what would leave data that nobody can read, or that is not encrypted where its type says so."""
+    """Refuse a volume whose data would be unreadable, or unencrypted although its type is encrypted."""
     encrypted = kind.encryption is not None
     if source and encrypted != (source.encryption_key_id is not None):
         raise errors.InvalidInput(
@@ -266,7 +266,7 @@ def _usable(context: Context, image_id: str, size: int) -> Image:
 
 
 def _type_of(image: Image | None) -> str | None:
-    """The volume type that an image asks for by a property (Cinder's cinder_img_volume_type)."""
+    """Return the volume type that a property of the image names (Cinder's cinder_img_volume_type)."""
     return image.properties.get('cinder_img_volume_type') if image else None
 
 
@@ -310,7 +310,7 @@ def _size(size: int | None, source: Source | None) -> int:
 
 
 def _type(context: Context, id_or_name: str | None, source: Source | None) -> VolumeType:
-    """The type asked for, else the source's, else the default one."""
+    """Return the requested type, else the source's, else the default one."""
     inherited = volume_types.read_if_there(source.type_id) if source else None
     if id_or_name is None:
         return inherited or volume_types.default(context)
@@ -354,7 +354,7 @@ def _zones(
 
 
 def _record(context: Context, size: int, kind: VolumeType, source: Source | None, zone: str | None) -> Volume:
-    """The record as it is first written, but for what the request says of it."""
+    """Return the record as it is first written, without the fields of the request."""
     row = workflows.VOLUME['create']
     volume = Volume(
         context.project_id,

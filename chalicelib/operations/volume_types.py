@@ -29,10 +29,10 @@ from chalicelib.rules import extra_specs as rules
 #: Seconds for which views show a name that is remembered.
 TTL = 2
 
-#: The type of a volume that asks for none, made on first use (Cinder's migrations make it).
+#: The type of a volume whose request names none, made on first use (Cinder's migrations make it).
 DEFAULT = '__DEFAULT__'
 
-#: Namespace of ids that are made of names: whoever makes the default type makes the same one.
+#: Namespace of ids that are made of names: concurrent creations of the default type make the same one.
 NAMESPACE = uuid.UUID('5d2f3b3e-38e7-5b3a-9c55-0d6b0c3d9a70')
 
 T = TypeVar('T')
@@ -59,7 +59,7 @@ def forget() -> None:
 def again(serve: Callable[[], T]) -> T:
     """Return what ``serve`` returns; serve again, on types read again, while one that it uses changes under it.
 
-    A refusal (400, 404) that remembered types may have led to is no answer: no transaction has checked them.
+    A refusal (400, 404) that may come from remembered types is not final: no transaction has checked them.
     """
     token = _trusting.set(False)
     try:
@@ -386,7 +386,7 @@ def add_association_count_to(transaction: base.Transaction, specs_id: str, delta
 def is_in_use(id: str) -> bool:
     """Return whether any project has a volume or snapshot of the type, by the projects' counters.
 
-    The answer stands only while the type is closed (``type_locks.closed``).
+    The answer holds only while the type is closed (``type_locks.closed``).
     """
     counters = (f'volumes_{id}', f'snapshots_{id}')
     quotas = Quota.scan(consistent_read=True)

@@ -57,7 +57,7 @@ def show(context: Context, id: str) -> Volume:
 
 
 def list_(context: Context, query: common.ListQuery) -> tuple[list[Volume], bool]:
-    """Return one page of volumes, newest first unless asked otherwise, and whether more follow."""
+    """Return one page of volumes, newest first unless the query sorts otherwise, and whether more follow."""
     return common.list_records(context, Volume, query, MATCHERS)
 
 
@@ -89,7 +89,7 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> Volume:
 
 
 def set_bootable(context: Context, id: str, bootable: bool) -> None:
-    """Say whether a server may boot from it."""
+    """Set whether a server may boot from the volume."""
     update(context, id, {'bootable': bootable})
 
 
@@ -160,16 +160,16 @@ def delete(context: Context, id: str, *, cascade: bool = False, force: bool = Fa
     """Accept the removal of a volume; one that was never placed is gone at once.
 
     ``cascade`` removes its snapshots first. ``force`` (administrators) takes it out of any status; everything else must
-    hold all the same: not attached, not migrating, in no group, no snapshots, nobody reading it.
+    hold all the same: not attached, not migrating, in no group, no snapshots, no readers.
     """
     with common.reading_with(context, Volume, id, along=('Service',)):
         remove(context, get(context, id), 'force_delete' if force else 'delete', cascade=cascade)
 
 
 def remove(context: Context, volume: Volume, action: str, *, cascade: bool = False) -> None:
-    """Accept that a volume goes: delete, force_delete, or unmanage, which leaves its data on the backend.
+    """Accept the removal of a volume: delete, force_delete, or unmanage, which leaves its data on the backend.
 
-    What could not be brought under management is only let go of, whatever is asked for: its data is not ours.
+    For a volume in ``error_managing`` only the record is removed, whatever the action: the service does not own its data.
     """
     if not volume.host and volume.group_id is not None:
         raise _not_removable(volume, action == 'force_delete')
@@ -369,10 +369,10 @@ def complete_extension(context: Context, id: str, failed: bool) -> None:
 def reset_status(
     context: Context, id: str, status: str | None, attach_status: str | None, migration_status: str | None
 ) -> None:
-    """An administrator's word on a volume; what was under way for it has no say any more.
+    """Set statuses of a volume for an administrator; an operation in progress cannot change the volume any more.
 
-    Cinder changes the words only. Here what the interrupted work held (quota, a source, room in transit) is given back
-    with them, and a volume declared detached loses its paths on the backend before it loses its attachments.
+    Cinder changes the statuses only. Here the same transaction releases what a status reset interrupts (quota, a
+    source, capacity in transit), and a volume declared detached loses its exports before its attachments.
     """
     volume, gone = get(context, id), list[Attachment]()
     _check_reset(volume, status)
@@ -394,7 +394,7 @@ def reset_status(
         transaction.commit()
 
 
-#: What a volume without attachments says of them.
+#: The actions that record a volume without attachments.
 _NO_ATTACHMENTS = (Volume.attachments.set({}), Volume.attachment_count.set(0))
 
 

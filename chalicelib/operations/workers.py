@@ -19,7 +19,7 @@ def call(task: str, payload: dict[str, Any]) -> Any:
     """Run one task in the volume worker and return its result.
 
     The worker receives the deadline and repeats what its backend does not answer until then; it is never invoked twice.
-    Raises the task's own error, or BackendUnavailable when there is no time left to ask.
+    Raises the task's own error, or BackendUnavailable when there is no time left for the call.
     """
     reading.drop()  # the worker may write what was fetched
     moment = time_left.deadline()
