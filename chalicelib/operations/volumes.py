@@ -169,7 +169,7 @@ def delete(context: Context, id: str, *, cascade: bool = False, force: bool = Fa
 def remove(context: Context, volume: Volume, action: str, *, cascade: bool = False) -> None:
     """Accept the removal of a volume: delete, force_delete, or unmanage, which leaves its data on the backend.
 
-    For a volume in ``error_managing`` only the record is removed, whatever the action: the service does not own its data.
+    A volume in ``error_managing`` loses only its record, whatever the action: the service does not own its data.
     """
     if not volume.host and volume.group_id is not None:
         raise _not_removable(volume, action == 'force_delete')
