@@ -174,7 +174,7 @@ REFERENCE = Bound(4 * KIB, entries=16, each=KIB)
 PARTS: Mapping[str, Bound] = {
     'scheduler_hints': HINTS,
     'ref': REFERENCE,
-    # Name and consumer stand among the specs.
+    # The request has name and consumer among the specs.
     'qos_specs': Bound(SPECS.size + KIB, entries=(SPECS.entries or 0) + 2, each=SPECS.each),
 }
 

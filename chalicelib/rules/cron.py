@@ -17,7 +17,7 @@ FIELDS = {'minute': (0, 59), 'hour': (0, 23), 'day of month': (1, 31), 'month': 
 
 _PART = re.compile(r'(\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?')
 
-#: Days within which an expression must name a moment: 29 February comes at least once in eight years.
+#: Days within which an expression must name a time: 29 February comes at least once in eight years.
 HORIZON = 8 * 366
 
 
@@ -32,7 +32,7 @@ class Cron:
     either_day: bool
 
     def after(self, moment: datetime.datetime) -> datetime.datetime:
-        """The first moment later than this one, whole minutes. Raises InvalidInput when there is none."""
+        """Return the first time after this one, in whole minutes. Raises InvalidInput when there is none."""
         start = moment.replace(second=0, microsecond=0) + datetime.timedelta(minutes=1)
         for number in range(HORIZON):
             day = start.date() + datetime.timedelta(days=number)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 #: The exact text that means yes.
 TRUE = '<is> True'
 
-#: The group's snapshots are of one moment.
+#: The group's snapshots are point-in-time consistent.
 CONSISTENT = 'consistent_group_snapshot_enabled'
 
 #: The group is replicated, either way.

@@ -31,9 +31,9 @@ class Action(enum.StrEnum):
     BACKUP_DELETE = '014'
     BACKUP_RESTORE = '015'
     REIMAGE_VOLUME = '016'
-    #: Not in Cinder, which says nothing when a volume cannot be removed.
+    #: Not in Cinder, which writes no message when a volume cannot be removed.
     VOLUME_DELETE = '101'
-    #: Not in Cinder, which says nothing of these either.
+    #: Not in Cinder, which writes no message for these either.
     BACKUP_SCHEDULE_RUN = '102'
     VOLUME_REVERT = '111'
     VOLUME_RETYPE = '112'
@@ -176,7 +176,7 @@ DETAIL_TEXTS = {
 }
 
 
-#: Name of an error -> the detail that it stands for, whatever the caller says.
+#: Name of an error -> its detail, which replaces the caller's.
 DETAIL_BY_ERROR = {
     'BackendMisconfigured': Detail.DRIVER_NOT_INITIALIZED,
     'NoValidBackend': Detail.NO_BACKEND_AVAILABLE,

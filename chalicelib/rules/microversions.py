@@ -1,6 +1,6 @@
 """Microversions of the block storage API: what each one added, and how a version is written and compared.
 
-A version is a pair of integers. Routes and fields name the version they came with; nothing else asks for one.
+A version is a pair of integers. Routes and fields name the version they came with; nothing else depends on one.
 Source: Cinder 29's REST API version history, 3.0 (Mitaka) to 3.71 (2024.1 and later).
 """
 

@@ -1,7 +1,7 @@
-"""Which task begins and ends what other systems are told of, in Cinder's names of notifications.
+"""The notifications that tasks emit for other systems, with Cinder's event names.
 
-Cinder's managers emit ``<event>.start`` when they begin and ``<event>.end`` when they are done; so do the machines'
-states here. Attach, detach and what the API does alone are not told: their caller would have to wait for it.
+Cinder's managers emit ``<event>.start`` when they begin and ``<event>.end`` when they are done; so do the workflows'
+states here. Attach, detach and what the API does alone emit none: their caller would have to wait for it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from chalicelib.rules.states import REMOVED
 
 
 class Notice(NamedTuple):
-    """What a task tells of its record: ``start`` before it works, ``end`` when it has.
+    """The events that a task emits for its record: ``start`` before its work, ``end`` after it.
 
-    ``status``: the end is told only when the record is in it then (REMOVED: gone); None: whenever the task succeeds.
-    ``action``: the end is told only for this action of a machine that does several.
+    ``status``: emit ``end`` only if the record has this status then (REMOVED: gone); None: whenever the task succeeds.
+    ``action``: emit ``end`` only for this action of a workflow that has several.
     """
 
     resource: str
@@ -27,11 +27,11 @@ class Notice(NamedTuple):
 
     @property
     def needs_before(self) -> bool:
-        """Whether the record must be read before the task: to tell of its start, or of what is gone afterwards."""
+        """Whether the record must be read before the task: for its start event, or since it is gone afterwards."""
         return bool(self.start) or self.status == REMOVED
 
 
-#: Task -> what it tells.
+#: Task -> the events that it emits.
 NOTICES: Mapping[str, Notice] = {
     'schedule': Notice('volume', start='volume.create.start'),
     'provision': Notice('volume', end='volume.create.end', status='available'),
@@ -48,8 +48,8 @@ NOTICES: Mapping[str, Notice] = {
     'delete_backup': Notice('backup', end='backup.delete.end', status=REMOVED),
 }
 
-#: Resource -> what of the record is told: (name in Cinder's payload, the record's attribute). A new attribute of a
-#: record is told nobody unless it is named here; secrets have no place in it.
+#: Resource -> the fields of its events: (name in Cinder's payload, the record's attribute). Events contain a new
+#: attribute of a record only if it is named here; never add a secret.
 FIELDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     'volume': (
         ('volume_id', 'id'),

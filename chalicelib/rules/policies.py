@@ -1,9 +1,8 @@
 """Who may do what: Cinder's policy rules with the defaults of its secure RBAC (``enforce_new_defaults``).
 
-A rule asks for a role, and below admin for a role on the project that owns the resource. The chain
-admin > manager > member > reader holds whether or not the token spells out the implied roles; ``service`` gives
-nothing by itself. A resource of another project is a 404, which the operation that looks it up decides: here it is
-only refused.
+A rule requires a role, and below admin a role on the project that owns the resource. The chain
+admin > manager > member > reader holds whether or not the token spells out the implied roles; ``service`` alone grants
+nothing. A resource of another project is a 404, which the operation that looks it up decides: here it is only refused.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Callable, Mapping
 from chalicelib.context import IMPLIED_ROLES, Context
 from chalicelib.errors import PolicyNotAuthorized
 
-#: Told the caller and the project that owns the target; says whether the caller may.
+#: Receives the caller and the project that owns the target; returns whether the caller may.
 Predicate = Callable[[Context, str], bool]
 
 _MEMBERS = frozenset(role for role, implied in IMPLIED_ROLES.items() if 'member' in implied)
@@ -239,9 +238,9 @@ POLICIES: Mapping[str, Predicate] = {
 
 
 def allowed(context: Context, rule: str, target_project_id: str | None = None) -> bool:
-    """Say whether ``context`` passes ``rule`` on a resource of ``target_project_id``.
+    """Return whether ``context`` passes ``rule`` on a resource of ``target_project_id``.
 
-    Without a target the rule is asked about the caller's own project, as Cinder does for lists and creates.
+    Without a target the rule is applied to the caller's own project, as Cinder does for lists and creates.
     Raises KeyError for a rule that does not exist: a mistake in the code, never a yes.
     """
     return POLICIES[rule](context, context.project_id if target_project_id is None else target_project_id)

@@ -1,4 +1,4 @@
-"""What a host is told of QoS specs. Source: Cinder's volume manager, which computes limits per GiB at attach."""
+"""The QoS specs that a host receives. Source: Cinder's volume manager, which computes limits per GiB at attach."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _scaled(told: dict[str, str | int], name: str, size: int) -> int:
 
 
 def check(specs: Mapping[str, str]) -> list[str]:
-    """Return the names of limits per GiB that are not whole numbers: no host could be told what they come to."""
+    """Return the names of limits per GiB that are not whole numbers: no limit for a host can be computed from them."""
     figures = [f'{name}{part}' for name in SCALED if f'{name}_per_gb' in specs for part in _PARTS]
     return [name for name in figures if name in specs and not _is_number(specs[name])]
 

@@ -53,7 +53,7 @@ def with_type(deltas: Mapping[str, int], type_id: str | None) -> dict[str, int]:
 
 
 def default_limit(resource: str) -> int:
-    """The limit of a resource that nobody set; unlimited for one of a volume type."""
+    """Return the default limit of a resource; unlimited for one of a volume type."""
     return DEFAULTS.get(resource, UNLIMITED)
 
 

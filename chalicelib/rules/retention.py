@@ -24,7 +24,7 @@ KEEPS = (LAST, *PERIODS)
 
 
 def kept(moments: Mapping[str, datetime.datetime], keep: Mapping[str, int]) -> set[str]:
-    """Return the ids that stay, of backups by id and moment. The newest always does; no rule keeps all."""
+    """Return the ids to keep, of backups by id and time. The newest is always kept; without rules all are."""
     newest_first = sorted(moments, key=lambda id: (moments[id], id), reverse=True)
     if not any(keep.values()):
         return set(newest_first)

@@ -1,8 +1,8 @@
 """What users read of an error: one sentence that helps them, without the inside of the service.
 
-The text of a driver, of AWS or of a service behind ours names backends, pools, hosts, addresses, initiators and
-requests of others. It is for administrators and the log. A user reads the sentence of the error's class; only the
-classes in ``OWN`` have texts that are made for users.
+The text of a driver, of AWS or of another service names backends, pools, hosts, addresses, initiators and requests of
+other users. It is for administrators and the log. A user reads the sentence of the error's class; only the classes in
+``OWN`` have texts that are made for users.
 """
 
 from __future__ import annotations

@@ -60,6 +60,6 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
         raise
     finally:
         seconds = time.monotonic() - began
-        if telemetry.context_from_event(payload):  # a backend's report is nobody's operation
+        if telemetry.context_from_event(payload):  # a backend's report belongs to no operation
             telemetry.count('TaskSeconds', round(seconds, 3), 'Seconds', outcome=outcome)
         logger.info('%s of %s: %s after %.3f s', name, payload.get('id'), outcome, seconds)

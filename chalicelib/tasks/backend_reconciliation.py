@@ -75,7 +75,7 @@ def _is_due(host: str) -> bool:
 
 
 class Known(NamedTuple):
-    """What the records say of one backend, by the objects' names."""
+    """The records of one backend, by the objects' names."""
 
     volumes: Mapping[str, Volume]
     snapshots: Mapping[str, Snapshot]
@@ -170,7 +170,7 @@ def _unknown(
     known: Known,
     before: Mapping[str, Finding],
 ) -> dict[str, Finding]:
-    """What is ours and on no record, with the time of its first sighting."""
+    """Return this deployment's objects, exports and accesses on no record, with the time of the first sighting."""
     now, ours = base.now(), settings().deployment
     findings: dict[str, Finding] = {}
     for one in objects:

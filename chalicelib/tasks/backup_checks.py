@@ -20,7 +20,7 @@ from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
 #: Where work on all shards of a backup begins.
 START = {'done': False, 'shard': 0, 'cursor': None}
 
-#: Errors that say that a backup's data is not what was stored.
+#: Errors that mean that a backup's data is damaged or missing.
 DAMAGE = ('IntegrityError', 'ObjectMissing')
 
 
@@ -133,5 +133,5 @@ def fail_drill(payload: Payload) -> None:
 
 
 def abandon_drill(payload: Payload) -> None:
-    """The backup is somebody else's by now, or the drill is done: remove the scratch volume."""
+    """Remove the scratch volume: the backup belongs to another request by now, or the drill is done."""
     scratch.discard(payload)

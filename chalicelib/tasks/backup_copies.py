@@ -27,8 +27,8 @@ SHARD_TIME = 120.0
 def copy_backup(payload: Payload) -> dict[str, Any]:
     """Copy shards from the cursor on, until all are there or time runs short. The lineage is not collected meanwhile.
 
-    Two workers of one copy may meet: each looks for every object itself, and puts what is not there. Raises LeaseLost
-    while somebody else has the lineage.
+    Two workers of one copy may meet: each looks for every object itself, and puts the missing ones. Raises LeaseLost
+    while another worker holds the lease of the lineage.
     """
     work = BackupWork.take(payload, 'copy')
     copy = work.record
@@ -87,5 +87,5 @@ def complete_copy(payload: Payload) -> None:
 
 
 def fail_copy(payload: Payload) -> None:
-    """Say why there is no copy; what was copied goes when its record is removed."""
+    """Record why the copy failed; its objects are deleted when its record is removed."""
     BackupWork.take(payload, 'copy').fail(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)

@@ -1,4 +1,4 @@
-"""The states of import_backup: find the data that a record tells of, verify it, and describe it as the record does."""
+"""The states of import_backup: find the data of a record, verify it, and describe it as the record does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chalicelib.tasks.work import BackupWork, Payload
 
 
 def import_backup(payload: Payload) -> None:
-    """Make the backup available. Raises what says that the record does not fit the data, or that nobody may read it."""
+    """Make the backup available. Raises an error if the data does not match the record or cannot be read."""
     work = BackupWork.take(payload, 'import')
     backup = work.record
     if backup.service != backups.SERVICE:
@@ -48,5 +48,5 @@ def _actions(record: dict[str, Any], manifest: engine.Manifest) -> list[Any]:
 
 
 def fail_import_backup(payload: Payload) -> None:
-    """Say why the record does not serve."""
+    """Record why the import failed."""
     BackupWork.take(payload, 'import').fail(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)

@@ -1,6 +1,6 @@
 """The states of delete_backup: out of reach at once, out of the tables, and out of the repository after a grace time.
 
-Payload of every task: project_id, id (of the backup), request_id; after the first also ``left``: where its data lies.
+Payload of every task: project_id, id (of the backup), request_id; after the first also ``left``: where its data is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEASE_MARGIN = 60
 def delete_manifest(payload: Payload) -> dict[str, Any]:
     """Put the backup out of reach, which cancels one that is still made, and clean up what it left on its backend.
 
-    Data that is not ours stays: only the record goes, and there is nothing to sweep.
+    Data that the backup does not own stays: only the record is removed, and there is nothing to sweep.
     """
     backup = BackupWork.take(payload, 'delete').record
     backup_sources.clean(backup)
@@ -47,7 +47,7 @@ def name_in_repository(backup: Backup) -> str:
 
 
 def delete_backup(payload: Payload) -> None:
-    """Remove record and quota, and the parent's count of it, together. A record that is gone already is no error."""
+    """Remove record and quota, and the parent's count of it, together. A record that is gone is not an error."""
     with contextlib.suppress(errors.BackupCanceled):
         work = BackupWork.take(payload, 'delete')
         counted = work.record.manifest_key is not None and not work.record.location
@@ -80,7 +80,7 @@ def _backup_of(payload: Payload) -> Backup:
 
 
 def fail_delete_backup(payload: Payload) -> None:
-    """Say why the backup is still there; a backend or repository that does not answer only postpones its removal."""
+    """Record why the backup still exists; a backend or repository that does not answer only postpones its removal."""
     work, detail = BackupWork.take(payload, 'delete'), Detail.BACKUP_DELETE_DRIVER_ERROR
     if postponing.postpone(work, Action.BACKUP_DELETE, detail):
         return

@@ -17,7 +17,7 @@ from chalicelib.tasks import backends
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """A volume as of one moment. ``frozen`` bears the backup's id, unless the user took the snapshot.
+    """A volume's data at one point in time. ``frozen`` bears the backup's id, unless the user took the snapshot.
 
     ``record`` is what the backup is made of: the user's snapshot, else the volume.
     """
@@ -29,7 +29,7 @@ class Source:
 
     @property
     def temporary(self) -> bool:
-        """Whether the frozen data was frozen for the backup, and goes with it."""
+        """Whether the snapshot was taken for the backup, and is deleted with it."""
         return self.record is self.volume
 
     @property
@@ -47,7 +47,7 @@ class Source:
         }
 
     def freeze(self) -> None:
-        """Take the temporary snapshot; one that is there already is the one."""
+        """Take the temporary snapshot; an existing one is used."""
         if self.temporary:
             self.driver.create_snapshot(self.frozen)
 
@@ -118,7 +118,7 @@ def clean(backup: Backup) -> None:
 
 
 def drop_kept(backup: Backup) -> None:
-    """A snapshot that was kept of a finished backup goes with it; the volume's next backup takes it away as well."""
+    """Delete the snapshot that was kept of a finished backup; the volume's next backup deletes it as well."""
     if backup.manifest_key and not backup.snapshot_id:
         with contextlib.suppress(errors.VolumeNotFound, errors.DriverError):
             source = _temporary(backup.id, backends.find_volume(backup.project_id, backup.volume_id), int(backup.size))

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 def open_backup(payload: Payload) -> dict[str, Any]:
     """Freeze the source, store the intent, give the volume its status back, and cut the work into ranges.
 
-    A delete stores its tombstone before it looks for a temporary snapshot, and this looks for a tombstone after it has
-    made one: so whoever comes second removes the snapshot.
+    A delete stores its tombstone before it looks for a temporary snapshot, and this task looks for a tombstone after it
+    has made one: so the later of the two removes the snapshot.
     """
     backup = BackupWork.take(payload).record
     source = backup_sources.of(backup)
@@ -144,7 +144,7 @@ def _metadata(backup: Backup, volume: Volume) -> dict[str, Any]:
 
 
 def close_backup(payload: Payload) -> None:
-    """Cancelled: remove what was temporary; the record belongs to whoever cancelled, or is gone."""
+    """Cancelled: remove what was temporary; the record belongs to the request that cancelled, or is gone."""
     with contextlib.suppress(errors.BackupNotFound):
         backup = Backup.find(payload['project_id'], payload['id'])
         backup_sources.clean(backup)
@@ -155,9 +155,9 @@ def close_backup(payload: Payload) -> None:
 
 
 def fail_backup(payload: Payload) -> None:
-    """Remove what was temporary, give the source its status back, and say why on the record and in a message.
+    """Remove what was temporary, restore the source's status, and give the reason on the record and in a message.
 
-    A backend that does not let us clean up keeps the source held: deleting the backup tries again.
+    When the backend refuses the cleanup, the source stays held: deleting the backup tries again.
     """
     try:
         work = BackupWork.take(payload)

@@ -1,4 +1,4 @@
-"""How long the running function may still work, as its Lambda context tells."""
+"""How long the running function may still work, by its Lambda context."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _context: contextvars.ContextVar[Any] = contextvars.ContextVar('lambda_context')
 
 @contextlib.contextmanager
 def running(context: Any) -> Iterator[None]:
-    """Tasks called inside may ask for the time that this Lambda context has left."""
+    """Let tasks called inside read the time that this Lambda context has left."""
     token = _context.set(context)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The states that tell Nova what has happened to a volume of its servers. It has happened: nothing is undone.
+"""The states that send Nova an event about a volume of its servers. The change is complete: nothing is undone.
 
 Payload of both: action, resource, project_id, id (of the volume), request_id, and ``compute``: {'event', 'servers'}.
 """
@@ -10,7 +10,7 @@ from chalicelib.operations import cloud, messages
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks.work import Payload, failure
 
-#: Event -> the message when Nova could not be told.
+#: Event -> the user message when Nova could not receive it.
 _MESSAGES = {
     'volume-extended': (Action.EXTEND_VOLUME, Detail.NOTIFY_COMPUTE_SERVICE_FAILED),
     'volume-reimaged': (Action.REIMAGE_VOLUME, Detail.REIMAGE_VOLUME_FAILED),
@@ -18,14 +18,14 @@ _MESSAGES = {
 
 
 def notify_compute(payload: Payload) -> None:
-    """Tell Nova, which may hear of it twice."""
+    """Send the event to Nova, which may receive it twice."""
     nova, told = cloud.compute(), payload['compute']
     if nova is not None and told['servers']:
         nova.send_server_event(told['event'], told['servers'], payload['id'])
 
 
 def fail_notify_compute(payload: Payload) -> None:
-    """Say that the servers do not know; the volume is what was asked for all the same."""
+    """Write a user message that the servers have not received the event; the volume is as requested all the same."""
     action, detail = _MESSAGES[payload['compute']['event']]
     volume = Volume(payload['project_id'], payload['id'])
     error, reason = failure(payload)

@@ -1,6 +1,6 @@
 """Exports to hosts: the synchronous part of attach and detach, run where backends can be reached.
 
-Called by the API through an invoke, with the deadline of the client's request. A backend that does not answer is asked
+Called by the API through an invoke, with the deadline of the client's request. A backend that does not answer is called
 again, with jitter, until the deadline is near: one that restarts for some seconds costs time and nothing else. Every
 task may be repeated.
 
@@ -36,7 +36,7 @@ LAST_ATTEMPT = 1.0
 def initialize_attachment(payload: dict[str, Any]) -> dict[str, Any]:
     """Make an attachment's export; record the answer with its secrets sealed; return it whole, flattened.
 
-    Payload: project_id, attachment_id, attempt (the attachment's when this was asked for; absent before 0.2).
+    Payload: project_id, attachment_id, attempt (the attachment's at the time of the request; absent before 0.2).
     An attachment that is deleted or superseded meanwhile leaves no export behind.
     """
     attachment = Attachment.find(payload['project_id'], payload['attachment_id'])
@@ -132,7 +132,7 @@ def _disconnect(volume: Volume, export_ids: list[str] | None) -> None:
 def patiently(call: Callable[[], T]) -> T:
     """Repeat a verb while its backend does not answer and the request has time left; raise the last error.
 
-    Without a deadline there is one attempt: a state machine repeats by itself.
+    Without a deadline there is one attempt: the workflow has its own retries.
     """
     for attempt in itertools.count():
         try:
@@ -156,7 +156,7 @@ def _connect(volume: Volume, connector: Connector, export_id: str, mode: str | N
 
 
 def access_mode(volume: Volume, mode: str | None) -> Literal['rw', 'ro']:
-    """Read-only when the attachment asks for it or the volume's flag says so (os-update_readonly_flag), else rw."""
+    """Return ro if the attachment's mode is ro or the volume is flagged readonly (os-update_readonly_flag), else rw."""
     read_only = mode == 'ro' or volume.admin_metadata.get('readonly') == 'True'
     return 'ro' if read_only else 'rw'
 

@@ -1,4 +1,4 @@
-"""Copy one device over another, as far as the time goes."""
+"""Copy one device over another until time runs short."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.device import BlockDevice
 from chalicelib.tasks import clock
 
-#: Bytes between two looks at the clock, and what is asked of a device at once.
+#: Bytes between two looks at the clock, and bytes of one read.
 WINDOW, CHUNK = 256 * 1024**2, 1024**2
 
 

@@ -30,7 +30,7 @@ MODEL_FIELDS = ('provider_id', 'provider_location')
 
 
 def schedule(payload: Payload) -> dict[str, str]:
-    """Claim room for the volume on a pool; return the one it has, when it has."""
+    """Claim capacity for the volume on a pool; return that pool, or the one that it has already."""
     return {'host': _placed_host(VolumeWork.take(payload))}
 
 
@@ -39,7 +39,7 @@ def _placed_host(work: VolumeWork) -> str:
 
 
 def provision(payload: Payload) -> None:
-    """Make the volume on its pool; what the driver says of it and its final status are recorded in one transaction.
+    """Make the volume on its pool; record the driver's facts and the final status in one transaction.
 
     A run that was cut off before that is repeated: the driver finds what it has made.
     """
@@ -54,12 +54,12 @@ def provision(payload: Payload) -> None:
 
 
 def made_actions(driver: Driver, update: ModelUpdate) -> list[Write]:
-    """Actions that record what a driver says of a volume that is new on its backend."""
+    """Return the actions that record a driver's facts about a volume that is new on its backend."""
     return [*model_actions(update), Volume.shared_targets.set(driver.capabilities.shared_targets)]
 
 
 def model_actions(update: ModelUpdate) -> list[Write]:
-    """Actions that record what a driver says of its volume."""
+    """Return the actions that record a driver's facts about its volume."""
     return [getattr(Volume, name).set(update[name]) for name in MODEL_FIELDS if update.get(name) is not None]
 
 
@@ -159,7 +159,7 @@ def _next(work: VolumeWork, failed: reservations.FailedPlacement) -> str:
 
 
 def _undone(volume: Volume, error: str, reason: str) -> reservations.FailedPlacement:
-    """Remove what the attempt may have left, as far as the backend lets us; what its record and pool are to say."""
+    """Remove what the attempt may have left, if the backend allows it; return the facts for its record and pool."""
     removed = _removed(str(volume.host), backends.volume_ref(volume))
     leftover = not removed or not _is_answer(error)
     operation = volume.operation_facts()
@@ -169,7 +169,7 @@ def _undone(volume: Volume, error: str, reason: str) -> reservations.FailedPlace
 
 
 def _is_answer(error: str) -> bool:
-    """Return whether the backend said that it failed; a worker that was cut off may have left it working."""
+    """Return whether the backend reported the failure; a worker that was cut off may have left it working."""
     kind = getattr(errors, error, None)
     if not (isinstance(kind, type) and issubclass(kind, errors.CinderlessError)):
         return False

@@ -1,4 +1,4 @@
-"""The states of delete_volume: its snapshots (when it goes with them), the object, the record with its quota.
+"""The states of delete_volume: the snapshots (for a cascade), the object, the record with its quota.
 
 Payload of every task: action, resource, project_id, id, request_id.
 """
@@ -26,7 +26,7 @@ def delete_volume(payload: Payload) -> dict[str, bool]:
         work = VolumeWork.take(payload)
     volume = work.record
     reservations.mark_removal(volume, work.is_ours)
-    if volume.host:  # one that was never placed goes with its group
+    if volume.host:  # one that was never placed is removed with its group
         backends.end_exports(volume)
         backends.driver(volume).delete_volume(backends.volume_ref(volume))
     transfers.forget_offers(volume)
@@ -61,7 +61,7 @@ def _taken(snapshot: Snapshot, volume: Volume) -> Snapshot:
 
 
 def cancel_delete(payload: Payload) -> None:
-    """Busy on its backend: volume and snapshots are as good as before, and a message says so."""
+    """Busy on its backend: restore the statuses of volume and snapshots, and write a user message."""
     work = VolumeWork.take(payload)
     work.report(Action.VOLUME_DELETE, Detail.VOLUME_IS_BUSY)
     for one in _snapshots_in_work(work):

@@ -73,7 +73,7 @@ def _claim(work: VolumeWork) -> None:
 
 
 def cancel_extend(payload: Payload) -> None:
-    """No capacity: nothing was changed, so the volume is as before, and a message says why it has not grown."""
+    """No capacity: nothing was changed; restore the status, and write a user message with the reason."""
     work = VolumeWork.take(payload)
     work.report(Action.EXTEND_VOLUME, Detail.NO_BACKEND_AVAILABLE)
     before = work.record.operation_facts().get('found', states.PREVIOUS)
@@ -81,7 +81,7 @@ def cancel_extend(payload: Payload) -> None:
 
 
 def fail_extend(payload: Payload) -> dict[str, Any]:
-    """Find out what became of the object, and make the record say so; a backend that does not answer is asked later.
+    """Find out the object's size, and record the result; a backend that does not answer is called again later.
 
     One that has its old size leaves the volume as it was, one that has grown is recorded. Else it is error_extending;
     quota and claim follow the volume's size. Return the event for Nova.

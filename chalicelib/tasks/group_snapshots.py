@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 def create_group_snapshot(payload: Payload) -> dict[str, bool]:
     """Freeze the group's data, and make all records available in one write; {'done': False} when time ran out.
 
-    In one verb and of one moment if the group's type asks for that (as in Cinder); else one volume after the other.
+    In one call and point-in-time consistent if the group's type requires it (as in Cinder); else one after the other.
     """
     work = GroupSnapshotWork.take(payload)
     taking = _members(work)
@@ -54,7 +54,7 @@ def _members(work: GroupSnapshotWork) -> list[SnapshotWork]:
 
 
 def _is_consistent(group_snapshot: GroupSnapshot) -> bool:
-    """Whether all snapshots must be of one moment. Raises GroupTypeNotFound: a type that is gone promises nothing."""
+    """Whether the snapshots must be point-in-time consistent. Raises GroupTypeNotFound for a type that is gone."""
     return group_specs.is_consistent(group_types.read(group_snapshot.group_type_id).group_specs)
 
 
@@ -80,7 +80,7 @@ def _take_in_turn(driver: Driver, taking: Sequence[SnapshotWork]) -> bool:
 
 
 def _note(work: SnapshotWork, update: ModelUpdate) -> None:
-    """Record what the driver says; a snapshot that was taken from us meanwhile stays as it is."""
+    """Record the driver's facts; a snapshot that another request has taken over meanwhile stays as it is."""
     with contextlib.suppress(*base.moved_on(Snapshot)):
         work.update([Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
 
@@ -105,7 +105,7 @@ def fail_create_group_snapshot(payload: Payload) -> None:
 
 
 def _undo(work: SnapshotWork) -> None:
-    """Say first that it is not taken: an execution that starts again after a crash in here must take it again."""
+    """Record first that it is not taken: an execution that starts again after a crash in here must take it again."""
     with contextlib.suppress(*base.moved_on(Snapshot)):
         work.update([Snapshot.progress.set('0%')])
     snapshot, volume = work.record, work.record.find_volume()

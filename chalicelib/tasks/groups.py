@@ -1,4 +1,4 @@
-"""The states of create_group and delete_group: an empty group gets a backend, or goes.
+"""The states of create_group and delete_group: an empty group gets a backend, or is removed.
 
 Payload of every task: action, resource, project_id, id, request_id. Groups with volumes end with their volumes
 (operations/groups.py).
@@ -35,7 +35,7 @@ def _chosen(group: Group) -> str:
 
 
 def fail_create_group(payload: Payload) -> None:
-    """Say why there is no group; its removal gives the quota back."""
+    """Set the group to ``error`` with a user message; its removal releases the quota."""
     _fail(GroupWork.take(payload), Action.GROUP_CREATE)
 
 
@@ -46,7 +46,7 @@ def delete_group(payload: Payload) -> None:
 
 
 def fail_delete_group(payload: Payload) -> None:
-    """Say why the group is still there; a service that does not answer only postpones its removal."""
+    """Set the group to ``error`` with a user message; a service that does not answer only postpones its removal."""
     work = GroupWork.take(payload)
     if not postponing.postpone(work, Action.GROUP_DELETE, Detail.UNKNOWN_ERROR):
         _fail(work, Action.GROUP_DELETE)

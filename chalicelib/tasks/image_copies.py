@@ -19,8 +19,8 @@ CHUNK = 8 * 1024**2
 #: Bytes that are written, or not, as one: what is all zero is not sent.
 PIECE = 64 * 1024
 
-#: Stretches of zeroes that are left out of a device that must be told what was written; more would not fit into a
-#: machine's payload, so from then on all is written.
+#: Most written extents that the cursor lists for a device that needs the list. Beyond it, zeroes are written too: more
+#: extents would not fit into the workflow's payload.
 MOST_GAPS = 1000
 
 #: Bytes behind an image that are cleared between two looks at the clock.
@@ -43,7 +43,7 @@ class Source:
 class Cursor:
     """How far a copy got: bytes that are on the volume, and the state of the hash over them ('': none).
 
-    ``written``: [first byte, byte after the last] of each stretch that was written, where that must be told.
+    ``written``: [first byte, byte after the last] of each extent that was written, if the device needs the list.
     """
 
     offset: int = 0
@@ -60,9 +60,9 @@ def download(
 ) -> Cursor:
     """Copy an image from the cursor on until it is whole, verified, and zeroes follow it, or time runs short.
 
-    ``zeroed``: the volume surely reads as zeroes where nothing was written. ``telling``: the cursor tells what was.
-    A stream that breaks off is taken up by the next call if anything of it arrived. Raises ImageCopyFailure for bytes
-    that are not the image's.
+    ``zeroed``: the volume surely reads as zeroes where nothing was written. ``telling``: the cursor lists the written
+    extents. The next call continues a stream that breaks off if anything of it arrived. Raises ImageCopyFailure for
+    bytes that are not the image's.
     """
     if cursor.offset < source.size:
         cursor = _copied(images, source, device, cursor, zeroed=zeroed, telling=telling)
@@ -75,7 +75,7 @@ def download(
 def _copied(
     images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, telling: bool
 ) -> Cursor:
-    """Copy whole chunks while there is time; a hash without a state begins anew, over bytes that are there already."""
+    """Copy whole chunks while there is time; a hash without a state starts again at the image's first byte."""
     hash_ = digest.begin(source.algorithm, cursor.hash)
     hashed, written = cursor.offset if cursor.hash else 0, cursor.offset
     told = [list(run) for run in cursor.written]
@@ -111,7 +111,7 @@ def _tell(told: list[list[int]], extents: list[Extent]) -> None:
 def _chunks(images: Images, source: Source, start: int) -> Iterator[tuple[int, bytes]]:
     """Yield (position, bytes) from ``start`` on, or from the front, to the image's end: whole chunks but for the last.
 
-    Raises ServiceUnavailable when the stream ends before the image does, and ImageCopyFailure when it goes on.
+    Raises ServiceUnavailable when the stream ends before the image does, and ImageCopyFailure when it is longer.
     """
     with images.data(source.id, start) as (position, stream):
         while position < source.size:
@@ -161,7 +161,7 @@ def _sorted_out(offset: int, chunk: bytes, size: int) -> tuple[list[tuple[int, i
 
 
 def _cleared(device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
-    """Make what lies behind the image read as zeroes: it may be another's old data."""
+    """Zero the allocated bytes behind the image while there is time: they may hold another volume's old data."""
     offset = device.size if zeroed else cursor.offset
     while offset < device.size and clock.has_time():
         length = min(STRETCH, device.size - offset)

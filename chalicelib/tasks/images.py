@@ -1,7 +1,7 @@
 """The states of download_image (a new volume's image, and reimage) and of upload_image.
 
 Payload of every task: action, resource, project_id, id (of the volume), request_id; the copy adds ``image`` (what is
-copied) and ``progress`` (how far it got). Which image it is stands in the volume's operation.
+copied) and ``progress`` (how far it got). The volume's operation names the image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_image(payload: Payload) -> dict[str, Any]:
-    """See that the image is still what was accepted; say what is to be copied."""
+    """Check that the image can still be copied; return its id, size, algorithm and digest."""
     volume = VolumeWork.take(payload).record
     pending_copies.await_none(volume)
     image = _image(volume)
@@ -70,7 +70,7 @@ def _begin_to_write(work: VolumeWork) -> None:
 
 
 def complete_download(payload: Payload) -> dict[str, Any]:
-    """Make what was written the volume's data; it is bootable, and knows its image. Return what Nova is to be told."""
+    """Make the written bytes the volume's data, set bootable and the image's metadata. Return the event for Nova."""
     work = VolumeWork.take(payload)
     volume, image = work.record, _image(work.record)
     _begin_to_write(work)
@@ -95,7 +95,7 @@ def _end(work: VolumeWork, actions: list[Any]) -> None:
 
 
 def fail_download(payload: Payload) -> None:
-    """Say why there is no image on the volume: error, but one that was not written to is as it was."""
+    """Set the volume to error with a user message; a reimaged one that was not written to keeps its status."""
     work = VolumeWork.take(payload)
     _try(work.record, lambda driver, ref: driver.cancel_restore(ref, _export_id(payload)))
     created = work.workflow is workflows.VOLUME['download']
@@ -132,7 +132,7 @@ def _verify(image: Image, data: image_copies.Upload) -> None:
 
 
 def complete_upload(payload: Payload) -> None:
-    """Take the path away, protect the image if that was asked for, and give the volume its status back."""
+    """End the export, protect the image if the request said ``protected``, and restore the volume's status."""
     volume = VolumeWork.take(payload).record
     operation = volume.operation_facts()
     backends.driver(volume).close_volume(backends.volume_ref(volume), _export_id(payload))
@@ -142,7 +142,7 @@ def complete_upload(payload: Payload) -> None:
 
 
 def fail_upload(payload: Payload) -> None:
-    """Remove the image, give the volume its status back, and say why."""
+    """Delete the image, restore the volume's status, and write a user message with the reason."""
     work = VolumeWork.take(payload)
     volume = work.record
     _try(volume, lambda driver, ref: driver.close_volume(ref, _export_id(payload)))
@@ -155,7 +155,7 @@ def fail_upload(payload: Payload) -> None:
 
 
 def _try(volume: Volume, close: Callable[[Driver, VolumeRef], None]) -> None:
-    """A path that only we know the secret of must not keep a failure from being told; it goes with the volume."""
+    """Close an export; only log a driver's error: no host knows the export's secret, and it ends with the volume."""
     try:
         close(backends.driver(volume), backends.volume_ref(volume))
     except errors.DriverError as error:

@@ -51,7 +51,7 @@ def _set_pool(work: VolumeWork) -> None:
 
 
 def _check_unknown(kind: type[Volume] | type[Snapshot], ref: Mapping[str, str]) -> None:
-    """Raise ManageExistingInvalidReference for an object that a record stands for already."""
+    """Raise ManageExistingInvalidReference for an object that has a record already."""
     known = _records(kind)
     named = next((known[name] for name in ref.values() if name in known), None)
     if named is not None:

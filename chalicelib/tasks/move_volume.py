@@ -45,7 +45,7 @@ ACTIONS = ('retype', 'migrate', 'migrate_attached', 'migrate_locked')
 
 
 def plan_move(payload: Payload) -> dict[str, bool]:
-    """Change the type in place if that will do ({'done': True}); else claim room for a copy.
+    """Change the type in place if that suffices ({'done': True}); else claim capacity for a copy.
 
     Raises VolumeMigrationFailed or NoValidBackend when the volume must stay as it is.
     """
@@ -60,7 +60,7 @@ def plan_move(payload: Payload) -> dict[str, bool]:
 
 
 def _has_placed_target(work: VolumeWork) -> bool:
-    """Whether an earlier run has claimed capacity for a copy: it says so on the volume before it claims."""
+    """Whether an earlier run has claimed capacity for a copy: it marks the volume as migrating before it claims."""
     if work.record.migration_status != states.MIGRATING:
         return False
     target = moves.target_of(work.record.id, work.request_id)
@@ -201,7 +201,7 @@ def _destinations(volume: Volume, known: Sequence[PoolState]) -> Decision:
 
 
 def prepare_target(payload: Payload) -> None:
-    """Make the empty volume that the data goes to."""
+    """Make the empty volume that receives the data."""
     target = _target(VolumeWork.take(payload))
     driver = backends.driver(target.record)
     target.update(made_actions(driver, driver.create_volume(backends.volume_ref(target.record, new=True))))
@@ -238,7 +238,7 @@ def _is_zeroed(driver: Driver) -> bool:
 
 
 def complete_move(payload: Payload) -> None:
-    """Close the exports and let volume and target exchange their places; the old data goes with the target."""
+    """Close the exports, swap the places of volume and target, and start the target's removal with the old data."""
     work = VolumeWork.take(payload)
     receiving, volume = _target(work), work.record
     target = receiving.record
@@ -288,7 +288,7 @@ def _try_close(work: VolumeWork, target: Volume) -> None:
 
 
 def abandon_move(payload: Payload) -> None:
-    """The volume is not ours any more: remove what was made for the move, and let no word of it stand."""
+    """Remove what was made for the move, and its traces on the volume, which this move does not own any more."""
     with contextlib.suppress(errors.StateChanged):
         VolumeWork.take(payload)  # only the target is lost
         fail_move(payload)
@@ -303,7 +303,7 @@ def abandon_move(payload: Payload) -> None:
 
 
 def _forget_move(volume: Volume, payload: Payload) -> None:
-    """End what the record still says of the move; the status is that of whoever took the volume."""
+    """Set migration_status to error, and clear the operation if it is still the move's; the status stays."""
     actions = [Volume.migration_status.set(states.ERROR), *base.touched(Volume)]
     if volume.owner == payload['request_id']:
         held = (Volume.operation, Volume.owner, Volume.in_flight, Volume.deadline)

@@ -1,7 +1,7 @@
 """Events for other systems (metering, billing, audit), published to EventBridge as Cinder names them.
 
-They leave from the workers, after the client has its answer: nobody waits for them, and none of them can fail what it
-tells of. They may come twice (``message_id`` is the same then), late, or, when EventBridge is out of reach, not at all.
+The workers send them after the client has its answer: no client waits for them, and none can fail its operation. They
+may come twice (``message_id`` is the same then), late, or, when EventBridge is out of reach, not at all.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _emit_end(notice: Notice, before: base.StatefulRecord | None, payload: Mappi
 def _publish(event: str, record: base.StatefulRecord, payload: Mapping[str, Any]) -> None:
     try:
         aws.publish(settings().notification_bus, event, envelope(event, record, str(payload['request_id'])))
-    except Exception:  # whatever it is, the work that it tells of must go on
+    except Exception:  # whatever it is, the work behind the event must continue
         logger.exception('%s of %s %s was not published', event, record.resource, record.id)
 
 

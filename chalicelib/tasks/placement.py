@@ -32,7 +32,7 @@ LONGEST_EXPLANATION = 30_000
 def place(work: VolumeWork, failed: reservations.FailedPlacement | None = None) -> str:
     """Claim capacity for the volume on the best candidate and return the pool's name.
 
-    ``failed``: the pool that the volume has is left in the same transaction; the record's operation says so already.
+    ``failed``: leave the volume's present pool in the same transaction, which also records the failed attempt.
     Raises BackendUnavailable when a backend that is down would do, NoValidBackend, with what each filter removed, or
     StateChanged.
     """

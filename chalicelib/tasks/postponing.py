@@ -1,8 +1,8 @@
 """Work that a backend or a repository keeps from being done is postponed, and done when they answer again.
 
 The record keeps its transitional status and gets a later deadline; the reconciler starts a new execution then. This
-suits work that may be repeated from its beginning: a removal, an extension, a revert. The error statuses that would
-stand otherwise need an administrator (Cinder's error_deleting), or say more than is known.
+suits work that may be repeated from its beginning: a removal, an extension, a revert. The error statuses otherwise set
+need an administrator (Cinder's error_deleting), or claim more than is known.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OUT_OF_TIME = ('States.Timeout', 'Sandbox.Timedout')
 
 
 def is_passing(error: str) -> bool:
-    """Return whether an error, by its name, passes by itself."""
+    """Return whether the error of this name passes without an administrator."""
     if error.startswith('Lambda.') or error in OUT_OF_TIME:
         return True
     kind = getattr(errors, error, None)

@@ -96,7 +96,7 @@ def _look_at_execution(detail: Mapping[str, Any]) -> None:
 
 
 def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str | None = None) -> bool:
-    """Bring one record on, unless it is not overdue at the ``moment``; whether there was anything to do.
+    """Continue one record's work if it is overdue at ``moment`` (always without one); return whether it was due.
 
     The next look is put off before this one begins. So a record whose work cannot be continued, or that takes the whole
     process with it, keeps the others waiting once and not at each call.

@@ -1,6 +1,6 @@
-"""What the backends say of themselves: every backend is asked, and its pools and its service are written down.
+"""Reports of the backends: query every backend, and record its pools and its service.
 
-How a report and the claims that are made meanwhile do not get in each other's way is told in models/pool.py.
+models/pool.py describes how a report and concurrent claims are reconciled.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ logger = logging.getLogger(__name__)
 #: Services without a backend: they are up while this function runs.
 CONTROL = ('cinder-scheduler', 'cinder-backup')
 
-#: Seconds after which a backend that gave no answer is asked again while work waits for it.
+#: Seconds after which a backend that gave no answer is queried again while work waits for it.
 AGAIN = 15
 
-#: Seconds after which a call asks no more backends, and compares none; each may take aws.INVOKE_TIMEOUT, and the
+#: Seconds after which a call queries no more backends, and compares none; each may take aws.INVOKE_TIMEOUT, and the
 #: function has 290 seconds.
 REPORTS, COMPARISONS = 150, 250
 
 
 def run(event: Mapping[str, Any]) -> None:
-    """Have workers ask every backend of the document, some at a time; one that fails harms no other.
+    """Have workers query every backend of the document, some at a time; one that fails harms no other.
 
     In a random order: when many give no answer and the time ends, it is not always the same that are left out. Those
     that gave none are not compared with the records.
@@ -72,13 +72,13 @@ def _ask(host: str) -> bool:
     try:
         answer = aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
     except errors.DriverError as error:
-        _mark_down(host, error)  # other errors say nothing of the backend; without reports it is down in time
+        _mark_down(host, error)  # other errors do not show the backend's state; without reports it is down in time
         return False
     return bool(answer['pools'])
 
 
 def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
-    """Ask one backend and write down what it says. Payload: backend, as ``host@backend``. Runs in a worker."""
+    """Query one backend and record its report. Payload: backend, as ``host@backend``. Runs in a worker."""
     host = payload['backend']
     zone = backends.having(host).backend(host).availability_zone or settings().default_availability_zone
     moment = base.now()
@@ -104,9 +104,9 @@ def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
 
 
 def ask_again(host: str) -> None:
-    """Ask a backend that gave no answer once more, for work that waits for it: the next report may be minutes away.
+    """Query a backend that gave no answer again, for work that waits for it: the next report may be minutes away.
 
-    Of all who wait, one asks every ``AGAIN`` seconds. Runs in a worker.
+    Of all waiting workers, one queries it every ``AGAIN`` seconds. Runs in a worker.
     """
     due = (Service.backend_state == 'down') & (Service.updated_at < base.after(-AGAIN))
     if host not in backends.configured().names():
@@ -126,7 +126,7 @@ def _mark_down(host: str, error: errors.CinderlessError) -> None:
 
 
 def _write_service(binary: str, host: str, zone: str | None, state: str) -> None:
-    """Write what is known of a service now, and leave alone what an administrator said of it."""
+    """Write the known facts of a service, and leave the fields alone that administrators set."""
     zone = zone or settings().default_availability_zone
     actions = [
         Service.created_at.set(Service.created_at | base.now()),
@@ -142,7 +142,7 @@ def _write_service(binary: str, host: str, zone: str | None, state: str) -> None
 
 
 def _write_pool(record: Mapping[str, Any], before: Pool | None) -> None:
-    """Write one pool's report, unless a newer one is there; a report that cannot be believed says so and no more."""
+    """Write one pool's report, unless a newer one is stored; an implausible report sets the warning, not capacity."""
     state = PoolState.from_record(record)
     if '#' not in state.name:
         logger.warning('backend %s: %s', state.name, state.warning)
@@ -171,7 +171,7 @@ def _room(state: PoolState) -> float:
 
 
 def _claimable(state: PoolState, before: Pool) -> Action:
-    """What is free, less what was in transit when the backend was asked, less what went into transit since."""
+    """Set the claimable capacity: free, less in transit before the query, less what entered transit since."""
     action: Action = Pool.claimable_gb.set(_room(state) - before.in_transit_gb + before.entered_gb - Pool.entered_gb)
     return action
 

@@ -34,7 +34,7 @@ AUTOMATIC_NAME = 'restore_backup_'
 
 
 def open_restore(payload: Payload) -> dict[str, Any]:
-    """Verify the backup as a whole, see that the target is ours, and cut the work into ranges."""
+    """Verify the backup as a whole, check that the restore owns its target, and cut the work into ranges."""
     backup = BackupWork.take(payload, 'restore').record
     volume = _target(backup, payload).record
     pending_copies.await_none(volume)
@@ -150,7 +150,7 @@ def _backup_actions(backup: Backup) -> list[Any]:
 
 def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> dict[str, Any]:
     """What of the record comes back with the data, as in Cinder: metadata, what is known of the image, and the name of
-    a volume that bears an automatic one. A volume that did not make the backup says where its data is from.
+    a volume that bears an automatic one. In another volume than the backup's, ``src_backup_id`` names the backup.
     """
     of_source = kept['volume']
     origin = {'src_backup_id': backup.id} if volume.id != backup.volume_id else {}
@@ -169,7 +169,7 @@ def _description(volume: Volume, backup: Backup, kept: dict[str, Any]) -> dict[s
 
 
 def close_restore(payload: Payload) -> None:
-    """Cancelled: close the export; a volume that is still ours is half written: error, as in Cinder."""
+    """Cancelled: close the export; a volume that the restore still owns is half written: error, as in Cinder."""
     _end_failed(payload, states.ERROR)
 
 
@@ -206,7 +206,7 @@ def _fail_volume(target: VolumeWork, status: str) -> None:
 
 
 def _try_cancel(target: VolumeWork) -> None:
-    """An export that only we know the secret of must keep no failure from being recorded; it goes with the volume."""
+    """Close the export; only log a driver's error: no host knows the export's secret, and it ends with the volume."""
     volume = target.record
     try:
         backends.driver(volume).cancel_restore(backends.volume_ref(volume), target.export_id)

@@ -52,7 +52,7 @@ def complete_revert(payload: Payload) -> None:
 
 
 def fail_revert(payload: Payload) -> None:
-    """Report why; the snapshot is untouched, and available again. A backend that does not answer is asked later.
+    """Report why; the snapshot is untouched, and available again. A backend that does not answer is called later.
 
     The volume is as it was, when the driver has refused or nothing was copied yet; else it may hold a mixture: error.
     """
@@ -75,7 +75,7 @@ def _is_untouched(work: VolumeWork) -> bool:
 
 
 def _close(work: VolumeWork) -> None:
-    """Take away what the copy opened; a driver that reverts by itself has opened nothing."""
+    """Close what the copy opened; a driver with its own revert has opened nothing."""
     volume = work.record
     driver = backends.driver(volume)
     if driver.capabilities.revert:

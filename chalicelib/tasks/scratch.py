@@ -31,7 +31,7 @@ def prepare_scratch(payload: Payload) -> None:
 
 
 def discard(payload: Payload) -> None:
-    """Have the scratch volume removed, with its paths; one that is gone, or going, is no error."""
+    """Have the scratch volume removed, with its exports; one that is gone, or being removed, is not an error."""
     try:
         volume = Volume.find(payload['project_id'], backup_checks.scratch_id(payload['id'], payload['request_id']))
     except errors.VolumeNotFound:

@@ -31,7 +31,7 @@ def create_snapshot(payload: Payload) -> None:
 
 
 def snapshot_actions(update: ModelUpdate) -> list[Write]:
-    """Actions that record what a driver says of its snapshot."""
+    """Return the actions that record a driver's facts about its snapshot."""
     return [Snapshot.provider_id.set(update['provider_id'])] if update.get('provider_id') else []
 
 
@@ -84,7 +84,7 @@ def _forget(work: SnapshotWork, volume: Volume) -> None:
 
 
 def cancel_delete_snapshot(payload: Payload) -> None:
-    """Busy on its backend: the snapshot is as good as before, and a message says so."""
+    """Busy on its backend: restore the snapshot's status, and write a user message."""
     work = SnapshotWork.take(payload)
     work.report(Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_IS_BUSY)
     work.end_at(status_back(work.record))

@@ -12,7 +12,7 @@ from chalicelib.tasks import executions
 
 logger = logging.getLogger(__name__)
 
-#: Of a message, what its log line says.
+#: The fields of a message that its log line shows.
 TOLD = ('action', 'resource', 'id')
 
 
