@@ -32,7 +32,7 @@ LONGEST_EXPLANATION = 30_000
 def place(work: VolumeWork, failed: reservations.FailedPlacement | None = None) -> str:
     """Claim capacity for the volume on the best candidate and return the pool's name.
 
-    ``failed``: leave the volume's present pool in the same transaction, which also records the failed attempt.
+    ``failed``: leave the volume's pool in the same transaction; ``work.record.operation`` names the attempt already.
     Raises BackendUnavailable when a backend that is down would do, NoValidBackend, with what each filter removed, or
     StateChanged.
     """
