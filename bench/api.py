@@ -17,7 +17,7 @@ PROCESSES = 9
 #: Requests that are checked for one figure.
 CHECKS = 2000
 
-#: How Lambda tells the app that it is the API: it registers a path when it is first asked for.
+#: Lambda's variable that marks the app as the API: it registers a path at its first request.
 FUNCTION = {'AWS_LAMBDA_FUNCTION_NAME': 'cinderless-api'}
 
 #: CPU seconds that the app's import takes when boto3 and its clients are there.

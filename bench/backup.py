@@ -2,8 +2,8 @@
 
 The volume is a file of 1 GiB: half random, a quarter holes, a quarter like a log; a tuned tgtd on loopback serves it,
 and the target of restores, over iSCSI. The repository is a folder, with fsync. Every step is a process of its own; its
-figure is the best of a few, for other work on the machine only adds. Beside it stands the machine's pace just then:
-what 100,000 squares take. Limits beside figures are the project's own.
+figure is the best of a few, for other work on the machine only adds. The row also shows the machine's speed at that
+time: the milliseconds for 100,000 squares. Limits beside figures are the project's own.
 ``python -m bench.backup`` prints the figures; with arguments it is one of those processes.
 """
 
@@ -298,7 +298,7 @@ def _load(repository: FileRepository, backup_id: str) -> Manifest:
 
 
 def _peak_memory() -> int:
-    """KiB since the program was loaded; what getrusage tells includes the parent that it was forked from."""
+    """KiB since the program was loaded; getrusage would include the parent's, from which it was forked."""
     return int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])
 
 

@@ -1,7 +1,7 @@
 """What a cold start pays for: CPU of a fresh interpreter per function, with byte code and without.
 
 Measured from the packaged artefacts where the deployed runtime's interpreter is, else from the source tree with this
-one; the rows say which. The clients that a function makes when it is called are part of its start. The API's first
+one; the rows show which. The clients that a function makes when it is called are part of its start. The API's first
 requests are measured whole, the SDK's imports and data files included: what is not imported at the start must not come
 back as a slow first answer.
 """
@@ -59,7 +59,7 @@ ENVIRONMENT = {
 #: What none of them may import before it is needed.
 HEAVY = ('aws_xray_sdk', 'zstandard', 'blake3', 'cryptography', 'fastjsonschema')
 
-#: The client's import is not ours; botocore's data files make the difference between clients.
+#: The client's import counts as the SDK's; botocore's data files make the difference between clients.
 _IMPORT = """
 import json, sys, time
 path, names, clients, heavy = json.loads(sys.argv[1])
@@ -134,7 +134,7 @@ def _artefacts(folder: Path, version: str, python: str) -> tuple[list[str], list
 
 
 def start(function: str, python: str, path: list[str]) -> tuple[float, float, list[str]]:
-    """(milliseconds of the SDK, of what is ours, heavy packages): CPU, the median of fresh processes."""
+    """(milliseconds of the SDK, of this project, heavy packages): CPU, the median of fresh processes."""
     names, clients = STARTS[function]
     answers = _fresh(function, python, _IMPORT, [path, names, clients, HEAVY])
     sdk, ours = (statistics.median(answer[place] for answer in answers) * 1000 for place in (0, 1))

@@ -1,6 +1,6 @@
 """The iSCSI initiator against a tuned tgtd on loopback: sequential transfers of 1 MiB, eight in flight.
 
-CPU seconds are the initiator's own, kernel time included; they say what a Lambda function pays for. Wall time has
+CPU seconds are the initiator's own, kernel time included; a Lambda function pays for them. Wall time has
 initiator and target share the machine, and is the best of a few rounds like the rest.
 """
 

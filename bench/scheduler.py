@@ -1,6 +1,6 @@
 """What one placement costs: CPU milliseconds by the number of pools, from pool records to the decision.
 
-Default filters and weigher; half of the pools are thin, free space has decimals, every third pool has no room.
+Default filters and weigher; half of the pools are thin, free space has decimals, every third pool has no capacity.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOW = 1_700_000_000.0
 
 
 def pool_record(number: int, rng: random.Random) -> dict[str, Any]:
-    """Return one pool as it is stored between reports, with what drivers usually tell."""
+    """Return one pool as it is stored between reports, with the usual report of a driver."""
     total = rng.randint(1_000, 100_000)
     free = 0.5 if number % 3 == 0 else round(rng.uniform(0.2, 0.9) * total, 2)
     return {

@@ -13,7 +13,7 @@ from local.settings import Refused, Settings
 
 
 class Stop(BaseException):
-    """A signal asked for the end, maybe in the middle of the boot."""
+    """A signal ended the process, possibly during the start."""
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(name)s %(levelname)s %(message)s')
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.WARNING)  # the functions' own lines are in functions.jsonl
-    logging.getLogger('moto').setLevel(logging.CRITICAL)  # failed tasks are told by the functions' own log
+    logging.getLogger('moto').setLevel(logging.CRITICAL)  # the functions' own log reports failed tasks
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
@@ -72,4 +72,4 @@ if __name__ == '__main__':
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # handlers may still be running in their threads; nobody waits for them
+    os._exit(code)  # handlers may still run in their threads; exit without waiting for them

@@ -19,7 +19,7 @@ from local.settings import ACCESS_KEY, REGION, SECRET_KEY
 #: moto's interpreter runs the machines, and functions need no container.
 CONFIG = {'stepfunctions': {'execute_state_machine': True}, 'lambda': {'use_docker': False}}
 
-#: What the SDK is told. Without the last one botocore asks hosts of the account's own, which moto does not know.
+#: The SDK's environment. Without the last variable botocore calls account-specific hosts, which moto does not know.
 ENVIRONMENT = {
     'AWS_REGION': REGION,
     'AWS_DEFAULT_REGION': REGION,
@@ -37,7 +37,7 @@ _observers: list[Observer] = []
 #: Stores what a call changed, under the lock of its service; may answer in moto's place that it could not.
 _keepers: list[Callable[[Call], Answer | None]] = []
 
-#: URL prefixes that are no business of moto's (DynamoDB Local).
+#: URL prefixes that moto does not answer (DynamoDB Local).
 _elsewhere: list[str] = []
 
 
@@ -132,7 +132,7 @@ POLL = 0.1
 
 
 def _long_poll(stubber: Any, request: Any, call: Call) -> Answer | None:
-    """ReceiveMessage waits outside the lock: moto would hold it, and nobody could send."""
+    """Poll for ReceiveMessage outside the lock: moto would hold the lock and block every sender."""
     parameters = call.json()
     deadline = time.monotonic() + int(parameters.pop('WaitTimeSeconds', 0) or 0)
     request.body = json.dumps({**parameters, 'WaitTimeSeconds': 0}).encode()

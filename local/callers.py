@@ -1,9 +1,9 @@
-"""Which function a piece of code runs for: read off the stack.
+"""Find the function on whose behalf code runs, from the stack.
 
-From the code outwards, the first frame that is a function's entry. A thread belongs to the function that started it.
-What moto does to play AWS is nobody's. Tests also call rooms without an entry: what only one function ever asks of
-``operations`` is then that function's, the backup engine is its worker's, and a driver some worker's: the two ask
-different things of it.
+From the code outwards, the first frame that is a function's entry decides. A thread belongs to the function that
+started it. Calls by moto, which emulates AWS, belong to no function. Tests also call packages without an entry.
+Operations that only the api calls then belong to the api, the backup engine to the backup worker, and a driver to
+either worker.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ TASK = ('chalicelib/tasks/__init__.py', 'run')
 #: In the place of a function: one of the two workers.
 SOME_WORKER = 'some worker'
 
-#: Rooms that only workers enter: their tests call them without an entry.
+#: Packages that only workers call: their tests call them without an entry.
 ROOMS = {'chalicelib/drivers/': (SOME_WORKER,), 'chalicelib/backup/': ('backup_worker',)}
 
-#: Files that call back whoever acts in the middle of a function's work: tests add their doubles.
+#: Files that run test code in the middle of a function's work: tests add their fakes.
 OTHERS: set[str] = set()
 
 #: ``from chalicelib.operations import volumes as operations, quotas``.
@@ -58,7 +58,7 @@ def callers() -> tuple[str, ...]:
         if path == 'moto':
             return ()
         if path in OTHERS or path.rpartition('/')[2].startswith('test_'):
-            return room  # a test acts in the middle of a function's work, or enters a room by itself
+            return room  # a test acts in the middle of a function's work, or calls a package directly
         entry = (path, frame.f_code.co_name)
         if entry in ENTRIES:
             return (ENTRIES[entry],)
@@ -84,7 +84,7 @@ def _room(path: str) -> tuple[str, ...]:
 
 @functools.cache
 def _asked(path: str, name: str) -> tuple[str, ...]:
-    """The workers, for a task that is called by itself; the api, for what it alone asks of ``operations``."""
+    """Return the workers of a task that is called directly; the api for operations that only the api calls."""
     if path.startswith('chalicelib/tasks/') and name in tasks():
         return workers_of(name)
     if path.startswith('chalicelib/operations/') and (Path(path).stem, name) in _of_the_api():
@@ -98,7 +98,7 @@ def _of_the_api() -> frozenset[tuple[str, str]]:
 
 
 def _named(room: str) -> Iterator[tuple[str, str]]:
-    """(module, function) pairs of ``operations`` that the files of a room name."""
+    """Yield (module, function) pairs of ``operations`` that the files of a package name."""
     for text in _files(room):
         for module, alias in _modules(text):
             shown = _shown(module)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from local.settings import HOST
 
-#: Seconds that a program gets to end by itself.
+#: Seconds that a program has to end after SIGTERM.
 GRACE = 3
 
 #: Bytes of a program's log from which its next start begins another.
@@ -58,7 +58,7 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str], *, folder: Path, log: Path) -> None:
-        """What it says on standard error is added to ``log``; a log that has become large begins again."""
+        """Start the program. Append its standard error to ``log``, which is rotated above ``LOG_SIZE``."""
         if log.exists() and log.stat().st_size > LOG_SIZE:
             log.replace(log.with_suffix('.log.1'))
         with log.open('ab') as errors:
@@ -87,7 +87,7 @@ class Child:
         return self._process.stdout.readline().decode() if readable else ''
 
     def said(self) -> str:
-        """The last that it said on standard error, for a message about its failure."""
+        """Return the end of its standard error, for a message about its failure."""
         if not self._log.exists():
             return ''
         with self._log.open('rb') as log:
@@ -95,7 +95,7 @@ class Child:
             return log.read().decode(errors='replace').strip()
 
     def stop(self) -> None:
-        """Ask it to end; kill it when it does not."""
+        """Send SIGTERM; kill the program if it still runs after ``GRACE`` seconds."""
         self._process.terminate()
         try:
             self._process.wait(GRACE)

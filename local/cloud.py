@@ -200,7 +200,7 @@ def _serve(
 
 
 def _connect(deployed: Stack, roles: Mapping[str, Function], undo: contextlib.ExitStack) -> None:
-    """Start what invokes functions by itself: queues, schedules, and the rule on executions that end."""
+    """Start the event sources of functions: queues, schedules, and the rule on executions that end."""
     by_name = {function.name: function for function in roles.values()}
     by_arn = {function.arn: function for function in roles.values()}
     for name, mapping in deployed.mappings():
@@ -228,7 +228,7 @@ def _rules(deployed: Stack, by_arn: Mapping[str, Function]) -> Iterator[events.R
 
 
 def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) -> None:
-    """The first report of the pools, which on AWS the schedule brings within minutes; then say that all is up."""
+    """Run the first report of the pools, which on AWS the schedule runs within minutes; then write ready.json."""
     outcome = functions.run(roles['ReportPools'], events.event('aws.events', 'Scheduled Event', {}, []))
     if outcome.error:
         _explain(outcome)

@@ -1,4 +1,4 @@
-"""``make demo``: the four workflows on real data, told step by step.
+"""``make demo``: run the four workflows on real data and print each step.
 
 The client is python-cinderclient, the hypervisor is QEMU's iSCSI initiator, the data is random. Every byte is
 compared; the exit code is 0 only if all are right and nothing is left behind.

@@ -46,7 +46,7 @@ START_TIMEOUT = 60
 class Engine:
     """One DynamoDB Local on a free port. It stores tables in the folder ``data``, or in memory without one.
 
-    ``folder`` holds the program, ``log`` is the file that holds what it says.
+    ``folder`` holds the program; ``log`` receives its standard error.
     """
 
     def __init__(self, folder: Path, log: Path, data: Path | None) -> None:
@@ -61,7 +61,7 @@ class Engine:
         return f'http://{HOST}:{self._port}'
 
     def start(self) -> None:
-        """Start it, again on the same port; ``wait`` says when it answers."""
+        """Start the program, each time on the same port; ``wait`` returns when it answers."""
         told = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}', f'-Dmemory={self.data is None}']
         if self.data is not None:
             prepare(self.data)

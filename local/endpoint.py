@@ -17,7 +17,7 @@ from local.settings import REGION
 #: Services whose host carries no region.
 _GLOBAL = {'iam': 'iam.amazonaws.com', 'sts': f'sts.{REGION}.amazonaws.com'}
 
-#: What an unsigned or unknown request is told.
+#: The answer to an unsigned or unknown request.
 _UNSIGNED = b'{"message": "Sign the request: the service is read from its signature."}'
 
 

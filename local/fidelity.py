@@ -159,7 +159,7 @@ _transactions = Transactions()
 
 
 def observe(call: Call, answer: Answer) -> None:
-    """Learn from what moto answered."""
+    """Record moto's answer to a transaction."""
     if call.service == 'dynamodb' and call.operation == 'TransactWriteItems':
         _transactions.observe(call, answer)
 

@@ -77,7 +77,7 @@ class Context:
 
 
 def set_environment(functions: Iterable[Function]) -> None:
-    """Give this process what the functions are told. Raises ValueError when two of them differ about a name."""
+    """Set the functions' environment in this process. Raises ValueError when two functions differ in a variable."""
     union: dict[str, str] = {}
     for function in functions:
         for name, value in function.environment.items():

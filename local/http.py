@@ -91,7 +91,7 @@ class _Threaded(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no event; anything else is told on stderr."""
+        """Ignore a client that disconnected; report any other error on stderr."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -109,7 +109,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: requests are told by the functions' own log."""
+        """Log nothing: the functions' own log reports requests."""
 
     def handle_one_request(self) -> None:
         self._reads.bounds = _idle()
@@ -142,10 +142,10 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             traceback.print_exc()
             return Response(500, [])
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815 - the names http.server asks for
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _serve  # noqa: N815 - the names that http.server calls
 
     def _body(self) -> bytes:
-        """Raises Unreadable, and ConnectionError when the client goes away before the body's end."""
+        """Return the body. Raises Unreadable, and ConnectionError when the client disconnects before the body's end."""
         encodings = self.headers.get_all('Transfer-Encoding', [])
         lengths = {length.strip() for length in self.headers.get_all('Content-Length', [])}
         if encodings:

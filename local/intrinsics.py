@@ -15,7 +15,7 @@ NO_VALUE = object()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """What names stand for. ``refs``: parameters, pseudo parameters and resources; ``arns``: logical id -> ARN."""
+    """The values of names. ``refs``: parameters, pseudo parameters and resources; ``arns``: logical id -> ARN."""
 
     refs: Mapping[str, Any]
     arns: Mapping[str, str]

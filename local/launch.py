@@ -29,7 +29,7 @@ class Failed(Exception):
 
 @contextlib.contextmanager
 def launched(state_dir: Path, environment: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-    """Run ``python -m local`` on free ports under ``state_dir``; yield what its ready.json says; stop it.
+    """Run ``python -m local`` on free ports under ``state_dir``; yield the content of its ready.json; stop it.
 
     Its output goes to ``state_dir/../<name>.log``, named in the error when it fails.
     """

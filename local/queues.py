@@ -16,7 +16,7 @@ from local.calls import Call
 from local.functions import Outcome
 from local.settings import REGION
 
-#: Seconds between two looks at a queue of which nothing is heard: messages become visible again by themselves.
+#: Seconds between two receives without a send: messages become visible again when their timeout ends.
 POLL = 1.0
 
 log = logging.getLogger('local.queues')

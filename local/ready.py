@@ -1,4 +1,4 @@
-"""What the local cloud tells others: ready.json, clouds.yaml, and what to type."""
+"""The output of the local cloud for its users: ready.json, clouds.yaml, and the first commands."""
 
 from __future__ import annotations
 

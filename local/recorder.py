@@ -1,12 +1,11 @@
-"""Which function makes which AWS call: noted where the SDK prepares it, for the test of infra/roles.yaml.
+"""Record which function makes which AWS call, where the SDK prepares it, for the test of infra/roles.yaml.
 
-``RECORD_CALLS`` names a folder; each process appends what is new to a file of its own there, so that what a killed
-process did is known too. Whose call it is, callers.py reads off the stack.
+``RECORD_CALLS`` names a folder; each process appends new calls to its own file there, so that the calls of a killed
+process are known too. callers.py finds the calling function from the stack.
 
-Some calls are made only by who comes first, or when requests meet. They are noted whenever they might be made, so that
-the record does not hang on luck: what is remembered for a while is read again by a process that does not know it, who
-writes under a condition reads the record again when the condition is lost, and who finds a key in an index without
-anything else reads the record.
+Some calls depend on which process is first, or on concurrent requests. The recorder notes them whenever they are
+possible, so that the record does not depend on timing: a process without a cached value reads it, a lost condition
+makes a writer read the record again, and a key from a keys-only index makes its reader read the record.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ REMEMBERED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ('pools', 'states'): ('Query', ('services', 'pools')),
 }
 
-#: What EC2 asks a permission for: (action, parameter that must be there) -> kinds of object. No parameter: always.
+#: Objects for which EC2 checks a permission: (action, required parameter) -> kinds of object. No parameter: always.
 _OBJECTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     'ec2:AttachVolume': {'': ('volume', 'instance')},
     'ec2:DetachVolume': {'': ('volume', 'instance')},
@@ -100,7 +99,7 @@ def install(folder: Path, *, everything: bool = True) -> None:
 
 
 def heard(service: str, operation: str, **params: Any) -> None:
-    """Note a call that a test's double stands for."""
+    """Record a call that a test's fake replaces."""
     for notes in _installed:
         notes.note(service, operation, params)
 
@@ -159,7 +158,7 @@ def _noting_loss(notes: _Notes, write: Callable[..., None]) -> Callable[..., Non
 
 
 class _Notes:
-    """What was heard, each thing once."""
+    """The recorded calls, each once."""
 
     def __init__(self, path: Path, everything: bool) -> None:
         self._path, self.everything = path, everything
@@ -192,7 +191,7 @@ class _Notes:
 
 
 def permissions(service: str, operation: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """(action, resource) pairs that IAM asks for one call. Names of tests' own buckets and keys do not matter."""
+    """Yield the (action, resource) pairs that IAM checks for one call, without names of tests' own buckets and keys."""
     if service == 'dynamodb':
         return _dynamodb(operation, params)
     prefix = PREFIXES.get(service, service)
@@ -243,7 +242,7 @@ def _resources(prefix: str, action: str, params: dict[str, Any]) -> list[str]:
 
 
 def _block_storage(action: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """EC2 asks for each object that a call names or makes, and for the tags of what it makes."""
+    """EC2 checks each object that a call names or creates, and the tags of created ones."""
     if action.startswith('ec2:Describe'):
         return [(action, '*')]
     if action.startswith('ebs:'):

@@ -59,7 +59,7 @@ def _parameters(pattern: str, parts: list[str]) -> Iterator[tuple[str, str]]:
             yield name[1:-1], unquote(part)
 
 
-#: What API Gateway answers where the template says nothing of a type.
+#: API Gateway's answers for types that the template does not define.
 _UNTOLD = {
     'MISSING_AUTHENTICATION_TOKEN': (403, 'Missing Authentication Token'),
     'INTEGRATION_FAILURE': (502, 'Internal server error'),
@@ -69,7 +69,7 @@ _UNTOLD = {
 
 
 class GatewayResponses:
-    """What the gateway says without asking a function: one answer per type of failure, DEFAULT_4XX and DEFAULT_5XX."""
+    """The gateway's own answers, without a function: one per type of failure, DEFAULT_4XX and DEFAULT_5XX."""
 
     def __init__(self, told: Mapping[str, Mapping[str, Any]]) -> None:
         self._told = told

@@ -1,4 +1,4 @@
-"""What a local cloud is told: its environment, with the defaults that the README names."""
+"""The settings of a local cloud: its environment, with the defaults that the README names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STACK = 'cinderless'
 #: The bucket keeps its name over restarts; the stack would make a random one.
 BUCKET = f'{STACK}-backups'
 
-#: Any pair is accepted; these are the ones that ``ready.json`` tells.
+#: Any pair is accepted; ``ready.json`` shows these.
 ACCESS_KEY, SECRET_KEY = 'local', 'local'
 
 
@@ -89,7 +89,7 @@ class Settings:
 
     @property
     def identity_url(self) -> str:
-        """The Keystone that clients ask: the external one, or the standalone one. Ends in /v3."""
+        """The Keystone for clients: the external one, or the standalone one. Ends in /v3."""
         return self.keystone_url or f'{self.url}/identity/v3'
 
     def parameters(self, backends: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the local cloud and the tests need: Debian packages that are missing, a Python environment,
-# DynamoDB Local, and an evaluator of IAM policies. Says what it does; a second run finds everything and does nothing. Usage: local/setup.sh [VENV]
+# DynamoDB Local, and an evaluator of IAM policies. Prints each step; a second run finds everything and does nothing. Usage: local/setup.sh [VENV]
 set -eu
 cd "$(dirname "$0")/.."
 VENV=${1:-.venv}
@@ -35,7 +35,7 @@ python() {
 packages() {
   missing tgtd tgt             # iSCSI target of the storage host
   missing mkfs.xfs xfsprogs    # its file system, with reflinks
-  missing qemu-img qemu-utils  # tests: an initiator that is not ours, and disk images
+  missing qemu-img qemu-utils  # tests: an independent initiator, and disk images
   [ -e "/usr/lib/$(uname -m)-linux-gnu/qemu/block-iscsi.so" ] || printf 'qemu-block-extra '
   missing iscsi-inq libiscsi-bin
   missing java default-jre-headless  # DynamoDB Local

@@ -1,6 +1,6 @@
 """The state folder: whose it is, which version wrote it, and who uses it.
 
-A marker file says that a folder is a local cloud's and in which version its state is written. The lock file is held
+A marker file marks a folder as a local cloud's and has the version of its state. The lock file is held
 (flock) for as long as its instance runs, and names it. Nothing in a folder is written or removed before ``check`` and
 the other checks of the start passed.
 """
@@ -37,7 +37,7 @@ OF_0_1_0 = ('ready.json', 'clouds.yaml', 'log.jsonl', 'dynamodb.log', 'appliance
 
 
 class StateFolder:
-    """``fresh`` removes what is stored, ``memory`` stores nothing: what is made goes with the instance."""
+    """``fresh`` removes the stored state. ``memory`` stores nothing: all data ends with the instance."""
 
     def __init__(self, path: Path, *, fresh: bool = False, memory: bool = False) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""moto's Step Functions interpreter without its waste, and told of every execution that ends.
+"""moto's Step Functions interpreter with caches, and a callback for every execution that ends.
 
 AWS parses a machine once and keeps its connections; moto parses definition and paths per execution and makes a client
 per task (86 ms of CPU for three tasks; 17 ms with what is kept here). Nothing of what is kept holds state of an
@@ -58,7 +58,7 @@ def install(valid: Path | None = None) -> None:
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
-    """Put ``around(what stands there)`` in its place. Raises AttributeError when moto has moved it."""
+    """Replace an attribute by ``around(attribute)``. Raises AttributeError when moto has moved it."""
     setattr(owner, name, around(getattr(owner, name)))
 
 

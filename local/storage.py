@@ -51,7 +51,7 @@ class Storage:
         self.fingerprint = ''
 
     def start(self) -> None:
-        """Start the agent on what its folder holds; ``wait`` says when it answers."""
+        """Start the agent on the content of its folder; ``wait`` returns when it answers."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._remove_sockets()
         self.secret = self._kept_secret()

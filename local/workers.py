@@ -1,4 +1,4 @@
-"""Which worker runs which task, read from the machines; what no machine names, the volume worker is asked for."""
+"""Map tasks to workers, from the state machines; a task that no state machine names runs on the volume worker."""
 
 from __future__ import annotations
 

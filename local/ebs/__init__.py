@@ -5,7 +5,7 @@ final state at once and holds no data. ``Ebs`` answers these calls in moto's pla
 
 * refuses what AWS refuses, under AWS's own error codes;
 * takes its time: creating, pending, modifying, optimizing, attaching, detaching, deleting;
-* describes late (eventual consistency), throttles and fails when it is told to;
+* describes late (eventual consistency), throttles and fails as configured by a test;
 * keeps bytes in a sparse file: a snapshot shares its volume's blocks until one of them is written.
 """
 

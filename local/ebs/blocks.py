@@ -132,7 +132,7 @@ class Disk:
             offset, data = offset + len(part), data[len(part) :]
 
     def drop(self) -> None:
-        """Let go of every block."""
+        """Release every block."""
         with self._file.lock:
             for slot in self._slots.values():
                 self._file.drop(slot)

@@ -1,4 +1,4 @@
-"""What this EBS remembers, and the clock by which it changes by itself."""
+"""The state of the emulated EBS, and the clock that advances it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.ebs.blocks import BlockFile, Disk
 
 
 class Refused(Exception):
-    """An answer of AWS that is no success: its error code, its words, its HTTP status."""
+    """An error response of AWS: code, message, HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400, **details: Any) -> None:
         super().__init__(f'{code}: {message}')
@@ -28,7 +28,7 @@ class Cut(ConnectionError):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds that things take. ``visible``: until a describe tells of what was made or tagged."""
+    """Durations in seconds. ``visible``: until a describe shows an object that was created or tagged."""
 
     volume: float = 0.2
     snapshot: float = 0.3
@@ -162,7 +162,7 @@ class Instance:
 
 @dataclasses.dataclass
 class Cloud:
-    """All of it. ``instances`` and ``keys`` are asked for what lives in other services."""
+    """The whole state. ``instances`` and ``keys`` look up objects of other services."""
 
     now: Callable[[], float]
     timing: Timing
@@ -177,12 +177,12 @@ class Cloud:
     empty_pages: int = 0
     volumes: dict[str, Volume] = dataclasses.field(default_factory=dict)
     snapshots: dict[str, Snapshot] = dataclasses.field(default_factory=dict)
-    #: Client token -> (what was asked, id of what was made).
+    #: Client token -> (parameters of the request, id of the created object).
     tokens: dict[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
     secret: bytes = dataclasses.field(default_factory=lambda: secrets.token_bytes(16))
 
     def settle(self) -> None:
-        """Bring everything to the present; bytes of what is gone are let go."""
+        """Advance every object to the present; release the bytes of deleted ones."""
         at = self.now()
         for id, volume in list(self.volumes.items()):
             volume.settle(at)
@@ -191,7 +191,7 @@ class Cloud:
                 del self.volumes[id]
 
     def volume(self, id: str) -> Volume:
-        """A volume that is there. Raises Refused."""
+        """Return an existing volume. Raises Refused."""
         if id not in self.volumes:
             raise Refused('InvalidVolume.NotFound', f"The volume '{id}' does not exist.")
         return self.volumes[id]
@@ -202,7 +202,7 @@ class Cloud:
         return self.snapshots[id]
 
     def once(self, parameters: Mapping[str, Any], make: Callable[[], str]) -> str:
-        """Make what a request asks for, or tell what the same token made before. Raises Refused for another request."""
+        """Create the object, or return the id that the same token created. Raises Refused for other parameters."""
         token = parameters.get('ClientToken')
         asked = {key: value for key, value in parameters.items() if key != 'ClientToken'}
         if token is None:

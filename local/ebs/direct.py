@@ -210,7 +210,7 @@ def put_block(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
 
 
 def complete(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
-    """Close a snapshot. A wrong count of its written blocks makes it unusable: it is in error for good."""
+    """Complete a snapshot. A wrong count of its written blocks sets it to error permanently."""
     snapshot = _writable(cloud, parameters['SnapshotId'])
     count = int(parameters['ChangedBlocksCount'])
     if count != len(snapshot.touched):

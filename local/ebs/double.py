@@ -1,4 +1,4 @@
-"""The double itself: calls in, answers out, one at a time, with the faults that a test asks for."""
+"""The emulator: it answers one call at a time, with the faults that a test configures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DIRECT: Mapping[str, Operation] = {
     'StartSnapshot': direct.start,
 }
 
-#: What a caller who is too fast is told, by service.
+#: Error code of a throttled request, by service.
 _THROTTLED = {
     'ec2': Refused('RequestLimitExceeded', 'Request limit exceeded.', 503),
     'ebs': Refused('RequestThrottledException', 'Too many requests.', 400, Reason='ACCOUNT_THROTTLED'),
@@ -55,10 +55,10 @@ _THROTTLED = {
 
 
 class Ebs:
-    """One region's EBS. Thread-safe. ``now`` is its clock: objects change state when it has gone on far enough.
+    """One region's EBS. Thread-safe. ``now`` is its clock, by which objects change state.
 
-    ``instances`` and ``keys`` say what other services have; without them, whatever ``add_instance`` was told, and no
-    KMS key but those in ``known_keys``.
+    ``instances`` and ``keys`` look up objects of other services. By default they are the instances of ``add_instance``
+    and the KMS keys in ``known_keys``.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class Ebs:
         self._before[operation] += errors
 
     def lose_answer(self, operation: str, times: int = 1) -> None:
-        """Do what the next calls ask for, and cut the connection before the answer."""
+        """Carry out the next calls, and cut the connection before the answer."""
         self._after[operation] += [Cut()] * times
 
     def answer(self, call: Call) -> wire.Answer | None:
-        """Answer a call of EC2 or EBS; None for one that is no business of EBS. Raises Cut."""
+        """Answer a call of EC2 or EBS; None for one that is not about EBS. Raises Cut."""
         if call.service == 'ec2':
             return self._ec2(wire.form(call.body))
         if call.service == 'ebs':

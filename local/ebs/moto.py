@@ -6,7 +6,7 @@ from local.ebs.cloud import Instance
 from local.ebs.double import Ebs
 from local.settings import ACCOUNT, REGION
 
-#: Zones of the region, as moto tells them.
+#: Zones of the region, as moto lists them.
 ZONES = tuple(f'{REGION}{letter}' for letter in 'abcdef')
 
 

@@ -59,7 +59,7 @@ class Shape:
 
 
 def shape(parameters: Mapping[str, Any], size: int, kind: str | None = None) -> Shape:
-    """Check what a request asks for, fill in AWS's defaults. Raises Refused."""
+    """Check a request's parameters, fill in AWS's defaults. Raises Refused."""
     name = str(parameters.get('VolumeType', kind or DEFAULT_KIND))
     if name not in KINDS:
         raise Refused('UnknownVolumeType', f"Unsupported volume type '{name}' for volume creation.")

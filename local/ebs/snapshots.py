@@ -1,4 +1,4 @@
-"""Snapshots: taken, copied, deleted, told of."""
+"""Snapshots: create, copy, delete, describe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def create_many(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
         raise Refused('InvalidParameterValue', f"Nothing of '{id}' is left to be snapshotted.")
     for volume in wanted:
         _check(cloud, volume)
-    with cloud.file.lock:  # hosts write meanwhile, to any of them: this is one moment
+    with cloud.file.lock:  # hosts write meanwhile: the lock makes the set point-in-time consistent
         rows = [shown(cloud, _made(cloud, volume, parameters)) for volume in wanted]
     return {'Snapshots': [{name: row[name] for name in row if name != 'KmsKeyId'} for row in rows]}
 

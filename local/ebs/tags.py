@@ -1,4 +1,4 @@
-"""Tags: with a request that makes something, and on what is there."""
+"""Tags: of a request that creates an object, and of existing objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from local.ebs.rules import MAX_TAGS
 
 
 def of_request(cloud: Cloud, parameters: Mapping[str, Any], resource: str) -> Tags:
-    """Tags that a request asks for. Raises Refused for those of another kind of resource."""
+    """Return the tags in a request. Raises Refused for those of another type of resource."""
     found: dict[str, str] = {}
     for specification in parameters.get('TagSpecifications', []):
         if specification.get('ResourceType') != resource:
@@ -43,7 +43,7 @@ def create(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def delete(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A tag named with a value goes only if it has that value."""
+    """Delete tags; one that is named with a value only if it has that value."""
     gone = {tag['Key']: tag.get('Value') for tag in parameters.get('Tags', [])}
     for one in _resources(cloud, parameters):
         kept = {key: value for key, value in one.tags.now.items() if not _goes(gone, key, value)}
@@ -52,7 +52,7 @@ def delete(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(cloud: Cloud, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Tags of instances. One that is not there has none, and is no error."""
+    """Return the tags of instances. An instance that does not exist has none and raises no error."""
     wanted = {one['Name']: one['Values'] for one in parameters['Filters']}
     found = []
     for id in wanted['resource-id']:

@@ -1,4 +1,4 @@
-"""Volumes: made, copied, modified, deleted, told of."""
+"""Volumes: create, copy, modify, delete, describe."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _facts(wanted: Shape) -> dict[str, Any]:
 
 
 def _after(cloud: Cloud, id: str) -> dict[str, Any]:
-    """What a repeated request is told, too: a volume that was deleted meanwhile is not made again."""
+    """Return the answer, also to a repeated request: a volume deleted meanwhile is not created again."""
     if id not in cloud.volumes:
         return {'VolumeId': id, 'State': 'deleted'}
     return shown(cloud, cloud.volumes[id])

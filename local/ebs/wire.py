@@ -1,4 +1,4 @@
-"""Between HTTP and the operations: what a request asks for, and how an answer reads, by botocore's own models."""
+"""Parse requests and serialize answers between HTTP and the operations, by botocore's own models."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _paths() -> list[tuple[str, str, re.Pattern[str]]]:
 
 
 def _located(shape: Any, path: Mapping[str, str], call: Call) -> dict[str, Any]:
-    """Members that stand in the path, the query, the headers, or are the body itself."""
+    """Return the members from the path, the query and the headers, and the one that is the body."""
     places = {'uri': path, 'querystring': dict(parse_qsl(call.query)), 'header': call.headers}
     found: dict[str, Any] = {}
     for name, member in shape.members.items():

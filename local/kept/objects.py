@@ -2,7 +2,7 @@
 
 moto changes an object after it has stored it (metadata, tags, retention, legal hold), so whatever a request touched is
 saved when the request has been processed, before its answer leaves. Not kept: multipart uploads in progress, which end
-as aborted ones do, ACLs, and a bucket's settings other than versioning and lock: the stack makes them anew.
+as aborted ones do, ACLs, and a bucket's settings other than versioning and lock: the stack creates them again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Blob:
         return data
 
     def close(self) -> None:
-        """A deleted version's file goes when the deletion is stored."""
+        """Do nothing: a deleted version's file is removed when the deletion is stored."""
 
 
 class KeyStore(utils._VersionedKeyStore):
@@ -142,7 +142,7 @@ class Objects:
     def _version(self, backend: Any, version: Any) -> dict[str, Any]:
         if isinstance(version, models.FakeDeleteMarker):
             return {'marker': True, **described(version, 'key')}
-        version.etag  # noqa: B018 - computed when it is first asked for, and stored with the rest
+        version.etag  # noqa: B018 - computed on first access, and stored with the rest
         if not isinstance(version._value_buffer, Blob):
             version._value_buffer = self._stored(version.value)
         tags = backend.tagger.get_tag_dict_for_resource(version.arn)
