@@ -31,7 +31,7 @@ class Failed(Exception):
 def launched(state_dir: Path, environment: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """Run ``python -m local`` on free ports under ``state_dir``; yield the content of its ready.json; stop it.
 
-    Its output goes to ``state_dir/../<name>.log``, named in the error when it fails.
+    The instance writes its output to ``state_dir/../<name>.log``, which the error names when it fails.
     """
     (state_dir / 'ready.json').unlink(missing_ok=True)  # of an instance that was killed
     log = state_dir.with_suffix('.log')

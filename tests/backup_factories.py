@@ -11,7 +11,7 @@ from chalicelib.operations import backups
 
 
 def create_backup(caller: Context, volume: Volume, **facts: Any) -> Backup:
-    """Ask for a backup as the API does; nothing of it is done yet."""
+    """Request a backup as the API does, without running its workflow."""
     usual: dict[str, Any] = {
         'name': 'nightly',
         'description': None,

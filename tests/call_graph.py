@@ -1,11 +1,11 @@
 """Which function may make which AWS call, read from the source by its types: ``python -m tests.call_graph``.
 
-mypy says what every expression is. A function of ours reaches what it names, calls, or gets as a value; a verb of
-PynamoDB on a model is a use of that model's table. What is written for any record (``base``, ``common``) is each
-caller's own: the models among the arguments of the call. Other services are known by their words: EC2's and EBS's
-operations by the text that names one, those of the rest by the method of a client, which no type knows. More is reached
-in this way than ever happens, since a branch that is never taken counts; less never is, but for tables of models
-(``KINDS``), whose types say nothing.
+mypy gives the type of every expression. A project function reaches each function that it names, calls, or gets as a
+value. A PynamoDB verb on a model is a use of that model's table. Code for any record (``base``, ``common``) counts for
+each caller, with the models among the arguments of the call. Other services are found by name: EC2's and EBS's
+operations by the text that names one, those of the rest by the method of a client, which has no type. The result
+includes branches that are never taken. It misses only uses through tables of models (``KINDS``), whose types are too
+wide.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ OF_MODELS = {
 OF_RECORDS = {'refresh': 'GetItem', 'save': 'PutItem', 'update': 'UpdateItem', 'delete': 'DeleteItem'}
 IN_TRANSACTION = {'put': 'PutItem', 'update': 'UpdateItem', 'delete': 'DeleteItem', 'check': 'ConditionCheckItem'}
 
-#: Reads the records of a project, or those of all: what its second argument is says how.
+#: Reads the records of a project or of all projects; the second argument decides.
 EVERY = 'chalicelib.models.base.every'
 
-#: Stands for whatever record the caller means.
+#: Placeholder for the record that the caller passes.
 ANY = 'any record'
 
 #: Services whose operations the source names as text, and those whose clients' methods it calls.
 BY_TEXT = ('ec2', 'ebs')
 BY_METHOD = ('events', 'kms', 'lambda', 's3', 'secretsmanager', 'sqs', 'ssm', 'stepfunctions')
 
-#: A setting that says whom ``lambda:InvokeFunction`` is about.
+#: Settings with the function that ``lambda:InvokeFunction`` invokes.
 INVOKED = {'chalicelib.config.Settings.volume_worker', 'chalicelib.config.Settings.backup_worker'}
 
 #: Fields of mypy's nodes that lead out of a function, or nowhere.
@@ -71,7 +71,7 @@ class Found:
 
 @functools.cache
 def actions_by_text() -> Mapping[str, tuple[str, ...]]:
-    """{operation: actions that IAM asks for it}."""
+    """Return {operation: actions that IAM checks for it}."""
     return {operation: actions for service in BY_TEXT for operation, actions in _operations(service)}
 
 
@@ -207,7 +207,7 @@ class Source:
         return _models(self._types.get(expression))
 
     def uses(self) -> dict[str, set[Use]]:
-        """All that each function uses, by itself or through others."""
+        """Return the uses of each function, directly or through others."""
         known = {name: set(found.uses) for name, found in self.functions.items()}
         callers: dict[str, set[tuple[str, frozenset[str]]]] = defaultdict(set)
         for name, found in self.functions.items():
@@ -296,7 +296,7 @@ def _model(info: Any) -> str:
 
 
 def roots(names: Iterator[str]) -> dict[str, list[str]]:
-    """The functions of ours that each deployed function begins with."""
+    """Return the project functions that each deployed function starts with."""
     from chalicelib import tasks
 
     found = {
@@ -335,7 +335,7 @@ def reachable() -> tuple[dict[str, set[tuple[str, str]]], dict[str, set[tuple[st
 
 
 def _calls(found: set[str]) -> Iterator[tuple[str, str]]:
-    """Actions with what they are done to: EC2 asks for each object that a call names or makes, Lambda for whom."""
+    """Yield (action, object kind): EC2 checks each object of a call, Lambda the invoked function."""
     for action in found - INVOKED:
         if action == 'lambda:InvokeFunction':
             yield from ((action, name.rpartition('.')[2]) for name in found & INVOKED)

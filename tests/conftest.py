@@ -1,4 +1,4 @@
-"""Fixtures that tests of every kind may ask for."""
+"""Fixtures for tests of every kind."""
 
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.run_statistics import counted, pytest_terminal_summary

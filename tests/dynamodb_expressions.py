@@ -63,7 +63,7 @@ class Expression:
         return True
 
     def arguments(self, *readers: Callable[[], Any]) -> list[Any]:
-        """What stands between parentheses, each read by its reader."""
+        """Read the arguments between parentheses, each with its reader."""
         assert self.next() == '('
         found = []
         for number, reader in enumerate(readers):
@@ -87,7 +87,7 @@ class Expression:
                 assert self.next() == ']'
         return tuple(steps)
 
-    # Conditions: every part is read, whatever the others said.
+    # Conditions: every part is read, whatever the results of the others.
 
     def holds(self) -> bool:
         found = self.either()

@@ -20,10 +20,10 @@ from tests.contract.driver_suite import Backend
 
 REGION, ZONES = 'us-east-1', ('us-east-1a', 'us-east-1b')
 
-#: Times as AWS has them, in seconds; nobody waits for them.
+#: Times as on AWS, in seconds; a fake clock skips them.
 TIMES = Timing(volume=3, snapshot=30, modify=5, optimize=600, attach=2, detach=4, delete=2, visible=1)
 
-#: What the SDK is told.
+#: The SDK's environment.
 ENVIRONMENT = {
     'AWS_ACCESS_KEY_ID': 'test',
     'AWS_SECRET_ACCESS_KEY': 'test',
@@ -142,7 +142,7 @@ def served() -> Iterator[Region]:
 
 @pytest.fixture
 def region(served: Region, monkeypatch: pytest.MonkeyPatch) -> Region:
-    """Empty; the driver's pauses move its clock, and nobody waits."""
+    """Return an empty region; the driver's pauses advance its clock without waiting."""
     monkeypatch.setattr(ebs_client.Api, 'sleep', lambda _, seconds: served.clock.sleep(seconds))
     monkeypatch.setattr(ebs_client.Api, 'now', lambda _: served.clock.now())
     served.fresh()

@@ -19,7 +19,7 @@ def context(
 
 
 def create_volume(caller: Context, size: int | None = 1, **facts: Any) -> Volume:
-    """Ask for a volume as the API does; nothing of it is done yet."""
+    """Request a volume as the API does, without running its workflow."""
     usual: dict[str, Any] = {
         'name': 'data',
         'description': None,
@@ -35,7 +35,7 @@ def create_volume(caller: Context, size: int | None = 1, **facts: Any) -> Volume
 
 
 def create_snapshot(caller: Context, volume: Volume, *, force: bool = False, **facts: Any) -> Snapshot:
-    """Ask for a snapshot as the API does; nothing of it is done yet."""
+    """Request a snapshot as the API does, without running its workflow."""
     usual: dict[str, Any] = {'name': 'snap', 'description': None, 'metadata': {}}
     return snapshots.create(caller, volume.id, **{**usual, **facts}, force=force)
 
@@ -67,7 +67,7 @@ def query(**facts: Any) -> common.ListQuery:
 
 
 def create_group(caller: Context, *, group_specs: dict[str, str] | None = None, **facts: Any) -> Group:
-    """Ask for a group of the default volume type, of a group type of its own; nothing of it is done yet."""
+    """Request a group of the default volume type and a new group type, without running its workflow."""
     kind = group_types.create(
         context('admin'),
         name=f'g-{uuid.uuid4().hex}',

@@ -1,7 +1,7 @@
-"""A strict backend in memory: it keeps the driver contract to the letter, and notes whoever does not.
+"""A strict backend in memory: it keeps the driver contract, and records callers that violate it.
 
-Pools are thick and finite, so a volume that was placed without room shows as a violation. ``faults`` makes a verb fail;
-``around`` lets a test stand before and after every verb.
+Pools are thick and finite, so a volume placed without capacity shows as a violation. ``faults`` makes a verb fail;
+``around`` runs a test's code before and after every verb.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Object:
     pool: str
     size: int
     origin: str = ''
-    #: The deployment's mark; '' for an object that somebody else made.
+    #: The deployment's mark; '' for an object from outside the deployment.
     deployment: str = dataclasses.field(default='', compare=False)
 
 
@@ -61,7 +61,7 @@ class Backend:
     consistent: bool = False
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
     paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
-    #: (object, export id) -> the initiator that is logged in there: every host is, from the moment that it may.
+    #: (object, export id) -> the initiator that is logged in: every host logs in as soon as it may.
     sessions: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     #: (object, host) of exports without an id; accounts that nothing is exported to.
     unnamed: set[tuple[str, str]] = dataclasses.field(default_factory=set)
@@ -76,7 +76,7 @@ class Backend:
         self.faults[verb] += errors
 
     def fail_for_good(self, verb: str, *instead: Exception) -> None:
-        """Let a verb fail as often as a state repeats it: as unavailable, or as is said."""
+        """Let a verb fail as often as a state repeats it: as unavailable, or with the given errors."""
         self.fail(verb, *(instead or (self.unavailable(),)) * REPEATED)
 
     def refuses(self) -> errors.DriverError:

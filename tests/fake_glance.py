@@ -18,7 +18,7 @@ from typing import Any
 
 from tests import http_double
 
-#: What Glance knows by itself and lets no request set.
+#: Fields that Glance sets itself and no request may set.
 READ_ONLY = (
     'status', 'checksum', 'os_hash_algo', 'os_hash_value', 'size', 'virtual_size', 'created_at', 'updated_at', 'file',
     'self', 'schema', 'direct_url', 'locations', 'stores',

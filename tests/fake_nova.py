@@ -17,7 +17,7 @@ EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
 class FakeNova:
     """``servers``: server -> {volume: attachment}; ``hosts``: server -> the host that runs it.
 
-    ``told``: (event, server, volume) of all that was taken.
+    ``told``: (event, server, volume) of all accepted events.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """AWS over HTTP on loopback, with the faults of a network: the SDK's own retries are what is under test.
 
-Each fault says whether the request is carried out before it: a lost answer is no proof that nothing was done.
+Each fault defines whether the request is carried out before it: a lost answer does not prove that nothing was done.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.http_double import listening
 DONE = ('closed', 'half', 'late', '500 after')
 NOT_DONE = ('closed before', '500 before', 'throttled')
 
-#: Seconds that a late answer is held back at most; a client with a shorter patience is let go.
+#: Seconds that a late answer is held back at most; it ends when the client gives up earlier.
 LATE = 3.0
 
 #: Status and code of a fault that is an answer.
@@ -55,7 +55,7 @@ class Flaky:
         self._client_gave_up = threading.Event()
 
     def next_fault(self) -> str:
-        self._client_gave_up.set()  # a next request: nobody waits for the answer before it
+        self._client_gave_up.set()  # a next request: the client no longer waits for the answer before it
         self._client_gave_up = threading.Event()
         return self.faults.pop(0) if self.faults else 'none'
 

@@ -121,7 +121,7 @@ def _gone() -> bytes:
 
 
 def answer(body: bytes, *headers: str, status: str = '200 OK') -> bytes:
-    """A whole answer, of the right length unless ``headers`` say another."""
+    """Return a whole answer, of the right length unless ``headers`` set another."""
     given = any(header.lower().startswith(('content-length', 'transfer-encoding')) for header in headers)
     lines = [f'HTTP/1.1 {status}', *headers, *([] if given else [f'Content-Length: {len(body)}']), '', '']
     return '\r\n'.join(lines).encode() + body

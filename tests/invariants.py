@@ -22,7 +22,7 @@ from tests.world import World
 #: A migration shows a volume that is not locked as what it was, and a check a backup.
 SHOWN_THROUGHOUT = {'available', 'in-use'}
 
-#: Resource -> statuses in which work is under way; an offer of a volume lasts until somebody ends it.
+#: Resource -> statuses in which work is under way; a volume transfer lasts until a user ends it.
 TRANSITIONAL = {
     'volume': {row.running for row in workflows.VOLUME.values() if row.deadline} - SHOWN_THROUGHOUT,
     'snapshot': {row.running for row in workflows.SNAPSHOT.values()},
@@ -33,7 +33,7 @@ TRANSITIONAL = {
 
 
 def check(world: World, waiting: frozenset[str] = frozenset(), explained: frozenset[str] = frozenset()) -> None:
-    """Every invariant at once; says which do not hold.
+    """Check every invariant; fail with a list of those that do not hold.
 
     ``waiting``: statuses of volumes that wait for a host. ``explained``: ids of records that need no message for their
     error, for an administrator has set it.
@@ -154,7 +154,7 @@ def _counters(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
 
 
 def _groups(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
-    """A group counts its volumes and group snapshots, has them on its backend, and nobody is in one that is gone."""
+    """A group counts its volumes and group snapshots, has them on its backend, and members have an existing group."""
     groups = {group.id: group for group in Group.scan()}
     group_snapshots = {one.id: one for one in GroupSnapshot.scan()}
     taken = collections.Counter(one.group_id for one in group_snapshots.values())

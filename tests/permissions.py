@@ -142,7 +142,7 @@ def implicit() -> set[tuple[str, str]]:
 
 
 def missing(calls: Iterable[Call], permissions: Iterable[Permission]) -> list[str]:
-    """Calls that AWS would refuse, told so that the reader knows the row to add."""
+    """Return the calls that AWS would refuse, each with the row to add."""
     known = list(permissions)
     return [
         f'{call.function} calls {call.action} on {call.resource}, and {_role(call)} does not allow it'

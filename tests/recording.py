@@ -1,8 +1,8 @@
 """pytest's part in the test of the roles: every run records, its end compares.
 
-A call that a role does not allow fails any run. A permission that no call needed is told at the end of a complete run
-whose tests passed, for only that has called everything; it fails none, since a call that is made when requests meet may
-be missing from one run: whether a permission may stay is decided by the source (tests/call_graph.py).
+A call that a role does not allow fails any run. A complete run whose tests passed reports permissions that no call
+needed, for only such a run has made every call. They fail no run, since a call that depends on concurrent requests may
+be missing from one run: the source decides whether a permission may stay (tests/call_graph.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from local import callers, recorder
 from tests import permissions
 
-#: Tells workers and the local clouds that tests start where to write.
+#: Names the folder for the records of pytest workers and of the local clouds that tests start.
 VARIABLE = 'RECORD_CALLS'
 
 #: The lines to print at the end.
@@ -47,7 +47,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The findings, below all that pytest itself has to say, where whoever reads the end of a log sees them."""
+    """Print the findings below pytest's own output, at the end of the log."""
     if found := config.stash.get(FOUND, []):
         print(*found, permissions.ADVICE, sep='\n')
 
@@ -78,7 +78,7 @@ def _is_whole(session: pytest.Session, exitstatus: int) -> bool:
 
 
 def asking_in_a_thread(found: list[tuple[str, ...]]) -> Callable[[object], None]:
-    """A task that notes on whose behalf a thread of its own runs; it stands here, since tests' own work is nobody's."""
+    """Return a task that records the callers of its own thread. Not in a test file: those have no caller."""
 
     def task(payload: object) -> None:
         thread = threading.Thread(target=lambda: found.append(callers.callers()))

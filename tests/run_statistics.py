@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-#: Told what was counted, and how many.
+#: Receives the name and the number of a count.
 Counting = Callable[[str, int], None]
 
 _MARK = 'counted: '

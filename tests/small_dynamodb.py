@@ -1,7 +1,7 @@
 """DynamoDB in a dict: one call takes microseconds, so whole matrices of crashes and interleavings can be run.
 
-It stands in the place of botocore's client, and reads the very expressions that would go over the wire. Each call is
-atomic. What it does not know it refuses; what it answers is held to moto's DynamoDB by tests of its own.
+It replaces botocore's client, and reads the same expressions that the client would send. Each call is atomic. It
+refuses unknown parameters. Its own tests compare its answers with moto's DynamoDB.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Table:
     key: Key
     indexes: dict[str, Index]
     items: dict[Key, Item] = dataclasses.field(default_factory=dict)
-    #: DynamoDB gives a restored table a new id, and says that it was restored.
+    #: DynamoDB gives a restored table a new id, and reports that it was restored.
     id: str = 'made-by-the-deployment'
     restored: bool = False
 
@@ -96,7 +96,7 @@ class SmallDynamoDB:
         return answer
 
     def describe_table(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What tells a table from another one of its name; its schema is its model's."""
+        """Return the id and the restore state of a table, which identify it; the schema is its model's."""
         table = self.tables[request['TableName']]
         restored = {'RestoreSummary': {'RestoreInProgress': False}} if table.restored else {}
         return {'Table': {'TableName': request['TableName'], 'TableId': table.id, **restored}}
@@ -260,7 +260,7 @@ def empty(models: Iterable[Any]) -> SmallDynamoDB:
 
 @contextlib.contextmanager
 def serving(store: SmallDynamoDB) -> Iterator[SmallDynamoDB]:
-    """Answer all that this process asks DynamoDB."""
+    """Answer all DynamoDB calls of this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection().client, '_make_api_call', store.call)
         yield store

@@ -12,10 +12,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'chalicelib'
 
-#: Modules directly in chalicelib: the base that everybody may use.
+#: Modules directly in chalicelib: the base that every package may use.
 BASE = {'errors'} | {path.stem for path in PACKAGE.glob('*.py') if path.stem != '__init__'}
 
-#: Room -> rooms that it may import, beside itself and the base.
+#: Package -> packages that it may import, beside itself and the base.
 MAY_IMPORT = {
     'api': {'operations', 'models', 'rules', 'identity', 'clients'},
     'operations': {'models', 'rules', 'scheduler', 'clients', 'identity'},

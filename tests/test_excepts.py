@@ -1,8 +1,8 @@
 """Every ``except`` and ``suppress`` names the error that it means.
 
 A handler that is wider takes a failure for a fact: "nothing but a hole follows" was once any OSError, and old data
-stayed on restored devices. A broad class may be handled where the handler raises (the error is translated, or told
-apart by its errno or code first). Where it does not, the reason stands in the table.
+stayed on restored devices. A broad class may be handled where the handler raises (the error is translated, or its
+errno or code is checked first). Where it does not, the table has the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PROGRAM = ('app.py', 'chalicelib', 'appliance', 'local', 'infra', 'stepfunctions')
 
-#: Classes that stand for many different failures: roots of a tree, and "refused" without its code.
+#: Classes that mean many different failures: roots of a tree, and "refused" without its code.
 BROAD = frozenset(
     {
         *('Exception', 'BaseException', 'OSError', 'IOError', 'EnvironmentError'),
@@ -28,7 +28,7 @@ _FIRST_ERROR = 'it is raised or reported already: a failure to clean up must not
 _TOP = 'the outermost level of a process, request or loop: the error is logged or shown, and ends nothing else'
 _EMULATOR = 'an emulated service answers a refusal, as AWS does'
 
-#: (file, function) -> why it handles a broad class and goes on.
+#: (file, function) -> why it handles a broad class and continues.
 REASONS = {
     ('appliance/__main__.py', 'main'): _TOP,
     ('appliance/daemon.py', 'stop'): 'tgtd is killed if it does not end when it is told to',
@@ -124,7 +124,7 @@ REASONS = {
 
 
 def broad_handlers(source: str) -> Iterator[tuple[str, int]]:
-    """Yield (function, line) of every handler of a broad class that goes on without raising."""
+    """Yield (function, line) of every handler of a broad class that continues without raising."""
     yield from _in(ast.parse(source), '')
 
 

@@ -1,6 +1,6 @@
 """DynamoDB as a network shows it: answers get lost, the SDK repeats, indexes lag, and every error may come.
 
-It stands around the tables in a dict, at the place of botocore's client. ``errors_of_botocore`` lists every class of
+It wraps the tables in a dict and replaces botocore's client. ``errors_of_botocore`` lists every class of
 error that the SDK may raise, so that a test need not choose.
 """
 
@@ -38,7 +38,7 @@ class Unreliable:
     ``resent`` chooses calls that are carried out, whose answer is lost, and which the SDK then repeats; ``lost`` those
     that it gives up instead. ``meanwhile`` runs between a call and its repetition, as other writers do. ``refusals``
     are raised by the next calls in place of their answers. The global indexes are ``lag`` writes behind. An answer has
-    at most ``page`` items, as DynamoDB's have at most 1 MB, and says how to read on.
+    at most ``page`` items, as DynamoDB's have at most 1 MB, and the key of the next page.
     """
 
     def __init__(self, store: SmallDynamoDB, lag: int = 0) -> None:
@@ -119,7 +119,7 @@ def errors_of_botocore() -> Iterator[Exception]:
 
 
 def bare(kind: type[Exception]) -> Exception:
-    """An error of a class, without the facts that its own initialisation asks for."""
+    """An error of a class, without the arguments that its own initialisation requires."""
     error = kind.__new__(kind)
     Exception.__init__(error, kind.__name__)
     return error

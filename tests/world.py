@@ -1,4 +1,4 @@
-"""The service in one process: tables in a dict, two strict backends, a queue, and machines that run when told to."""
+"""The service in one process: tables in a dict, two strict backends, a queue, and workflows that a test runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Killed(BaseException):
 
 
 class World:
-    """What surrounds the code under test. ``around`` stands before and after each of its calls."""
+    """The environment of the code under test. ``around`` runs before and after each of its calls."""
 
     def __init__(self) -> None:
         self.backends = {
@@ -196,7 +196,7 @@ def forget() -> None:
 
 @pytest.fixture
 def tables() -> Iterator[SmallDynamoDB]:
-    """Empty tables in a dict; what else is asked of AWS is moto's to answer."""
+    """Yield empty tables in a dict; moto answers all other AWS calls."""
     from moto import mock_aws
 
     from chalicelib.models import TABLES

@@ -90,7 +90,7 @@ class Agent:
         return process.returncode
 
     def kill(self) -> None:
-        """What a power cut does to a process, but for the page cache. Its tgtd goes with it."""
+        """Kill the agent as a power cut does, but for the page cache. Its tgtd ends with it."""
         self.stop(signal.SIGKILL)
         wait_for_end(self.ready['tgtd_pid'])
 
@@ -107,7 +107,7 @@ class Agent:
 
 
 def wait_for_end(pid: int) -> None:
-    """A child of a killed process is killed by the kernel, a moment later."""
+    """Wait until the kernel has killed the child of a killed process."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""How many calls to its backend each operation takes: counted on every driver, held to a ceiling, told on the page.
+"""Backend calls of each operation: counted on every driver, checked against a ceiling, listed in the docs.
 
 docs/driver-calls.json has the counts. ``make docs`` writes it, and the table in docs/reference/drivers.md from it.
 Everything is done when it is first looked at, and nothing fails: the least case.
@@ -101,7 +101,7 @@ class Counter:
 
 
 def check(driver: str, backend: Backend, connector: Connector, calls: list[str]) -> None:
-    """Every operation is within its ceiling, and the page tells the truth."""
+    """Check that every operation is within its ceiling, and that the page has the measured counts."""
     try:
         found = Counter(backend, connector, calls).run()
     finally:

@@ -3,7 +3,7 @@
 A driver's test module subclasses ``DriverContract``, and further classes by what the driver can: ``OpenedContract``
 (``opens_volumes``), ``AttachedContract`` (``snapshot_attached``), ``RestoreContract``, and ``IscsiContract`` if hosts
 reach its volumes over iSCSI. It has a fixture ``backend`` that returns a ``Backend``. Where workers cannot open volumes
-(EBS), ``Backend`` is subclassed: ``write``, ``read`` and ``using`` then go as a host goes.
+(EBS), a subclass of ``Backend`` does ``write``, ``read`` and ``using`` as a host does.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Backend:
 class Cleaned:
     @pytest.fixture(autouse=True)
     def _clean(self, backend: Backend) -> Iterator[None]:
-        """Whatever a test made goes; a driver that cannot delete it fails the test."""
+        """Delete all objects of a test; a driver that cannot delete them fails the test."""
         yield
         backend.clean()
         assert backend.driver.list_objects() == []
@@ -356,7 +356,7 @@ class RestoreContract(Cleaned):
 
     def restore(self, backend: Backend, volume: VolumeRef, *writes: tuple[int, bytes]) -> None:
         """As a restore to what is not known to be empty: what is not written is zeroed."""
-        for _ in range(2):  # whoever dies on the way begins anew
+        for _ in range(2):  # a worker that died starts again from the beginning
             with backend.driver.open_restore(volume, RESTORE) as device:
                 device.write_many((offset, memoryview(data)) for offset, data in writes)
                 for offset, length in list(device.allocated(GIB // 2, GIB // 4)):
@@ -387,7 +387,7 @@ class RestoreContract(Cleaned):
 
 
 class OpenedContract(Cleaned):
-    """For drivers with ``capabilities.opens_volumes``: whoever has it open keeps it."""
+    """For drivers with ``capabilities.opens_volumes``: an open volume or snapshot stays usable."""
 
     def test_a_snapshot_in_use_is_not_deleted(self, backend: Backend) -> None:
         snapshot = backend.snapshot(backend.volume(data=b'a' * BLOCK))
@@ -407,8 +407,8 @@ class OpenedContract(Cleaned):
 
 class Counter(threading.Thread):
     """A host that counts: it writes n to the first place, then to the second, and so on, each write answered before the
-    next. In a copy of one moment the first places hold n and the others n - 1. The places are in no order on the
-    device, so that whoever copies from its beginning to its end meets them out of order, too."""
+    next. In a point-in-time consistent copy the first places hold n and the others n - 1. The places are in no order on
+    the device, so that a copy from its beginning to its end reads them out of order, too."""
 
     PLACES = tuple(random.Random(1).sample(range(0, GIB, MIB), 200))
 
@@ -433,7 +433,7 @@ class Counter(threading.Thread):
             self.error = error
 
     def next_round(self) -> None:
-        """Wait until it has begun to count anew."""
+        """Wait until it has started the next round."""
         with self._round:
             number = self._number
             assert self._round.wait_for(lambda: self._number > number, 20), self.error

@@ -1,4 +1,4 @@
-"""What every driver does that can freeze several volumes as of one moment: see ``driver_suite``."""
+"""Contract of drivers with point-in-time consistent group snapshots: see ``driver_suite``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Joined:
 class GroupContract(Cleaned):
     """For drivers with ``capabilities.consistent_group_snapshots``."""
 
-    #: Each next write goes to another volume, so every two of them are in an order that the snapshots must show.
+    #: Each next write is to another volume, so every two of them are in an order that the snapshots must show.
     places = tuple(
         number % 3 * GIB + place for number, place in enumerate(random.Random(2).sample(range(0, GIB, MIB), 60))
     )
@@ -76,7 +76,7 @@ class GroupContract(Cleaned):
         assert sorted(backend.driver.list_objects()) == sorted(one.name for one in (*volumes, *taken))
 
     def test_one_that_was_cut_off_is_taken_anew(self, backend: Backend) -> None:
-        """What there is of it is of another moment."""
+        """The existing snapshot has an older point in time."""
         volumes = self.written(backend)
         taken = self.snapshots(backend, volumes)
         backend.driver.create_snapshot(taken[0])

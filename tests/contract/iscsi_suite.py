@@ -150,7 +150,7 @@ class IscsiContract(Cleaned):
         gone, kept = self.connect(backend, volume), self.connect(backend, volume, 'two', second)
         if second == self.HERE and not backend.driver.capabilities.export_accounts:
             backend.driver.terminate_connection(volume, 'one')
-            self.login(gone).close()  # the paths of one host are one to the backend, until the last goes
+            self.login(gone).close()  # the backend has one export per host, until its last connection ends
             return
         with self.login(gone) as lost, self.login(kept, second) as device:
             for _ in range(2):
@@ -193,7 +193,7 @@ class IscsiContract(Cleaned):
             assert there.read(0, BLOCK) == b'a' * BLOCK
 
     def test_extend_while_attached(self, backend: Backend) -> None:
-        """The host goes on writing; no write fails, what was answered is there, and so is the new size."""
+        """The host keeps writing; no write fails, answered writes are stored, and the new size is visible."""
         volume = backend.volume()
         info = self.connect(backend, volume)
         with self.login(info) as device:

@@ -1,4 +1,4 @@
-"""What a removed export leaves behind at a real tgtd: nothing, whatever name or moment the initiator chose."""
+"""A removed export leaves nothing behind at a real tgtd, whatever name or time the initiator chose."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The agent's service over a real tgtd that stops running (SIGSTOP) at each request of a verb, and then goes on.
+"""The agent's service over a real tgtd that stops running (SIGSTOP) at each request of a verb, and then continues.
 
-What tgtd was sent before it stopped is in its sockets, and tgtd does it when it goes on: after the agent gave up.
+Requests sent before the stop are in its sockets. tgtd carries them out when it continues: after the agent gave up.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Bench:
         return made > step
 
     def check(self) -> None:
-        """tgtd has what the journal says, and every export's host can log in and read."""
+        """Check that tgtd has the journal's exports, and that every export's host can log in and read."""
         assert self.exports.compare() == []
         assert self.exports.strays() == []
         exports = self.journal.get(VOLUME).exports

@@ -1,4 +1,4 @@
-"""A store whose file system is full: writes say so, and not that a disk is broken."""
+"""A store whose file system is full: writes report that, and not a broken disk."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_write_says_that_the_pool_is_full(agent: Agent, store: Path) -> None:
 
 
 def test_a_device_s_own_error_stays_its_own(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the pool has space, or while the agent does not say."""
+    """While the pool has space, or while the agent does not report its capacity."""
     backend = agent.backend()
     volume = backend.volume()
 

@@ -43,7 +43,7 @@ def processes(agent: Agent) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie is not: whoever inherits an orphan reaps it when he likes."""
+    """Return whether a process runs. A zombie does not: its new parent may reap it late."""
     try:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     except FileNotFoundError:
@@ -101,7 +101,7 @@ class TestTgtd:
         assert agent.process.poll() is None
 
     def test_a_pause_leaves_no_trace(self, agent: Agent, backend: Backend) -> None:
-        """What was asked for meanwhile fails, and is then done or undone: nothing is left that nobody knows of."""
+        """Requests during the pause fail, and are then completed or undone: no unknown object remains."""
         volume, other = backend.volume(data=b'a' * BLOCK), backend.volume()
         info = backend.driver.initialize_connection(volume, CONNECTOR, 'one')
         verbs = [
@@ -141,7 +141,7 @@ def failure(verb: Callable[[], object]) -> Exception | None:
 class TestRestart:
     @pytest.mark.parametrize('how', ['stop', 'kill'])
     def test_paths_are_as_before(self, agent: Agent, backend: Backend, how: str) -> None:
-        """A host that holds a session goes on after a moment; one that logs in needs nothing new."""
+        """A host with a session continues after a short pause; a new login uses the same connection info."""
         volume = backend.volume(data=b'a' * BLOCK)
         info = backend.driver.initialize_connection(volume, CONNECTOR, 'one')
         reader = backend.driver.initialize_connection(volume, CONNECTOR, 'two', 'ro')
@@ -328,7 +328,7 @@ class TestRefusesToStart:
         return agent.log.read_text()
 
     def test_with_a_portal_that_is_taken(self, agent: Agent, tmp_path_factory: pytest.TempPathFactory) -> None:
-        """tgtd by itself would listen at all addresses instead."""
+        """tgtd alone would listen at all addresses instead."""
         second = Agent(tmp_path_factory.mktemp('second'))
         second.portal = agent.portal
         assert f'the portal {agent.portal} cannot be used' in self.refusal(second)

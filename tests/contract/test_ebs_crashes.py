@@ -33,7 +33,7 @@ class Scene:
     snapshot: SnapshotRef
     made: VolumeRef
     far: VolumeRef
-    #: The restore's ranges are done: a machine goes on from there, and never comes back to them.
+    #: The restore's ranges are done: a workflow continues from there, and never returns to them.
     is_written: bool = False
 
     @property

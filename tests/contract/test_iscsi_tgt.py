@@ -272,7 +272,7 @@ class TestFailures:
         assert list(device.allocated(0, SIZE)) == [(0, MIB)]
 
     def test_a_device_extended_under_the_session(self, tgtd: Tgtd, target: Target, device: IscsiDevice) -> None:
-        """tgt knows no resize: the LUN is made anew, which the next command meets as a unit attention."""
+        """tgt has no resize: the test creates the LUN again, and the next command receives a unit attention."""
         device.write(0, noise(MIB))
         os.truncate(target.image, 2 * SIZE)
         tgtd.delete_lun(target)
@@ -347,7 +347,7 @@ def holes_between(path: Path) -> list[tuple[int, int]]:
 
 @pytest.fixture
 def digested(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What a stand-in for google-crc32c was asked for: the point is where digests go; tgtd knows if they are right."""
+    """Return the inputs of a stand-in for google-crc32c: the test checks its use; tgtd checks the digests."""
     asked: list[bytes] = []
 
     def crc32c(data: bytes) -> int:

@@ -59,7 +59,7 @@ def login(daemon: Daemon) -> iscsi.IscsiDevice:
 
 
 def connect(daemon: Daemon, source: str, *, wait: bool = False) -> socket.socket:
-    """A TCP connection that says nothing; without ``wait`` it is under way."""
+    """Open a silent TCP connection; without ``wait`` it may still be connecting."""
     host, _, port = daemon.portals[0].rpartition(':')
     client = socket.socket()
     client.bind((source, 0))
@@ -105,7 +105,7 @@ def test_a_flood_of_connections_leaves_hosts_alone(daemon: Daemon, guard: Portal
 def test_a_connection_that_does_not_log_in_is_closed(
     daemon: Daemon, guard: PortalGuard, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    """Silent, in the middle of a header, or answered with a reject each time; a session of its address goes on."""
+    """Silent, in the middle of a header, or answered with a reject each time; a session from its address continues."""
     monkeypatch.setattr(portal_guard, 'DEADLINE', 0.5)
     with login(daemon) as device:
         device.read(0, 4096)

@@ -1,4 +1,4 @@
-"""Command lines against the local cloud, as tables: each program's own ``main``, told by arguments and environment.
+"""Command lines against the local cloud, as tables: each program's own ``main``, with arguments and environment.
 
 A story is a list of rows (line, pattern). A line is run with the facts found so far in its braces; it must succeed,
 and what it prints must match the pattern, whose named groups are facts for the lines after it. ``! line`` must fail,

@@ -271,7 +271,7 @@ def _connect_anew() -> None:
 
 
 def miscounted(cloud: Cloud) -> list[str]:
-    """Objects, exports, claims, quotas and counters that are not what the records say."""
+    """Return the objects, exports, claims, quotas and counters that differ from the records."""
     with records_of(cloud):
         world: Any = Backends(cloud)
         objects = invariants._objects(world, list(Volume.scan()), list(Snapshot.scan()))

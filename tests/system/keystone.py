@@ -14,7 +14,7 @@ import urllib3
 
 from tests.system import environments
 
-#: The child says its port, and leaves when the pipe to its parent breaks: nothing outlives the tests.
+#: The child prints its port, and exits when the pipe to its parent breaks: nothing outlives the tests.
 SERVE = """
 import os, sys, threading
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -158,7 +158,7 @@ class Keystone:
 
 
 def password_request(user: str, password: str, project: str | None = None) -> dict[str, Any]:
-    """Return the body that asks for a token by password."""
+    """Return the body of a token request by password."""
     domain = {'id': 'default'}
     claim = {'name': user, 'domain': domain, 'password': password}
     auth: dict[str, Any] = {'identity': {'methods': ['password'], 'password': {'user': claim}}, 'scope': 'unscoped'}

@@ -1,4 +1,4 @@
-"""What Nova does with volumes, by Nova's own volume client and os-brick, told as JSON. Run by .venv-nova's Python.
+"""Run Nova's own volume client and os-brick, and print the results as JSON. Run by .venv-nova's Python.
 
 The input is a user's token with its catalog, and where Nova's service user gets its own. Nova's code is used as its
 compute service uses it: a RequestContext, the default ``catalog_info``, a service token beside the user's.
@@ -55,7 +55,7 @@ class Story:
         return str(self.api.get(self.context, id)['status'])
 
     def gone(self, read: Callable[..., Any], id: str) -> str:
-        """The name of the error that says that it is not there, once it is not."""
+        """Wait until the object does not exist; return the name of the error."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -150,7 +150,7 @@ class Host:
 
 
 def connector() -> Told:
-    """What os-brick tells of the host."""
+    """Return what os-brick reports of the host."""
     found = ISCSIConnector.get_connector_properties('', execute=Host().execute, multipath=False)
     usual = {'platform': platform.machine(), 'os_type': sys.platform, 'ip': '127.0.0.1', 'host': 'compute-1'}
     return {**usual, 'multipath': False, **found}
@@ -199,7 +199,7 @@ def snapshots(story: Story) -> Told:
 
 
 def encrypted(story: Story, kind: str) -> Told:
-    """What a compute host is told of a volume's key, and of a volume that has none."""
+    """Return what a compute host receives about an encrypted and an unencrypted volume."""
     api, context = story.api, story.context
     volume, plain = story.volume(volume_type=kind), story.volume()
     told = {

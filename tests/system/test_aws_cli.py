@@ -19,7 +19,7 @@ import urllib3
 from infra import history
 from tests.system.cloud import Cloud
 
-#: Seconds for what the service does by itself.
+#: Seconds for automatic work of the service.
 PATIENCE = 30
 
 
@@ -43,7 +43,7 @@ class Cli:
         return json.loads(done.stdout) if done.stdout.strip() else {}
 
     def invoke(self, function: str, event: Any = None) -> tuple[dict[str, Any], Any]:
-        """What the CLI says of an invoke, and what the function answered."""
+        """Return the CLI's output of an invoke, and the function's answer."""
         payload = ['--payload', json.dumps(event)] if event is not None else []
         name = self.cloud.ready['functions'][function]
         said = self('lambda', 'invoke', '--function-name', name, *payload, str(self._out))
@@ -107,7 +107,7 @@ def volume(api: Api) -> Iterator[tuple[str, str]]:
 
 
 def test_the_commands_of_the_readme(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand there, but for the cloud's own port."""
+    """Unchanged, except for the cloud's own port."""
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[2] / 'README.md').read_text().replace('\\\n', ' ')
     commands = [shlex.split(line)[3:] for line in text.splitlines() if line.startswith('aws --endpoint-url ')]

@@ -383,7 +383,7 @@ class TestCommandLines:
         assert {each['Name'] for each in pools} >= {'cinderless@xfs-nova#fast'}
 
     def test_openstack_attachments(self, shell: Shell, demo: User) -> None:
-        """All but create, which asks Nova for the server first."""
+        """All but create, which requests the server from Nova first."""
         volume = demo.volume()
         made = demo.cinder.attachments.create(volume.id, CONNECTOR, str(uuid.uuid4()), 'rw')
         words = ('--os-volume-api-version', '3.54', 'volume', 'attachment')

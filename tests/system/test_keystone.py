@@ -1,4 +1,4 @@
-"""A real Keystone beside ours: the token client against it, and its answers as the measure of the standalone identity.
+"""A real Keystone: the token client uses it, and its answers are the reference for the standalone identity.
 
 Its environment also holds keystonemiddleware and oslo.policy: what they decide, ``authenticate`` and the policy rules
 decide.
@@ -195,7 +195,7 @@ KEYSTONEMIDDLEWARE = """
 
 
 def ours(headers: Mapping[str, str], tokens: KeystoneTokens, uri: str) -> list[Any]:
-    """Answer as keystonemiddleware does in front of an application that shows who asks."""
+    """Answer as keystonemiddleware does in front of an application that shows the caller."""
     try:
         caller = authenticate({name.lower(): value for name, value in headers.items()}, tokens)
     except Unauthorized:
@@ -274,7 +274,7 @@ def test_every_rule_decides_as_oslo_policy() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """One of the two, told apart by nothing but its URL and its ids."""
+    """One of the two servers, which differ only in URL and ids."""
 
     url: str
     known: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -294,7 +294,7 @@ class Server:
     def fill(self, text: str) -> str:
         """Put an id in the place of ``{users:demo}`` and a token in that of ``{token:demo@demo}``.
 
-        They are asked for once, but ``{fresh:...}`` is a token that nobody else has.
+        Each is requested once, but every ``{fresh:...}`` is a new token.
         """
         return re.sub(r'\{(\w+):([\w@]+)\}', lambda found: self._value(found[1], found[2]), text)
 
@@ -322,7 +322,7 @@ BY_TOKEN = {'methods': ['token'], 'token': {'id': '{token:demo@demo}'}}
 DEMO = {'methods': ['password'], 'password': {'user': {'id': '{users:demo}', 'password': 'demo'}}}
 NAMELESS = {'methods': ['password'], 'password': {'user': {'name': 'demo', 'password': 'demo'}}}
 
-#: (name, method, path, token, subject token, body): what both are asked.
+#: (name, method, path, token, subject token, body): the requests to both.
 EXCHANGES: list[tuple[str, str, str, str, str, Any]] = [
     ('version', 'GET', '', '', '', None),
     ('no token', 'GET', '/auth/tokens', '', '', None),

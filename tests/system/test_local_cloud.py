@@ -1,4 +1,4 @@
-"""The local cloud from outside: what it tells, what the AWS CLI sees, and what is left when it stops."""
+"""The local cloud from outside: its output, the view of the AWS CLI, and the remains after a stop."""
 
 from __future__ import annotations
 

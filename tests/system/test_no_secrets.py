@@ -1,4 +1,4 @@
-"""Nothing that is secret is told: the life of a volume, then a search through all that the service says of it."""
+"""No output has a secret: the life of a volume, then a search through all output of the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from tests.system.cloud import Cloud
 from tests.system.test_aws_cli import Api, until
 
-#: Shorter values are words that anybody may say.
+#: Shorter values may be common words.
 SHORTEST = 12
 
 #: Ends of the names under which the documents in Secrets Manager keep what is secret.
@@ -67,7 +67,7 @@ def _leaves(node: Any, name: str = '') -> Iterator[tuple[str, str]]:
 
 
 def told(cloud: Cloud) -> Iterator[tuple[str, str]]:
-    """(place, all that it says)."""
+    """Yield (place, its whole text)."""
     yield 'logs of the functions', (cloud.state_dir / 'logs' / 'functions.jsonl').read_text()
     yield 'output of the server', cloud.log.read_text()
     machines = cloud.client('stepfunctions')

@@ -24,7 +24,7 @@ ENCRYPTION = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 
 
 @pytest.fixture(scope='module')
 def told(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """All that Nova was told: it takes seconds to import, so it is run once."""
+    """Yield the results of Nova's client, which takes seconds to import and so runs once."""
     conf = tmp_path_factory.mktemp('nova') / 'nova.conf'
     conf.write_text(configuration(cloud, conf.parent))
     admin, demo = User(cloud, 'admin'), User(cloud, 'demo')
@@ -40,7 +40,7 @@ def told(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
 
 
 def configuration(cloud: Cloud, locks: Path) -> str:
-    """nova.conf as an operator writes it: whom to ask is in the catalog, Nova's own user vouches for its calls."""
+    """Return an operator's nova.conf: the catalog has the endpoint, Nova's own user authenticates its calls."""
     return textwrap.dedent(f"""
         [cinder]
         os_region_name = {cloud.ready['region']}
@@ -59,7 +59,7 @@ def configuration(cloud: Cloud, locks: Path) -> str:
 
 
 def context(user: User) -> dict[str, Any]:
-    """What keystonemiddleware tells Nova of a request: with the catalog in the form of version 2."""
+    """Return what keystonemiddleware passes to Nova for a request, with the catalog in the form of version 2."""
     session = user.sdk.session
     access = session.auth.get_access(session)
     catalog = [

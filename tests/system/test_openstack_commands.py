@@ -17,7 +17,7 @@ FAST, SLOW = f'{NOVA_HOST}#fast', f'{NOVA_HOST}#slow'
 
 #: Commands that need another service than block storage.
 ELSEWHERE = {
-    'volume attachment create',  # asks Nova for the server before it asks for the attachment
+    'volume attachment create',  # requests the server from Nova before the attachment
 }
 
 STORIES: dict[str, Story] = {
@@ -104,13 +104,13 @@ STORIES: dict[str, Story] = {
         ('@ backups {backup}', 'available'),
         ('volume backup list --volume {volume}', r'{backup} +\| {name}-backup'),
         ('volume backup set --name {name}-2 --property c=d {backup}', ''),
-        ('! volume backup unset --property a {backup}', 'could not be found'),  # asks for what no Cinder has
+        ('! volume backup unset --property a {backup}', 'could not be found'),  # calls a path that no Cinder has
         ('volume backup show {backup}', r"{name}-2"),
         ('volume backup restore {backup} {name}-restored', r'volume_id +\| (?P<restored>\S+)'),
         ('@ volumes {restored}', 'available'),
         ('@ backups {backup}', 'available'),
         ('volume backup record export -f value {backup}', r'(?P<service>\S+)\n(?P<record>\S+)'),
-        ('! volume backup record import {service} {record}', 'could not be found'),  # asks at the export's address
+        ('! volume backup record import {service} {record}', 'could not be found'),  # calls the export's address
         ('volume backup set --state error {backup}', ''),
         ('volume backup delete --force {backup}', ''),
         ('@ backups {backup}', 'gone'),
@@ -243,7 +243,7 @@ STORIES: dict[str, Story] = {
         ('block storage cluster list', r'Name'),
         ('! block storage cluster show nothing', 'could not be found'),
         ('! block storage cluster set --disable nothing', 'could not be found'),
-        # Its SDK wants all of these, and then forgets to say at which version it asks.
+        # Its SDK requires all of these, and then omits the microversion from the request.
         (f'! block storage cleanup --binary cinder-volume --host {NOVA_HOST} --cluster {NOVA_HOST}',
          'could not be found'),
     ],

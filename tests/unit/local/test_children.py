@@ -62,7 +62,7 @@ def test_a_program_that_does_not_listen_is_killed(log: Path, monkeypatch: pytest
 
 
 def test_a_child_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """At whatever moment: it is killed here while the child is still on its way."""
+    """At any time: here the parent is killed while the child is still starting."""
     code = """
 import pathlib, sys
 from local.children import Child

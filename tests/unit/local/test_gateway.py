@@ -18,7 +18,7 @@ BODY = {
 
 
 class Function:
-    """Stands for the API's function: keeps the event, gives what it is told."""
+    """Fake of the API's function: keeps the event, returns ``outcome``."""
 
     def __init__(self) -> None:
         self.event: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the local server answers within a limit or hangs up, and goes on serving others."""
+"""Whatever a client sends, the local server answers within a limit or hangs up, and keeps serving other clients."""
 
 from __future__ import annotations
 

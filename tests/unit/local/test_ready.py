@@ -1,4 +1,4 @@
-"""What the local cloud tells others."""
+"""The output of the local cloud for its users."""
 
 from __future__ import annotations
 

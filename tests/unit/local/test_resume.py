@@ -1,4 +1,4 @@
-"""What was under way when the local cloud ended is brought on at its next start."""
+"""The next start of the local cloud resumes workflows that were running when it ended."""
 
 from __future__ import annotations
 

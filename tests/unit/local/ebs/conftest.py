@@ -29,7 +29,7 @@ Make = Callable[..., str]
 
 @pytest.fixture
 def volume(region: Region) -> Make:
-    """Make a volume that is available and told of."""
+    """Create a volume that is available and visible."""
 
     def make(**parameters: Any) -> str:
         wanted = {'AvailabilityZone': ebs.ZONES[0], 'Size': 1, 'VolumeType': 'gp3', **parameters}

@@ -51,7 +51,7 @@ def test_keys_are_moto_s(cloud: Clients) -> None:
 
 
 def test_the_driver_works_in_it(cloud: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in ``make run``: the driver's own clients, answered within this process, in a moment."""
+    """As in ``make run``: the driver's own clients, answered quickly within this process."""
     monkeypatch.delenv('AWS_ENDPOINT_URL_EC2', raising=False)
     monkeypatch.setattr(ebs_client, '_client', lambda service, region: cloud(service))
     made = ebs.driver(zones=['us-east-1a'])

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-#: Runs ``body`` in a local cloud's AWS without a stack; ``say(value)`` prints what the test gets.
+#: Runs ``body`` in a local cloud's AWS without a stack; its function prints the result for the test.
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
@@ -35,7 +35,7 @@ def code(call, **facts):
 
 
 def life(folder: Path, body: str) -> Any:
-    """Run a process that is killed at its end; returns what it said."""
+    """Run a process that is killed at its end; return its output."""
     program = f'{PROGRAM}\n{textwrap.dedent(body)}\nos.kill(os.getpid(), 9)'
     done = subprocess.run(
         [sys.executable, '-c', program, str(folder)], capture_output=True, text=True, timeout=120, check=False
@@ -182,7 +182,7 @@ def test_secrets_keep_their_values_versions_and_names(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
-    """A full disk: the client hears of a failure, and what the next request can store is stored with it."""
+    """A full disk: the client receives an error, and the next request that can store also stores it."""
     told = life(
         tmp_path,
         """
