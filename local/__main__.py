@@ -63,7 +63,7 @@ def serve(settings: Settings) -> None:
 
     with running(settings) as restart_ended:
         print(advice(settings), flush=True)
-        # In turns: a signal that another thread receives does not interrupt the wait of this one, whose handler it is.
+        # Short waits: this thread runs the signal handlers, but a signal to another thread does not interrupt its wait.
         while not threading.Event().wait(0.5):
             restart_ended()
 

@@ -16,7 +16,7 @@ from local import fidelity, lambda_backend, recorder, stepfunctions
 from local.calls import Answer, Call
 from local.settings import ACCESS_KEY, REGION, SECRET_KEY
 
-#: moto's interpreter runs the machines, and functions need no container.
+#: moto's interpreter runs the state machines, and functions run without a container.
 CONFIG = {'stepfunctions': {'execute_state_machine': True}, 'lambda': {'use_docker': False}}
 
 #: The SDK's environment. Without the last variable botocore calls account-specific hosts, which moto does not know.
@@ -34,7 +34,7 @@ Observer = Callable[[Call], None]
 
 _observers: list[Observer] = []
 
-#: Stores what a call changed, under the lock of its service; may answer in moto's place that it could not.
+#: Stores the changes of a call, under the lock of its service; returns an error response when that fails.
 _keepers: list[Callable[[Call], Answer | None]] = []
 
 #: URL prefixes that moto does not answer (DynamoDB Local).
@@ -42,9 +42,9 @@ _elsewhere: list[str] = []
 
 
 def start(valid: Path | None = None) -> None:
-    """Become AWS: every botocore client of this process is answered by moto from here on.
+    """Emulate AWS: from now on moto answers every botocore client of this process.
 
-    ``valid`` is a file that remembers which definitions of state machines have no error.
+    ``valid`` is a file with the definitions of state machines that passed the validation.
     """
     from moto import mock_aws
 
@@ -59,7 +59,7 @@ def start(valid: Path | None = None) -> None:
 
 
 def pass_by(url: str) -> None:
-    """Let calls to an endpoint go out on the wire."""
+    """Send calls to an endpoint over the network."""
     _elsewhere.append(url)
 
 
@@ -69,7 +69,7 @@ def on_call(observer: Observer) -> None:
 
 
 def keep(keeper: Callable[[Call], Answer | None]) -> None:
-    """Have ``keeper`` store what each call changed, before its answer leaves."""
+    """Call ``keeper`` after each call and before its answer, to store the changes."""
     _keepers[:] = [keeper]
 
 

@@ -50,7 +50,7 @@ _SHOWN = re.compile(r'^from chalicelib\.operations\.(\w+) import ([\w, ]+)', re.
 
 
 def callers() -> tuple[str, ...]:
-    """The functions on whose behalf this code runs, () for none."""
+    """Return the functions on whose behalf this code runs, () for none."""
     frame: types.FrameType | None = sys._getframe(1)
     room: tuple[str, ...] = ()
     while frame is not None:
@@ -111,7 +111,7 @@ def _files(room: str) -> Iterator[str]:
 
 @functools.cache
 def _shown(module: str) -> dict[str, str]:
-    """What a module of operations shows of others: {function: the module that has it}."""
+    """Return the functions that a module of operations imports from others: {function: its module}."""
     text = (ROOT / 'chalicelib' / 'operations' / f'{module}.py').read_text(encoding='utf-8')
     return {name.strip(): source for source, names in _SHOWN.findall(text) for name in names.split(',')}
 

@@ -1,4 +1,4 @@
-"""What must be true before a local cloud writes anything: each check raises Refused with one line of advice."""
+"""Checks before a local cloud writes anything: each raises Refused with one line of advice."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_backends(document: str) -> None:
 
 
 def _without_secrets(document: str) -> Any:
-    """The document with every secret a plain text: they are made later, in Secrets Manager."""
+    """Return the document with plain text for each secret: Secrets Manager creates them later."""
     parsed = json.loads(document)
     for backend in parsed.get('backends', ()) if isinstance(parsed, dict) else ():
         if isinstance(backend, dict) and isinstance(backend.get('secrets'), dict):

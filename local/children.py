@@ -1,4 +1,4 @@
-"""Programs that the local cloud is made of. They die with it, even when it is killed."""
+"""Child processes of the local cloud. They end with it, even when it is killed."""
 
 from __future__ import annotations
 

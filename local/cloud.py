@@ -29,14 +29,14 @@ from local.storage import SECRET_NAME, Storage
 
 log = logging.getLogger('local')
 
-#: In the folder of logs: what the functions logged, and how many bytes of it before it is rotated.
+#: The functions' log in the folder of logs, and its size in bytes before rotation.
 LOG, LOG_SIZE = 'functions.jsonl', 32 * 1024 * 1024
 
 
 #: How often garbage is collected: Python's default; and while booting, where the default costs a second.
 _DEFAULT, _RARELY = gc.get_threshold(), (30_000, 5, 5)
 
-#: What the start reports where nothing is stored, by the setting that is the reason.
+#: Report of the start in memory mode, by the setting that is the reason.
 _IN_MEMORY = {
     'memory': 'STATE=memory: nothing is stored beyond this run.',
     'moto': 'DYNAMODB=moto: the tables are in memory, so nothing is stored beyond this run.',
@@ -50,7 +50,7 @@ _NO_ENGINE = (
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[Callable[[], None]]:
-    """Boot, and stop everything whatever happens. Yields what to call every now and then: it restarts what ended."""
+    """Start everything, and stop it in every case. Yield a function that restarts ended programs."""
     with contextlib.ExitStack() as undo:
         with _boot_errors_end_quietly(undo):
             supervised = _boot(settings, undo)
@@ -86,7 +86,7 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
 
 
 def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
-    gc.set_threshold(*_RARELY)  # until all is made: little of it is garbage
+    gc.set_threshold(*_RARELY)  # until the start is complete: it creates little garbage
     memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
     if memory:
         print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
@@ -124,7 +124,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
 
 
 def _keep(state: StateFolder, undo: contextlib.ExitStack) -> WriteThrough | None:
-    """What stores moto's objects, keys and secrets; None in memory mode."""
+    """Return the store of moto's objects, keys and secrets; None in memory mode."""
     if state.memory:
         return None
     kept = WriteThrough(state.path / 'aws')
@@ -134,7 +134,7 @@ def _keep(state: StateFolder, undo: contextlib.ExitStack) -> WriteThrough | None
 
 
 def _keep_log(path: Path, undo: contextlib.ExitStack) -> None:
-    """What functions log, as they would on AWS: a line of JSON each, in one file."""
+    """Write the functions' log as on AWS, as JSON lines in one file."""
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding='utf-8')
     handler.setFormatter(telemetry.JsonFormatter())
     logger = logging.getLogger('chalicelib')
@@ -162,7 +162,7 @@ def _start_engine(settings: Settings, state: StateFolder, undo: contextlib.ExitS
 
 
 def _identity() -> dict[str, Any]:
-    """The local users, without a signing key: Secrets Manager makes one, as it does on AWS."""
+    """Return the local users, without a signing key: Secrets Manager generates one, as on AWS."""
     from chalicelib.identity.local import local_document
 
     return {key: value for key, value in local_document().items() if key != 'signing_key'}
@@ -235,7 +235,7 @@ def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) 
     facts = ready.document(settings, deployed, roles)
     ready.write_clouds(settings)
     gc.collect()
-    gc.freeze()  # what was made until here stays: the collector need not look at it again
+    gc.freeze()  # objects of the start stay: the collector need not scan them again
     gc.set_threshold(*_DEFAULT)
     ready.write_ready(settings, facts)
 

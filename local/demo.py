@@ -40,7 +40,7 @@ class Mismatch(Exception):
 
 
 class Demo:
-    """The story's state: who does what to which volume, on which image."""
+    """The state of the demo: client, hypervisor and images."""
 
     def __init__(self, facts: dict[str, Any], folder: Path) -> None:
         self.facts = facts
@@ -171,14 +171,14 @@ class Demo:
 
 
 def _client(clouds: Path) -> Any:
-    """A client for the cloud ``demo`` of clouds.yaml, as any user's program makes it."""
+    """Return a client for the cloud ``demo`` of clouds.yaml, created as in a user's program."""
     os.environ['OS_CLIENT_CONFIG_FILE'] = str(clouds)
     session = openstack.config.OpenStackConfig().get_one(cloud='demo').get_session()
     return cinder.Client(MICROVERSION, session=session)
 
 
 def _write(image: Path, tiles: dict[int, bytes]) -> None:
-    """Put MiB tiles at their places; what is not named stays, or is a hole."""
+    """Write MiB tiles at their offsets; other ranges keep their data or are holes."""
     image.touch()
     with image.open('r+b') as file:
         file.truncate(SIZE * MIB)

@@ -1,4 +1,4 @@
-"""DynamoDB for the local cloud: AWS's own engine where Java is there, else moto's behind its lock.
+"""DynamoDB for the local cloud: AWS's own engine if Java is installed, else moto's behind its lock.
 
 The engine (DynamoDB Local) comes from the npm package ``amplify-dynamodb-simulator``; ``make setup`` unpacks it into
 ``.tools/``. It is atomic between threads, and a transaction takes the same time whatever the size of the table.
@@ -108,7 +108,7 @@ def engine(root: Path, wanted: str, log: Path, data: Path | None = None) -> Engi
 
 
 def prepare(data: Path) -> None:
-    """Make the engine's database, or set an existing one, to a write-ahead log: one fsync a commit instead of four.
+    """Set a new or existing engine database to a write-ahead log: one fsync a commit instead of four.
 
     SQLite keeps the mode in the file. The engine must not run.
     """
@@ -156,7 +156,7 @@ RESERVE = 64 * 1024 * 1024
 #: First words of operations that write nothing.
 READS = ('BatchGet', 'Describe', 'Get', 'List', 'Query', 'Scan', 'TransactGet')
 
-#: What a write is answered on a full disk: a failure of the service, as the engine itself answers PutItem then.
+#: The answer to a write on a full disk: a service error, as the engine's own answer to PutItem.
 _JSON = {'Content-Type': 'application/x-amz-json-1.0'}
 FULL = json.dumps(
     {
@@ -195,10 +195,10 @@ def client(url: str) -> Any:
 
 
 def copy_tables(source: Any, target: Any) -> None:
-    """Bring the engine's tables to what the stack created in moto: keys, indexes and expiry.
+    """Create or update the engine's tables as the stack created them in moto: keys, indexes and expiry.
 
-    A table that is stored keeps its items. Its global indexes are made and deleted as the stack has them; one with
-    other keys or local indexes is another table, as in CloudFormation. Raises RuntimeError for such a one.
+    A stored table keeps its items. Its global indexes are created and deleted as in the stack. Raises RuntimeError for
+    a table with other keys or local indexes, which CloudFormation would replace.
     """
     stored = set(_tables(target))
     for name in _tables(source):

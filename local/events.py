@@ -71,7 +71,7 @@ class Clock:
         return min(self._due.values(), default=self._now() + 3600) - self._now()
 
     def tick(self) -> None:
-        """Fire what is due."""
+        """Fire the rules that are due."""
         for rule in self._rules:
             if self._due[rule.arn] <= self._now():
                 self._due[rule.arn] += period(rule.schedule)
@@ -116,7 +116,7 @@ def _fits(option: Any, value: Any) -> bool:
 
 
 class Bus:
-    """Hands an event to every rule whose pattern it fits."""
+    """Delivers an event to every rule with a matching pattern."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules

@@ -1,4 +1,4 @@
-"""Where moto is more lenient than AWS, and a workflow would notice: what AWS refuses is refused here too.
+"""Checks where moto is more lenient than AWS and a workflow would notice: they reject the calls that AWS rejects.
 
 A check gets a call before moto does and returns AWS's refusal, or None. ``TransactWriteItems`` is also remembered by
 its token, as AWS does for ten minutes. Each rule has a test in ``tests/unit/local/test_fidelity.py``.
@@ -52,7 +52,7 @@ def instead(call: Call) -> Answer | None:
 
 
 def refusal(call: Call) -> Answer | None:
-    """What AWS answers to a call that it refuses and moto would accept."""
+    """Return AWS's answer to a call that it rejects and moto would accept; None for other calls."""
     check = _CHECKS.get((call.service, call.operation or call.method))
     return check(call) if check else None
 
@@ -112,7 +112,7 @@ _UNUSABLE = {'Disabled': 'DisabledException', 'PendingDeletion': 'KMSInvalidStat
 
 
 def _sealed_by(blob: str) -> str:
-    """moto writes the key's id in front of what it sealed."""
+    """Return the id of the key, which moto writes in front of the ciphertext."""
     return base64.b64decode(blob)[:36].decode('ascii', 'replace')
 
 

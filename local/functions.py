@@ -43,7 +43,7 @@ class Function:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an invoke gave: the handler's result, or ``error`` (Lambda's X-Amz-Function-Error) with a description."""
+    """Outcome of an invoke: the handler's result, or ``error`` (Lambda's X-Amz-Function-Error) with a description."""
 
     result: Any
     error: str | None = None
@@ -137,7 +137,7 @@ def _failure(message: str, kind: str, context: Context) -> dict[str, Any]:
 
 
 def _description(error: BaseException, context: Context) -> dict[str, Any]:
-    """Lambda's JSON of an exception; ``errorType`` is what a state machine catches."""
+    """Return Lambda's JSON of an exception; a state machine catches by its ``errorType``."""
     trace = traceback.format_list(traceback.extract_tb(error.__traceback__))
     return {**_failure(str(error), type(error).__name__, context), 'stackTrace': trace}
 

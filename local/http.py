@@ -192,7 +192,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         return body
 
     def _linger(self) -> None:
-        """Receive what the client is still sending: a connection closed before that would reset the answer away."""
+        """Receive the rest of the request: closing earlier would reset the connection and lose the answer."""
         self._reads.bounds = Bounds(LINGER, LINGER, MAX_LINGER)
         with contextlib.suppress(TimeoutError, ConnectionError, BadAnswer):
             self.connection.shutdown(socket.SHUT_WR)
@@ -233,7 +233,7 @@ def _size(digits: str, base: int) -> int:
 #: Headers that the server writes itself.
 _OURS = {'content-length', 'transfer-encoding', 'connection', 'date'}
 
-#: A value that reflects what a client sent must not begin another header.
+#: A value with a client's input must not begin another header.
 _ONE_LINE = {13: ' ', 10: ' '}
 
 

@@ -15,7 +15,7 @@ TIMEOUT = 600
 
 
 class Hypervisor:
-    """One host. ``connector`` is what os-brick would report of it."""
+    """One host. ``connector`` has its connector properties, as os-brick would report them."""
 
     def __init__(self, name: str, initiator: str) -> None:
         self.initiator = initiator

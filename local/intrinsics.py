@@ -1,4 +1,4 @@
-"""CloudFormation's functions, for the resources that the local cloud makes itself."""
+"""CloudFormation's functions, for the resources that the local cloud creates itself."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class RequestTooLarge(JsonRESTError):
 
 
 class LocalLambda(simple.LambdaSimpleBackend):
-    """moto keeps the functions (the stack makes them there); an invoke runs the handler in this process."""
+    """moto stores the functions that the stack creates; an invoke runs the handler in this process."""
 
     def invoke(
         self, function_name: str, qualifier: str | None, body: Any, headers: Any, response_headers: dict[str, Any]
@@ -48,7 +48,7 @@ class LocalLambda(simple.LambdaSimpleBackend):
 
 
 def described(function: LambdaFunction) -> Function:
-    """What moto keeps of a function, in our words."""
+    """Convert moto's function to a ``Function``."""
     return Function(
         name=function.function_name,
         arn=function.function_arn,

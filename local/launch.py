@@ -17,7 +17,7 @@ from local.children import bind_free, bound
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Seconds until it must be up, and gone.
+#: Seconds for the start, and for the stop.
 START, STOP = 120, 20
 
 PORTS = ('PORT', 'AWS_PORT', 'ISCSI_PORT', 'APPLIANCE_PORT')

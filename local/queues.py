@@ -1,7 +1,7 @@
-"""Event source mappings: what Lambda does between an SQS queue and a function.
+"""Event source mappings: they deliver messages from an SQS queue to a function, as Lambda does.
 
-A batch is handed to the function; what it handled is deleted, what it names in ``batchItemFailures`` is left for the
-queue's visibility timeout and, after too many receives, for the dead-letter queue.
+The function receives a batch. Handled messages are deleted. Messages in ``batchItemFailures`` stay in the queue for its
+visibility timeout and, after too many receives, move to the dead-letter queue.
 """
 
 from __future__ import annotations

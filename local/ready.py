@@ -87,7 +87,7 @@ def write_clouds(settings: Settings) -> None:
 
 
 def advice(settings: Settings) -> str:
-    """What the server prints when it is up."""
+    """Return the text that the server prints when it is ready."""
     keys = f'AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}'
     return f"""ready
   block storage  {settings.url}/v3

@@ -1,7 +1,7 @@
-"""What was under way when the last instance ended: its queue and its executions ended with it.
+"""Resume the operations of the last instance, whose queue and executions ended with it.
 
-On AWS they would not have. So the reconciler is called for each record in a transitional status, as if its execution
-had been aborted, and need not wait until the record is overdue.
+On AWS they would have continued. So the local cloud calls the reconciler for each record in a transitional status, as
+if its execution had been aborted, before the record is overdue.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def start(reconcile: Callable[[dict[str, Any]], Outcome]) -> None:
 
 
 def interrupted() -> Iterator[dict[str, Any]]:
-    """Events of what was under way."""
+    """Yield an event for each interrupted operation."""
     from chalicelib.models import base
     from chalicelib.tasks.reconcile import KINDS
 

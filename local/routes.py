@@ -20,7 +20,7 @@ class Match:
 
 
 class Routes:
-    """The tree of resources. A literal part wins over a variable; what is not declared has no route."""
+    """The tree of resources. A literal part wins over a variable; undeclared paths have no route."""
 
     def __init__(self, paths: Mapping[str, Mapping[str, Any]]) -> None:
         self._root: dict[str, Any] = {}

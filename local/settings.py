@@ -18,7 +18,7 @@ ACCOUNT = '123456789012'
 
 STACK = 'cinderless'
 
-#: The bucket keeps its name over restarts; the stack would make a random one.
+#: The bucket keeps its name over restarts; the stack would generate a random one.
 BUCKET = f'{STACK}-backups'
 
 #: Any pair is accepted; ``ready.json`` shows these.
@@ -41,11 +41,11 @@ class Settings:
     iscsi_port: int
     #: The appliance's agent.
     appliance_port: int
-    #: Holds what is stored, ready.json, clouds.yaml and logs; belongs to one instance.
+    #: Has the stored state, ready.json, clouds.yaml and logs; belongs to one instance.
     state_dir: Path
     #: 'memory' stores nothing beyond the run; empty for all in the state folder.
     state: str
-    #: '1' removes what the state folder holds before the start.
+    #: '1' removes the content of the state folder before the start.
     fresh: str
     #: '1' shows tracebacks of a start that fails.
     debug: str

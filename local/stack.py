@@ -1,9 +1,9 @@
-"""The stack: the plain template in moto's CloudFormation, and what moto cannot make of it, made here.
+"""The stack: the plain template in moto's CloudFormation, and the resources that moto cannot create.
 
-moto creates the queues, the bucket, the key, roles, rules, functions and tables. Machines (moto's CloudFormation puts
-them where they never run), secrets (which it does not know) and buses (which it gives no id) are created through their
-APIs. What belongs to the gateway, the event source mappings and the alarms is read from the template and played by the
-local cloud.
+moto creates the queues, the bucket, the key, roles, rules, functions and tables. This module creates state machines,
+secrets and buses through their APIs: moto's CloudFormation puts state machines where they never run, does not support
+secrets, and gives buses no id. The local cloud reads the gateway, the event source mappings and the alarms from the
+template and emulates them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def deploy(template: Mapping[str, Any], parameters: Mapping[str, str], clients: 
 
 
 def for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template without what moto is not given. Outputs and what only they use go too."""
+    """Return the template without outputs, layers and the resources that moto cannot create."""
     kept = {name: copy.deepcopy(body) for name, body in template['Resources'].items() if not _is_held_back(body)}
     for resource in kept.values():
         if resource['Type'] == 'AWS::Lambda::Function':
@@ -108,12 +108,12 @@ def _is_held_back(resource: Mapping[str, Any]) -> bool:
 
 def _scope(template: Mapping[str, Any], given: Mapping[str, str], clients: Any) -> Scope:
     described = clients('cloudformation').describe_stack_resources(StackName=STACK)['StackResources']
-    # moto lists what a condition leaves out of the stack as well, without a name.
+    # moto also lists resources that a condition excludes, without a name.
     found = [resource for resource in described if 'LogicalResourceId' in resource]
     physical = {resource['LogicalResourceId']: resource['PhysicalResourceId'] for resource in found}
     kinds = {resource['LogicalResourceId']: resource['ResourceType'] for resource in found}
     defaults = {name: parameter.get('Default', '') for name, parameter in template['Parameters'].items()}
-    own_names = {name: name for name in template['Resources']}  # what was held back has no other
+    own_names = {name: name for name in template['Resources']}  # resources created here have no other
     pseudo = {**PSEUDO_PARAMETERS, 'AWS::StackId': found[0]['StackId']}
     refs = {**pseudo, **defaults, **given, **own_names, **physical}
     arns = {name: ARNS[kinds[name]].format(_last(value)) for name, value in physical.items() if kinds[name] in ARNS}
@@ -165,7 +165,7 @@ def put_secret(client: Any, name: str, text: str) -> None:
 
 
 def _generated(generate: Mapping[str, Any]) -> str:
-    """What Secrets Manager makes of GenerateSecretString: the template with one random value more."""
+    """Return the secret for GenerateSecretString: the template with one more, random value."""
     alphabet = string.ascii_letters + string.digits
     value = ''.join(secrets.choice(alphabet) for _ in range(int(generate['PasswordLength'])))
     return json.dumps({**json.loads(generate['SecretStringTemplate']), generate['GenerateStringKey']: value})

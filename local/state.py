@@ -22,17 +22,17 @@ from local.settings import Refused
 
 MARKER, LOCK = 'cinderless.json', 'lock'
 
-#: Version of what the folder holds. A later version of this program migrates an earlier state, and refuses a later one.
+#: Version of the state. A later version of this program migrates an earlier state, and refuses a later one.
 VERSION = 1
 
-#: Folders and files that a local cloud makes in its state folder; ``FRESH=1`` removes these and nothing else.
+#: Folders and files that a local cloud creates in its state folder; ``FRESH=1`` removes these and nothing else.
 KEPT = ('aws', 'dynamodb', 'appliance')
 #: Parts of a state that its records need; the marker names them once an instance was ready.
 PARTS = ('dynamodb/shared-local-instance.db', 'aws/documents.db', 'appliance/store.img', 'appliance/secret')
 TRANSIENT = ('ready.json', 'clouds.yaml')
 LOGS = 'logs'
 
-#: What version 0.1.0 left in its folder when it was killed, or has there while it runs. It kept nothing.
+#: Files of version 0.1.0 in its folder, while it runs or after it was killed. It stored no state.
 OF_0_1_0 = ('ready.json', 'clouds.yaml', 'log.jsonl', 'dynamodb.log', 'appliance')
 
 
@@ -98,7 +98,7 @@ class StateFolder:
                 )
 
     def _marker(self) -> tuple[int, bool, list[str]]:
-        """(version, whether the state is a stored one, what must be there)."""
+        """(version, whether the state is stored, required parts)."""
         try:
             found = json.loads((self.path / MARKER).read_text())
             return int(found['version']), bool(found['durable']), [str(part) for part in found.get('parts', ())]
@@ -144,7 +144,7 @@ class StateFolder:
 
     @contextlib.contextmanager
     def claimed(self, ports: Mapping[str, int]) -> Iterator[None]:
-        """Hold the folder, made and marked. In memory mode nothing but logs is left of it in the end."""
+        """Create, mark and lock the folder. In memory mode only logs remain at the end."""
         self._make()
         self._lock = self._lock or self._held()
         try:
@@ -163,7 +163,7 @@ class StateFolder:
     def _make(self) -> None:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:  # a file system that is read-only, full, or makes no folders
+        except OSError as error:  # a file system that is read-only, full, or cannot create folders
             raise Refused(f'{self._named()} cannot be made ({error.strerror}); set STATE_DIR to another') from None
 
     def _mark(self) -> None:
@@ -187,7 +187,7 @@ class StateFolder:
         self._lock.flush()
 
     def empty(self) -> None:
-        """Remove what a local cloud made here, but not its logs."""
+        """Remove the content that a local cloud created, except its logs."""
         self._remove((*KEPT, *TRANSIENT, *OF_0_1_0, MARKER))
 
     def _remove(self, names: tuple[str, ...]) -> None:

@@ -1,8 +1,8 @@
 """moto's Step Functions interpreter with caches, and a callback for every execution that ends.
 
-AWS parses a machine once and keeps its connections; moto parses definition and paths per execution and makes a client
-per task (86 ms of CPU for three tasks; 17 ms with what is kept here). Nothing of what is kept holds state of an
-execution. Each patch names what it replaces, and ``tests/unit/local/test_stepfunctions.py`` fails when moto moves it.
+AWS parses a state machine once and keeps its connections; moto parses definition and paths per execution and creates a
+client per task (86 ms of CPU for three tasks; 17 ms with the caches). No cache holds state of an execution. Each patch
+names the attribute that it replaces, and ``tests/unit/local/test_stepfunctions.py`` fails when moto moves it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_PAYLOAD = 262_144
 #: Errors that States.ALL does not mean.
 UNCAUGHT = {'States.DataLimitExceeded', 'States.Runtime'}
 
-#: Parsed paths and machines kept.
+#: Size of the caches of parsed paths and state machines.
 KEPT = 4096
 
 Listener = Callable[[dict[str, Any]], None]
@@ -83,7 +83,7 @@ def _validate_once(valid: Path) -> None:
 
 
 def _keep_clients() -> None:
-    """One client per service: moto makes one per task, under each name it was imported by."""
+    """Cache one client per service: moto creates one per task, under each name it was imported by."""
     original = boto_client.boto_client_for
     kept = functools.cache(lambda region, service: original(region, service))
 

@@ -24,7 +24,7 @@ POOLS = {'fast': ('nova', 100), 'slow': ('nova', 100), 'remote': ('az2', 100)}
 #: Size of the image: all pools, and what XFS needs for itself.
 IMAGE_SIZE = '310G'
 
-#: Seconds for the agent's first start: format the image, make a certificate, start tgtd.
+#: Seconds for the agent's first start: format the image, create a certificate, start tgtd.
 START_TIMEOUT = 30
 
 #: Where tgtd puts its control sockets.
@@ -82,7 +82,7 @@ class Storage:
         ]
 
     def wait(self) -> None:
-        """Return when the agent answers. Raises RuntimeError with its own words when it does not."""
+        """Return when the agent answers. Raises RuntimeError with its standard error when it does not."""
         assert self._child is not None
         line = self._child.first_line(START_TIMEOUT)
         if not line:

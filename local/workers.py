@@ -11,7 +11,7 @@ from infra import asl
 
 FOLDER = Path(__file__).parent.parent / 'stepfunctions'
 
-#: What a machine names, and the function that it means.
+#: Placeholder in the state machines -> function.
 WORKERS = {'${VolumeWorkerArn}': 'volume_worker', '${BackupWorkerArn}': 'backup_worker'}
 
 

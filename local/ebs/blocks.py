@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
-#: Bytes of a block, the only size that the EBS direct APIs know.
+#: Bytes of a block, the only size that the EBS direct APIs support.
 BLOCK = 512 * 1024
 
 
@@ -66,7 +66,7 @@ class BlockFile:
 
 
 class Disk:
-    """One volume's or snapshot's bytes; what was never written reads as zeroes."""
+    """One volume's or snapshot's bytes; unwritten blocks read as zeroes."""
 
     def __init__(self, file: BlockFile) -> None:
         self._file = file

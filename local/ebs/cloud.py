@@ -108,14 +108,14 @@ class Volume:
     modifications: list[Modification] = dataclasses.field(default_factory=list)
 
     def settle(self, at: float) -> None:
-        """Let happen what has happened by now: detachments, and the new size of a modification."""
+        """Apply the changes that are due: detachments, and the new size of a modification."""
         self.attachments = {instance: one for instance, one in self.attachments.items() if one.state(at) != 'detached'}
         for modification in self.modifications[-1:]:
             if at >= modification.optimizing_at:
                 self.facts.update(modification.target)
 
     def state(self, at: float) -> str:
-        """'' for one that is gone."""
+        """Return the state, '' for a deleted one."""
         if self.deleted_at is not None:
             return 'deleting' if at < self.deleted_at else ''
         if at < self.available_at:
@@ -153,7 +153,7 @@ class Snapshot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """What an attachment must know of an instance."""
+    """The facts of an instance that an attachment needs."""
 
     zone: str
     state: str = 'running'
@@ -173,7 +173,7 @@ class Cloud:
     file: BlockFile
     #: GiB that the account may have in all (VolumeLimitExceeded), None for any.
     storage_limit: int | None = None
-    #: How many of the next listings of blocks come with a page that has no entry, and a token to go on.
+    #: How many of the next listings of blocks come with an empty page and a token for the next one.
     empty_pages: int = 0
     volumes: dict[str, Volume] = dataclasses.field(default_factory=dict)
     snapshots: dict[str, Snapshot] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What all Describe calls have in common: naming, filtering, paging."""
+"""Common parts of all Describe calls: ids, filters, paging."""
 
 from __future__ import annotations
 

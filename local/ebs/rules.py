@@ -1,4 +1,4 @@
-"""What AWS allows of each volume type, in numbers (API model of November 2026), and the limits on operations."""
+"""AWS's limits of each volume type (API model of November 2026), and of operations."""
 
 from __future__ import annotations
 

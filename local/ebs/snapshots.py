@@ -16,7 +16,7 @@ MAX_DESCRIPTION = 255
 
 
 def create(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
-    """Freeze the bytes now; the snapshot is completed later. There is no token: a repeat makes another one."""
+    """Freeze the bytes now; the snapshot is completed later. AWS has no token here: a repeat creates another one."""
     volume = cloud.volume(parameters['VolumeId'])
     _check(cloud, volume)
     return shown(cloud, _made(cloud, volume, parameters))

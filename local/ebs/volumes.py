@@ -12,7 +12,7 @@ from local.ebs.rules import MODIFICATION_WINDOW, MODIFICATIONS, Shape, shape
 
 Parameters = Mapping[str, Any]
 
-#: What a modification may change; the names are those of its original and target values.
+#: Properties that a modification may change, as named in its original and target values.
 _MODIFIABLE = ('Size', 'VolumeType', 'Iops', 'Throughput', 'MultiAttachEnabled')
 
 
@@ -44,7 +44,7 @@ def zones(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
 
 
 def _source(cloud: Cloud, parameters: Parameters) -> Snapshot | None:
-    """The snapshot that a volume is made of; it must be completed."""
+    """Return the completed source snapshot of a volume; None without one."""
     if 'SnapshotId' not in parameters:
         return None
     snapshot = cloud.snapshot(parameters['SnapshotId'])
@@ -64,7 +64,7 @@ def _size(parameters: Parameters, source: Snapshot | None) -> int:
 
 
 def _key(cloud: Cloud, parameters: Parameters, inherited: str | None) -> str | None:
-    """The KMS key, None for an unencrypted volume; what comes from an encrypted source stays encrypted."""
+    """Return the KMS key, None for an unencrypted volume; a volume of an encrypted source is encrypted."""
     asked = parameters.get('KmsKeyId')
     if asked and not parameters.get('Encrypted'):
         raise Refused(

@@ -90,7 +90,7 @@ def xml(action: str, result: Mapping[str, Any]) -> Answer:
 
 
 def _members(shape: Any, value: Mapping[str, Any]) -> str:
-    """Raises KeyError for a member that the API does not have: then the double is wrong."""
+    """Return the members as XML. Raises KeyError for one that the API does not have: an error of the emulator."""
     parts = [
         (shape.members[name].serialization.get('name', name), shape.members[name], one) for name, one in value.items()
     ]

@@ -1,1 +1,1 @@
-"""What moto and the EBS emulator hold in memory, written through to the state folder before an answer leaves."""
+"""Write-through of the memory of moto and the EBS emulator to the state folder, before each answer."""

@@ -16,7 +16,7 @@ from local import databases
 
 Document = Any
 
-#: (kind, id) -> what to store, None for what to delete.
+#: (kind, id) -> document to store, None to delete it.
 Changes = Mapping[tuple[str, str], Document | None]
 
 
@@ -35,7 +35,7 @@ class Documents:
         )
 
     def save(self, changes: Changes) -> None:
-        """Store what is given by (kind, id), and delete what is None: all or nothing. Raises sqlite3.Error."""
+        """Store documents by (kind, id), and delete those that are None, in one transaction. Raises sqlite3.Error."""
         stored = [(*key, dumps(body)) for key, body in changes.items() if body is not None]
         deleted = [key for key, body in changes.items() if body is None]
         with self._lock, self._database:
@@ -60,7 +60,7 @@ class Changed:
     def __init__(self, documents: Documents, kind: str) -> None:
         self._documents = documents
         self._kind = kind
-        #: What was stored when this began.
+        #: The documents that were stored at the start.
         self.stored = dict(documents.all(kind))
         self._texts = {id: dumps(document) for id, document in self.stored.items()}
 

@@ -28,7 +28,7 @@ class Volumes:
         self._ebs: Ebs | None = None
 
     def restore(self, ebs: Ebs) -> None:
-        """Give the emulator what is stored."""
+        """Load the stored state into the emulator."""
         self._ebs, cloud = ebs, ebs.cloud
         cloud.file = BlockFile(self._path)
         blocks: dict[str, dict[int, tuple[int, bool]]] = {}
@@ -50,7 +50,7 @@ class Volumes:
         cloud.tokens.update({token: (asked, id) for token, (asked, id) in self._documents.all('ebs token')})
 
     def save(self) -> None:
-        """Store what changed. Raises OSError and sqlite3.Error; then the next request stores it."""
+        """Store the changes. Raises OSError and sqlite3.Error; then the next request stores them."""
         assert self._ebs is not None
         with self._ebs.lock:
             self._save(self._ebs.cloud)

@@ -101,14 +101,14 @@ class Objects:
         models.S3Backend.create_bucket = created  # type: ignore[method-assign,assignment]
 
     def restore(self) -> None:
-        """Make the buckets that are none of the stack's."""
+        """Create the buckets that are not part of the stack."""
         backend = _backend()
         for name, document in self._documents.all('bucket'):
             if name not in backend.buckets:
                 restored(backend.create_bucket(name, REGION), document)
 
     def save(self, host: str, path: str) -> None:
-        """Store what a request changed. Raises OSError and sqlite3.Error; then the next request stores it."""
+        """Store a request's changes. Raises OSError and sqlite3.Error; then the next request stores them."""
         backend = _backend()
         bucket_name, key = named_in(host, path)
         if bucket_name in backend.buckets and key:
@@ -159,7 +159,7 @@ class Objects:
         return Blob(path)
 
     def _fill(self, backend: Any, bucket: Any) -> None:
-        """Give a bucket that was just made the objects that are stored for it."""
+        """Load the stored objects into a bucket that was just created."""
         for document in self._loaded.pop(bucket.name, ()):
             versions = list(self._versions(backend, document))
             dict.__setitem__(bucket.keys, document['key'], versions)
@@ -181,7 +181,7 @@ class Objects:
 
 
 def named_in(host: str, path: str) -> tuple[str, str]:
-    """(bucket, key) that a request is about, '' for what it does not name; by host or by path (unquoted)."""
+    """Return (bucket, key) of a request, '' for a part that it lacks; by host or by path (unquoted)."""
     path = path.removeprefix('/')
     if not host.startswith('s3.'):
         return host.partition('.s3.')[0], path

@@ -1,6 +1,6 @@
-"""moto's KMS keys and secrets, written through. What a key has sealed opens after a restart.
+"""moto's KMS keys and secrets, written through. A restart keeps encrypted data readable.
 
-Symmetric keys are kept, with their aliases: the service makes no others.
+Symmetric keys are stored, with their aliases: the service creates no others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from local.settings import ACCOUNT, REGION
 #: moto's KMS, of which names are replaced and abstract classes are made.
 kms: Any = models
 
-#: Attributes that are not stored: what a symmetric key does not have, and what points to other objects.
+#: Attributes that are not stored: those that a symmetric key lacks, and references to other objects.
 _OF_KEYS = ('private_key', 'grants', 'aliases', 'rotations')
 _OF_SECRETS = ('replicas',)
 
@@ -50,7 +50,7 @@ class Keys:
         return key
 
     def restore(self) -> None:
-        """Make the keys that are none of the stack's, and every alias."""
+        """Create the keys that are not part of the stack, and every alias."""
         keys = _kms().keys
         for id, document in self._changed.stored.items():
             if id not in keys:

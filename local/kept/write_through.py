@@ -1,4 +1,4 @@
-"""One place for what is kept: installed before moto starts, saved after each request and before its answer."""
+"""Store of all state: installed before moto starts, saved after each request and before its answer."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class WriteThrough:
         self._keys.install()
 
     def before_deploy(self) -> None:
-        """Restore what the stack must find, once moto has started."""
+        """Restore the state that the stack uses, once moto has started."""
         self._secrets.restore()
         self._volumes.restore(fidelity.ebs())
 
     def after_deploy(self) -> None:
-        """Restore what is none of the stack's, and store what the stack made."""
+        """Restore the state outside the stack, and store the resources that the stack created."""
         self._objects.restore()
         self._keys.restore()
         self._keys.save()
         self._secrets.save()
 
     def save(self, call: Call) -> Answer | None:
-        """Store what a request changed; the answer to give instead when that fails. Under the lock of the service."""
+        """Store a request's changes; return an error response when that fails. Call under the lock of the service."""
         save = self._by_service.get(call.service)
         if save is None or _reads(call):
             return None
@@ -80,7 +80,7 @@ def _reads(call: Call) -> bool:
 
 _MESSAGE = 'The local cloud could not store this. Is its disk full?'
 
-#: What AWS answers to a failure of its own; clients repeat it.
+#: AWS's answer to an internal failure; clients retry the request.
 _FAILED = {
     's3': xml_error(500, 'InternalError', _MESSAGE),
     'kms': json_error(500, 'KMSInternalException', _MESSAGE),
