@@ -64,7 +64,7 @@ def stranger(door: FrontDoor) -> Caller:
 
 @pytest.fixture
 def nobody(door: FrontDoor, project: str) -> Caller:
-    """Somebody of the project whose token has no role that counts."""
+    """A caller in the project whose token has none of the known roles."""
     return door.caller('', project)
 
 

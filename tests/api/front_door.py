@@ -18,7 +18,7 @@ HOST = 'volume.example'
 
 
 class Tokens:
-    """A TokenValidator of tokens that say themselves what they grant: ``<role>@<project>``; '' grants nothing."""
+    """A TokenValidator whose tokens name the role that they grant: ``<role>@<project>``; '' grants nothing."""
 
     def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
         from chalicelib.context import implied_roles
@@ -32,7 +32,7 @@ class Tokens:
 
 
 class Worker:
-    """In the place of the function that reaches backends: notes what it is asked, and answers as iSCSI would."""
+    """Replaces the function that reaches backends: records its calls and answers as iSCSI would."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -163,7 +163,7 @@ def serve(route: Any, headers: dict[str, str], ids: dict[str, str], body: str | 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with a token, who asks without the project's id in the path unless told otherwise."""
+    """A client with a token. Its request paths contain no project id unless ``prefix`` adds one."""
 
     door: FrontDoor
     project: str

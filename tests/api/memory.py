@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from tests import small_dynamodb
 from tests.small_dynamodb import SmallDynamoDB
 
-#: What a function of ours is told by its environment, for AWS that is not there.
+#: The environment of the service's functions, without AWS.
 ENVIRONMENT = {
     'AWS_ACCESS_KEY_ID': 'test',
     'AWS_SECRET_ACCESS_KEY': 'test',

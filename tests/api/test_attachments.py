@@ -96,7 +96,7 @@ def test_before_3_27_there_are_none(member: Caller) -> None:
 def test_who_reads_the_secrets_of_a_connection(
     door: Any, make: Any, project: str, monkeypatch: pytest.MonkeyPatch, role: str, reads: bool
 ) -> None:
-    """Whoever may connect an attachment; Cinder shows them to any role of the project."""
+    """Callers that may connect an attachment read its secrets; Cinder shows them to every role of the project."""
     from chalicelib import aws
 
     monkeypatch.setattr(aws, 'unseal', lambda sealed, purpose: '{"auth_password": "canary"}')

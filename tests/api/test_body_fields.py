@@ -1,4 +1,4 @@
-"""Every member that a body may have is read by its handler, or stands here with the reason why it is not.
+"""Every member that a body may have is read by its handler, or is listed here with the reason why it is not.
 
 A member that is taken and read by nothing is a promise that is not kept; one that is stored and compared with nothing
 (a backup's zone was) is an error that shows late, or never.

@@ -82,7 +82,7 @@ def full_metadata(bound: bounds.Bound, key: str = 'key') -> dict[str, str]:
 
 
 def test_1500_entries_are_refused_at_once_and_one_by_one(member: Caller, make: Records) -> None:
-    """Steps of a fault: 1,500 entries made every later write of the volume fail for good."""
+    """Steps of a fault: 1,500 entries made every later write of the volume fail."""
     volume = make.volume()
     for start in range(0, 1500, 100):
         sent = {f'key{number}': 'v' * 255 for number in range(start, start + 100)}

@@ -1,4 +1,4 @@
-"""Which members a response has, by version and by who asks: small tables in our own words."""
+"""Which members a response has, by version and by the caller's role: small tables in the project's own words."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def test_transfers_are_filtered_by_what_they_show(
 @pytest.mark.parametrize('path', ['volume-transfers', 'os-volume-transfer', 'volume-transfers/detail'])
 @pytest.mark.parametrize('role', ['reader', 'admin'])
 def test_no_other_column_filters_transfers(name: str, path: str, role: str, member: Caller, make: Records) -> None:
-    """A reader who could filter by salt and hash would learn both, letter by letter."""
+    """A caller that could filter by salt and hash could guess both, letter by letter."""
     transfer = _transfer(make)
     text = str(getattr(transfer, name.rstrip('~'), 'x'))
     caller = member.door.caller(role, member.project)

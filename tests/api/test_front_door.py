@@ -1,4 +1,4 @@
-"""What every request goes through, whatever it asks for."""
+"""Checks that every request passes, whatever its route."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_links_show_the_project_where_the_path_did(member: Caller, make: object,
 
 @pytest.mark.parametrize('path', ['/volumes/', '/volumes/detail/'])
 def test_a_slash_at_the_end_is_an_empty_id(member: Caller, path: str) -> None:
-    """Nobody who has lost an id gets, changes or deletes the whole list."""
+    """A client that sends an empty id does not get, change or delete the whole list."""
     assert member.get(path.rstrip('/')).status == 200
     answer = member.get(path)
     assert (answer.status, answer.body['title']) == (404, 'Not Found')
@@ -102,7 +102,7 @@ def test_what_is_no_json(member: Caller, body: str) -> None:
 
 @pytest.mark.parametrize('depth', [101, 500, 900, 940, 950, 960, 970, 980])
 def test_a_body_that_is_too_deep(member: Caller, depth: int) -> None:
-    """Deep enough that reading it goes well, and telling what is wrong with it would not."""
+    """The parser accepts this depth; an error message that repeats the body would fail."""
     for value in '[' * depth + ']' * depth, '{"a":' * depth + '1' + '}' * depth:
         answer = member.post('/volumes', f'{{"volume": {{"size": {value}}}}}')
         assert answer.fault == ('badRequest', 400, 'Malformed request body')

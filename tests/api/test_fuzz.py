@@ -1,4 +1,4 @@
-"""Whatever a client sends, the answer is no server error: bodies near each schema, queries near ours, odd headers."""
+"""No request causes a server error: bodies near each schema, queries near the documented ones, odd headers."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ BODIES = st.one_of(
 
 
 def shape_of(answer: dict[str, Any]) -> None:
-    """Every refusal is JSON in Cinder's shape, or in that of what stands before Cinder, and bears a request id."""
+    """Check the request id; a refusal is JSON in Cinder's shape, or that of the router or Keystone."""
     headers = {name.lower(): value for name, value in answer['headers'].items()}
     assert headers['x-openstack-request-id'].startswith('req-')
     if answer['statusCode'] < 400:

@@ -184,7 +184,7 @@ def test_bodies_that_make_no_sense(member: Caller, path: str, body: Any) -> None
 
 
 def test_all_tenants_and_other_projects(member: Caller, door: Any, stranger: Caller, make: Any) -> None:
-    """Administrators of any project see them; others are told that there is nothing."""
+    """Administrators of any project see them; callers of other projects get an empty list and a 404."""
     taken, kind = make.group_snapshot(), make.group_type()
     boss = door.caller('admin', uuid.uuid4().hex)
     for path, id in (('/groups', taken.group_id), ('/group_snapshots', taken.id)):

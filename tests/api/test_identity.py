@@ -141,7 +141,7 @@ def test_every_handler_is_mounted_and_every_mounted_path_is_handled(standalone: 
     ],
 )  # fmt: skip
 def test_what_a_member_may_read_of_the_own_account(path: str, name: str, status: int, standalone: Caller) -> None:
-    """As Horizon and the openstack CLI ask."""
+    """The requests that Horizon and the openstack CLI send."""
     answer = log_in(standalone, 'demo', 'demo')
     token = answer.body['token']
     ids = {'me': token['user']['id'], 'project': token['project']['id'], 'other': stable_id('user', 'admin')}

@@ -1,4 +1,4 @@
-"""The built-in key manager over HTTP, as castellan asks it for a volume's key."""
+"""The built-in key manager over HTTP: the requests that castellan sends for a volume's key."""
 
 from __future__ import annotations
 

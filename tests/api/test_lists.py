@@ -182,7 +182,7 @@ def test_what_is_found(member: Caller, five: list[str], query: str, expected: st
 @pytest.mark.parametrize(
     ('query', 'at', 'expected'),
     [
-        ('foo=bar', '3.0', 5),  # before 3.31 an unknown filter is not heard
+        ('foo=bar', '3.0', 5),  # before 3.31 an unknown filter is ignored
         ('foo=bar', '3.30', 5),
         ('with_count=maybe', '3.30', 5),
         ('host=nowhere', '3.30', 5),  # nor is one that only administrators may use
@@ -288,7 +288,7 @@ def test_a_page_too_large_for_one_response_is_cut(
 
 @pytest.mark.parametrize('path', ['attachments', 'messages', 'backup-schedules'])
 def test_an_administrator_lists_what_all_projects_have(door: FrontDoor, make: Any, path: str) -> None:
-    """Of another project than the caller's; members see their own whatever they ask for."""
+    """The administrator is in another project; members see their own project's records only."""
     if path == 'messages':
         id = make.message().id
     elif path == 'attachments':

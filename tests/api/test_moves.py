@@ -21,7 +21,7 @@ def zone() -> str:
 
 @pytest.fixture
 def pool(make: Any, zone: str) -> str:
-    """The only pool of a zone, with room for 10 GiB."""
+    """The only pool of a zone, with 10 GiB of free capacity."""
     host = f'h{uuid.uuid4().hex[:8]}@lvm'
     make.service(host, availability_zone=zone)
     report = {'total_capacity_gb': 10, 'free_capacity_gb': 10, 'provisioned_capacity_gb': 0}

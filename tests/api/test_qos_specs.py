@@ -1,4 +1,4 @@
-"""QoS specs, from their making to what the attaching host is told."""
+"""QoS specs, from their creation to the values that the attaching host receives."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def name(route: Route) -> str:
 
 
 def call(route: Route, token: str) -> tuple[Answer, list[str]]:
-    """A request by this route whose handler only notes that it was reached; nothing but the rules stands before it."""
+    """Send a request by this route with a handler that only records the call; only the access rules apply."""
     reached: list[str] = []
 
     def handler(request: Any, **ids: str) -> None:

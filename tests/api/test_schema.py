@@ -1,4 +1,4 @@
-"""Bodies: what fits, and that a refusal is told exactly as jsonschema (below Cinder) tells it."""
+"""Request bodies: what is accepted, and that a refusal has the exact text of jsonschema, which Cinder uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service tells of itself: services, pools, zones, messages, extensions, filters."""
+"""What the service reports about itself: services, pools, zones, messages, extensions, filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What operators ask of backends: services, clusters, hosts, capabilities, clean-up, log levels."""
+"""Operators' requests about backends: services, clusters, hosts, capabilities, clean-up, log levels."""
 
 from __future__ import annotations
 

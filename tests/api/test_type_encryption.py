@@ -1,4 +1,4 @@
-"""Encryption of volume types: what operators say, and what the attaching host is told of a volume."""
+"""Encryption of volume types: what operators configure, and what the attaching host receives."""
 
 from __future__ import annotations
 

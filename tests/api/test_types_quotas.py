@@ -25,7 +25,7 @@ def test_create_show_change_delete(admin: Caller, member: Caller) -> None:
     assert 'qos_specs_id' in admin.get(path).body['volume_type']
     shown = member.get(path).body['volume_type']
     assert 'qos_specs_id' not in shown
-    assert shown['extra_specs'] == {'multiattach': '<is> True'}  # 'a' may tell of a backend
+    assert shown['extra_specs'] == {'multiattach': '<is> True'}  # 'a' may name a backend
     changed = admin.put(path, {'volume_type': {'description': 'e', 'is_public': 'no'}}).body['volume_type']
     assert (changed['description'], changed['is_public']) == ('e', False)
     assert 'os-volume-type-access:is_public' not in changed

@@ -1,4 +1,4 @@
-"""Run every check, say which fail, and count."""
+"""Run every check, print the failures, and count."""
 
 from __future__ import annotations
 

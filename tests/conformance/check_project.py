@@ -24,7 +24,7 @@ ROLES = {
 
 
 class World:
-    """One project, with what a request needs made when it is asked for."""
+    """One project; creates what a request needs on first use."""
 
     def __init__(self, door: FrontDoor) -> None:
         self.door = door
@@ -33,7 +33,7 @@ class World:
         self._made: dict[str, Any] = {}
 
     def caller(self, role: str) -> Caller:
-        """Somebody of the facts: admin, member, reader, ..."""
+        """Return a caller by its name in the facts: admin, member, reader, ..."""
         other = role in ('other', 'member_of_other_project')
         return self.door.caller(ROLES.get(role, 'member'), self.other_project if other else self.project)
 
@@ -66,7 +66,7 @@ def _replicated(world: World) -> None:
     world.set('groups', world.make.group(group_type_id=kind.id, replication_status='enabled'))
 
 
-#: Kind -> how it is made where nothing special is asked for.
+#: Kind -> its default maker.
 MAKERS: dict[str, Callable[[World], Any]] = {
     'volumes': _volume,
     'snapshots': lambda world: world.make.snapshot(metadata={'k': 'v'}),
@@ -86,7 +86,7 @@ MAKERS: dict[str, Callable[[World], Any]] = {
     'services': lambda world: world.make.service(f'h{uuid.uuid4().hex[:8]}@lvm'),
 }
 
-#: Segment of a path -> what the variable after it stands for; a kind of MAKERS otherwise.
+#: Segment of a path -> the value of the variable after it; a kind of MAKERS otherwise.
 PATH_VALUES: dict[str, Callable[[World], str]] = {
     'metadata': lambda world: 'k',
     'extra_specs': lambda world: 'multiattach',
@@ -102,7 +102,7 @@ PATH_VALUES: dict[str, Callable[[World], str]] = {
 }
 
 
-#: A path that starts so -> variables of it that stand for something else.
+#: Prefix of a path -> variables below it that have another value.
 UNDER: tuple[tuple[str, dict[str, Callable[[World], str]]], ...] = (
     ('/types/', {'encryption': lambda world: 'cipher'}),
 )  # fmt: skip
@@ -172,7 +172,7 @@ VALUES: dict[str, Callable[[World], Any]] = {
     '<key>': lambda world: {'multiattach': '<is> False'},
 }
 
-#: Members that are needed though a schema does not say so.
+#: Members that Cinder requires though its schema does not.
 NEEDED = {
     'POST /volumes': ('volume.size',),
     'POST /volumes/{id}/action os-reset_status': ('os-reset_status.status',),

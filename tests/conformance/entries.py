@@ -12,7 +12,7 @@ from tests.conformance.facts import Checks, Entry, accidental, entries, version
 #: What refuses an accidental entry.
 REFUSALS = (400, 404)
 
-#: Where Cinder asks another rule first, and makes a bad request of what its own refuses.
+#: Where Cinder checks another rule first, and turns the refusal of its own into a bad request.
 ASKED_FIRST = {'POST /groups/action create-from-src': 'group:get'}
 
 
@@ -23,7 +23,7 @@ def checks(door: FrontDoor) -> Checks:
 
 
 def _accident(door: FrontDoor, entry: Entry) -> str | None:
-    """What Cinder serves by accident is refused, or does what the entry says."""
+    """Check that what Cinder serves by accident is refused, or has the entry's documented success code."""
     answer = send(World(door), entry, 'admin', '3.71')
     fine = answer.status in (*REFUSALS, *entry['success_codes'])
     return None if fine else f'answers {answer.status}: {answer.text[:300]}'

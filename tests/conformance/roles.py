@@ -1,4 +1,4 @@
-"""Every entry as everybody: what Cinder answered to each role."""
+"""Every entry with every role: the answer must be the one that Cinder gave to that role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single requests whose answers were recorded: the vector's name, path and body tell the situation to build."""
+"""Single requests with recorded answers: the vector's name, path and body select the situation to build."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _quota(world: World, resource: str, limit: int = 0) -> None:
 
 
 def _volumes(world: World) -> None:
-    """Enough for a full page and more, with what the filters of the facts ask for."""
+    """Create enough volumes for more than one page, with the values that the facts filter by."""
     for number in range(12):
         name = f'lst{number}' if number < 3 else f'v{number}'
         world.make.volume(name=name, metadata={'k': 'v'}, bootable=number < 3)

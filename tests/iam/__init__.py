@@ -1,4 +1,4 @@
-"""IAM's decisions about the roles of the template, from an evaluator that is not ours (simulate.mjs).
+"""IAM's decisions about the roles of the template, from an independent evaluator (simulate.mjs).
 
 The evaluator's packages are installed by ``make setup`` into ``.tools/iam``. They are under the AGPL, run as a program
 of their own, in tests only, and are neither deployed nor distributed.
@@ -23,8 +23,8 @@ ACCOUNT, REGION, STACK = '123456789012', 'us-east-1', 'prod'
 #: ``GetAtt Arn`` and ``Ref`` of the stack's key and bucket.
 KEY = f'arn:aws:kms:{REGION}:{ACCOUNT}:key/01234567-89ab-cdef-0123-456789abcdef'
 
-#: The evaluator takes keys with a variable part only where that begins with a slash, so KMS's encryption context is
-#: asked for as a tag, in policies and questions alike: both are compared as text.
+#: The evaluator takes keys with a variable part only where that begins with a slash. KMS's encryption context is
+#: therefore written as a tag, in policies and requests alike: both are compared as text.
 ENCRYPTION_CONTEXT, AS_TAG = 'kms:EncryptionContext:', 'aws:ResourceTag/EncryptionContext:'
 
 Context = Mapping[str, Any]

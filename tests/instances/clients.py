@@ -1,4 +1,4 @@
-"""What the matrix asks of an instance, in the words of a client."""
+"""The requests of the matrix to an instance, in a client's terms."""
 
 from __future__ import annotations
 

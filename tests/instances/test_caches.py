@@ -132,7 +132,7 @@ def remember(b: Client, type_name: str = '') -> None:
 
 
 def agrees(found: Any, wanted: Any) -> bool:
-    """True stands for any host; a refusal of what is gone may be 400 or 404."""
+    """True accepts any host; the refusal of a deleted record may be 400 or 404."""
     if wanted == 404:
         return found in (400, 404)
     return found is True or found == wanted

@@ -185,7 +185,7 @@ def zones(a: Client, b: Client) -> Iterator[tuple[str, Any, Any]]:
     yield 'unknown', _status(b.create(availability_zone=zone)), 400
     a.instance.call('add_backend', host=host, zone=zone)
     a.instance.call('report')
-    b.instance.call('add_backend', host=host, zone=zone)  # the document is everybody's
+    b.instance.call('add_backend', host=host, zone=zone)  # the document is shared
     yield 'created', b.settled(b.create(availability_zone=zone))['os-vol-host-attr:host'], f'{host}#pool'  # type: ignore[index]
     a.instance.call('add_backend', host=host, zone=other)
     a.instance.call('report')

@@ -19,7 +19,7 @@ _ADAPTIVE = ('expected_iops', 'peak_iops', 'absolute_min_iops')
 
 
 class Cluster(Luns):
-    """One cluster, with all that the routes ask of it."""
+    """One cluster, with all that the routes need of it."""
 
     def create_igroup(self, scope: Scope, body: Record) -> Record:
         only(body, {'svm.name', 'name', 'protocol', 'os_type', 'initiators', 'comment'})

@@ -21,7 +21,7 @@ class Disks(Protocol):
 
 
 class NoDisks(Disks):
-    """For tests of the REST side. ``logged_in`` says who has sessions."""
+    """For tests of the REST side. ``logged_in`` names the hosts that have sessions."""
 
     def __init__(self) -> None:
         self.logged_in: list[str] = []

@@ -22,7 +22,7 @@ SECRET = 'a secret of forty characters, made for tests'
 
 @pytest.fixture(scope='session')
 def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate, which takes openssl a moment."""
+    """A folder with a certificate; one for the session, since openssl is slow."""
     folder = tmp_path_factory.mktemp('ontap')
     certificate.ensure(folder)
     return folder

@@ -1,7 +1,7 @@
 """ONTAP's refusals: HTTP status, code and text, from the error tables of NetApp's REST API reference.
 
-Codes that begin with ``x`` are in no published table: a client can tell these by their text only, and the double gives
-them a code that nobody can rely on.
+Codes that begin with ``x`` are in no published table: clients can match these by their text only, and the double gives
+them a code that clients cannot rely on.
 """
 
 from __future__ import annotations

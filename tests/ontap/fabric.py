@@ -78,7 +78,7 @@ class Host:
         self.account = account
 
     def show(self, number: int, unit: Unit, path: Path) -> None:
-        """tgt's own LUN 0 is its controller; whoever maps a LUN there cannot have its data from this double."""
+        """Map the unit as LUN ``number``. 0 is not added: tgt's own LUN 0 is its controller."""
         self.units[number] = unit
         if number:
             self.tgt.call('add a LUN', Mode.LOGICALUNIT, Op.NEW, f'path={path}', tid=self.tid, lun=number)
@@ -154,12 +154,12 @@ class Fabric:
             file.truncate(size)
 
     def clone(self, source: str, uuid: str) -> None:
-        """Of one moment, whoever writes to the source; an existing target is overwritten."""
+        """Copy point-in-time consistently, even during writes to the source; an existing target is overwritten."""
         with self._path(source).open('rb') as old, self._path(uuid).open('wb') as new:
             fcntl.ioctl(new.fileno(), FICLONE, old.fileno())
 
     def clone_all(self, clones: Mapping[str, str]) -> None:
-        """Copies by their sources, all of one moment."""
+        """Copy each target from its source, all point-in-time consistent."""
         with self._lock, self._tgtd.paused():
             for source, uuid in clones.items():
                 self.clone(source, uuid)
@@ -168,7 +168,7 @@ class Fabric:
         self._path(uuid).unlink()
 
     def change(self, unit: Unit, source: str = '') -> None:
-        """Give a LUN another size, the data of a source, or other features, whoever has it open."""
+        """Give a LUN another size, the data of a source, or other features, even while hosts have it open."""
         with self._lock, contextlib.ExitStack() as stack:
             shown = [
                 (host, number)
@@ -291,7 +291,7 @@ def _receive(link: socket.socket, length: int) -> bytes:
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
-    """Until either side ends; then neither goes on."""
+    """Forward data until either side ends, then shut both down."""
     with contextlib.suppress(OSError):
         while data := source.recv(262144):
             target.sendall(data)

@@ -99,7 +99,7 @@ class Luns(Snapshots):
         return lun
 
     def refresh_copies(self) -> None:
-        """Copies go on while they are asked about; when all is done, it is told for two minutes, here: once."""
+        """Advance each copy by one poll. A complete copy is shown for two minutes in ONTAP, here once."""
         for lun in self.luns:
             if '_copy' not in lun:
                 continue

@@ -11,12 +11,12 @@ from tests.ontap.errors import OntapError
 
 Record = dict[str, Any]
 
-#: Query parameters that are no field.
+#: Query parameters that are not fields.
 CONTROLS = frozenset({'fields', 'max_records', 'return_records', 'return_timeout', 'order_by'})
 
 
 class Resource:
-    """What may be asked of a collection: its fields, dotted, as far as the double has them.
+    """The fields that a query of a collection may name, dotted, as far as the double has them.
 
     ``keys`` are always in an answer. ``expensive`` ones only if they are named, and by no ``*``.
     """

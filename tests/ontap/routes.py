@@ -174,12 +174,12 @@ JOBS = {
     ('POST', '/application/consistency-groups/{}/snapshots'),
 }
 
-#: Query parameters of verbs that are no GET.
+#: Query parameters of verbs other than GET.
 _PARAMETERS = {'return_records', 'return_timeout', _WHILE_MAPPED}
 
 
 def find(method: str, path: str) -> tuple[str, Handler, list[str]]:
-    """The route's pattern, its handler, and what its braces stand for."""
+    """Return the route's pattern, its handler, and the values of its braces."""
     known = False
     for verb, pattern, handler in ROUTES:
         match = re.fullmatch(pattern.replace('{}', '([^/]+)'), path)

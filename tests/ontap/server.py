@@ -1,4 +1,4 @@
-"""The double's HTTPS front: who asks, jobs, pages, and faults on demand."""
+"""The double's HTTPS front: authentication, jobs, pages, and faults on demand."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ USERS: dict[str, tuple[str, str | None]] = {
 
 
 class Fault(enum.Enum):
-    """What goes wrong with a request."""
+    """The fault to inject into a request."""
 
-    GARBAGE = enum.auto()  # an answer that is no JSON, of a proxy perhaps
+    GARBAGE = enum.auto()  # an answer that is not JSON, of a proxy perhaps
     BUSY = enum.auto()  # 503
     DROP = enum.auto()  # the connection ends before anything is done
     LOSE = enum.auto()  # it is done, and the answer is lost
@@ -51,7 +51,7 @@ _UNHEARD = {
 
 @dataclasses.dataclass
 class Job:
-    """What a 202 stands for: done when it has been asked about often enough."""
+    """The job behind a 202: done after a configured number of polls."""
 
     uuid: str
     state: str = 'running'
@@ -123,7 +123,7 @@ class Double:
         return routes.Answer(202, {'job': {'uuid': job.uuid}})
 
     def _is_job(self, method: str, pattern: str, query: dict[str, str]) -> bool:
-        """Whoever is ready to wait has the answer at once, unless it takes longer."""
+        """Return whether the answer is a job: not for a client that waits, unless jobs take polls."""
         asynchronous = (method, pattern) in routes.JOBS and (self.jobs_for_luns or pattern != '/storage/luns')
         return asynchronous and (self.job_polls > 0 or int(query.get('return_timeout', 0)) == 0)
 
@@ -162,7 +162,7 @@ class _Server(ThreadingHTTPServer):
         self.tls = tls
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that leave are no news."""
+        """Ignore it: clients that disconnect are not an error."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -65,7 +65,7 @@ class Snapshots(State):
         return {'name': volume['name'], 'uuid': volume['uuid']}
 
     def _freeze(self, volumes: list[Record], body: Record) -> list[Record]:
-        """All of them as of one moment."""
+        """Snapshot all volumes, point-in-time consistent."""
         if not body.get('name'):
             raise OntapError('2', 'name', 'name')
         uuids = {one['uuid'] for one in volumes}

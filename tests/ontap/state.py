@@ -16,13 +16,13 @@ GIB = 1024**3
 
 @dataclasses.dataclass
 class Scope:
-    """Who asks: an SVM's administrator, or the cluster's, who may act within an SVM by a header."""
+    """The authenticated caller: an SVM's administrator, or the cluster's, who may act within an SVM by a header."""
 
     svm: str | None
 
 
 class State:
-    """One cluster with an SVM ``svm1`` to work in, and an SVM ``svm2`` that is somebody else's."""
+    """One cluster with an SVM ``svm1`` to work in, and another owner's SVM ``svm2``."""
 
     def __init__(self, disks: Disks, portals: list[str] | None = None, size: int = 100 * GIB) -> None:
         self.disks = disks
@@ -57,10 +57,10 @@ class State:
         self.credentials: list[Record] = []
         self.policies: list[Record] = []
         self._passwords: dict[str, tuple[str, str]] = {}
-        #: How often a LUN copy is asked for before it is complete, and clones are refused with "device busy".
+        #: Polls until a LUN copy is complete, and the number of clones to refuse with "device busy".
         self.copy_takes = 0
         self.busy_clones = 0
-        #: How often a FlexVol's snapshot is refused to go with "busy".
+        #: The number of deletions of a FlexVol's snapshots to refuse with "busy".
         self.busy_snapshots = 0
 
     def svm(self, name: str) -> Record:

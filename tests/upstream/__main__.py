@@ -1,4 +1,4 @@
-"""``python -m tests.upstream [REGEX]``: boot Keystone, Glance and a local cloud, run Tempest, say where its log is.
+"""``python -m tests.upstream [REGEX]``: boot Keystone, Glance and a local cloud, run Tempest, print its log's path.
 
 What needs servers is skipped by Tempest itself, and named. Exit code: Tempest's.
 """
@@ -24,7 +24,7 @@ from tests.system import environments
 from tests.system.keystone import Keystone, running_keystone
 from tests.upstream.glance import running_glance
 
-#: Everything that asks this API, and nothing that is about servers.
+#: Every test that calls this API, and no test that needs servers.
 ALL = r'^(tempest\.api\.volume|cinder_tempest_plugin\.(api|rbac|scenario\.test_volume_concurrency))'
 
 REGION = 'R1'
@@ -34,8 +34,8 @@ IMAGE_NAME = 'raw'
 #: Some data, some zeroes: an image as large as a test should copy.
 IMAGE = random.Random(1).randbytes(3 * 1024**2) + bytes(5 * 1024**2)
 
-#: There is no network service; some classes that need none ask for one. Its URL leads to a service that knows no path
-#: of it, which Tempest takes for an extension that is not there.
+#: There is no network service, but some classes that need none request one. Its URL leads to a service without its
+#: paths, so Tempest takes the extension for missing.
 CONFIGURATION = """
     [DEFAULT]
     log_file = {home}/tempest.log
@@ -105,7 +105,7 @@ def main(pattern: str) -> int:
 
 @contextlib.contextmanager
 def booted(home: Path, keystone: Keystone) -> Iterator[dict[str, Any]]:
-    """Glance and the local cloud, in Keystone's catalog; yields what Tempest is told of them."""
+    """Start Glance and the local cloud, in Keystone's catalog; yield the values of Tempest's configuration."""
     project = keystone.add_project('service')
     for user in ('cinder', 'glance'):
         keystone.add_user(user, project, 'admin')

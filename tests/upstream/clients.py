@@ -30,7 +30,7 @@ class Suite(NamedTuple):
     environment: Mapping[str, str]
 
 
-#: The SDK gives a test 5 s unless told otherwise, however long what it asks for may take.
+#: The SDK's default timeout of a test is 5 s, too short for some operations.
 SUITES = {
     'cinderclient': Suite('cinderclient.tests.functional', {}),
     'sdk': Suite(

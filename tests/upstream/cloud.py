@@ -22,4 +22,4 @@ class Storage(storage.Storage):
 
 if __name__ == '__main__':
     storage.Storage = Storage  # type: ignore[misc]
-    os._exit(__main__.main())  # as the local cloud itself does: nobody waits for its threads
+    os._exit(__main__.main())  # as the local cloud itself does: its threads are not joined

@@ -105,7 +105,7 @@ def _request_field(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def vector(full: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an edge vector under a name of the project's own, unless the name says which situation to build."""
+    """Return an edge vector under a name of the project's own, unless the name selects the situation to build."""
     named = any(re.fullmatch(pattern, full['name']) for pattern in NAMED)
     return {**full, 'name': full['name'] if named else f'{full["method"]} {full["path"] or "/"} {full["status"]}'}
 

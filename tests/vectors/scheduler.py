@@ -1,10 +1,10 @@
-"""Runs decisions that Cinder's own scheduler made against ours: ``python -m tests.vectors``.
+"""Compare decisions of Cinder's own scheduler with the project's: ``python -m tests.vectors``.
 
 The folder is ``tests/vectors/decisions``, or the one that ``SCHEDULER_VECTORS`` names. Each file holds
 ``cases`` (one decision each, by ``op``) or tables of small functions (micro.json). Prints every failure with what was
 expected and what came, and as its last line ``N passed, M failed``. Nothing in here knows any particular case.
 
-Cinder dies of some reports and requests (``crash:<exception>``); ours must decide all the same.
+Cinder dies of some reports and requests (``crash:<exception>``); the project's scheduler must still decide.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ TOLERANCE = 1e-6
 #: The share of draws may be off by this much.
 SHARE_TOLERANCE = 0.03
 
-#: What Cinder runs where a case's config says nothing.
+#: What Cinder runs where a case has no configuration.
 CINDER_DEFAULTS = {'scheduler_default_filters': ['AvailabilityZoneFilter', 'CapacityFilter', 'CapabilitiesFilter']}
 
-#: Cinder's exceptions and ours; every other error has the same name.
+#: Cinder's exceptions and the project's; every other error has the same name.
 ERRORS: dict[str, type[Exception]] = {
     'CinderException': errors.CinderlessError,
 }
@@ -293,7 +293,7 @@ def evaluator(row: Case, document: Case) -> Iterator[Check]:
 
 
 def extra_specs_match(row: list[Any], document: Case) -> Iterator[Check]:
-    """What Cinder dies of must not match; a TypeError of ours removes the pool, which is the same."""
+    """Where Cinder crashes, the requirement must not match; a TypeError here removes the pool, which is the same."""
     capability, requirement, result = row
     try:
         found = extra_specs.compile_requirement(requirement)(capability)

@@ -1,4 +1,4 @@
-"""What tests of several machines ask for."""
+"""Fixtures of tests that run several workflows."""
 
 from __future__ import annotations
 

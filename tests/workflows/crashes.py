@@ -113,7 +113,7 @@ def _unanswered(name: str) -> errors.CinderlessError:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """``prepare`` runs undisturbed; what ``request`` asks for is killed somewhere on its way."""
+    """``prepare`` runs undisturbed; the work that ``request`` starts is killed at some call."""
 
     name: str
     prepare: Callable[[World], Any]

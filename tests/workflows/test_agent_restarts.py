@@ -111,7 +111,7 @@ def _attach(volume: Volume) -> None:
     attachments.create(context(), volume_id=volume.id, instance_id=None, connector=CONNECTOR, mode='rw')
 
 
-#: Operation -> (what it needs, what is asked).
+#: Operation -> (its preparation, its request).
 OPERATIONS: dict[str, tuple[Callable[[Stage], Any], Callable[[Any], object]]] = {
     'create': (lambda stage: None, lambda _: create_volume(context(), 1)),
     'create from a snapshot': (Stage.snapshot, lambda one: create_volume(context(), 1, snapshot_id=one.id)),
@@ -162,7 +162,7 @@ def test_a_restart_costs_time_and_no_status(operation: str, stage: Stage, counte
 
 
 def _play(stage: Stage, operation: str, restart: Restart) -> int:
-    """Do it once, with what it needs made anew; the requests that it made of the agent."""
+    """Run the operation once with new records; return its requests to the agent."""
     prepare, ask = OPERATIONS[operation]
     given = prepare(stage)
     with stage.restarting(restart):
@@ -180,7 +180,7 @@ def _play(stage: Stage, operation: str, restart: Restart) -> int:
 
 
 def _asked(stage: Stage, operation: str, ask: Callable[[], object]) -> None:
-    """Ask; one that a client waits for is repeated after a 503, once the agent answers."""
+    """Send the request; repeat a synchronous one after a 503, once the agent answers."""
     try:
         ask()
     except errors.BackendUnavailable:

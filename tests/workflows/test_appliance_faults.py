@@ -128,7 +128,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
 
 @pytest.fixture
 def mixed(world: World, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> World:
-    """The appliance has the most room, and one other backend some."""
+    """The appliance has the most free capacity, another backend has some."""
     monkeypatch.setattr(machine, 'definition', machine.impatient)
     world.backends.pop('cinderless@fast', None)
     world.big.pools['pool'] = 20

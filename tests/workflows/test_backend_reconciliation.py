@@ -1,4 +1,4 @@
-"""Backends compared with the records: what is ours and unknown goes after its grace time, and nothing else ever."""
+"""Backends compared with the records: own, unknown objects are deleted after the grace time, and no others."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ def usage() -> dict[str, int]:
 
 
 def given_up(world: World, found_gb: int) -> Volume:
-    """A volume of 1 GiB whose extension to ``found_gb`` was given up, since its backend did not say what it has."""
+    """Return a 1 GiB volume in ``error_extending`` whose object has ``found_gb`` GiB; its size was not reported."""
     made = on_big(world)
     world.big.fail_for_good('extend_volume', world.big.refuses())
     world.big.fail('get_volume_size', world.big.refuses())
@@ -355,7 +355,7 @@ def test_an_extension_that_its_backend_carried_out_is_finished(
 
 
 def test_a_grown_object_on_a_full_pool_is_recorded(world: World, later: Callable[[float], None]) -> None:
-    """Its report counts the growth already, so there need be no room for it."""
+    """The pool's report counts the growth already, so it needs no free capacity."""
     made = given_up(world, 3)
     world.big.objects['volume-of-others'] = Object('pool', 100 - world.big.used('pool'))
     world.report()

@@ -175,7 +175,7 @@ def test_a_drill_that_finds_no_room(world: World, data: Data, backup: Backup) ->
 
 
 def test_a_drill_that_finds_no_place(world: World, data: Data, backup: Backup) -> None:
-    """The scratch volume was never on a backend: its record goes at once."""
+    """The scratch volume was never on a backend: its record is deleted at once."""
     for host in world.backends:
         services.set_enabled(context('admin'), host, 'cinder-volume', False, 'full')
     backup_checks.drill(context(), backup.id)
@@ -215,7 +215,7 @@ def test_a_request_that_comes_twice_is_one(world: World, data: Data, backup: Bac
 @pytest.mark.parametrize('kind', ['scrub', 'drill'])
 @pytest.mark.parametrize('call', ['s3 get', 'cinderless@big write', 'cinderless@big read'])
 def test_a_restore_takes_the_backup_over(world: World, data: Data, backup: Backup, kind: str, call: str) -> None:
-    """The check ends without a result, and its scratch volume goes."""
+    """The check ends without a result, and its scratch volume is deleted."""
     begun = []
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:

@@ -159,7 +159,7 @@ def test_a_delete_cancels_a_copy(world: World, data: Data, backup: Backup) -> No
 
 
 def test_a_collector_is_waited_for(world: World, data: Data, backup: Backup) -> None:
-    """And nobody collects while a shard is copied."""
+    """The copy fails while a collector holds the lease."""
     held = Lease.acquire(f'collect:{backup.lineage}', 3600)
     copy = asked(backup)
     world.settle()

@@ -1,5 +1,7 @@
-"""Kill the process at each call of what moves data (backup, restore, revert, migrate, retype): it ends by itself, and
-every byte is right."""
+"""Kill the process at each call of what moves data (backup, restore, revert, migrate, retype).
+
+The work ends automatically, and every byte is right.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class DataLostAnswer(DataCrasher, LostAnswer):
 
 
 class Story:
-    """What was there before the crash, and so must be there after it."""
+    """Records and data from before the crash, to compare with those after it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
@@ -186,7 +188,7 @@ class Story:
 
 Step = Callable[[Story], None]
 
-#: name -> (what is there before, what is asked for, what must be there after).
+#: name -> (preparation, request, check afterwards).
 STORIES: dict[str, tuple[Callable[[Story, World], None], Step, Step]] = {
     'full': (Story.begin, Story.back_up, Story.check_backup),
     'incremental': (Story.with_backup, lambda story: story.back_up(incremental=True), Story.check_backup),

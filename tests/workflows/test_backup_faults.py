@@ -1,4 +1,4 @@
-"""What goes wrong around a backup, for once or for good: S3 at each of its calls, the source, the target, the key."""
+"""What goes wrong around a backup, once or permanently: S3 at each of its calls, the source, the target, the key."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFUSED = errors.RepositoryError(key='k', reason='SlowDown: Please reduce your r
 
 
 class Refusal(Crasher):
-    """S3 refuses its call number ``index``; or loses the answer of one that changes something. Nobody dies."""
+    """S3 refuses its call number ``index``, or loses the answer of one that changes something. The process survives."""
 
     def __init__(self, index: int | None, *, after: bool = False) -> None:
         super().__init__(index)
@@ -51,7 +51,7 @@ class Refusal(Crasher):
 def test_s3_fails_at_any_call(
     name: str, after: bool, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
-    """Once: the machine calls again, and nobody notices."""
+    """One failure: the workflow repeats the call, and the backup is right."""
     stage, trace = DataStage(name, monkeypatch), Refusal(None, after=after)
     stage.play(trace)
     for index in range(len(trace.calls)):
@@ -61,7 +61,7 @@ def test_s3_fails_at_any_call(
 
 @pytest.mark.parametrize('call', ['cinderless@big open_snapshot', 'cinderless@big read', 's3 put'])
 def test_a_source_that_disappears(world: World, data: Data, volume: Volume, call: str) -> None:
-    """Somebody removed what is read, on the backend itself: the backup says so, and the volume is as it was."""
+    """An operator deletes the source on the backend: the backup records the reason, and the volume is unchanged."""
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:
         if name == call:
@@ -106,7 +106,7 @@ def test_a_target_that_fills_up(world: World, data: Data, volume: Volume) -> Non
 
 
 def test_a_key_that_is_not_the_one(world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not a byte is written, and the volume says why."""
+    """The restore writes no byte, and the volume returns to available."""
     backup = create_backup(context(), volume)
     world.settle()
     data.of(volume).fill(seed=2)

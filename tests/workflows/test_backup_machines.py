@@ -94,7 +94,7 @@ def test_payload_carries_ids_only(world: World, data: Data, volume: Volume) -> N
 
 
 def test_the_volume_has_its_status_back_while_it_is_copied(world: World, data: Data, volume: Volume) -> None:
-    """And may be written, extended, snapshotted, but not removed; the backup has what was there when it began."""
+    """The volume may be written and extended but not deleted; the backup has the data from before."""
     original = data.of(volume).copy(data.of(volume).size)
     seen = []
 

@@ -22,7 +22,7 @@ from tests.world import Killed, World
 
 
 class Clock:
-    """Time for records; it stands still until told."""
+    """The records' clock; it advances only when a test sets it."""
 
     def __init__(self) -> None:
         self.moment = datetime.datetime(2026, 3, 1, 0, 30)

@@ -31,7 +31,7 @@ __all__ = ['chap']
 HOST = {'host': 'compute-1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip': '10.0.0.11', 'multipath': False}
 
 #: Operation -> the most AWS calls of its own on the happy path: DynamoDB, queue, start, invokes. What the poller
-#: and the machine do beside is no call of ours, and what a driver calls is on the drivers page.
+#: and the machine do beside is not counted, and what a driver calls is on the drivers page.
 #: Three reads of a backup and of a restore are of their one range of data. A restore over an existing volume notes that
 #: it begins to write.
 BUDGETS = {
@@ -54,14 +54,14 @@ BUDGETS = {
 #: Standard workflows bill each transition; the happy path of a volume's creation has three.
 MOST_TRANSITIONS = {'create volume': 3, 'delete volume': 4, 'extend volume': 4, 'create snapshot': 4}
 
-#: Caches that are read anew by age make a count differ a little from run to run.
+#: Caches that expire by age make a count differ a little from run to run.
 CHANCE = 2
 
 Count = dict[str, int]
 
 
 class Counter:
-    """Counts calls while it stands around the world."""
+    """Counts calls while it wraps the world."""
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()

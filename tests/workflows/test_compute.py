@@ -1,4 +1,4 @@
-"""Nova beside the service: told of volumes that grew or were reimaged, and asked before an attachment is taken away."""
+"""Nova: notified of volumes that grew or were reimaged, and queried before an attachment is removed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TestExtend:
 
     @pytest.mark.parametrize('fault', [500, 503, 403, 400])
     def test_a_nova_that_does_not_listen(self, world: World, nova: FakeNova, fault: int) -> None:
-        """The volume has grown all the same, and a message says that the server does not know."""
+        """The volume grows even so, and a message reports that the server was not notified."""
         volume, _ = attached(world, nova)
         volumes.extend(context(), volume.id, 2)
         nova.faults = [fault] * 200

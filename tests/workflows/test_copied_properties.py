@@ -1,7 +1,7 @@
 """What snapshots carry a copy of: when it changes on the volume, it changes with them, or the change is refused.
 
 Of a volume's properties a snapshot copies the project (transfers: tests/unit/operations/test_transfers.py), the size of
-its moment, the key (shared, and moved with the project), the backend (a volume with snapshots does not migrate) and the
+its time, the key (shared, and moved with the project), the backend (a volume with snapshots does not migrate) and the
 type. Backups keep copies of keys and sizes of their own on purpose; a volume of a group, or attached, is not retyped to
 what its group or server could not have.
 """

@@ -1,4 +1,4 @@
-"""Every crash point of every workflow: the service recovers by itself, and nothing is lost, doubled or stuck."""
+"""Every crash point of every workflow: the service recovers automatically, and nothing is lost, doubled or stuck."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_stale_view_of_a_pool_loses_its_claim_to_the_record(world: World) -> Non
 
 
 def test_room_that_this_process_has_not_heard_of_yet(world: World) -> None:
-    """Another process removed volumes; before a volume is refused, the records themselves are asked."""
+    """Another process deleted volumes; the scheduler reads the records again before it refuses a volume."""
     from chalicelib.operations import pools
 
     for name in (BIG, FAST):

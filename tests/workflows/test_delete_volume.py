@@ -97,7 +97,7 @@ def test_error_deleting_can_be_forced_and_gives_everything_back_once(world: Worl
 
 
 def test_a_report_between_backend_and_record_gives_nothing_away_twice(world: World, volume: Volume) -> None:
-    """The backend has freed the space and says so before the record is gone."""
+    """The backend has freed the space and reports so before the record is deleted."""
 
     @contextlib.contextmanager
     def around(name: str) -> Iterator[None]:
@@ -228,7 +228,7 @@ def test_snapshot_blocks_until_it_is_deleted(world: World, volume: Volume) -> No
 
 @pytest.mark.parametrize('force', [False, True])
 def test_a_second_delete_takes_over_from_the_first(world: World, volume: Volume, force: bool) -> None:
-    """Same status, another owner: the first request's execution has no say any more."""
+    """Same status, another owner: the first request's execution is superseded."""
     volumes.delete(context('admin'), volume.id, force=force)
     world.deliver()
     [first] = world.executions.values()

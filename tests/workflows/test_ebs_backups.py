@@ -1,4 +1,4 @@
-"""Volumes on EBS through the machines, beside those of another backend: data goes there and back, byte for byte."""
+"""The workflows on EBS volumes beside another backend's: data is copied there and back, byte for byte."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_increments_of_ebs(world: World, data: Data, region: Region, on_ebs: Vol
 def test_increments_of_ebs_read_what_has_changed(
     world: World, data: Data, region: Region, on_ebs: Volume, on_disk: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last backup's snapshot stays for that, and goes with the last one of its volume, or of its backups."""
+    """The last backup's snapshot is kept for that, and deleted with the last one of its volume, or of its backups."""
     monkeypatch.setattr(Mixed, 'keep', True)
     fill(region, on_ebs, seed=1)
     backed_up(world, on_ebs)

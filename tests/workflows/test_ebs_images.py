@@ -31,7 +31,7 @@ def blocks(image: bytes) -> dict[int, bytes]:
 
 @pytest.fixture
 def seen(region: Region) -> Region:
-    """What was made is told at once: no call is repeated for that."""
+    """New objects are visible at once, so that no call is repeated for that."""
     region.ebs.cloud.timing = dataclasses.replace(TIMES, visible=0)
     return region
 
@@ -65,7 +65,7 @@ def test_over_a_volume_with_data(world: World, data: Any, region: Region, glance
 def test_in_many_calls_with_lost_answers(
     world: World, data: Any, region: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cursor tells what was written: the snapshot would not be completed if it were wrong."""
+    """The cursor records what was written: the snapshot would not be completed if it were wrong."""
     monkeypatch.setattr(image_copies.clock, 'has_time', lambda: False)
     glance.cut = [9 * MIB, 5]
     for operation in ('StartSnapshot', 'PutSnapshotBlock', 'CompleteSnapshot', 'CreateVolume'):

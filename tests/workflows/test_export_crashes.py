@@ -1,6 +1,6 @@
 """Every crash point of what a client waits for: attach, detach, connections, transfers, the comparison of backends.
 
-The API and the worker are two processes: either the worker dies and the API goes on, or both die. Afterwards the
+The API and the worker are two processes: either the worker dies and the API continues, or both die. Afterwards the
 schedules run, as much time passes as they need, and a client repeats what it wanted: nothing of it is lost, doubled,
 stuck, or open to a host that has no right to it.
 """
@@ -84,7 +84,7 @@ def accept(made: tuple[Transfer, str]) -> None:
 
 
 def strays(world: World) -> Volume:
-    """An object, an export and a marked entry that nobody needs, all of them old."""
+    """An object, an export and a marked entry that nothing uses, all of them old."""
     made = exported(world)
     world.big.objects['volume-stray'] = Object('pool', 1, deployment=OURS)
     world.backends[made.backend].paths[f'volume-{made.id}'].add('left')
@@ -227,7 +227,7 @@ def _dying(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_links() -> None:
-    """The volume's summary of its attachments is what their own records say."""
+    """Check that the volume's summary of its attachments agrees with the attachments' own records."""
     known = {one.id: one for one in Attachment.scan()}
     linked = {id: link for one in Volume.scan() for id, link in one.attachments.items()}
     assert known.keys() == linked.keys()

@@ -87,7 +87,7 @@ CHANGES: dict[str, Callable[[Volume], object]] = {
 }
 
 
-#: Changes that give the volume to somebody else, or its data away: nothing is exported until they are over.
+#: Changes that give the volume to another project, or its data away: nothing is exported until they are over.
 EXCLUSIVE = ('transfer', 'restore', 'reimage', 'revert', 'retype', 'delete', 'force delete', 'unmanage')
 
 
@@ -268,7 +268,7 @@ def attempt(request: Callable[[Volume], object], volume: Volume) -> None:
 def test_a_host_that_connects_at_any_moment_of_the_change(
     change: str, order: str, tables: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of any interleaving: each export is on a record, and none is there while the data is somebody else's."""
+    """In every interleaving each export is recorded, and none exists while the data belongs to another project."""
     monkeypatch.setattr(images, 'usable', lambda *_: None)
     stage = Stage(Scenario('exported', prepare, lambda world, made: None), monkeypatch)
     pair: list[Callable[[Volume], object]] = [CHANGES[change], lambda volume: connect(volume, OTHER_HOST)]

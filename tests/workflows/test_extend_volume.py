@@ -64,7 +64,7 @@ def test_attached_before_its_microversion(world: World, volume: Volume) -> None:
 
 
 def test_detached_while_it_grows(world: World, volume: Volume) -> None:
-    """Attachments tell the volume what status to go back to, as long as the extension holds it."""
+    """Attachments record the status that the volume returns to, as long as the extension holds it."""
     volume.update(actions=[Volume.status.set('in-use')])
     volumes.extend(context(), volume.id, 8)
     volume.update(actions=[Volume.previous_status.set('available')])

@@ -89,7 +89,7 @@ def test_the_quota_of_groups(world: World) -> None:
 
 
 def test_volumes_in_a_group_share_its_backend(world: World) -> None:
-    """fast would be too small for them, and is never asked."""
+    """fast would be too small for them: no volume is on it."""
     group = filled(world, 3)
     assert group.volume_count == 3
     assert {volume.backend for volume in Volume.scan()} == {group.host}
@@ -236,7 +236,7 @@ def test_nothing_to_copy(world: World) -> None:
 
 @pytest.mark.parametrize('consistent', [False, True])
 def test_group_snapshot(world: World, consistent: bool) -> None:
-    """The driver's verb is for groups whose type asks for one moment; all others may be used meanwhile."""
+    """The driver's verb is for groups whose type requires consistency; other groups may be used meanwhile."""
     world.big.consistent = True
     world.report()
     group = filled(world, group_specs={'consistent_group_snapshot_enabled': '<is> True'} if consistent else {})
@@ -280,7 +280,7 @@ def test_group_snapshot_that_fails_is_undone(world: World, group: Group) -> None
 
 
 def test_consistent_snapshots_are_not_faked(world: World) -> None:
-    """The group was made while the backend could, or said that it could."""
+    """The backend reported the capability when the group was made, and has lost it since."""
     world.big.consistent = True
     world.report()
     group = create_group(context(), group_specs={'consistent_group_snapshot_enabled': '<is> True'})

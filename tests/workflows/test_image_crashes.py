@@ -1,4 +1,7 @@
-"""Kill the process at each call of a volume's way from, over and into an image: it ends by itself, every byte right."""
+"""Kill the process at each call of a copy from or to an image.
+
+The work ends automatically, and every byte is right.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class ImageCrasher(Crasher):
 
 
 class KillableImages(Images):
-    """Glance's port; ``around`` stands before each call of it."""
+    """Glance's port; ``around`` wraps each call of it."""
 
     def __init__(self, url: str, world: World) -> None:
         super().__init__(url, NoTokens())

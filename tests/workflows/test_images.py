@@ -24,7 +24,7 @@ MIB = 1024**2
 #: Bytes of a GiB where volumes are uploaded as a whole.
 SMALL = 24 * MIB
 
-#: Zeroes between data, and an end that is no whole block.
+#: Zeroes between data, and an end that is not a whole block.
 IMAGE = b''.join(
     [
         random.Random(1).randbytes(3 * TILE),
@@ -250,7 +250,7 @@ class TestRefusals:
 
 
 class TestFailures:
-    """After it was accepted: error, and a message that says why."""
+    """A failure after the request was accepted: status error, and a message with the reason."""
 
     def failed(self, world: World, image: str) -> Volume:
         volume = create_volume(context(), 1, image_id=image)

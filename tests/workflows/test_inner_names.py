@@ -1,4 +1,4 @@
-"""Whatever fails, and whatever it says, a member reads no name of the inside: messages, reasons, records, refusals.
+"""Whatever fails, and whatever its text, a member reads no name of the inside: messages, reasons, records, refusals.
 
 An administrator reads the whole.
 """
@@ -25,7 +25,7 @@ from tests.fake_driver import Object
 from tests.inner_names import TEXT, inner_names_in
 from tests.world import World
 
-#: What a verb may raise: ours with the backend's text, AWS's own, and a mistake.
+#: What a verb may raise: the project's errors with the backend's text, AWS's own, and a mistake.
 FAULTS: dict[str, Callable[[], Exception]] = {
     'DriverError': lambda: errors.DriverError(backend='cinderless@big', reason=TEXT),
     'BackendUnavailable': lambda: errors.BackendUnavailable(backend='cinderless@big', reason=TEXT),

@@ -330,7 +330,7 @@ class TestBarbican:
     def test_a_schedule_has_no_token(
         self, world: World, data: Data, barbican: FakeBarbican, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is refused; one of a volume that got such a key later says so, and waits for its next moment."""
+        """It is refused; one whose volume got such a key later records the error, and waits for its next time."""
         luks_type()
         volume = encrypted(world)
         monkeypatch.setattr(backup_copies, 'place_of', lambda name: name)

@@ -1,4 +1,4 @@
-"""Every answer of every call is lost: repeated by the SDK, nobody notices; given up, the service recovers by itself.
+"""Every answer of every call is lost: repeated by the SDK, no effect; given up, the service recovers automatically.
 
 The workflows are those of the crash matrix; here are the requests beside that end at once.
 """
@@ -47,7 +47,7 @@ def insist(call: Callable[[], Any]) -> Any:
 
 
 def attach(world: World, made: Any) -> Any:
-    """As a client does it that looks before it repeats, which is what the answer asks for."""
+    """Attach as a client does that looks before it repeats, as the error requests."""
     facts: dict[str, Any] = {'volume_id': made.id, 'instance_id': 'server', 'connector': HOST, 'mode': 'rw'}
     try:
         attachment = attachments.create(context(), **facts)
@@ -165,7 +165,7 @@ SORTS = [
 def test_every_error_of_the_sdk_at_every_write(
     number: int, tables: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
-    """The caller gets one of our errors, a workflow goes on or fails with a reason; nothing is left over.
+    """The caller gets one of the project's errors, a workflow continues or fails with a reason; nothing is left over.
 
     Each write meets an error of each sort; which one depends on the scenario and the write.
     """

@@ -20,7 +20,7 @@ ADMIN = context('admin')
 
 @pytest.fixture
 def legacy(world: World) -> World:
-    """A backend with a volume of 7 GiB, and a snapshot, that nobody knows of."""
+    """A backend with a volume of 7 GiB, and a snapshot, that have no records."""
     world.big.objects['legacy'] = Object('pool', 7)
     world.big.objects['old-snapshot-1'] = Object('pool', 7, 'legacy')
     world.report()
@@ -68,7 +68,7 @@ def test_manage(legacy: World) -> None:
 
 
 def test_manage_where_there_is_no_room_left(legacy: World) -> None:
-    """What is there needs no room."""
+    """Managing an existing object needs no free capacity."""
     Pool(base.GLOBAL, BIG).update(actions=[Pool.claimable_gb.set(0)])
     volume = manage()
     legacy.settle()

@@ -135,7 +135,7 @@ def test_delete_volume_in_two_calls(machines: World, monkeypatch: pytest.MonkeyP
 
 
 def _request(world: World, kind: str) -> Callable[[], object]:
-    """Something to ask for, and a fault that waits for it."""
+    """Return a request, with the fault that awaits it."""
     volume = available_volume(world)
     if kind == 'extend_volume':
         world.big.fail('extend_volume', RuntimeError('a bug'))

@@ -153,7 +153,7 @@ def test_the_new_backend_fails(world: World, data: Data, volume: Volume, origina
 
 
 def test_extended_meanwhile(world: World, data: Data, volume: Volume) -> None:
-    """Another request takes the volume: the move is given up, and what was made for it goes."""
+    """Another request takes the volume: the move is given up, and its target is deleted."""
     migrate(volume)
     world.deliver()
     [execution] = world.executions.values()

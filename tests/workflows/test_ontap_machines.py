@@ -51,7 +51,7 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
 
 @pytest.fixture
 def mixed(world: World, double: Double, monkeypatch: pytest.MonkeyPatch) -> World:
-    """ONTAP has the most room, and one other backend some."""
+    """ONTAP has the most free capacity, another backend has some."""
     monkeypatch.setattr(machine, 'definition', machine.impatient)
     use(world, double, monkeypatch)
     return world

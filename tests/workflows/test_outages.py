@@ -87,7 +87,7 @@ class Outage:
 
 
 class Story:
-    """What operations need: a volume with data, its snapshot, its backup and a group, each where it is asked for."""
+    """What operations need: a volume with data, its snapshot, its backup and a group, each created on first use."""
 
     def __init__(self, world: World, data: Data, glance: FakeGlance) -> None:
         self.world, self.data, self.glance = world, data, glance
@@ -288,7 +288,7 @@ def make_story(glance: FakeGlance, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             if alone:
                 del world.backends['cinderless@fast']
             world.install(monkeypatch)
-            monkeypatch.setattr(report_pools, 'AGAIN', 0)  # the records' clock stands still while executions wait
+            monkeypatch.setattr(report_pools, 'AGAIN', 0)  # the records' clock is fixed while executions wait
             world.report()
             return Story(world, Data(world, monkeypatch), glance)
 

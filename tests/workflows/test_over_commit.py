@@ -1,7 +1,7 @@
 """No over-commit: whatever the order in which creates reach the store, a pool promises no more than it has.
 
-Every create runs in a thread of its own and stops at each call to DynamoDB; a seeded hand says who goes on. So one
-seed replays one interleaving, and no two threads ever run at once.
+Every create runs in a thread of its own and stops at each call to DynamoDB; a seeded generator selects the thread to
+resume. So one seed replays one interleaving, and no two threads ever run at once.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def test_creates_in_any_order(
 
 
 def judge(asked: list[str], refused: list[str], where: str) -> None:
-    """Every pool promised what it had and no more; who was refused fits nowhere, and was told why."""
+    """Check that no pool promised more than it has; each refused volume fits nowhere, and has the reason."""
     volumes = [volume for volume in Volume.scan() if volume.id in asked]
     free = {}
     for pool in Pool.scan():

@@ -1,6 +1,6 @@
 """A backend that stays away for longer than all retries: what may be repeated is done when it answers again.
 
-No administrator is needed for that, and no status says more than is known. After a day the work is given up.
+No administrator is needed for that, and no status claims more than is known. After a day the work is given up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RECORDS = (Volume, Snapshot, Backup, Group, GroupSnapshot)
 
 
 class Work(NamedTuple):
-    """``verb`` of the backend fails as long as it is away; ``status`` stands meanwhile, ``given_up`` in the end."""
+    """``verb`` of the backend fails during the outage; ``status`` is shown meanwhile, ``given_up`` in the end."""
 
     name: str
     prepare: Callable[[World], Any]

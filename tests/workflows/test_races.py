@@ -1,4 +1,4 @@
-"""Two requests at once: in every interleaving the outcome is that of one after the other, and the loser hears why."""
+"""Two requests at once: every interleaving has the outcome of a sequence, and the loser gets the reason."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def meet(stage: Stage, first: str, second: str, at: int, monkeypatch: pytest.Mon
     with intruding(at, intruder, monkeypatch) as seen:
         outcome(REQUESTS[first], volume, snapshot, codes)
     world.settle()
-    world.reconcile()  # a snapshot that was held for a revert is let go of when that is called off
+    world.reconcile()  # a snapshot that was held for a revert is released when that is called off
     world.settle()
     assert all(code == 200 or 400 <= code < 500 for code in codes), (at, seen, codes)
     invariants.check(world)
@@ -193,7 +193,7 @@ def test_every_task_beside_itself_in_every_interleaving(
 def test_every_task_beside_one_that_dies_halfway(
     name: str, killed_at: int, tables: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the second has done stays, and it is never heard of again."""
+    """The results of the second request are kept; the dead task is not resumed."""
     [scenario] = [one for one in SCENARIOS if one.name == name]
     stage = Stage(scenario, monkeypatch)
     for at in range(interleave(stage, NEVER, Crasher(), monkeypatch)):
@@ -248,7 +248,7 @@ def test_parallel_requests_at_the_limit_of_the_quota(world: World) -> None:
 
 
 def test_parallel_schedulers_never_over_commit(world: World) -> None:
-    """Pools of 20 and 100 GiB hold ten and two volumes of 10 GiB: the other four find no room."""
+    """Pools of 20 and 100 GiB hold ten and two volumes of 10 GiB: the other four find no capacity."""
     for number in range(16):
         create_volume(context(project_id=f'p{number}'), 10)
     world.deliver()
@@ -260,7 +260,7 @@ def test_parallel_schedulers_never_over_commit(world: World) -> None:
 
 
 def test_reports_and_claims_at_once(world: World) -> None:
-    """Reports that were asked for before claims were made, and arrive after them, give nothing away."""
+    """Reports requested before the claims and received after them release no capacity."""
     for number in range(8):
         create_volume(context(project_id=f'p{number}'), 5)
     world.deliver()

@@ -50,7 +50,7 @@ def encrypting(name: str) -> None:
 
 
 def test_a_volume_is_tried_beside_another(world: World) -> None:
-    """The api asks the scheduler itself, and that for the volumes that a hint names."""
+    """The API runs the scheduler itself, also for the volumes that a hint names."""
     there = create_volume(context(), 1)
     world.settle()
     wanted = {'size': 1, 'name': None, 'description': None, 'availability_zone': None, 'volume_type': None}
@@ -127,7 +127,7 @@ def test_a_backup_that_is_gone_is_looked_for_everywhere(world: World, data: Data
 
 
 def test_limits_of_a_type_are_known_where_backups_are_read_and_written(world: World, data: Data) -> None:
-    """Drivers are told them with the volume, in either worker."""
+    """Drivers receive them with the volume, in either worker."""
     made_type('limited')
     specs = qos_specs.create(context('admin'), name='slow', consumer='back-end', specs={'total_iops_sec': '100'})
     qos_specs.associate(context('admin'), specs.id, volume_types.find(context('admin'), 'limited').id)

@@ -94,7 +94,7 @@ def test_a_revert_that_never_began_leaves_the_volume_as_it_was(
 
 
 def test_reset_meanwhile(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
-    """The snapshot is let go of, too, when the volume is not reverted any more."""
+    """The snapshot is released, too, when the volume is not reverted any more."""
     reverts.revert(context(), volume.id, snapshot.id)
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
     [execution] = world.settle()

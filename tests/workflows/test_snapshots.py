@@ -51,7 +51,7 @@ def test_create_fails(world: World, volume: Volume) -> None:
 
 
 def test_a_snapshot_in_error_is_removed_with_whatever_is_left_of_it(world: World, volume: Volume) -> None:
-    """The backend made it, and its answer was lost for good."""
+    """The backend made it, and every answer was lost."""
     world.big.fail('create_snapshot', *[None] * 3)
     taken = create_snapshot(context(), volume)
     world.deliver()

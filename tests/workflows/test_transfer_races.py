@@ -1,4 +1,4 @@
-"""Offers that are accepted, withdrawn and disturbed at the same moment: one wins, the others hear why."""
+"""Offers that are accepted, withdrawn and disturbed at the same time: one wins, the others get the reason."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_many_accept_at_once(world: World) -> None:
 
 
 def test_offers_go_with_their_volume(world: World) -> None:
-    """One that is left could never be accepted, and its owner would see it for good (Cinder removes it, too)."""
+    """One that is left could never be accepted, and its owner would always see it (Cinder removes it, too)."""
     volume, _, first, _ = prepare(world)
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
     transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)

@@ -156,7 +156,7 @@ def test_a_change_that_dies_at_any_call_keeps_nobody_from_using_the_type(
 
 
 def test_a_volume_that_changes_its_project_meanwhile_is_found(world: World) -> None:
-    """The search for users goes from project to project: a transfer must not slip past it."""
+    """The search for users reads project after project: a transfer must not slip past it."""
     made = prepare(world)
     volume = Volume.find('project', made['volume'])
     transfer, key = transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
