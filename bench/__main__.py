@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-#: Modules of this package with a ``run`` that returns (what was measured, figure) rows.
+#: Modules of this package with a ``run`` that returns (measurement, figure) rows.
 PARTS = ('api', 'service', 'durable', 'scheduler', 'iscsi', 'backup', 'coldstart')
 
 

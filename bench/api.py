@@ -1,4 +1,4 @@
-"""What a request costs before its work begins: the import of the API in a cold start, the checks of each request."""
+"""Cost of a request before its work: the import of the API in a cold start, the checks of each request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(time.process_time() - began)
 
 
 def run() -> list[tuple[str, str]]:
-    """The rows: what was measured, and the figure."""
+    """Return (measurement, figure) rows."""
     return [
         ('import of the API function beside boto3 and its clients, CPU (<= 60)', f'{_import_ms(FUNCTION):.0f} ms'),
         ('the same with every path registered, as who packages it does', f'{_import_ms({}):.0f} ms'),

@@ -58,7 +58,7 @@ WORDS = [
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one process: CPU and wall seconds, the machine's pace in ms, peak memory in MiB, the numbers it printed."""
+    """Cost of one process: CPU and wall seconds, the machine's pace in ms, peak memory in MiB, printed numbers."""
 
     cpu: float
     wall: float
@@ -78,7 +78,7 @@ class Counted(FileRepository):
 
 
 def run() -> list[tuple[str, str]]:
-    """(what was measured, figure) rows."""
+    """Return (measurement, figure) rows."""
     from tests.tgt import Tgtd  # a step imports what it needs, as the service's workers and the command do
 
     with tempfile.TemporaryDirectory() as folder, Tgtd() as tgtd:
@@ -128,7 +128,7 @@ def _in_turn(**steps: Callable[[int], Cost]) -> dict[str, list[Cost]]:
 
 
 def _lun(tgtd: Tgtd, image: Path) -> str:
-    """How a process reaches an image over iSCSI; one that is not there is made, empty."""
+    """Return the connection of an image over iSCSI, as JSON; create a missing image, empty."""
     from tests.tgt import sparse_image
 
     if not image.exists():
@@ -210,7 +210,7 @@ def _process(folder: Path, *arguments: str) -> Cost:
 
 
 def _pace() -> float:
-    """Milliseconds of CPU for the same small work: 7 to 8 on the machine of the README undisturbed, else up to 25."""
+    """Return the CPU milliseconds of a fixed small task: 7 to 8 on the idle machine of the README, else up to 25."""
     paces = []
     for _ in range(3):
         began = time.process_time()

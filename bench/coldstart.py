@@ -1,9 +1,9 @@
-"""What a cold start pays for: CPU of a fresh interpreter per function, with byte code and without.
+"""Cost of a cold start: CPU of a fresh interpreter per function, with byte code and without.
 
 Measured from the packaged artefacts where the deployed runtime's interpreter is, else from the source tree with this
-one; the rows show which. The clients that a function makes when it is called are part of its start. The API's first
-requests are measured whole, the SDK's imports and data files included: what is not imported at the start must not come
-back as a slow first answer.
+one; the rows show which. The clients that a function creates when it is called are part of its start. The API's first
+requests are measured whole, with the SDK's imports and data files: an import that the start defers must not make the
+first answer slow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from infra.render import ROOT
 #: Fresh processes for each figure, which is their median.
 TIMES = 5
 
-#: Function -> (what its first event imports, the clients that it makes).
+#: Function -> (imports of its first event, its clients).
 STARTS = {
     'api': ('app', ('sqs', 'lambda', 'kms', 'dynamodb')),
     'start_workflow': ('app, chalicelib.tasks.start', ('stepfunctions',)),
@@ -56,7 +56,7 @@ ENVIRONMENT = {
     'WORK_QUEUE_URL': 'https://sqs.us-east-1.amazonaws.com/123456789012/bench',
 }
 
-#: What none of them may import before it is needed.
+#: Packages that no function may import before their first use.
 HEAVY = ('aws_xray_sdk', 'zstandard', 'blake3', 'cryptography', 'fastjsonschema')
 
 #: The client's import counts as the SDK's; botocore's data files make the difference between clients.
@@ -99,7 +99,7 @@ print(json.dumps([time.process_time() - began, imported - began, answer['statusC
 
 
 def run() -> list[tuple[str, str]]:
-    """The rows: what was measured, and the figure."""
+    """Return (measurement, figure) rows."""
     with tempfile.TemporaryDirectory(prefix='cinderless-bench-') as name:
         return list(_rows(Path(name)))
 
@@ -155,19 +155,19 @@ def first_request(python: str, path: list[str], method: str, url: str, body: Any
 
 
 def _fresh(function: str, python: str, script: str, asked: list[Any]) -> list[list[Any]]:
-    """What fresh processes of a function print, as JSON."""
+    """Return the parsed JSON output of fresh processes of a function."""
     told = {**os.environ, **ENVIRONMENT, 'AWS_LAMBDA_FUNCTION_NAME': f'bench-{function}'}
     answers = []
     for _ in range(TIMES):
         done = subprocess.run(
             [python, '-c', script, json.dumps(asked)], env=told, capture_output=True, text=True, check=True
         )
-        answers.append(json.loads(done.stdout.splitlines()[-1]))  # before it: what the function logs
+        answers.append(json.loads(done.stdout.splitlines()[-1]))  # before it: the function's log
     return answers
 
 
 def _event(method: str, path: str, body: Any, document: str) -> dict[str, Any]:
-    """What API Gateway sends for a request of the project demo."""
+    """Return API Gateway's event for a request of the project demo."""
     headers = {'Content-Type': 'application/json', 'Host': 'bench', 'X-Auth-Token': _token(json.loads(document))}
     return {
         'headers': headers,

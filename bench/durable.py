@@ -1,6 +1,6 @@
-"""What it costs that the local cloud stores its state: boot and restart, and the same requests with ``STATE=memory``.
+"""Cost of stored state in the local cloud: boot and restart, and the same requests with ``STATE=memory``.
 
-Both modes are measured in turns, since a machine that others use changes its pace. The 10,000 volumes are records
+Both modes are measured in turns, since the pace of a shared machine changes. The 10,000 volumes are records
 without an object on the storage host.
 """
 
@@ -32,7 +32,7 @@ _PLACELESS = {'status': 'error', 'host': None, 'claimed_gb': None, 'in_transit_g
 
 
 def run() -> list[tuple[str, str]]:
-    """The rows: what was measured, and the figure."""
+    """Return (measurement, figure) rows."""
     with tempfile.TemporaryDirectory(prefix='cinderless-bench-') as name:
         return [*_boots(Path(name)), *_modes(Path(name))]
 

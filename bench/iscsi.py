@@ -21,7 +21,7 @@ ROUNDS = 5
 
 
 def run() -> list[tuple[str, str]]:
-    """(what was measured, figure) rows."""
+    """Return (measurement, figure) rows."""
     with tempfile.TemporaryDirectory() as folder, Tgtd() as tgtd:
         target = tgtd.add_target(sparse_image(Path(folder) / 'volume.img', SIZE * MIB))
         with open_device(

@@ -1,4 +1,4 @@
-"""What one placement costs: CPU milliseconds by the number of pools, from pool records to the decision.
+"""Cost of one placement: CPU milliseconds by the number of pools, from pool records to the decision.
 
 Default filters and weigher; half of the pools are thin, free space has decimals, every third pool has no capacity.
 """

@@ -1,4 +1,4 @@
-"""What a user of the service waits for, and what it costs: measured on a local cloud of its own.
+"""Waiting times of the service's users, and its cost: measured on a separate local cloud.
 
 The client is bare HTTP on one kept connection a thread, so that the figures are the service's and not a client
 library's. CPU and memory are those of the server and all its children, from /proc.
@@ -28,7 +28,7 @@ TIMES = 30
 #: A statistic needs so many volumes; a burst makes so many with so many clients.
 LISTED, BURST, CLIENTS = 1000, 200, 8
 
-#: Statuses are polled at this pace (seconds), finer than what is measured.
+#: Seconds between polls of a status, shorter than the measured times.
 POLL = 0.004
 
 CONNECTOR = {'host': 'bench', 'initiator': 'iqn.2004-10.com.example:bench', 'ip': '127.0.0.1', 'multipath': False}
@@ -76,7 +76,7 @@ class Client:
 
 
 def run() -> list[tuple[str, str]]:
-    """The rows: what was measured, and the figure."""
+    """Return (measurement, figure) rows."""
     with tempfile.TemporaryDirectory(prefix='cinderless-bench-') as name:
         state = Path(name) / 'state'
         with launched(state) as facts:
@@ -166,7 +166,7 @@ def _family(pid: int) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of /proc/<pid>/stat after the name; [] for one that is gone."""
+    """Return the fields of /proc/<pid>/stat after the name; [] for a process that ended."""
     try:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     except OSError:

@@ -49,7 +49,7 @@ def mounted(source: Path | str, folder: Path, *options: str) -> Iterator[Path]:
 def file_system(kind: str, folder: Path, size: int) -> Iterator[Path]:
     """Mount an empty file system of ``size`` bytes on ``folder``, which must not exist yet.
 
-    XFS has XFS_SIZE. ramfs has no limit, and knows neither holes nor fallocate(2).
+    XFS has XFS_SIZE. ramfs has no limit, and supports neither holes nor fallocate(2).
     """
     if kind in ('tmpfs', 'ramfs'):
         with mounted(kind, folder, '-t', kind, '-o', f'size={size}') as mount:

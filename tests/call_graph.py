@@ -1,4 +1,4 @@
-"""Which function may make which AWS call, read from the source by its types: ``python -m tests.call_graph``.
+"""The AWS calls that each function may make, from the types in the source: ``python -m tests.call_graph``.
 
 mypy gives the type of every expression. A project function reaches each function that it names, calls, or gets as a
 value. A PynamoDB verb on a model is a use of that model's table. Code for any record (``base``, ``common``) counts for
@@ -315,7 +315,7 @@ def roots(names: Iterator[str]) -> dict[str, list[str]]:
 def reachable() -> tuple[dict[str, set[tuple[str, str]]], dict[str, set[tuple[str, str]]]]:
     """{function: (table or table/index/name, verb)}, and {function: (action, kind of object, '' if there is one)}.
 
-    What is still any record's is left out.
+    Uses of unresolved records are left out.
     """
     from chalicelib.models import TABLES
 

@@ -1,4 +1,4 @@
-"""Backends whose paths have a CHAP account, and a key to seal its secret with."""
+"""Backends whose exports have a CHAP account, and a key to encrypt its secret."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def complaints(found: Iterable[tuple[str, str]], known: Mapping[str, str]) -> li
 
 
 def run() -> list[tuple[str, str]]:
-    """What checkov finds in the template as the SAM transform leaves it."""
+    """Return checkov's findings in the template after the SAM transform."""
     program = ensure('checkov').with_name('checkov')
     command = [str(program), '-f', str(templates() / 'plain.json'), '--framework', 'cloudformation']
     answer = subprocess.run([*command, '--quiet', '--compact', '-o', 'json'], capture_output=True, check=False)

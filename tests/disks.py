@@ -1,7 +1,7 @@
-"""Backends that hold data: the strict fake driver with real bytes behind it, and a repository in memory.
+"""Backends with data: the strict fake driver with real bytes behind it, and a repository in memory.
 
-A disk is sparse, so volumes of many GiB cost what is written to them. A device reads and writes only while its path is
-there, as a target would have it.
+A disk is sparse, so a volume of many GiB uses memory only for written data. A device reads and writes only while its
+export exists, as with a target.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class DiskDevice(BlockDevice):
 
 
 class DiskDriver(FakeDriver):
-    """The contract's verbs, with data. ``zeroed``: what a new volume promises; else it holds another's old data."""
+    """The contract's verbs, with data. ``zeroed``: a new volume reads as zeroes; else it has old data."""
 
     def __init__(self, backend: Backend, disks: dict[str, Disk], *, zeroed: bool) -> None:
         super().__init__(backend)
@@ -224,7 +224,7 @@ def _name(record: Any) -> str:
 
 
 class Data:
-    """Disks by backend and name, repositories by prefix; ``zeroed`` is what all backends promise of new volumes."""
+    """Disks by backend and name, repositories by prefix; ``zeroed``: new volumes on all backends read as zeroes."""
 
     def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         from chalicelib.tasks import backends, backup_data

@@ -1,4 +1,4 @@
-"""A region's EBS for tests: the strict double behind HTTP, a clock that only sleeping moves, and clients."""
+"""A region's EBS for tests: the strict emulator behind HTTP, a clock that only sleep calls advance, and clients."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def serving() -> Iterator[Region]:
 
 
 class EbsBackend(Backend):
-    """Volumes are read and written as an instance does, that is on the double's own disks."""
+    """Reads and writes volumes as an instance does, on the emulator's own disks."""
 
     region: Region
 

@@ -13,7 +13,7 @@ from chalicelib.operations import common, group_creation, group_snapshots, group
 def context(
     role: str = 'member', project_id: str = 'project', *, microversion: tuple[int, int] = (3, 71), **facts: Any
 ) -> Context:
-    """A caller with one role; every call makes a new request."""
+    """Return a caller with one role; every call creates a new request."""
     usual = {'user_id': f'{role}-user', 'roles': implied_roles([role]), 'microversion': microversion}
     return Context(**{**usual, **facts, 'project_id': project_id})
 

@@ -49,14 +49,14 @@ class Object:
 
 @dataclasses.dataclass
 class Backend:
-    """What a storage system remembers. ``pools``: name -> GiB."""
+    """State of a storage system. ``pools``: name -> GiB."""
 
     host: str
     pools: dict[str, int]
     availability_zone: str = 'nova'
     online_extend: bool = True
     revert: bool = False
-    #: 'done' or 'refused': what the driver's retype makes of a change; '' for a driver without.
+    #: Result of the driver's retype: 'done' or 'refused'; '' for a driver without retype.
     retype: str = ''
     consistent: bool = False
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
@@ -80,7 +80,7 @@ class Backend:
         self.fail(verb, *(instead or (self.unavailable(),)) * REPEATED)
 
     def refuses(self) -> errors.DriverError:
-        """What does not pass with time."""
+        """Return a permanent error."""
         return errors.DriverError(backend=self.host, reason='a refusal')
 
     def log_out(self, name: str, export_id: str | None = None) -> None:

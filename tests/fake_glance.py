@@ -1,7 +1,7 @@
-"""A Glance on loopback that keeps the Image API v2 to the letter: statuses, ranges, one upload per image, hashes.
+"""A Glance on loopback that follows the Image API v2 exactly: statuses, ranges, one upload per image, hashes.
 
-``faults`` answers in its place; ``cut`` ends a download after so many bytes, once each; ``violations`` notes what no
-client of Glance may send.
+``faults`` answers in its place; ``cut`` ends a download after so many bytes, once each; ``violations`` has the
+requests that no client of Glance may send.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FakeGlance:
     url: str = ''
 
     def add(self, data: bytes | None = None, **facts: Any) -> str:
-        """An active image with data, or what ``facts`` make of it; its id."""
+        """Add an active image with data, changed by ``facts``; return its id."""
         id = str(facts.pop('id', uuid.uuid4()))
         usual = {'name': 'cirros', 'visibility': 'public', 'owner': 'somebody'}
         self.images[id] = _record(id, {'disk_format': 'raw', 'container_format': 'bare', **usual})

@@ -1,4 +1,4 @@
-"""A Nova on loopback: external events and volume attachments at the microversions that know them, strictly."""
+"""A Nova on loopback: external events and volume attachments strict about the microversions that support them."""
 
 from __future__ import annotations
 

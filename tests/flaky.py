@@ -71,7 +71,7 @@ class Flaky:
 
 
 def refusal(request: Request, status: int, code: str) -> Response:
-    """An error as the service that was called words it."""
+    """Return an error in the format of the called service."""
     service = service_of({name.lower(): value for name, value in request.headers})
     if service == 's3':
         body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>No.</Message></Error>'
@@ -126,7 +126,7 @@ def serving(upstream: Handler) -> Iterator[Flaky]:
         yield flaky
 
 
-#: Every cache of clients: a test has its own. The session stays: it knows the services' models.
+#: Every cache of clients: a test has its own. The session stays: it has the services' models.
 CACHES: tuple[Callable[..., Any], ...] = (
     aws.client,
     aws.invoker,

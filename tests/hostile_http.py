@@ -14,7 +14,7 @@ from pathlib import Path
 #: The bounds of an attack: seconds that it drips, bytes that it floods.
 SECONDS, FLOOD = 8.0, 48 << 20
 
-#: What an attack does on one connection, after the head of a request was read.
+#: An attack on one connection, after the head of a request was read.
 Attack = Callable[['Victim'], None]
 
 

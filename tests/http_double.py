@@ -1,4 +1,4 @@
-"""A service on loopback that answers from a function: the frame of the doubles of Nova, Barbican and Glance."""
+"""A service on loopback that answers from a function: the base of the fakes of Nova, Barbican and Glance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be true of tables and backends whenever nothing is under way."""
+"""Invariants of tables and backends while no operation is in progress."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _at_rest(records: list) -> list[str]:
 
 
 def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
-    """Backend objects == records, both ways; only what failed to go may differ."""
+    """Compare backend objects with records, both ways; only failed deletions may differ."""
     doubtful = {f'{record.resource}-{record.id}' for record in [*volumes, *snapshots] if 'error' in record.status}
     wanted = {f'volume-{volume.name_id or volume.id}': (volume.host, volume.size) for volume in volumes if volume.host}
     hosts = {volume.id: volume.host for volume in volumes}
@@ -138,7 +138,7 @@ def surviving_sessions(world: World) -> list[str]:
 
 
 def _counters(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
-    """A backup that could not remove what it made on the backend is a reader until it is deleted."""
+    """Compare counters with records. A backup that could not remove its backend object stays a reader until deleted."""
     taken = collections.Counter(snapshot.volume_id for snapshot in snapshots)
     reading = collections.Counter(backup.reading['id'] for backup in Backup.scan() if backup.reading)
     held = [
@@ -171,7 +171,7 @@ def _groups(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
 
 
 def _claims(world: World, volumes: list[Volume]) -> list[str]:
-    """Pools' claims == sums; in transit is only what failed to go."""
+    """Compare the pools' claims with sums over volumes; only failed deletions are in transit."""
     broken = []
     for pool in Pool.scan():
         mine = [volume for volume in volumes if volume.host == pool.id]

@@ -1,4 +1,4 @@
-"""The part of the Amazon States Language that the machines use, run in this thread without waiting.
+"""Interpreter of the part of the Amazon States Language that the state machines use, in this thread, without waiting.
 
 Delays between retries pass on the execution's own clock, drawn by full jitter; Wait states take no time. Everything
 else is as in Step Functions: parameters, result paths, retry counts per state, catches in order, inline Map.
@@ -24,7 +24,7 @@ Worker = Callable[[str, Any], Any]
 
 @functools.cache
 def complete(machine: str) -> dict[str, Any]:
-    """The machine as it is deployed."""
+    """Return the state machine as deployed."""
     return asl.load(FOLDER / f'{machine}{asl.SUFFIX}')
 
 
@@ -32,7 +32,7 @@ definition = complete
 
 
 def impatient(machine: str) -> dict[str, Any]:
-    """The machine with two repetitions of each error, for backends that take real time to fail."""
+    """Return the state machine with at most two retries of each error, for backends that take real time to fail."""
     patient = json.loads(json.dumps(complete(machine)), object_hook=_twice_at_most)
     return dict(patient)
 
@@ -160,7 +160,7 @@ def _matching(rules: list[dict[str, Any]], name: str) -> int | None:
 
 
 def _json(value: Any) -> Any:
-    """What is left of a result after its way through JSON; raises for what JSON cannot hold."""
+    """Return a result after a round trip through JSON; raises for values that JSON does not support."""
     return json.loads(json.dumps(value))
 
 

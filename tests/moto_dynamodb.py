@@ -1,4 +1,4 @@
-"""What moto's DynamoDB holds, for tests that use it instead of the tables in a dict."""
+"""Content of moto's DynamoDB, for tests that use it instead of the tables in a dict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moto.dynamodb.models import dynamodb_backends
 
 
 def items_of(table: Any) -> Any:
-    """What moto holds of a table: {hash key: {range key: item}}."""
+    """Return the items of a table in moto: {hash key: {range key: item}}."""
     return dynamodb_backends[DEFAULT_ACCOUNT_ID]['us-east-1'].get_table(table.Meta.table_name).items
 
 

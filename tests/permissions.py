@@ -1,7 +1,7 @@
-"""What functions called against what their roles allow: ``python -m tests.permissions`` rewrites access.yaml.
+"""Compare the functions' calls with their roles' permissions: ``python -m tests.permissions`` rewrites access.yaml.
 
-The calls are recorded by local/recorder.py, in tests and in the local clouds that tests start. What AWS itself does
-under a function's role is never called by it: those rows are in infra/permissions/implicit.yaml, each with its source.
+local/recorder.py records the calls, in tests and in the local clouds that tests start. Functions do not make the calls
+of AWS itself under their roles: those rows are in infra/permissions/implicit.yaml, each with its source.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ def recorded(folder: Path = RECORDS) -> set[Call]:
 
 
 def allowed(template: dict[str, Any], *, at_most: bool = False) -> set[Permission]:
-    """What the roles of the template allow.
+    """Return the permissions of the roles in the template.
 
-    Conditional policies are included. Statements that only a deployer's parameter adds are, too, with ``at_most``: what
-    tests make of them is allowed, and need not be made by any.
+    Conditional policies are included. With ``at_most``, so are statements that only a deployer's parameter adds: tests
+    may make these calls, but need not.
     """
     scope = scope_of(template)
     return {
@@ -107,7 +107,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-#: What ``GetAtt Arn`` gives, by the property that names the resource, or by the logical id where nothing does.
+#: Values of ``GetAtt Arn``, by the property that names the resource, or by the logical id without one.
 _ARNS = {
     'AWS::DynamoDB::Table': ('TableName', 'arn:aws:dynamodb:{place}:table/{name}'),
     'AWS::SQS::Queue': ('QueueName', 'arn:aws:sqs:{place}:{name}'),
@@ -182,7 +182,7 @@ def template() -> dict[str, Any]:
 
 
 def main(keep: bool) -> int:
-    """Write access.yaml from the last run; with ``keep`` what it allowed before stays, for a partial run."""
+    """Write access.yaml from the last run; ``keep`` retains its earlier permissions, for a partial run."""
     found = access_of(recorded())
     if keep:
         for function, tables in access.load().items():

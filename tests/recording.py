@@ -53,7 +53,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def findings(calls: set[permissions.Call], whole: bool) -> tuple[list[str], list[str]]:
-    """What is called and not allowed, and what is allowed and not called, a line each."""
+    """Return the calls that are not allowed and the permissions without calls, a line each."""
     if not calls:
         return [], []
     template = permissions.template()
@@ -62,7 +62,7 @@ def findings(calls: set[permissions.Call], whole: bool) -> tuple[list[str], list
 
 
 def _keep(folder: Path, calls: set[permissions.Call]) -> None:
-    """Leave what was recorded for ``make access``; of two runs that end at once, one does."""
+    """Keep the recorded calls for ``make access``; of two runs that end at once, one keeps its calls."""
     if calls:
         shutil.rmtree(permissions.RECORDS, ignore_errors=True)
         with contextlib.suppress(OSError):

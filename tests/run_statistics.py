@@ -1,4 +1,4 @@
-"""What matrices and models went through, printed at the end of a run: a test that passes on nothing would show."""
+"""Print the number of cases of matrices and models at the end of a run, to show tests that pass on no case."""
 
 from __future__ import annotations
 

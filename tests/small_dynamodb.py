@@ -78,7 +78,7 @@ class SmallDynamoDB:
         )
 
     def put_back(self, other: SmallDynamoDB) -> None:
-        """Hold what another one holds."""
+        """Copy the items of another store."""
         for name, table in other.tables.items():
             self.tables[name].items = dict(table.items)
 
@@ -88,7 +88,7 @@ class SmallDynamoDB:
             table.items.clear()
 
     def call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """One call as botocore's client makes it; raises ClientError."""
+        """Answer one call of botocore's client; raises ClientError."""
         recorder.heard('dynamodb', operation, **request)
         name = re.sub(r'(?<!^)(?=[A-Z])', '_', operation).lower()
         with self._one_at_a_time:
@@ -220,7 +220,7 @@ def stored_size(value: dict[str, Any]) -> int:
 
 
 def small_enough(item: Item, table: Table, otherwise: str) -> Item:
-    """The item, unless it is larger than DynamoDB's 400 KB, with what the table's local indexes repeat of it."""
+    """Return the item. Raises when it exceeds DynamoDB's 400 KB, with its copies in the table's local indexes."""
     copies = 1 + sum(not index.is_global and not index.keys_only for index in table.indexes.values())
     if copies * sum(len(name) + stored_size(value) for name, value in item.items()) > LARGEST_ITEM:
         raise refusal('ValidationException', otherwise)
@@ -236,7 +236,7 @@ def place(item: Item, order: Key) -> tuple[Any, ...]:
 
 
 def paged(held: list[Item], order: Key, request: dict[str, Any]) -> tuple[list[Item], Item | None]:
-    """What comes after ExclusiveStartKey, at most Limit, and where the next page starts."""
+    """Return the items after ExclusiveStartKey, at most Limit, and the key where the next page starts."""
     if 'ExclusiveStartKey' in request:
         start, backwards = place(request['ExclusiveStartKey'], order), not request.get('ScanIndexForward', True)
         held = [item for item in held if (place(item, order) < start if backwards else place(item, order) > start)]

@@ -1,4 +1,4 @@
-"""Who may import whom. A layer knows what is below it, and nothing beside or above."""
+"""Allowed imports between packages. A layer imports lower layers only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAY_IMPORT = {
     'clients': set(),
 }
 
-#: Packages that reach the network or AWS, and who may import them.
+#: Packages that reach the network or AWS, and their allowed importers.
 OUTSIDE = {
     'boto3': {'backup/s3.py'},
     'botocore': {'aws.py', 'aws_errors.py', 'models', 'drivers/ebs_client.py', 'backup/s3.py'},
@@ -40,7 +40,7 @@ OUTSIDE = {
 #: PynamoDB speaks for the models; operations and tasks build conditions with it.
 PYNAMODB = {'models', 'operations', 'tasks'}
 
-#: Rooms that do no I/O at all.
+#: Packages without I/O.
 PURE = {'rules', 'scheduler'}
 FORBIDDEN_IN_PURE = {'boto3', 'botocore', 'pynamodb', 'urllib3', 'socket', 'http', 'requests', 'subprocess'}
 
@@ -109,7 +109,7 @@ def test_every_room_is_known() -> None:
     assert {room_of(path) for path in FILES} - {''} == set(MAY_IMPORT)
 
 
-#: What writes a record of PynamoDB's without the token and the bounds of models/writes.py.
+#: PynamoDB writes without the token and the bounds of models/writes.py.
 RAW_WRITES = re.compile(r'\.save\(|\.update\(actions|\.delete\(\)|\bTransactWrite\(|\bBatchWrite\(|batch_write')
 
 
@@ -138,7 +138,7 @@ def test_writes_that_join_a_transaction_have_one_spelling(path: Path) -> None:
 
 OPERATIONS = {path.stem: ast.parse(path.read_text(encoding='utf-8')) for path in (PACKAGE / 'operations').glob('*.py')}
 
-#: Functions that call what they are given until it takes effect.
+#: Functions that call their argument until it takes effect.
 REPEATING = {'again', 'change', '_change', 'change_map', 'commit'}
 
 Function = tuple[str, str]
@@ -159,7 +159,7 @@ def functions() -> Iterator[tuple[Function, ast.FunctionDef]]:
 
 
 def repeated(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """What a function does several times: bodies of loops, and what it gives to functions that repeat it."""
+    """Yield the repeated code of a function: bodies of loops, and arguments of functions that repeat them."""
     for node in ast.walk(function):
         if isinstance(node, ast.For | ast.While):
             yield from node.body

@@ -69,7 +69,7 @@ def test_the_index_of_decisions_has_no_gap() -> None:
 
 
 def test_the_newest_release_is_the_same_everywhere() -> None:
-    """CHANGELOG's newest section with a date, the package's version, and what ``make changes`` compares with."""
+    """CHANGELOG's newest section with a date, the package's version, and the base of ``make changes``."""
     changelog = (ROOT / 'CHANGELOG.md').read_text()
     sections = re.findall(r'^## (.+)$', changelog, re.MULTILINE)
     assert sections[0] == 'Unreleased'

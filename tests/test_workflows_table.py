@@ -27,12 +27,12 @@ VOCABULARIES = {
     'group_snapshot': states.GROUP_SNAPSHOT_STATUSES,
 }
 
-#: Every word that some record may have as a status.
+#: Every status of any record.
 WORDS = {word for words in VOCABULARIES.values() for word in words} | {
     *states.ATTACHMENT_STATUSES, *states.MIGRATION_STATUSES,
 }  # fmt: skip
 
-#: What is the same word and no status: attributes of an API's answer or of a state machine's input.
+#: The same words in another meaning: attributes of an API's answer or of a state machine's input.
 ALIKE = {('quotas.py', 'reserved'), ('services.py', 'disabled'), ('services.py', 'enabled')}
 
 ROWS = [row for rows in WORKFLOWS.values() for row in rows.values()]

@@ -100,7 +100,7 @@ class Tgtd:
             shutil.rmtree(self._folder)
 
     def paused(self) -> contextlib.AbstractContextManager[None]:
-        """Hosts wait until the block ends; what they were answered is in the images."""
+        """Pause hosts until the block ends; the images have all acknowledged writes."""
         assert self._process is not None
         return daemon.stopped(self._process)
 

@@ -1,4 +1,4 @@
-"""DynamoDB as a network shows it: answers get lost, the SDK repeats, indexes lag, and every error may come.
+"""DynamoDB behind a bad network: answers get lost, the SDK retries, indexes lag, and every error may occur.
 
 It wraps the tables in a dict and replaces botocore's client. ``errors_of_botocore`` lists every class of
 error that the SDK may raise, so that a test need not choose.

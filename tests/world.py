@@ -21,7 +21,7 @@ from tests.unreliable import Unreliable
 for name, value in (('ACCESS_KEY_ID', 'test'), ('SECRET_ACCESS_KEY', 'test'), ('DEFAULT_REGION', 'us-east-1')):
     os.environ.setdefault(f'AWS_{name}', value)
 
-#: What the ARNs of machines and executions begin with.
+#: Prefix of the ARNs of state machines and executions.
 STATES = 'arn:aws:states:us-east-1:123456789012'
 
 FAST, BIG = 'cinderless@fast#pool', 'cinderless@big#pool'
@@ -52,7 +52,7 @@ class World:
         self.executions: dict[str, Execution] = {}
         self.lambda_context = LambdaContext()
         self.sending_fails = False
-        #: What every user holds on every project.
+        #: Roles of every user on every project.
         self.roles = implied_roles(['member'])
         #: Seconds that executions have waited between retries, in all.
         self.seconds = 0.0
@@ -131,7 +131,7 @@ class World:
             return tasks.run({'task': task, 'input': payload}, self.lambda_context)
 
     def deliver(self, times: int = 1) -> dict[str, Any]:
-        """Hand what is queued to start_workflow, so often; a batch whose function dies stays queued."""
+        """Deliver the queue to start_workflow, ``times`` times; a batch whose function dies stays queued."""
         from chalicelib.tasks import start
 
         batch, answer = list(self.queue), {}
@@ -220,7 +220,7 @@ def unreliable(tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> Unreli
 
 @pytest.fixture
 def tables_of_moto() -> Iterator[None]:
-    """Empty tables of moto's. Another fixture of this process may have made them already."""
+    """Create moto's tables, empty. Another fixture of this process may have created them already."""
     from moto import mock_aws
 
     from chalicelib.models import TABLES

@@ -31,7 +31,7 @@ STARTER = ThreadPoolExecutor(1, thread_name_prefix='agents')
 
 
 class Agent:
-    """``with Agent(folder) as agent``: it answers when the block begins, and is gone when the block has ended.
+    """``with Agent(folder) as agent``: it answers when the block begins, and has ended when the block ends.
 
     A restart keeps folder, portal and port, as a real host does.
     """

@@ -1,7 +1,7 @@
 """Backend calls of each operation: counted on every driver, checked against a ceiling, listed in the docs.
 
 docs/driver-calls.json has the counts. ``make docs`` writes it, and the table in docs/reference/drivers.md from it.
-Everything is done when it is first looked at, and nothing fails: the least case.
+The backend completes everything by the first poll, and nothing fails: the minimum.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from chalicelib.drivers.base import Connector, SnapshotRef, VolumeRef
 from docs.drivers import CALLS, CEILINGS, DATA
 from tests.contract.driver_suite import MIB, Backend
 
-#: Bytes of data that are moved to count what a GiB takes; both ends of EBS move as much at once.
+#: Size of a transfer, and transfers to measure for a GiB; both ends of EBS transfer as much at once.
 _STEP, _MOVED = MIB // 2, 8
 
 _GIB_OF_STEPS = 2048
 
 
 class Counter:
-    """``calls`` is what the backend's double writes down: a line for each call, which begins with its name."""
+    """``calls`` is the record of the backend's fake: a line for each call, which begins with its name."""
 
     def __init__(self, backend: Backend, connector: Connector, calls: list[str]) -> None:
         self._backend = backend

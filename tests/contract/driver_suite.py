@@ -1,4 +1,4 @@
-"""What every driver does, whatever its backend: the contract of chalicelib/drivers/base.py as tests.
+"""Contract of every driver on any backend: chalicelib/drivers/base.py as tests.
 
 A driver's test module subclasses ``DriverContract``, and further classes by what the driver can: ``OpenedContract``
 (``opens_volumes``), ``AttachedContract`` (``snapshot_attached``), ``RestoreContract``, and ``IscsiContract`` if hosts
@@ -88,7 +88,7 @@ class Backend:
 
     @contextlib.contextmanager
     def using(self, volume: VolumeRef) -> Iterator[Any]:
-        """A host that has the volume; what it gets can ``read`` and ``write``."""
+        """Yield a device with ``read`` and ``write``, as a host with the volume has it."""
         with self.driver.open_volume(volume, 'host', 'rw') as device:
             yield device
 
@@ -100,7 +100,7 @@ class Backend:
         self.driver.close_volume(volume, 'reader')
 
     def pass_time(self) -> None:
-        """Let a day go by, where the backend bounds what can be done in one."""
+        """Let a day pass, for backends with limits per day."""
 
     def read_snapshot(self, snapshot: SnapshotRef, offset: int, length: int) -> bytes:
         with self.driver.open_snapshot(snapshot, 'reader') as device:
@@ -266,7 +266,7 @@ class DriverContract(Cleaned):
         assert backend.read(again, 0, BLOCK) == b'a' * BLOCK
 
     def test_an_unmanaged_volume_is_found_by_its_former_name(self, backend: Backend) -> None:
-        """Cinder keeps the name of what it unmanages, and its clients manage it by that name again (gophercloud)."""
+        """Cinder keeps the name of an unmanaged volume, and clients manage it by that name again (gophercloud)."""
         driver, volume = backend.driver, backend.volume(data=b'a' * BLOCK)
         again, former = backend.volume_ref(), {'source-name': volume.name}
         if not driver.capabilities.manage:
@@ -275,7 +275,7 @@ class DriverContract(Cleaned):
             return
         driver.unmanage(volume)
         [found] = driver.get_manageable_volumes(volume.pool)
-        if 'source-name' not in found.reference:  # EBS knows an object by its id only
+        if 'source-name' not in found.reference:  # EBS identifies an object by its id only
             with pytest.raises(ManageExistingInvalidReference):
                 driver.manage_existing_get_size(again, former)
             return
@@ -355,7 +355,7 @@ class RestoreContract(Cleaned):
     """A restore: all of a volume's data at once, under the same id."""
 
     def restore(self, backend: Backend, volume: VolumeRef, *writes: tuple[int, bytes]) -> None:
-        """As a restore to what is not known to be empty: what is not written is zeroed."""
+        """Restore to a volume that may have data: the driver zeroes unwritten ranges."""
         for _ in range(2):  # a worker that died starts again from the beginning
             with backend.driver.open_restore(volume, RESTORE) as device:
                 device.write_many((offset, memoryview(data)) for offset, data in writes)

@@ -1,4 +1,4 @@
-"""What every driver does whose volumes hosts reach over iSCSI: see ``driver_suite``."""
+"""Contract of every driver whose volumes hosts reach over iSCSI: see ``driver_suite``."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from chalicelib.errors import (
 )
 from tests.contract.driver_suite import BLOCK, Backend, Cleaned, Counter
 
-#: A target may name the reason, or just hang up if there is nothing left to log in to.
+#: A target may name the reason, or only hang up after the last export was removed.
 REFUSED: tuple[type[DeviceError], ...] = (LoginFailed, DeviceUnreachable)
 
 
 class IscsiContract(Cleaned):
-    """Paths: who gets in, and who does no more."""
+    """Exports: hosts that can log in, and hosts that no longer can."""
 
     HERE = 'iqn.2026-01.org.example:here'
     THERE = 'iqn.2026-01.org.example:there'
 
     def refused(self, backend: Backend) -> tuple[type[DeviceError], ...]:
-        """A target that all volumes share lets a known host log in, and shows it no LUN."""
+        """Return the errors of a refused host. A target shared by all volumes accepts a known host, without a LUN."""
         return REFUSED if backend.driver.capabilities.export_accounts else (*REFUSED, CheckCondition)
 
     def connect(
@@ -130,7 +130,7 @@ class IscsiContract(Cleaned):
 
     @pytest.mark.parametrize('hosts', [[HERE, THERE, HERE], [THERE, HERE, HERE]])
     def test_paths_that_come_and_go_leave_the_others_alone(self, backend: Backend, hosts: list[str]) -> None:
-        """In every order in which three paths of a volume can go."""
+        """Remove three exports of a volume in every order."""
         volume = backend.volume(data=b'a' * BLOCK)
         for order in itertools.permutations(range(len(hosts))):
             paths = {n: self.connect(backend, volume, f'path-{n}', name) for n, name in enumerate(hosts)}

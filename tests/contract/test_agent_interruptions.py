@@ -58,7 +58,7 @@ class Bench:
         self.fill()
 
     def fill(self) -> None:
-        """A volume with three exports, two of them at one target, as an earlier version made them."""
+        """Create a volume with three exports, two of them at one target, as an earlier version did."""
         self.agent.create_volume(VOLUME, GIB)
         self.write(b'a')
         self.agent.create_snapshot(SNAPSHOT, 'volume-1')
@@ -76,9 +76,9 @@ class Bench:
             file.write(byte * 4096)
 
     def stopped_at(self, step: int, verb: Callable[[Appliance], Any], patch: pytest.MonkeyPatch) -> bool:
-        """Run the verb; stop tgtd before that request, and let it go on when the verb has failed.
+        """Run the verb; stop tgtd before request ``step``, and continue it after the verb has failed.
 
-        Returns whether the verb made so many requests.
+        Returns whether the verb sent more than ``step`` requests.
         """
         made, exchange = 0, self.daemon.tgt._exchange
 

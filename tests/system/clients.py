@@ -106,7 +106,7 @@ class Shell:
         self._cloud = cloud
 
     def openstack(self, *words: str, user: str = 'demo') -> Any:
-        """Run ``openstack ...``; what it printed, parsed."""
+        """Run ``openstack ...``; return its parsed output."""
         done = self.run_openstack(*words, '-f', 'json', user=user)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -120,7 +120,7 @@ class Shell:
         return self._run([str(BIN / 'openstack'), *words], self._cloud.openstack_environment(user))
 
     def cinder(self, *words: str, user: str = 'demo') -> str:
-        """Run ``cinder ...`` with the newest microversion; what it printed."""
+        """Run ``cinder ...`` with the newest microversion; return its output."""
         done = self.run_cinder(*words, user=user)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -1,7 +1,7 @@
 """A local cloud for tests: the real server in a process of its own, one per pytest worker.
 
-``cloud`` is a fixture for the whole session: tests share it, so they make projects and names of their own and leave
-others alone. A test that must break or reconfigure a cloud starts its own with ``start``.
+``cloud`` is a fixture for the whole session: tests share it, so each creates its own projects and names and changes no
+others. A test that must break or reconfigure a cloud starts its own with ``start``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Cloud:
         return {**os.environ, 'OS_CLIENT_CONFIG_FILE': str(self.clouds_yaml), 'OS_CLOUD': cloud}
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the children are gone too."""
+        """Send SIGKILL, and wait until the children have ended too."""
         pids = family(self.process.pid)
         self.process.kill()
         self.process.wait(STOP)

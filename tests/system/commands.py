@@ -1,7 +1,7 @@
 """Command lines against the local cloud, as tables: each program's own ``main``, with arguments and environment.
 
 A story is a list of rows (line, pattern). A line is run with the facts found so far in its braces; it must succeed,
-and what it prints must match the pattern, whose named groups are facts for the lines after it. ``! line`` must fail,
+and its output must match the pattern, whose named groups are facts for the lines after it. ``! line`` must fail,
 and its error match. ``@ collection id`` waits for a status; ``gone`` is one.
 """
 

@@ -1,7 +1,6 @@
-"""Mixed load on a local cloud, with a ledger of what was acknowledged, and the comparison after a crash.
+"""Mixed load on a local cloud, with a ledger of acknowledged calls, and the comparison after a crash.
 
-A call that returned is acknowledged. One that failed while something was killed is in doubt: it may have been done or
-not, and the ledger allows both.
+A call that returned is acknowledged. A call that failed during a kill is in doubt: the ledger allows both outcomes.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from tests.system.clients import User, until
 from tests.system.cloud import Cloud, family
 from tests.world import forget
 
-#: What a client sees of a cloud that dies under it.
+#: Errors of clients of a cloud that is killed.
 GONE = (keystoneauth1.exceptions.ClientException, exceptions.ClientException)
 
 #: Bytes of one write to an attached volume, and so many places are written.
 BLOCK, BLOCKS = 65536, 256
 
-#: What a thin pool gives for each GiB that it has.
+#: GiB of volumes for each GiB of a thin pool.
 OVER_SUBSCRIPTION = 20
 
 #: Seconds in which everything must have left its transitional status.
@@ -45,7 +44,7 @@ PATIENCE = 180
 
 
 class Ledger:
-    """What must be there. ``sizes`` has the allowed sizes of each volume, ``blocks`` the allowed values of a place."""
+    """The expected state. ``sizes`` has the allowed sizes of each volume, ``blocks`` the allowed values of a place."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, set[int]] = {}
@@ -164,7 +163,7 @@ def pids(cloud: Cloud, word: str) -> list[int]:
     ]
 
 
-#: What is killed -> a word of its command.
+#: Process to kill -> a word of its command.
 PARTS = {'engine': 'XmlConfiguration', 'agent': '\0appliance\0', 'tgtd': 'tgtd\0'}
 
 
@@ -183,7 +182,7 @@ def settle(user: User) -> None:
 
 
 def compare(user: User, ledger: Ledger) -> list[str]:
-    """What was acknowledged and is not there."""
+    """Return the differences from the acknowledged state."""
     broken = []
     volumes = {one.id: one for one in user.cinder.volumes.list()}
     for id, sizes in ledger.sizes.items():

@@ -51,7 +51,7 @@ class Keystone:
         return self._process.pid
 
     def bootstrap(self) -> None:
-        """Make the database, the keys, the user admin (password admin) on project admin, and the default roles."""
+        """Create the database, the keys, the user admin (password admin) on project admin, and the default roles."""
         keys = self.home / 'fernet'
         keys.mkdir(parents=True, mode=0o700)
         self._configure(expiration=3600)
@@ -108,7 +108,7 @@ class Keystone:
         return self._add('project', name=name, domain_id='default')
 
     def add_user(self, name: str, project_id: str, role: str) -> str:
-        """Make a user whose password is its name, with ``role`` on the project; returns its id."""
+        """Create a user whose password is its name, with ``role`` on the project; return its id."""
         user_id = self._add('user', name=name, password=name, domain_id='default', default_project_id=project_id)
         _, roles = self.request('GET', f'/roles?name={role}', self._admin_token)
         path = f'/projects/{project_id}/users/{user_id}/roles/{roles["roles"][0]["id"]}'

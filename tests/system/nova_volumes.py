@@ -30,7 +30,7 @@ Told = dict[str, Any]
 
 
 class Story:
-    """One user's calls, on volumes that it makes."""
+    """One user's calls, on volumes that the user creates."""
 
     def __init__(self, told: Told) -> None:
         self.api = cinder.API()
@@ -157,7 +157,7 @@ def connector() -> Told:
 
 
 def understood(properties: Told) -> Told:
-    """What os-brick makes of a connection: which targets, and how it logs in."""
+    """Return os-brick's use of a connection: targets, settings and logins."""
     host = Host()
     initiator = ISCSIConnector('', execute=host.execute)
     targets = list(initiator._iterate_all_targets(properties))

@@ -37,7 +37,7 @@ INITIATOR = 'iqn.2004-10.com.example:crash'
 
 
 class Crashes:
-    """One state folder over many lives of its cloud, and what they acknowledged."""
+    """One state folder over many runs of its cloud, and the acknowledged calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.ports = folder, launch.free_ports()
@@ -60,7 +60,7 @@ class Crashes:
         self.facts = {'info': info, 'initiator': INITIATOR, 'source': source.id}
 
     def life(self, number: int) -> str:
-        """Boot, compare with what earlier lives acknowledged, load, kill one part, and then the whole family."""
+        """Boot, compare with the acknowledged calls of earlier runs, load, kill one part, then all processes."""
         victim = list(PARTS)[number % len(PARTS)]
         with start(self.folder, **self.ports) as cloud:
             if not self.facts:
@@ -78,7 +78,7 @@ class Crashes:
         return f'{victim} killed after {pauses[0]:.1f} s, all after {pauses[1]:.1f} s more; {done} acknowledged'
 
     def power_cut(self, number: int, disk: Disk) -> str:
-        """As ``life``, but the file system of the state folder stops, and forgets what was not synced."""
+        """Like ``life``, but the file system of the state folder stops and loses unsynced data."""
         with start(self.folder, **self.ports) as cloud:
             if not self.facts:
                 self.prepare(cloud)
@@ -137,7 +137,7 @@ class Disk:
         run('xfs_io', '-x', '-c', 'shutdown', str(self.mounted))
 
     def power_on(self) -> None:
-        """With a copy: a mount namespace that was made meanwhile may hold the dead file system."""
+        """Power on with a copy: a mount namespace created meanwhile may hold the dead file system."""
         dead, self._image = self._image, self._image.with_name(f'{self._image.name}+')
         run('umount', str(self.mounted))
         run('cp', '--sparse=always', str(dead), str(self._image))

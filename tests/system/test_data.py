@@ -145,7 +145,7 @@ def test_read_only_is_kept_by_the_target(demo: User, host: Hypervisor) -> None:
 
 
 def test_a_damaged_byte_in_s3_fails_the_restore(cloud: Cloud, demo: User, host: Hypervisor) -> None:
-    """Loudly, on the volume alone, and in words."""
+    """The restored volume is in error, with a message; the backup stays available."""
     volume = demo.volume()
     with Attached(demo, volume, host) as info:
         host.io(info, 'write -P 0x77 0 4M')
@@ -167,7 +167,7 @@ def test_a_damaged_byte_in_s3_fails_the_restore(cloud: Cloud, demo: User, host: 
 
 
 def test_nothing_temporary_is_left_on_the_appliance(cloud: Cloud, demo: User, host: Hypervisor) -> None:
-    """Once records are gone, so are all objects, exports and sessions."""
+    """After the records are deleted, the appliance has no volume or snapshot of them."""
     volume = demo.volume()
     with Attached(demo, volume, host) as info:
         host.io(info, 'write -P 3 0 1M')

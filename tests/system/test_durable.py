@@ -1,4 +1,4 @@
-"""What was acknowledged is there after a SIGKILL: records, bytes, backups, keys, tokens and exports."""
+"""Acknowledged work is stored after a SIGKILL: records, bytes, backups, keys, tokens and exports."""
 
 from __future__ import annotations
 

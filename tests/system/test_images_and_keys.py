@@ -1,4 +1,4 @@
-"""Images and keys in the local cloud: real iSCSI and machines, a Glance beside it, the standalone identity's tokens."""
+"""Images and keys in the local cloud: real iSCSI and workflows, a fake Glance, the standalone identity's tokens."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A real Keystone: the token client uses it, and its answers are the reference for the standalone identity.
 
-Its environment also holds keystonemiddleware and oslo.policy: what they decide, ``authenticate`` and the policy rules
-decide.
+Its environment also holds keystonemiddleware and oslo.policy: ``authenticate`` and the policy rules
+must decide as they do.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.unit.policy_defaults import CHECK_STRINGS, OTHER, OWN, ROLE_SETS, con
 from .keystone import Keystone, password_request, run_inside, running_keystone
 from .standalone import REGION, VOLUME_URL, serving
 
-#: One Keystone takes 15 s to make: with ``--dist loadgroup`` one worker has them all.
+#: One Keystone takes 15 s to create: with ``--dist loadgroup`` one worker has all these tests.
 pytestmark = pytest.mark.xdist_group('keystone')
 
 #: The same users as in the standalone identity of a local cloud; admin is there from the start.
@@ -308,7 +308,7 @@ class Server:
 
 
 def shape(value: Any) -> Any:
-    """Return what a client's code depends on: names, nesting and types."""
+    """Return the shape that a client's code depends on: names, nesting and types."""
     if isinstance(value, dict):
         return {key: shape(entry) for key, entry in sorted(value.items())}
     if isinstance(value, list):
@@ -413,7 +413,7 @@ def test_the_standalone_identity_answers_as_keystone(
 
 
 def facts(server: Server, method: str, path: str, token: str, subject: str, body: Any) -> dict[str, Any]:
-    """Return what must be equal of an answer: status, the headers that clients read, the shape of the body."""
+    """Return the parts of an answer that must be equal: status, headers that clients read, the shape of the body."""
     sent = {'X-Auth-Token': server.fill(token), 'X-Subject-Token': server.fill(subject)}
     headers = {name: value for name, value in sent.items() if value}
     filled = json.loads(server.fill(json.dumps(body))) if isinstance(body, dict) else body

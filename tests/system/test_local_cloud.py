@@ -78,7 +78,7 @@ class TestGateway:
 
 
 class TestAws:
-    """What another process sees through the endpoint is what the functions see."""
+    """Another process sees the same data through the endpoint as the functions."""
 
     def cli(self, cloud: Cloud, *words: str) -> Any:
         told = {

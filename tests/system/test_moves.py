@@ -1,4 +1,4 @@
-"""Real bytes on the move: what QEMU wrote is there after a migration, a retype, a revert, and a leave of absence."""
+"""Real bytes on the move: QEMU's data is intact after a migration, a retype, a revert, and an unmanage."""
 
 from __future__ import annotations
 

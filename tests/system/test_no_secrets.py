@@ -13,14 +13,14 @@ from tests.system.test_aws_cli import Api, until
 #: Shorter values may be common words.
 SHORTEST = 12
 
-#: Ends of the names under which the documents in Secrets Manager keep what is secret.
+#: Name endings of secret values in the documents in Secrets Manager.
 SECRET = ('key', 'hash', 'secret', 'password')
 
 HOST = {'host': 'compute-1', 'ip': '127.0.0.1', 'initiator': 'iqn.2004-10.com.example:nosecrets', 'multipath': False}
 
 
 def test_no_secret_is_told_anywhere(cloud: Cloud) -> None:
-    """A volume is made, attached, backed up, restored and removed; looked at while it is attached, and in the end."""
+    """Create, attach, back up, restore and delete a volume; search all output while it is attached, and at the end."""
     api = Api(cloud)
     id = api.call('POST', '/volumes', {'volume': {'size': 1, 'name': 'quiet'}})[0]['volume']['id']
     until(lambda: api.status(id) == 'available')
@@ -45,7 +45,7 @@ def test_no_secret_is_told_anywhere(cloud: Cloud) -> None:
 
 
 def stored(cloud: Cloud) -> Iterator[tuple[str, str]]:
-    """What Secrets Manager has: texts as they are, of documents what their names call secret."""
+    """Yield the secrets in Secrets Manager: plain texts whole, of documents the values with secret names."""
     client = cloud.client('secretsmanager')
     for secret in client.list_secrets()['SecretList']:
         text = client.get_secret_value(SecretId=secret['ARN'])['SecretString']

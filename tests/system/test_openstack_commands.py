@@ -288,7 +288,7 @@ def test_commands(cloud: Cloud, about: str) -> None:
 
 
 def test_attachments(cloud: Cloud) -> None:
-    """The server is Nova's to know, so the attachment is reserved as Nova reserves it."""
+    """The command needs a server from Nova, so the test reserves the attachment as Nova does."""
     teller = teller_of(cloud)
     volume = teller.user.volume()
     reserved = teller.user.cinder.attachments.create(volume.id, None, str(uuid.uuid4()))

@@ -21,7 +21,7 @@ CREATES, PLACES, THREADS = 200, 150, 16
 
 @pytest.fixture
 def real_tables(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every table on DynamoDB Local. Where there is no Java the local cloud itself would run on moto."""
+    """Every table is on DynamoDB Local. Without Java the local cloud itself would run on moto."""
     engine = dynamodb.engine(ROOT, '', tmp_path_factory.mktemp('engine') / 'log')
     assert engine is not None, 'make setup brings DynamoDB Local'
     engine.start()
