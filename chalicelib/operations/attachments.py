@@ -8,7 +8,7 @@ attachment's id: the same update again gives the same answer.
 
 An attachment with a connector is the record of its export: it is written before the worker is called and removed after
 the export is gone. ``attempt`` names the newest of these requests. A worker records its answer under the attempt that
-it works for, so one that is late records nothing, and takes away what it made.
+it works for, so a late worker records nothing, and ends the export that it made.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def _has_another(volume: Volume, instance_id: str | None) -> bool:
 def _withdraw(volume: Volume, attachment: Attachment, error: errors.CinderlessError) -> None:
     """Remove an attachment whose creation failed, at once, so that the request can be repeated.
 
-    The host does not know how to connect. An export that cannot be taken away now stays on the volume's record, and is
-    taken away later: by the next attachment, by whatever else changes the right to the data, or by the reconciler.
+    The host does not know how to connect. An export that cannot be ended now stays on the volume's record, and is ended
+    later: by the next attachment, by any operation that changes the right to the data, or by the reconciler.
     """
     try:
         attachment = exports.supersede(attachment)

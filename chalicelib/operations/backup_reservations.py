@@ -39,7 +39,7 @@ def source_of(backup: Backup) -> Source | None:
 
 
 def restore_source_status(backup: Backup, found: Source | None) -> None:
-    """Give the source (as ``source_of`` found it) its status back; one that is not the backup's any more stays."""
+    """Restore the status of the source (as ``source_of`` found it), unless the backup does not hold it any more."""
     if found is not None and _is_held(found, backup):
         row, kind = _ROWS[found.resource], type(found)
         with contextlib.suppress(*base.moved_on(kind)):
@@ -201,14 +201,14 @@ def backup_of(volume: Volume) -> Backup:
 
 
 def release_from(volume: Volume) -> None:
-    """Make the backup available again that waits for a volume whose creation was ended by another request."""
+    """Set the backup that waits for the volume to available: another request has ended the volume's creation."""
     if volume.backup_id is not None and volume.owner is not None:
         with contextlib.suppress(errors.BackupNotFound):
             end_waiting(backup_of(volume), volume, volume.owner)
 
 
 def end_waiting(backup: Backup, volume: Volume, request_id: str) -> None:
-    """Make a backup available again whose volume will not come; one that does not wait for it stays as it is."""
+    """Set a backup to available whose volume will not be created, unless the backup does not wait for the volume."""
     actions = [*base.end_actions(backup, workflows.BACKUP['restore'].done), Backup.restore_volume_id.remove()]
     with contextlib.suppress(*base.moved_on(Backup)):
         base.update(backup, actions, is_awaited(volume, request_id))

@@ -1,4 +1,4 @@
-"""Backups: accept, list, restore, delete. The data is moved by the machines backup_volume and restore_backup."""
+"""Backups: accept, list, restore, delete. The workflows backup_volume and restore_backup move the data."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def update(context: Context, id: str, changes: dict[str, Any]) -> Backup:
 
 
 def delete(context: Context, id: str, *, force: bool = False) -> None:
-    """Accept the removal of a backup. Any may go that is not locked: no other needs it to be restored."""
+    """Accept the removal of a backup that is not locked; no other backup needs it to be restored."""
     backup = get(context, id)
     check_unlocked(backup)
     row = workflows.BACKUP['force_delete' if force else 'delete']
@@ -341,7 +341,7 @@ def _encrypted_type(backup: Backup) -> str | None:
 
 
 def reset_status(context: Context, id: str, status: str) -> None:
-    """An administrator's word on the status: available or error. What was under way is cancelled."""
+    """Set the status for an administrator, available or error, and cancel the operation in progress."""
     backup = get(context, id)
     if status not in states.BACKUP_RESETS:
         raise errors.InvalidInput(reason=f"Backup status must be 'available' or 'error', not {status!r}.")

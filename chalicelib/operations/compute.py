@@ -38,7 +38,7 @@ def check_deletion(context: Context, attachment: Attachment) -> None:
 
 
 def check_paths(context: Context, volume: Volume, ids: Iterable[str] | None = None) -> None:
-    """The same for the attachments of a volume (``ids``: only these) before paths to it are taken away."""
+    """Call ``check_deletion`` for a volume's attachments (``ids``: only these) before their exports are ended."""
     if cloud.compute() is None or context.is_service_request:
         return
     wanted = [(volume.project_id, id) for id in volume.attachments if ids is None or id in ids]

@@ -18,7 +18,7 @@ def list_(context: Context) -> list[DefaultType]:
 
 
 def set_(context: Context, project_id: str, id_or_name: str) -> DefaultType:
-    """Choose a project's default; raises VolumeTypeNotFound. The last word counts."""
+    """Set a project's default; raises VolumeTypeNotFound. The last of concurrent requests wins."""
     return volume_types.again(lambda: _set(context, project_id, id_or_name))
 
 

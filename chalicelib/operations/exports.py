@@ -1,15 +1,15 @@
 """Exports: what lets a host reach a volume's data. Each belongs to a record, and ends with the right to the data.
 
 An attachment's own record names its export. All others are entries of the volume's ``exports``: those that
-os-initialize_connection makes before there is an attachment, and those of removed attachments that the backend did not
-take away yet.
+os-initialize_connection makes before there is an attachment, and those of removed attachments that the backend has not
+ended yet.
 
-    intend -> (worker makes it, and sees that it is still intended) -> end: mark, (worker takes it away), forget
+    intend -> (worker makes it, and sees that it is still intended) -> end: mark, (worker ends it), forget
 
-The entry is written before the worker is called, in one conditional write on the volume as it was read, so whatever
-changes the right to the data (a transfer, a restore, the read-only flag, ...) finds it: it ends the entries first, and
-has ``are_none`` in its own condition. A mark stops a worker that is late: it finds its attempt gone, and takes away
-what it made.
+The entry is written before the worker is called, in one conditional write on the volume as it was read, so an operation
+that changes the right to the data (a transfer, a restore, the read-only flag, ...) finds it: it ends the entries first,
+and has ``are_none`` in its own condition. A mark stops a late worker: it finds its attempt gone, and ends the export
+that it made.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from chalicelib.rules import bounds, states
 
 logger = logging.getLogger(__name__)
 
-#: Entries by export id: initiator, host, mode, user_id, created_at, attempt; ``ending``: it is being taken away.
+#: Entries by export id: initiator, host, mode, user_id, created_at, attempt; ``ending``: it is being ended.
 Entries = dict[str, dict[str, Any]]
 
-#: What the attempt of an attachment begins with whose export is being taken away.
+#: Prefix of the attempt of an attachment whose export is being ended.
 ENDING = 'ending-'
 
 #: Exports of one volume without attachments; Nova has one for each host that a server may run on.
@@ -137,7 +137,7 @@ def _entry(context: Context, volume: Volume, connector: Mapping[str, Any], id: s
 
 
 def is_intended(volume: Volume, id: str) -> bool:
-    """Return whether the record has an export that is not being taken away."""
+    """Return whether the record has an entry of the export that is not being ended."""
     entry = volume.exports.get(id)
     return entry is not None and not entry.get('ending')
 
@@ -169,7 +169,7 @@ def supersede(attachment: Attachment) -> Attachment:
 
 
 def left_by(attachment: Attachment) -> dict[str, Any]:
-    """Return the entry of an export that an attachment leaves behind: it is to be taken away."""
+    """Return the entry, marked as ending, of an export that an attachment leaves behind."""
     return {
         'initiator': _text((attachment.connector or {}).get('initiator')),
         'host': _text(attachment.attached_host),
@@ -181,7 +181,7 @@ def left_by(attachment: Attachment) -> dict[str, Any]:
 
 
 def end_all(volume: Volume) -> Volume:
-    """End what a volume without attachments has of exports; return the record as it is then.
+    """End the exports of a volume without attachments; return the record as it is then.
 
     The caller has ``are_none`` in the condition of its next write: a host that connects meanwhile is not missed.
     Raises BackendUnavailable: the exports are still there, and a repetition ends them.
@@ -226,7 +226,7 @@ def withdraw(volume: Volume, id: str, error: errors.CinderlessError) -> bool:
 
 
 def _marked(entries: Entries, ids: Collection[str] | None) -> Entries:
-    """Entries that are being taken away: a worker that still makes one finds the mark."""
+    """Return the entries, those of ``ids`` marked as ending: a worker that still makes one finds the mark."""
     return {
         id: {**entry, 'ending': True, 'attempt': new_attempt()} if ids is None or id in ids else entry
         for id, entry in entries.items()

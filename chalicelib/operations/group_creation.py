@@ -139,7 +139,7 @@ def create_from_src(
     """Accept a group with a copy of each volume of another group, or of each snapshot of a group snapshot.
 
     Group, volumes, the readers of what they are copied from and the quota are one transaction; every copy is then
-    made by its own machine, on its source's backend.
+    made by its own workflow, on its source's backend.
     """
     group, copies = volume_types.again(
         lambda: _accept_copies(context, name, description, group_snapshot_id, source_group_id)
@@ -213,7 +213,7 @@ def _sources(context: Context, group_snapshot_id: str | None, source_group_id: s
 
 
 def _add_origin_check_to(transaction: base.Transaction, origin: Group | GroupSnapshot) -> None:
-    """What is copied must not be on its way in or out meanwhile."""
+    """Add the condition that the source of the copies is available, neither being created nor deleted."""
     kind = type(origin)
     if origin.status != states.AVAILABLE:
         raise _not_available(origin)

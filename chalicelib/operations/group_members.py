@@ -52,7 +52,7 @@ def check_backend(group: Group, host: str | None) -> None:
 
 
 def add_member_to(transaction: base.Transaction, volume: Volume) -> None:
-    """Count a new volume in its group, unless that is going or full."""
+    """Count a new volume in its group, under the condition that the group accepts volumes and is not full."""
     group = Group(volume.project_id, volume.group_id)
     actions = [Group.volume_count.add(1), *base.touched(Group)]
     condition = Group.status.is_in(*sorted(states.JOINABLE)) & (Group.volume_count < MAX_VOLUMES)

@@ -162,8 +162,8 @@ def _add_leaving_to(transaction: base.Transaction, group: Group, volume: Volume)
 def delete(context: Context, id: str, *, delete_volumes: bool) -> None:
     """Accept the removal of a group that has no group snapshots, with its volumes or without any.
 
-    All of its volumes begin to go in the same transaction, or none does: none may be attached, have snapshots, be
-    migrating or be read.
+    The removal of all its volumes begins in the same transaction: none may be attached, have snapshots, be migrating or
+    be read.
     """
     group = get(context, id)
     volumes_ = volumes_of(group)
@@ -290,7 +290,7 @@ def fail(group: Group, action: Action, cause: str, held: Condition, error: str =
 
 
 def remove(group: Group, held: Condition) -> None:
-    """Forget a group without volumes, and give its quota back."""
+    """Delete the record of a group without volumes, and release its quota."""
     quotas.commit(group.project_id, {'groups': -1}, functools.partial(_add_group_removal_to, group, held))
 
 

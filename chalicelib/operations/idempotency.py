@@ -115,7 +115,7 @@ def _take(wanted: IdempotencyKey) -> IdempotencyKey | None:
 
 
 def _take_over(found: IdempotencyKey, wanted: IdempotencyKey, now: int) -> bool:
-    """Hold a key whose holder gave no answer in its time; whether no other request was first."""
+    """Take over a key whose holder gave no answer in time; return False if another request was first."""
     if found.busy_until > now:
         return False
     actions = [
@@ -162,7 +162,7 @@ def forget(claim: claims.Claim) -> None:
 
 
 def undo() -> None:
-    """Take the mark off a key whose work was taken back: the next request with the key is served from the start."""
+    """Clear the ``begun`` mark of a key whose work was undone: the next request with the key runs from the start."""
     claim = claims.current()
     if claim is not None and claim.begun is not None:
         _change(claim, [IdempotencyKey.begun.remove(), IdempotencyKey.kept.remove()])

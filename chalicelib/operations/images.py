@@ -2,7 +2,7 @@
 
 Only raw data in no container: it is copied and never looked into, since backing files, data files and descriptors
 inside other formats are how Cinder was attacked (CVE-2022-47951, CVE-2024-32498). The service user's token sees every
-image, so whose an image is is judged here, as Glance judges it.
+image, so this module checks access to an image, by the rules of Glance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GIB = 1024**3
 #: What can be copied as it is.
 DISK_FORMAT, CONTAINER_FORMAT = 'raw', 'bare'
 
-#: Who may see an image without being its owner.
+#: Visibilities of images that all projects may use.
 OPEN = ('public', 'community')
 
 #: What of an image Cinder keeps with the volume, beside its id, name and properties.

@@ -170,7 +170,7 @@ def migrate(
     row = workflows.VOLUME[action]
     leaves = host not in {volume.host, volume.backend} and not volume.snapshot_count
     if leaves and _is_detached(volume):
-        volume = exports.end_all(volume)  # their hosts would go on writing to the data that is left behind
+        volume = exports.end_all(volume)  # their hosts would continue to write to the data that is left behind
     operation = common.operation(row, host=host, force_host_copy=force_host_copy)
     condition = _is_free(volume) & (Volume.snapshot_count == 0)
     also = [Volume.migration_status.set(states.STARTING)]
@@ -280,7 +280,7 @@ class _Exists(Exception):
 
 
 def discard(target: Volume) -> None:
-    """Remove a target that is not needed: at once if it was never placed, else by its own machine."""
+    """Remove a target that is not needed: at once if it was never placed, else by its own workflow."""
     row = workflows.VOLUME['force_delete']
     receiving = base.owned_by(Volume, workflows.VOLUME['receive'], str(target.owner))
     with contextlib.suppress(*base.moved_on(Volume)):

@@ -111,7 +111,7 @@ def mark_removal(volume: Volume, held: Condition) -> None:
 
 
 def release_failed_placement(volume: Volume, held: Condition, failed: FailedPlacement) -> None:
-    """Give the claim on a pool that failed back and forget the host, in one transaction."""
+    """Release the claim on a pool that failed, and clear the volume's host, in one transaction."""
     transaction = base.Transaction()
     actions = [Volume.operation.set(failed.operation), *_without_claim(), *base.touched(Volume)]
     _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))

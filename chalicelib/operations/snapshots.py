@@ -242,7 +242,7 @@ def reset_status(context: Context, id: str, status: str) -> None:
 
 
 def update_status(context: Context, id: str, status: str, progress: str | None) -> None:
-    """Take the word of a server's own snapshot agent on a snapshot that is being made or removed (Nova)."""
+    """Record the status that Nova reports of a snapshot that a server's agent makes or removes."""
     snapshot = get(context, id)
     if snapshot.status not in states.REPORTABLE:
         raise errors.Invalid(f'Snapshot status {snapshot.status} not allowed for update_snapshot_status')

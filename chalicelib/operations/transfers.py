@@ -102,7 +102,7 @@ def _check_detached(volume: Volume) -> None:
 
 
 def _check_encryption(volume: Volume, no_snapshots: bool, allow_encrypted: bool) -> None:
-    """Snapshots share their volume's key, so they go with it; clients before 3.70 cannot know that keys go too."""
+    """Refuse an encrypted volume without its snapshots, which share its key, or from clients before 3.70."""
     if volume.encryption_key_id is None:
         return
     if not allow_encrypted:

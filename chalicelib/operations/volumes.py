@@ -349,8 +349,8 @@ WAITING = ('extend_new_size', 'extend_reservations')
 
 
 def complete_extension(context: Context, id: str, failed: bool) -> None:
-    """Take a server's word on an extension that waits for it (3.71). No driver here leaves one waiting: a volume that
-    does not is refused, as in Cinder.
+    """Complete an extension that waits for a server (3.71). No driver here leaves one waiting; as in Cinder, a volume
+    whose extension does not wait is refused.
     """
     volume = get(context, id)
     row = workflows.VOLUME['extend_attached' if volume.attachment_count else 'extend']

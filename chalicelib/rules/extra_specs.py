@@ -13,7 +13,7 @@ ZONES = 'RESKEY:availability_zones'
 MIN_SIZE = 'provisioning:min_vol_size'
 MAX_SIZE = 'provisioning:max_vol_size'
 
-#: The specs that anybody who may use a type may read (Cinder's policies/type_extra_specs.py).
+#: The specs that all users of a type may read (Cinder's policies/type_extra_specs.py).
 USER_VISIBLE = ('RESKEY:availability_zones', 'multiattach', 'replication_enabled')
 
 

@@ -115,7 +115,7 @@ class Detail(enum.StrEnum):
     REIMAGE_VOLUME_FAILED = '028'
     IMAGE_FORMAT_UNACCEPTABLE = '029'
     INCREMENTAL_BACKUP_FORCES_FULL_BACKUP = '030'
-    #: Not in Cinder, which puts a busy volume back to available without a word.
+    #: Not in Cinder, which sets a busy volume back to available without a message.
     VOLUME_IS_BUSY = '101'
     VOLUME_DELETE_ERROR = '102'
     BACKUP_SCHEDULE_RUN_ERROR = '103'

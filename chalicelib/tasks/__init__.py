@@ -1,4 +1,4 @@
-"""The work itself: one function per state of a machine, and the synchronous tasks that the API waits for.
+"""Tasks: one function per state of a workflow, and the synchronous tasks that the API waits for.
 
 A state ``CopyRange`` runs the task ``copy_range``. The event is ``{'task': name, 'input': {...}}``; the input carries
 ids, never records or secrets. Every task may run twice, late, or beside itself: it first looks whether its request
@@ -24,7 +24,7 @@ RELATED = ('Volume', 'VolumeType')
 
 
 def run(event: Mapping[str, Any], context: Any) -> Any:
-    """Run one task in this worker; its error leaves under its own class name, which machines catch."""
+    """Run one task in this worker; its error is raised under its own class name, which workflows catch."""
     name, payload = event['task'], event['input']
     if name not in TASKS:
         raise errors.CinderlessError(f'There is no task {name!r}; the worker is older than the state machine.')

@@ -70,7 +70,7 @@ def volume_ref(volume: Volume, *, new: bool = False) -> VolumeRef:
 
 
 def end_exports(volume: Volume) -> None:
-    """End what the record of a volume that is about to go names: a host that stays logged in would keep it there."""
+    """End all exports of a volume that is about to be deleted: a host that stays logged in would block the deletion."""
     if volume.exports or volume.attachments:
         driver(volume).terminate_connection(volume_ref(volume), None)
 

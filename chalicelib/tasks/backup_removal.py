@@ -19,7 +19,7 @@ from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, backup_sources, clock, postponing
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason
 
-#: Seconds that the machine waits beyond the collector's grace time: clocks differ.
+#: Seconds that the workflow waits beyond the collector's grace time: clocks differ.
 WAIT_MARGIN = 3600
 
 #: Seconds that a collector holds its lease beyond its function's own time.

@@ -1,4 +1,4 @@
-"""What a backup reads on a backend: the frozen data, the path to it, and taking both away."""
+"""The source of a backup on a backend: the frozen data, the export of it, and the removal of both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What a machine keeps of it, so that cleaning up needs no backup record."""
+        """The facts that the workflow's payload keeps, so that cleaning up needs no backup record."""
         return {
             'volume_project_id': self.volume.project_id,
             'volume_id': self.volume.id,
@@ -52,7 +52,7 @@ class Source:
             self.driver.create_snapshot(self.frozen)
 
     def open(self) -> BlockDevice:
-        """Open the frozen data; the caller closes the device, ``clean`` takes the path away."""
+        """Open the frozen data; the caller closes the device, ``clean`` ends the export."""
         return self.driver.open_snapshot(self.frozen, self.backup_id)
 
     def changes(self, parent: Backup) -> Changes | None:
@@ -63,13 +63,13 @@ class Source:
         return self.driver.changes_since(self.frozen, older)
 
     def retire(self) -> None:
-        """Take the path away; the backend may keep a temporary snapshot for ``changes`` of the next backup."""
+        """End the export; the backend may keep a temporary snapshot for ``changes`` of the next backup."""
         self.driver.close_snapshot(self.frozen, self.backup_id)
         if self.temporary:
             self.driver.retire_snapshot(self.frozen)
 
     def clean(self) -> None:
-        """Take the path away, and the snapshot if it is temporary; what is not there is no error."""
+        """End the export, and delete the snapshot if it is temporary; missing ones are not an error."""
         driver = self.driver
         driver.close_snapshot(self.frozen, self.backup_id)
         if self.temporary:
@@ -88,7 +88,7 @@ def of(backup: Backup) -> Source:
 
 
 def planned(backup_id: str, plan: Mapping[str, Any]) -> Source:
-    """Return what a machine's plan names. Raises VolumeNotFound or SnapshotNotFound when it is gone."""
+    """Return the source of a workflow's plan. Raises VolumeNotFound or SnapshotNotFound when it is gone."""
     volume = Volume.find(plan['volume_project_id'], plan['volume_id'])
     if plan['snapshot_id'] is None:
         return _temporary(backup_id, volume, plan['size'])

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_backup(payload: Payload) -> dict[str, Any]:
-    """Freeze the source, store the intent, give the volume its status back, and cut the work into ranges.
+    """Freeze the source, store the intent, restore the volume's status, and cut the work into ranges.
 
     A delete stores its tombstone before it looks for a temporary snapshot, and this task looks for a tombstone after it
     has made one: so the later of the two removes the snapshot.
@@ -73,7 +73,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
     try:
         opened_source = source.open()
     except errors.NotReady:
-        return dict(payload['progress'])  # the machine calls again
+        return dict(payload['progress'])  # the workflow calls again
     changes = backup_sources.changes(backup, source)
     with opened_source as device:
 
@@ -176,7 +176,7 @@ def fail_backup(payload: Payload) -> None:
 def _bury(backup: Backup, payload: Payload) -> None:
     """Write the tombstone, before the status that ends the work: nothing would write it after that.
 
-    When the reconciler gives the work up, the status comes all the same; deleting the backup writes the tombstone then.
+    When the reconciler gives up the work, the status is set without it; deleting the backup then writes the tombstone.
     """
     try:
         engine.delete_backup(backup_data.repository(backup), str(backup.lineage), backup.id)
@@ -199,7 +199,7 @@ def _try_clean(work: BackupWork) -> bool:
 
 
 def _detail(payload: Payload) -> Detail:
-    """Which side failed: the volume's (its backend, the path to it), or the repository."""
+    """Return which side failed: the volume's (its backend, its export), or the repository."""
     kind = getattr(errors, failure(payload)[0], errors.BackupError)
     if issubclass(kind, errors.DriverError | errors.DeviceError):
         return Detail.BACKUP_CREATE_DEVICE_ERROR

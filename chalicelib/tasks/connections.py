@@ -5,7 +5,7 @@ again, with jitter, until the deadline is near: one that restarts for some secon
 task may be repeated.
 
 A record names each export before it is made (operations/exports.py). After it is made the record is read again: an
-export that is not wanted any more, or whose answer cannot be recorded, is taken away here.
+export that is not wanted any more, or whose answer cannot be recorded, is ended here.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def initialize_connection(payload: dict[str, Any]) -> ConnectionInfo:
     """Make an export that the volume's record names (os-initialize_connection).
 
     Payload: project_id, volume_id, export_id, connector. Raises StateChanged when the record does not name it (any
-    more), or the volume has another owner: the export is taken away then.
+    more), or the volume has another owner: the export is ended then.
     """
     volume = Volume.find(payload['project_id'], payload['volume_id'])
     export_id = payload['export_id']
@@ -117,7 +117,7 @@ def _is_intended(volume: Volume, export_id: str) -> bool:
 
 
 def terminate_connection(payload: dict[str, Any]) -> None:
-    """Take exports away. Payload: project_id, volume_id, export_id (one, a list, or null: all)."""
+    """End exports. Payload: project_id, volume_id, export_id (one, a list, or null: all)."""
     named = payload['export_id']
     volume = Volume.find(payload['project_id'], payload['volume_id'])
     _disconnect(volume, [named] if isinstance(named, str) else named)

@@ -1,7 +1,7 @@
 """The states of create_volume: place a new volume, provision it, and undo what failed.
 
 Payload of every task: action, resource, project_id, id, request_id; after Schedule also ``placed.host``, the pool that
-the next state is about: a task that comes late finds another one on the record and does nothing.
+the next state works on: a task that runs late finds another one on the record and does nothing.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _add_backup_restore_to(work: VolumeWork, backup: Backup, transaction: base.T
 
 
 def reschedule(payload: Payload) -> dict[str, str]:
-    """Undo the attempt on the pool that failed, give its claim back, and claim the next candidate."""
+    """Undo the attempt on the pool that failed, release its claim, and claim the next candidate."""
     host = payload['placed']['host']
     try:
         work = VolumeWork.take(payload)

@@ -84,7 +84,7 @@ def fail_delete(payload: Payload) -> None:
 
 
 def _snapshots_in_work(work: VolumeWork) -> list[SnapshotWork]:
-    """The snapshots that were to go with the volume and are still there."""
+    """Return the snapshots that are removed with the volume and still exist."""
     left = [one for one in volumes.snapshots_of(work.record) if one.owner == work.record.owner]
     return [SnapshotWork(one, workflow_of(one), work.payload) for one in left]
 

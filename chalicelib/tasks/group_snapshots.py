@@ -1,7 +1,7 @@
 """The states of create_group_snapshot and delete_group_snapshot.
 
 Payload of every task: action, resource, project_id, id, request_id. The snapshots of a group snapshot belong to its
-request, and to no machine of their own.
+request, and have no workflow of their own.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _complete(work: GroupSnapshotWork, taken: Sequence[SnapshotWork]) -> None:
 
 
 def fail_create_group_snapshot(payload: Payload) -> None:
-    """Take away what was taken, as far as the backend lets us, and report why; removal releases the quota."""
+    """Delete the snapshots as far as the backend allows, and report the reason; the removal releases the quota."""
     work = GroupSnapshotWork.take(payload)
     for one in _members(work):
         _undo(one)

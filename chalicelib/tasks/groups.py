@@ -40,7 +40,7 @@ def fail_create_group(payload: Payload) -> None:
 
 
 def delete_group(payload: Payload) -> None:
-    """Forget an empty group, and give its quota back."""
+    """Delete the record of an empty group, and release its quota."""
     work = GroupWork.take(payload)
     groups.remove(work.record, work.is_ours)
 

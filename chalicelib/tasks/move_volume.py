@@ -91,8 +91,8 @@ def _retyped_in_place(work: VolumeWork) -> bool:
 def _end_retype(work: VolumeWork, actions: list[Any]) -> None:
     """Give the volume its new type, and its snapshots with it (as Cinder does since Victoria), with their quota.
 
-    None can be taken of a volume that is retyped, but those that there are may go meanwhile. Raises ServiceUnavailable
-    when they do so each time.
+    A volume under retype gets no new snapshots, but existing ones may be deleted meanwhile. Raises ServiceUnavailable
+    when that happens at each attempt.
     """
     volume = work.record
     for _ in range(common.CONTENDED):
@@ -277,7 +277,7 @@ def fail_move(payload: Payload) -> None:
 
 
 def _try_close(work: VolumeWork, target: Volume) -> None:
-    """Exports that only we know the secret of must not keep a failure from being recorded; they go with the volumes."""
+    """Close the exports; only log an error: no host knows their secret, and they end with the volumes."""
     volume = work.record
     try:
         if target.host:

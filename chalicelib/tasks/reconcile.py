@@ -1,9 +1,9 @@
-"""Nothing stays in a transitional status: overdue work is started, started again, or marked failed.
+"""The reconciler: it starts overdue work, restarts it, or marks it failed, so no transitional status stays.
 
 Called every minute, and with each execution that failed, timed out or was aborted. Each call does a bounded amount of
 work in bounded time, and what it does may be repeated. A record whose work cannot be continued is looked at less
-and less often, and keeps no other waiting. A status that waits for a user or a server (``reserved``, ``attaching``,
-``detaching``) has no machine and is left alone, as in Cinder: only they know whether they are still at it.
+and less often, and delays no other. A status that waits for a user or a server (``reserved``, ``attaching``,
+``detaching``) has no workflow and is left alone, as in Cinder: only the client knows whether it still continues.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _follow_volume(record: base.StatefulRecord, row: Workflow) -> None:
 
 
 def _let_go(record: base.StatefulRecord, row: Workflow) -> list[Action]:
-    """A backup whose new volume will not come is as good as before; a snapshot may have lost its volume midway."""
+    """Return the actions that end the wait: a backup becomes available without its new volume, a snapshot fails."""
     if isinstance(record, Backup):
         return [*base.end_actions(record, row.done), Backup.restore_volume_id.remove()]
     return base.end_actions(record, row.failed)
@@ -287,7 +287,7 @@ def _postpone(record: base.StatefulRecord, seconds: int, operation: dict[str, An
 
 
 def _give_up(record: base.StatefulRecord, message: dict[str, str], status: str) -> None:
-    """Have the machine's last state bring the record to its failure, with all that belongs to that."""
+    """Run the workflow's failure task, as after any failure that an execution catches."""
     machine = executions.machine_of(message)
     reason = f'The operation was interrupted {ATTEMPTS} times (last: {status}) and was given up; request it again.'
     logger.error('%s of %s %s is given up', message['action'], record.resource, record.id)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def revert_to_snapshot(payload: Payload) -> dict[str, Any]:
-    """Bring the snapshot's data back; {'done', 'next'}: the byte to go on from when time ran short."""
+    """Restore the snapshot's data; return {'done', 'next'}: the byte to continue from when time ran short."""
     work = VolumeWork.take(payload)
     volume = work.record
     pending_copies.await_none(volume)
@@ -45,7 +45,7 @@ def _snapshot(volume: Volume) -> SnapshotRef:
 
 
 def complete_revert(payload: Payload) -> None:
-    """Take the paths away; volume and snapshot are available, together."""
+    """End the exports; set volume and snapshot to available together."""
     work = VolumeWork.take(payload)
     _close(work)
     reverts.end(work.record, work.workflow.done)

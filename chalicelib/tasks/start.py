@@ -1,4 +1,4 @@
-"""The queue's end: every accepted request becomes one execution of its machine, however often its message comes."""
+"""The queue's consumer: a request starts one execution of its workflow, however often its message arrives."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TOLD = ('action', 'resource', 'id')
 
 
 def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
-    """Start the machine of each message of a batch; report those that failed, and only those, to be sent again.
+    """Start the workflow of each message of a batch; return the failed ones, and only those, to be sent again.
 
-    A message that makes no sense fails until the queue hands it to the dead-letter queue; what it was about is brought
-    to an end by the reconciler.
+    An invalid message fails until the queue moves it to the dead-letter queue; the reconciler ends the work that it
+    was for.
     """
     failed = [record['messageId'] for record in event['Records'] if not _is_started(record)]
     return {'batchItemFailures': [{'itemIdentifier': id} for id in failed]}

@@ -1,7 +1,7 @@
 """Work in progress: the record that an execution works for, while its request owns the record's running status.
 
 A task takes its work, does one step of it, and ends it with an outcome. Each write carries the condition that the
-request still owns the record, so a task that comes late, or a second time, changes nothing.
+request still owns the record, so a task that runs late, or a second time, changes nothing.
 """
 
 from __future__ import annotations
