@@ -1,7 +1,7 @@
 """Tasks: one function per state of a workflow, and the synchronous tasks that the API waits for.
 
 A state ``CopyRange`` runs the task ``copy_range``. The event is ``{'task': name, 'input': {...}}``; the input carries
-ids, never records or secrets. Every task may run twice, late, or beside itself: it first looks whether its request
+ids, never records or secrets. Every task may run twice, late, or concurrently: it first looks whether its request
 still owns the record, and its writes are conditions on that.
 """
 
