@@ -14,8 +14,8 @@ DATA = ('GetSnapshotBlock', 'PutSnapshotBlock')
 
 #: Operation -> the most calls within its whole budget of AWS calls, after its own writes of records, the queue and the
 #: state machine: 8 for a create, 7 for delete, extend and snapshot, 6 for an attach. A host's first attachment may
-#: create objects for its next ones. A backup and a restore create, open, close and remove objects: 11, besides the
-#: 2,048 blocks of a GiB.
+#: create objects for its next ones; on ONTAP it also checks that its account was not removed as idle. A backup and a
+#: restore create, open, close and remove objects: 11, besides the 2,048 blocks of a GiB.
 CEILINGS: Mapping[str, int] = {
     'create': 4,
     'create from snapshot': 4,
@@ -25,7 +25,7 @@ CEILINGS: Mapping[str, int] = {
     'snapshot': 3,
     'delete snapshot': 3,
     'attach': 4,
-    'attach to a host for the first time': 6,
+    'attach to a host for the first time': 7,
     'detach': 4,
     'backup': 11,
     'backup, for each GiB of data': 2048,

@@ -11,6 +11,7 @@ wide.
 from __future__ import annotations
 
 import functools
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -100,6 +101,7 @@ class Source:
     def __init__(self) -> None:
         sources, options = process_options(['--config-file', str(ROOT / 'pyproject.toml'), str(ROOT / PACKAGE)])
         options.export_types, options.preserve_asts, options.incremental = True, True, False
+        options.cache_dir = os.devnull  # other processes of a test run build at the same time
         built = build.build(sources, options)
         self._types = built.types
         self._files = {name: file for name, file in built.files.items() if name.split('.')[0] == PACKAGE}

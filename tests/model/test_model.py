@@ -33,7 +33,7 @@ FLOOR = {
 
 #: The same of refusals, and of the faults that were met.
 ENDINGS = {
-    'refused': 5, 'answered in spite of a fault': 0.1, 'accepted without an answer': 0.01, 'lost': 0.02,
+    'refused': 5, 'answered in spite of a fault': 0.1, 'lost': 0.02,
     'settled with faults': 0.2, 'failed in spite of faults': 0.03, 'done in spite of faults': 0.2,
     'work with a function killed': 0.01, 'work with an operation resent': 0.01, 'work with an answer lost': 0.01,
 }  # fmt: skip

@@ -112,7 +112,7 @@ def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Do
     assert ended(mixed, volume) == ('error', None)
     [message] = [one for one in Message.query(volume.project_id) if one.resource_uuid == volume.id]
     assert 'gave no answer in time' in message.user_message
-    assert 'no JSON of ONTAP' in message.explanation
+    assert 'without JSON of ONTAP' in message.explanation
 
 
 @pytest.mark.parametrize('consumer', ['back-end', 'both', 'front-end'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -154,7 +155,8 @@ class TestConnections:
         self, driver: ApplianceDriver, agent: Agent, monkeypatch: pytest.MonkeyPatch, mode: Any
     ) -> None:
         opened: list[Any] = []
-        monkeypatch.setattr(iscsi, 'open_device', lambda data, *, initiator: opened.append((data, initiator)))
+        device = types.SimpleNamespace(size=1 << 30, block_size=512)
+        monkeypatch.setattr(iscsi, 'open_device', lambda data, *, initiator: opened.append((data, initiator)) or device)
         agent.answer = EXPORT
         driver.open_volume(VOLUME, 'backup-1', mode)
         name = 'iqn.2010-10.org.openstack:cinderless-backup-1'
