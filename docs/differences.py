@@ -150,6 +150,12 @@ DIFFERENCES = (
         'The compute host encrypts; a key never reaches a worker.',
     ),
     (
+        '`POST /volumes` with `backup_id`',
+        'the backup stays `available` until the volume service begins to restore it',
+        'the backup is `restoring` from the acceptance of the request',
+        'Otherwise the backup could be deleted, or restored a second time, and the volume would end in `error`.',
+    ),
+    (
         '`os-initialize_connection`, attachments with a connector',
         'in every status except maintenance; the export outlives a transfer, a restore, a reimage, ...',
         '400 while the data is created, moved, replaced, deleted or offered for transfer; operations that '
