@@ -6,6 +6,7 @@ Offsets and lengths are bytes, and multiples of ``block_size`` unless noted othe
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
@@ -72,12 +73,12 @@ class BlockDevice(Protocol):
     ) -> None: ...
 
 
-class Closing:
+class Closing(abc.ABC):
     """The context manager of every device: it closes the device at the end of the block."""
 
+    @abc.abstractmethod
     def close(self) -> None:
         """End the session."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

@@ -62,11 +62,11 @@ class Engine:
 
     def start(self) -> None:
         """Start the program, each time on the same port; ``wait`` returns when it answers."""
-        told = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}', f'-Dmemory={self.data is None}']
+        options = ['-Djava.library.path=DynamoDBLocal_lib', f'-Dport={self._port}', f'-Dmemory={self.data is None}']
         if self.data is not None:
             prepare(self.data)
-            told.append(f'-Dfolder={self.data}')
-        java = ['java', *JAVA, *told, '-cp', 'DynamoDBLocal.jar:DynamoDBLocal_lib/*', MAIN, str(CONFIGURATION)]
+            options.append(f'-Dfolder={self.data}')
+        java = ['java', *JAVA, *options, '-cp', 'DynamoDBLocal.jar:DynamoDBLocal_lib/*', MAIN, str(CONFIGURATION)]
         self._child = Child(['env', 'DDB_LOCAL_TELEMETRY=0', *java], folder=self._folder, log=self._log)
 
     def wait(self) -> None:

@@ -31,7 +31,7 @@ _EMULATOR = 'an emulated service answers a refusal, as AWS does'
 #: (file, function) -> why it handles a broad class and continues.
 REASONS = {
     ('appliance/__main__.py', 'main'): _TOP,
-    ('appliance/daemon.py', 'stop'): 'tgtd is killed if it does not end when it is told to',
+    ('appliance/daemon.py', 'stop'): 'tgtd is killed if it does not end after its signal',
     ('appliance/exports.py', '_abandon'): _FIRST_ERROR,
     ('appliance/exports.py', '_object'): 'Invalid is a name that the agent would not make: the target is not its own',
     ('appliance/exports.py', 'refusing_logins'): _FIRST_ERROR,
@@ -67,7 +67,7 @@ REASONS = {
         'claimed_user',
     ): 'authenticate refuses the same request for the same reason',
     ('chalicelib/identity/handler.py', 'handle'): _TOP,
-    ('chalicelib/iscsi/reconnect.py', '_drive'): 'any error of a socket ends its session: connecting again tells more',
+    ('chalicelib/iscsi/reconnect.py', '_drive'): 'any error of a socket ends its session: connecting again shows more',
     ('chalicelib/iscsi/reconnect.py', 'close'): 'the session is over whether or not the target takes the logout',
     ('chalicelib/iscsi/transfers.py', 'pipeline'): _FIRST_ERROR,
     ('chalicelib/operations/attachments.py', '_withdraw'): _FIRST_ERROR,
@@ -111,7 +111,7 @@ REASONS = {
     ('infra/preflight.py', '_asked'): 'credentials that may not ask: the check is reported as not made',
     ('infra/remove.py', 'main'): _TOP,
     ('local/__main__.py', '_served'): _TOP,
-    ('local/__main__.py', 'main'): 'a start that is refused is told in one line',
+    ('local/__main__.py', 'main'): 'a refused start is reported in one line',
     ('local/checks.py', 'check_keystone'): 'any answer shows that a Keystone is there',
     ('local/demo.py', 'main'): _TOP,
     ('local/ebs/double.py', '_direct'): _EMULATOR,

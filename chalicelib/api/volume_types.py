@@ -13,6 +13,7 @@ from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import volume_types as schemas
 from chalicelib.api.views import volume_types as views
 from chalicelib.models import VolumeType
+from chalicelib.operations import type_access
 from chalicelib.operations import volume_types as operations
 from chalicelib.rules.microversions import Version
 
@@ -106,15 +107,15 @@ def delete(request: Request, id: str) -> None:
 
 @volume_types.get('/{id}/os-volume-type-access', policy=f'{ACCESS}:get_all_for_type')
 def access(request: Request, id: str) -> dict[str, Any]:
-    projects = operations.project_access(request.context, id)
+    projects = type_access.project_access(request.context, id)
     return {'volume_type_access': [{'volume_type_id': id, 'project_id': project} for project in projects]}
 
 
 @volume_types.action('addProjectAccess', policy=f'{ACCESS}:addProjectAccess', schema=schemas.PROJECT)
 def add_project_access(request: Request, id: str) -> None:
-    operations.add_project_access(request.context, id, request.body['project'])
+    type_access.add_project_access(request.context, id, request.body['project'])
 
 
 @volume_types.action('removeProjectAccess', policy=f'{ACCESS}:removeProjectAccess', schema=schemas.PROJECT)
 def remove_project_access(request: Request, id: str) -> None:
-    operations.remove_project_access(request.context, id, request.body['project'])
+    type_access.remove_project_access(request.context, id, request.body['project'])

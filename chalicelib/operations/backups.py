@@ -76,29 +76,18 @@ def create(
         snapshot = snapshots.get(context, snapshot_id) if snapshot_id else None
         _check_source(volume, snapshot, force)
         parent = _parent(context, volume, snapshot) if incremental else None
-        now = base.now()
-        backup = Backup(
-            context.project_id,
-            id or str(uuid.uuid4()),
+        backup = _record(
+            context,
+            (volume, snapshot, parent),
+            id=id or str(uuid.uuid4()),
             schedule_id=schedule_id,
             storage_class=storage_class,
             locked_until=_locked_until(locked_until),
-            created_at=now,
-            user_id=context.user_id,
-            volume_id=volume.id,
-            snapshot_id=snapshot_id,
             name=name,
             description=description,
             container=parent.container if parent else container or DEFAULT_CONTAINER,
             availability_zone=availability_zone or volume.availability_zone,
             metadata=metadata,
-            size=snapshot.volume_size if snapshot else volume.size,
-            data_timestamp=snapshot.created_at if snapshot else now,
-            parent_id=parent.id if parent else None,
-            service=SERVICE,
-            lineage=volume.id,
-            reading={**reservations.reading_of(snapshot or volume), 'request_id': context.request_id},
-            progress=progress.begun(int(snapshot.volume_size if snapshot else volume.size)),
         )
         _own(backup, context, has_service=_has_service(context, availability_zone))
         key = key_for(context, backup, volume)
@@ -147,6 +136,30 @@ def key_for(context: Context, backup: Backup, source: Volume | Backup) -> keys.N
 def _has_service(context: Context, zone: str | None) -> bool:
     """Whether a backup may be made in the requested zone. The service works for every zone with volumes."""
     return zone is None or services.known_zones(context, [zone]) == [zone]
+
+
+def _record(
+    context: Context, origin: tuple[Volume, Snapshot | None, Backup | None], *, id: str, **facts: Any
+) -> Backup:
+    """Return the record, not written yet. ``origin``: the volume, its snapshot that is read, the parent."""
+    volume, snapshot, parent = origin
+    now, size = base.now(), int(snapshot.volume_size if snapshot else volume.size)
+    return Backup(
+        context.project_id,
+        id,
+        created_at=now,
+        user_id=context.user_id,
+        volume_id=volume.id,
+        snapshot_id=snapshot.id if snapshot else None,
+        size=size,
+        data_timestamp=snapshot.created_at if snapshot else now,
+        parent_id=parent.id if parent else None,
+        service=SERVICE,
+        lineage=volume.id,
+        reading={**reservations.reading_of(snapshot or volume), 'request_id': context.request_id},
+        progress=progress.begun(size),
+        **facts,
+    )
 
 
 def _own(backup: Backup, context: Context, *, has_service: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import config, errors
 from chalicelib.models import Name, VolumeType
-from chalicelib.operations import quotas, volume_types
+from chalicelib.operations import quotas, type_access, volume_types
 from tests.factories import context, query
 
 ADMIN = context('admin')
@@ -71,14 +71,14 @@ def test_find(tables: None) -> None:
 
 def test_a_private_type_is_there_for_its_projects_only(tables: None) -> None:
     gold = make(is_public=False)
-    volume_types.add_project_access(ADMIN, gold.id, 'project')
+    type_access.add_project_access(ADMIN, gold.id, 'project')
     assert volume_types.get(CALLER, gold.id).name == 'gold'
     with pytest.raises(errors.VolumeTypeNotFound):
         volume_types.get(context(project_id='other'), gold.id)
     with pytest.raises(errors.VolumeTypeNotFound):
         volume_types.find(context(project_id='other'), 'gold')
-    assert volume_types.project_access(ADMIN, gold.id) == ['project']
-    volume_types.remove_project_access(ADMIN, gold.id, 'project')
+    assert type_access.project_access(ADMIN, gold.id) == ['project']
+    type_access.remove_project_access(ADMIN, gold.id, 'project')
     with pytest.raises(errors.VolumeTypeNotFound):
         volume_types.get(CALLER, gold.id)
 
@@ -86,14 +86,14 @@ def test_a_private_type_is_there_for_its_projects_only(tables: None) -> None:
 def test_access_refusals(tables: None) -> None:
     public, private = make('public'), make('private', is_public=False)
     with pytest.raises(errors.InvalidVolumeType, match='not applicable to public volume type'):
-        volume_types.add_project_access(ADMIN, public.id, 'p')
+        type_access.add_project_access(ADMIN, public.id, 'p')
     with pytest.raises(errors.VolumeTypeAccessNotFound):
-        volume_types.project_access(ADMIN, public.id)
-    volume_types.add_project_access(ADMIN, private.id, 'p')
+        type_access.project_access(ADMIN, public.id)
+    type_access.add_project_access(ADMIN, private.id, 'p')
     with pytest.raises(errors.VolumeTypeAccessExists):
-        volume_types.add_project_access(ADMIN, private.id, 'p')
+        type_access.add_project_access(ADMIN, private.id, 'p')
     with pytest.raises(errors.VolumeTypeAccessNotFound):
-        volume_types.remove_project_access(ADMIN, private.id, 'q')
+        type_access.remove_project_access(ADMIN, private.id, 'q')
 
 
 def test_list(tables: None) -> None:
@@ -102,7 +102,7 @@ def test_list(tables: None) -> None:
     assert names(volume_types.list_(CALLER, query())) == {'__DEFAULT__', 'public'}
     assert names(volume_types.list_(ADMIN, query(), is_public=None)) == {'__DEFAULT__', 'public', 'private'}
     assert names(volume_types.list_(ADMIN, query(), is_public=False)) == {'private'}
-    volume_types.add_project_access(ADMIN, private.id, 'project')
+    type_access.add_project_access(ADMIN, private.id, 'project')
     assert names(volume_types.list_(CALLER, query())) == {'__DEFAULT__', 'public', 'private'}
 
 

@@ -104,7 +104,7 @@ def test_a_backend_that_is_down_is_asked_again_while_work_waits_but_seldom(
     assert service().backend_state == 'up'
     world.big.fail('get_volume_stats', world.big.unavailable())
     report_pools.ask_again('cinderless@big')
-    assert service().backend_state == 'up', 'nobody waits for a backend that is up'
+    assert service().backend_state == 'up', 'a backend that is up keeps no work waiting'
 
 
 def test_a_backend_that_left_the_document_is_not_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
