@@ -7,7 +7,8 @@ Failures are counted for ``WINDOW`` seconds:
 * of a user, from any address: ``PER_USER``; addresses from which the user logged in before are not refused.
 
 A failure is counted after its password was checked, so simultaneous requests would all be allowed. Therefore attempts
-count as well, before the check: a user at one address has ``AT_ONCE`` in ``BURST`` seconds.
+count as well, before the check: of a user at one address, ``AT_ONCE`` in ``BURST`` seconds may fail or be unfinished.
+Successful logins do not count: a script may log in for each of its calls.
 
 So an attacker who names a user from elsewhere does not lock that user out. Unknown names count like existing ones: a
 refusal does not reveal which users exist. State is bounded: a refused address adds nothing.
@@ -25,8 +26,8 @@ from chalicelib.errors import TooManyGuesses
 #: Seconds that a failure counts, and the failures allowed in that time.
 WINDOW, PER_PAIR, PER_ADDRESS, PER_USER = 300, 5, 30, 100
 
-#: Seconds, and the attempts of a user at one address in that time: more than a program that logs in for each call.
-BURST, AT_ONCE = 2, 30
+#: Seconds, the attempts of a user at one address that may fail or be unfinished in that time, and all attempts.
+BURST, AT_ONCE, MOST = 2, 30, 1000
 
 #: Seconds for which the address of a successful login is stored.
 KNOWN = 30 * 86400
@@ -63,7 +64,7 @@ class Guesses:
         network = _network(address)
         self._user, self._address = _key('user', user), _key('address', network)
         self._pair, self._known = _key('pair', user, network), _key('known', user, network)
-        self._attempts = _key('attempts', user, network)
+        self._attempts, self._successes = _key('attempts', user, network), _key('successes', user, network)
 
     def check(self) -> None:
         """Raise TooManyGuesses when another attempt exceeds a limit."""
@@ -74,8 +75,12 @@ class Guesses:
             if not known:
                 raise TooManyGuesses(seconds=WINDOW)
         self._store.add(self._attempts, self._now, self._now + BURST)
-        if self._store.count(self._attempts, self._now - BURST, AT_ONCE + 1) > AT_ONCE:
+        attempts = self._store.count(self._attempts, self._now - BURST, MOST)
+        if attempts == MOST or (attempts > AT_ONCE and attempts - self._recent_successes() > AT_ONCE):
             raise TooManyGuesses(seconds=BURST)
+
+    def _recent_successes(self) -> int:
+        return self._store.count(self._successes, self._now - BURST, MOST)
 
     def _reached(self, key: str, most: int) -> bool:
         return self._store.count(key, self._now - WINDOW, most) >= most
@@ -86,7 +91,8 @@ class Guesses:
             self._store.add(key, self._now, self._now + WINDOW)
 
     def succeeded(self) -> None:
-        """Store the address for the user, once a day."""
+        """Count one success, and store the address for the user, once a day."""
+        self._store.add(self._successes, self._now, self._now + BURST)
         if not self._store.count(self._known, self._now - 86400, 1):
             self._store.add(self._known, self._now, self._now + KNOWN)
 
