@@ -80,10 +80,10 @@ def machine_policies(names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _managed(told: str, action: str, resources: list[Any]) -> dict[str, Any]:
+def _managed(description: str, action: str, resources: list[Any]) -> dict[str, Any]:
     statement = {'Effect': 'Allow', 'Action': action, 'Resource': resources}
     document = {'Version': '2012-10-17', 'Statement': [statement]}
-    return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': {'Description': told, 'PolicyDocument': document}}
+    return {'Type': 'AWS::IAM::ManagedPolicy', 'Properties': {'Description': description, 'PolicyDocument': document}}
 
 
 def _arn(name: str, tables: Mapping[str, str]) -> Any:

@@ -112,7 +112,7 @@ def current() -> Template:
     return loaded
 
 
-def told(found: Iterable[Change]) -> Iterator[str]:
+def lines_of(found: Iterable[Change]) -> Iterator[str]:
     for change in found:
         properties = f' ({", ".join(change.properties)})' if change.properties else ''
         yield f'{change.kind:8}{change.name}, {change.type}{properties}{"  <-- LOSS" if change.is_loss else ""}'
@@ -133,7 +133,7 @@ def main(keep: bool) -> int:
         return 0
     version, old = last_release()
     found = list(changes(old, current()))
-    print('\n'.join([f'since {version}:', *(list(told(found)) or ['nothing that is kept'])]))
+    print('\n'.join([f'since {version}:', *(list(lines_of(found)) or ['nothing that is kept'])]))
     return 1 if any(change.is_loss for change in found) else 0
 
 

@@ -33,6 +33,6 @@ def find(version: str) -> str | None:
     found = shutil.which(named or f'python{version}')
     if found is None:
         return None
-    told = {**os.environ, 'PYENV_VERSION': version}
-    answer = subprocess.run([found, '-c', _WHERE], env=told, capture_output=True, text=True, check=False)  # noqa: S603
+    environment = {**os.environ, 'PYENV_VERSION': version}
+    answer = subprocess.run([found, '-c', _WHERE], env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     return answer.stdout.strip() or None

@@ -50,8 +50,8 @@ def run(python: str, folder: Path) -> None:
     for handler, (layers, names) in REACHES.items():
         path = [str(folder / 'functions'), *(str(folder / layer / 'python') for layer in layers), *extra]
         script = [python, '-I', '-S', '-c', _SCRIPT, json.dumps([path, handler, names])]
-        told = {**os.environ, **ENVIRONMENT, 'AWS_LAMBDA_FUNCTION_NAME': _named(handler)}
-        answer = subprocess.run(script, env=told, capture_output=True, text=True, check=False)  # noqa: S603
+        environment = {**os.environ, **ENVIRONMENT, 'AWS_LAMBDA_FUNCTION_NAME': _named(handler)}
+        answer = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
         if answer.returncode != 0:
             raise RuntimeError(f'{handler} does not load from {folder}:\n{answer.stderr}')
 

@@ -115,7 +115,7 @@ def _outcome(function: Function, event: Any, context: Context) -> Outcome:
     try:
         result = load(function.handler)(event, context)
     except BaseException as error:
-        _tell(function, error)
+        _report_error(function, error)
         return Outcome(_description(error, context), 'Unhandled')
     return _checked(result, context)
 
@@ -148,7 +148,7 @@ def _timed_out(function: Function, context: Context) -> Outcome:
     return Outcome({'errorType': 'Sandbox.Timedout', 'errorMessage': message}, 'Unhandled', timed_out=True)
 
 
-def _tell(function: Function, error: BaseException) -> None:
+def _report_error(function: Function, error: BaseException) -> None:
     """A developer reads of an error that is none of the service's own with its trace, of the others in one line."""
     is_own = type(error).__module__.startswith('chalicelib.')
     log.warning('%s: %s: %s', function.name, type(error).__name__, error, exc_info=None if is_own else error)

@@ -71,21 +71,21 @@ _UNTOLD = {
 class GatewayResponses:
     """The gateway's own answers, without a function: one per type of failure, DEFAULT_4XX and DEFAULT_5XX."""
 
-    def __init__(self, told: Mapping[str, Mapping[str, Any]]) -> None:
-        self._told = told
+    def __init__(self, configured: Mapping[str, Mapping[str, Any]]) -> None:
+        self._configured = configured
 
     def answer(self, kind: str) -> Response:
         """Return the answer of a type such as MISSING_AUTHENTICATION_TOKEN."""
         status, message = _UNTOLD[kind]
-        told = self._told.get(kind) or self._told.get(f'DEFAULT_{status // 100}XX') or {}
-        template = told.get('responseTemplates', {}).get(
+        configured = self._configured.get(kind) or self._configured.get(f'DEFAULT_{status // 100}XX') or {}
+        template = configured.get('responseTemplates', {}).get(
             'application/json', '{"message": $context.error.messageString}'
         )
         body = template.replace('$context.error.messageString', json.dumps(message))
-        headers = [('Content-Type', 'application/json'), ('x-amzn-ErrorType', kind), *_headers(told)]
-        return Response(int(told.get('statusCode', status)), headers, body.encode())
+        headers = [('Content-Type', 'application/json'), ('x-amzn-ErrorType', kind), *_headers(configured)]
+        return Response(int(configured.get('statusCode', status)), headers, body.encode())
 
 
-def _headers(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in told.get('responseParameters', {}).items():
+def _headers(configured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in configured.get('responseParameters', {}).items():
         yield name.removeprefix('gatewayresponse.header.'), value.strip("'")

@@ -189,13 +189,13 @@ def functions(stack: Stack, client: Any) -> dict[str, Function]:
     """{logical id: function} as moto keeps them, environments resolved."""
     found = {}
     for name, _ in stack.of_type('AWS::Lambda::Function'):
-        told = client.get_function_configuration(FunctionName=stack.physical(name))
+        configuration = client.get_function_configuration(FunctionName=stack.physical(name))
         found[name] = Function(
-            name=told['FunctionName'],
-            arn=told['FunctionArn'],
-            handler=told['Handler'],
-            timeout=told['Timeout'],
-            memory=int(told['MemorySize']),  # moto keeps a parameter's text
-            environment=told.get('Environment', {}).get('Variables', {}),
+            name=configuration['FunctionName'],
+            arn=configuration['FunctionArn'],
+            handler=configuration['Handler'],
+            timeout=configuration['Timeout'],
+            memory=int(configuration['MemorySize']),  # moto keeps a parameter's text
+            environment=configuration.get('Environment', {}).get('Variables', {}),
         )
     return found

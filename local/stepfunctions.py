@@ -54,7 +54,7 @@ def install(valid: Path | None = None) -> None:
     _keep_clients()
     _check_results()
     _spare_the_uncatchable()
-    _tell_of_ends()
+    _report_ends()
 
 
 def _replace(owner: Any, name: str, around: Callable[[Any], Any]) -> None:
@@ -139,7 +139,7 @@ def _spare_the_uncatchable() -> None:
     _replace(ErrorEqualsDecl, '_eval_body', around)
 
 
-def _tell_of_ends() -> None:
+def _report_ends() -> None:
     """moto sends no status change events, and keeps every thread that it ever started."""
 
     def around(original: Callable[..., None]) -> Callable[..., None]:

@@ -10,7 +10,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.drivers.base import ConnectionInfo, Connector, VolumeRef
 from tests.fake_driver import FakeBackends, FakeDriver
-from tests.world import World
+from tests.simulation import Simulation
 
 #: Part of every secret: must not be found where secrets must not be.
 CANARY = 'canary'
@@ -49,8 +49,8 @@ class ChapBackends(FakeBackends):
 
 
 @pytest.fixture
-def chap(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The world with such backends, and KMS."""
+def chap(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
+    """The simulation with such backends, and KMS."""
     import boto3
 
     from chalicelib import aws
@@ -59,17 +59,17 @@ def chap(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     key = boto3.client('kms', region_name='us-east-1').create_key()['KeyMetadata']['KeyId']
     known = aws.settings()._replace(kms_key_id=key)
     monkeypatch.setattr(aws, 'settings', lambda: known)
-    monkeypatch.setattr(backends, 'configured', lambda: ChapBackends(world.backends))
+    monkeypatch.setattr(backends, 'configured', lambda: ChapBackends(simulation.backends))
     aws.client.cache_clear()
-    yield world
+    yield simulation
     aws.client.cache_clear()
 
 
-def paths(world: World) -> list[tuple[str, str]]:
+def paths(simulation: Simulation) -> list[tuple[str, str]]:
     """(object, export id) of every path on any backend."""
     return sorted(
         (name, export)
-        for backend in world.backends.values()
+        for backend in simulation.backends.values()
         for name, exports in backend.paths.items()
         for export in exports
     )

@@ -2,8 +2,8 @@
 
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.run_statistics import counted, pytest_terminal_summary
+from tests.simulation import simulation, tables, tables_of_moto, unreliable
 from tests.system.cloud import cloud
-from tests.world import tables, tables_of_moto, unreliable, world
 
 __all__ = [
     'cloud',
@@ -12,8 +12,8 @@ __all__ = [
     'pytest_sessionfinish',
     'pytest_terminal_summary',
     'pytest_unconfigure',
+    'simulation',
     'tables',
     'tables_of_moto',
     'unreliable',
-    'world',
 ]

@@ -17,7 +17,7 @@ from chalicelib.models import (
     Volume,
 )
 from chalicelib.rules import states, workflows
-from tests.world import World
+from tests.simulation import Simulation
 
 #: A migration shows a volume that is not locked as what it was, and a check a backup.
 SHOWN_THROUGHOUT = {'available', 'in-use'}
@@ -32,7 +32,9 @@ TRANSITIONAL = {
 }
 
 
-def check(world: World, waiting: frozenset[str] = frozenset(), explained: frozenset[str] = frozenset()) -> None:
+def check(
+    simulation: Simulation, waiting: frozenset[str] = frozenset(), explained: frozenset[str] = frozenset()
+) -> None:
     """Check every invariant; fail with a list of those that do not hold.
 
     ``waiting``: statuses of volumes that wait for a host. ``explained``: ids of records that need no message for their
@@ -43,21 +45,21 @@ def check(world: World, waiting: frozenset[str] = frozenset(), explained: frozen
         *_at_rest([*(one for one in volumes if one.status not in waiting), *snapshots]),
         *_at_rest([*Backup.scan(), *Group.scan(), *GroupSnapshot.scan()]),
         *_groups(volumes, snapshots),
-        *_objects(world, volumes, snapshots),
-        *unrecorded_exports(world),
-        *surviving_sessions(world),
-        *miscounted(world),
+        *_objects(simulation, volumes, snapshots),
+        *unrecorded_exports(simulation),
+        *surviving_sessions(simulation),
+        *miscounted(simulation),
         *_secrets([*volumes, *snapshots, *Backup.scan()]),
         *_errors_explained([*volumes, *snapshots, *Group.scan(), *GroupSnapshot.scan()], explained),
-        *(violation for backend in world.backends.values() for violation in backend.violations),
+        *(violation for backend in simulation.backends.values() for violation in backend.violations),
     ]
     assert broken == [], '; '.join(broken)
 
 
-def miscounted(world: World) -> list[str]:
+def miscounted(simulation: Simulation) -> list[str]:
     """Counters of sources, pools and quotas that are not the sums over the records."""
     volumes, snapshots = list(Volume.scan()), list(Snapshot.scan())
-    return [*_counters(volumes, snapshots), *_claims(world, volumes), *_quotas(volumes, snapshots)]
+    return [*_counters(volumes, snapshots), *_claims(simulation, volumes), *_quotas(volumes, snapshots)]
 
 
 def _secrets(records: list) -> list[str]:
@@ -83,7 +85,7 @@ def _at_rest(records: list) -> list[str]:
     ]
 
 
-def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
+def _objects(simulation: Simulation, volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
     """Compare backend objects with records, both ways; only failed deletions may differ."""
     doubtful = {f'{record.resource}-{record.id}' for record in [*volumes, *snapshots] if 'error' in record.status}
     wanted = {f'volume-{volume.name_id or volume.id}': (volume.host, volume.size) for volume in volumes if volume.host}
@@ -91,7 +93,7 @@ def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> 
     wanted |= {f'snapshot-{one.id}': (hosts[one.volume_id], one.volume_size) for one in snapshots}
     found = {
         name: (f'{backend.host}#{one.pool}', one.size)
-        for backend in world.backends.values()
+        for backend in simulation.backends.values()
         for name, one in backend.objects.items()
         if name.startswith(('volume-', 'snapshot-'))
     }
@@ -104,7 +106,7 @@ def _objects(world: World, volumes: list[Volume], snapshots: list[Snapshot]) -> 
     ]
 
 
-def unrecorded_exports(world: World) -> list[str]:
+def unrecorded_exports(simulation: Simulation) -> list[str]:
     """Exports on a backend that neither an attachment nor the volume's record names."""
     named = {
         (f'volume-{volume.name_id or volume.id}', id)
@@ -113,14 +115,14 @@ def unrecorded_exports(world: World) -> list[str]:
     }
     return [
         f'export {id} of {name} on {backend.host} is on no record'
-        for backend in world.backends.values()
+        for backend in simulation.backends.values()
         for name, ids in backend.paths.items()
         for id in ids
         if (name, id) not in named
     ]
 
 
-def surviving_sessions(world: World) -> list[str]:
+def surviving_sessions(simulation: Simulation) -> list[str]:
     """Initiators that are logged in where no record of a volume that may be exported names their export."""
     allowed = {
         (volume.backend, f'volume-{volume.name_id or volume.id}', id)
@@ -131,7 +133,7 @@ def surviving_sessions(world: World) -> list[str]:
     }
     return [
         f'{initiator} is logged in to {name} on {backend.host} by export {id}, and may not be'
-        for backend in world.backends.values()
+        for backend in simulation.backends.values()
         for (name, id), initiator in backend.sessions.items()
         if (backend.host, name, id) not in allowed
     ]
@@ -170,7 +172,7 @@ def _groups(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
     ] + [f'{record.resource} {record.id} is astray of its group' for record in [*strays, *orphans]]
 
 
-def _claims(world: World, volumes: list[Volume]) -> list[str]:
+def _claims(simulation: Simulation, volumes: list[Volume]) -> list[str]:
     """Compare the pools' claims with sums over volumes; only failed deletions are in transit."""
     broken = []
     for pool in Pool.scan():
@@ -180,7 +182,7 @@ def _claims(world: World, volumes: list[Volume]) -> list[str]:
             broken.append(
                 f'pool {pool.id} counts {pool.allocated_gb, pool.volume_count, pool.in_transit_gb}, not {wanted}'
             )
-        total = world.backends[pool.id.partition('#')[0]].pools[pool.id.partition('#')[2]]
+        total = simulation.backends[pool.id.partition('#')[0]].pools[pool.id.partition('#')[2]]
         if pool.claimable_gb > total - pool.allocated_gb:
             broken.append(f'pool {pool.id} gives {pool.claimable_gb} of {total}, with {pool.allocated_gb} allocated')
     stray = [volume for volume in volumes if (volume.claimed_gb is None) != (volume.host is None)]

@@ -10,6 +10,7 @@ import copy
 import functools
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,7 @@ class Execution:
 
     def _choice(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         for choice in state['Choices']:
-            value = _at(choice['Variable'], data)
-            wanted = {key: choice[key] for key in ('BooleanEquals', 'StringEquals', 'NumericEquals') if key in choice}
-            if all(value == one for one in wanted.values()):
+            if _fits(choice, data):
                 return data, choice['Next']
         return data, state['Default']
 
@@ -145,6 +144,18 @@ class Execution:
     def _fail(self, state: Mapping[str, Any], data: Any) -> tuple[Any, str | None]:
         name = _at(state['ErrorPath'], data) if 'ErrorPath' in state else state.get('Error', '')
         raise TaskFailed(name, _at(state['CausePath'], data) if 'CausePath' in state else state.get('Cause', ''))
+
+
+def _fits(choice: Mapping[str, Any], data: Any) -> bool:
+    """Whether the data meets a rule of a Choice, which has one comparison."""
+    try:
+        value = _at(choice['Variable'], data)
+    except (KeyError, IndexError):
+        if 'IsPresent' not in choice:
+            raise
+        return not choice['IsPresent']
+    wanted = {key: choice[key] for key in ('BooleanEquals', 'StringEquals', 'NumericEquals') if key in choice}
+    return bool(choice.get('IsPresent', True)) and all(value == one for one in wanted.values())
 
 
 def _interval(rule: Mapping[str, Any], tried: int) -> float:
@@ -165,10 +176,10 @@ def _json(value: Any) -> Any:
 
 
 def _at(path: str, data: Any, context: Any = None) -> Any:
-    """Follow ``$.a.b`` into the data, ``$$.a.b`` into the context."""
+    """Follow ``$.a.b[0]`` into the data, ``$$.a.b`` into the context."""
     value = context if path.startswith('$$') else data
-    for key in path.lstrip('$').strip('.').split('.'):
-        value = value[key] if key else value
+    for key in filter(None, re.split(r'[.\[\]]', path.lstrip('$'))):
+        value = value[int(key)] if isinstance(value, list) else value[key]
     return value
 
 

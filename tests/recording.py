@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, 'workerinput'):
         folder = permissions.RECORDS.with_name(f'calls-{os.getpid()}')
         os.environ[VARIABLE] = str(folder)
-    callers.OTHERS.update(('tests/disks.py', 'tests/fake_driver.py'))
+    callers.OTHERS.update(('tests/data_backends.py', 'tests/fake_driver.py'))
     recorder.install(Path(os.environ[VARIABLE]), everything=False)
 
 

@@ -59,7 +59,7 @@ class IscsiDevice(Closing):
         for read in pipeline(self._session, reads, self._queue_depth):
             if read.extent:
                 yield read.extent
-                buffers.give_back(read.extent[1])
+                buffers.release(read.extent[1])
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data).cast('B')
@@ -71,7 +71,7 @@ class IscsiDevice(Closing):
         writes = (write for offset, data in extents for write in self._extent(offset, data, buffers))
         for write in pipeline(self._session, writes, self._queue_depth):
             if write.extent:
-                buffers.give_back(write.extent[1])
+                buffers.release(write.extent[1])
 
     def zero(self, offset: int, length: int) -> None:
         """Free the range; where the device does not guarantee zeroes for it, zero what is still allocated."""

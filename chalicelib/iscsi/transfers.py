@@ -39,7 +39,7 @@ class Buffers:
         buffer = self._idle.pop() if self._idle else bytearray()
         return memoryview(buffer if len(buffer) >= length else bytearray(length))[:length]
 
-    def give_back(self, view: memoryview) -> None:
+    def release(self, view: memoryview) -> None:
         assert isinstance(view.obj, bytearray)
         self._idle.append(view.obj)
 

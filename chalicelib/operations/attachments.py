@@ -91,7 +91,7 @@ def create(
         return _open_export(attachment, volume)
     except errors.CinderlessError as error:
         _withdraw(volume, attachment, error)
-        _tell(context, volume, error)
+        _report_failure(context, volume, error)
         raise
 
 
@@ -170,11 +170,11 @@ def update(context: Context, id: str, connector: dict[str, Any]) -> Attachment:
     except errors.CinderlessError as error:
         with contextlib.suppress(errors.CinderlessError):
             change(volume.reload(), attachment.reload(), functools.partial(_back_to, status=before))
-        _tell(context, volume, error)
+        _report_failure(context, volume, error)
         raise
 
 
-def _tell(context: Context, volume: Volume, error: errors.CinderlessError) -> None:
+def _report_failure(context: Context, volume: Volume, error: errors.CinderlessError) -> None:
     """Leave a user message of an export that could not be made, unless the request itself was at fault."""
     if not isinstance(error, errors.Invalid | errors.NotFound):
         name = type(error).__name__

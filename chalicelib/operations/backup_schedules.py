@@ -138,12 +138,12 @@ def run(schedule: BackupSchedule) -> None:
     if 'member' not in context.roles:
         _pause(context, schedule)
         return
-    told = _tried(context, schedule)
-    error = told['last_error']
+    facts = _attempt(context, schedule)
+    error = facts['last_error']
     if error and error != schedule.last_error:
         row = Action.BACKUP_SCHEDULE_RUN, Detail.BACKUP_SCHEDULE_RUN_ERROR
         messages.create(schedule, context.request_id, *row, cause=error)
-    actions = [common.set_or_remove(getattr(BackupSchedule, name), value) for name, value in told.items()]
+    actions = [common.set_or_remove(getattr(BackupSchedule, name), value) for name, value in facts.items()]
     following = [
         BackupSchedule.next_run_at.set(_next(schedule.cron, _utc_now())),
         BackupSchedule.last_run_at.set(base.now()),
@@ -176,12 +176,12 @@ def _pause(context: Context, schedule: BackupSchedule) -> None:
     base.update(schedule, actions, BackupSchedule.next_run_at == schedule.next_run_at)
 
 
-def _tried(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
+def _attempt(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
     """What a run came to, for the schedule. Raises what may pass, while there is time to try it again."""
     try:
-        told = _done(context, schedule)
+        facts = _run_action(context, schedule)
         _prune(context, schedule)
-        return told
+        return facts
     except errors.StateChanged:
         raise
     except Exception as failed:
@@ -201,7 +201,7 @@ def _patience_ends(schedule: BackupSchedule) -> str:
     return (since + datetime.timedelta(seconds=PATIENCE)).strftime(_FORMAT)
 
 
-def _done(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
+def _run_action(context: Context, schedule: BackupSchedule) -> dict[str, str | None]:
     try:
         return {'last_error': None, 'last_backup_id': ACTIONS[schedule.action](context, schedule)}
     except (errors.Invalid, errors.NotFound, errors.OverQuota) as refused:

@@ -8,7 +8,8 @@ server can be Nova's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from chalicelib import errors
 from chalicelib.context import Context
@@ -21,6 +22,14 @@ def servers_of(volume: Volume) -> list[str]:
     if cloud.compute() is None:
         return []
     return sorted({link['instance_id'] for link in volume.attachments.values() if link.get('instance_id')})
+
+
+def event(name: str, servers: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the event for Nova that a workflow sends at its end; without servers it sends none.
+
+    ``told`` is the choice of executions that began before this release.
+    """
+    return {'event': name, 'servers': list(servers), 'told': not servers}
 
 
 def check_deletion(context: Context, attachment: Attachment) -> None:

@@ -147,7 +147,7 @@ def upload(
     try:
         image = port.create(image_id, new_image(operation))
     except errors.CinderlessError:
-        give_back(volume, context.request_id)
+        end_upload(volume, context.request_id)
         idempotency.undo()
         raise
     common.send(context, 'upload', volume)
@@ -167,7 +167,7 @@ def new_image(operation: Mapping[str, Any]) -> dict[str, Any]:
     return {**operation['image'], 'disk_format': DISK_FORMAT, 'container_format': CONTAINER_FORMAT}
 
 
-def give_back(volume: Volume, request_id: str) -> None:
+def end_upload(volume: Volume, request_id: str) -> None:
     """Restore the status of a volume under upload, unless another request owns it by now."""
     row = workflows.VOLUME['upload']
     with contextlib.suppress(*base.moved_on(Volume)):

@@ -60,8 +60,8 @@ def _whole(error: str, cause: str) -> str:
 
 def text_for(context: Context, message: Message) -> str:
     """Return the text that the caller may see; administrators also see the whole error and the scheduler's reasons."""
-    told = message.explanation if context.is_admin else None
-    return f'{message.user_message}\n{told}' if told else message.user_message
+    explanation = message.explanation if context.is_admin else None
+    return f'{message.user_message}\n{explanation}' if explanation else message.user_message
 
 
 def event_id(message: Message) -> str:

@@ -83,8 +83,8 @@ def _state(pool: Pool, service: Service | None) -> PoolState:
         'up': service is None or service.backend_state != 'down',
     }
     reported = PoolState.from_record(record)
-    room = None if reported.warning else room_gb(reported)
-    return reported if room is None else _promised(reported, room - pool.claimable_gb)
+    available = None if reported.warning else available_gb(reported)
+    return reported if available is None else _promised(reported, available - pool.claimable_gb)
 
 
 def _promised(reported: PoolState, gigabytes: float) -> PoolState:
@@ -96,7 +96,7 @@ def _promised(reported: PoolState, gigabytes: float) -> PoolState:
     )
 
 
-def room_gb(state: PoolState) -> float | None:
+def available_gb(state: PoolState) -> float | None:
     """Return the GiB that a believable report lets be promised, as the scheduler counts; None for no limit."""
     if state.free_capacity_gb is None:
         return 0

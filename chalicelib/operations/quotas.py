@@ -111,14 +111,14 @@ def _condition(view: View | None, usage: Mapping[str, int], held: Mapping[str, i
     """The condition of an update; ``view`` is there when anything is taken."""
     condition = Quota.id.exists() if view is None else Quota.limits_version == view.version
     for name, delta in usage.items():
-        condition &= _room(view, name, delta) if view and delta > 0 else _USAGE[name] >= -delta
+        condition &= _fits(view, name, delta) if view and delta > 0 else _USAGE[name] >= -delta
     for name, delta in held.items():
         if delta < 0:
             condition &= _RESERVED[name] >= -delta
     return condition
 
 
-def _room(view: View, name: str, delta: int) -> Condition:
+def _fits(view: View, name: str, delta: int) -> Condition:
     left = rules.ceiling(view.limit(name)) - delta
     fits: Condition = _USAGE[name] <= left
     return fits if left < 0 else fits | _USAGE[name].does_not_exist()
@@ -130,8 +130,8 @@ def _refused(project_id: str, usage: Mapping[str, int], held: Mapping[str, int])
     used = record.usage.attribute_values
     if refusal := _refusal(view, used, usage):
         return refusal
-    _mend(record, _USAGE, used, usage)
-    _mend(record, _RESERVED, record.reserved.attribute_values, held)
+    _repair_counters(record, _USAGE, used, usage)
+    _repair_counters(record, _RESERVED, record.reserved.attribute_values, held)
     return errors.QuotaChanged(project_id=project_id)
 
 
@@ -151,7 +151,7 @@ def _refusal(view: View, used: Mapping[str, int], deltas: Mapping[str, int]) -> 
     )
 
 
-def _mend(record: Quota, counters: Any, found: Mapping[str, int], deltas: Mapping[str, int]) -> None:
+def _repair_counters(record: Quota, counters: Any, found: Mapping[str, int], deltas: Mapping[str, int]) -> None:
     """Raise counters that are lower than the release: a count that drifted must not keep a resource alive."""
     for name, delta in deltas.items():
         if delta < 0 and found.get(name, 0) < -delta:

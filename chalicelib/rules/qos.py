@@ -22,11 +22,11 @@ def front_end(consumer: str, specs: Mapping[str, str], size: int) -> dict[str, s
     """
     if consumer not in FRONT_END:
         return None
-    told: dict[str, str | int] = dict(specs)
+    limits: dict[str, str | int] = dict(specs)
     for name in SCALED:
-        if f'{name}_per_gb' in told:
-            told[name] = _scaled(told, name, size)
-    return told
+        if f'{name}_per_gb' in limits:
+            limits[name] = _scaled(limits, name, size)
+    return limits
 
 
 def back_end(consumer: str, specs: Mapping[str, str]) -> dict[str, str]:
@@ -34,10 +34,10 @@ def back_end(consumer: str, specs: Mapping[str, str]) -> dict[str, str]:
     return dict(specs) if consumer in BACK_END else {}
 
 
-def _scaled(told: dict[str, str | int], name: str, size: int) -> int:
-    per_gb, least = int(told.pop(f'{name}_per_gb')), int(told.pop(f'{name}_per_gb_min', 0))
+def _scaled(limits: dict[str, str | int], name: str, size: int) -> int:
+    per_gb, least = int(limits.pop(f'{name}_per_gb')), int(limits.pop(f'{name}_per_gb_min', 0))
     value = max(least, per_gb * size)
-    return min(value, int(told.pop(f'{name}_max', value)))
+    return min(value, int(limits.pop(f'{name}_max', value)))
 
 
 def check(specs: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from chalicelib import errors, telemetry, time_left
 from chalicelib.rules.workflows import TASKS
-from chalicelib.tasks import clock
+from chalicelib.tasks import function_time
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
         module = importlib.import_module(f'chalicelib.tasks.{TASKS[name]}')
         moment = payload.get('deadline')  # of the client's request, where one waits
         with (
-            clock.running(context),
+            function_time.running(context),
             time_left.until(moment),
             volume_types.reading_once(),
             reading.together(*reading.of_payload(payload), along=RELATED),

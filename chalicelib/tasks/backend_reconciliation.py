@@ -148,11 +148,11 @@ def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
         'tables_found': tables,
     }
     reconciliations.write(host, report)
-    _tell(host, report, len(removed) + ended)
+    _log_report(host, report, len(removed) + ended)
     return report
 
 
-def _tell(host: str, report: Mapping[str, Any], removed: int) -> None:
+def _log_report(host: str, report: Mapping[str, Any], removed: int) -> None:
     """Metrics for alarms, where there is something to count, and one line for the log; the report has the rest."""
     if report['unknown_count']:
         telemetry.count('UnknownObjects', report['unknown_count'], backend=host, removed=removed)

@@ -12,7 +12,7 @@ from chalicelib import telemetry
 from chalicelib.backup import engine
 from chalicelib.operations import backup_checks, messages
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, backup_data, clock, scratch
+from chalicelib.tasks import backends, backup_data, function_time, scratch
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.restores import restorer
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
@@ -31,7 +31,7 @@ def scrub_backup(payload: Payload) -> dict[str, Any]:
     found = engine.verify_backup(
         backup_data.repository(backup),
         backup_data.manifest_of(backup),
-        seconds_left=clock.seconds_left,
+        seconds_left=function_time.seconds_left,
         cursor=before.get('cursor'),
         sample=int((backup.operation or {})['sample']),
         limits=backup_data.limits(),
@@ -102,7 +102,7 @@ def compare_scratch(payload: Payload) -> dict[str, Any]:
                 store,
                 manifest,
                 shard,
-                seconds_left=clock.seconds_left,
+                seconds_left=function_time.seconds_left,
                 cursor=cursor,
                 limits=backup_data.limits(),
             )

@@ -15,7 +15,7 @@ from chalicelib.models.lease import Lease
 from chalicelib.operations import progress
 from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_data, clock
+from chalicelib.tasks import backup_data, function_time
 from chalicelib.tasks.backup_data import ProgressReporter
 from chalicelib.tasks.backup_removal import LEASE_MARGIN
 from chalicelib.tasks.work import BackupWork, Payload
@@ -34,7 +34,7 @@ def copy_backup(payload: Payload) -> dict[str, Any]:
     copy = work.record
     manifest = _source(copy)
     note = functools.partial(progress.note, copy, work.is_ours, 'range_0')
-    lease = Lease.acquire(f'collect:{copy.lineage}', clock.seconds_left() + LEASE_MARGIN, holder=copy.id)
+    lease = Lease.acquire(f'collect:{copy.lineage}', function_time.seconds_left() + LEASE_MARGIN, holder=copy.id)
     try:
         found = _copied(copy, manifest, payload.get('copied'), ProgressReporter(0, 0, note))
     finally:
@@ -51,7 +51,7 @@ def _copied(copy: Backup, manifest: engine.Manifest, before: Any, reporter: Prog
             manifest,
             backup_data.key_wrapper(source),
             backup_data.key_wrapper_of_copy(copy),
-            seconds_left=lambda: clock.seconds_left() - SHARD_TIME,
+            seconds_left=lambda: function_time.seconds_left() - SHARD_TIME,
             cursor=(before or {}).get('cursor'),
             progress=reporter.of_shard(0),
             limits=backup_data.limits(),

@@ -14,7 +14,7 @@ from chalicelib.backup.s3 import KmsKeyWrapper, S3Repository
 from chalicelib.config import settings
 from chalicelib.models import Backup
 from chalicelib.operations import backups, progress
-from chalicelib.tasks import clock
+from chalicelib.tasks import function_time
 
 #: Ranges of shards that are copied side by side: an inline Map's own limit.
 MAX_RANGES = 40
@@ -84,7 +84,7 @@ def shard_by_shard(payload: Mapping[str, Any], work: Callable[[int, Any], Any]) 
     """Call ``work(shard, cursor)`` for each shard of a range until time runs short; return the range's progress."""
     shard, cursor, last = payload['progress']['shard'], payload['progress']['cursor'], payload['last']
     began, first = time.monotonic(), shard
-    while shard <= last and clock.has_time():
+    while shard <= last and function_time.has_time():
         result = work(shard, cursor)
         cursor = result.cursor
         shard += 1 if result.done else 0

@@ -16,7 +16,7 @@ from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_records
 from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_data, backup_sources, clock, postponing
+from chalicelib.tasks import backup_data, backup_sources, function_time, postponing
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason
 
 #: Seconds that the workflow waits beyond the collector's grace time: clocks differ.
@@ -59,13 +59,13 @@ def collect_backup(payload: Payload) -> dict[str, Any]:
     left = payload['left']
     if left['lineage'] is None:
         return {**left, 'done': True}
-    lease = Lease.acquire(f'collect:{left["lineage"]}', clock.seconds_left() + LEASE_MARGIN)
+    lease = Lease.acquire(f'collect:{left["lineage"]}', function_time.seconds_left() + LEASE_MARGIN)
     try:
         found = engine.collect(
             backup_data.repository(_backup_of(payload)),
             left['lineage'],
             lease=lease,
-            seconds_left=clock.seconds_left,
+            seconds_left=function_time.seconds_left,
             cursor=left.get('cursor'),
         )
     finally:

@@ -18,7 +18,7 @@ from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_reservations, messages, progress
 from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_data, backup_sources, clock
+from chalicelib.tasks import backup_data, backup_sources, function_time
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
                 opened,
                 shard,
                 changes=changes,
-                seconds_left=clock.seconds_left,
+                seconds_left=function_time.seconds_left,
                 cursor=cursor,
                 progress=reporter.of_shard(shard),
                 limits=backup_data.limits(),

@@ -19,9 +19,9 @@ _MESSAGES = {
 
 def notify_compute(payload: Payload) -> None:
     """Send the event to Nova, which may receive it twice."""
-    nova, told = cloud.compute(), payload['compute']
-    if nova is not None and told['servers']:
-        nova.send_server_event(told['event'], told['servers'], payload['id'])
+    nova, event = cloud.compute(), payload['compute']
+    if nova is not None and event['servers']:
+        nova.send_server_event(event['event'], event['servers'], payload['id'])
 
 
 def fail_notify_compute(payload: Payload) -> None:

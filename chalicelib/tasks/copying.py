@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chalicelib.device import BlockDevice
-from chalicelib.tasks import clock
+from chalicelib.tasks import function_time
 
 #: Bytes between two looks at the clock, and bytes of one read.
 WINDOW, CHUNK = 256 * 1024**2, 1024**2
@@ -23,7 +23,7 @@ def copy(source: BlockDevice, target: BlockDevice, start: int, *, zeroed: bool) 
         length = min(WINDOW, source.size - offset)
         _copy_window(source, target, offset, length, zeroed=zeroed)
         offset += length
-        if not clock.has_time():
+        if not function_time.has_time():
             break
     target.flush()
     return {'done': offset >= source.size, 'next': offset}

@@ -12,7 +12,7 @@ from chalicelib.models import Snapshot, Volume, base
 from chalicelib.operations import groups, reservations, transfers, volumes
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock, postponing
+from chalicelib.tasks import backends, function_time, postponing
 from chalicelib.tasks.snapshots import remove_snapshot, status_back
 from chalicelib.tasks.work import Payload, SnapshotWork, VolumeWork, workflow_of
 
@@ -38,7 +38,7 @@ def delete_volume(payload: Payload) -> dict[str, bool]:
 def _delete_snapshots(work: VolumeWork) -> bool:
     """Remove the volume's snapshots while there is time; whether all are gone."""
     for snapshot in volumes.snapshots_of(work.record):
-        if not clock.has_time():
+        if not function_time.has_time():
             return False
         taken = _taken(snapshot, work.record)
         remove_snapshot(SnapshotWork(taken, workflow_of(taken), work.payload))

@@ -21,8 +21,8 @@ from chalicelib.tasks.work import Payload, VolumeWork
 
 logger = logging.getLogger(__name__)
 
-#: The event for Nova of a volume that has not grown: none.
-SILENT = {'event': 'volume-extended', 'servers': [], 'told': True}
+#: The event that Nova receives about a volume that has grown.
+EXTENDED = 'volume-extended'
 
 
 def extend_volume(payload: Payload) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _grown(work: VolumeWork, driver: Driver) -> dict[str, Any]:
     driver.extend_volume(backends.volume_ref(volume), new_size)
     servers = compute.servers_of(volume)
     work.end(Outcome.extended(new_size if _is_finishing(work) else None), [Volume.size.set(new_size)])
-    return {'event': 'volume-extended', 'servers': servers, 'told': not servers}
+    return compute.event(EXTENDED, servers)
 
 
 def _claim(work: VolumeWork) -> None:
@@ -88,7 +88,7 @@ def fail_extend(payload: Payload) -> dict[str, Any]:
     """
     work = VolumeWork.take(payload)
     if postponing.postpone(work, Action.EXTEND_VOLUME, Detail.DRIVER_FAILED_EXTEND):
-        return SILENT
+        return compute.event(EXTENDED)
     volume, size = work.record, _size_of(work.record)
     if size is not None and size > int(volume.size):
         with contextlib.suppress(errors.DriverError):
@@ -96,7 +96,7 @@ def fail_extend(payload: Payload) -> dict[str, Any]:
     status = states.PREVIOUS if size == int(volume.size) else work.workflow.failed
     work.report(Action.EXTEND_VOLUME, Detail.DRIVER_FAILED_EXTEND)
     work.end(Outcome.not_extended(volume, status))
-    return SILENT
+    return compute.event(EXTENDED)
 
 
 def _size_of(volume: Volume) -> int | None:

@@ -17,7 +17,7 @@ from chalicelib.models import Group, GroupSnapshot, Snapshot, base
 from chalicelib.operations import group_snapshots, group_types
 from chalicelib.rules import group_specs
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, clock, postponing
+from chalicelib.tasks import backends, function_time, postponing
 from chalicelib.tasks.snapshots import WHOLE, remove_snapshot, snapshot_actions
 from chalicelib.tasks.work import GroupSnapshotWork, Payload, SnapshotWork, Work, workflow_of
 
@@ -73,7 +73,7 @@ def _take_in_turn(driver: Driver, taking: Sequence[SnapshotWork]) -> bool:
         snapshot = work.record
         if snapshot.progress == WHOLE:
             continue
-        if not clock.has_time():
+        if not function_time.has_time():
             return False
         _note(work, driver.create_snapshot(backends.snapshot_ref(snapshot, snapshot.find_volume())))
     return True
@@ -125,7 +125,7 @@ def delete_group_snapshot(payload: Payload) -> dict[str, bool]:
     """Remove the snapshots while there is time, then the group snapshot; {'done': False} when time ran out."""
     work = GroupSnapshotWork.take(payload)
     for one in _members(work):
-        if not clock.has_time():
+        if not function_time.has_time():
             return {'done': False}
         remove_snapshot(one)
     if group_snapshots.snapshots_of(work.record):

@@ -11,7 +11,7 @@ from chalicelib import errors
 from chalicelib.clients import digest
 from chalicelib.clients.glance import Images
 from chalicelib.device import BlockDevice, Extent
-from chalicelib.tasks import clock
+from chalicelib.tasks import function_time
 
 #: Bytes read at once, and so what a copy holds in memory, a few times over. A multiple of every block size.
 CHUNK = 8 * 1024**2
@@ -56,16 +56,16 @@ class Cursor:
 
 
 def download(
-    images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, telling: bool = False
+    images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, keeps_extents: bool = False
 ) -> Cursor:
     """Copy an image from the cursor on until it is whole, verified, and zeroes follow it, or time runs short.
 
-    ``zeroed``: the volume surely reads as zeroes where nothing was written. ``telling``: the cursor lists the written
-    extents. The next call continues a stream that breaks off if anything of it arrived. Raises ImageCopyFailure for
-    bytes that are not the image's.
+    ``zeroed``: the volume surely reads as zeroes where nothing was written. ``keeps_extents``: the cursor lists the
+    written extents. The next call continues a stream that breaks off if anything of it arrived. Raises ImageCopyFailure
+    for bytes that are not the image's.
     """
     if cursor.offset < source.size:
-        cursor = _copied(images, source, device, cursor, zeroed=zeroed, telling=telling)
+        cursor = _copied(images, source, device, cursor, zeroed=zeroed, keeps_extents=keeps_extents)
     if cursor.offset >= source.size:
         cursor = _cleared(device, cursor, zeroed=zeroed)
     device.flush()
@@ -73,39 +73,39 @@ def download(
 
 
 def _copied(
-    images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, telling: bool
+    images: Images, source: Source, device: BlockDevice, cursor: Cursor, *, zeroed: bool, keeps_extents: bool
 ) -> Cursor:
     """Copy whole chunks while there is time; a hash without a state starts again at the image's first byte."""
     hash_ = digest.begin(source.algorithm, cursor.hash)
     hashed, written = cursor.offset if cursor.hash else 0, cursor.offset
-    told = [list(run) for run in cursor.written]
+    runs = [list(run) for run in cursor.written]
     try:
         for position, chunk in _chunks(images, source, hashed):
             if position >= hashed:
                 hash_.update(chunk)
             if position >= written:
-                extents = _write(device, position, chunk, zeroed=zeroed, dense=len(told) > MOST_GAPS)
-                if telling:
-                    _tell(told, extents)
+                extents = _write(device, position, chunk, zeroed=zeroed, dense=len(runs) > MOST_GAPS)
+                if keeps_extents:
+                    _add_runs(runs, extents)
                 written = position + len(chunk)
-            if cursor.offset < written < source.size and not clock.has_time():
+            if cursor.offset < written < source.size and not function_time.has_time():
                 break
     except errors.ServiceUnavailable:
         if written == cursor.offset:
             raise
     if written < source.size:
-        return Cursor(written, hash_.state(), written=told)
+        return Cursor(written, hash_.state(), written=runs)
     _verify(source, hash_)
-    return Cursor(-(-written // device.block_size) * device.block_size, written=told)
+    return Cursor(-(-written // device.block_size) * device.block_size, written=runs)
 
 
-def _tell(told: list[list[int]], extents: list[Extent]) -> None:
+def _add_runs(runs: list[list[int]], extents: list[Extent]) -> None:
     """Add extents to the stretches before them."""
     for offset, data in extents:
-        if told and told[-1][1] == offset:
-            told[-1][1] += len(data)
+        if runs and runs[-1][1] == offset:
+            runs[-1][1] += len(data)
         else:
-            told.append([offset, offset + len(data)])
+            runs.append([offset, offset + len(data)])
 
 
 def _chunks(images: Images, source: Source, start: int) -> Iterator[tuple[int, bytes]]:
@@ -163,7 +163,7 @@ def _sorted_out(offset: int, chunk: bytes, size: int) -> tuple[list[tuple[int, i
 def _cleared(device: BlockDevice, cursor: Cursor, *, zeroed: bool) -> Cursor:
     """Zero the allocated bytes behind the image while there is time: they may hold another volume's old data."""
     offset = device.size if zeroed else cursor.offset
-    while offset < device.size and clock.has_time():
+    while offset < device.size and function_time.has_time():
         length = min(STRETCH, device.size - offset)
         for place, extent in list(device.allocated(offset, length)):
             device.zero(place, extent)
@@ -184,7 +184,7 @@ class Upload:
     def __iter__(self) -> Iterator[bytes]:
         """All bytes, once. Raises ImageCopyFailure when the function's time is too short for them."""
         for offset in range(0, self.size, CHUNK):
-            if not clock.has_time():
+            if not function_time.has_time():
                 raise errors.ImageCopyFailure(
                     reason=f'{offset} of {self.size} bytes were sent in the time that there is, and Glance takes an '
                     'image in one piece only; make a smaller volume of what is needed, and upload that'

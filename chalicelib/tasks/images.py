@@ -60,7 +60,7 @@ def copy_image(payload: Payload) -> dict[str, Any]:
     with driver.open_restore(backends.volume_ref(volume), _export_id(payload)) as device:
         if not whole:  # else the volume is as it was until the image is complete
             _begin_to_write(work)
-        return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed, telling=whole).plain()
+        return image_copies.download(cloud.images(), source, device, cursor, zeroed=zeroed, keeps_extents=whole).plain()
 
 
 def _begin_to_write(work: VolumeWork) -> None:
@@ -79,7 +79,7 @@ def complete_download(payload: Payload) -> dict[str, Any]:
     servers = compute.servers_of(volume) if payload['action'] == 'reimage_reserved' else []
     described = [Volume.bootable.set(True), Volume.volume_image_metadata.set(images.described(image))]
     _end(work, [*described, *model_actions(update)])
-    return {'event': 'volume-reimaged', 'servers': servers, 'told': not servers}
+    return compute.event('volume-reimaged', servers)
 
 
 def _end(work: VolumeWork, actions: list[Any]) -> None:
@@ -138,7 +138,7 @@ def complete_upload(payload: Payload) -> None:
     backends.driver(volume).close_volume(backends.volume_ref(volume), _export_id(payload))
     if operation['protected']:
         cloud.images().protect(operation['image_id'])
-    images.give_back(volume, payload['request_id'])
+    images.end_upload(volume, payload['request_id'])
 
 
 def fail_upload(payload: Payload) -> None:
@@ -151,7 +151,7 @@ def fail_upload(payload: Payload) -> None:
     except (errors.ServiceUnavailable, errors.InvalidInput) as unreached:  # it is down, or no longer configured
         logger.warning('an unfinished image of volume %s is left: %s', volume.id, unreached.message)
     work.report(Action.COPY_VOLUME_TO_IMAGE, Detail.FAILED_TO_UPLOAD_VOLUME)
-    images.give_back(volume, payload['request_id'])
+    images.end_upload(volume, payload['request_id'])
 
 
 def _try(volume: Volume, close: Callable[[Driver, VolumeRef], None]) -> None:

@@ -123,7 +123,7 @@ def await_backend(decide: Callable[[Sequence[PoolState]], Decision | GroupDecisi
     from chalicelib.tasks import report_pools  # no other task needs it
 
     backend = pools.backend(candidates[0].name)
-    report_pools.ask_again(backend)
+    report_pools.renew_report(backend)
     raise errors.BackendUnavailable(backend=backend, reason='its last report failed')
 
 

@@ -107,7 +107,7 @@ def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str
             return False
         with telemetry.bind_context(request_id=record.owner, resource=record.resource, id=record.id):
             _put_off(record)
-            _bring_on(record)
+            _continue_work(record)
     except base.moved_on(kind):
         logger.info('%s %s has just changed', kind.resource, id)
     except Exception:  # whatever it is, the other records are not to wait for it
@@ -135,7 +135,7 @@ def _put_off_unread(kind: type[base.StatefulRecord], project_id: str, id: str) -
         logger.info('%s %s is not put off once more', kind.resource, id)
 
 
-def _bring_on(record: base.StatefulRecord) -> None:
+def _continue_work(record: base.StatefulRecord) -> None:
     row = workflows.WORKFLOWS[record.resource].get((record.operation or {}).get('action', ''))
     if row is None:
         _leave_alone(record)
@@ -179,10 +179,10 @@ def _follow_volume(record: base.StatefulRecord, row: Workflow) -> None:
     elif row is workflows.SNAPSHOT['delete_with_volume']:
         _follow_execution(record, row)
     else:
-        base.update(record, _let_go(record, row), _unchanged_since_read(record))
+        base.update(record, _actions_of_release(record, row), _unchanged_since_read(record))
 
 
-def _let_go(record: base.StatefulRecord, row: Workflow) -> list[Action]:
+def _actions_of_release(record: base.StatefulRecord, row: Workflow) -> list[Action]:
     """Return the actions that end the wait: a backup becomes available without its new volume, a snapshot fails."""
     if isinstance(record, Backup):
         return [*base.end_actions(record, row.done), Backup.restore_volume_id.remove()]

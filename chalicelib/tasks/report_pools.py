@@ -46,11 +46,11 @@ def run(event: Mapping[str, Any]) -> None:
     """
     hosts, begun, answered = backends.configured().names(), time.monotonic(), set[str]()
 
-    def ask(host: str) -> None:
-        if _ask(host):
+    def request(host: str) -> None:
+        if _request_report(host):
             answered.add(host)
 
-    side_by_side.each(lambda host: _each(ask, host), random.sample(hosts, len(hosts)), begun + REPORTS)
+    side_by_side.each(lambda host: _each(request, host), random.sample(hosts, len(hosts)), begun + REPORTS)
     known = {service.host for service in base.every(Service, base.GLOBAL) if service.binary == 'cinder-volume'}
     for host in known - set(hosts):
         _each(lambda gone: _mark_down(gone, errors.HostNotFound(id=gone)), host)
@@ -67,7 +67,7 @@ def _each(work: Callable[[str], None], host: str) -> None:
         logger.warning('backend %s was not asked: %s', host, error.message)
 
 
-def _ask(host: str) -> bool:
+def _request_report(host: str) -> bool:
     """Whether the backend answered."""
     try:
         answer = aws.invoke(settings().volume_worker, 'report_backend', {'backend': host})
@@ -103,7 +103,7 @@ def report_backend(payload: Mapping[str, Any]) -> dict[str, int]:
     return {'pools': len(records)}
 
 
-def ask_again(host: str) -> None:
+def renew_report(host: str) -> None:
     """Query a backend that gave no answer again, for work that waits for it: the next report may be minutes away.
 
     Of all waiting workers, one queries it every ``AGAIN`` seconds. Runs in a worker.
@@ -164,15 +164,17 @@ def _write_pool(record: Mapping[str, Any], before: Pool | None) -> None:
         logger.info('pool %s has a newer report', state.name)
 
 
-def _room(state: PoolState) -> float:
+def _claimable_gb(state: PoolState) -> float:
     """GiB that the report lets be promised, in hundredths, rounded down."""
-    room = pools.UNLIMITED_GB if state.warning else pools.room_gb(state)
-    return pools.UNLIMITED_GB if room is None else math.floor(room * 100) / 100
+    available = pools.UNLIMITED_GB if state.warning else pools.available_gb(state)
+    return pools.UNLIMITED_GB if available is None else math.floor(available * 100) / 100
 
 
 def _claimable(state: PoolState, before: Pool) -> Action:
     """Set the claimable capacity: free, less in transit before the query, less what entered transit since."""
-    action: Action = Pool.claimable_gb.set(_room(state) - before.in_transit_gb + before.entered_gb - Pool.entered_gb)
+    action: Action = Pool.claimable_gb.set(
+        _claimable_gb(state) - before.in_transit_gb + before.entered_gb - Pool.entered_gb
+    )
     return action
 
 
@@ -185,7 +187,7 @@ def _add_pool(state: PoolState) -> None:
         report=dict(state.capabilities),
         reported_at=state.record['reported_at'],
         warning=state.warning or None,
-        claimable_gb=_room(state),
+        claimable_gb=_claimable_gb(state),
     )
     transaction = base.Transaction()
     transaction.put(pool, Pool.id.does_not_exist(), lambda: base.state_changed(pool))

@@ -21,7 +21,7 @@ from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, progress
 from chalicelib.rules import bounds, states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, backup_data, clock, pending_copies
+from chalicelib.tasks import backends, backup_data, function_time, pending_copies
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.work import BackupWork, Payload, VolumeWork
 
@@ -112,7 +112,7 @@ def restorer(
             manifest,
             shard,
             target_is_zeroed=zeroed,
-            seconds_left=clock.seconds_left,
+            seconds_left=function_time.seconds_left,
             cursor=cursor,
             progress=progress_of(shard),
             limits=backup_data.limits(),

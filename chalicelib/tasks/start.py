@@ -13,7 +13,7 @@ from chalicelib.tasks import executions
 logger = logging.getLogger(__name__)
 
 #: The fields of a message that its log line shows.
-TOLD = ('action', 'resource', 'id')
+LOGGED = ('action', 'resource', 'id')
 
 
 def run(event: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
@@ -37,7 +37,7 @@ def _is_started(record: Mapping[str, Any]) -> bool:
             message = json.loads(record['body'])
             with telemetry.bind_context(**telemetry.context_from_event(message)):
                 execution = executions.start(message)
-                logger.info('%s of %s %s started as %s', *(message[key] for key in TOLD), execution)
+                logger.info('%s of %s %s started as %s', *(message[key] for key in LOGGED), execution)
         except Exception:  # whatever it is, the other messages of the batch must not come again for it
             logger.exception('message %s was not started', record['messageId'])
             return False

@@ -39,7 +39,7 @@ import pytest  # noqa: E402 - what follows is imported on the shifted clock
 
 from tests.api.front_door import FrontDoor  # noqa: E402
 from tests.fake_driver import Backend  # noqa: E402
-from tests.world import World  # noqa: E402
+from tests.simulation import Simulation  # noqa: E402
 
 
 class Instance:
@@ -48,9 +48,9 @@ class Instance:
     def __init__(self) -> None:
         self.patch = pytest.MonkeyPatch()
         self._start_aws()
-        self.world = World()
-        self.world.install(self.patch)
-        for backend in self.world.backends.values():
+        self.simulation = Simulation()
+        self.simulation.install(self.patch)
+        for backend in self.simulation.backends.values():
             backend.pools['pool'] = 100_000
         self.door = FrontDoor.open(self.patch)
 
@@ -86,7 +86,7 @@ class Instance:
 
     def add_backend(self, host: str, zone: str) -> None:
         """Add a backend, or move one to another zone, as a new document would."""
-        self.world.backends[host] = Backend(host, {'pool': 100_000}, availability_zone=zone)
+        self.simulation.backends[host] = Backend(host, {'pool': 100_000}, availability_zone=zone)
 
     def report(self) -> None:
         from chalicelib.tasks import report_pools
@@ -94,13 +94,13 @@ class Instance:
         report_pools.run({})
 
     def take_queue(self) -> list[dict[str, Any]]:
-        taken, self.world.queue = self.world.queue, []
+        taken, self.simulation.queue = self.simulation.queue, []
         return taken
 
     def settle(self, messages: list[dict[str, Any]]) -> None:
         """Do the work of these messages and of this instance's own."""
-        self.world.queue += messages
-        self.world.settle()
+        self.simulation.queue += messages
+        self.simulation.settle()
 
     def qos_of(self, project: str, id: str) -> Any:
         """What a worker passes on of the QoS specs of a volume: (to the host, to the backend)."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.model.records import Backup, Snapshot, Volume
 from tests.model.side import LIMITS, PATHS, PICK, PROJECTS, Request, Sides, action, has, precondition, rule
-from tests.world import BIG, FAST
+from tests.simulation import BIG, FAST
 
 #: Statuses that an administrator gives a resource.
 RESETS = {

@@ -19,7 +19,7 @@ from tests.model.attachment_rules import AttachmentRules
 from tests.model.group_rules import GroupRules
 from tests.model.records import Codes, Resource, Snapshot, Source, Transfer, Volume
 from tests.model.side import FLAWS, LIMITS, PATHS, PICK, PROJECTS, SIZES, TYPES, Request, has, made, precondition, rule
-from tests.world import Killed
+from tests.simulation import Killed
 
 PLACES, KEYS = st.integers(0, 7), st.sampled_from('xy')
 
@@ -303,7 +303,7 @@ class Model(AttachmentRules, GroupRules, AdminRules):
     @rule(weight=1)
     def deliver_twice(self) -> None:
         """The queue hands each message over again, and the machines run on."""
-        self.service.world.deliver(times=2)
+        self.service.simulation.deliver(times=2)
         self.settle_both()
 
     @rule(calls=st.integers(0, 6), flaw=st.sampled_from(sorted(FLAWS)))
@@ -316,7 +316,7 @@ class Model(AttachmentRules, GroupRules, AdminRules):
         """A function dies that works for what was accepted, or loses an answer; all is done nevertheless."""
         crasher = FLAWS[flaw](calls)
         with self.service.watched(crasher), contextlib.suppress(Killed, *crasher.raised):
-            self.service.world.settle()
+            self.service.simulation.settle()
         self.counts[f'work with {flaw}' if len(crasher.calls) > calls else 'work was over before the fault'] += 1
         self.settle_both()
 
@@ -334,12 +334,12 @@ class Model(AttachmentRules, GroupRules, AdminRules):
         Each job either is done, or failed as documented.
         """
         draw = random.Random(seed)
-        for backend in self.service.world.backends.values():
+        for backend in self.service.simulation.backends.values():
             for verb in draw.sample(VERBS, 6):
                 backend.fail(verb, *[None] * after, *[FAULTS[kind](backend.host) for _ in range(count)])
         before = self._refusals()
         self.service.settle()
-        for backend in self.service.world.backends.values():
+        for backend in self.service.simulation.backends.values():
             backend.faults.clear()
         self.service.settle()
         unchanged = {id for id, _ in self._refusals() - before}

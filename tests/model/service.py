@@ -12,10 +12,10 @@ from pynamodb.connection import Connection
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume
 from tests import invariants
 from tests.api.front_door import Caller, FrontDoor
-from tests.disks import TILE, Data
+from tests.data_backends import TILE, Data
+from tests.simulation import Simulation, forget
 from tests.small_dynamodb import SmallDynamoDB
 from tests.workflows.crashes import Crasher
-from tests.world import World, forget
 
 #: The microversion of every request.
 AT = '3.71'
@@ -46,15 +46,15 @@ class Service:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.door = FrontDoor.open(patch)
         forget()
-        self.world = World()
-        for backend in self.world.backends.values():
+        self.simulation = Simulation()
+        for backend in self.simulation.backends.values():
             backend.pools, backend.revert, backend.retype = {'pool': ROOMY}, True, 'done'
-        self.world.install(patch)
-        self.data = Data(self.world, patch)
+        self.simulation.install(patch)
+        self.data = Data(self.simulation, patch)
         self.admin = self.door.caller('admin', 'administration')
 
     def set_up(self, limits: dict[str, dict[str, int]]) -> None:
-        self.world.report()
+        self.simulation.report()
         for name, specs in TYPES.items():
             made = self.admin.post('/types', {'volume_type': {'name': name, 'extra_specs': specs}}, at=AT)
             assert made.status == 200, made
@@ -75,11 +75,11 @@ class Service:
     def settle(self) -> None:
         """Deliver, run and reconcile until nothing is under way."""
         for _ in range(8):
-            self.world.settle()
-            self.world.reconcile()
-            if not self.world.queue and not self._in_flight():
+            self.simulation.settle()
+            self.simulation.reconcile()
+            if not self.simulation.queue and not self._in_flight():
                 break
-        self.world.report()
+        self.simulation.report()
 
     def _in_flight(self) -> bool:
         kinds = (Volume, Snapshot, Backup, Group, GroupSnapshot)
@@ -95,13 +95,13 @@ class Service:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Connection, '_make_api_call', around)
-            patch.setattr(self.world, 'around', crasher.around)
+            patch.setattr(self.simulation, 'around', crasher.around)
             yield
         forget()
 
     def check_invariants(self, explained: frozenset[str]) -> None:
         """``explained``: ids of resources whose status an administrator has set."""
-        invariants.check(self.world, frozenset({'attaching', 'detaching', 'reserved'}), explained)
+        invariants.check(self.simulation, frozenset({'attaching', 'detaching', 'reserved'}), explained)
 
     # Bytes
 

@@ -18,9 +18,9 @@ from tests.model.administered import Reference
 from tests.model.records import Attachment, Backup, Codes, Group, GroupSnapshot, Snapshot, Volume
 from tests.model.service import AT, Service, running, snapshot_record, volume_record
 from tests.model.service import TYPES as OTHER_TYPES
+from tests.simulation import Killed
 from tests.small_dynamodb import SmallDynamoDB
 from tests.workflows.crashes import Crasher, LostAnswer
-from tests.world import Killed
 
 T = TypeVar('T')
 

@@ -26,9 +26,9 @@ from chalicelib.models import TABLES, Snapshot, Volume
 from chalicelib.models.connection import connection
 from local.storage import POOLS
 from tests import invariants
+from tests.simulation import forget
 from tests.system.clients import User, until
 from tests.system.cloud import Cloud, family
-from tests.world import forget
 
 #: Errors of clients of a cloud that is killed.
 GONE = (keystoneauth1.exceptions.ClientException, exceptions.ClientException)
@@ -272,9 +272,9 @@ def _connect_anew() -> None:
 def miscounted(cloud: Cloud) -> list[str]:
     """Return the objects, exports, claims, quotas and counters that differ from the records."""
     with records_of(cloud):
-        world: Any = Backends(cloud)
-        objects = invariants._objects(world, list(Volume.scan()), list(Snapshot.scan()))
-        return [*objects, *invariants.unrecorded_exports(world), *invariants.miscounted(world)]
+        simulation: Any = Backends(cloud)
+        objects = invariants._objects(simulation, list(Volume.scan()), list(Snapshot.scan()))
+        return [*objects, *invariants.unrecorded_exports(simulation), *invariants.miscounted(simulation)]
 
 
 def loops() -> dict[str, str]:

@@ -13,8 +13,8 @@ from chalicelib.models import TABLES, Message, Pool, Volume
 from chalicelib.models.connection import connection
 from local import dynamodb
 from tests.factories import context, create_volume
+from tests.simulation import Simulation, forget
 from tests.system.cloud import ROOT
-from tests.world import World, forget
 
 CREATES, PLACES, THREADS = 200, 150, 16
 
@@ -47,18 +47,18 @@ def _connect_anew() -> None:
 
 
 def test_two_hundred_creates_for_a_hundred_and_fifty_places(real_tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World()
-    world.fast.pools = {'a': 40, 'b': 10}
-    world.big.pools = {'pool': 100}
+    simulation = Simulation()
+    simulation.fast.pools = {'a': 40, 'b': 10}
+    simulation.big.pools = {'pool': 100}
     lock = threading.RLock()
-    world.around = lambda _: lock  # the backends in memory are not made for threads
-    world.install(monkeypatch)
-    world.report()
+    simulation.around = lambda _: lock  # the backends in memory are not made for threads
+    simulation.install(monkeypatch)
+    simulation.report()
     for number in range(CREATES):
         create_volume(context(project_id=f'p{number // 10}'), 1)
-    world.deliver()
+    simulation.deliver()
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda execution: execution.run(), list(world.executions.values())))
+        list(pool.map(lambda execution: execution.run(), list(simulation.executions.values())))
     statuses = [volume.status for volume in Volume.scan()]
     assert (statuses.count('available'), statuses.count('error')) == (PLACES, CREATES - PLACES)
     assert {pool.id: (pool.claimable_gb, pool.allocated_gb, pool.volume_count) for pool in Pool.scan()} == {
@@ -69,5 +69,5 @@ def test_two_hundred_creates_for_a_hundred_and_fifty_places(real_tables: None, m
     told = list(Message.scan())
     assert len(told) == CREATES - PLACES
     assert all('CapacityFilter removed' in one.explanation or 'candidate' in one.explanation for one in told)
-    assert sum(len(backend.objects) for backend in world.backends.values()) == PLACES
-    assert [backend.violations for backend in world.backends.values()] == [[], []]
+    assert sum(len(backend.objects) for backend in simulation.backends.values()) == PLACES
+    assert [backend.violations for backend in simulation.backends.values()] == [[], []]

@@ -13,7 +13,7 @@ from chalicelib.operations import transfers, volumes
 from chalicelib.tasks import backends, create_volume, report_pools
 from tests.factories import context
 from tests.factories import create_volume as ask_for_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 ADMIN = context('admin', 'of-administrators')
 
@@ -26,10 +26,10 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return made
 
 
-def transferred(world: World) -> Volume:
+def transferred(simulation: Simulation) -> Volume:
     """A volume of project ``taker`` that was ``project``'s."""
     volume = ask_for_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     transfer, key = transfers.create(context(), volume.id, name=None, no_snapshots=True, allow_encrypted=False)
     transfers.accept(context(project_id='taker'), transfer.id, key)
     return Volume.find('taker', volume.id)
@@ -69,15 +69,15 @@ LOOKS: dict[str, Callable[[str], Volume]] = {
     ],
 )
 def test_a_transferred_volume_is_found(
-    world: World, look: str, answers: list[list[str]], pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, look: str, answers: list[list[str]], pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volume = transferred(world)
+    volume = transferred(simulation)
     index(monkeypatch, *answers)
     assert LOOKS[look](volume.id).project_id == 'taker'
 
 
 def test_what_there_is_not_is_looked_for_a_bounded_time(
-    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index(monkeypatch, ['project'])
     with pytest.raises(errors.VolumeNotFound):
@@ -91,16 +91,16 @@ def test_what_there_is_not_is_looked_for_a_bounded_time(
 
 
 def test_a_late_worker_does_not_remove_the_object_of_a_volume_that_was_transferred(
-    world: World, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It knows the volume by its old project, finds nothing there, and must not take that for 'gone'."""
-    volume = transferred(world)
+    volume = transferred(simulation)
     index(monkeypatch, [])
     payload = {'project_id': 'project', 'id': volume.id, 'placed': {'host': volume.host}, 'request_id': 'req-1'}
     create_volume._remove_unwanted(payload)
-    assert f'volume-{volume.id}' in {**world.big.objects, **world.fast.objects}
+    assert f'volume-{volume.id}' in {**simulation.big.objects, **simulation.fast.objects}
     monkeypatch.undo()
     with pytest.MonkeyPatch.context() as patch:
-        world.install(patch)
+        simulation.install(patch)
         report_pools.run({})
-        assert f'volume-{volume.id}' in {**world.big.objects, **world.fast.objects}
+        assert f'volume-{volume.id}' in {**simulation.big.objects, **simulation.fast.objects}

@@ -10,25 +10,25 @@ from chalicelib.clients.glance import Images
 from chalicelib.clients.http import NoTokens
 from chalicelib.models import Volume
 from chalicelib.operations import cloud
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_volume
 from tests.fake_glance import FakeGlance, serving
-from tests.world import World
+from tests.simulation import Simulation
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    """Disks behind the world's backends."""
-    return Data(world, monkeypatch)
+def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
+    """Disks behind the simulation's backends."""
+    return Data(simulation, monkeypatch)
 
 
 @pytest.fixture
-def make_volume(world: World, data: Data) -> Callable[[int], Volume]:
+def make_volume(simulation: Simulation, data: Data) -> Callable[[int], Volume]:
     """Makes an available volume of so many GiB, with data."""
 
     def make(size: int) -> Volume:
         made = create_volume(context(), size)
-        world.settle()
+        simulation.settle()
         data.of(made).fill(seed=1)
         return made.reload()
 

@@ -23,7 +23,7 @@ from chalicelib.models import TABLES, Backup, Group, GroupSnapshot, Pool, Snapsh
 from chalicelib.models.connection import connection
 from tests import invariants, small_dynamodb
 from tests.machine import TaskFailed
-from tests.world import Killed, World, forget
+from tests.simulation import Killed, Simulation, forget
 
 #: Rounds of delivery and reconciliation within which everything must be at rest.
 ROUNDS = 8
@@ -116,8 +116,8 @@ class Scenario:
     """``prepare`` runs undisturbed; the work that ``request`` starts is killed at some call."""
 
     name: str
-    prepare: Callable[[World], Any]
-    request: Callable[[World, Any], Any]
+    prepare: Callable[[Simulation], Any]
+    request: Callable[[Simulation, Any], Any]
 
 
 class Stage:
@@ -127,55 +127,55 @@ class Stage:
         self.scenario, self.monkeypatch = scenario, monkeypatch
         self.store = small_dynamodb.empty(TABLES)
         monkeypatch.setattr(connection().client, '_make_api_call', self.store.call)
-        self.world = World()
-        self.world.install(monkeypatch)
-        self.world.report()
-        self.prepared = scenario.prepare(self.world)
-        self.world.settle()
+        self.simulation = Simulation()
+        self.simulation.install(monkeypatch)
+        self.simulation.report()
+        self.prepared = scenario.prepare(self.simulation)
+        self.simulation.settle()
         self.tables = self.store.copy()
         self.backends = copy.deepcopy({host: vars(backend) for host, backend in self._stores()})
 
     def _stores(self) -> Iterator[tuple[str, Any]]:
-        for host, backend in self.world.backends.items():
-            backend.around = None  # type: ignore[assignment]  # a closure over the world cannot be copied
+        for host, backend in self.simulation.backends.items():
+            backend.around = None  # type: ignore[assignment]  # a closure over the simulation cannot be copied
             yield host, backend
 
-    def world_again(self) -> World:
+    def world_again(self) -> Simulation:
         """The starting point, in a new process."""
         forget()
         self.store.put_back(self.tables)
-        world = World()
+        simulation = Simulation()
         for host, facts in copy.deepcopy(self.backends).items():
-            vars(world.backends[host]).update({**facts, 'around': world.backends[host].around})
-        world.install(self.monkeypatch)
-        return world
+            vars(simulation.backends[host]).update({**facts, 'around': simulation.backends[host].around})
+        simulation.install(self.monkeypatch)
+        return simulation
 
     def play(
-        self, *crashers: Crasher, execution_survives: bool = False, then: Callable[[World], None] | None = None
-    ) -> World:
+        self, *crashers: Crasher, execution_survives: bool = False, then: Callable[[Simulation], None] | None = None
+    ) -> Simulation:
         """Run the scenario under the first crasher, its recovery under the others in turn, then to the end.
 
         ``then`` is what the client does between the crash and the recovery.
         """
-        world = self.world_again()
+        simulation = self.world_again()
         if execution_survives:
-            self.monkeypatch.setattr(world, 'work', _dying_lambda(world.work))
+            self.monkeypatch.setattr(simulation, 'work', _dying_lambda(simulation.work))
         first, *others = crashers
-        with self._standing_around(world, first), contextlib.suppress(Killed, *first.raised):
-            self.scenario.request(world, self.prepared)
-            world.settle()
+        with self._standing_around(simulation, first), contextlib.suppress(Killed, *first.raised):
+            self.scenario.request(simulation, self.prepared)
+            simulation.settle()
         if then is not None:
             forget()
-            then(world)
+            then(simulation)
         for crasher in others:
-            with self._standing_around(world, crasher), contextlib.suppress(Killed):
-                recover(world)
-        recover(world)
-        invariants.check(world)
-        return world
+            with self._standing_around(simulation, crasher), contextlib.suppress(Killed):
+                recover(simulation)
+        recover(simulation)
+        invariants.check(simulation)
+        return simulation
 
     @contextlib.contextmanager
-    def _standing_around(self, world: World, crasher: Crasher) -> Iterator[None]:
+    def _standing_around(self, simulation: Simulation, crasher: Crasher) -> Iterator[None]:
         call = Connection._make_api_call
 
         def around(connection: Connection, operation: str, *arguments: Any, **facts: Any) -> Any:
@@ -183,30 +183,30 @@ class Stage:
 
         with self.monkeypatch.context() as patch:
             patch.setattr(Connection, '_make_api_call', around)
-            patch.setattr(world, 'around', crasher.around)
+            patch.setattr(simulation, 'around', crasher.around)
             yield
 
 
-def recover(world: World) -> None:
+def recover(simulation: Simulation) -> None:
     """Deliver, run, reconcile and report as the schedules do, in new processes, until nothing is under way."""
     for _ in range(ROUNDS):
         forget()
-        world.settle()
-        world.reconcile()
-        if not world.queue and not any(
+        simulation.settle()
+        simulation.reconcile()
+        if not simulation.queue and not any(
             record.in_flight for kind in (Volume, Snapshot, Backup, Group, GroupSnapshot) for record in kind.scan()
         ):
             break
     if any(pool.leftovers for pool in Pool.scan()):
-        world.report()
+        simulation.report()
 
 
-def outcome(world: World) -> collections.Counter[tuple[str, str]]:
+def outcome(simulation: Simulation) -> collections.Counter[tuple[str, str]]:
     """What is left: how many records of which status, how many objects on the backends, what waits in the queue."""
     kinds = (Volume, Snapshot, Backup, Group, GroupSnapshot)
     found = collections.Counter((kind.__name__, str(record.status)) for kind in kinds for record in kind.scan())
-    objects = sum(len(backend.objects) for backend in world.backends.values())
-    return found + collections.Counter({('objects', ''): objects, ('messages', ''): len(world.queue)})
+    objects = sum(len(backend.objects) for backend in simulation.backends.values())
+    return found + collections.Counter({('objects', ''): objects, ('messages', ''): len(simulation.queue)})
 
 
 def _dying_lambda(work: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,11 +22,11 @@ from chalicelib.operations import attachments, backups, quotas, reverts, snapsho
 from tests.backup_factories import create_backup
 from tests.chap import chap
 from tests.contract.agent import Agent
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_driver import Backend, FakeBackends
 from tests.run_statistics import Counting
-from tests.world import World
+from tests.simulation import Simulation
 
 __all__ = ['chap']
 
@@ -74,7 +74,7 @@ class Restart:
 
 
 class Stage(NamedTuple):
-    world: World
+    simulation: Simulation
     agent: Agent
     monkeypatch: pytest.MonkeyPatch
 
@@ -87,17 +87,17 @@ class Stage(NamedTuple):
 
     def volume(self) -> Volume:
         made = create_volume(context(), 1)
-        self.world.settle()
+        self.simulation.settle()
         return made.reload()
 
     def snapshot(self) -> Snapshot:
         taken = create_snapshot(context(), self.volume())
-        self.world.settle()
+        self.simulation.settle()
         return taken.reload()
 
     def backup(self) -> Backup:
         made = create_backup(context(), self.volume())
-        self.world.settle()
+        self.simulation.settle()
         return made.reload()
 
     def attached(self) -> tuple[Volume, str]:
@@ -139,16 +139,16 @@ SYNCHRONOUS = ('attach', 'detach')
 
 
 @pytest.fixture
-def stage(chap: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    world = chap  # for the key that seals secrets
-    Data(world, monkeypatch)
+def stage(chap: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    simulation = chap  # for the key that seals secrets
+    Data(simulation, monkeypatch)
     monkeypatch.setattr(appliance_client, 'CONNECT', 0.5)
     with Agent(tmp_path, '', 'pool') as agent:
-        world.backends.clear()
+        simulation.backends.clear()
         monkeypatch.setattr('chalicelib.tasks.backends.configured', lambda: Appliance(agent))
-        world.report()
+        simulation.report()
         quotas.update('project', dict.fromkeys(('volumes', 'snapshots', 'backups'), -1))
-        yield Stage(world, agent, monkeypatch)
+        yield Stage(simulation, agent, monkeypatch)
 
 
 @pytest.mark.parametrize('operation', OPERATIONS)
@@ -167,11 +167,11 @@ def _play(stage: Stage, operation: str, restart: Restart) -> int:
     given = prepare(stage)
     with stage.restarting(restart):
         _asked(stage, operation, lambda: ask(given))
-        stage.world.settle()
+        stage.simulation.settle()
     if stage.agent.process is None:
         stage.agent.start()
-    stage.world.reconcile()
-    stage.world.settle()
+    stage.simulation.reconcile()
+    stage.simulation.settle()
     records = [*Volume.scan(), *Snapshot.scan(), *Backup.scan()]
     failed = [(one.resource, one.status) for one in records if 'error' in one.status or one.in_flight]
     messages = [one.user_message for one in Message.scan()]

@@ -26,9 +26,9 @@ from chalicelib.operations import snapshots, volumes
 from tests import machine
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Backend, FakeBackends
+from tests.simulation import BIG, Simulation
 from tests.unit.appliance.agent_fixture import GIB, SECRET, Rig
 from tests.unit.appliance.fakes import FakeLvm
-from tests.world import BIG, World
 
 CALLER = context()
 HOST = 'cinderless@appliance#fast'
@@ -127,19 +127,19 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
 
 
 @pytest.fixture
-def mixed(world: World, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> World:
+def mixed(simulation: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """The appliance has the most free capacity, another backend has some."""
     monkeypatch.setattr(machine, 'definition', machine.impatient)
-    world.backends.pop('cinderless@fast', None)
-    world.big.pools['pool'] = 20
-    found = Mixed(world.backends, agent.options)
+    simulation.backends.pop('cinderless@fast', None)
+    simulation.big.pools['pool'] = 20
+    found = Mixed(simulation.backends, agent.options)
     monkeypatch.setattr('chalicelib.tasks.backends.configured', lambda: found)
-    world.report()
-    return world
+    simulation.report()
+    return simulation
 
 
-def ended(world: World, volume: Volume) -> tuple[str, str | None]:
-    world.settle()
+def ended(simulation: Simulation, volume: Volume) -> tuple[str, str | None]:
+    simulation.settle()
     found = volume.reload()
     return found.status, found.host
 
@@ -149,7 +149,7 @@ def told(record: Any) -> list[str]:
 
 
 @pytest.mark.parametrize('fault', Fault)
-def test_what_passes_is_retried(mixed: World, agent: Agent, fault: Fault) -> None:
+def test_what_passes_is_retried(mixed: Simulation, agent: Agent, fault: Fault) -> None:
     agent.faults += [fault]
     volume = create_volume(CALLER, 5)
     assert ended(mixed, volume) == ('available', HOST)
@@ -157,7 +157,9 @@ def test_what_passes_is_retried(mixed: World, agent: Agent, fault: Fault) -> Non
 
 
 @pytest.mark.parametrize('fault', Fault)
-def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(mixed: World, agent: Agent, fault: Fault) -> None:
+def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(
+    mixed: Simulation, agent: Agent, fault: Fault
+) -> None:
     """The machine retries twice, and each try is two attempts; what may be there is removed before the next one."""
     agent.faults += [fault] * 6
     volume = create_volume(CALLER, 5)
@@ -165,14 +167,16 @@ def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(mixed: World
     assert agent.names() == []
 
 
-def test_so_does_a_full_one(mixed: World, agent: Agent) -> None:
+def test_so_does_a_full_one(mixed: Simulation, agent: Agent) -> None:
     agent.rig.capacities['fast'] = 2 * GIB  # type: ignore[index]
     volume = create_volume(CALLER, 6)
     assert ended(mixed, volume) == ('available', BIG)
     assert agent.names() == []
 
 
-def test_so_does_one_whose_certificate_changed(mixed: World, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_does_one_whose_certificate_changed(
+    mixed: Simulation, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = Mixed(mixed.backends, {**agent.options, 'fingerprint': 'ab' * 32})
     monkeypatch.setattr('chalicelib.tasks.backends.configured', lambda: other)
     assert ended(mixed, create_volume(CALLER, 5)) == ('available', BIG)
@@ -180,7 +184,7 @@ def test_so_does_one_whose_certificate_changed(mixed: World, agent: Agent, monke
 
 
 @pytest.mark.parametrize('fault', [Fault.DOWN, Fault.GARBAGE])
-def test_without_another_candidate_the_user_is_told_why(mixed: World, agent: Agent, fault: Fault) -> None:
+def test_without_another_candidate_the_user_is_told_why(mixed: Simulation, agent: Agent, fault: Fault) -> None:
     agent.faults += [fault] * 6
     volume = create_volume(CALLER, 50)
     assert ended(mixed, volume) == ('error', None)
@@ -192,15 +196,15 @@ def test_without_another_candidate_the_user_is_told_why(mixed: World, agent: Age
     assert agent.names() == []
 
 
-def failing(agent: Agent, act: Callable[[], object], world: World) -> None:
+def failing(agent: Agent, act: Callable[[], object], simulation: Simulation) -> None:
     """Do something while the appliance answers nothing."""
     agent.faults += [Fault.DOWN] * 40
     act()
-    world.settle()
+    simulation.settle()
     agent.faults.clear()
 
 
-def test_verbs_on_a_volume_are_done_when_the_appliance_answers_again(mixed: World, agent: Agent) -> None:
+def test_verbs_on_a_volume_are_done_when_the_appliance_answers_again(mixed: Simulation, agent: Agent) -> None:
     volume = create_volume(CALLER, 5)
     snapshot = create_snapshot(CALLER, volume) if ended(mixed, volume)[0] == 'available' else None
     assert snapshot is not None
@@ -225,7 +229,7 @@ def test_verbs_on_a_volume_are_done_when_the_appliance_answers_again(mixed: Worl
 
 
 @pytest.mark.parametrize('fault', [None, Fault.LATE, Fault.DOWN])
-def test_a_group_that_asks_for_one_moment_has_a_backend(mixed: World, agent: Agent, fault: Fault | None) -> None:
+def test_a_group_that_asks_for_one_moment_has_a_backend(mixed: Simulation, agent: Agent, fault: Fault | None) -> None:
     """An answer that gets lost on the way changes nothing; a backend that is gone leaves no snapshot."""
     group = create_group(context(), group_specs={'consistent_group_snapshot_enabled': '<is> True'})
     mixed.settle()

@@ -16,12 +16,12 @@ import pytest
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_checks, backup_copies, backup_records, backups, moves, reverts, volume_types
 from tests.backup_factories import create_backup
-from tests.disks import Data, Disk
+from tests.data_backends import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import TaskFailed
 from tests.run_statistics import Counting
+from tests.simulation import Simulation
 from tests.workflows.crashes import Crasher, LostAnswer, Scenario, Stage, outcome
-from tests.world import World
 
 #: Calls of the data path that change nothing.
 READS = ('s3 get', 's3 head', 's3 list', ' read', ' allocated')
@@ -44,11 +44,11 @@ class Story:
         self.parent: Backup | None = None
         self.target: Volume | None = None
 
-    def begin(self, world: World) -> None:
+    def begin(self, simulation: Simulation) -> None:
         """A volume with data."""
-        self.world, self.data = world, Data(world, self.monkeypatch)
+        self.simulation, self.data = simulation, Data(simulation, self.monkeypatch)
         self.volume = create_volume(context(), 5)
-        world.settle()
+        simulation.settle()
         self.data.of(self.volume).fill(seed=1, count=2)
         self.original = self.copied()
 
@@ -56,19 +56,19 @@ class Story:
         disk = self.data.of(self.volume)
         return disk.copy(disk.size)
 
-    def with_snapshot(self, world: World) -> None:
-        self.begin(world)
+    def with_snapshot(self, simulation: Simulation) -> None:
+        self.begin(simulation)
         self.snapshot = create_snapshot(context(), self.volume)
-        world.settle()
+        simulation.settle()
         self.data.of(self.volume).fill(seed=2, count=2)
 
-    def before_revert(self, world: World) -> None:
-        self.with_snapshot(world)
+    def before_revert(self, simulation: Simulation) -> None:
+        self.with_snapshot(simulation)
         self.newer = self.copied()
 
-    def with_type(self, world: World) -> None:
+    def with_type(self, simulation: Simulation) -> None:
         """A type that only the other backend has."""
-        self.begin(world)
+        self.begin(simulation)
         specs = {'volume_backend_name': 'fast'}
         volume_types.create(context('admin'), name='fast', description=None, is_public=True, extra_specs=specs)
 
@@ -76,16 +76,16 @@ class Story:
         usual = {'host': 'cinderless@fast', 'cluster': None, 'force_host_copy': False, 'lock_volume': False}
         moves.migrate(context('admin'), self.volume.id, **{**usual, **facts})
 
-    def with_backup(self, world: World) -> None:
+    def with_backup(self, simulation: Simulation) -> None:
         """Data, its backup, and other data."""
-        self.begin(world)
+        self.begin(simulation)
         self.parent = create_backup(context(), self.volume)
-        world.settle()
+        simulation.settle()
         self.data.of(self.volume).fill(seed=3, count=2)
 
-    def failing(self, world: World) -> None:
-        self.begin(world)
-        world.big.fail('allocated', RuntimeError('a bug'))
+    def failing(self, simulation: Simulation) -> None:
+        self.begin(simulation)
+        simulation.big.fail('allocated', RuntimeError('a bug'))
 
     def back_up(self, **facts: Any) -> None:
         create_backup(context(), self.volume, **facts)
@@ -97,10 +97,10 @@ class Story:
     def cancel(self) -> None:
         """A forced delete in the middle of the copy."""
         backup = create_backup(context(), self.volume)
-        self.world.deliver()
-        execution = list(self.world.executions.values())[-1]
+        self.simulation.deliver()
+        execution = list(self.simulation.executions.values())[-1]
         with contextlib.suppress(TaskFailed):
-            self.world.work('open_backup', execution.payload)
+            self.simulation.work('open_backup', execution.payload)
         backups.delete(context('admin'), backup.id, force=True)
 
     def import_(self) -> None:
@@ -126,7 +126,7 @@ class Story:
         for backup in made:
             expected = self.original if self.parent is None else self.copied()
             _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
-            self.world.settle()
+            self.simulation.settle()
             assert self.data.of(target).same(expected)
 
     def scrub(self) -> None:
@@ -147,10 +147,10 @@ class Story:
         copies = [backup for backup in Backup.scan() if backup.copied_from]
         assert [backup.status for backup in copies] in ([], ['available'])
         backups.delete(context(), self.parent.id)
-        self.world.settle()
+        self.simulation.settle()
         for backup in copies:
             _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
-            self.world.settle()
+            self.simulation.settle()
             assert self.data.of(target).same(self.original)
 
     def check_checked(self) -> None:
@@ -189,7 +189,7 @@ class Story:
 Step = Callable[[Story], None]
 
 #: name -> (preparation, request, check afterwards).
-STORIES: dict[str, tuple[Callable[[Story, World], None], Step, Step]] = {
+STORIES: dict[str, tuple[Callable[[Story, Simulation], None], Step, Step]] = {
     'full': (Story.begin, Story.back_up, Story.check_backup),
     'incremental': (Story.with_backup, lambda story: story.back_up(incremental=True), Story.check_backup),
     'of a snapshot': (
@@ -236,24 +236,24 @@ class DataStage(Stage):
     def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         prepare, request, self.check = STORIES[name]
         self.story = Story(monkeypatch)
-        scenario = Scenario(name, lambda world: prepare(self.story, world), lambda _, __: request(self.story))
+        scenario = Scenario(name, lambda simulation: prepare(self.story, simulation), lambda _, __: request(self.story))
         super().__init__(scenario, monkeypatch)
         self.disks, self.repositories = self.story.data.disks, self.story.data.repositories
 
-    def world_again(self) -> World:
-        world = super().world_again()
-        data = Data(world, self.monkeypatch)
+    def world_again(self) -> Simulation:
+        simulation = super().world_again()
+        data = Data(simulation, self.monkeypatch)
         for host, disks in self.disks.items():
             data.disks[host].update({name: disk.copy(disk.size) for name, disk in disks.items()})
         data.repositories = {prefix: found.copy() for prefix, found in self.repositories.items()}
-        self.story.world, self.story.data, self.story.target = world, data, None
-        return world
+        self.story.simulation, self.story.data, self.story.target = simulation, data, None
+        return simulation
 
-    def play(self, *crashers: Crasher, execution_survives: bool = False) -> World:
-        world = super().play(*crashers, execution_survives=execution_survives)
+    def play(self, *crashers: Crasher, execution_survives: bool = False) -> Simulation:
+        simulation = super().play(*crashers, execution_survives=execution_survives)
         self.story.check_rest()
         self.check(self.story)
-        return world
+        return simulation
 
 
 @pytest.mark.parametrize('execution_survives', [False, True], ids=['all dies', 'worker dies'])

@@ -14,13 +14,13 @@ from chalicelib.models import Volume
 from chalicelib.operations import backups
 from chalicelib.tasks import backup_data
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context
 from tests.invariants import check
 from tests.run_statistics import Counting
+from tests.simulation import Simulation
 from tests.workflows.crashes import Crasher
 from tests.workflows.test_backup_crashes import DataStage
-from tests.world import World
 
 REFUSED = errors.RepositoryError(key='k', reason='SlowDown: Please reduce your request rate.')
 
@@ -60,32 +60,32 @@ def test_s3_fails_at_any_call(
 
 
 @pytest.mark.parametrize('call', ['cinderless@big open_snapshot', 'cinderless@big read', 's3 put'])
-def test_a_source_that_disappears(world: World, data: Data, volume: Volume, call: str) -> None:
+def test_a_source_that_disappears(simulation: Simulation, data: Data, volume: Volume, call: str) -> None:
     """An operator deletes the source on the backend: the backup records the reason, and the volume is unchanged."""
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:
         if name == call:
-            for frozen in [one for one in world.big.objects if one.startswith('snapshot-')]:
-                world.big.objects.pop(frozen)
-                world.big.paths.pop(frozen, None)
+            for frozen in [one for one in simulation.big.objects if one.startswith('snapshot-')]:
+                simulation.big.objects.pop(frozen)
+                simulation.big.paths.pop(frozen, None)
         return contextlib.nullcontext()
 
     backup = create_backup(context(), volume)
-    world.around = around
-    world.settle()
+    simulation.around = around
+    simulation.settle()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
     assert backup.fail_reason
     backups.delete(context(), backup.id)
-    world.settle()
-    check(world)
+    simulation.settle()
+    check(simulation)
 
 
-def test_a_target_that_fills_up(world: World, data: Data, volume: Volume) -> None:
+def test_a_target_that_fills_up(simulation: Simulation, data: Data, volume: Volume) -> None:
     """The volume is in error_restoring with the reason; the backup is as good as before, and restores elsewhere."""
     original = data.of(volume).copy(data.of(volume).size)
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     written = itertools.count()
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:
@@ -93,27 +93,29 @@ def test_a_target_that_fills_up(world: World, data: Data, volume: Volume) -> Non
             raise errors.CheckCondition(device='d', reason='SPACE ALLOCATION FAILED WRITE PROTECT')
         return contextlib.nullcontext()
 
-    world.around = around
+    simulation.around = around
     backups.restore(context(), backup.id, volume_id=volume.id, name=None)
-    world.settle()
+    simulation.settle()
     assert (volume.reload().status, backup.reload().status) == ('error_restoring', 'available')
     assert next(written) > 3
-    world.around = lambda _: contextlib.nullcontext()
+    simulation.around = lambda _: contextlib.nullcontext()
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     assert data.of(target).same(original)
-    check(world)
+    check(simulation)
 
 
-def test_a_key_that_is_not_the_one(world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_not_the_one(
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The restore writes no byte, and the volume returns to available."""
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     data.of(volume).fill(seed=2)
     before = data.of(volume).copy(data.of(volume).size)
     monkeypatch.setattr(backup_data, 'key_wrapper', lambda _: RecoveryKeyWrapper.from_private(b'q' * 32))
     backups.restore(context(), backup.id, volume_id=volume.id, name=None)
-    world.settle()
+    simulation.settle()
     assert (volume.reload().status, backup.reload().status) == ('available', 'available')
     assert data.of(volume).same(before)
-    check(world)
+    check(simulation)

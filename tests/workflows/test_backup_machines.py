@@ -12,14 +12,14 @@ from chalicelib import config, errors
 from chalicelib.models import Backup, Message, Snapshot, Volume
 from chalicelib.operations import backups, volumes
 from chalicelib.rules.sentences import for_users
-from chalicelib.tasks import executions
+from chalicelib.tasks import executions, function_time
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.disks import Data, Disk
+from tests.data_backends import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_driver import REPEATED
 from tests.machine import Execution
-from tests.world import World
+from tests.simulation import Simulation
 
 #: GiB: three shards, so three ranges.
 SIZE = 9
@@ -34,24 +34,24 @@ def volume(make_volume: Callable[[int], Volume]) -> Volume:
     return make_volume(SIZE)
 
 
-def backed_up(world: World, volume: Volume, **facts: Any) -> Backup:
+def backed_up(simulation: Simulation, volume: Volume, **facts: Any) -> Backup:
     backup = create_backup(context(), volume, **facts)
-    world.settle()
+    simulation.settle()
     backup = backup.reload()
     assert backup.status == 'available', backup.fail_reason
     return backup
 
 
-def restored(world: World, backup: Backup, volume: Volume | None = None) -> Volume:
+def restored(simulation: Simulation, backup: Backup, volume: Volume | None = None) -> Volume:
     """The volume that the backup was restored to."""
     _, target = backups.restore(context(), backup.id, volume_id=volume.id if volume else None, name=None)
-    world.settle()
+    simulation.settle()
     return target.reload()
 
 
-def check(world: World, data: Data) -> None:
+def check(simulation: Simulation, data: Data) -> None:
     """Nothing in flight, nothing temporary, no path; quota and counters right."""
-    invariants.check(world)
+    invariants.check(simulation)
     assert data.paths() == []
     made = list(Backup.scan())
     assert [one.id for one in made if one.reading or one.restore_volume_id] == []
@@ -64,16 +64,16 @@ def messages_of(record: Any) -> list[tuple[str, str]]:
     return sorted((one.action_id, one.detail_id) for one in Message.scan() if one.resource_uuid == record.id)
 
 
-def one_run(world: World) -> Execution:
+def one_run(simulation: Simulation) -> Execution:
     """The execution that has run last."""
-    return list(world.executions.values())[-1]
+    return list(simulation.executions.values())[-1]
 
 
-def test_full(world: World, data: Data, volume: Volume) -> None:
+def test_full(simulation: Simulation, data: Data, volume: Volume) -> None:
     original = data.of(volume).copy(data.of(volume).size)
     backup = create_backup(context(), volume)
     assert (backup.status, volume.reload().status) == ('creating', 'backing-up')
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == BACKED_UP
     backup = backup.reload()
     assert (backup.status, backup.size, volume.reload().status) == ('available', SIZE, 'available')
@@ -82,18 +82,18 @@ def test_full(world: World, data: Data, volume: Volume) -> None:
     )
     assert f'deleted/{volume.id}/{backup.id}' not in data.objects()
     data.of(volume).fill(seed=2)
-    assert data.of(restored(world, backup)).same(original)
-    check(world, data)
+    assert data.of(restored(simulation, backup)).same(original)
+    check(simulation, data)
 
 
-def test_payload_carries_ids_only(world: World, data: Data, volume: Volume) -> None:
+def test_payload_carries_ids_only(simulation: Simulation, data: Data, volume: Volume) -> None:
     create_backup(context(), volume, name='secret name', description='secret', metadata={'a': 'secret'})
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert 'secret' not in str(execution.payload)
     assert set(execution.payload) == {*executions.KEYS, executions.RELATED, 'execution'}
 
 
-def test_the_volume_has_its_status_back_while_it_is_copied(world: World, data: Data, volume: Volume) -> None:
+def test_the_volume_has_its_status_back_while_it_is_copied(simulation: Simulation, data: Data, volume: Volume) -> None:
     """The volume may be written and extended but not deleted; the backup has the data from before."""
     original = data.of(volume).copy(data.of(volume).size)
     seen = []
@@ -108,128 +108,132 @@ def test_the_volume_has_its_status_back_while_it_is_copied(world: World, data: D
         return contextlib.nullcontext()
 
     backup = create_backup(context(), volume)
-    world.around = around
-    world.settle()
+    simulation.around = around
+    simulation.settle()
     assert seen == ['available']
     assert (backup.reload().status, volume.reload().size) == ('available', SIZE + 1)
-    assert data.of(restored(world, backup)).same(original)
-    check(world, data)
+    assert data.of(restored(simulation, backup)).same(original)
+    check(simulation, data)
 
 
-def test_in_use_needs_force_and_stays_in_use(world: World, data: Data, volume: Volume) -> None:
+def test_in_use_needs_force_and_stays_in_use(simulation: Simulation, data: Data, volume: Volume) -> None:
     volume.update(actions=[Volume.status.set('in-use')])
     with pytest.raises(errors.InvalidVolume, match='must use the force flag'):
         create_backup(context(), volume)
     backup = create_backup(context(), volume, force=True)
     assert volume.reload().status == 'backing-up'
-    world.settle()
+    simulation.settle()
     assert (backup.reload().status, volume.reload().status) == ('available', 'in-use')
-    check(world, data)
+    check(simulation, data)
 
 
-def test_incremental_stores_what_changed_and_restores_in_one_pass(world: World, data: Data, volume: Volume) -> None:
-    full = backed_up(world, volume)
+def test_incremental_stores_what_changed_and_restores_in_one_pass(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    full = backed_up(simulation, volume)
     first = data.of(volume).copy(data.of(volume).size)
     stored = set(data.objects())
     data.of(volume).write(5 * 1024**3, b'changed' * 10_000)
-    child = backed_up(world, volume, incremental=True)
+    child = backed_up(simulation, volume, incremental=True)
     packs = [key for key in data.objects() if key.startswith('packs/') and key not in stored]
     assert len(packs) == 1
     assert (child.parent_id, full.reload().num_dependent_backups) == (full.id, 1)
     second = data.of(volume).copy(data.of(volume).size)
     data.of(volume).fill(seed=3)
-    assert data.of(restored(world, child)).same(second)
-    assert data.of(restored(world, full, volume)).same(first)
-    check(world, data)
+    assert data.of(restored(simulation, child)).same(second)
+    assert data.of(restored(simulation, full, volume)).same(first)
+    check(simulation, data)
 
 
-def test_a_parent_may_go_before_its_children(world: World, data: Data, volume: Volume) -> None:
-    full = backed_up(world, volume)
+def test_a_parent_may_go_before_its_children(simulation: Simulation, data: Data, volume: Volume) -> None:
+    full = backed_up(simulation, volume)
     data.of(volume).write(0, b'x' * 100)
-    child = backed_up(world, volume, incremental=True)
+    child = backed_up(simulation, volume, incremental=True)
     backups.delete(context(), full.id)
-    world.settle()
-    assert data.of(restored(world, child)).same(data.of(volume))
+    simulation.settle()
+    assert data.of(restored(simulation, child)).same(data.of(volume))
     backups.delete(context(), child.id)
-    world.settle()
+    simulation.settle()
     assert list(Backup.scan()) == []
-    check(world, data)
+    check(simulation, data)
 
 
 def test_a_parent_that_vanishes_before_the_copy_begins_says_do_a_full_one(
-    world: World, data: Data, volume: Volume
+    simulation: Simulation, data: Data, volume: Volume
 ) -> None:
-    full = backed_up(world, volume)
+    full = backed_up(simulation, volume)
     child = create_backup(context(), volume, incremental=True)
-    waiting, world.queue = world.queue, []
+    waiting, simulation.queue = simulation.queue, []
     backups.delete(context(), full.id)
-    world.settle()
-    world.queue = waiting
-    world.settle()
+    simulation.settle()
+    simulation.queue = waiting
+    simulation.settle()
     assert child.reload().status == 'error'
     assert 'create a full backup' in child.reload().fail_reason
-    check(world, data)
+    check(simulation, data)
 
 
-def test_from_a_snapshot(world: World, data: Data, volume: Volume) -> None:
+def test_from_a_snapshot(simulation: Simulation, data: Data, volume: Volume) -> None:
     snapshot = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     original = data.of(volume).copy(data.of(volume).size)
     data.of(volume).fill(seed=4)
     backup = create_backup(context(), volume, snapshot_id=snapshot.id)
     assert (snapshot.reload().status, volume.reload().status) == ('backing-up', 'available')
-    world.settle()
+    simulation.settle()
     backup = backup.reload()
     assert (backup.status, backup.snapshot_id, snapshot.reload().status) == ('available', snapshot.id, 'available')
     assert backup.data_timestamp == snapshot.created_at
-    assert data.of(restored(world, backup)).same(original)
-    check(world, data)
+    assert data.of(restored(simulation, backup)).same(original)
+    check(simulation, data)
 
 
-def test_an_incremental_of_a_snapshot_builds_on_what_is_older_than_it(world: World, data: Data, volume: Volume) -> None:
-    old = backed_up(world, volume)
+def test_an_incremental_of_a_snapshot_builds_on_what_is_older_than_it(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    old = backed_up(simulation, volume)
     snapshot = create_snapshot(context(), volume)
-    world.settle()
-    backed_up(world, volume)
-    child = backed_up(world, volume, incremental=True, snapshot_id=snapshot.id)
+    simulation.settle()
+    backed_up(simulation, volume)
+    child = backed_up(simulation, volume, incremental=True, snapshot_id=snapshot.id)
     assert child.parent_id == old.id
 
 
-def test_an_administrator_backs_up_for_another_project(world: World, data: Data, volume: Volume) -> None:
+def test_an_administrator_backs_up_for_another_project(simulation: Simulation, data: Data, volume: Volume) -> None:
     caller = context('admin', 'operations')
     backup = create_backup(caller, volume)
-    world.settle()
+    simulation.settle()
     assert (backup.reload().status, backup.project_id) == ('available', 'operations')
     assert all(key.startswith('operations/volumebackups/') for key in data.repositories)
     _, target = backups.restore(caller, backup.id, volume_id=volume.id, name=None)
-    world.settle()
+    simulation.settle()
     assert (target.reload().status, target.project_id) == ('available', 'project')
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_restore_to_the_volume_itself_zeroes_what_was_zero(world: World, data: Data, volume: Volume) -> None:
+def test_restore_to_the_volume_itself_zeroes_what_was_zero(simulation: Simulation, data: Data, volume: Volume) -> None:
     original = data.of(volume).copy(data.of(volume).size)
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     data.of(volume).fill(seed=9)
     _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
     assert (target.reload().status, backup.reload().status) == ('restoring-backup', 'restoring')
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == RESTORED
     assert (volume.reload().status, backup.reload().status) == ('available', 'available')
     assert data.of(volume).same(original)
     assert 'src_backup_id' not in volume.reload().metadata
-    check(world, data)
+    check(simulation, data)
 
 
-def test_restore_to_a_larger_volume_zeroes_the_rest(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_restore_to_a_larger_volume_zeroes_the_rest(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup = backed_up(simulation, volume)
     larger = create_volume(context(), SIZE + 4)
-    world.settle()
+    simulation.settle()
     data.of(larger).fill(seed=7)
-    restored(world, backup, larger)
+    restored(simulation, backup, larger)
     assert data.of(larger).same(data.of(volume))
     assert larger.reload().metadata == {'src_backup_id': backup.id}
-    check(world, data)
+    check(simulation, data)
 
 
 def waiting(backup: Backup) -> Volume:
@@ -239,18 +243,20 @@ def waiting(backup: Backup) -> Volume:
     return made
 
 
-def test_a_volume_that_is_made_from_a_backup_holds_it_at_once(world: World, data: Data, volume: Volume) -> None:
+def test_a_volume_that_is_made_from_a_backup_holds_it_at_once(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
     """Else the backup could be removed, and a second restore accepted, which both leave a volume in error."""
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     made = waiting(backup)
     with pytest.raises(errors.InvalidBackup):
         backups.delete(context(), backup.id)
     with pytest.raises(errors.InvalidBackup):
         create_volume(context(), SIZE, backup_id=backup.id)
-    world.settle()
+    simulation.settle()
     assert (made.reload().status, backup.reload().status) == ('available', 'available')
     assert data.of(made).same(data.of(volume))
-    check(world, data)
+    check(simulation, data)
 
 
 @pytest.mark.parametrize(
@@ -261,101 +267,101 @@ def test_a_volume_that_is_made_from_a_backup_holds_it_at_once(world: World, data
     ],
 )
 def test_a_volume_that_will_not_be_made_gives_its_backup_back(
-    world: World, data: Data, volume: Volume, end: Callable[[Volume], object]
+    simulation: Simulation, data: Data, volume: Volume, end: Callable[[Volume], object]
 ) -> None:
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     end(waiting(backup))
     assert backup.reload().status == 'available'
-    world.settle()
+    simulation.settle()
     assert [one.status for one in Volume.scan() if one.id != volume.id] in ([], ['error'])
     assert (backup.reload().status, backup.reload().restore_volume_id) == ('available', None)
 
 
-def test_restore_to_a_new_volume_brings_back_what_described_it(world: World, data: Data, volume: Volume) -> None:
+def test_restore_to_a_new_volume_brings_back_what_described_it(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
     volumes.set_metadata(context(), volume.id, {'rack': '7'}, replace=False)
     volumes.set_bootable(context(), volume.id, True)
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
     assert (target.status, target.name) == ('creating', f'restore_backup_{backup.id}')
-    created, done = world.settle()
+    created, done = simulation.settle()
     assert (created.path[-1], done.path) == ('Provision', RESTORED)
     target = target.reload()
     assert (target.status, target.name, target.description) == ('available', 'data', None)
     assert target.metadata == {'rack': '7', 'src_backup_id': backup.id}
     assert target.bootable
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_backup_whose_new_volume_cannot_be_made_is_available_again(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
-    for backend in world.backends.values():
+def test_a_backup_whose_new_volume_cannot_be_made_is_available_again(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    backup = backed_up(simulation, volume)
+    for backend in simulation.backends.values():
         backend.fail('create_volume', *[errors.DriverError(backend='b', reason='no')] * 9)
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
     assert backup.reload().status == 'restoring'
-    world.settle()
+    simulation.settle()
     assert (target.reload().status, backup.reload().status) == ('error', 'available')
     assert backup.reload().restore_volume_id is None
-    check(world, data)
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('removed', [True, False], ids=['deleted', 'reset'])
 def test_a_backup_does_not_wait_for_a_volume_that_was_taken_away(
-    world: World, data: Data, volume: Volume, removed: bool
+    simulation: Simulation, data: Data, volume: Volume, removed: bool
 ) -> None:
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
-    world.reconcile()
+    simulation.reconcile()
     assert backup.reload().status == 'restoring'
     if removed:
         volumes.delete(context('admin'), target.id, force=True)
     else:
         volumes.reset_status(context('admin'), target.id, 'error', None, None)
-    world.settle()
-    world.reconcile()
+    simulation.settle()
+    simulation.reconcile()
     assert backup.reload().status == 'available'
 
 
-def test_a_name_that_was_asked_for_stays(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_a_name_that_was_asked_for_stays(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup = backed_up(simulation, volume)
     _, target = backups.restore(context(), backup.id, volume_id=None, name='mine')
-    world.settle()
+    simulation.settle()
     assert target.reload().name == 'mine'
 
 
-def test_a_new_volume_that_is_not_zeroed_leaks_nothing(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_a_new_volume_that_is_not_zeroed_leaks_nothing(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup = backed_up(simulation, volume)
     data.zeroed = False
-    target = restored(world, backup)
+    target = restored(simulation, backup)
     assert data.of(target).same(data.of(volume))
 
 
 def test_work_goes_on_from_its_cursor_when_time_runs_short(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every call gets a little further than the one before, and no further than it has time for."""
-    from chalicelib.tasks import clock
-
     looks = iter(range(10**6))
-    monkeypatch.setattr(clock, 'seconds_left', lambda: 100.0 if next(looks) % 3 else 0.0)
+    monkeypatch.setattr(function_time, 'seconds_left', lambda: 100.0 if next(looks) % 3 else 0.0)
     backup = create_backup(context(), volume)
-    world.settle()
-    assert one_run(world).path.count('CopyRange') > 3
+    simulation.settle()
+    assert one_run(simulation).path.count('CopyRange') > 3
     assert backup.reload().status == 'available'
-    monkeypatch.setattr(clock, 'seconds_left', lambda: 100.0)
-    assert data.of(restored(world, backup)).same(data.of(volume))
-    check(world, data)
+    monkeypatch.setattr(function_time, 'seconds_left', lambda: 100.0)
+    assert data.of(restored(simulation, backup)).same(data.of(volume))
+    check(simulation, data)
 
 
 def test_a_function_without_time_does_nothing_and_is_called_again(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chalicelib.tasks import clock
-
     answers = iter([False, True, *[True] * 100])
-    monkeypatch.setattr(clock, 'has_time', lambda: next(answers))
+    monkeypatch.setattr(function_time, 'has_time', lambda: next(answers))
     backup = create_backup(context(), volume)
-    world.settle()
-    assert one_run(world).path.count('CopyRange') == 4
+    simulation.settle()
+    assert one_run(simulation).path.count('CopyRange') == 4
     assert backup.reload().status == 'available'
 
 
@@ -372,43 +378,43 @@ FAULTS = [
 
 @pytest.mark.parametrize(('verb', 'fault', 'detail'), FAULTS, ids=lambda value: getattr(value, 'message', str(value)))
 def test_a_failure_leaves_the_volume_as_it_was_and_says_why(
-    world: World, data: Data, volume: Volume, verb: str, fault: Exception, detail: str
+    simulation: Simulation, data: Data, volume: Volume, verb: str, fault: Exception, detail: str
 ) -> None:
     original = data.of(volume).copy(data.of(volume).size)
-    world.big.fail(verb, *[fault] * (REPEATED if isinstance(fault, errors.LoginFailed) else 1))
+    simulation.big.fail(verb, *[fault] * (REPEATED if isinstance(fault, errors.LoginFailed) else 1))
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
     assert backup.fail_reason == for_users(type(fault).__name__, str(fault)) != str(fault)
     assert messages_of(backup) == [('013', detail)]
     assert data.of(volume).same(original)
-    check(world, data)
+    check(simulation, data)
     with pytest.raises(errors.InvalidBackup):
         backups.restore(context(), backup.id, volume_id=None, name=None)
     backups.delete(context(), backup.id)
-    world.settle()
-    check(world, data)
+    simulation.settle()
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('method', ['put', 'get', 'head'])
 def test_a_repository_that_fails_for_good_fails_the_backup(
-    world: World, data: Data, volume: Volume, method: str
+    simulation: Simulation, data: Data, volume: Volume, method: str
 ) -> None:
     def around(name: str) -> contextlib.AbstractContextManager[None]:
-        if name == f's3 {method}' and 'FailBackup' not in one_run(world).path:
+        if name == f's3 {method}' and 'FailBackup' not in one_run(simulation).path:
             raise errors.RepositoryError(key='k', reason='access denied')
         return contextlib.nullcontext()
 
     backup = create_backup(context(), volume)
-    world.deliver()
-    world.around = around
-    world.settle()
+    simulation.deliver()
+    simulation.around = around
+    simulation.settle()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
     assert backup.fail_reason == for_users('RepositoryError', '')
     assert messages_of(backup) == [('013', '020')]
-    check(world, data)
+    check(simulation, data)
 
 
 TRANSIENT = [
@@ -423,31 +429,33 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize(('verb', 'fault'), TRANSIENT, ids=lambda value: type(value).__name__)
-def test_what_passes_is_retried(world: World, data: Data, volume: Volume, verb: str, fault: Exception) -> None:
-    world.big.fail(verb, fault, fault)
-    backup = backed_up(world, volume)
-    assert data.of(restored(world, backup)).same(data.of(volume))
-    check(world, data)
+def test_what_passes_is_retried(
+    simulation: Simulation, data: Data, volume: Volume, verb: str, fault: Exception
+) -> None:
+    simulation.big.fail(verb, fault, fault)
+    backup = backed_up(simulation, volume)
+    assert data.of(restored(simulation, backup)).same(data.of(volume))
+    check(simulation, data)
 
 
 def test_a_backend_that_stays_away_does_not_keep_the_failure_from_being_told(
-    world: World, data: Data, volume: Volume
+    simulation: Simulation, data: Data, volume: Volume
 ) -> None:
     """The temporary snapshot stays, and with it the hold on the volume; deleting the backup takes both away."""
-    world.big.fail_for_good('allocated', errors.LoginFailed(device='d', reason='wrong secret'))
-    world.big.fail('close_snapshot', *[world.big.unavailable()] * 200)
+    simulation.big.fail_for_good('allocated', errors.LoginFailed(device='d', reason='wrong secret'))
+    simulation.big.fail('close_snapshot', *[simulation.big.unavailable()] * 200)
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     assert (backup.reload().status, volume.reload().status) == ('error', 'available')
     assert messages_of(backup) == [('013', '019'), ('013', '023')]
     with pytest.raises(errors.InvalidVolume, match='is being read by'):
         volumes.delete(context(), volume.id)
-    world.big.faults.clear()
+    simulation.big.faults.clear()
     backups.delete(context(), backup.id)
-    world.settle()
-    check(world, data)
+    simulation.settle()
+    check(simulation, data)
     volumes.delete(context(), volume.id)
-    world.settle()
+    simulation.settle()
     assert list(Volume.scan()) == []
 
 
@@ -462,12 +470,12 @@ RESTORE_FAULTS = [
 @pytest.mark.parametrize('new', [False, True], ids=['existing', 'new'])
 @pytest.mark.parametrize(('verb', 'fault'), RESTORE_FAULTS, ids=lambda value: str(value))
 def test_a_failed_restore_is_the_volumes_loss_alone(
-    world: World, data: Data, volume: Volume, verb: str, fault: Exception, new: bool
+    simulation: Simulation, data: Data, volume: Volume, verb: str, fault: Exception, new: bool
 ) -> None:
     original = data.of(volume).copy(data.of(volume).size)
-    backup = backed_up(world, volume)
-    world.big.fail(verb, fault)
-    target = restored(world, backup, None if new else volume)
+    backup = backed_up(simulation, volume)
+    simulation.big.fail(verb, fault)
+    target = restored(simulation, backup, None if new else volume)
     untouched = verb == 'open_volume'
     status = 'error' if new else 'available' if untouched else 'error_restoring'
     assert (target.status, backup.reload().status) == (status, 'available')
@@ -475,42 +483,46 @@ def test_a_failed_restore_is_the_volumes_loss_alone(
     if untouched and not new:
         assert data.of(target).same(original)
     assert backup.reload().fail_reason is None
-    check(world, data)
-    assert data.of(restored(world, backup)).same(original)
+    check(simulation, data)
+    assert data.of(restored(simulation, backup)).same(original)
 
 
-def test_a_damaged_byte_fails_the_restore_loudly(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_a_damaged_byte_fails_the_restore_loudly(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup = backed_up(simulation, volume)
     [repository] = data.repositories.values()
     pack = next(key for key in sorted(repository.objects) if key.startswith('packs/'))
     repository.objects[pack] = repository.objects[pack][:-1] + bytes([repository.objects[pack][-1] ^ 1])
-    target = restored(world, backup, volume)
+    target = restored(simulation, backup, volume)
     assert (target.status, backup.reload().status) == ('error_restoring', 'available')
     [message] = [one for one in Message.scan() if one.resource_uuid == volume.id]
     assert 'is damaged' in message.user_message
 
 
-def test_a_manifest_of_another_moment_in_its_place_is_noticed(world: World, data: Data, volume: Volume) -> None:
+def test_a_manifest_of_another_moment_in_its_place_is_noticed(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
     """The record knows the root hash of its data."""
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     backup.update(actions=[Backup.root_hash.set('0' * 64)])
-    assert restored(world, backup, volume).status == 'available', 'nothing was written'
+    assert restored(simulation, backup, volume).status == 'available', 'nothing was written'
     assert messages_of(volume) == [('015', '117')]
 
 
-def test_delete_gives_the_quota_back_and_sweeps_after_the_grace_time(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_delete_gives_the_quota_back_and_sweeps_after_the_grace_time(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    backup = backed_up(simulation, volume)
     backups.delete(context(), backup.id)
     assert backup.reload().status == 'deleting'
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == REMOVED
     assert list(Backup.scan()) == []
     assert data.objects() == []
-    check(world, data)
+    check(simulation, data)
 
 
-def test_delete_that_fails_says_so_and_may_be_forced(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_delete_that_fails_says_so_and_may_be_forced(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup = backed_up(simulation, volume)
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:
         if name == 's3 put':
@@ -518,21 +530,21 @@ def test_delete_that_fails_says_so_and_may_be_forced(world: World, data: Data, v
         return contextlib.nullcontext()
 
     backups.delete(context(), backup.id)
-    world.around = around
-    [execution] = world.settle()
+    simulation.around = around
+    [execution] = simulation.settle()
     assert execution.path == ['DeleteManifest', 'FailDeleteBackup']
     assert backup.reload().status == 'error_deleting'
     assert messages_of(backup) == [('014', '025')]
-    world.around = lambda _: contextlib.nullcontext()
+    simulation.around = lambda _: contextlib.nullcontext()
     with pytest.raises(errors.InvalidBackup):
         backups.delete(context(), backup.id)
     backups.delete(context('admin'), backup.id, force=True)
-    world.settle()
+    simulation.settle()
     assert list(Backup.scan()) == []
-    check(world, data)
+    check(simulation, data)
 
 
-def interrupted(world: World, name: str, action: Any) -> None:
+def interrupted(simulation: Simulation, name: str, action: Any) -> None:
     """Do something once, at the first call of that name."""
     done: list[str] = []
 
@@ -542,7 +554,7 @@ def interrupted(world: World, name: str, action: Any) -> None:
             action()
         return contextlib.nullcontext()
 
-    world.around = around
+    simulation.around = around
 
 
 CANCEL_AT = [
@@ -558,79 +570,81 @@ CANCEL_AT = [
 @pytest.mark.parametrize('deleted_first', [True, False], ids=['delete runs at once', 'delete runs later'])
 @pytest.mark.parametrize('moment', CANCEL_AT)
 def test_a_forced_delete_cancels_a_backup_wherever_it_is(
-    world: World, data: Data, volume: Volume, moment: str, deleted_first: bool
+    simulation: Simulation, data: Data, volume: Volume, moment: str, deleted_first: bool
 ) -> None:
     backup = create_backup(context(), volume)
-    world.deliver()
-    execution = one_run(world)
+    simulation.deliver()
+    execution = one_run(simulation)
 
     def cancel() -> None:
         backups.delete(context('admin'), backup.id, force=True)
         if deleted_first:
-            world.deliver()
-            for other in [one for one in world.executions.values() if one is not execution]:
+            simulation.deliver()
+            for other in [one for one in simulation.executions.values() if one is not execution]:
                 other.run()
 
-    interrupted(world, moment, cancel)
-    world.settle()
+    interrupted(simulation, moment, cancel)
+    simulation.settle()
     assert execution.status == 'SUCCEEDED'
     assert list(Backup.scan()) == []
     assert volume.reload().status == 'available'
-    check(world, data)
+    check(simulation, data)
     volumes.delete(context(), volume.id)
-    world.settle()
+    simulation.settle()
     assert not any(data.disks.values())
 
 
-def test_a_forced_delete_before_anything_began(world: World, data: Data, volume: Volume) -> None:
+def test_a_forced_delete_before_anything_began(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     backups.delete(context('admin'), backup.id, force=True)
-    world.settle()
+    simulation.settle()
     assert (list(Backup.scan()), volume.reload().status) == ([], 'available')
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_reset_while_it_is_copied_cancels_it(world: World, data: Data, volume: Volume) -> None:
+def test_a_reset_while_it_is_copied_cancels_it(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    interrupted(world, 'cinderless@big read', lambda: backups.reset_status(context('admin'), backup.id, 'error'))
-    world.settle()
+    interrupted(simulation, 'cinderless@big read', lambda: backups.reset_status(context('admin'), backup.id, 'error'))
+    simulation.settle()
     assert (backup.reload().status, volume.reload().status) == ('error', 'available')
-    check(world, data)
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('new', [False, True], ids=['existing', 'new'])
 def test_a_restore_whose_backup_is_taken_away_leaves_an_error(
-    world: World, data: Data, volume: Volume, new: bool
+    simulation: Simulation, data: Data, volume: Volume, new: bool
 ) -> None:
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     _, target = backups.restore(context(), backup.id, volume_id=None if new else volume.id, name=None)
-    interrupted(world, 'cinderless@big write', lambda: backups.delete(context('admin'), backup.id, force=True))
-    world.settle()
+    interrupted(simulation, 'cinderless@big write', lambda: backups.delete(context('admin'), backup.id, force=True))
+    simulation.settle()
     assert target.reload().status == 'error'
     assert messages_of(target) == [('015', '026')]
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_late_task_of_an_old_restore_leaves_the_new_one_alone(world: World, data: Data, volume: Volume) -> None:
+def test_a_late_task_of_an_old_restore_leaves_the_new_one_alone(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
     """An administrator reset both records; the first execution comes back in the middle of the second restore."""
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     backups.restore(context(), backup.id, volume_id=volume.id, name=None)
-    world.deliver()
-    old = one_run(world)
-    late = {**old.payload, 'plan': world.work('open_restore', old.payload)}
+    simulation.deliver()
+    old = one_run(simulation)
+    late = {**old.payload, 'plan': simulation.work('open_restore', old.payload)}
     backups.reset_status(context('admin'), backup.id, 'available')
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
     _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
 
     def come_back() -> None:
         for task in ('close_restore', 'fail_restore'):
-            world.work(task, late)
+            simulation.work(task, late)
 
-    interrupted(world, 'cinderless@big write', come_back)
-    world.settle()
+    interrupted(simulation, 'cinderless@big write', come_back)
+    simulation.settle()
     assert (target.reload().status, backup.reload().status) == ('available', 'available')
     assert messages_of(volume) == []
-    check(world, data)
+    check(simulation, data)
 
 
 def late_tasks(payload: dict[str, Any], plan: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -648,121 +662,121 @@ def late_tasks(payload: dict[str, Any], plan: Any) -> list[tuple[str, dict[str, 
     ]
 
 
-def test_a_stale_execution_never_harms_a_finished_backup(world: World, data: Data, volume: Volume) -> None:
+def test_a_stale_execution_never_harms_a_finished_backup(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    world.deliver()
-    execution = one_run(world)
-    plan = world.work('open_backup', execution.payload)
-    world.settle()
-    before, objects, calls = backup.reload(), data.objects(), len(world.big.objects)
+    simulation.deliver()
+    execution = one_run(simulation)
+    plan = simulation.work('open_backup', execution.payload)
+    simulation.settle()
+    before, objects, calls = backup.reload(), data.objects(), len(simulation.big.objects)
     assert before.status == 'available'
     for task, payload in late_tasks(execution.payload, plan):
         with contextlib.suppress(errors.BackupCanceled):
-            world.work(task, payload)
+            simulation.work(task, payload)
     after = backup.reload()
-    assert (after.revision, data.objects(), len(world.big.objects)) == (before.revision, objects, calls)
+    assert (after.revision, data.objects(), len(simulation.big.objects)) == (before.revision, objects, calls)
     assert messages_of(backup) == []
-    assert data.of(restored(world, backup)).same(data.of(volume))
-    check(world, data)
+    assert data.of(restored(simulation, backup)).same(data.of(volume))
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('kind', ['volume', 'snapshot'])
 def test_a_stale_execution_of_a_removed_backup_leaves_nothing(
-    world: World, data: Data, volume: Volume, kind: str
+    simulation: Simulation, data: Data, volume: Volume, kind: str
 ) -> None:
     snapshot = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     backup = create_backup(context(), volume, snapshot_id=snapshot.id if kind == 'snapshot' else None)
-    world.deliver()
-    execution = one_run(world)
-    plan = world.work('open_backup', execution.payload)
+    simulation.deliver()
+    execution = one_run(simulation)
+    plan = simulation.work('open_backup', execution.payload)
     backups.delete(context('admin'), backup.id, force=True)
-    world.settle()
+    simulation.settle()
     for task, payload in late_tasks(execution.payload, plan):
         with contextlib.suppress(errors.BackupCanceled):
-            world.work(task, payload)
+            simulation.work(task, payload)
     assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
-    check(world, data)
+    check(simulation, data)
 
 
-def test_messages_delivered_twice_start_one_execution_each(world: World, data: Data, volume: Volume) -> None:
+def test_messages_delivered_twice_start_one_execution_each(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    world.deliver(times=3)
-    world.run_machines()
+    simulation.deliver(times=3)
+    simulation.run_machines()
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
-    while world.queue:
-        world.deliver(times=2)
-        world.run_machines()
+    while simulation.queue:
+        simulation.deliver(times=2)
+        simulation.run_machines()
     backups.delete(context(), backup.id)
-    world.deliver(times=2)
-    world.run_machines()
-    machines = sorted(execution.machine for execution in world.executions.values())
+    simulation.deliver(times=2)
+    simulation.run_machines()
+    machines = sorted(execution.machine for execution in simulation.executions.values())
     assert machines == ['backup_volume', 'create_volume', 'create_volume', 'delete_backup', 'restore_backup']
     assert data.of(target).same(data.of(volume))
-    check(world, data)
+    check(simulation, data)
 
 
-def test_two_executions_of_one_request_make_one_backup(world: World, data: Data, volume: Volume) -> None:
+def test_two_executions_of_one_request_make_one_backup(simulation: Simulation, data: Data, volume: Volume) -> None:
     """The reconciler started a second one while the first was merely slow; each does every step."""
     backup = create_backup(context(), volume)
-    world.deliver()
-    first = one_run(world)
-    plan = world.work('open_backup', first.payload)
+    simulation.deliver()
+    first = one_run(simulation)
+    plan = simulation.work('open_backup', first.payload)
     for task, payload in late_tasks(first.payload, plan)[:2]:
-        world.work(task, payload)
+        simulation.work(task, payload)
     assert first.run() == 'SUCCEEDED'
     with pytest.raises(errors.BackupCanceled):
-        world.work('complete_backup', {**first.payload, 'plan': plan})
+        simulation.work('complete_backup', {**first.payload, 'plan': plan})
     assert backup.reload().status == 'available'
-    assert data.of(restored(world, backup)).same(data.of(volume))
-    check(world, data)
+    assert data.of(restored(simulation, backup)).same(data.of(volume))
+    check(simulation, data)
 
 
 def test_a_request_whose_message_was_lost_is_started_by_the_reconciler(
-    world: World, data: Data, volume: Volume
+    simulation: Simulation, data: Data, volume: Volume
 ) -> None:
-    world.sending_fails = True
+    simulation.sending_fails = True
     backup = create_backup(context(), volume)
-    world.sending_fails = False
-    world.reconcile()
-    world.settle()
+    simulation.sending_fails = False
+    simulation.reconcile()
+    simulation.settle()
     assert backup.reload().status == 'available'
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_backup_that_dies_each_time_is_given_up(world: World, data: Data, volume: Volume) -> None:
+def test_a_backup_that_dies_each_time_is_given_up(simulation: Simulation, data: Data, volume: Volume) -> None:
     from chalicelib.tasks.reconcile import ATTEMPTS
-    from tests.world import Killed
+    from tests.simulation import Killed
 
     backup = create_backup(context(), volume)
-    world.deliver()
+    simulation.deliver()
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:
         if name == 'cinderless@big read':
             raise Killed(name)
         return contextlib.nullcontext()
 
-    world.around = around
+    simulation.around = around
     for _ in range(ATTEMPTS + 2):
         with contextlib.suppress(Killed):
-            world.settle()
-        world.reconcile()
+            simulation.settle()
+        simulation.reconcile()
     backup = backup.reload()
     assert (backup.status, volume.reload().status) == ('error', 'available')
     assert 'could not finish this' in backup.fail_reason
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_volume_left_behind_by_its_backup_is_brought_back(world: World, data: Data, volume: Volume) -> None:
+def test_a_volume_left_behind_by_its_backup_is_brought_back(simulation: Simulation, data: Data, volume: Volume) -> None:
     """The process died between the reset of the backup's record and anything else."""
     backup = create_backup(context(), volume)
-    world.queue.clear()
+    simulation.queue.clear()
     backups.reset_status(context('admin'), backup.id, 'error')
-    world.reconcile()
+    simulation.reconcile()
     assert volume.reload().status == 'available'
     backups.delete(context(), backup.id)
-    world.settle()
-    check(world, data)
+    simulation.settle()
+    check(simulation, data)
 
 
 def test_a_disk_keeps_what_is_written_to_it() -> None:
@@ -785,11 +799,11 @@ def locks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backups, 'settings', lambda: known)
 
 
-def test_a_locked_backup_stays(world: World, data: Data, volume: Volume, locks: None) -> None:
+def test_a_locked_backup_stays(simulation: Simulation, data: Data, volume: Volume, locks: None) -> None:
     """With all that it shares with its parent."""
-    backed_up(world, volume)
+    backed_up(simulation, volume)
     data.of(volume).write(5 * 1024**3, b'changed' * 10_000)
-    locked = backed_up(world, volume, incremental=True, locked_until=LOCKED_UNTIL)
+    locked = backed_up(simulation, volume, incremental=True, locked_until=LOCKED_UNTIL)
     assert locked.locked_until == '2099-01-31T00:00:00.000000'
     [repository] = data.repositories.values()
     assert {key.split('/')[0] for key in repository.retained} == {'packs', 'shards'}
@@ -798,8 +812,8 @@ def test_a_locked_backup_stays(world: World, data: Data, volume: Volume, locks: 
             backups.delete(caller, locked.id, force=force)
     locked.update(actions=[Backup.locked_until.set('2020-01-31T00:00:00.000000')])
     backups.delete(context(), locked.id)
-    world.settle()
-    check(world, data)
+    simulation.settle()
+    check(simulation, data)
 
 
 @pytest.mark.parametrize(
@@ -807,30 +821,30 @@ def test_a_locked_backup_stays(world: World, data: Data, volume: Volume, locks: 
     [('soon', 'is no moment'), ('2020-01-01T00:00:00Z', 'in the future'), ('2999-01-01', 'within 36500 days')],
 )
 def test_a_lock_that_cannot_be_had(
-    world: World, data: Data, volume: Volume, locks: None, until: str, complaint: str
+    simulation: Simulation, data: Data, volume: Volume, locks: None, until: str, complaint: str
 ) -> None:
     with pytest.raises(errors.InvalidInput, match=complaint):
         create_backup(context(), volume, locked_until=until)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_no_lock_without_object_lock(world: World, data: Data, volume: Volume) -> None:
+def test_no_lock_without_object_lock(simulation: Simulation, data: Data, volume: Volume) -> None:
     with pytest.raises(errors.InvalidInput, match='the bucket has no Object Lock'):
         create_backup(context(), volume, locked_until=LOCKED_UNTIL)
 
 
-def test_a_zone_that_does_not_exist(world: World, data: Data, volume: Volume) -> None:
+def test_a_zone_that_does_not_exist(simulation: Simulation, data: Data, volume: Volume) -> None:
     """As Cinder's scheduler ends it: accepted, then in error with its words; the volume is as before."""
     backup = create_backup(context(), volume, availability_zone='mars')
-    world.settle()
+    simulation.settle()
     assert (backup.reload().status, backup.reload().fail_reason) == ('error', 'Service not found for creating backup.')
     assert volume.reload().status == 'available'
-    check(world, data)
+    check(simulation, data)
     backups.delete(context(), backup.id)
-    world.settle()
-    check(world, data)
+    simulation.settle()
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('zone', [None, 'nova'])
-def test_a_zone_that_exists(world: World, data: Data, volume: Volume, zone: str | None) -> None:
-    assert backed_up(world, volume, availability_zone=zone).availability_zone == 'nova'
+def test_a_zone_that_exists(simulation: Simulation, data: Data, volume: Volume, zone: str | None) -> None:
+    assert backed_up(simulation, volume, availability_zone=zone).availability_zone == 'nova'

@@ -15,25 +15,25 @@ from chalicelib import config, errors
 from chalicelib.models import Backup, Volume
 from chalicelib.operations import backup_records, backups
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context
 from tests.invariants import check
-from tests.world import World
+from tests.simulation import Simulation
 
 ADMIN = context('admin')
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
     known = config.settings()._replace(backup_bucket='ours')
     for module in (backups, backup_records):
         monkeypatch.setattr(module, 'settings', lambda: known)
-    return Data(world, monkeypatch)
+    return Data(simulation, monkeypatch)
 
 
-def exported(world: World, volume: Volume, **facts: Any) -> tuple[Backup, dict[str, str]]:
+def exported(simulation: Simulation, volume: Volume, **facts: Any) -> tuple[Backup, dict[str, str]]:
     backup = create_backup(context(), volume, **facts)
-    world.settle()
+    simulation.settle()
     return backup.reload(), backup_records.export(ADMIN, backup.id)
 
 
@@ -47,11 +47,11 @@ def forget_record(backup: Backup) -> None:
             quota.update(actions=[Quota.usage['backups'].set(0), Quota.usage['backup_gigabytes'].set(0)])
 
 
-def imported(world: World, record: dict[str, str]) -> Backup:
+def imported(simulation: Simulation, record: dict[str, str]) -> Backup:
     caller = dataclasses.replace(ADMIN, request_id=f'req-{uuid.uuid4()}')
     backup = backup_records.import_(caller, record['backup_service'], record['backup_url'])
     assert (backup.status, backup.name, backup.volume_id) == ('creating', None, backup_records.NO_VOLUME)
-    world.settle()
+    simulation.settle()
     return backup.reload()
 
 
@@ -61,21 +61,21 @@ def changed(record: dict[str, str], change: Callable[[dict[str, Any]], Any]) -> 
     return {**record, 'backup_url': base64.b64encode(json.dumps(facts).encode()).decode()}
 
 
-def test_a_lost_record_is_imported_and_restored(world: World, data: Data, volume: Volume) -> None:
-    backup, record = exported(world, volume, name='precious', description='d', metadata={'k': 'v'})
+def test_a_lost_record_is_imported_and_restored(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup, record = exported(simulation, volume, name='precious', description='d', metadata={'k': 'v'})
     forget_record(backup)
-    again = imported(world, record)
+    again = imported(simulation, record)
     assert (again.id, again.status, again.project_id) == (backup.id, 'available', ADMIN.project_id)
     for name in ('name', 'description', 'metadata', 'size', 'object_count', 'stored_bytes', 'root_hash', 'container'):
         assert getattr(again, name) == getattr(backup, name), name
     _, target = backups.restore(ADMIN, again.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     assert data.of(target).same(data.of(volume))
-    check(world)
+    check(simulation)
 
 
-def test_a_record_holds_no_key_and_names_the_place(world: World, data: Data, volume: Volume) -> None:
-    backup, record = exported(world, volume)
+def test_a_record_holds_no_key_and_names_the_place(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup, record = exported(simulation, volume)
     facts = json.loads(base64.b64decode(record['backup_url']))
     assert record['backup_service'] == 'cinder.backup.drivers.cinderless.S3BackupDriver'
     assert facts['repository'] == {
@@ -89,16 +89,16 @@ def test_a_record_holds_no_key_and_names_the_place(world: World, data: Data, vol
     assert not any('key' in name for name in facts if name != 'encryption_key_id')
 
 
-def test_an_incremental_one_alone_is_enough(world: World, data: Data, volume: Volume) -> None:
-    full, _ = exported(world, volume)
+def test_an_incremental_one_alone_is_enough(simulation: Simulation, data: Data, volume: Volume) -> None:
+    full, _ = exported(simulation, volume)
     data.of(volume).write(0, b'changed' * 1000)
-    child, record = exported(world, volume, incremental=True)
+    child, record = exported(simulation, volume, incremental=True)
     for one in (full, child):
         forget_record(one)
-    again = imported(world, in_another_bucket(record))
+    again = imported(simulation, in_another_bucket(record))
     assert (again.status, again.parent_id) == ('available', full.id)
     _, target = backups.restore(ADMIN, again.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     assert data.of(target).same(data.of(volume))
 
 
@@ -107,35 +107,39 @@ def in_another_bucket(record: dict[str, str]) -> dict[str, str]:
     return changed(record, lambda facts: facts['repository'].update(bucket='elsewhere', region='eu-west-1'))
 
 
-def test_removing_an_import_leaves_another_deployment_s_data(world: World, data: Data, volume: Volume) -> None:
-    backup, record = exported(world, volume)
+def test_removing_an_import_leaves_another_deployment_s_data(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    backup, record = exported(simulation, volume)
     forget_record(backup)
-    again = imported(world, in_another_bucket(record))
+    again = imported(simulation, in_another_bucket(record))
     before = data.objects()
     backups.delete(ADMIN, again.id)
-    world.settle()
+    simulation.settle()
     assert list(Backup.scan()) == []
     assert data.objects() == before
-    check(world)
+    check(simulation)
 
 
-def test_removing_a_second_record_of_a_backup_leaves_it_its_data(world: World, data: Data, volume: Volume) -> None:
-    backup, record = exported(world, volume)
-    second = imported(world, changed(record, lambda facts: facts.update(id=str(uuid.uuid4()))))
+def test_removing_a_second_record_of_a_backup_leaves_it_its_data(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    backup, record = exported(simulation, volume)
+    second = imported(simulation, changed(record, lambda facts: facts.update(id=str(uuid.uuid4()))))
     assert second.status == 'available'
     before = data.objects()
     backups.delete(ADMIN, second.id)
-    world.settle()
+    simulation.settle()
     assert data.objects() == before
     _, target = backups.restore(ADMIN, backup.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     assert data.of(target).same(data.of(volume))
 
 
-def test_an_import_of_another_bucket_is_no_parent(world: World, data: Data, volume: Volume) -> None:
-    backup, record = exported(world, volume)
+def test_an_import_of_another_bucket_is_no_parent(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup, record = exported(simulation, volume)
     forget_record(backup)
-    assert imported(world, in_another_bucket(record)).lineage == volume.id
+    assert imported(simulation, in_another_bucket(record)).lineage == volume.id
     with pytest.raises(errors.InvalidBackup, match='No backups available'):
         create_backup(ADMIN, volume, incremental=True)
 
@@ -150,34 +154,34 @@ WRONG_DATA: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 @pytest.mark.parametrize('change', WRONG_DATA.values(), ids=WRONG_DATA)
 def test_a_record_that_does_not_fit_the_data_ends_in_error_and_harms_nothing(
-    world: World, data: Data, volume: Volume, change: Callable[[dict[str, Any]], Any]
+    simulation: Simulation, data: Data, volume: Volume, change: Callable[[dict[str, Any]], Any]
 ) -> None:
-    backup, record = exported(world, volume)
+    backup, record = exported(simulation, volume)
     forget_record(backup)
     before = data.objects()
-    again = imported(world, changed(record, change))
+    again = imported(simulation, changed(record, change))
     assert again.status == 'error'
     assert again.fail_reason
     backups.delete(ADMIN, again.id)
-    world.settle()
+    simulation.settle()
     assert data.objects() == before
-    check(world)
-    assert imported(world, record).status == 'available'
+    check(simulation)
+    assert imported(simulation, record).status == 'available'
 
 
-def test_another_service_s_record_says_so(world: World, data: Data, volume: Volume) -> None:
-    backup, record = exported(world, volume)
+def test_another_service_s_record_says_so(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup, record = exported(simulation, volume)
     forget_record(backup)
-    again = imported(world, {**record, 'backup_service': 'cinder.backup.drivers.swift'})
+    again = imported(simulation, {**record, 'backup_service': 'cinder.backup.drivers.swift'})
     assert again.status == 'error'
     assert 'Request service cinder.backup.drivers.swift' in again.fail_reason
 
 
-def test_what_is_here_is_not_imported_again(world: World, data: Data, volume: Volume) -> None:
-    _, record = exported(world, volume)
+def test_what_is_here_is_not_imported_again(simulation: Simulation, data: Data, volume: Volume) -> None:
+    _, record = exported(simulation, volume)
     with pytest.raises(errors.InvalidBackup, match='already exists in database'):
         backup_records.import_(ADMIN, record['backup_service'], record['backup_url'])
-    check(world)
+    check(simulation)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +201,9 @@ def test_what_is_here_is_not_imported_again(world: World, data: Data, volume: Vo
     ],
 )
 def test_what_is_no_record_is_refused(
-    world: World, data: Data, volume: Volume, change: Callable[[dict[str, Any]], Any], reason: str
+    simulation: Simulation, data: Data, volume: Volume, change: Callable[[dict[str, Any]], Any], reason: str
 ) -> None:
-    _, record = exported(world, volume)
+    _, record = exported(simulation, volume)
     with pytest.raises(errors.InvalidInput, match=reason):
         backup_records.decode(changed(record, change)['backup_url'])
 
@@ -219,7 +223,7 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         backup_records.decode(text)
 
 
-def test_only_what_is_available_is_exported(world: World, data: Data, volume: Volume) -> None:
+def test_only_what_is_available_is_exported(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     with pytest.raises(errors.InvalidBackup, match='must be available and not creating'):
         backup_records.export(ADMIN, backup.id)

@@ -1,4 +1,4 @@
-"""What each operation calls: counted in the world, held to a budget, and kept for docs/reference/cost.md.
+"""What each operation calls: counted in the simulation, held to a budget, and kept for docs/reference/cost.md.
 
 docs/reference/cost.md computes dollars from the counts in docs/calls.json; ``make docs`` writes both. Reads and
 writes are DynamoDB's units for items of up to 1 KiB; a write to an index is counted where the item has its key.
@@ -22,9 +22,9 @@ from chalicelib.operations import attachments, backups, moves, pools, snapshots,
 from docs.cost import CALLS
 from tests.backup_factories import create_backup
 from tests.chap import chap
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume, query
-from tests.world import World
+from tests.simulation import Simulation
 
 __all__ = ['chap']
 
@@ -61,7 +61,7 @@ Count = dict[str, int]
 
 
 class Counter:
-    """Counts calls while it wraps the world."""
+    """Counts calls while it wraps the simulation."""
 
     def __init__(self) -> None:
         self.counts: collections.Counter[str] = collections.Counter()
@@ -87,7 +87,7 @@ class Counter:
 
 
 @contextlib.contextmanager
-def counting(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
+def counting(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
     counter, call = Counter(), Connection._make_api_call
 
     def around(connection: Connection, operation: str, asked: dict[str, Any], **facts: Any) -> Any:
@@ -108,57 +108,57 @@ def counting(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]
     with monkeypatch.context() as patch:
         patch.setattr(tasks, 'run', forgetful)
         patch.setattr(Connection, '_make_api_call', around)
-        patch.setattr(world, 'around', counter.around)
+        patch.setattr(simulation, 'around', counter.around)
         yield counter
 
 
-def measured(world: World, monkeypatch: pytest.MonkeyPatch, request: Callable[[], Any]) -> Count:
+def measured(simulation: Simulation, monkeypatch: pytest.MonkeyPatch, request: Callable[[], Any]) -> Count:
     """What a request and the work that follows from it call; a machine's task is an invoke of its own."""
-    with counting(world, monkeypatch) as counter:
+    with counting(simulation, monkeypatch) as counter:
         request()
-        ran = world.settle()
+        ran = simulation.settle()
     tasks = sum(len([name for name in execution.path if name[:2] != 'Is']) for execution in ran)
     transitions = sum(execution.transitions for execution in ran)
     return {**counter.counts, 'tasks': tasks, 'transitions': transitions}
 
 
-def available(world: World) -> Volume:
+def available(simulation: Simulation) -> Volume:
     made = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
 @pytest.fixture
-def counts(chap: World, monkeypatch: pytest.MonkeyPatch) -> dict[str, Count]:
+def counts(chap: Simulation, monkeypatch: pytest.MonkeyPatch) -> dict[str, Count]:
     """Every operation once, on caches that are warm: what the second request of a process costs."""
-    world, found = chap, {}
+    simulation, found = chap, {}
     for module in (volume_types, pools):
         monkeypatch.setattr(module, 'TTL', 3600)
 
     def measure(name: str, request: Callable[[], Any]) -> None:
-        found[name] = measured(world, monkeypatch, request)
+        found[name] = measured(simulation, monkeypatch, request)
 
-    _volumes(world, measure)
-    _attachments(world, measure)
-    _data(world, monkeypatch, measure)
+    _volumes(simulation, measure)
+    _attachments(simulation, measure)
+    _data(simulation, monkeypatch, measure)
     return found
 
 
 Measure = Callable[[str, Callable[[], Any]], None]
 
 
-def _volumes(world: World, measure: Measure) -> None:
+def _volumes(simulation: Simulation, measure: Measure) -> None:
     admin, specs = context('admin'), {'vendor:speed': '7'}
     volume_types.create(admin, name='tuned', description=None, is_public=True, extra_specs=specs)
     for _ in range(2):
-        volume = available(world)
+        volume = available(simulation)
         volumes.extend(context(), volume.id, 2)
-        world.settle()
+        simulation.settle()
     measure('create volume', lambda: create_volume(context(), 1))
-    world.big.fail('create_volume', world.big.full(1))
+    simulation.big.fail('create_volume', simulation.big.full(1))
     measure('create volume, second candidate', lambda: create_volume(context(), 1))
     measure('extend volume', lambda: volumes.extend(context(), volume.id, 3))
-    world.big.retype = 'done'
+    simulation.big.retype = 'done'
     measure('retype in place', lambda: moves.retype(context(), volume.id, 'tuned', 'never'))
     measure('create snapshot', lambda: create_snapshot(context(), volume))
     [snapshot] = snapshots.list_(context(), query())[0]
@@ -174,18 +174,18 @@ def shown(id: str) -> None:
     assert volume_types.shown_name(volumes.show(context(), id).volume_type_id)
 
 
-def _attachments(world: World, measure: Measure) -> None:
+def _attachments(simulation: Simulation, measure: Measure) -> None:
     made: list[Any] = []
-    volume = available(world)
+    volume = available(simulation)
     facts: dict[str, Any] = {'volume_id': volume.id, 'instance_id': 'server', 'connector': HOST, 'mode': 'rw'}
     measure('attach', lambda: made.append(attachments.create(context(), **facts)))
     measure('attachment complete', lambda: attachments.complete(context(), made[0].id))
     measure('detach', lambda: attachments.delete(context(), made[0].id))
 
 
-def _data(world: World, monkeypatch: pytest.MonkeyPatch, measure: Measure) -> None:
-    data = Data(world, monkeypatch)
-    volume = available(world)
+def _data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch, measure: Measure) -> None:
+    data = Data(simulation, monkeypatch)
+    volume = available(simulation)
     data.of(volume)
     made: list[Any] = []
     measure('backup', lambda: made.append(create_backup(context(), volume)))

@@ -14,10 +14,10 @@ from chalicelib.clients.nova import Compute
 from chalicelib.models import Attachment, Message, Volume
 from chalicelib.operations import attachments, cloud, images, legacy_attachments, volumes
 from tests import fake_glance, invariants
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_volume
 from tests.fake_nova import FakeNova, serving
-from tests.world import World
+from tests.simulation import Simulation
 
 SERVER = 'c2a4f3f2-6d3a-4e5e-9f0e-0d7c5b7b6a11'
 CONNECTOR = {'host': 'compute', 'initiator': 'iqn.x:1', 'ip': '10.0.0.1'}
@@ -31,10 +31,12 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNova]:
     assert running.violations == []
 
 
-def attached(world: World, nova: FakeNova | None = None, server: str | None = SERVER) -> tuple[Volume, Attachment]:
+def attached(
+    simulation: Simulation, nova: FakeNova | None = None, server: str | None = SERVER
+) -> tuple[Volume, Attachment]:
     """A volume that a server uses, and its attachment."""
     volume = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     made = attachments.create(context(), volume_id=volume.id, instance_id=server, connector=CONNECTOR, mode=None)
     attachments.complete(context(), made.id)
     if nova is not None and server is not None:
@@ -47,69 +49,69 @@ def messages() -> list[tuple[str, str]]:
 
 
 class TestExtend:
-    def test_nova_is_told_of_an_attached_volume(self, world: World, nova: FakeNova) -> None:
-        volume, _ = attached(world, nova)
+    def test_nova_is_told_of_an_attached_volume(self, simulation: Simulation, nova: FakeNova) -> None:
+        volume, _ = attached(simulation, nova)
         volumes.extend(context(), volume.id, 2)
-        [execution] = world.settle()
-        assert execution.path == ['ExtendVolume', 'IsComputeTold', 'NotifyCompute', 'Extended']
+        [execution] = simulation.settle()
+        assert execution.path == ['ExtendVolume', 'HasServers', 'NotifyCompute', 'Extended']
         assert nova.told == [('volume-extended', SERVER, volume.id)]
         assert (volume.reload().status, volume.reload().size) == ('in-use', 2)
         assert messages() == []
 
-    def test_and_of_no_other(self, world: World, nova: FakeNova) -> None:
+    def test_and_of_no_other(self, simulation: Simulation, nova: FakeNova) -> None:
         volume = create_volume(context(), 1)
-        world.settle()
+        simulation.settle()
         volumes.extend(context(), volume.id, 2)
-        other, _ = attached(world, server=None)
+        other, _ = attached(simulation, server=None)
         volumes.extend(context(), other.id, 2)
-        world.settle()
+        simulation.settle()
         assert nova.asked == []
 
     @pytest.mark.parametrize('fault', [500, 503, 403, 400])
-    def test_a_nova_that_does_not_listen(self, world: World, nova: FakeNova, fault: int) -> None:
+    def test_a_nova_that_does_not_listen(self, simulation: Simulation, nova: FakeNova, fault: int) -> None:
         """The volume grows even so, and a message reports that the server was not notified."""
-        volume, _ = attached(world, nova)
+        volume, _ = attached(simulation, nova)
         volumes.extend(context(), volume.id, 2)
         nova.faults = [fault] * 200
-        [execution] = world.settle()
+        [execution] = simulation.settle()
         assert execution.path[-2:] == ['FailNotifyCompute', 'Extended']
         assert (volume.reload().status, volume.reload().size) == ('in-use', 2)
         assert messages() == [('007', '009')]
-        invariants.check(world)
+        invariants.check(simulation)
 
-    def test_one_that_listens_later(self, world: World, nova: FakeNova) -> None:
-        volume, _ = attached(world, nova)
+    def test_one_that_listens_later(self, simulation: Simulation, nova: FakeNova) -> None:
+        volume, _ = attached(simulation, nova)
         volumes.extend(context(), volume.id, 2)
         nova.faults = [503, 500]
-        world.settle()
+        simulation.settle()
         assert nova.told == [('volume-extended', SERVER, volume.id)]
         assert messages() == []
 
-    def test_a_server_that_is_gone(self, world: World, nova: FakeNova) -> None:
-        volume, _ = attached(world)
+    def test_a_server_that_is_gone(self, simulation: Simulation, nova: FakeNova) -> None:
+        volume, _ = attached(simulation)
         volumes.extend(context(), volume.id, 2)
-        world.settle()
+        simulation.settle()
         assert (nova.told, messages()) == ([], [])
 
-    def test_a_cloud_without_nova(self, world: World) -> None:
-        volume, _ = attached(world)
+    def test_a_cloud_without_nova(self, simulation: Simulation) -> None:
+        volume, _ = attached(simulation)
         volumes.extend(context(), volume.id, 2)
-        [execution] = world.settle()
-        assert execution.path == ['ExtendVolume', 'IsComputeTold', 'Extended']
+        [execution] = simulation.settle()
+        assert execution.path == ['ExtendVolume', 'HasServers', 'Extended']
 
 
 @pytest.mark.parametrize('down', [False, True])
-def test_a_reimaged_volume(world: World, nova: FakeNova, monkeypatch: pytest.MonkeyPatch, down: bool) -> None:
-    Data(world, monkeypatch)
+def test_a_reimaged_volume(simulation: Simulation, nova: FakeNova, monkeypatch: pytest.MonkeyPatch, down: bool) -> None:
+    Data(simulation, monkeypatch)
     volume = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     attachments.create(context(), volume_id=volume.id, instance_id=SERVER, connector=None, mode=None)
     nova.servers[SERVER] = {}
     with fake_glance.serving(fake_glance.FakeGlance()) as glance:
         monkeypatch.setattr(cloud, 'images', lambda: Images(glance.url, NoTokens()))
         images.reimage(context(), volume.id, glance.add(b'image'), reserved=True)
         nova.faults = [500] * 200 if down else []
-        world.settle()
+        simulation.settle()
     assert volume.reload().status == 'reserved'
     assert nova.told == ([] if down else [('volume-reimaged', SERVER, volume.id)])
     assert messages() == ([('016', '028')] if down else [])
@@ -134,50 +136,50 @@ class TestWhoMayDetach:
     """CVE-2023-2088."""
 
     @pytest.mark.parametrize('role', ['member', 'admin'])
-    def test_no_user_while_a_server_uses_it(self, world: World, nova: FakeNova, name: str, role: str) -> None:
-        volume, made = attached(world, nova)
+    def test_no_user_while_a_server_uses_it(self, simulation: Simulation, nova: FakeNova, name: str, role: str) -> None:
+        volume, made = attached(simulation, nova)
         with pytest.raises(errors.ConflictNovaUsingAttachment, match=f'instance {SERVER} using the Compute API'):
             CALLS[name](context(role), volume, made)
         assert volume.reload().status == 'in-use'
-        assert world.big.paths == {f'volume-{volume.id}': {made.id}}
+        assert simulation.big.paths == {f'volume-{volume.id}': {made.id}}
 
-    def test_a_service(self, world: World, nova: FakeNova, name: str) -> None:
-        volume, made = attached(world, nova)
+    def test_a_service(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
+        volume, made = attached(simulation, nova)
         CALLS[name](context(service_roles=frozenset({'service'})), volume, made)
         assert nova.asked == []
 
-    def test_a_users_own_role_service_is_not_enough(self, world: World, nova: FakeNova, name: str) -> None:
-        volume, made = attached(world, nova)
+    def test_a_users_own_role_service_is_not_enough(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
+        volume, made = attached(simulation, nova)
         caller = context(roles=frozenset({'member', 'service'}))
         with pytest.raises(errors.ConflictNovaUsingAttachment):
             CALLS[name](caller, volume, made)
 
-    def test_one_that_no_server_uses(self, world: World, nova: FakeNova, name: str) -> None:
+    def test_one_that_no_server_uses(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
         """The server is gone, does not know the volume, or uses another attachment of it."""
-        volume, made = attached(world)
+        volume, made = attached(simulation)
         nova.servers[SERVER] = {volume.id: 'another'}
         CALLS[name](context(), volume, made)
-        other, unknown = attached(world)
+        other, unknown = attached(simulation)
         nova.servers.clear()
         CALLS[name](context(), other, unknown)
 
-    def test_without_a_server(self, world: World, nova: FakeNova, name: str) -> None:
-        volume, made = attached(world, server=None)
+    def test_without_a_server(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
+        volume, made = attached(simulation, server=None)
         CALLS[name](context(), volume, made)
         assert nova.asked == []
 
     @pytest.mark.parametrize('fault', [500, 403, 401])
-    def test_it_fails_closed(self, world: World, nova: FakeNova, name: str, fault: int) -> None:
-        volume, made = attached(world, nova)
+    def test_it_fails_closed(self, simulation: Simulation, nova: FakeNova, name: str, fault: int) -> None:
+        volume, made = attached(simulation, nova)
         nova.faults = [fault] * 3
         with pytest.raises(errors.ServiceUnavailable):
             CALLS[name](context(), volume, made)
-        assert world.big.paths == {f'volume-{volume.id}': {made.id}}
+        assert simulation.big.paths == {f'volume-{volume.id}': {made.id}}
 
 
-def test_a_reservation_may_be_deleted(world: World, nova: FakeNova) -> None:
+def test_a_reservation_may_be_deleted(simulation: Simulation, nova: FakeNova) -> None:
     volume = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     made = attachments.create(context(), volume_id=volume.id, instance_id=SERVER, connector=None, mode=None)
     nova.servers[SERVER] = {volume.id: made.id}
     attachments.delete(context(), made.id)

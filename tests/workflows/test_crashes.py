@@ -13,30 +13,30 @@ from chalicelib.models import Volume
 from chalicelib.operations import group_creation, group_snapshots, groups, managing, snapshots, volumes
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Object
+from tests.simulation import BIG, Simulation
 from tests.workflows.crashes import Crasher, Scenario, Stage
-from tests.world import BIG, World
 
 CALLER = context()
 
 
-def nothing(world: World) -> None:
+def nothing(simulation: Simulation) -> None:
     pass
 
 
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     made = create_volume(CALLER, 5)
-    world.settle()
+    simulation.settle()
     return made
 
 
-def volume_with_snapshot(world: World) -> tuple[Any, Any]:
-    made = volume(world)
+def volume_with_snapshot(simulation: Simulation) -> tuple[Any, Any]:
+    made = volume(simulation)
     return made, create_snapshot(CALLER, made)
 
 
-def foreign_volume(world: World) -> None:
-    world.big.objects['theirs'] = Object('pool', 5)
-    world.report()
+def foreign_volume(simulation: Simulation) -> None:
+    simulation.big.objects['theirs'] = Object('pool', 5)
+    simulation.report()
 
 
 def manage(name: str) -> None:
@@ -45,9 +45,9 @@ def manage(name: str) -> None:
     managing.manage_volume(context('admin'), ref={'source-name': name}, **facts, **where)
 
 
-def foreign_snapshot(world: World) -> Volume:
-    world.big.objects['their-snapshot-1'] = Object('pool', 4, 'elsewhere')
-    return volume(world)
+def foreign_snapshot(simulation: Simulation) -> Volume:
+    simulation.big.objects['their-snapshot-1'] = Object('pool', 4, 'elsewhere')
+    return volume(simulation)
 
 
 def manage_snapshot(made: Volume) -> None:
@@ -55,39 +55,39 @@ def manage_snapshot(made: Volume) -> None:
     managing.manage_snapshot(context('admin'), made.id, ref={'source-name': 'their-snapshot-1'}, **facts)
 
 
-def failing_backend(world: World) -> None:
-    world.big.fail('create_volume', world.big.full(5))
+def failing_backend(simulation: Simulation) -> None:
+    simulation.big.fail('create_volume', simulation.big.full(5))
 
 
-def failing_backends(world: World) -> None:
-    failing_backend(world)
-    world.fast.fail('create_volume', world.fast.full(5))
+def failing_backends(simulation: Simulation) -> None:
+    failing_backend(simulation)
+    simulation.fast.fail('create_volume', simulation.fast.full(5))
 
 
-def failing_twice(world: World) -> None:
+def failing_twice(simulation: Simulation) -> None:
     """Neither the volume nor its undo works at the first candidate."""
-    failing_backend(world)
-    world.big.fail('delete_volume', world.big.unavailable())
+    failing_backend(simulation)
+    simulation.big.fail('delete_volume', simulation.big.unavailable())
 
 
-def group_with_volumes(world: World) -> Any:
+def group_with_volumes(simulation: Simulation) -> Any:
     group = create_group(CALLER)
-    world.settle()
+    simulation.settle()
     for _ in range(2):
         create_volume(context(), 5, group_id=group.id)
-    world.settle()
+    simulation.settle()
     return group
 
 
-def group_with_snapshot(world: World) -> Any:
-    taken = create_group_snapshot(CALLER, group_with_volumes(world))
-    world.settle()
+def group_with_snapshot(simulation: Simulation) -> Any:
+    taken = create_group_snapshot(CALLER, group_with_volumes(simulation))
+    simulation.settle()
     return taken
 
 
-def group_that_cannot_be_snapshotted(world: World) -> Any:
-    group = group_with_volumes(world)
-    world.big.fail('create_snapshot', None, RuntimeError('a bug'))
+def group_that_cannot_be_snapshotted(simulation: Simulation) -> Any:
+    group = group_with_volumes(simulation)
+    simulation.big.fail('create_snapshot', None, RuntimeError('a bug'))
     return group
 
 

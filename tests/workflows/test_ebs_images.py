@@ -14,9 +14,9 @@ from local.ebs.cloud import Refused
 from tests.ebs import TIMES, Region, region, served
 from tests.factories import context, create_volume
 from tests.fake_glance import FakeGlance
+from tests.simulation import Simulation
 from tests.workflows.test_ebs_backups import check, contents, data, fill, on_ebs
 from tests.workflows.test_images import IMAGE, MIB, SMALL
-from tests.world import World
 
 __all__ = ['data', 'on_ebs', 'region', 'served']
 
@@ -36,62 +36,64 @@ def seen(region: Region) -> Region:
     return region
 
 
-def from_image(world: World, image: str) -> Volume:
+def from_image(simulation: Simulation, image: str) -> Volume:
     made = create_volume(context(), 1, availability_zone='aws', image_id=image)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
-def test_a_volume_from_an_image(world: World, data: Any, seen: Region, glance: FakeGlance) -> None:
-    made = from_image(world, glance.add(IMAGE))
+def test_a_volume_from_an_image(simulation: Simulation, data: Any, seen: Region, glance: FakeGlance) -> None:
+    made = from_image(simulation, glance.add(IMAGE))
     assert (made.status, made.bootable) == ('available', True)
     assert contents(seen, made) == blocks(IMAGE)
     assert seen.ebs.calls.count('PutSnapshotBlock') == len(blocks(IMAGE))
     assert seen.ebs.cloud.snapshots == {}
-    check(world, seen)
+    check(simulation, seen)
 
 
-def test_over_a_volume_with_data(world: World, data: Any, region: Region, glance: FakeGlance, on_ebs: Volume) -> None:
+def test_over_a_volume_with_data(
+    simulation: Simulation, data: Any, region: Region, glance: FakeGlance, on_ebs: Volume
+) -> None:
     fill(region, on_ebs, seed=1)
     before = on_ebs.reload().provider_id
     images.reimage(context(), on_ebs.id, glance.add(IMAGE), reserved=False)
-    world.settle()
+    simulation.settle()
     after = on_ebs.reload()
     assert (after.status, after.provider_id == before) == ('available', False)
     assert contents(region, after) == blocks(IMAGE)
-    check(world, region)
+    check(simulation, region)
 
 
 def test_in_many_calls_with_lost_answers(
-    world: World, data: Any, region: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Any, region: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cursor records what was written: the snapshot would not be completed if it were wrong."""
-    monkeypatch.setattr(image_copies.clock, 'has_time', lambda: False)
+    monkeypatch.setattr(image_copies.function_time, 'has_time', lambda: False)
     glance.cut = [9 * MIB, 5]
     for operation in ('StartSnapshot', 'PutSnapshotBlock', 'CompleteSnapshot', 'CreateVolume'):
         region.ebs.lose_answer(operation, 2)
         region.ebs.throttle(operation, 2)
-    made = from_image(world, glance.add(IMAGE))
+    made = from_image(simulation, glance.add(IMAGE))
     assert made.status == 'available'
     assert contents(region, made) == blocks(IMAGE)
-    check(world, region)
+    check(simulation, region)
 
 
 def test_an_image_with_too_many_gaps(
-    world: World, data: Any, seen: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Any, seen: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After so many zeroes are written, too, so that the payload has an end."""
     monkeypatch.setattr(image_copies, 'MOST_GAPS', 3)
     image = b''.join(b'x' * BLOCK + bytes(3 * BLOCK) for _ in range(40))
-    made = from_image(world, glance.add(image))
+    made = from_image(simulation, glance.add(image))
     assert contents(seen, made) == blocks(image)
     assert seen.ebs.calls.count('PutSnapshotBlock') == 4 + 16 * 9
-    check(world, seen)
+    check(simulation, seen)
 
 
 @pytest.mark.parametrize('broken', ['image', 'PutSnapshotBlock', 'CompleteSnapshot', 'CreateVolume'])
 def test_a_failure_leaves_nothing(
-    world: World, data: Any, region: Region, glance: FakeGlance, on_ebs: Volume, broken: str
+    simulation: Simulation, data: Any, region: Region, glance: FakeGlance, on_ebs: Volume, broken: str
 ) -> None:
     image = glance.add(IMAGE)
     if broken == 'image':
@@ -101,7 +103,7 @@ def test_a_failure_leaves_nothing(
     fill(region, on_ebs, seed=1)
     before = contents(region, on_ebs)
     images.reimage(context(), on_ebs.id, image, reserved=False)
-    world.settle()
+    simulation.settle()
     # The data is replaced as a whole, at the end: what fails before leaves the volume as it was.
     unchanged = broken in ('image', 'PutSnapshotBlock')
     assert on_ebs.reload().status == ('available' if unchanged else 'error')
@@ -109,19 +111,19 @@ def test_a_failure_leaves_nothing(
     region.ebs._before.clear()
     assert contents(region, on_ebs) == before
     assert region.ebs.cloud.snapshots == {}
-    check(world, region)
+    check(simulation, region)
 
 
 def test_an_image_of_a_volume(
-    world: World, data: Any, region: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Any, region: Region, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """EC2 takes longer to make it readable than a worker waits: the machine calls again."""
-    made = from_image(world, glance.add(IMAGE))
+    made = from_image(simulation, glance.add(IMAGE))
     monkeypatch.setattr('chalicelib.tasks.images.GIB', SMALL)
     region.ebs.cloud.timing = dataclasses.replace(TIMES, snapshot=1200)
     facts: dict[str, Any] = {'disk_format': 'raw', 'container_format': 'bare', 'visibility': 'private'}
     _, copy = images.upload(context(), made.id, name='copy', protected=False, **facts)
-    world.settle()
+    simulation.settle()
     assert made.reload().status == 'available'
     assert glance.data[copy.id] == IMAGE.ljust(SMALL, b'\0')
-    check(world, region)
+    check(simulation, region)

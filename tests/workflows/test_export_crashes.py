@@ -21,19 +21,19 @@ from chalicelib.tasks import backend_reconciliation
 from tests import invariants
 from tests.factories import context, create_volume
 from tests.fake_driver import OURS, Object
+from tests.simulation import Killed, Simulation
 from tests.unit.operations.test_attachments import HOST, OTHER_HOST
 from tests.workflows.crashes import Crasher, Scenario, Stage, recover
 from tests.workflows.test_crashes import noting
-from tests.world import Killed, World
 
 DAY = 86_400
 
 Prepared = Any
 
 
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     made = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
@@ -41,38 +41,38 @@ def attach(made: Volume, host: dict[str, Any] | None = HOST) -> Attachment:
     return attachments.create(context(), volume_id=made.id, instance_id='server', connector=host, mode='rw')
 
 
-def reserved(world: World) -> Attachment:
-    return attach(volume(world), None)
+def reserved(simulation: Simulation) -> Attachment:
+    return attach(volume(simulation), None)
 
 
-def attached(world: World) -> Attachment:
-    made = attach(volume(world))
+def attached(simulation: Simulation) -> Attachment:
+    made = attach(volume(simulation))
     attachments.complete(context(), made.id)
     return made
 
 
-def connected(world: World) -> Volume:
-    made = volume(world)
+def connected(simulation: Simulation) -> Volume:
+    made = volume(simulation)
     legacy.reserve(context(), made.id)
     legacy.initialize_connection(context(), made.id, HOST)
     return made
 
 
-def legacy_attached(world: World) -> Volume:
-    made = connected(world)
+def legacy_attached(simulation: Simulation) -> Volume:
+    made = connected(simulation)
     legacy.attach(context(), made.id, instance_id='server', host_name=None, mountpoint='/dev/vdb', mode='rw')
     return made.reload()
 
 
-def exported(world: World) -> Volume:
+def exported(simulation: Simulation) -> Volume:
     """A host connected without a reservation, and went away."""
-    made = volume(world)
+    made = volume(simulation)
     legacy.initialize_connection(context(), made.id, HOST)
     return made
 
 
-def offered(world: World) -> tuple[Transfer, str]:
-    return offer(exported(world))
+def offered(simulation: Simulation) -> tuple[Transfer, str]:
+    return offer(exported(simulation))
 
 
 def offer(made: Volume) -> tuple[Transfer, str]:
@@ -83,46 +83,46 @@ def accept(made: tuple[Transfer, str]) -> None:
     transfers.accept(context(project_id='receiver'), made[0].id, made[1])
 
 
-def strays(world: World) -> Volume:
+def strays(simulation: Simulation) -> Volume:
     """An object, an export and a marked entry that nothing uses, all of them old."""
-    made = exported(world)
-    world.big.objects['volume-stray'] = Object('pool', 1, deployment=OURS)
-    world.backends[made.backend].paths[f'volume-{made.id}'].add('left')
-    world.backends[made.backend].fail('terminate_connection', errors.DriverError(backend='b', reason='r'))
+    made = exported(simulation)
+    simulation.big.objects['volume-stray'] = Object('pool', 1, deployment=OURS)
+    simulation.backends[made.backend].paths[f'volume-{made.id}'].add('left')
+    simulation.backends[made.backend].fail('terminate_connection', errors.DriverError(backend='b', reason='r'))
     with contextlib.suppress(errors.DriverError):
         legacy.terminate_connection(context(), made.id, HOST)
-    compare(world)
+    compare(simulation)
     return made
 
 
-def given_up(world: World) -> Volume:
+def given_up(simulation: Simulation) -> Volume:
     """An extension that was recorded as failed, and that the backend carried out."""
-    made = volume(world)
+    made = volume(simulation)
     volumes.extend(context(), made.id, 8)
-    backend = world.backends[made.backend]
+    backend = simulation.backends[made.backend]
     backend.fail_for_good('extend_volume', backend.refuses())
     backend.fail('get_volume_size', backend.refuses())
-    world.settle()
+    simulation.settle()
     backend.objects[f'volume-{made.id}'].size = 8
-    world.report()
-    compare(world)
+    simulation.report()
+    compare(simulation)
     return made
 
 
-def lost_growth(world: World) -> Volume:
+def lost_growth(simulation: Simulation) -> Volume:
     """An extension that was recorded, and that the backend no longer has."""
-    made = volume(world)
+    made = volume(simulation)
     volumes.extend(context(), made.id, 8)
-    world.settle()
-    world.backends[made.backend].objects[f'volume-{made.id}'].size = 5
-    compare(world)
+    simulation.settle()
+    simulation.backends[made.backend].objects[f'volume-{made.id}'].size = 5
+    compare(simulation)
     return made
 
 
-def compare(world: World, days: float = 0) -> None:
+def compare(simulation: Simulation, days: float = 0) -> None:
     """Compare every backend with the records, as the schedule does so many days from now."""
     with in_days(days):
-        backend_reconciliation.run(world.backends)
+        backend_reconciliation.run(simulation.backends)
 
 
 @contextlib.contextmanager
@@ -135,15 +135,15 @@ def in_days(days: float) -> Iterator[None]:
         yield
 
 
-def compare_late(world: World, _: Prepared = None) -> None:
-    compare(world, days=3)
+def compare_late(simulation: Simulation, _: Prepared = None) -> None:
+    compare(simulation, days=3)
 
 
 SCENARIOS = [
     Scenario('attach', volume, lambda _, made: attach(made)),
     Scenario('attach what a host left', exported, lambda _, made: attach(made, OTHER_HOST)),
     Scenario('connect', reserved, lambda _, made: attachments.update(context(), made.id, HOST)),
-    Scenario('complete', lambda world: attach(volume(world)), lambda _, made: attachments.complete(context(), made.id)),
+    Scenario('complete', lambda one: attach(volume(one)), lambda _, made: attachments.complete(context(), made.id)),
     Scenario('detach', attached, lambda _, made: attachments.delete(context(), made.id)),
     Scenario('legacy connect', volume, lambda _, made: legacy.initialize_connection(context(), made.id, HOST)),
     Scenario('legacy disconnect', connected, lambda _, made: legacy.terminate_connection(context(), made.id, HOST)),
@@ -188,30 +188,30 @@ def test_every_crash_point(
 
 
 def play(stage: Stage, crasher: Crasher, worker_only: bool) -> None:
-    world = stage.world_again()
-    for backend in world.backends.values():
+    simulation = stage.world_again()
+    for backend in simulation.backends.values():
         backend.faults.clear()
     if worker_only:
-        stage.monkeypatch.setattr(world, 'work', _dying(world.work))
-    with stage._standing_around(world, crasher), contextlib.suppress(Killed, errors.CinderlessError):
-        stage.scenario.request(world, stage.prepared)
-    recover(world)
+        stage.monkeypatch.setattr(simulation, 'work', _dying(simulation.work))
+    with stage._standing_around(simulation, crasher), contextlib.suppress(Killed, errors.CinderlessError):
+        stage.scenario.request(simulation, stage.prepared)
+    recover(simulation)
     for _ in range(2):  # what the first sees, the second removes
-        compare_late(world)
-        compare(world, days=6)
+        compare_late(simulation)
+        compare(simulation, days=6)
         with in_days(7):
-            recover(world)
-    assert invariants.unrecorded_exports(world) == []
-    assert invariants.surviving_sessions(world) == []
+            recover(simulation)
+    assert invariants.unrecorded_exports(simulation) == []
+    assert invariants.surviving_sessions(simulation) == []
     check_links()
-    repeat(world)
-    invariants.check(world)
-    left = [(name, ids) for backend in world.backends.values() for name, ids in backend.paths.items() if ids]
+    repeat(simulation)
+    invariants.check(simulation)
+    left = [(name, ids) for backend in simulation.backends.values() for name, ids in backend.paths.items() if ids]
     assert left == []
-    assert [backend.sessions for backend in world.backends.values() if backend.sessions] == []
+    assert [backend.sessions for backend in simulation.backends.values() if backend.sessions] == []
     assert {one.status for one in Volume.scan()} == {'available'}
     assert (list(Attachment.scan()), list(Transfer.scan())) == ([], [])
-    assert 'volume-stray' not in world.big.objects
+    assert 'volume-stray' not in simulation.big.objects
 
 
 def _dying(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -236,7 +236,7 @@ def check_links() -> None:
     }
 
 
-def repeat(world: World) -> None:
+def repeat(simulation: Simulation) -> None:
     """What clients do in the end: withdraw the offer, detach, disconnect, release the reservation."""
     for transfer in list(Transfer.scan()):
         transfers.delete(context(project_id=transfer.project_id), transfer.id)
@@ -249,12 +249,12 @@ def repeat(world: World) -> None:
         legacy.detach(caller, one.id, None)
 
 
-def test_a_session_that_survives_is_seen(world: World) -> None:
-    made = attached(world)
-    [(name, id)] = world.big.sessions or world.fast.sessions
-    backend = world.big if world.big.sessions else world.fast
-    assert (name, id, invariants.surviving_sessions(world)) == (f'volume-{made.volume_id}', made.id, [])
+def test_a_session_that_survives_is_seen(simulation: Simulation) -> None:
+    made = attached(simulation)
+    [(name, id)] = simulation.big.sessions or simulation.fast.sessions
+    backend = simulation.big if simulation.big.sessions else simulation.fast
+    assert (name, id, invariants.surviving_sessions(simulation)) == (f'volume-{made.volume_id}', made.id, [])
     attachments.delete(context(), made.id)
     assert backend.sessions == {}
     backend.sessions[name, id] = HOST['initiator']
-    assert invariants.surviving_sessions(world) != []
+    assert invariants.surviving_sessions(simulation) != []

@@ -18,9 +18,9 @@ from chalicelib.rules import states
 from tests import invariants
 from tests.chap import chap, paths
 from tests.factories import context, create_snapshot, create_volume
+from tests.simulation import FAST, Simulation
 from tests.unit.operations.test_attachments import HOST, OTHER_HOST
 from tests.workflows.crashes import Scenario, Stage
-from tests.world import FAST, World
 
 __all__ = ['chap']
 
@@ -92,7 +92,7 @@ EXCLUSIVE = ('transfer', 'restore', 'reimage', 'revert', 'retype', 'delete', 'fo
 
 
 @pytest.fixture
-def volume(chap: World, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Volume:
+def volume(chap: Simulation, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Volume:
     """On a backend; with a snapshot where the change needs one."""
     monkeypatch.setattr(images, 'usable', lambda *_: None)
     made = create_volume(context(), 1)
@@ -104,7 +104,7 @@ def volume(chap: World, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixture
 
 
 @pytest.mark.parametrize('change', CHANGES)
-def test_what_changes_the_right_to_the_data_ends_the_exports(chap: World, volume: Volume, change: str) -> None:
+def test_what_changes_the_right_to_the_data_ends_the_exports(chap: Simulation, volume: Volume, change: str) -> None:
     connect(volume)
     connect(volume, OTHER_HOST)
     assert len(paths(chap)) == 2
@@ -119,14 +119,14 @@ def test_what_changes_the_right_to_the_data_ends_the_exports(chap: World, volume
 
 
 @pytest.mark.parametrize('change', EXCLUSIVE)
-def test_nothing_is_exported_while_the_change_lasts(chap: World, volume: Volume, change: str) -> None:
+def test_nothing_is_exported_while_the_change_lasts(chap: Simulation, volume: Volume, change: str) -> None:
     CHANGES[change](volume)
     with pytest.raises(errors.InvalidVolume, match='cannot be connected in status'):
         connect(volume)
     assert (paths(chap), volume.reload().exports) == ([], {})
 
 
-def test_a_volume_on_its_way_to_another_backend_is_not_exported(chap: World, volume: Volume) -> None:
+def test_a_volume_on_its_way_to_another_backend_is_not_exported(chap: Simulation, volume: Volume) -> None:
     migrate(volume)
     with pytest.raises(errors.InvalidVolume, match='is being migrated'):
         connect(volume)
@@ -135,7 +135,7 @@ def test_a_volume_on_its_way_to_another_backend_is_not_exported(chap: World, vol
 
 
 @pytest.mark.parametrize('status', sorted(states.VOLUME_STATUSES))
-def test_an_attachment_is_not_connected_either(chap: World, status: str) -> None:
+def test_an_attachment_is_not_connected_either(chap: Simulation, status: str) -> None:
     """Reserved before the change, connected during it."""
     from tests.unit.operations.test_attachments import create, make_volume
 
@@ -152,7 +152,7 @@ def test_an_attachment_is_not_connected_either(chap: World, status: str) -> None
         assert not refused
 
 
-def test_the_donor_has_no_way_to_a_volume_that_was_taken_over(chap: World, volume: Volume) -> None:
+def test_the_donor_has_no_way_to_a_volume_that_was_taken_over(chap: Simulation, volume: Volume) -> None:
     """Neither an export of before, nor one that no record knows, nor its secret for the receiver's host."""
     donors = connect(volume)['data']
     transfer, key = offer(volume)
@@ -168,7 +168,7 @@ def test_the_donor_has_no_way_to_a_volume_that_was_taken_over(chap: World, volum
     assert list(Volume.scan()) == []
 
 
-def test_a_backend_that_is_away_keeps_volume_and_offer_as_they_are(chap: World, volume: Volume) -> None:
+def test_a_backend_that_is_away_keeps_volume_and_offer_as_they_are(chap: Simulation, volume: Volume) -> None:
     connect(volume)
     store = chap.backends[volume.backend]
     store.fail('terminate_connection', store.unavailable())
@@ -183,7 +183,7 @@ def test_a_backend_that_is_away_keeps_volume_and_offer_as_they_are(chap: World, 
     assert paths(chap) == []
 
 
-def test_attachments_that_a_reset_left_keep_a_volume_from_its_transfer(chap: World, volume: Volume) -> None:
+def test_attachments_that_a_reset_left_keep_a_volume_from_its_transfer(chap: Simulation, volume: Volume) -> None:
     attachments.create(context(), volume_id=volume.id, instance_id=None, connector=HOST, mode='rw')
     volumes.reset_status(ADMIN, volume.id, 'available', None, None)
     with pytest.raises(errors.InvalidVolume, match='has attachments; delete them first'):
@@ -193,7 +193,7 @@ def test_attachments_that_a_reset_left_keep_a_volume_from_its_transfer(chap: Wor
 
 
 def test_a_host_that_connects_while_the_flag_changes_keeps_it_from_changing(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its export is for reading and writing, and would outlive the flag."""
     end_all = exports.end_all
@@ -209,7 +209,7 @@ def test_a_host_that_connects_while_the_flag_changes_keeps_it_from_changing(
     assert 'readonly' not in volume.reload().admin_metadata
 
 
-def test_a_volume_has_a_bounded_number_of_exports(chap: World, volume: Volume) -> None:
+def test_a_volume_has_a_bounded_number_of_exports(chap: Simulation, volume: Volume) -> None:
     for number in range(exports.MAX_EXPORTS):
         connect(volume, {**HOST, 'initiator': f'iqn.2026-11.example:{number}'})
     with pytest.raises(errors.InvalidVolume, match='32 connections'):
@@ -217,18 +217,18 @@ def test_a_volume_has_a_bounded_number_of_exports(chap: World, volume: Volume) -
     connect(volume, {**HOST, 'initiator': 'iqn.2026-11.example:7'})
 
 
-def prepare(world: World) -> Volume:
+def prepare(simulation: Simulation) -> Volume:
     made = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     create_snapshot(context(), made)
-    world.settle()
+    simulation.settle()
     connect(made)
     return made
 
 
 @contextlib.contextmanager
 def intruding_anywhere(
-    world: World, at: int, intruder: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, at: int, intruder: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
     """Run the intruder just before the call with this number: of DynamoDB, of a worker, of a backend's verb."""
     call, seen, inside = Connection._make_api_call, [], []
@@ -254,7 +254,7 @@ def intruding_anywhere(
 
     with monkeypatch.context() as patch:
         patch.setattr(Connection, '_make_api_call', around)
-        patch.setattr(world, 'around', standing)
+        patch.setattr(simulation, 'around', standing)
         yield seen
 
 
@@ -270,18 +270,18 @@ def test_a_host_that_connects_at_any_moment_of_the_change(
 ) -> None:
     """In every interleaving each export is recorded, and none exists while the data belongs to another project."""
     monkeypatch.setattr(images, 'usable', lambda *_: None)
-    stage = Stage(Scenario('exported', prepare, lambda world, made: None), monkeypatch)
+    stage = Stage(Scenario('exported', prepare, lambda simulation, made: None), monkeypatch)
     pair: list[Callable[[Volume], object]] = [CHANGES[change], lambda volume: connect(volume, OTHER_HOST)]
     first, second = pair if order == 'change first' else reversed(pair)
     calls, at = 1, 0
     while at < calls:
-        world = stage.world_again()
+        simulation = stage.world_again()
         intruder = functools.partial(attempt, second, stage.prepared)
-        with intruding_anywhere(world, at, intruder, monkeypatch) as seen:
+        with intruding_anywhere(simulation, at, intruder, monkeypatch) as seen:
             attempt(first, stage.prepared)
         calls = len(seen)
         now = stage.prepared.reload()
-        assert invariants.unrecorded_exports(world) == [], (at, seen)
+        assert invariants.unrecorded_exports(simulation) == [], (at, seen)
         if now.status in states.NOT_EXPORTABLE and change in EXCLUSIVE and now.status not in ('deleting', 'unmanaging'):
-            assert (now.exports, sum(map(len, world.big.paths.values()))) == ({}, 0), (at, seen)
+            assert (now.exports, sum(map(len, simulation.big.paths.values()))) == ({}, 0), (at, seen)
         at += 1

@@ -9,21 +9,22 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Group, GroupSnapshot, Message, Snapshot, Volume
 from chalicelib.operations import group_creation, group_snapshots, groups, quotas, snapshots, volumes
+from chalicelib.tasks import function_time
 from tests import invariants
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 CALLER = context()
 
 
-def filled(world: World, count: int = 2, **facts: Any) -> Group:
+def filled(simulation: Simulation, count: int = 2, **facts: Any) -> Group:
     """An available group with volumes."""
     group = create_group(context(), **facts)
-    world.settle()
+    simulation.settle()
     for _ in range(count):
         create_volume(context(), 5, group_id=group.id)
-    world.settle()
-    world.executions.clear()
+    simulation.settle()
+    simulation.executions.clear()
     return group.reload()
 
 
@@ -38,36 +39,36 @@ def copy(*, source: Group | None = None, of: GroupSnapshot | None = None) -> Gro
 
 
 @pytest.fixture
-def group(world: World) -> Group:
-    return filled(world)
+def group(simulation: Simulation) -> Group:
+    return filled(simulation)
 
 
-def test_an_empty_group(world: World) -> None:
+def test_an_empty_group(simulation: Simulation) -> None:
     group = create_group(context())
     assert group.status == 'creating'
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['CreateGroup']
     group = group.reload()
     assert (group.status, group.host, group.volume_count) == ('available', 'cinderless@big', 0)
     assert quotas.usages('project')['groups']['in_use'] == 1
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_group_that_no_backend_suits(world: World) -> None:
+def test_a_group_that_no_backend_suits(simulation: Simulation) -> None:
     group = create_group(context(), group_specs={'consistent_group_snapshot_enabled': '<is> True'})
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['CreateGroup', 'FailCreateGroup']
     assert group.reload().status == 'error'
     [message] = Message.scan()
     assert (message.action_id, message.detail_id, message.resource_type) == ('131', '003', 'GROUP')
-    invariants.check(world)
+    invariants.check(simulation)
     groups.delete(context(), group.id, delete_volumes=False)
-    world.settle()
+    simulation.settle()
     assert list(Group.scan()) == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_group_of_unknown_types(world: World) -> None:
+def test_a_group_of_unknown_types(simulation: Simulation) -> None:
     with pytest.raises(errors.GroupTypeNotFound):
         create_group(context(), group_type='nothing')
     with pytest.raises(errors.VolumeTypeNotFound):
@@ -79,52 +80,52 @@ def test_a_group_of_unknown_types(world: World) -> None:
     assert list(Group.scan()) == []
 
 
-def test_the_quota_of_groups(world: World) -> None:
+def test_the_quota_of_groups(simulation: Simulation) -> None:
     quotas.update('project', {'groups': 1})
     create_group(context())
     with pytest.raises(errors.GroupLimitExceeded):
         create_group(context())
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
 
 
-def test_volumes_in_a_group_share_its_backend(world: World) -> None:
+def test_volumes_in_a_group_share_its_backend(simulation: Simulation) -> None:
     """fast would be too small for them: no volume is on it."""
-    group = filled(world, 3)
+    group = filled(simulation, 3)
     assert group.volume_count == 3
     assert {volume.backend for volume in Volume.scan()} == {group.host}
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_volume_in_a_group_is_not_deleted_alone(world: World, group: Group) -> None:
+def test_a_volume_in_a_group_is_not_deleted_alone(simulation: Simulation, group: Group) -> None:
     [volume, _] = Volume.scan()
     for force in (False, True):
         with pytest.raises(errors.InvalidVolume, match='belong to a group'):
             volumes.delete(context('admin'), volume.id, force=force)
 
 
-def test_a_volume_that_was_never_placed_goes_with_its_group(world: World, group: Group) -> None:
+def test_a_volume_that_was_never_placed_goes_with_its_group(simulation: Simulation, group: Group) -> None:
     volume = create_volume(context(), 500, group_id=group.id)
-    world.settle()
+    simulation.settle()
     assert volume.reload().status == 'error'
     with pytest.raises(errors.InvalidVolume, match='belong to a group'):
         volumes.delete(context(), volume.id)
     groups.delete(context(), group.id, delete_volumes=True)
-    world.settle()
+    simulation.settle()
     assert [*Volume.scan(), *Group.scan()] == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_leave_and_join(world: World, group: Group) -> None:
+def test_leave_and_join(simulation: Simulation, group: Group) -> None:
     first, second = Volume.scan()
     groups.update(CALLER, group.id, {}, remove=[first.id])
     assert (first.reload().group_id, group.reload().volume_count) == (None, 1)
     groups.update(CALLER, group.id, {'name': 'n'}, add=[first.id], remove=[second.id])
     assert (first.reload().group_id, second.reload().group_id, group.reload().name) == (group.id, None, 'n')
-    invariants.check(world)
+    invariants.check(simulation)
     volumes.delete(context(), second.id)
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +137,15 @@ def test_leave_and_join(world: World, group: Group) -> None:
         ({'host': 'cinderless@fast#pool'}, 'another backend'),
     ],
 )
-def test_who_may_not_join(world: World, group: Group, facts: dict[str, Any], reason: str) -> None:
+def test_who_may_not_join(simulation: Simulation, group: Group, facts: dict[str, Any], reason: str) -> None:
     volume = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     volume.update(actions=[getattr(Volume, name).set(value) for name, value in facts.items()])
     with pytest.raises(errors.InvalidVolume, match=reason):
         groups.update(CALLER, group.id, {}, add=[volume.id])
 
 
-def test_who_may_not_leave(world: World, group: Group) -> None:
+def test_who_may_not_leave(simulation: Simulation, group: Group) -> None:
     alone = create_volume(context(), 5)
     with pytest.raises(errors.InvalidVolume, match='not in the group'):
         groups.update(CALLER, group.id, {}, remove=[alone.id])
@@ -152,59 +153,59 @@ def test_who_may_not_leave(world: World, group: Group) -> None:
         groups.update(CALLER, group.id, {}, remove=['nothing'])
 
 
-def test_no_more_volumes_than_one_transaction_holds(world: World, group: Group) -> None:
+def test_no_more_volumes_than_one_transaction_holds(simulation: Simulation, group: Group) -> None:
     group.update(actions=[Group.volume_count.set(47)])
     with pytest.raises(errors.InvalidGroup, match='more than 47'):
         create_volume(context(), 1, group_id=group.id)
     volume = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.InvalidGroup, match='more than 47'):
         groups.update(CALLER, group.id, {}, add=[volume.id])
 
 
-def test_delete_with_volumes(world: World, group: Group) -> None:
+def test_delete_with_volumes(simulation: Simulation, group: Group) -> None:
     with pytest.raises(errors.InvalidGroup, match='delete-volumes flag'):
         groups.delete(context(), group.id, delete_volumes=False)
     groups.delete(context(), group.id, delete_volumes=True)
     assert {record.status for record in [group.reload(), *Volume.scan()]} == {'deleting'}
-    world.settle()
+    simulation.settle()
     assert [*Volume.scan(), *Group.scan()] == []
-    assert not any(backend.objects for backend in world.backends.values())
-    invariants.check(world)
+    assert not any(backend.objects for backend in simulation.backends.values())
+    invariants.check(simulation)
 
 
 @pytest.mark.parametrize('fault', ['busy', 'broken'])
-def test_delete_with_a_volume_that_stays(world: World, group: Group, fault: str) -> None:
+def test_delete_with_a_volume_that_stays(simulation: Simulation, group: Group, fault: str) -> None:
     [volume, _] = Volume.scan()
     busy = errors.VolumeIsBusy(id=volume.id, reason='in use')
-    world.big.fail('delete_volume', *([busy] if fault == 'busy' else [RuntimeError('a bug')]))
+    simulation.big.fail('delete_volume', *([busy] if fault == 'busy' else [RuntimeError('a bug')]))
     groups.delete(context(), group.id, delete_volumes=True)
-    world.settle()
+    simulation.settle()
     [left] = Volume.scan()
     assert (group.reload().status, group.reload().volume_count) == ('error', 1)
     assert left.status == ('available' if fault == 'busy' else 'error_deleting')
     assert '132' in [message.action_id for message in Message.scan()]
-    invariants.check(world)
+    invariants.check(simulation)
     volumes.reset_status(context('admin'), left.id, 'error', None, None)
     groups.delete(context(), group.id, delete_volumes=True)
-    world.settle()
+    simulation.settle()
     assert list(Group.scan()) == []
 
 
-def test_delete_with_a_volume_that_has_a_snapshot_changes_nothing(world: World, group: Group) -> None:
+def test_delete_with_a_volume_that_has_a_snapshot_changes_nothing(simulation: Simulation, group: Group) -> None:
     [first, _] = Volume.scan()
     create_snapshot(context(), first)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.InvalidVolume, match='have snapshots'):
         groups.delete(context(), group.id, delete_volumes=True)
     assert {record.status for record in [group.reload(), *Volume.scan()]} == {'available'}
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_copy_a_group(world: World, group: Group) -> None:
+def test_copy_a_group(simulation: Simulation, group: Group) -> None:
     made = copy(source=group)
     assert (made.status, made.source_group_id, made.volume_count) == ('creating', group.id, 2)
-    world.settle()
+    simulation.settle()
     assert made.reload().status == 'available'
     copies = [volume for volume in Volume.scan() if volume.group_id == made.id]
     assert {volume.status for volume in copies} == {'available'}
@@ -212,94 +213,94 @@ def test_copy_a_group(world: World, group: Group) -> None:
         volume.id for volume in Volume.scan() if volume.group_id == group.id
     }
     assert quotas.usages('project')['volumes']['in_use'] == 4
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_copy_that_fails(world: World, group: Group) -> None:
-    world.big.fail('create_cloned_volume', world.big.full(5))
+def test_copy_that_fails(simulation: Simulation, group: Group) -> None:
+    simulation.big.fail('create_cloned_volume', simulation.big.full(5))
     made = copy(source=group)
-    world.settle()
+    simulation.settle()
     assert made.reload().status == 'error'
     assert sorted(volume.status for volume in Volume.scan() if volume.group_id == made.id) == ['available', 'error']
     assert '131' in [message.action_id for message in Message.scan()]
-    invariants.check(world)
+    invariants.check(simulation)
     groups.delete(context(), made.id, delete_volumes=True)
-    world.settle()
+    simulation.settle()
     assert [one.id for one in Group.scan()] == [group.id]
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_nothing_to_copy(world: World) -> None:
+def test_nothing_to_copy(simulation: Simulation) -> None:
     with pytest.raises(errors.InvalidInput, match='nothing to copy'):
-        copy(source=filled(world, 0))
+        copy(source=filled(simulation, 0))
 
 
 @pytest.mark.parametrize('consistent', [False, True])
-def test_group_snapshot(world: World, consistent: bool) -> None:
+def test_group_snapshot(simulation: Simulation, consistent: bool) -> None:
     """The driver's verb is for groups whose type requires consistency; other groups may be used meanwhile."""
-    world.big.consistent = True
-    world.report()
-    group = filled(world, group_specs={'consistent_group_snapshot_enabled': '<is> True'} if consistent else {})
+    simulation.big.consistent = True
+    simulation.report()
+    group = filled(simulation, group_specs={'consistent_group_snapshot_enabled': '<is> True'} if consistent else {})
     taken = create_group_snapshot(context(), group)
     assert {snapshot.status for snapshot in Snapshot.scan()} == {'creating'}
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['CreateGroupSnapshot', 'IsTaken', 'Taken']
     assert {record.status for record in [taken.reload(), *Snapshot.scan()]} == {'available'}
     assert {snapshot.provider_id for snapshot in Snapshot.scan()} == {f'snap-{one.id}' for one in Snapshot.scan()}
-    verbs = [call.split()[0] for call in world.big.calls if 'snapshot' in call.split()[0]]
+    verbs = [call.split()[0] for call in simulation.big.calls if 'snapshot' in call.split()[0]]
     assert verbs == (['create_group_snapshot'] if consistent else ['create_snapshot'] * 2)
     assert (group.reload().group_snapshot_count, quotas.usages('project')['snapshots']['in_use']) == (1, 2)
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_group_snapshot_over_several_calls(world: World, group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
-    from chalicelib.tasks import clock
-
+def test_group_snapshot_over_several_calls(
+    simulation: Simulation, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = [True, False, True]
-    monkeypatch.setattr(clock, 'has_time', lambda: answers.pop(0))
+    monkeypatch.setattr(function_time, 'has_time', lambda: answers.pop(0))
     create_group_snapshot(context(), group)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['CreateGroupSnapshot', 'IsTaken', 'CreateGroupSnapshot', 'IsTaken', 'Taken']
-    assert [call for call in world.big.calls if call.startswith('create_snapshot')].__len__() == 2
-    invariants.check(world)
+    assert [call for call in simulation.big.calls if call.startswith('create_snapshot')].__len__() == 2
+    invariants.check(simulation)
 
 
-def test_group_snapshot_that_fails_is_undone(world: World, group: Group) -> None:
-    world.big.fail('create_snapshot', None, RuntimeError('a bug'))
+def test_group_snapshot_that_fails_is_undone(simulation: Simulation, group: Group) -> None:
+    simulation.big.fail('create_snapshot', None, RuntimeError('a bug'))
     taken = create_group_snapshot(context(), group)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['CreateGroupSnapshot', 'FailCreateGroupSnapshot']
     assert {record.status for record in [taken.reload(), *Snapshot.scan()]} == {'error'}
-    assert not [name for name in world.big.objects if name.startswith('snapshot-')]
+    assert not [name for name in simulation.big.objects if name.startswith('snapshot-')]
     assert {message.action_id for message in Message.scan()} == {'009', '133'}
-    invariants.check(world)
+    invariants.check(simulation)
     group_snapshots.delete(context(), taken.id)
-    world.settle()
+    simulation.settle()
     assert [*Snapshot.scan(), *GroupSnapshot.scan()] == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_consistent_snapshots_are_not_faked(world: World) -> None:
+def test_consistent_snapshots_are_not_faked(simulation: Simulation) -> None:
     """The backend reported the capability when the group was made, and has lost it since."""
-    world.big.consistent = True
-    world.report()
+    simulation.big.consistent = True
+    simulation.report()
     group = create_group(context(), group_specs={'consistent_group_snapshot_enabled': '<is> True'})
-    world.settle()
+    simulation.settle()
     create_volume(context(), 5, group_id=group.id)
-    world.settle()
-    world.big.consistent = False
+    simulation.settle()
+    simulation.big.consistent = False
     taken = create_group_snapshot(context(), group.reload())
-    world.settle()
+    simulation.settle()
     assert taken.reload().status == 'error'
-    assert not [call for call in world.big.calls if call.startswith('create_snapshot')]
-    invariants.check(world)
+    assert not [call for call in simulation.big.calls if call.startswith('create_snapshot')]
+    invariants.check(simulation)
 
 
-def test_what_group_snapshots_hold(world: World, group: Group) -> None:
+def test_what_group_snapshots_hold(simulation: Simulation, group: Group) -> None:
     taken = create_group_snapshot(context(), group)
     with pytest.raises(errors.InvalidGroup, match='dependent group snapshots'):
         groups.delete(context(), group.id, delete_volumes=True)
-    world.settle()
+    simulation.settle()
     [snapshot, _] = Snapshot.scan()
     with pytest.raises(errors.InvalidSnapshot, match='part of a group'):
         snapshots.delete(context(), snapshot.id)
@@ -307,66 +308,66 @@ def test_what_group_snapshots_hold(world: World, group: Group) -> None:
     with pytest.raises(errors.InvalidGroupSnapshot, match='1 readers'):
         group_snapshots.delete(context(), taken.id)
     assert taken.reload().status == 'available'
-    world.settle()
+    simulation.settle()
     group_snapshots.delete(context(), taken.id)
     assert {record.status for record in [taken.reload(), *Snapshot.scan()]} == {'deleting'}
-    world.settle()
+    simulation.settle()
     assert [*Snapshot.scan(), *GroupSnapshot.scan()] == []
     assert group.reload().group_snapshot_count == 0
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_delete_group_snapshot_fails(world: World, group: Group) -> None:
+def test_delete_group_snapshot_fails(simulation: Simulation, group: Group) -> None:
     taken = create_group_snapshot(context(), group)
-    world.settle()
-    world.big.fail('delete_snapshot', None, RuntimeError('a bug'))
+    simulation.settle()
+    simulation.big.fail('delete_snapshot', None, RuntimeError('a bug'))
     group_snapshots.delete(context(), taken.id)
-    world.settle()
+    simulation.settle()
     assert [record.status for record in [taken.reload(), *Snapshot.scan()]] == ['error_deleting'] * 2
     assert {message.action_id for message in Message.scan()} == {'010', '134'}
-    invariants.check(world)
+    invariants.check(simulation)
     group_snapshots.reset_status(context('admin'), taken.id, 'error')
     group_snapshots.delete(context(), taken.id)
-    world.settle()
+    simulation.settle()
     assert [*Snapshot.scan(), *GroupSnapshot.scan()] == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_copy_of_a_group_snapshot(world: World, group: Group) -> None:
+def test_copy_of_a_group_snapshot(simulation: Simulation, group: Group) -> None:
     taken = create_group_snapshot(context(), group)
-    world.settle()
+    simulation.settle()
     made = copy(of=taken)
-    world.settle()
+    simulation.settle()
     assert (made.reload().status, made.reload().group_snapshot_id) == ('available', taken.id)
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_group_snapshot_that_was_reset_while_it_was_taken(world: World, group: Group) -> None:
+def test_a_group_snapshot_that_was_reset_while_it_was_taken(simulation: Simulation, group: Group) -> None:
     taken = create_group_snapshot(context(), group)
     group_snapshots.reset_status(context('admin'), taken.id, 'error')
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['CreateGroupSnapshot', 'Superseded']
     assert {snapshot.status for snapshot in Snapshot.scan()} == {'error'}
     group_snapshots.delete(context(), taken.id)
-    world.settle()
+    simulation.settle()
     assert [*Snapshot.scan(), *GroupSnapshot.scan()] == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_messages_that_come_late(world: World, group: Group) -> None:
+def test_messages_that_come_late(simulation: Simulation, group: Group) -> None:
     taken = create_group_snapshot(context(), group)
-    [made] = world.queue
-    world.settle()
+    [made] = simulation.queue
+    simulation.settle()
     group_snapshots.delete(context(), taken.id)
-    [removed] = world.queue
-    world.settle()
-    world.executions.clear()
-    world.queue += [made, removed]
-    assert {execution.path[-1] for execution in world.settle()} == {'Superseded'}
-    invariants.check(world)
+    [removed] = simulation.queue
+    simulation.settle()
+    simulation.executions.clear()
+    simulation.queue += [made, removed]
+    assert {execution.path[-1] for execution in simulation.settle()} == {'Superseded'}
+    invariants.check(simulation)
 
 
-def test_another_projects_group(world: World, group: Group) -> None:
+def test_another_projects_group(simulation: Simulation, group: Group) -> None:
     other = context(project_id='other')
     for ask in (
         lambda: groups.get(other, group.id),

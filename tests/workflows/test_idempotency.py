@@ -31,12 +31,12 @@ from chalicelib.operations import attachments, group_types, idempotency, transfe
 from tests import invariants
 from tests.api.front_door import Answer, FrontDoor
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_group, create_snapshot, create_volume
 from tests.fake_driver import Object
+from tests.simulation import BIG, Simulation
 from tests.workflows import crashes
 from tests.workflows.crashes import Crasher, LostAnswer, Scenario, Stage, recover
-from tests.world import BIG, World
 
 PROJECT = 'project'
 HOST = {'host': 'compute-1', 'initiator': 'iqn.1993-08.org.debian:01:aaa', 'ip': '10.0.0.11', 'multipath': False}
@@ -57,7 +57,7 @@ class Post:
     name: str
     path: str
     body: Any
-    prepare: Callable[[World], tuple[str, ...]] = lambda _: ()
+    prepare: Callable[[Simulation], tuple[str, ...]] = lambda _: ()
     role: str = 'admin'
     project: str = PROJECT
 
@@ -68,79 +68,79 @@ class Post:
         return caller.post(path, text, at='3.71', headers={'Idempotency-Key': key})
 
 
-def volume(world: World, **facts: Any) -> tuple[str, ...]:
+def volume(simulation: Simulation, **facts: Any) -> tuple[str, ...]:
     made = create_volume(context(), 5, **facts)
-    world.settle()
+    simulation.settle()
     return (made.id,)
 
 
-def snapshot(world: World) -> tuple[str, ...]:
-    (id,) = volume(world)
+def snapshot(simulation: Simulation) -> tuple[str, ...]:
+    (id,) = volume(simulation)
     made = create_snapshot(context(), Volume.find(PROJECT, id))
-    world.settle()
+    simulation.settle()
     return (id, made.id)
 
 
-def backup(world: World) -> tuple[str, ...]:
-    (id,) = volume(world)
+def backup(simulation: Simulation) -> tuple[str, ...]:
+    (id,) = volume(simulation)
     made = create_backup(context(), Volume.find(PROJECT, id))
-    world.settle()
+    simulation.settle()
     return (made.id, id)
 
 
-def group(world: World) -> tuple[str, ...]:
+def group(simulation: Simulation) -> tuple[str, ...]:
     made = create_group(context())
-    world.settle()
+    simulation.settle()
     create_volume(context(), 5, group_id=made.id)
-    world.settle()
+    simulation.settle()
     return (made.id,)
 
 
-def kind_of_group(world: World) -> tuple[str, ...]:
+def kind_of_group(simulation: Simulation) -> tuple[str, ...]:
     facts: dict[str, Any] = {'description': None, 'is_public': True, 'group_specs': {}}
     made = group_types.create(context('admin'), name='kind', **facts)
     return (made.id, volume_types.default(context()).id)
 
 
-def volume_type(is_public: bool) -> Callable[[World], tuple[str, ...]]:
-    def prepare(world: World) -> tuple[str, ...]:
+def volume_type(is_public: bool) -> Callable[[Simulation], tuple[str, ...]]:
+    def prepare(simulation: Simulation) -> tuple[str, ...]:
         facts: dict[str, Any] = {'description': None, 'extra_specs': {}, 'is_public': is_public}
         return (volume_types.create(context('admin'), name='private', **facts).id,)
 
     return prepare
 
 
-def offer(world: World) -> tuple[str, ...]:
-    (id,) = volume(world)
+def offer(simulation: Simulation) -> tuple[str, ...]:
+    (id,) = volume(simulation)
     made, key = transfers.create(context(), id, name='gift', no_snapshots=False, allow_encrypted=False)
     return (made.id, key)
 
 
-def reserved(world: World) -> tuple[str, ...]:
-    (id,) = volume(world)
+def reserved(simulation: Simulation) -> tuple[str, ...]:
+    (id,) = volume(simulation)
     attachments.create(context(), volume_id=id, instance_id='server', connector=None, mode='rw')
     return (id,)
 
 
-def attached(world: World) -> tuple[str, ...]:
-    (id,) = volume(world)
+def attached(simulation: Simulation) -> tuple[str, ...]:
+    (id,) = volume(simulation)
     made = attachments.create(context(), volume_id=id, instance_id='server', connector=HOST, mode='rw')
     attachments.complete(context(), made.id)
     return (id, made.id)
 
 
-def foreign(world: World) -> None:
-    world.big.objects['theirs'] = Object('pool', 5)
-    world.report()
+def foreign(simulation: Simulation) -> None:
+    simulation.big.objects['theirs'] = Object('pool', 5)
+    simulation.report()
 
 
-def foreign_volume(world: World) -> tuple[str, ...]:
-    foreign(world)
+def foreign_volume(simulation: Simulation) -> tuple[str, ...]:
+    foreign(simulation)
     return ()
 
 
 def action(
-    name: str, body: Any = None, prepare: Callable[[World], tuple[str, ...]] = volume, of: str = 'volumes'
+    name: str, body: Any = None, prepare: Callable[[Simulation], tuple[str, ...]] = volume, of: str = 'volumes'
 ) -> Post:
     return Post(name, f'/{of}/{{0}}/action', {name: body}, prepare)
 
@@ -192,16 +192,16 @@ POSTS = [
     action('os-unmanage'),
     action('revert', {'snapshot_id': '{1}'}, snapshot),
     action('os-set_bootable', {'bootable': True}),
-    action('os-force_delete', prepare=lambda world: snapshot(world)[1:], of='snapshots'),
-    action('os-reset_status', {'status': 'error'}, lambda world: backup(world)[:1], of='backups'),
+    action('os-force_delete', prepare=lambda simulation: snapshot(simulation)[1:], of='snapshots'),
+    action('os-reset_status', {'status': 'error'}, lambda simulation: backup(simulation)[:1], of='backups'),
     action('cinderless:scrub', {}, backup, of='backups'),
     action('delete', {'delete-volumes': True}, group, of='groups'),
 ]
 
 
-def outcome(world: World) -> dict[Any, int]:
+def outcome(simulation: Simulation) -> dict[Any, int]:
     """What is left, with the quota in use; exports are counted by the invariants."""
-    found: collections.Counter[Any] = collections.Counter(crashes.outcome(world))
+    found: collections.Counter[Any] = collections.Counter(crashes.outcome(simulation))
     found.update(kind.__name__ for kind in OTHERS for _ in kind.scan())
     found.update({('keys', record.code): 1 for record in IdempotencyKey.scan()})
     return dict(found)
@@ -226,30 +226,30 @@ class Story:
         self.door = FrontDoor.open(monkeypatch)
         self.stage = Stage(Scenario(post.name, self._prepare, self._first), monkeypatch)
 
-    def _prepare(self, world: World) -> tuple[str, ...]:
-        self.data = Data(world, self.patch)
-        return self.post.prepare(world)
+    def _prepare(self, simulation: Simulation) -> tuple[str, ...]:
+        self.data = Data(simulation, self.patch)
+        return self.post.prepare(simulation)
 
-    def _first(self, world: World, ids: tuple[str, ...]) -> None:
-        again = Data(world, self.patch)
+    def _first(self, simulation: Simulation, ids: tuple[str, ...]) -> None:
+        again = Data(simulation, self.patch)
         again.disks = copy.deepcopy(self.data.disks)
         again.repositories = dict(self.data.repositories)
         self.post.send(self.door, ids)
 
-    def repeat(self, world: World) -> None:
+    def repeat(self, simulation: Simulation) -> None:
         with self.patch.context() as patch:
             later = time.time() + 60
             patch.setattr(idempotency.time, 'time', lambda: later)
             self.answers.append(self.post.send(self.door, self.stage.prepared))
 
-    def after_recovery(self, world: World) -> None:
-        recover(world)
-        self.repeat(world)
+    def after_recovery(self, simulation: Simulation) -> None:
+        recover(simulation)
+        self.repeat(simulation)
 
-    def play(self, crasher: Crasher, then: Callable[[World], None]) -> tuple[dict[Any, int], Any]:
+    def play(self, crasher: Crasher, then: Callable[[Simulation], None]) -> tuple[dict[Any, int], Any]:
         self.answers.clear()
-        world = self.stage.play(crasher, then=then)
-        return outcome(world), [shape(answer) for answer in self.answers]
+        simulation = self.stage.play(crasher, then=then)
+        return outcome(simulation), [shape(answer) for answer in self.answers]
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from chalicelib.clients.http import NoTokens
 from chalicelib.models import Volume
 from chalicelib.operations import cloud, images
 from chalicelib.tasks import images as tasks
-from tests.disks import Data, Disk
+from tests.data_backends import Data, Disk
 from tests.factories import context, create_volume
 from tests.fake_glance import FakeGlance, serving
+from tests.simulation import Simulation
 from tests.workflows.crashes import Crasher, Scenario, Stage
-from tests.world import World
 
 IMAGE = b'boot' * 50_000 + bytes(400_000) + b'end'
 
@@ -39,17 +39,17 @@ class ImageCrasher(Crasher):
 class KillableImages(Images):
     """Glance's port; ``around`` wraps each call of it."""
 
-    def __init__(self, url: str, world: World) -> None:
+    def __init__(self, url: str, simulation: Simulation) -> None:
         super().__init__(url, NoTokens())
         call, stream = self._service.call, self._service.stream
 
         def called(method: str, *arguments: Any, **facts: Any) -> Any:
-            with world.around(f'glance {method}'):
+            with simulation.around(f'glance {method}'):
                 return call(method, *arguments, **facts)
 
         @contextlib.contextmanager
         def streamed(method: str, *arguments: Any, **facts: Any) -> Any:
-            with world.around(f'glance {method}'), stream(method, *arguments, **facts) as response:
+            with simulation.around(f'glance {method}'), stream(method, *arguments, **facts) as response:
                 yield response
 
         self._service.call, self._service.stream = called, streamed  # type: ignore[method-assign]
@@ -82,27 +82,27 @@ class ImageStage(Stage):
         super().__init__(Scenario('image', self.begin, lambda _, __: request(self)), patch)
         self.disks, self.kept = self.data.disks, glance.copy()
 
-    def begin(self, world: World) -> None:
-        self.surround(world)
+    def begin(self, simulation: Simulation) -> None:
+        self.surround(simulation)
         self.volume = create_volume(context(), 1)
-        world.settle()
+        simulation.settle()
         self.data.of(self.volume).fill(seed=1, count=2).write(70_000, IMAGE)
 
-    def surround(self, world: World) -> None:
-        self.data = Data(world, self.monkeypatch)
-        self.monkeypatch.setattr(cloud, 'images', lambda: KillableImages(self.glance.url, world))
+    def surround(self, simulation: Simulation) -> None:
+        self.data = Data(simulation, self.monkeypatch)
+        self.monkeypatch.setattr(cloud, 'images', lambda: KillableImages(self.glance.url, simulation))
 
-    def world_again(self) -> World:
-        world = super().world_again()
-        self.surround(world)
+    def world_again(self) -> Simulation:
+        simulation = super().world_again()
+        self.surround(simulation)
         for host, disks in self.disks.items():
             self.data.disks[host].update({name: disk.copy(disk.size) for name, disk in disks.items()})
         kept = self.kept.copy()
         self.glance.images, self.glance.data = kept.images, kept.data
-        return world
+        return simulation
 
-    def play(self, *crashers: Crasher, execution_survives: bool = False) -> World:
-        world = super().play(*crashers, execution_survives=execution_survives)
+    def play(self, *crashers: Crasher, execution_survives: bool = False) -> Simulation:
+        simulation = super().play(*crashers, execution_survives=execution_survives)
         assert self.data.paths() == []
         for volume in Volume.scan():
             if volume.volume_image_metadata:
@@ -113,7 +113,7 @@ class ImageStage(Stage):
                 assert self.data.of(self.volume).read(0, SMALL) == self.glance.data[id]
             else:
                 assert image['status'] != 'saving'
-        return world
+        return simulation
 
 
 def _disk(content: bytes) -> Disk:

@@ -14,10 +14,10 @@ from chalicelib.operations import attachments, images, volumes
 from chalicelib.tasks import executions, image_copies
 from chalicelib.tasks import images as tasks
 from tests import invariants
-from tests.disks import TILE, Data, Disk
+from tests.data_backends import TILE, Data, Disk
 from tests.factories import context, create_volume
 from tests.fake_glance import FakeGlance
-from tests.world import World
+from tests.simulation import Simulation
 
 MIB = 1024**2
 
@@ -43,15 +43,15 @@ def image(glance: FakeGlance) -> str:
     return glance.add(IMAGE, min_ram=64, hw_disk_bus='virtio', os_type='linux')
 
 
-def volume_with_data(world: World, data: Data) -> Volume:
+def volume_with_data(simulation: Simulation, data: Data) -> Volume:
     made = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     data.of(made).fill(seed=4).write(17 * MIB + 5, IMAGE[: 5 * TILE])
     return made.reload()
 
 
-def check(world: World, data: Data) -> None:
-    invariants.check(world)
+def check(simulation: Simulation, data: Data) -> None:
+    invariants.check(simulation)
     assert data.paths() == []
 
 
@@ -71,23 +71,25 @@ def messages_of(record: Any) -> list[tuple[str, str]]:
 
 class TestCreate:
     @pytest.mark.parametrize('zeroed', [True, False])
-    def test_every_byte_and_zeroes_behind(self, world: World, data: Data, image: str, zeroed: bool) -> None:
+    def test_every_byte_and_zeroes_behind(self, simulation: Simulation, data: Data, image: str, zeroed: bool) -> None:
         data.zeroed = zeroed
         volume = create_volume(context(), 2, image_id=image)
         assert (volume.status, volume.bootable) == ('creating', False)
-        first, second = world.settle()
+        first, second = simulation.settle()
         assert first.path == ['Schedule', 'Provision']
         assert second.path == [
-            'OpenImage', 'CopyImage', 'IsImageCopied', 'CompleteDownload', 'IsComputeTold', 'Downloaded',
+            'OpenImage', 'CopyImage', 'IsImageCopied', 'CompleteDownload', 'HasServers', 'Downloaded',
         ]  # fmt: skip
         volume = volume.reload()
         assert (volume.status, volume.bootable, volume.size) == ('available', True, 2)
         assert holds(data.of(volume), IMAGE)
-        check(world, data)
+        check(simulation, data)
 
-    def test_what_is_kept_of_the_image(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+    def test_what_is_kept_of_the_image(
+        self, simulation: Simulation, data: Data, glance: FakeGlance, image: str
+    ) -> None:
         volume = create_volume(context(), 1, image_id=image)
-        world.settle()
+        simulation.settle()
         assert volume.reload().volume_image_metadata == {
             'image_id': image,
             'image_name': 'cirros',
@@ -102,24 +104,24 @@ class TestCreate:
             'os_type': 'linux',
         }
 
-    def test_zero_blocks_are_not_written(self, world: World, data: Data, glance: FakeGlance) -> None:
+    def test_zero_blocks_are_not_written(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
         volume = create_volume(context(), 1, image_id=glance.add(bytes(200 * MIB) + b'x' * 512))
-        world.settle()
+        simulation.settle()
         assert len(data.of(volume).tiles) == 1
-        assert [call for call in world.big.calls if call.startswith('zero')] == []
+        assert [call for call in simulation.big.calls if call.startswith('zero')] == []
 
-    def test_downloading_is_shown_and_can_be_reserved(self, world: World, data: Data, image: str) -> None:
+    def test_downloading_is_shown_and_can_be_reserved(self, simulation: Simulation, data: Data, image: str) -> None:
         volume = create_volume(context(), 1, image_id=image)
-        world.deliver()
-        world.run_machines()
+        simulation.deliver()
+        simulation.run_machines()
         assert volume.reload().status == 'downloading'
         attachments.create(context(), volume_id=volume.id, instance_id=SERVER, connector=None, mode=None)
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == 'reserved'
 
-    def test_the_state_payload_carries_no_property(self, world: World, data: Data, image: str) -> None:
+    def test_the_state_payload_carries_no_property(self, simulation: Simulation, data: Data, image: str) -> None:
         create_volume(context(), 1, image_id=image)
-        _, execution = world.settle()
+        _, execution = simulation.settle()
         assert set(execution.payload) == {*executions.KEYS, executions.RELATED, 'execution'}
         assert 'virtio' not in str(execution.output)
 
@@ -127,7 +129,7 @@ class TestCreate:
     @pytest.mark.parametrize('knows_ranges', [True, False])
     def test_it_goes_on_where_time_ran_short(
         self,
-        world: World,
+        simulation: Simulation,
         data: Data,
         glance: FakeGlance,
         image: str,
@@ -137,32 +139,34 @@ class TestCreate:
     ) -> None:
         glance.knows_ranges = knows_ranges
         monkeypatch.setattr(digest, 'is_pausable', lambda: resumable)
-        monkeypatch.setattr(image_copies.clock, 'has_time', lambda: False)
+        monkeypatch.setattr(image_copies.function_time, 'has_time', lambda: False)
         data.zeroed = False
         create = create_volume(context(), 1, image_id=image)
-        world.deliver()
-        world.run_machines()
-        world.deliver()
+        simulation.deliver()
+        simulation.run_machines()
+        simulation.deliver()
         # Clearing what is behind needs time: what a function has of it when it begins.
         monkeypatch.setattr(image_copies, '_cleared', lambda device, cursor, zeroed: _cleared(device, cursor, zeroed))
-        [execution] = world.run_machines()
+        [execution] = simulation.run_machines()
         assert execution.path.count('CopyImage') == 3
         assert holds(data.of(create), IMAGE)
         reread = sum(asked[1].endswith('/file') for asked in glance.asked)
         assert reread == 3
 
     def test_a_stream_that_breaks_off_is_taken_up(
-        self, world: World, data: Data, glance: FakeGlance, image: str
+        self, simulation: Simulation, data: Data, glance: FakeGlance, image: str
     ) -> None:
         glance.cut = [9 * MIB, 5]
         volume = create_volume(context(), 1, image_id=image)
-        world.settle()
+        simulation.settle()
         assert holds(data.of(volume), IMAGE)
         starts = [asked[2].get('range') for asked in glance.asked if asked[1].endswith('/file')]
         assert starts == [None, f'bytes={8 * MIB}-', f'bytes={8 * MIB}-']
-        check(world, data)
+        check(simulation, data)
 
-    def test_memory_is_bounded(self, world: World, data: Data, image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_memory_is_bounded(
+        self, simulation: Simulation, data: Data, image: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         largest = []
         write = image_copies._write
 
@@ -172,10 +176,10 @@ class TestCreate:
 
         monkeypatch.setattr(image_copies, '_write', noted)
         create_volume(context(), 1, image_id=image)
-        world.settle()
+        simulation.settle()
         assert max(largest) == image_copies.CHUNK
 
-    def test_the_type_that_the_image_asks_for(self, world: World, glance: FakeGlance) -> None:
+    def test_the_type_that_the_image_asks_for(self, simulation: Simulation, glance: FakeGlance) -> None:
         from chalicelib.operations import volume_types
 
         kind = volume_types.create(context('admin'), name='fast', description=None, is_public=True, extra_specs={})
@@ -212,7 +216,7 @@ class TestRefusals:
         ],
     )
     def test_images_that_will_not_do(
-        self, world: World, glance: FakeGlance, facts: dict[str, Any], size: int, refusal: str
+        self, simulation: Simulation, glance: FakeGlance, facts: dict[str, Any], size: int, refusal: str
     ) -> None:
         id = glance.add(IMAGE, **facts)
         with pytest.raises(errors.Invalid, match=refusal):
@@ -221,12 +225,14 @@ class TestRefusals:
         assert glance.count('GET', '/file') == 0
 
     @pytest.mark.parametrize('visibility', ['private', 'shared'])
-    def test_another_projects_image_is_not_there(self, world: World, glance: FakeGlance, visibility: str) -> None:
+    def test_another_projects_image_is_not_there(
+        self, simulation: Simulation, glance: FakeGlance, visibility: str
+    ) -> None:
         id = glance.add(IMAGE, visibility=visibility, owner='another')
         with pytest.raises(errors.ImageNotFound):
             create_volume(context(), 1, image_id=id)
 
-    def test_who_may_use_it(self, world: World, glance: FakeGlance) -> None:
+    def test_who_may_use_it(self, simulation: Simulation, glance: FakeGlance) -> None:
         shared = glance.add(IMAGE, visibility='shared', owner='another')
         glance.members[shared, 'project'] = 'accepted'
         own = glance.add(IMAGE, visibility='private', owner='project')
@@ -235,15 +241,15 @@ class TestRefusals:
         hidden = glance.add(IMAGE, visibility='private', owner='another')
         assert create_volume(context('admin'), 1, image_id=hidden).status == 'creating'
 
-    def test_without_an_image_service(self, world: World) -> None:
+    def test_without_an_image_service(self, simulation: Simulation) -> None:
         with pytest.raises(errors.InvalidInput, match='no image service: an administrator sets GLANCE_URL'):
             create_volume(context(), 1, image_id=SERVER)
 
-    def test_only_one_source(self, world: World, image: str) -> None:
+    def test_only_one_source(self, simulation: Simulation, image: str) -> None:
         with pytest.raises(errors.InvalidInput, match='only one of'):
             create_volume(context(), 1, image_id=image, source_volid=SERVER)
 
-    def test_a_glance_that_is_down(self, world: World, glance: FakeGlance, image: str) -> None:
+    def test_a_glance_that_is_down(self, simulation: Simulation, glance: FakeGlance, image: str) -> None:
         glance.faults = [503]
         with pytest.raises(errors.ServiceUnavailable):
             create_volume(context(), 1, image_id=image)
@@ -252,117 +258,123 @@ class TestRefusals:
 class TestFailures:
     """A failure after the request was accepted: status error, and a message with the reason."""
 
-    def failed(self, world: World, image: str) -> Volume:
+    def failed(self, simulation: Simulation, image: str) -> Volume:
         volume = create_volume(context(), 1, image_id=image)
-        world.settle()
+        simulation.settle()
         assert (volume.reload().status, volume.reload().bootable) == ('error', False)
         return volume
 
-    def test_other_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+    def test_other_bytes_than_promised(
+        self, simulation: Simulation, data: Data, glance: FakeGlance, image: str
+    ) -> None:
         glance.data[image] = IMAGE[:-1] + b'X'
-        volume = self.failed(world, image)
+        volume = self.failed(simulation, image)
         assert messages_of(volume) == [('005', '001')]
         assert 'does not match its sha512 checksum' in next(iter(Message.scan())).user_message
-        check(world, data)
+        check(simulation, data)
 
-    def test_more_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance) -> None:
+    def test_more_bytes_than_promised(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
         id = glance.add(IMAGE[: 9 * MIB])
         glance.data[id] = IMAGE
-        self.failed(world, id)
-        check(world, data)
+        self.failed(simulation, id)
+        check(simulation, data)
 
-    def test_fewer_bytes_than_promised(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+    def test_fewer_bytes_than_promised(
+        self, simulation: Simulation, data: Data, glance: FakeGlance, image: str
+    ) -> None:
         glance.data[image] = IMAGE[: 9 * MIB]
-        volume = self.failed(world, image)
+        volume = self.failed(simulation, image)
         assert 'broke off at 8388608' in next(iter(Message.scan())).explanation
         volumes.delete(context(), volume.id)
-        world.settle()
+        simulation.settle()
         assert [quota.usage.attribute_values['volumes'] for quota in Quota.scan() if quota.id == 'quota'] == [0]
-        check(world, data)
+        check(simulation, data)
 
-    def test_a_glance_that_goes_away(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+    def test_a_glance_that_goes_away(self, simulation: Simulation, data: Data, glance: FakeGlance, image: str) -> None:
         volume = create_volume(context(), 1, image_id=image)
         glance.faults = [503] * 50
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == 'error'
-        check(world, data)
+        check(simulation, data)
 
-    def test_an_image_that_has_changed(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
+    def test_an_image_that_has_changed(
+        self, simulation: Simulation, data: Data, glance: FakeGlance, image: str
+    ) -> None:
         volume = create_volume(context(), 1, image_id=image)
         glance.images[image]['disk_format'] = 'qcow2'
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == 'error'
         assert glance.count('GET', '/file') == 0
-        check(world, data)
+        check(simulation, data)
 
-    def test_a_forced_delete_in_the_middle(self, world: World, data: Data, image: str) -> None:
+    def test_a_forced_delete_in_the_middle(self, simulation: Simulation, data: Data, image: str) -> None:
         volume = create_volume(context(), 1, image_id=image)
-        world.deliver()
-        world.run_machines()
+        simulation.deliver()
+        simulation.run_machines()
         volumes.delete(context('admin'), volume.id, force=True)
-        ran = world.settle()
+        ran = simulation.settle()
         assert sorted(execution.path[-1] for execution in ran) == ['Deleted', 'Superseded']
-        check(world, data)
+        check(simulation, data)
 
 
 class TestReimage:
-    def test_an_available_volume(self, world: World, data: Data, image: str) -> None:
-        volume = volume_with_data(world, data)
+    def test_an_available_volume(self, simulation: Simulation, data: Data, image: str) -> None:
+        volume = volume_with_data(simulation, data)
         images.reimage(context(), volume.id, image, reserved=False)
         assert volume.reload().status == 'downloading'
-        world.settle()
+        simulation.settle()
         volume = volume.reload()
         assert (volume.status, volume.bootable) == ('available', True)
         assert volume.volume_image_metadata['image_id'] == image
         assert holds(data.of(volume), IMAGE)
-        check(world, data)
+        check(simulation, data)
 
     @pytest.mark.parametrize(
         ('status', 'reserved', 'after'),
         [('error', False, 'available'), ('reserved', True, 'reserved'), ('available', True, 'available')],
     )
     def test_the_status_afterwards(
-        self, world: World, data: Data, image: str, status: str, reserved: bool, after: str
+        self, simulation: Simulation, data: Data, image: str, status: str, reserved: bool, after: str
     ) -> None:
-        volume = volume_with_data(world, data)
+        volume = volume_with_data(simulation, data)
         volume.update(actions=[Volume.status.set(status)])
         images.reimage(context(), volume.id, image, reserved=reserved)
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == after
 
     @pytest.mark.parametrize('status', ['in-use', 'reserved', 'uploading', 'creating', 'maintenance'])
-    def test_statuses_that_refuse(self, world: World, data: Data, image: str, status: str) -> None:
-        volume = volume_with_data(world, data)
+    def test_statuses_that_refuse(self, simulation: Simulation, data: Data, image: str, status: str) -> None:
+        volume = volume_with_data(simulation, data)
         volume.update(actions=[Volume.status.set(status)])
         with pytest.raises(errors.InvalidVolume, match=f'must be available or error, but current status is {status}'):
             images.reimage(context(), volume.id, image, reserved=False)
 
-    def test_several_attachments(self, world: World, data: Data, image: str) -> None:
-        volume = volume_with_data(world, data)
+    def test_several_attachments(self, simulation: Simulation, data: Data, image: str) -> None:
+        volume = volume_with_data(simulation, data)
         volume.update(actions=[Volume.attachments.set({'a': {}, 'b': {}}), Volume.status.set('reserved')])
         with pytest.raises(errors.Conflict, match='more than one attachment'):
             images.reimage(context(), volume.id, image, reserved=True)
 
-    def test_a_failure(self, world: World, data: Data, glance: FakeGlance, image: str) -> None:
-        volume = volume_with_data(world, data)
+    def test_a_failure(self, simulation: Simulation, data: Data, glance: FakeGlance, image: str) -> None:
+        volume = volume_with_data(simulation, data)
         glance.data[image] = b'x' * len(IMAGE)
         images.reimage(context(), volume.id, image, reserved=False)
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == 'error'
         assert messages_of(volume) == [('016', '028')]
-        check(world, data)
+        check(simulation, data)
 
     @pytest.mark.parametrize(('status', 'reserved'), [('available', False), ('reserved', True)])
     def test_one_that_never_began(
-        self, world: World, data: Data, glance: FakeGlance, image: str, status: str, reserved: bool
+        self, simulation: Simulation, data: Data, glance: FakeGlance, image: str, status: str, reserved: bool
     ) -> None:
         """The image is not active any more: nothing was written, so the volume is as it was."""
-        volume = volume_with_data(world, data)
+        volume = volume_with_data(simulation, data)
         before = data.of(volume).copy(data.of(volume).size)
         volume.update(actions=[Volume.status.set(status)])
         images.reimage(context(), volume.id, image, reserved=reserved)
         glance.images[image]['status'] = 'deactivated'
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == status
         assert data.of(volume).same(before)
         assert messages_of(volume) == [('016', '028')]
@@ -381,30 +393,30 @@ class TestUpload:
         )
         return image.id
 
-    def test_every_byte(self, world: World, data: Data, glance: FakeGlance) -> None:
-        volume = volume_with_data(world, data)
+    def test_every_byte(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
+        volume = volume_with_data(simulation, data)
         id = self.upload(volume)
         assert volume.reload().status == 'uploading'
         assert glance.images[id]['status'] == 'queued'
-        [execution] = world.settle()
+        [execution] = simulation.settle()
         assert execution.path == ['UploadImage', 'CompleteUpload']
         record = glance.images[id]
         assert (record['status'], record['owner'], record['name']) == ('active', 'project', 'gold')
         assert glance.data[id] == data.of(volume).read(0, SMALL)
         assert volume.reload().status == 'available'
-        check(world, data)
+        check(simulation, data)
 
-    def test_it_is_protected_when_it_is_whole(self, world: World, data: Data, glance: FakeGlance) -> None:
-        id = self.upload(volume_with_data(world, data), protected=True, visibility='community')
+    def test_it_is_protected_when_it_is_whole(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
+        id = self.upload(volume_with_data(simulation, data), protected=True, visibility='community')
         assert not glance.images[id]['protected']
-        world.settle()
+        simulation.settle()
         assert (glance.images[id]['protected'], glance.images[id]['visibility']) == (True, 'community')
 
     def test_properties_go_along_but_nothing_that_glance_knows(
-        self, world: World, data: Data, glance: FakeGlance
+        self, simulation: Simulation, data: Data, glance: FakeGlance
     ) -> None:
         """The user writes this metadata; the image is made with the service's rights."""
-        volume = volume_with_data(world, data)
+        volume = volume_with_data(simulation, data)
         evil = {'owner': 'another', 'locations': 'file:///etc', 'status': 'active', 'os_glance_x': '1', 'id': 'x'}
         volumes.set_image_metadata(context(), volume.id, {**evil, 'hw_disk_bus': 'scsi', 'min_ram': '5', 'size': '7'})
         id = self.upload(volume)
@@ -413,54 +425,58 @@ class TestUpload:
         assert (record['status'], 'os_glance_x' in record) == ('queued', False)
 
     @pytest.mark.parametrize('status', ['in-use', 'creating', 'error', 'reserved', 'uploading'])
-    def test_only_an_available_volume(self, world: World, data: Data, glance: FakeGlance, status: str) -> None:
-        volume = volume_with_data(world, data)
+    def test_only_an_available_volume(
+        self, simulation: Simulation, data: Data, glance: FakeGlance, status: str
+    ) -> None:
+        volume = volume_with_data(simulation, data)
         volume.update(actions=[Volume.status.set(status)])
         with pytest.raises(errors.InvalidVolume, match=r'must be available$'):
             self.upload(volume)
         assert glance.images == {}
 
     @pytest.mark.parametrize('facts', [{'disk_format': 'qcow2'}, {'disk_format': 'vmdk'}, {'container_format': 'ovf'}])
-    def test_only_raw(self, world: World, data: Data, glance: FakeGlance, facts: dict[str, Any]) -> None:
-        volume = volume_with_data(world, data)
+    def test_only_raw(self, simulation: Simulation, data: Data, glance: FakeGlance, facts: dict[str, Any]) -> None:
+        volume = volume_with_data(simulation, data)
         with pytest.raises(errors.InvalidInput, match='disk_format raw in container_format bare'):
             self.upload(volume, **facts)
         assert volume.reload().status == 'available'
 
     @pytest.mark.parametrize('status', [503, 403])
-    def test_a_glance_that_refuses_the_record(self, world: World, data: Data, glance: FakeGlance, status: int) -> None:
-        volume = volume_with_data(world, data)
+    def test_a_glance_that_refuses_the_record(
+        self, simulation: Simulation, data: Data, glance: FakeGlance, status: int
+    ) -> None:
+        volume = volume_with_data(simulation, data)
         glance.faults = [status]
         with pytest.raises(errors.CinderlessError):
             self.upload(volume)
         assert volume.reload().status == 'available'
-        check(world, data)
+        check(simulation, data)
 
-    def test_a_glance_that_fails(self, world: World, data: Data, glance: FakeGlance) -> None:
-        volume = volume_with_data(world, data)
+    def test_a_glance_that_fails(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
+        volume = volume_with_data(simulation, data)
         id = self.upload(volume)
         glance.faults = [0, 0, 500]
-        world.settle()
+        simulation.settle()
         assert id not in glance.images
         assert volume.reload().status == 'available'
         assert messages_of(volume) == [('003', '004')]
-        check(world, data)
+        check(simulation, data)
 
     def test_time_runs_short(
-        self, world: World, data: Data, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
+        self, simulation: Simulation, data: Data, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        volume = volume_with_data(world, data)
+        volume = volume_with_data(simulation, data)
         id = self.upload(volume)
-        monkeypatch.setattr(image_copies.clock, 'has_time', lambda: False)
-        world.settle()
+        monkeypatch.setattr(image_copies.function_time, 'has_time', lambda: False)
+        simulation.settle()
         assert id not in glance.images
         assert 'takes an image in one piece only' in next(iter(Message.scan())).user_message
-        check(world, data)
+        check(simulation, data)
 
-    def test_and_back_again(self, world: World, data: Data, glance: FakeGlance) -> None:
-        volume = volume_with_data(world, data)
+    def test_and_back_again(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
+        volume = volume_with_data(simulation, data)
         id = self.upload(volume)
-        world.settle()
+        simulation.settle()
         again = create_volume(context(), 1, image_id=id)
-        world.settle()
+        simulation.settle()
         assert data.of(again).same(filled(data.of(volume), data.of(volume).read(0, SMALL)))

@@ -19,11 +19,11 @@ from chalicelib.operations import backups, moves, reverts, snapshots, volumes
 from chalicelib.rules.sentences import OWN
 from tests.api.front_door import Answer, Caller, FrontDoor
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Object
 from tests.inner_names import TEXT, inner_names_in
-from tests.world import World
+from tests.simulation import Simulation
 
 #: What a verb may raise: the project's errors with the backend's text, AWS's own, and a mistake.
 FAULTS: dict[str, Callable[[], Exception]] = {
@@ -43,75 +43,75 @@ FAULTS: dict[str, Callable[[], Exception]] = {
     'RuntimeError': lambda: RuntimeError(TEXT),
 }
 
-Work = Callable[[World, Volume], Any]
+Work = Callable[[Simulation, Volume], Any]
 
 
-def create(world: World, volume: Volume) -> None:
+def create(simulation: Simulation, volume: Volume) -> None:
     create_volume(context(), 5)
 
 
-def clone(world: World, volume: Volume) -> None:
+def clone(simulation: Simulation, volume: Volume) -> None:
     create_volume(context(), None, source_volid=volume.id)
 
 
-def delete(world: World, volume: Volume) -> None:
+def delete(simulation: Simulation, volume: Volume) -> None:
     volumes.delete(context(), volume.id)
 
 
-def extend(world: World, volume: Volume) -> None:
+def extend(simulation: Simulation, volume: Volume) -> None:
     volumes.extend(context(), volume.id, int(volume.size) + 1)
 
 
-def snapshot(world: World, volume: Volume) -> None:
+def snapshot(simulation: Simulation, volume: Volume) -> None:
     create_snapshot(context(), volume)
 
 
-def delete_snapshot(world: World, volume: Volume) -> None:
+def delete_snapshot(simulation: Simulation, volume: Volume) -> None:
     made = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     snapshots.delete(context(), made.id)
 
 
-def revert(world: World, volume: Volume) -> None:
-    world.big.revert = True
+def revert(simulation: Simulation, volume: Volume) -> None:
+    simulation.big.revert = True
     made = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     reverts.revert(context(microversion=(3, 40)), volume.id, made.id)
 
 
-def migrate(world: World, volume: Volume) -> None:
+def migrate(simulation: Simulation, volume: Volume) -> None:
     moves.migrate(
         context('admin'), volume.id, host='cinderless@fast#pool', cluster=None, force_host_copy=True, lock_volume=False
     )
 
 
-def manage(world: World, volume: Volume) -> None:
+def manage(simulation: Simulation, volume: Volume) -> None:
     from tests.workflows.test_managing import manage as asked
 
-    world.big.objects['legacy'] = Object('pool', 1)
-    world.report()
+    simulation.big.objects['legacy'] = Object('pool', 1)
+    simulation.report()
     asked()
 
 
-def back_up(world: World, volume: Volume) -> None:
+def back_up(simulation: Simulation, volume: Volume) -> None:
     create_backup(context(), volume)
 
 
-def restore(world: World, volume: Volume) -> None:
+def restore(simulation: Simulation, volume: Volume) -> None:
     made = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     backups.restore(context(), made.id, volume_id=None, name=None)
 
 
-def group(world: World, volume: Volume) -> None:
+def group(simulation: Simulation, volume: Volume) -> None:
     create_group(context())
 
 
-def group_snapshot(world: World, volume: Volume) -> None:
+def group_snapshot(simulation: Simulation, volume: Volume) -> None:
     made = create_group(context())
-    world.settle()
+    simulation.settle()
     create_volume(context(), 1, group_id=made.id, volume_type=made.volume_type_ids[0])
-    world.settle()
+    simulation.settle()
     create_group_snapshot(context(), made)
 
 
@@ -159,16 +159,22 @@ def seen_by(role: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize('fault', FAULTS)
 @pytest.mark.parametrize(('verb', 'work'), WORK, ids=lambda value: getattr(value, '__name__', str(value)))
 def test_a_failure_shows_no_name_of_the_inside(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch, verb: str, work: Work, fault: str
+    simulation: Simulation,
+    data: Data,
+    volume: Volume,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    work: Work,
+    fault: str,
 ) -> None:
     """``volume`` is on the big backend."""
     faults = [FAULTS[fault]() for _ in range(20)]
-    for backend in world.backends.values():
+    for backend in simulation.backends.values():
         backend.fail(verb, *(None for _ in range(_earlier(verb, work))), *faults)
     with contextlib.suppress(errors.CinderlessError):
-        work(world, volume)
+        work(simulation, volume)
     with contextlib.suppress(type(faults[0])):
-        world.settle()
+        simulation.settle()
     assert inner_names_in(seen_by('member', monkeypatch)) == []
 
 
@@ -177,10 +183,10 @@ def _earlier(verb: str, work: Work) -> int:
     return 1 if (verb, work) in (('create_volume', group_snapshot),) else 0
 
 
-def test_an_administrator_reads_the_whole(world: World, data: Data, volume: Volume, monkeypatch: Any) -> None:
-    world.big.fail('delete_volume', *[FAULTS['DriverError']() for _ in range(20)])
+def test_an_administrator_reads_the_whole(simulation: Simulation, data: Data, volume: Volume, monkeypatch: Any) -> None:
+    simulation.big.fail('delete_volume', *[FAULTS['DriverError']() for _ in range(20)])
     volumes.delete(context(), volume.id)
-    world.settle()
+    simulation.settle()
     member = FrontDoor.open(monkeypatch).caller('member', 'project')
     [message] = member.get('/messages', at='3.71').body['messages']
     assert inner_names_in(message['user_message']) == []
@@ -200,7 +206,7 @@ def _below(kind: type[errors.CinderlessError]) -> list[type[errors.CinderlessErr
 
 @pytest.mark.parametrize('kind', kinds(), ids=lambda kind: kind.__name__)
 def test_a_refusal_shows_no_name_of_the_inside(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch, kind: type[errors.CinderlessError]
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch, kind: type[errors.CinderlessError]
 ) -> None:
     """The worker of a synchronous request raises, through the mounted routes."""
     from chalicelib import aws

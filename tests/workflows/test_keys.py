@@ -25,16 +25,16 @@ from chalicelib.operations import (
 from chalicelib.tasks import schedules
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_barbican import FakeBarbican, serving
-from tests.world import World
+from tests.simulation import Simulation
 
 LUKS = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
 
 
 @pytest.fixture(autouse=True)
-def key(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def key(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A KMS key in moto."""
     import boto3
 
@@ -52,10 +52,10 @@ def luks_type(name: str = 'LUKS', **facts: Any) -> str:
     return str(kind.id)
 
 
-def encrypted(world: World, **facts: Any) -> Volume:
+def encrypted(simulation: Simulation, **facts: Any) -> Volume:
     facts.setdefault('volume_type', 'LUKS')
     volume = create_volume(context(), 1, **facts)
-    world.settle()
+    simulation.settle()
     return volume.reload()
 
 
@@ -69,74 +69,76 @@ def ids() -> set[str]:
 
 class TestBuiltIn:
     @pytest.mark.parametrize(('bits', 'length'), [(256, 32), (512, 64), (None, 32)])
-    def test_a_new_volume_has_a_key(self, world: World, bits: int | None, length: int) -> None:
+    def test_a_new_volume_has_a_key(self, simulation: Simulation, bits: int | None, length: int) -> None:
         luks_type(key_size=bits)
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         secret = Secret.find(volume.project_id, str(volume.encryption_key_id))
         assert (secret.algorithm, secret.bit_length, len(keys.payload(secret))) == ('aes', length * 8, length)
         assert volume.status == 'available'
-        invariants.check(world)
+        invariants.check(simulation)
 
-    def test_each_its_own(self, world: World) -> None:
+    def test_each_its_own(self, simulation: Simulation) -> None:
         luks_type()
-        one, other = encrypted(world), encrypted(world)
+        one, other = encrypted(simulation), encrypted(simulation)
         assert payload_of(one) != payload_of(other)
 
-    def test_a_volume_of_another_type_has_none(self, world: World) -> None:
+    def test_a_volume_of_another_type_has_none(self, simulation: Simulation) -> None:
         luks_type()
-        assert encrypted(world, volume_type=None).encryption_key_id is None
+        assert encrypted(simulation, volume_type=None).encryption_key_id is None
         assert ids() == set()
 
-    def test_it_opens_for_itself_only(self, world: World) -> None:
+    def test_it_opens_for_itself_only(self, simulation: Simulation) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         moved = Secret.find(volume.project_id, str(volume.encryption_key_id))
         moved.project_id = 'another'
         with pytest.raises(errors.AwsRefused) as refused:
             keys.payload(moved)
         assert refused.value.facts['code'] == 'InvalidCiphertextException'
 
-    def test_nothing_is_in_clear_anywhere(self, world: World, data: Data, caplog: pytest.LogCaptureFixture) -> None:
+    def test_nothing_is_in_clear_anywhere(
+        self, simulation: Simulation, data: Data, caplog: pytest.LogCaptureFixture
+    ) -> None:
         caplog.set_level('DEBUG')
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         secret = payload_of(volume)
         told = [
             *(str([record.attribute_values for record in table.scan()]) for table in TABLES),
-            *(str(one.payload) for one in world.executions.values()),
+            *(str(one.payload) for one in simulation.executions.values()),
             caplog.text,
         ]
         for text in told:
             assert secret.hex() not in text
 
-    def test_it_goes_with_the_volume(self, world: World) -> None:
+    def test_it_goes_with_the_volume(self, simulation: Simulation) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         volumes.delete(context(), volume.id)
         assert ids() == {volume.encryption_key_id}
-        world.settle()
+        simulation.settle()
         assert ids() == set()
 
-    def test_it_stays_while_the_data_does(self, world: World) -> None:
+    def test_it_stays_while_the_data_does(self, simulation: Simulation) -> None:
         luks_type()
-        volume = encrypted(world)
-        world.backends[str(volume.host).partition('#')[0]].fail('delete_volume', world.big.refuses())
+        volume = encrypted(simulation)
+        simulation.backends[str(volume.host).partition('#')[0]].fail('delete_volume', simulation.big.refuses())
         volumes.delete(context(), volume.id)
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == 'error_deleting'
         assert ids() == {volume.encryption_key_id}
 
-    def test_a_volume_that_was_never_placed(self, world: World) -> None:
+    def test_a_volume_that_was_never_placed(self, simulation: Simulation) -> None:
         luks_type()
         volume = create_volume(context(), 500, volume_type='LUKS')
-        world.settle()
+        simulation.settle()
         assert volume.reload().status == 'error'
         volumes.delete(context(), volume.id)
         assert ids() == set()
 
-    def test_a_refused_volume_leaves_none(self, world: World) -> None:
+    def test_a_refused_volume_leaves_none(self, simulation: Simulation) -> None:
         luks_type()
         for _ in range(10):
             create_volume(context(), 1, volume_type='LUKS')
@@ -144,32 +146,32 @@ class TestBuiltIn:
             create_volume(context(), 1, volume_type='LUKS')
         assert len(ids()) == 10
 
-    def test_clone_and_snapshot(self, world: World) -> None:
+    def test_clone_and_snapshot(self, simulation: Simulation) -> None:
         """The copy holds the source's bytes, so the same key opens it; under an id of its own, it outlives it."""
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         snapshot = create_snapshot(context(), volume)
-        world.settle()
-        clone = encrypted(world, source_volid=volume.id, volume_type=None)
-        restored = encrypted(world, snapshot_id=snapshot.id, volume_type=None)
+        simulation.settle()
+        clone = encrypted(simulation, source_volid=volume.id, volume_type=None)
+        restored = encrypted(simulation, snapshot_id=snapshot.id, volume_type=None)
         assert payload_of(clone) == payload_of(restored) == payload_of(volume)
         assert len({clone.encryption_key_id, restored.encryption_key_id, volume.encryption_key_id}) == 3
         volumes.delete(context(), volume.id, cascade=True)
-        world.settle()
+        simulation.settle()
         assert ids() == {clone.encryption_key_id, restored.encryption_key_id}
 
-    def test_an_administrators_clone_is_the_administrators(self, world: World) -> None:
+    def test_an_administrators_clone_is_the_administrators(self, simulation: Simulation) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         admin = context('admin', 'operations')
         clone = create_volume(admin, 1, source_volid=volume.id)
-        world.settle()
+        simulation.settle()
         assert payload_of(clone.reload()) == payload_of(volume)
         assert Secret.find('operations', str(clone.encryption_key_id)).user_id == 'admin-user'
 
-    def test_a_key_changes_its_project_with_its_volume(self, world: World) -> None:
+    def test_a_key_changes_its_project_with_its_volume(self, simulation: Simulation) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         opened, id = payload_of(volume), str(volume.encryption_key_id)
         transaction = base.Transaction()
         keys.add_transfer_to(transaction, context(project_id='taker'), volume.project_id, id)
@@ -182,27 +184,27 @@ class TestBuiltIn:
         keys.add_transfer_to(again, context(project_id='taker'), 'taker', None)
         assert ids() == {id}
 
-    def test_connection_info_says_so(self, world: World) -> None:
+    def test_connection_info_says_so(self, simulation: Simulation) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         connector = {'host': 'compute', 'initiator': 'iqn.x:1', 'ip': '10.0.0.1'}
         made = attachments.create(context(), volume_id=volume.id, instance_id=None, connector=connector, mode=None)
         assert made.connection_info['encrypted'] is True
         assert 'key' not in str(made.connection_info)
 
-    def test_encryption_must_not_change_on_the_way(self, world: World) -> None:
+    def test_encryption_must_not_change_on_the_way(self, simulation: Simulation) -> None:
         luks_type()
         specs = {'volume_backend_name': 'big'}
         volume_types.create(context('admin'), name='plain', description=None, is_public=True, extra_specs=specs)
-        plain = encrypted(world, volume_type='plain')
+        plain = encrypted(simulation, volume_type='plain')
         volume_types.set_extra_specs(context('admin'), volume_types.find(context(), 'LUKS').id, specs)
-        locked = encrypted(world)
+        locked = encrypted(simulation)
         with pytest.raises(errors.InvalidInput, match='LUKS is encrypted, and the source is not'):
             create_volume(context(), 1, source_volid=plain.id, volume_type='LUKS')
         with pytest.raises(errors.InvalidInput, match='plain is not encrypted, and the source is encrypted'):
             create_volume(context(), 1, source_volid=locked.id, volume_type='plain')
 
-    def test_no_multiattach(self, world: World) -> None:
+    def test_no_multiattach(self, simulation: Simulation) -> None:
         kind = luks_type()
         volume_types.set_extra_specs(context('admin'), kind, {'multiattach': '<is> True'})
         with pytest.raises(errors.InvalidVolume, match='multiattach'):
@@ -210,76 +212,76 @@ class TestBuiltIn:
 
 
 class TestBackups:
-    def test_a_backup_outlives_its_volume(self, world: World, data: Data) -> None:
+    def test_a_backup_outlives_its_volume(self, simulation: Simulation, data: Data) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         data.of(volume).fill(seed=1)
         original = payload_of(volume)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         volumes.delete(context(), volume.id)
-        world.settle()
+        simulation.settle()
         assert ids() == {backup.reload().encryption_key_id}
-        restored = encrypted(world, backup_id=backup.id)
+        restored = encrypted(simulation, backup_id=backup.id)
         assert (restored.status, payload_of(restored)) == ('available', original)
         backups.delete(context(), backup.id)
-        world.settle()
+        simulation.settle()
         assert ids() == {restored.encryption_key_id}
 
-    def test_restore_to_the_volume_itself_keeps_its_key(self, world: World, data: Data) -> None:
+    def test_restore_to_the_volume_itself_keeps_its_key(self, simulation: Simulation, data: Data) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         backups.restore(context(), backup.id, volume_id=volume.id, name=None)
-        world.settle()
+        simulation.settle()
         assert volume.reload().encryption_key_id == volume.encryption_key_id
         assert len(ids()) == 2
 
-    def test_restore_to_another_volume_brings_the_key_along(self, world: World, data: Data) -> None:
+    def test_restore_to_another_volume_brings_the_key_along(self, simulation: Simulation, data: Data) -> None:
         luks_type()
-        volume, other = encrypted(world), encrypted(world)
+        volume, other = encrypted(simulation), encrypted(simulation)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         backups.restore(context(), backup.id, volume_id=other.id, name=None)
-        world.settle()
+        simulation.settle()
         assert payload_of(other.reload()) == payload_of(volume)
         assert len(ids()) == 3
 
-    def test_a_restore_that_fails_keeps_the_old_key(self, world: World, data: Data) -> None:
+    def test_a_restore_that_fails_keeps_the_old_key(self, simulation: Simulation, data: Data) -> None:
         luks_type()
-        volume, other = encrypted(world), encrypted(world)
+        volume, other = encrypted(simulation), encrypted(simulation)
         data.of(volume).fill(seed=1)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         backups.restore(context(), backup.id, volume_id=other.id, name=None)
-        world.backends[str(other.host).partition('#')[0]].fail('write', *[RuntimeError('a bug')] * 20)
-        world.settle()
+        simulation.backends[str(other.host).partition('#')[0]].fail('write', *[RuntimeError('a bug')] * 20)
+        simulation.settle()
         assert other.reload().status == 'error_restoring'
         assert other.reload().encryption_key_id == other.encryption_key_id
         assert len(ids()) == 3
 
-    def test_without_a_name_it_gets_the_type_of_its_volume(self, world: World, data: Data) -> None:
+    def test_without_a_name_it_gets_the_type_of_its_volume(self, simulation: Simulation, data: Data) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
-        world.settle()
+        simulation.settle()
         assert payload_of(target.reload()) == payload_of(volume)
 
-    def test_only_to_a_volume_that_is_encrypted(self, world: World, data: Data) -> None:
+    def test_only_to_a_volume_that_is_encrypted(self, simulation: Simulation, data: Data) -> None:
         luks_type()
-        volume, plain = encrypted(world), encrypted(world, volume_type=None)
+        volume, plain = encrypted(simulation), encrypted(simulation, volume_type=None)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         with pytest.raises(errors.InvalidVolume, match='An encrypted backup is restored to an encrypted volume'):
             backups.restore(context(), backup.id, volume_id=plain.id, name=None)
 
 
 class TestBarbican:
     @pytest.fixture(autouse=True)
-    def barbican(self, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBarbican]:
+    def barbican(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBarbican]:
         with serving(FakeBarbican()) as running:
             monkeypatch.setattr(cloud, 'barbican', lambda: running.url)
             monkeypatch.setattr(cloud, 'secrets_of_caller', lambda: Secrets(running.url, cloud._CallerToken()))
@@ -287,27 +289,27 @@ class TestBarbican:
             yield running
             caller_token.set('')
 
-    def test_the_key_lies_there_and_belongs_to_the_caller(self, world: World, barbican: FakeBarbican) -> None:
+    def test_the_key_lies_there_and_belongs_to_the_caller(self, simulation: Simulation, barbican: FakeBarbican) -> None:
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         project, record, payload = barbican.secrets[str(volume.encryption_key_id)]
         assert (project, record['algorithm'], record['bit_length'], len(payload)) == ('project', 'aes', 256, 32)
         assert ids() == set()
 
-    def test_clone_backup_and_removal(self, world: World, data: Data, barbican: FakeBarbican) -> None:
+    def test_clone_backup_and_removal(self, simulation: Simulation, data: Data, barbican: FakeBarbican) -> None:
         luks_type()
-        volume = encrypted(world)
-        clone = encrypted(world, source_volid=volume.id, volume_type=None)
+        volume = encrypted(simulation)
+        clone = encrypted(simulation, source_volid=volume.id, volume_type=None)
         backup = create_backup(context(), volume)
-        world.settle()
+        simulation.settle()
         held = [str(one.encryption_key_id) for one in (volume, clone, backup)]
         assert len({barbican.secrets[id][2] for id in held}) == 1
         for remove, one in ((volumes.delete, volume), (backups.delete, backup)):
             remove(context(), one.id)
-        world.settle()
+        simulation.settle()
         assert set(barbican.secrets) == {clone.encryption_key_id}
 
-    def test_a_refused_volume_leaves_none(self, world: World, barbican: FakeBarbican) -> None:
+    def test_a_refused_volume_leaves_none(self, simulation: Simulation, barbican: FakeBarbican) -> None:
         luks_type()
         for _ in range(10):
             create_volume(context(), 1, volume_type='LUKS')
@@ -315,24 +317,24 @@ class TestBarbican:
             create_volume(context(), 1, volume_type='LUKS')
         assert len(barbican.secrets) == 10
 
-    def test_one_that_is_down(self, world: World, barbican: FakeBarbican) -> None:
+    def test_one_that_is_down(self, simulation: Simulation, barbican: FakeBarbican) -> None:
         luks_type()
         barbican.faults = [500]
         with pytest.raises(errors.ServiceUnavailable):
             create_volume(context(), 1, volume_type='LUKS')
         assert list(Volume.scan()) == []
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         barbican.faults = [500]
         volumes.delete(context(), volume.id)
-        world.settle()
+        simulation.settle()
         assert list(Volume.scan()) == []
 
     def test_a_schedule_has_no_token(
-        self, world: World, data: Data, barbican: FakeBarbican, monkeypatch: pytest.MonkeyPatch
+        self, simulation: Simulation, data: Data, barbican: FakeBarbican, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is refused; one whose volume got such a key later records the error, and waits for its next time."""
         luks_type()
-        volume = encrypted(world)
+        volume = encrypted(simulation)
         monkeypatch.setattr(backup_copies, 'place_of', lambda name: name)
         for facts in ({}, {'action': 'copy', 'target': 'dr'}):
             with pytest.raises(errors.InvalidVolume, match='a schedule has none'):
@@ -352,5 +354,5 @@ class TestBarbican:
         assert list(Backup.scan()) == []
 
 
-def test_sealed_for_the_deployments_key(world: World) -> None:
+def test_sealed_for_the_deployments_key(simulation: Simulation) -> None:
     assert aws.unseal(aws.seal('x', 'purpose'), 'purpose') == 'x'

@@ -28,10 +28,10 @@ from chalicelib.operations import (
 )
 from tests.factories import context
 from tests.run_statistics import Counting
+from tests.simulation import Simulation
 from tests.unreliable import errors_of_botocore
 from tests.workflows.crashes import Crasher, LostAnswer, Refusal, Scenario, Stage, outcome
 from tests.workflows.test_crashes import SCENARIOS, noting, volume, volume_with_snapshot
-from tests.world import World
 
 ADMIN = context('admin')
 
@@ -46,7 +46,7 @@ def insist(call: Callable[[], Any]) -> Any:
         return call()
 
 
-def attach(world: World, made: Any) -> Any:
+def attach(simulation: Simulation, made: Any) -> Any:
     """Attach as a client does that looks before it repeats, as the error requests."""
     facts: dict[str, Any] = {'volume_id': made.id, 'instance_id': 'server', 'connector': HOST, 'mode': 'rw'}
     try:
@@ -59,17 +59,17 @@ def attach(world: World, made: Any) -> Any:
     return attachment
 
 
-def reserve(world: World, made: Any) -> Any:
+def reserve(simulation: Simulation, made: Any) -> Any:
     return attachments.create(context(), volume_id=made.id, instance_id='server', connector=None, mode='rw')
 
 
-def attached(world: World) -> Any:
-    made = volume(world)
-    return attach(world, made)
+def attached(simulation: Simulation) -> Any:
+    made = volume(simulation)
+    return attach(simulation, made)
 
 
-def maintained(world: World) -> Any:
-    made = volume(world)
+def maintained(simulation: Simulation) -> Any:
+    made = volume(simulation)
     volumes.reset_status(ADMIN, made.id, 'maintenance', None, None)
     return made
 
@@ -78,22 +78,22 @@ def reset(made: Any) -> None:
     insist(lambda: volumes.reset_status(ADMIN, made.id, 'available', None, None))
 
 
-def offered(world: World) -> tuple[Transfer, str]:
-    made = volume_with_snapshot(world)[0]
-    world.settle()
+def offered(simulation: Simulation) -> tuple[Transfer, str]:
+    made = volume_with_snapshot(simulation)[0]
+    simulation.settle()
     return transfers.create(context(), made.id, name=None, no_snapshots=False, allow_encrypted=False)
 
 
-def typed(world: World) -> Any:
+def typed(simulation: Simulation) -> Any:
     return volume_types.create(ADMIN, name='t', description=None, is_public=True, extra_specs={'a': 'b'})
 
 
-def specified(world: World) -> Any:
-    return typed(world), qos_specs.create(ADMIN, name='q', consumer='back-end', specs={'a': 'b'})
+def specified(simulation: Simulation) -> Any:
+    return typed(simulation), qos_specs.create(ADMIN, name='q', consumer='back-end', specs={'a': 'b'})
 
 
-def scheduled(world: World) -> Any:
-    return backup_schedules.create(context(), volume_id=volume(world).id, cron='0 3 * * *')
+def scheduled(simulation: Simulation) -> Any:
+    return backup_schedules.create(context(), volume_id=volume(simulation).id, cron='0 3 * * *')
 
 
 REQUESTS = [
@@ -110,7 +110,7 @@ REQUESTS = [
     Scenario('rename a snapshot', volume_with_snapshot, lambda _, made: snapshots.update(
         context(), made[1].id, {'name': 'n'})),
     Scenario('quota', lambda _: None, lambda *_: quotas.update('project', {'volumes': 7})),
-    Scenario('type', lambda _: None, lambda world, _: typed(world)),
+    Scenario('type', lambda _: None, lambda simulation, _: typed(simulation)),
     Scenario('rename a type', typed, lambda _, made: volume_types.update(ADMIN, made.id, {'name': 'u'})),
     Scenario('delete a type', typed, lambda _, made: volume_types.delete(ADMIN, made.id)),
     Scenario('extra specs', typed, lambda _, made: volume_types.set_extra_specs(ADMIN, made.id, {'c': 'd'})),

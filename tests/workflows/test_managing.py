@@ -13,18 +13,18 @@ from chalicelib.operations.common import ListQuery
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_driver import Object
-from tests.world import BIG, World
+from tests.simulation import BIG, Simulation
 
 ADMIN = context('admin')
 
 
 @pytest.fixture
-def legacy(world: World) -> World:
+def legacy(simulation: Simulation) -> Simulation:
     """A backend with a volume of 7 GiB, and a snapshot, that have no records."""
-    world.big.objects['legacy'] = Object('pool', 7)
-    world.big.objects['old-snapshot-1'] = Object('pool', 7, 'legacy')
-    world.report()
-    return world
+    simulation.big.objects['legacy'] = Object('pool', 7)
+    simulation.big.objects['old-snapshot-1'] = Object('pool', 7, 'legacy')
+    simulation.report()
+    return simulation
 
 
 def manage(**facts: Any) -> Volume:
@@ -51,7 +51,7 @@ def room() -> tuple[float, float, int]:
     return pool.claimable_gb, pool.allocated_gb, pool.volume_count
 
 
-def test_manage(legacy: World) -> None:
+def test_manage(legacy: Simulation) -> None:
     volume = manage()
     assert (volume.status, volume.size, usage('volumes'), usage('gigabytes')) == ('managing', 0, 1, 0)
     assert room() == (93, 0, 0)
@@ -67,7 +67,7 @@ def test_manage(legacy: World) -> None:
     invariants.check(legacy)
 
 
-def test_manage_where_there_is_no_room_left(legacy: World) -> None:
+def test_manage_where_there_is_no_room_left(legacy: Simulation) -> None:
     """Managing an existing object needs no free capacity."""
     Pool(base.GLOBAL, BIG).update(actions=[Pool.claimable_gb.set(0)])
     volume = manage()
@@ -76,7 +76,7 @@ def test_manage_where_there_is_no_room_left(legacy: World) -> None:
 
 
 @pytest.mark.parametrize('ref', [{'source-name': 'nowhere'}, {'source-id': '1'}, {}])
-def test_what_is_not_there(legacy: World, ref: dict[str, str]) -> None:
+def test_what_is_not_there(legacy: Simulation, ref: dict[str, str]) -> None:
     volume = manage(ref=ref)
     [execution] = legacy.settle()
     assert execution.path == ['ManageVolume', 'FailManageVolume']
@@ -89,7 +89,7 @@ def test_what_is_not_there(legacy: World, ref: dict[str, str]) -> None:
     invariants.check(legacy)
 
 
-def test_what_is_managed_already(legacy: World) -> None:
+def test_what_is_managed_already(legacy: Simulation) -> None:
     known = create_volume(context(), 2)
     legacy.settle()
     volume = manage(ref={'source-name': f'volume-{known.id}'})
@@ -100,7 +100,7 @@ def test_what_is_managed_already(legacy: World) -> None:
     assert f'managed already, as volume {known.id}' in message.user_message
 
 
-def test_a_driver_that_fails_after_the_size_was_counted(legacy: World) -> None:
+def test_a_driver_that_fails_after_the_size_was_counted(legacy: Simulation) -> None:
     legacy.big.fail_for_good('manage_existing')
     volume = manage()
     legacy.settle()
@@ -111,7 +111,7 @@ def test_a_driver_that_fails_after_the_size_was_counted(legacy: World) -> None:
     invariants.check(legacy)
 
 
-def test_over_the_quota(legacy: World) -> None:
+def test_over_the_quota(legacy: Simulation) -> None:
     quotas.update('project', {'gigabytes': 5})
     volume = manage()
     legacy.settle()
@@ -122,7 +122,7 @@ def test_over_the_quota(legacy: World) -> None:
     invariants.check(legacy)
 
 
-def test_hosts_that_cannot(legacy: World) -> None:
+def test_hosts_that_cannot(legacy: Simulation) -> None:
     with pytest.raises(errors.Invalid, match="Host 'nope@x' not found"):
         manage(host='nope@x')
     with pytest.raises(errors.InvalidInput, match='One and only one'):
@@ -132,7 +132,7 @@ def test_hosts_that_cannot(legacy: World) -> None:
         manage()
 
 
-def test_a_pool_that_does_not_suit_the_type(legacy: World) -> None:
+def test_a_pool_that_does_not_suit_the_type(legacy: Simulation) -> None:
     volume = manage(availability_zone='mars')
     legacy.settle()
     assert volume.reload().status == 'error_managing'
@@ -141,7 +141,7 @@ def test_a_pool_that_does_not_suit_the_type(legacy: World) -> None:
     assert 'AvailabilityZoneFilter removed cinderless@big#pool' in message.explanation
 
 
-def test_unmanage(legacy: World) -> None:
+def test_unmanage(legacy: Simulation) -> None:
     volume = manage()
     legacy.settle()
     managing.unmanage_volume(ADMIN, volume.id)
@@ -157,7 +157,7 @@ def test_unmanage(legacy: World) -> None:
     invariants.check(legacy)
 
 
-def test_unmanage_fails(legacy: World) -> None:
+def test_unmanage_fails(legacy: Simulation) -> None:
     volume = manage()
     legacy.settle()
     legacy.big.fail('unmanage', legacy.big.refuses())
@@ -170,7 +170,7 @@ def test_unmanage_fails(legacy: World) -> None:
 
 
 @pytest.mark.parametrize('force', [False, True])
-def test_deleting_what_was_not_managed_leaves_the_data(legacy: World, force: bool) -> None:
+def test_deleting_what_was_not_managed_leaves_the_data(legacy: Simulation, force: bool) -> None:
     volume = create_volume(context(), 3)
     legacy.settle()
     volume.reload().update(actions=[Volume.status.set('error_managing')])
@@ -182,7 +182,7 @@ def test_deleting_what_was_not_managed_leaves_the_data(legacy: World, force: boo
     invariants.check(legacy)
 
 
-def test_unmanage_with_snapshots_or_a_key(legacy: World) -> None:
+def test_unmanage_with_snapshots_or_a_key(legacy: Simulation) -> None:
     volume = manage()
     legacy.settle()
     create_snapshot(context(), volume)
@@ -198,7 +198,7 @@ def test_unmanage_with_snapshots_or_a_key(legacy: World) -> None:
 
 
 @pytest.fixture
-def volume(legacy: World) -> Volume:
+def volume(legacy: Simulation) -> Volume:
     made = manage()
     legacy.settle()
     return made.reload()
@@ -209,7 +209,7 @@ def manage_snapshot(volume: Volume, name: str = 'old-snapshot-1') -> Snapshot:
     return managing.manage_snapshot(context('admin'), volume.id, ref={'source-name': name}, **facts)
 
 
-def test_manage_a_snapshot(legacy: World, volume: Volume) -> None:
+def test_manage_a_snapshot(legacy: Simulation, volume: Volume) -> None:
     legacy.big.objects['old-snapshot-1'].size = 6
     snapshot = manage_snapshot(volume)
     assert (snapshot.status, volume.reload().snapshot_count) == ('creating', 1)
@@ -221,7 +221,7 @@ def test_manage_a_snapshot(legacy: World, volume: Volume) -> None:
     invariants.check(legacy)
 
 
-def test_manage_a_snapshot_that_is_not_there(legacy: World, volume: Volume) -> None:
+def test_manage_a_snapshot_that_is_not_there(legacy: Simulation, volume: Volume) -> None:
     snapshot = manage_snapshot(volume, 'nowhere')
     legacy.settle()
     assert snapshot.reload().status == 'error'
@@ -233,7 +233,9 @@ def test_manage_a_snapshot_that_is_not_there(legacy: World, volume: Volume) -> N
     invariants.check(legacy)
 
 
-def test_a_snapshot_that_failed_to_be_managed_is_not_deleted_with_its_record(legacy: World, volume: Volume) -> None:
+def test_a_snapshot_that_failed_to_be_managed_is_not_deleted_with_its_record(
+    legacy: Simulation, volume: Volume
+) -> None:
     legacy.big.fail_for_good('manage_existing_snapshot')
     snapshot = manage_snapshot(volume)
     legacy.settle()
@@ -243,7 +245,7 @@ def test_a_snapshot_that_failed_to_be_managed_is_not_deleted_with_its_record(leg
     invariants.check(legacy)
 
 
-def test_unmanage_a_snapshot(legacy: World, volume: Volume) -> None:
+def test_unmanage_a_snapshot(legacy: Simulation, volume: Volume) -> None:
     snapshot = manage_snapshot(volume)
     legacy.settle()
     managing.unmanage_snapshot(ADMIN, snapshot.id)
@@ -255,7 +257,7 @@ def test_unmanage_a_snapshot(legacy: World, volume: Volume) -> None:
     invariants.check(legacy)
 
 
-def test_unmanage_a_snapshot_fails(legacy: World, volume: Volume) -> None:
+def test_unmanage_a_snapshot_fails(legacy: Simulation, volume: Volume) -> None:
     snapshot = manage_snapshot(volume)
     legacy.settle()
     legacy.big.fail('unmanage_snapshot', legacy.big.refuses())
@@ -273,7 +275,7 @@ def listed(resource: str = 'volume', host: str | None = 'cinderless@big', **fact
     return managing.manageable(ADMIN, resource, host=host, cluster=None, query=query)
 
 
-def test_what_there_is(legacy: World) -> None:
+def test_what_there_is(legacy: Simulation) -> None:
     known = create_volume(context(), 2)
     legacy.settle()
     ours, theirs = listed()
@@ -292,7 +294,7 @@ def test_what_there_is(legacy: World) -> None:
     assert snapshot['source_reference'] == {'source-name': 'legacy'}
 
 
-def test_lists_of_nothing(legacy: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_of_nothing(legacy: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     assert listed(limit=0) == []
     with pytest.raises(errors.Invalid, match='marker not found'):
         listed(marker='nowhere')

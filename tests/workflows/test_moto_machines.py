@@ -19,7 +19,7 @@ from chalicelib.operations import snapshots, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import FOLDER, definition
-from tests.world import World
+from tests.simulation import Simulation
 
 REAL = {name: getattr(aws, name) for name in ('start_workflow', 'execution_status')}
 ACCOUNT = 'arn:aws:{service}:us-east-1:123456789012:{kind}:test-'
@@ -34,8 +34,8 @@ def tables(tables_of_moto: None) -> None:
 
 
 @pytest.fixture
-def machines(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The world, with executions in moto."""
+def machines(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
+    """The simulation, with executions in moto."""
     from moto import mock_aws
 
     monkeypatch.setenv('STATE_MACHINE_PREFIX', ACCOUNT.format(service='states', kind='stateMachine'))
@@ -44,14 +44,14 @@ def machines(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     aws.client.cache_clear()
     for name, function in REAL.items():
         monkeypatch.setattr(aws, name, function)
-    _answer_invokes(world, monkeypatch)
+    _answer_invokes(simulation, monkeypatch)
     with mock_aws(config={'stepfunctions': {'execute_state_machine': True}, 'lambda': {'use_docker': False}}):
-        yield world
+        yield simulation
     config.settings.cache_clear()
     aws.client.cache_clear()
 
 
-def _answer_invokes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def _answer_invokes(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     from moto.awslambda_simple import models as simple
     from moto.core.base_backend import BackendDict
 
@@ -61,7 +61,7 @@ def _answer_invokes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         ) -> bytes:
             event = json.loads(body)
             try:
-                return json.dumps(world.work(event['task'], event['input'])).encode()
+                return json.dumps(simulation.work(event['task'], event['input'])).encode()
             except Exception as error:
                 response_headers['x-amz-function-error'] = 'Unhandled'
                 trace = traceback.format_exc().splitlines()
@@ -78,11 +78,11 @@ def make_machine(name: str) -> None:
     aws.client('stepfunctions').create_state_machine(name=f'test-{name}', definition=text, roleArn=role)
 
 
-def run(world: World, machine: str) -> list[str]:
+def run(simulation: Simulation, machine: str) -> list[str]:
     """Deliver what is queued and wait for the one execution that it starts; the states it entered."""
     make_machine(machine)
-    [message] = world.queue
-    world.deliver(times=2)
+    [message] = simulation.queue
+    simulation.deliver(times=2)
     client = aws.client('stepfunctions')
     [execution] = client.list_executions(stateMachineArn=config.settings().state_machine_prefix + machine)['executions']
     name = aws.execution_name(message['action'], message['id'], message['request_id'])
@@ -93,17 +93,17 @@ def run(world: World, machine: str) -> list[str]:
     return [event['stateEnteredEventDetails']['name'] for event in history if 'stateEnteredEventDetails' in event]
 
 
-def available_volume(world: World) -> Volume:
+def available_volume(simulation: Simulation) -> Volume:
     """A volume whose making does not matter here."""
     volume = create_volume(context(), 5)
-    [message] = world.queue
-    world.queue.clear()
-    placed = world.work('schedule', message)
-    world.work('provision', {**message, 'placed': placed})
+    [message] = simulation.queue
+    simulation.queue.clear()
+    placed = simulation.work('schedule', message)
+    simulation.work('provision', {**message, 'placed': placed})
     return volume.reload()
 
 
-def test_create_volume_over_two_candidates(machines: World) -> None:
+def test_create_volume_over_two_candidates(machines: Simulation) -> None:
     machines.big.fail('create_volume', RuntimeError('a bug'))
     volume = create_volume(context(), 5)
     path = run(machines, 'create_volume')
@@ -111,20 +111,20 @@ def test_create_volume_over_two_candidates(machines: World) -> None:
     assert volume.reload().status == 'available'
 
 
-def test_create_volume_without_room(machines: World) -> None:
+def test_create_volume_without_room(machines: Simulation) -> None:
     volume = create_volume(context(), 500)
     assert run(machines, 'create_volume') == ['Schedule', 'FailCreate']
     assert volume.reload().status == 'error'
     invariants.check(machines)
 
 
-def test_superseded(machines: World) -> None:
+def test_superseded(machines: Simulation) -> None:
     volume = create_volume(context(), 5)
     volumes.delete(context(), volume.id)
     assert run(machines, 'create_volume') == ['Schedule', 'Superseded']
 
 
-def test_delete_volume_in_two_calls(machines: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_volume_in_two_calls(machines: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     volume = available_volume(machines)
     volumes.delete(context(), volume.id)
     answers = iter([{'done': False}])
@@ -134,30 +134,30 @@ def test_delete_volume_in_two_calls(machines: World, monkeypatch: pytest.MonkeyP
     invariants.check(machines)
 
 
-def _request(world: World, kind: str) -> Callable[[], object]:
+def _request(simulation: Simulation, kind: str) -> Callable[[], object]:
     """Return a request, with the fault that awaits it."""
-    volume = available_volume(world)
+    volume = available_volume(simulation)
     if kind == 'extend_volume':
-        world.big.fail('extend_volume', RuntimeError('a bug'))
+        simulation.big.fail('extend_volume', RuntimeError('a bug'))
         return lambda: volumes.extend(context(), volume.id, 8)
     if kind == 'create_snapshot':
-        world.big.fail('create_snapshot', RuntimeError('a bug'))
+        simulation.big.fail('create_snapshot', RuntimeError('a bug'))
         return lambda: create_snapshot(context(), volume)
     snapshot = create_snapshot(context(), volume)
-    world.work('create_snapshot', world.queue.pop())
-    world.big.fail('delete_snapshot', errors.SnapshotIsBusy(id=snapshot.id, reason='a clone'))
+    simulation.work('create_snapshot', simulation.queue.pop())
+    simulation.big.fail('delete_snapshot', errors.SnapshotIsBusy(id=snapshot.id, reason='a clone'))
     return lambda: snapshots.delete(context(), snapshot.id)
 
 
 @pytest.mark.parametrize(
     ('machine', 'path'),
     [
-        ('extend_volume', ['ExtendVolume', 'FailExtend', 'IsComputeTold', 'Extended']),
+        ('extend_volume', ['ExtendVolume', 'FailExtend', 'HasServers', 'Extended']),
         ('create_snapshot', ['CreateSnapshot', 'FailCreateSnapshot']),
         ('delete_snapshot', ['DeleteSnapshot', 'CancelDeleteSnapshot']),
     ],
 )
-def test_failures(machines: World, machine: str, path: list[str]) -> None:
+def test_failures(machines: Simulation, machine: str, path: list[str]) -> None:
     _request(machines, machine)()
     assert run(machines, machine) == path
     invariants.check(machines)

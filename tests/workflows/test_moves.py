@@ -11,18 +11,18 @@ from chalicelib import errors
 from chalicelib.models import Message, Pool, Quota, Volume, VolumeType, base
 from chalicelib.operations import attachments, moves, quotas, volume_types, volumes
 from tests import invariants
-from tests.disks import Data, Disk
+from tests.data_backends import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
-from tests.world import BIG, FAST, World
+from tests.simulation import BIG, FAST, Simulation
 
 MOVED = ['PlanMove', 'IsMoved', 'PrepareTarget', 'CopyVolume', 'IsCopied', 'CompleteMove', 'Moved']
 
 
 @pytest.fixture
-def volume(world: World, make_volume: Callable[[int], Volume]) -> Volume:
+def volume(simulation: Simulation, make_volume: Callable[[int], Volume]) -> Volume:
     """On the big backend."""
     made = make_volume(5)
-    world.executions.clear()
+    simulation.executions.clear()
     return made
 
 
@@ -46,15 +46,15 @@ def usage(type_id: str | None) -> tuple[int, int]:
     return counted.get(f'volumes_{type_id}', 0), counted.get(f'gigabytes_{type_id}', 0)
 
 
-def check(world: World, data: Data) -> None:
-    invariants.check(world)
+def check(simulation: Simulation, data: Data) -> None:
+    invariants.check(simulation)
     assert data.paths() == []
 
 
-def test_migrate(world: World, data: Data, volume: Volume, original: Disk) -> None:
+def test_migrate(simulation: Simulation, data: Data, volume: Volume, original: Disk) -> None:
     migrate(volume)
     assert (volume.reload().status, volume.reload().migration_status) == ('available', 'starting')
-    move, removal = world.settle()
+    move, removal = simulation.settle()
     assert move.path == MOVED
     assert removal.machine == 'delete_volume'
     volume = volume.reload()
@@ -63,128 +63,130 @@ def test_migrate(world: World, data: Data, volume: Volume, original: Disk) -> No
     assert data.of(volume).same(original)
     assert not data.disks['cinderless@big']
     assert (Pool.get(base.GLOBAL, FAST).claimable_gb, Pool.get(base.GLOBAL, BIG).claimable_gb) == (15, 100)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_and_back(world: World, data: Data, volume: Volume, original: Disk) -> None:
+def test_and_back(simulation: Simulation, data: Data, volume: Volume, original: Disk) -> None:
     migrate(volume)
-    world.settle()
+    simulation.settle()
     migrate(volume, BIG)
-    world.settle()
+    simulation.settle()
     assert volume.reload().host == BIG
     assert data.of(volume).same(original)
-    check(world, data)
+    check(simulation, data)
     volumes.delete(context(), volume.id)
-    world.settle()
+    simulation.settle()
     assert not any(data.disks.values())
-    check(world, data)
+    check(simulation, data)
 
 
-def test_over_old_data(world: World, data: Data, volume: Volume, original: Disk) -> None:
+def test_over_old_data(simulation: Simulation, data: Data, volume: Volume, original: Disk) -> None:
     """A backend whose new volumes hold another's data: every byte is written."""
     data.zeroed = False
     migrate(volume)
-    world.settle()
+    simulation.settle()
     assert data.of(volume).same(original)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_copy_that_runs_out_of_time_goes_on(world: World, data: Data, volume: Volume, original: Disk) -> None:
-    world.lambda_context.milliseconds = 1_000
+def test_a_copy_that_runs_out_of_time_goes_on(
+    simulation: Simulation, data: Data, volume: Volume, original: Disk
+) -> None:
+    simulation.lambda_context.milliseconds = 1_000
     migrate(volume)
-    move, _ = world.settle()
+    move, _ = simulation.settle()
     assert move.path.count('CopyVolume') == 20
     assert data.of(volume).same(original)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_locked(world: World, data: Data, volume: Volume) -> None:
+def test_locked(simulation: Simulation, data: Data, volume: Volume) -> None:
     migrate(volume, lock_volume=True)
     assert volume.reload().status == 'maintenance'
-    world.settle()
+    simulation.settle()
     assert (volume.reload().status, volume.reload().host) == ('available', FAST)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_projects_never_see_the_target(world: World, volume: Volume) -> None:
+def test_projects_never_see_the_target(simulation: Simulation, volume: Volume) -> None:
     migrate(volume)
-    world.deliver()
-    [execution] = world.executions.values()
-    world.work('plan_move', execution.payload)
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    simulation.work('plan_move', execution.payload)
     query = volumes.common.ListQuery()
     assert [one.id for one in volumes.list_(context(), query)[0]] == [volume.id]
     everything, _ = volumes.list_(context('admin'), volumes.common.ListQuery(all_tenants=True))
     assert {one.migration_status for one in everything} == {'migrating', f'target:{volume.id}'}
     execution.run()
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
 
 
-def test_nobody_attaches_meanwhile(world: World, volume: Volume) -> None:
+def test_nobody_attaches_meanwhile(simulation: Simulation, volume: Volume) -> None:
     migrate(volume)
     with pytest.raises(errors.InvalidVolume, match='is being migrated'):
         attachments.create(context(), volume_id=volume.id, instance_id=None, connector=None, mode=None)
 
 
-def test_no_room_there(world: World, data: Data, volume: Volume) -> None:
-    world.fast.pools['pool'] = 4
-    world.report()
+def test_no_room_there(simulation: Simulation, data: Data, volume: Volume) -> None:
+    simulation.fast.pools['pool'] = 4
+    simulation.report()
     migrate(volume)
-    [move] = world.settle()
+    [move] = simulation.settle()
     assert move.path == ['PlanMove', 'FailMove']
     assert (volume.reload().host, volume.reload().migration_status) == (BIG, 'error')
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('113', '003')
     assert 'not enough free space' in message.user_message
-    check(world, data)
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('verb', ['create_volume', 'open_volume', 'write', 'close_volume'])
-def test_the_new_backend_fails(world: World, data: Data, volume: Volume, original: Disk, verb: str) -> None:
-    world.fast.fail_for_good(verb)
+def test_the_new_backend_fails(simulation: Simulation, data: Data, volume: Volume, original: Disk, verb: str) -> None:
+    simulation.fast.fail_for_good(verb)
     migrate(volume)
-    move, *_ = world.settle()
+    move, *_ = simulation.settle()
     assert move.path[-1] == 'FailMove'
     volume = volume.reload()
     assert (volume.host, volume.status, volume.migration_status) == (BIG, 'available', 'error')
     assert data.of(volume).same(original)
-    assert not world.fast.objects
-    invariants.check(world)
+    assert not simulation.fast.objects
+    invariants.check(simulation)
 
 
-def test_extended_meanwhile(world: World, data: Data, volume: Volume) -> None:
+def test_extended_meanwhile(simulation: Simulation, data: Data, volume: Volume) -> None:
     """Another request takes the volume: the move is given up, and its target is deleted."""
     migrate(volume)
-    world.deliver()
-    [execution] = world.executions.values()
-    world.work('plan_move', execution.payload)
-    world.work('prepare_target', execution.payload)
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    simulation.work('plan_move', execution.payload)
+    simulation.work('prepare_target', execution.payload)
     volumes.extend(context(), volume.id, 6)
-    world.settle()
+    simulation.settle()
     assert execution.path == ['PlanMove', 'AbandonMove']
     volume = volume.reload()
     assert (volume.size, volume.host, volume.migration_status) == (6, BIG, 'error')
-    check(world, data)
+    check(simulation, data)
 
 
-def test_called_off_by_its_completion(world: World, data: Data, volume: Volume) -> None:
+def test_called_off_by_its_completion(simulation: Simulation, data: Data, volume: Volume) -> None:
     migrate(volume)
-    world.deliver()
-    [execution] = world.executions.values()
-    world.work('plan_move', execution.payload)
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    simulation.work('plan_move', execution.payload)
     target = moves.target_of(volume.id, execution.payload['request_id'])
     assert target is not None
     admin = context('admin')
     assert moves.complete_migration(admin, volume.id, target.id, False) == volume.id
     assert moves.complete_migration(admin, volume.id, target.id, True) == volume.id
-    world.settle()
+    simulation.settle()
     assert volume.reload().migration_status == 'error'
-    check(world, data)
+    check(simulation, data)
 
 
-def test_completion_of_what_is_not_migrating(volume: Volume, world: World) -> None:
+def test_completion_of_what_is_not_migrating(volume: Volume, simulation: Simulation) -> None:
     other = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     admin = context('admin')
     assert moves.complete_migration(admin, volume.id, other.id, False) == other.id
     volume.update(actions=[Volume.migration_status.set('migrating')])
@@ -195,11 +197,11 @@ def test_completion_of_what_is_not_migrating(volume: Volume, world: World) -> No
         moves.complete_migration(admin, volume.id, other.id, False)
 
 
-def test_attached_volumes_stay(world: World, data: Data, volume: Volume) -> None:
+def test_attached_volumes_stay(simulation: Simulation, data: Data, volume: Volume) -> None:
     volume.update(actions=[Volume.status.set('in-use'), Volume.attachment_count.set(1)])
     migrate(volume)
     assert volume.reload().status == 'in-use'
-    world.settle()
+    simulation.settle()
     assert (volume.reload().status, volume.reload().migration_status) == ('in-use', 'error')
     [message] = Message.scan()
     assert 'detach it first' in message.user_message
@@ -223,9 +225,9 @@ def test_host_or_cluster(volume: Volume) -> None:
             migrate(volume, host, cluster=cluster)
 
 
-def test_with_snapshots(world: World, volume: Volume) -> None:
+def test_with_snapshots(simulation: Simulation, volume: Volume) -> None:
     create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.InvalidVolume, match='have snapshots'):
         migrate(volume)
 
@@ -233,54 +235,54 @@ def test_with_snapshots(world: World, volume: Volume) -> None:
 # Retype
 
 
-def test_retype_in_place(world: World, data: Data, volume: Volume) -> None:
+def test_retype_in_place(simulation: Simulation, data: Data, volume: Volume) -> None:
     wanted = make_type('plain')
     moves.retype(context(), volume.id, 'plain', 'never')
     assert volume.reload().status == 'retyping'
     assert usage(wanted.id) == (1, 5)
-    [move] = world.settle()
+    [move] = simulation.settle()
     assert move.path == ['PlanMove', 'IsMoved', 'Moved']
     assert (volume.reload().volume_type_id, volume.reload().status) == (wanted.id, 'available')
     assert (usage(wanted.id), usage(volume.volume_type_id)) == ((1, 5), (0, 0))
-    check(world, data)
+    check(simulation, data)
 
 
-def test_retype_by_the_driver(world: World, data: Data, volume: Volume) -> None:
-    world.big.retype = 'done'
+def test_retype_by_the_driver(simulation: Simulation, data: Data, volume: Volume) -> None:
+    simulation.big.retype = 'done'
     make_type('tuned', **{'vendor:speed': '7'})
     moves.retype(context(), volume.id, 'tuned', 'never')
-    world.settle()
-    assert f'retype volume-{volume.id}' in world.big.calls
-    check(world, data)
+    simulation.settle()
+    assert f'retype volume-{volume.id}' in simulation.big.calls
+    check(simulation, data)
 
 
-def test_retype_to_another_backend(world: World, data: Data, volume: Volume, original: Disk) -> None:
+def test_retype_to_another_backend(simulation: Simulation, data: Data, volume: Volume, original: Disk) -> None:
     wanted = make_type('fast', volume_backend_name='fast')
     moves.retype(context(), volume.id, wanted.id, 'on-demand')
-    move, _ = world.settle()
+    move, _ = simulation.settle()
     assert move.path == MOVED
     volume = volume.reload()
     assert (volume.host, volume.volume_type_id, volume.migration_status) == (FAST, wanted.id, 'success')
     assert data.of(volume).same(original)
     assert (usage(wanted.id), usage(volume_types.default(context()).id)) == ((1, 5), (0, 0))
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_driver_that_cannot_has_it_copied(world: World, data: Data, volume: Volume, original: Disk) -> None:
-    world.big.retype = 'refused'
+def test_a_driver_that_cannot_has_it_copied(simulation: Simulation, data: Data, volume: Volume, original: Disk) -> None:
+    simulation.big.retype = 'refused'
     make_type('other', **{'vendor:disk': 'ssd'})
     moves.retype(context(), volume.id, 'other', 'on-demand')
-    move, _ = world.settle()
+    move, _ = simulation.settle()
     assert move.path == MOVED
     assert volume.reload().host == BIG
     assert data.of(volume).same(original)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_policy_never(world: World, data: Data, volume: Volume) -> None:
+def test_policy_never(simulation: Simulation, data: Data, volume: Volume) -> None:
     wanted = make_type('fast', volume_backend_name='fast')
     moves.retype(context(), volume.id, 'fast', 'never')
-    [move] = world.settle()
+    [move] = simulation.settle()
     assert move.path == ['PlanMove', 'FailMove']
     volume = volume.reload()
     assert (volume.host, volume.status, volume.migration_status) == (BIG, 'available', None)
@@ -288,29 +290,29 @@ def test_policy_never(world: World, data: Data, volume: Volume) -> None:
     assert usage(wanted.id) == (0, 0)
     [message] = Message.scan()
     assert message.action_id == '112'
-    check(world, data)
+    check(simulation, data)
 
 
-def test_retype_fails_where_the_driver_fails(world: World, data: Data, volume: Volume) -> None:
-    world.big.retype = 'done'
-    world.big.fail_for_good('retype')
+def test_retype_fails_where_the_driver_fails(simulation: Simulation, data: Data, volume: Volume) -> None:
+    simulation.big.retype = 'done'
+    simulation.big.fail_for_good('retype')
     make_type('tuned', **{'vendor:speed': '7'})
     moves.retype(context(), volume.id, 'tuned', 'on-demand')
-    world.settle()
+    simulation.settle()
     assert volume.reload().status == 'available'
-    check(world, data)
+    check(simulation, data)
 
 
-def test_deleted_by_force_while_it_is_retyped(world: World, data: Data, volume: Volume) -> None:
+def test_deleted_by_force_while_it_is_retyped(simulation: Simulation, data: Data, volume: Volume) -> None:
     wanted = make_type('plain')
     moves.retype(context(), volume.id, 'plain', 'never')
     volumes.delete(context('admin'), volume.id, force=True)
-    world.settle()
+    simulation.settle()
     assert usage(wanted.id) == (0, 0)
-    check(world, data)
+    check(simulation, data)
 
 
-def test_over_the_quota_of_the_type(world: World, volume: Volume) -> None:
+def test_over_the_quota_of_the_type(simulation: Simulation, volume: Volume) -> None:
     wanted = make_type('scarce')
     quotas.update('project', {'volumes_scarce': 0})
     with pytest.raises(errors.VolumeLimitExceeded):

@@ -15,13 +15,13 @@ from chalicelib.rules import notifications as rules
 from chalicelib.tasks import TASKS, notifications
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 
 @pytest.fixture
-def told(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Everything that was published, in order."""
     monkeypatch.setenv('NOTIFICATION_BUS', 'bus')
     config.settings.cache_clear()
@@ -42,18 +42,18 @@ def names(told: list[dict[str, Any]]) -> list[str]:
     return [message['event_type'] for message in told]
 
 
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     made = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
-def test_a_volume_from_its_beginning_to_its_end(world: World, told: list[dict[str, Any]]) -> None:
-    made = volume(world)
+def test_a_volume_from_its_beginning_to_its_end(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+    made = volume(simulation)
     volumes.extend(context(), made.id, 2)
-    world.settle()
+    simulation.settle()
     volumes.delete(context(), made.id)
-    world.settle()
+    simulation.settle()
     assert names(told) == [
         'volume.create.start', 'volume.create.end', 'volume.resize.start', 'volume.resize.end', 'volume.delete.start',
         'volume.delete.end',
@@ -61,34 +61,34 @@ def test_a_volume_from_its_beginning_to_its_end(world: World, told: list[dict[st
     assert [message['payload']['size'] for message in told] == [1, 1, 1, 2, 2, 2]
 
 
-def test_snapshots(world: World, told: list[dict[str, Any]]) -> None:
-    snapshot = create_snapshot(context(), volume(world))
-    world.settle()
+def test_snapshots(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+    snapshot = create_snapshot(context(), volume(simulation))
+    simulation.settle()
     snapshots.delete(context(), snapshot.id)
-    world.settle()
+    simulation.settle()
     assert names(told)[2:] == [
         'snapshot.create.start', 'snapshot.create.end', 'snapshot.delete.start', 'snapshot.delete.end',
     ]  # fmt: skip
 
 
-def test_backups(world: World, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    Data(world, monkeypatch)
-    backup = create_backup(context(), volume(world))
-    world.settle()
+def test_backups(simulation: Simulation, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    Data(simulation, monkeypatch)
+    backup = create_backup(context(), volume(simulation))
+    simulation.settle()
     backups.restore(context(), backup.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     backups.delete(context(), backup.id)
-    world.settle()
+    simulation.settle()
     assert names(told)[2:] == [
         'backup.create.start', 'backup.create.end', 'volume.create.start', 'backup.restore.start', 'backup.restore.end',
         'backup.delete.start', 'backup.delete.end',
     ]  # fmt: skip
 
 
-def test_what_one_holds(world: World, told: list[dict[str, Any]]) -> None:
+def test_what_one_holds(simulation: Simulation, told: list[dict[str, Any]]) -> None:
     caller = context()
     made = create_volume(caller, 1, metadata={'k': 'v'})
-    world.settle()
+    simulation.settle()
     message = told[1]
     assert {key: message[key] for key in ('publisher_id', 'priority', '_context_request_id')} == {
         'publisher_id': f'volume.{made.reload().host}',
@@ -100,48 +100,50 @@ def test_what_one_holds(world: World, told: list[dict[str, Any]]) -> None:
     assert (facts['display_name'], facts['metadata'], facts['user_id']) == ('data', {'k': 'v'}, 'member-user')
 
 
-def test_a_failure_has_no_end(world: World, told: list[dict[str, Any]]) -> None:
+def test_a_failure_has_no_end(simulation: Simulation, told: list[dict[str, Any]]) -> None:
     create_volume(context(), 500)
-    world.settle()
+    simulation.settle()
     assert names(told) == ['volume.create.start']
 
 
-def test_a_repeated_task_repeats_its_id(world: World, told: list[dict[str, Any]]) -> None:
+def test_a_repeated_task_repeats_its_id(simulation: Simulation, told: list[dict[str, Any]]) -> None:
     create_volume(context(), 1)
-    world.deliver()
-    [execution] = world.executions.values()
-    world.work('schedule', execution.payload)
-    world.run_machines()
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    simulation.work('schedule', execution.payload)
+    simulation.run_machines()
     starts = [message['message_id'] for message in told if message['event_type'] == 'volume.create.start']
     assert len(starts) == 2
     assert len(set(starts)) == 1
 
 
-def test_a_late_task_tells_nothing(world: World, told: list[dict[str, Any]]) -> None:
-    made = volume(world)
-    [execution] = world.executions.values()
+def test_a_late_task_tells_nothing(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+    made = volume(simulation)
+    [execution] = simulation.executions.values()
     with pytest.raises(errors.StateChanged):
-        world.work('schedule', execution.payload)
+        simulation.work('schedule', execution.payload)
     assert len(told) == 2
     volumes.delete(context(), made.id)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.StateChanged):
-        world.work('schedule', execution.payload)
+        simulation.work('schedule', execution.payload)
     assert len(told) == 4
 
 
-def test_nothing_depends_on_them(world: World, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_depends_on_them(
+    simulation: Simulation, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def failing(*_: str) -> None:
         raise ConnectionError('EventBridge is out of reach')
 
     monkeypatch.setattr(aws, 'publish', failing)
-    assert volume(world).status == 'available'
-    invariants.check(world)
+    assert volume(simulation).status == 'available'
+    invariants.check(simulation)
 
 
-def test_without_a_bus_nothing_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_bus_nothing_is_asked(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aws, 'publish', lambda *_: pytest.fail('there is no bus'))
-    assert volume(world).status == 'available'
+    assert volume(simulation).status == 'available'
 
 
 @pytest.mark.parametrize(('filler', 'count'), [('x', 500), ('\N{GRINNING FACE}', 55)])
@@ -168,7 +170,7 @@ def test_no_secret_has_a_place(word: str) -> None:
     assert not [name for fields in rules.FIELDS.values() for pair in fields for name in pair if word in name]
 
 
-def test_the_bus_takes_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bus_takes_them(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against moto's EventBridge; one that refuses is an error here, and a line in the log above."""
     import boto3
 

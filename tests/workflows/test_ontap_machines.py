@@ -20,7 +20,7 @@ from tests.ontap.cluster import Cluster
 from tests.ontap.disks import NoDisks
 from tests.ontap.driver_fixture import driver
 from tests.ontap.server import Double, Fault
-from tests.world import BIG, World
+from tests.simulation import BIG, Simulation
 
 CALLER = context()
 ONTAP = 'cinderless@ontap#fast'
@@ -50,25 +50,25 @@ def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
 
 
 @pytest.fixture
-def mixed(world: World, double: Double, monkeypatch: pytest.MonkeyPatch) -> World:
+def mixed(simulation: Simulation, double: Double, monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """ONTAP has the most free capacity, another backend has some."""
     monkeypatch.setattr(machine, 'definition', machine.impatient)
-    use(world, double, monkeypatch)
-    return world
+    use(simulation, double, monkeypatch)
+    return simulation
 
 
-def use(world: World, double: Double, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+def use(simulation: Simulation, double: Double, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
     from chalicelib.tasks import backends
 
-    world.backends.pop('cinderless@fast', None)
-    world.big.pools['pool'] = 20
-    mixed = Mixed(world.backends, double, options)
+    simulation.backends.pop('cinderless@fast', None)
+    simulation.big.pools['pool'] = 20
+    mixed = Mixed(simulation.backends, double, options)
     monkeypatch.setattr(backends, 'configured', lambda: mixed)
-    world.report()
+    simulation.report()
 
 
-def ended(world: World, volume: Volume) -> tuple[str, str | None]:
-    world.settle()
+def ended(simulation: Simulation, volume: Volume) -> tuple[str, str | None]:
+    simulation.settle()
     found = volume.reload()
     return found.status, found.host
 
@@ -78,7 +78,7 @@ def names(double: Double) -> list[str]:
 
 
 @pytest.mark.parametrize('fault', PASSING)
-def test_what_passes_is_retried(mixed: World, double: Double, fault: Fault) -> None:
+def test_what_passes_is_retried(mixed: Simulation, double: Double, fault: Fault) -> None:
     double.fail('POST', '/storage/luns', fault)
     volume = create_volume(CALLER, 5)
     assert ended(mixed, volume) == ('available', ONTAP)
@@ -86,27 +86,31 @@ def test_what_passes_is_retried(mixed: World, double: Double, fault: Fault) -> N
 
 
 @pytest.mark.parametrize('fault', PASSING)
-def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(mixed: World, double: Double, fault: Fault) -> None:
+def test_what_does_not_pass_leaves_the_volume_to_the_next_candidate(
+    mixed: Simulation, double: Double, fault: Fault
+) -> None:
     double.fail('POST', '/storage/luns', *[fault] * 9)
     volume = create_volume(CALLER, 5)
     assert ended(mixed, volume) == ('available', BIG)
     assert names(double) == []
 
 
-def test_so_does_a_full_one(mixed: World, double: Double) -> None:
+def test_so_does_a_full_one(mixed: Simulation, double: Double) -> None:
     double.cluster.volumes[1]['space']['size'] = 2**30
     volume = create_volume(CALLER, 5)
     assert ended(mixed, volume) == ('available', BIG)
 
 
-def test_so_does_one_whose_certificate_changed(mixed: World, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_does_one_whose_certificate_changed(
+    mixed: Simulation, double: Double, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use(mixed, double, monkeypatch)
     driver_of = Mixed(mixed.backends, double, {'fingerprint': 'ab' * 32})
     monkeypatch.setattr('chalicelib.tasks.backends.configured', lambda: driver_of)
     assert ended(mixed, create_volume(CALLER, 5)) == ('available', BIG)
 
 
-def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Double) -> None:
+def test_without_another_candidate_the_user_is_told_why(mixed: Simulation, double: Double) -> None:
     double.fail('POST', '/storage/luns', *[Fault.GARBAGE] * 9)
     volume = create_volume(CALLER, 50)
     assert ended(mixed, volume) == ('error', None)
@@ -117,7 +121,7 @@ def test_without_another_candidate_the_user_is_told_why(mixed: World, double: Do
 
 @pytest.mark.parametrize('consumer', ['back-end', 'both', 'front-end'])
 def test_the_qos_specs_of_a_type_reach_the_backend_that_enforces_them(
-    mixed: World, double: Double, consumer: str
+    mixed: Simulation, double: Double, consumer: str
 ) -> None:
     admin = context('admin')
     kind = volume_types.create(admin, name='limited', description=None, is_public=True, extra_specs={})
@@ -129,7 +133,7 @@ def test_the_qos_specs_of_a_type_reach_the_backend_that_enforces_them(
     assert limits == ([] if consumer == 'front-end' else [{'max_throughput_iops': 500}])
 
 
-def test_a_volume_that_is_in_use_there_stays_available_and_the_user_is_told(mixed: World, double: Double) -> None:
+def test_a_volume_that_is_in_use_there_stays_available_and_the_user_is_told(mixed: Simulation, double: Double) -> None:
     volume = create_volume(CALLER, 5)
     assert ended(mixed, volume) == ('available', ONTAP)
     disks = double.cluster.disks

@@ -29,12 +29,12 @@ from chalicelib.tasks import report_pools
 from infra import retries
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.fake_driver import Object
 from tests.fake_glance import FakeGlance
 from tests.run_statistics import Counting
-from tests.world import BIG, World, forget
+from tests.simulation import BIG, Simulation, forget
 
 #: What calls of the backup repository begin with.
 REPOSITORY = 's3'
@@ -46,15 +46,15 @@ class Outage:
     ``calls`` are those of the operation.
     """
 
-    def __init__(self, world: World, index: int | None, *, lost: bool) -> None:
-        self.world, self.index, self.lost = world, index, lost
+    def __init__(self, simulation: Simulation, index: int | None, *, lost: bool) -> None:
+        self.simulation, self.index, self.lost = simulation, index, lost
         self.calls: list[str] = []
         self.host, self.until = '', 0.0
 
     @contextlib.contextmanager
     def around(self, name: str) -> Iterator[None]:
         host = name.partition(' ')[0]
-        if host not in {*self.world.backends, REPOSITORY} or 'get_volume_stats' in name:
+        if host not in {*self.simulation.backends, REPOSITORY} or 'get_volume_stats' in name:
             self._refuse(host)
             yield
             return
@@ -69,56 +69,56 @@ class Outage:
             raise self._away(host)
 
     def _begin(self, host: str) -> None:
-        self.host, self.until = host, self.world.seconds + retries.OUTAGE
-        self.world.report()
+        self.host, self.until = host, self.simulation.seconds + retries.OUTAGE
+        self.simulation.report()
 
     def _refuse(self, host: str) -> None:
-        if host and host == self.host and self.world.seconds < self.until:
+        if host and host == self.host and self.simulation.seconds < self.until:
             raise self._away(host)
 
     def _away(self, host: str) -> errors.CinderlessError:
         if host == REPOSITORY:
             return errors.RepositoryError(key='a key', reason='no answer')
-        return self.world.backends[host].unavailable()
+        return self.simulation.backends[host].unavailable()
 
     def passed(self, seconds: float) -> None:
         """The schedule's next report comes minutes later: work that waits for the backend renews it."""
-        self.world.seconds += seconds
+        self.simulation.seconds += seconds
 
 
 class Story:
     """What operations need: a volume with data, its snapshot, its backup and a group, each created on first use."""
 
-    def __init__(self, world: World, data: Data, glance: FakeGlance) -> None:
-        self.world, self.data, self.glance = world, data, glance
+    def __init__(self, simulation: Simulation, data: Data, glance: FakeGlance) -> None:
+        self.simulation, self.data, self.glance = simulation, data, glance
 
     def volume(self) -> Volume:
         made = create_volume(context(), 5)
-        self.world.settle()
+        self.simulation.settle()
         self.data.of(made).fill(seed=1, count=1)
         return made.reload()
 
     def snapshot(self) -> Snapshot:
         taken = create_snapshot(context(), self.volume())
-        self.world.settle()
+        self.simulation.settle()
         return taken.reload()
 
     def backup(self) -> Backup:
         made = create_backup(context(), self.volume())
-        self.world.settle()
+        self.simulation.settle()
         return made.reload()
 
     def group(self) -> Group:
         made = create_group(context())
-        self.world.settle()
+        self.simulation.settle()
         for _ in range(2):
             create_volume(context(), 5, group_id=made.id)
-        self.world.settle()
+        self.simulation.settle()
         return made.reload()
 
     def group_snapshot(self) -> GroupSnapshot:
         taken = create_group_snapshot(context(), self.group())
-        self.world.settle()
+        self.simulation.settle()
         return taken.reload()
 
     def typed(self) -> Volume:
@@ -128,11 +128,11 @@ class Story:
         return self.volume()
 
     def foreign_volume(self) -> None:
-        self.world.big.objects['theirs'] = Object('pool', 3)
-        self.world.report()
+        self.simulation.big.objects['theirs'] = Object('pool', 3)
+        self.simulation.report()
 
     def foreign_snapshot(self) -> Volume:
-        self.world.big.objects['their-snapshot-1'] = Object('pool', 4, 'elsewhere')
+        self.simulation.big.objects['their-snapshot-1'] = Object('pool', 4, 'elsewhere')
         return self.volume()
 
 
@@ -204,14 +204,14 @@ MOVES = ('migrate', 'retype')
 
 def play(operation: Operation, story: Story, index: int | None, *, lost: bool) -> list[str]:
     """Run the operation with the outage at a call; the calls it made. Nothing may have failed in the end."""
-    world = story.world
+    simulation = story.simulation
     made = operation.prepare(story)
-    outage = Outage(world, index, lost=lost)
+    outage = Outage(simulation, index, lost=lost)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world, 'around', outage.around)
-        patch.setattr(world, 'wait', outage.passed)
+        patch.setattr(simulation, 'around', outage.around)
+        patch.setattr(simulation, 'wait', outage.passed)
         operation.request(story, made)
-        world.settle()
+        simulation.settle()
     assert [
         one.status
         for kind in (Volume, Snapshot, Backup, Group, GroupSnapshot)
@@ -219,8 +219,8 @@ def play(operation: Operation, story: Story, index: int | None, *, lost: bool) -
         if 'error' in one.status
     ] == []
     assert [one.user_message for one in Message.scan()] == []
-    world.report()
-    invariants.check(world)
+    simulation.report()
+    invariants.check(simulation)
     assert story.data.paths() == []
     return outage.calls
 
@@ -259,14 +259,14 @@ def test_what_only_a_backend_that_is_down_can_do_waits_for_it(
     """Its last report failed before the request came."""
     story = make_story(True)
     made = request_.prepare(story)
-    outage = Outage(story.world, 0, lost=False)
+    outage = Outage(story.simulation, 0, lost=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(story.world, 'around', outage.around)
-        patch.setattr(story.world, 'wait', outage.passed)
+        patch.setattr(story.simulation, 'around', outage.around)
+        patch.setattr(story.simulation, 'wait', outage.passed)
         outage._begin('cinderless@big')
         request_.request(story, made)
-        story.world.settle()
-    assert story.world.seconds >= retries.OUTAGE
+        story.simulation.settle()
+    assert story.simulation.seconds >= retries.OUTAGE
     assert {one.status for kind in (Volume, Group) for one in kind.scan()} == {'available'}
 
 
@@ -284,13 +284,13 @@ def make_story(glance: FakeGlance, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         def make(alone: bool) -> Story:
             stack.enter_context(small_dynamodb.serving(small_dynamodb.empty(TABLES)))
             forget()
-            world = World()
+            simulation = Simulation()
             if alone:
-                del world.backends['cinderless@fast']
-            world.install(monkeypatch)
+                del simulation.backends['cinderless@fast']
+            simulation.install(monkeypatch)
             monkeypatch.setattr(report_pools, 'AGAIN', 0)  # the records' clock is fixed while executions wait
-            world.report()
-            return Story(world, Data(world, monkeypatch), glance)
+            simulation.report()
+            return Story(simulation, Data(simulation, monkeypatch), glance)
 
         yield make
     forget()

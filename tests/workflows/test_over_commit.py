@@ -20,8 +20,8 @@ from chalicelib.models.connection import connection
 from chalicelib.operations import pools
 from tests import invariants, small_dynamodb
 from tests.factories import context, create_volume
+from tests.simulation import Simulation
 from tests.small_dynamodb import SmallDynamoDB
-from tests.world import World
 
 CREATES = 12
 
@@ -100,12 +100,12 @@ def taking_turns(store: SmallDynamoDB, chance: random.Random, monkeypatch: pytes
 
 
 @pytest.fixture
-def payloads(world: World) -> list[dict[str, Any]]:
+def payloads(simulation: Simulation) -> list[dict[str, Any]]:
     """Twelve volumes that wait for a place: the payloads of their executions."""
     for number in range(CREATES):
         create_volume(context(project_id=f'p{number}'), 1)
-    world.deliver()
-    return [execution.payload for execution in world.executions.values()]
+    simulation.deliver()
+    return [execution.payload for execution in simulation.executions.values()]
 
 
 def stored() -> SmallDynamoDB:
@@ -116,10 +116,10 @@ def stored() -> SmallDynamoDB:
     return store
 
 
-def scheduling(world: World, payload: dict[str, Any], refused: list[str]) -> Callable[[], None]:
+def scheduling(simulation: Simulation, payload: dict[str, Any], refused: list[str]) -> Callable[[], None]:
     def work() -> None:
         try:
-            world.work('schedule', payload)
+            simulation.work('schedule', payload)
         except errors.NoValidBackend as error:
             refused.append(error.message)
 
@@ -135,7 +135,7 @@ def resized(store: SmallDynamoDB, chance: random.Random, count: int) -> None:
 
 @pytest.mark.parametrize('seed', range(SEEDS))
 def test_creates_in_any_order(
-    seed: int, world: World, payloads: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    seed: int, simulation: Simulation, payloads: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = stored()
     outcomes = set()
@@ -146,7 +146,7 @@ def test_creates_in_any_order(
         asked = chance.sample(payloads, count)
         resized(store, chance, count)
         with taking_turns(store, chance, monkeypatch) as turns:
-            turns.run([scheduling(world, payload, refused) for payload in asked])
+            turns.run([scheduling(simulation, payload, refused) for payload in asked])
             judge([payload['id'] for payload in asked], refused, f'seed {seed}, turn {turn}')
         outcomes.add(bool(refused))
     assert outcomes == {True, False}
@@ -170,10 +170,10 @@ def judge(asked: list[str], refused: list[str], where: str) -> None:
     assert all('2 pools: not enough free space' in one or 'filled by other volumes' in one for one in refused), where
 
 
-def test_a_refusal_is_explained_in_full_to_administrators(world: World) -> None:
+def test_a_refusal_is_explained_in_full_to_administrators(simulation: Simulation) -> None:
     volume = create_volume(context(), 500)
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
     [message] = Message.scan()
     assert message.resource_uuid == volume.id
     assert 'cinderless@' not in message.user_message

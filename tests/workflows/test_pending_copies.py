@@ -11,10 +11,10 @@ from chalicelib.models import Backup, Snapshot, Volume
 from chalicelib.operations import backups, images, reverts, volumes
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_glance import FakeGlance
-from tests.world import World
+from tests.simulation import Simulation
 
 COPIES: dict[str, Callable[[Volume], Volume | Snapshot]] = {
     'clone': lambda volume: create_volume(context(), None, source_volid=volume.id),
@@ -29,73 +29,75 @@ CHANGES: dict[str, Callable[[Volume, Backup, str], Any]] = {
 
 
 @pytest.fixture
-def backup(world: World, data: Data, volume: Volume) -> Backup:
+def backup(simulation: Simulation, data: Data, volume: Volume) -> Backup:
     """Of data that the volume has no longer."""
     made = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     data.of(volume).fill(seed=3)
     return made.reload()
 
 
-def keep_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def keep_back(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deliver what is queued when another workflow waits for the first time."""
-    late, world.queue = world.queue, []
+    late, simulation.queue = simulation.queue, []
 
     def wait(seconds: float) -> None:
         if late:
-            known = set(world.executions)
-            world.queue += late
+            known = set(simulation.executions)
+            simulation.queue += late
             late.clear()
-            world.deliver()
-            for arn in world.executions.keys() - known:
-                world.executions[arn].run()
+            simulation.deliver()
+            for arn in simulation.executions.keys() - known:
+                simulation.executions[arn].run()
 
-    monkeypatch.setattr(world, 'wait', wait)
+    monkeypatch.setattr(simulation, 'wait', wait)
 
 
 @pytest.mark.parametrize('change', CHANGES)
 @pytest.mark.parametrize('copy', COPIES)
 def test_a_change_waits_for_the_copies_that_were_accepted_before(
-    world: World, data: Data, volume: Volume, backup: Backup, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch,
-    copy: str, change: str,
+    simulation: Simulation, data: Data, volume: Volume, backup: Backup, glance: FakeGlance,
+    monkeypatch: pytest.MonkeyPatch, copy: str, change: str,
 ) -> None:  # fmt: skip
     disk = data.of(volume)
     before = disk.copy(disk.size)
     made = COPIES[copy](volume)
-    keep_back(world, monkeypatch)
+    keep_back(simulation, monkeypatch)
     CHANGES[change](volume.reload(), backup, glance.add(b'image' * 100))
-    world.settle()
+    simulation.settle()
     assert (made.reload().status, data.of(made).size) == ('available', before.size)
     assert data.of(made).same(before)
     after = volume.reload()
     assert after.status == 'available'
     assert (int(after.size) > int(made.size if isinstance(made, Volume) else made.volume_size)) == (change == 'extend')
     assert data.of(volume).same(before) == (change == 'extend')
-    invariants.check(world)
+    invariants.check(simulation)
 
 
 def test_a_revert_waits_for_an_older_snapshot(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older = create_snapshot(context(), volume)
-    late, world.queue = world.queue, []
+    late, simulation.queue = simulation.queue, []
     latest = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     data.of(volume).fill(seed=3)
     before = data.of(volume).copy(data.of(volume).size)
-    world.queue += late
-    keep_back(world, monkeypatch)
+    simulation.queue += late
+    keep_back(simulation, monkeypatch)
     reverts.revert(context(), volume.id, latest.id)
-    world.settle()
+    simulation.settle()
     assert (older.reload().status, volume.reload().status) == ('available', 'available')
     assert data.of(older).same(before)
     assert data.of(volume).same(data.of(latest))
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_backup_that_runs_is_not_waited_for(world: World, data: Data, volume: Volume, backup: Backup) -> None:
+def test_a_backup_that_runs_is_not_waited_for(
+    simulation: Simulation, data: Data, volume: Volume, backup: Backup
+) -> None:
     """It reads a snapshot of its own."""
     volume.update(actions=[Volume.reader_count.set(1)])
     volumes.extend(context(), volume.id, int(volume.size) + 3)
-    world.settle()
-    assert (volume.reload().status, world.seconds) == ('available', 0)
+    simulation.settle()
+    assert (volume.reload().status, simulation.seconds) == ('available', 0)

@@ -24,9 +24,9 @@ from chalicelib.operations import (
 from chalicelib.tasks import postponing
 from tests import invariants
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 RECORDS = (Volume, Snapshot, Backup, Group, GroupSnapshot)
 
@@ -35,46 +35,46 @@ class Work(NamedTuple):
     """``verb`` of the backend fails during the outage; ``status`` is shown meanwhile, ``given_up`` in the end."""
 
     name: str
-    prepare: Callable[[World], Any]
+    prepare: Callable[[Simulation], Any]
     request: Callable[[Any], object]
     verb: str
     status: str
     given_up: str
 
 
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     made = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
-def snapshot(world: World) -> Snapshot:
-    taken = create_snapshot(context(), volume(world))
-    world.settle()
+def snapshot(simulation: Simulation) -> Snapshot:
+    taken = create_snapshot(context(), volume(simulation))
+    simulation.settle()
     return taken.reload()
 
 
-def running_backup(world: World) -> Backup:
+def running_backup(simulation: Simulation) -> Backup:
     """One whose data cannot be read, and whose temporary snapshot is left."""
-    made = create_backup(context(), volume(world))
-    world.big.fail('allocated', RuntimeError('a bug'))
-    world.big.fail_for_good('delete_snapshot')
-    world.settle()
-    world.big.faults.clear()
+    made = create_backup(context(), volume(simulation))
+    simulation.big.fail('allocated', RuntimeError('a bug'))
+    simulation.big.fail_for_good('delete_snapshot')
+    simulation.settle()
+    simulation.big.faults.clear()
     return made.reload()
 
 
-def group(world: World) -> Group:
+def group(simulation: Simulation) -> Group:
     made = create_group(context())
-    world.settle()
+    simulation.settle()
     create_volume(context(), 5, group_id=made.id)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
-def group_snapshot(world: World) -> GroupSnapshot:
-    taken = create_group_snapshot(context(), group(world))
-    world.settle()
+def group_snapshot(simulation: Simulation) -> GroupSnapshot:
+    taken = create_group_snapshot(context(), group(simulation))
+    simulation.settle()
     return taken.reload()
 
 
@@ -156,68 +156,72 @@ def statuses() -> set[str]:
 
 
 @works
-def test_it_is_done_when_the_backend_answers_again(world: World, data: Data, work: Work) -> None:
-    made = work.prepare(world)
+def test_it_is_done_when_the_backend_answers_again(simulation: Simulation, data: Data, work: Work) -> None:
+    made = work.prepare(simulation)
     before = len(list(Message.scan()))
-    world.big.fail_for_good(work.verb)
+    simulation.big.fail_for_good(work.verb)
     work.request(made)
-    world.settle()
+    simulation.settle()
     assert work.status in statuses()
     told = [one.user_message for one in Message.scan()]
     assert len(told) - before == 1
     assert any('repeats the operation until it does' in text for text in told)
-    world.big.fail_for_good(work.verb)  # once more
-    world.reconcile()
-    world.settle()
+    simulation.big.fail_for_good(work.verb)  # once more
+    simulation.reconcile()
+    simulation.settle()
     assert work.status in statuses()
     assert len(list(Message.scan())) - before == 1
     for _ in range(2):  # a group's end may be seen by the second
-        world.reconcile()
-        world.settle()
+        simulation.reconcile()
+        simulation.settle()
     assert statuses() <= {'available'}
-    world.report()
-    invariants.check(world)
+    simulation.report()
+    invariants.check(simulation)
     assert data.paths() == []
 
 
 @works
-def test_it_is_given_up_after_a_day(world: World, data: Data, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = work.prepare(world)
+def test_it_is_given_up_after_a_day(
+    simulation: Simulation, data: Data, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = work.prepare(simulation)
     monkeypatch.setattr(postponing, 'PATIENCE', -1)
-    world.big.fail_for_good(work.verb)
+    simulation.big.fail_for_good(work.verb)
     work.request(made)
-    world.settle()
+    simulation.settle()
     assert work.given_up in statuses()
     assert work.status not in statuses()
     if work.name != 'delete backup':  # its source stays held, for something temporary may be left there
-        invariants.check(world)
+        invariants.check(simulation)
 
 
-def test_a_failure_that_is_recorded_twice_postpones_once(world: World) -> None:
-    made = volume(world)
-    world.big.fail_for_good('delete_volume')
+def test_a_failure_that_is_recorded_twice_postpones_once(simulation: Simulation) -> None:
+    made = volume(simulation)
+    simulation.big.fail_for_good('delete_volume')
     volumes.delete(context(), made.id)
     [execution] = [
-        one for one in (world.deliver(), *world.executions.values()) if getattr(one, 'status', '') == 'RUNNING'
+        one
+        for one in (simulation.deliver(), *simulation.executions.values())
+        if getattr(one, 'status', '') == 'RUNNING'
     ]
-    world.run_machines()
+    simulation.run_machines()
     again = {**execution.payload, 'error': {'Error': 'BackendUnavailable', 'Cause': ''}}
     assert made.reload().operation['attempt'] == 1
-    world.work('fail_delete', again)
+    simulation.work('fail_delete', again)
     assert made.reload().operation['attempt'] == 1
 
 
-def test_what_a_cascade_left_may_go_with_the_next(world: World) -> None:
-    taken = snapshot(world)
-    world.big.fail('delete_snapshot', world.big.refuses())
+def test_what_a_cascade_left_may_go_with_the_next(simulation: Simulation) -> None:
+    taken = snapshot(simulation)
+    simulation.big.fail('delete_snapshot', simulation.big.refuses())
     volumes.delete(context(), taken.volume_id, cascade=True)
-    world.settle()
+    simulation.settle()
     assert statuses() == {'error_deleting'}
     volumes.reset_status(context('admin'), taken.volume_id, 'error', None, None)
     volumes.delete(context(), taken.volume_id, cascade=True)
-    world.settle()
+    simulation.settle()
     assert statuses() == set()
-    invariants.check(world)
+    invariants.check(simulation)
 
 
 @pytest.mark.parametrize(

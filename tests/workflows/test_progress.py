@@ -15,15 +15,15 @@ from chalicelib.operations import backups, progress
 from chalicelib.rules import workflows
 from chalicelib.tasks.backup_data import ProgressReporter
 from tests.backup_factories import create_backup, stored_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context
-from tests.world import World
+from tests.simulation import Simulation
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
+def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
     monkeypatch.setattr(progress, 'INTERVAL', 0.0)
-    return Data(world, monkeypatch)
+    return Data(simulation, monkeypatch)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def volume(make_volume: Callable[[int], Volume]) -> Volume:
     return make_volume(9)
 
 
-def watched(world: World, verb: str, record: Any) -> list[dict[str, int | None] | None]:
+def watched(simulation: Simulation, verb: str, record: Any) -> list[dict[str, int | None] | None]:
     """What is shown before each call of a verb."""
     seen: list[dict[str, int | None] | None] = []
 
@@ -40,8 +40,8 @@ def watched(world: World, verb: str, record: Any) -> list[dict[str, int | None] 
             seen.append(progress.shown(record.reload()))
         return contextlib.nullcontext()
 
-    world.around = around
-    world.settle()
+    simulation.around = around
+    simulation.settle()
     return seen
 
 
@@ -49,12 +49,12 @@ def done(seen: list[Any]) -> list[int]:
     return [one['bytes_done'] for one in seen]
 
 
-def test_a_backup_tells_how_far_it_is(world: World, data: Data, volume: Volume) -> None:
+def test_a_backup_tells_how_far_it_is(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     assert progress.shown(backup) == {
         'bytes_done': 0, 'bytes_total': 9 * GIB, 'bytes_per_second': 0, 'seconds_left': None
     }  # fmt: skip
-    seen = watched(world, 'cinderless@big read', backup)
+    seen = watched(simulation, 'cinderless@big read', backup)
     assert {one['bytes_total'] for one in seen if one} == {9 * GIB}
     assert done(seen) == sorted(done(seen))
     assert done(seen)[0] == 0
@@ -62,11 +62,11 @@ def test_a_backup_tells_how_far_it_is(world: World, data: Data, volume: Volume) 
     assert progress.shown(backup.reload()) is None
 
 
-def test_a_volume_being_restored_tells_how_far_it_is(world: World, data: Data, volume: Volume) -> None:
+def test_a_volume_being_restored_tells_how_far_it_is(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
-    seen = watched(world, 'cinderless@big write', target)
+    seen = watched(simulation, 'cinderless@big write', target)
     assert {one['bytes_total'] for one in seen if one} == {9 * GIB}
     assert done(seen) == sorted(done(seen))
     assert 8 * GIB < done(seen)[-1] < 9 * GIB
@@ -85,7 +85,7 @@ def test_a_range_is_told_at_most_every_interval(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_record_is_written_once_an_interval_whoever_tells(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chalicelib.rules import workflows
 
@@ -114,7 +114,7 @@ def test_a_record_is_written_once_an_interval_whoever_tells(
     ],
 )
 def test_rate_and_time_left(
-    world: World, monkeypatch: pytest.MonkeyPatch, counts: dict[str, int], elapsed: int, expected: Any
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, counts: dict[str, int], elapsed: int, expected: Any
 ) -> None:
     monkeypatch.setattr(time, 'time', lambda: 1000.0 + elapsed)
     backup = Backup('p', 'b', status='creating', progress={'total': 1000, 'started': 1000, **counts})
@@ -124,7 +124,7 @@ def test_rate_and_time_left(
     assert shown['bytes_total'] == 1000
 
 
-def test_whoever_lost_the_record_tells_nothing(world: World, data: Data, volume: Volume) -> None:
+def test_whoever_lost_the_record_tells_nothing(simulation: Simulation, data: Data, volume: Volume) -> None:
     backup = stored_backup(volume, status='deleting', owner='other', progress={'total': 1, 'started': 1})
 
     progress.note(backup, base.owned_by(Backup, workflows.BACKUP['create'], 'mine'), 'range_0', 7)

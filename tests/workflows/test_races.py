@@ -17,9 +17,9 @@ from chalicelib.operations import moves, quotas, reverts, snapshots, volume_type
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import Execution
+from tests.simulation import BIG, Killed, Simulation
 from tests.workflows.crashes import Crasher, Scenario, Stage, recover
 from tests.workflows.test_crashes import SCENARIOS
-from tests.world import BIG, Killed, World
 
 Request = Callable[[Volume, Snapshot], object]
 
@@ -43,13 +43,13 @@ REQUESTS: dict[str, Request] = {
 }
 
 
-def prepare(world: World) -> tuple[Volume, Snapshot]:
-    world.big.revert = True
+def prepare(simulation: Simulation) -> tuple[Volume, Snapshot]:
+    simulation.big.revert = True
     volume_types.create(context('admin'), name='other', description=None, is_public=True, extra_specs={})
     volume = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     snapshot = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     return volume, snapshot
 
 
@@ -101,55 +101,55 @@ def intruding(at: int, intruder: Callable[[], object], monkeypatch: pytest.Monke
 def test_any_two_requests_in_every_interleaving(
     first: str, second: str, tables: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(Scenario('pair', prepare, lambda world, made: None), monkeypatch)
+    stage = Stage(Scenario('pair', prepare, lambda simulation, made: None), monkeypatch)
     for at in range(meet(stage, first, second, NEVER, monkeypatch)):
         meet(stage, first, second, at, monkeypatch)
 
 
 def meet(stage: Stage, first: str, second: str, at: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Serve the second request inside the first, at the call with this number; the number of calls there were."""
-    world = stage.world_again()
+    simulation = stage.world_again()
     volume, snapshot = stage.prepared
     codes: list[int] = []
     intruder = functools.partial(outcome, REQUESTS[second], volume, snapshot, codes)
     with intruding(at, intruder, monkeypatch) as seen:
         outcome(REQUESTS[first], volume, snapshot, codes)
-    world.settle()
-    world.reconcile()  # a snapshot that was held for a revert is released when that is called off
-    world.settle()
+    simulation.settle()
+    simulation.reconcile()  # a snapshot that was held for a revert is released when that is called off
+    simulation.settle()
     assert all(code == 200 or 400 <= code < 500 for code in codes), (at, seen, codes)
-    invariants.check(world)
+    invariants.check(simulation)
     return len(seen)
 
 
 def test_two_executions_of_one_request_in_every_interleaving(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second execution of the same request runs whole inside the first, at each of its calls."""
-    scenario = Scenario('twice', lambda world: create_volume(context(), 5).reload(), lambda world, _: None)
+    scenario = Scenario('twice', lambda simulation: create_volume(context(), 5).reload(), lambda simulation, _: None)
     stage = Stage(scenario, monkeypatch)
-    [done] = stage.world.executions.values()
+    [done] = stage.simulation.executions.values()
     for at in range(run_with_twin(stage, NEVER, [], monkeypatch)):
         run_with_twin(stage, at, done.path, monkeypatch)
 
 
 def run_with_twin(stage: Stage, at: int, path: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a second execution of a request inside the first; the second takes this path."""
-    world = stage.world_again()
+    simulation = stage.world_again()
     create_volume(context(), 5)
-    world.deliver()
-    [execution] = world.executions.values()
-    twin = Execution(execution.machine, execution.payload, world.work)
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    twin = Execution(execution.machine, execution.payload, simulation.work)
     with intruding(at, twin.run, monkeypatch) as seen:
         assert execution.run() == 'SUCCEEDED'
     assert twin.path == path
-    invariants.check(world)
+    invariants.check(simulation)
     return len(seen)
 
 
 class Twice:
     """Runs a task a second time, with the same input, inside the first, and may kill it at one of its calls."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.work = world, world.work
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation, self.work = simulation, simulation.work
         self.task: tuple[str, Any] | None = None
 
     def run(self, task: str, payload: Any) -> Any:
@@ -159,23 +159,23 @@ class Twice:
     def again(self, crasher: Crasher) -> None:
         if self.task is None:
             return
-        before, self.world.around = self.world.around, crasher.around
+        before, self.simulation.around = self.simulation.around, crasher.around
         with contextlib.suppress(errors.CinderlessError, Killed), crashing(crasher):
             self.work(*self.task)
-        self.world.around = before
+        self.simulation.around = before
 
 
 def interleave(stage: Stage, at: int, crasher: Crasher, monkeypatch: pytest.MonkeyPatch) -> int:
     """Play a scenario whose tasks are run twice at the call with this number; the number of calls there were."""
-    world = stage.world_again()
-    twice = Twice(world)
-    monkeypatch.setattr(world, 'work', twice.run)
-    stage.scenario.request(world, stage.prepared)
-    world.deliver()
+    simulation = stage.world_again()
+    twice = Twice(simulation)
+    monkeypatch.setattr(simulation, 'work', twice.run)
+    stage.scenario.request(simulation, stage.prepared)
+    simulation.deliver()
     with intruding(at, lambda: twice.again(crasher), monkeypatch) as seen:
-        world.run_machines()
-    recover(world)
-    invariants.check(world)
+        simulation.run_machines()
+    recover(simulation)
+    invariants.check(simulation)
     return len(seen)
 
 
@@ -212,16 +212,16 @@ def test_an_administrators_reset_in_the_middle_of_the_work_is_the_last_word(
 
 def reset_during(stage: Stage, at: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Reset the volume at the call with this number; its record stays, and what it holds is right."""
-    world = stage.world_again()
-    made = stage.scenario.request(world, stage.prepared) or stage.prepared
-    world.deliver()
+    simulation = stage.world_again()
+    made = stage.scenario.request(simulation, stage.prepared) or stage.prepared
+    simulation.deliver()
     reset = functools.partial(volumes.reset_status, context('admin'), made.id, 'error', None, None)
     with intruding(at, reset, monkeypatch) as seen:
-        world.run_machines()
+        simulation.run_machines()
     if at != NEVER:
         assert made.reload().status == 'error'
-        recover(world)
-        assert invariants.miscounted(world) == []
+        recover(simulation)
+        assert invariants.miscounted(simulation) == []
     return len(seen)
 
 
@@ -230,7 +230,7 @@ def in_parallel(count: int, work: Callable[[int], object]) -> list[object]:
         return list(pool.map(work, range(count)))
 
 
-def test_parallel_requests_at_the_limit_of_the_quota(world: World) -> None:
+def test_parallel_requests_at_the_limit_of_the_quota(simulation: Simulation) -> None:
     quotas.update('project', {'volumes': 7})
 
     def ask(_: int) -> int:
@@ -243,30 +243,30 @@ def test_parallel_requests_at_the_limit_of_the_quota(world: World) -> None:
     answers = in_parallel(20, ask)
     assert (answers.count(202), answers.count(413)) == (7, 13)
     assert quotas.usages('project')['volumes'] == {'limit': 7, 'in_use': 7, 'reserved': 0}
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
 
 
-def test_parallel_schedulers_never_over_commit(world: World) -> None:
+def test_parallel_schedulers_never_over_commit(simulation: Simulation) -> None:
     """Pools of 20 and 100 GiB hold ten and two volumes of 10 GiB: the other four find no capacity."""
     for number in range(16):
         create_volume(context(project_id=f'p{number}'), 10)
-    world.deliver()
-    waiting = list(world.executions.values())
+    simulation.deliver()
+    waiting = list(simulation.executions.values())
     in_parallel(len(waiting), lambda number: waiting[number].run())
     found = [volume.status for volume in Volume.scan()]
     assert (found.count('available'), found.count('error')) == (12, 4)
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_reports_and_claims_at_once(world: World) -> None:
+def test_reports_and_claims_at_once(simulation: Simulation) -> None:
     """Reports requested before the claims and received after them release no capacity."""
     for number in range(8):
         create_volume(context(project_id=f'p{number}'), 5)
-    world.deliver()
-    waiting = list(world.executions.values())
-    in_parallel(16, lambda number: world.report() if number % 2 else waiting[number // 2].run())
+    simulation.deliver()
+    waiting = list(simulation.executions.values())
+    in_parallel(16, lambda number: simulation.report() if number % 2 else waiting[number // 2].run())
     assert Pool.get(base.GLOBAL, BIG).claimable_gb <= 60
-    world.report()
+    simulation.report()
     assert sum(pool.claimable_gb for pool in Pool.scan()) == 80
-    invariants.check(world)
+    invariants.check(simulation)

@@ -8,114 +8,116 @@ from chalicelib import errors
 from chalicelib.models import Message, Snapshot, Volume
 from chalicelib.operations import reverts, volumes
 from tests import invariants
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_snapshot
-from tests.world import World
+from tests.simulation import Simulation
 
 
 @pytest.fixture
-def snapshot(world: World, data: Data, volume: Volume) -> Snapshot:
+def snapshot(simulation: Simulation, data: Data, volume: Volume) -> Snapshot:
     """Of the data before the volume got other data."""
     taken = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     data.of(volume).fill(seed=2)
-    world.executions.clear()
+    simulation.executions.clear()
     return taken.reload()
 
 
-def check(world: World, data: Data) -> None:
-    invariants.check(world)
+def check(simulation: Simulation, data: Data) -> None:
+    invariants.check(simulation)
     assert data.paths() == []
 
 
 COPIED = ['RevertToSnapshot', 'IsReverted', 'CompleteRevert']
 
 
-def test_by_copying(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+def test_by_copying(simulation: Simulation, data: Data, volume: Volume, snapshot: Snapshot) -> None:
     reverts.revert(context(), volume.id, snapshot.id)
     assert (volume.reload().status, snapshot.reload().status) == ('reverting', 'restoring')
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == COPIED
     assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
     assert data.of(volume).same(data.of(snapshot))
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_copy_that_runs_out_of_time_goes_on(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
-    world.lambda_context.milliseconds = 1_000
+def test_a_copy_that_runs_out_of_time_goes_on(
+    simulation: Simulation, data: Data, volume: Volume, snapshot: Snapshot
+) -> None:
+    simulation.lambda_context.milliseconds = 1_000
     reverts.revert(context(), volume.id, snapshot.id)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == [*COPIED[:2] * 20, 'CompleteRevert']
     assert data.of(volume).same(data.of(snapshot))
-    check(world, data)
+    check(simulation, data)
 
 
-def test_by_the_driver(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
-    world.big.revert = True
+def test_by_the_driver(simulation: Simulation, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    simulation.big.revert = True
     reverts.revert(context(), volume.id, snapshot.id)
-    world.settle()
-    assert f'revert_to_snapshot volume-{volume.id}' in world.big.calls
+    simulation.settle()
+    assert f'revert_to_snapshot volume-{volume.id}' in simulation.big.calls
     assert str(volume.reload().provider_location).endswith('again')
-    assert not any(call.startswith('open_volume') for call in world.big.calls)
+    assert not any(call.startswith('open_volume') for call in simulation.big.calls)
     assert data.of(volume).same(data.of(snapshot))
-    check(world, data)
+    check(simulation, data)
 
 
-def test_a_backend_that_fails(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
-    world.big.fail('write', RuntimeError('a bug'))
+def test_a_backend_that_fails(simulation: Simulation, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+    simulation.big.fail('write', RuntimeError('a bug'))
     reverts.revert(context(), volume.id, snapshot.id)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['RevertToSnapshot', 'FailRevert']
     assert (volume.reload().status, snapshot.reload().status) == ('error', 'available')
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('111', '111')
-    check(world, data)
+    check(simulation, data)
 
 
 @pytest.mark.parametrize('by_driver', [True, False])
 def test_a_revert_that_never_began_leaves_the_volume_as_it_was(
-    world: World, data: Data, volume: Volume, snapshot: Snapshot, by_driver: bool
+    simulation: Simulation, data: Data, volume: Volume, snapshot: Snapshot, by_driver: bool
 ) -> None:
     """The pool is full, or the volume cannot be opened; the advice to revert later can be followed."""
-    world.big.revert = by_driver
+    simulation.big.revert = by_driver
     before = data.of(volume).copy(data.of(volume).size)
-    world.big.fail('revert_to_snapshot' if by_driver else 'open_volume', world.big.full(5))
+    simulation.big.fail('revert_to_snapshot' if by_driver else 'open_volume', simulation.big.full(5))
     reverts.revert(context(), volume.id, snapshot.id)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['RevertToSnapshot', 'FailRevert']
     assert (volume.reload().status, snapshot.reload().status) == ('available', 'available')
     [message] = Message.scan()
     assert (message.action_id, message.detail_id) == ('111', '115')
     assert data.of(volume).same(before)
-    check(world, data)
+    check(simulation, data)
     reverts.revert(context(), volume.id, snapshot.id)
-    world.settle()
+    simulation.settle()
     assert data.of(volume).same(data.of(snapshot))
 
 
-def test_reset_meanwhile(world: World, data: Data, volume: Volume, snapshot: Snapshot) -> None:
+def test_reset_meanwhile(simulation: Simulation, data: Data, volume: Volume, snapshot: Snapshot) -> None:
     """The snapshot is released, too, when the volume is not reverted any more."""
     reverts.revert(context(), volume.id, snapshot.id)
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     assert execution.path == ['RevertToSnapshot', 'Superseded']
-    world.reconcile()
+    simulation.reconcile()
     assert snapshot.reload().status == 'available'
-    check(world, data)
+    check(simulation, data)
 
 
-def test_only_the_latest(world: World, volume: Volume, snapshot: Snapshot) -> None:
+def test_only_the_latest(simulation: Simulation, volume: Volume, snapshot: Snapshot) -> None:
     create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.Invalid, match='not the latest one'):
         reverts.revert(context(), volume.id, snapshot.id)
     with pytest.raises(errors.Invalid, match='not the latest one'):
         reverts.revert(context(), volume.id, None)
 
 
-def test_of_the_same_size(world: World, volume: Volume, snapshot: Snapshot) -> None:
+def test_of_the_same_size(simulation: Simulation, volume: Volume, snapshot: Snapshot) -> None:
     volumes.extend(context(), volume.id, 6)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.Invalid, match='size must be equal'):
         reverts.revert(context(), volume.id, snapshot.id)
 

@@ -12,9 +12,9 @@ from chalicelib.models import Name, Snapshot, Transfer, Volume
 from chalicelib.operations import snapshots, transfers, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
+from tests.simulation import Simulation
 from tests.workflows.crashes import Scenario, Stage
 from tests.workflows.test_races import in_parallel, intruding, outcome
-from tests.world import World
 
 Offered = tuple[Volume, Snapshot, Transfer, str]
 
@@ -33,11 +33,11 @@ REQUESTS: dict[str, Callable[..., object]] = {
 ENDINGS = ('accept', 'accept at home', 'withdraw')
 
 
-def prepare(world: World) -> Offered:
+def prepare(simulation: Simulation) -> Offered:
     volume = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     snapshot = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     return (
         volume,
         snapshot,
@@ -48,28 +48,28 @@ def prepare(world: World) -> Offered:
 @pytest.mark.parametrize('second', REQUESTS)
 @pytest.mark.parametrize('first', ENDINGS)
 def test_any_two_in_every_interleaving(first: str, second: str, tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Stage(Scenario('offer', prepare, lambda world, made: None), monkeypatch)
+    stage = Stage(Scenario('offer', prepare, lambda simulation, made: None), monkeypatch)
     calls = 1
     at = 0
     while at < calls:
-        world = stage.world_again()
+        simulation = stage.world_again()
         codes: list[int] = []
         intruder = functools.partial(outcome, functools.partial(REQUESTS[second], *stage.prepared[:2]),
                                      *stage.prepared[2:], codes)  # fmt: skip
         with intruding(at, intruder, monkeypatch) as seen:
             outcome(functools.partial(REQUESTS[first], *stage.prepared[:2]), *stage.prepared[2:], codes)
         calls = len(seen)
-        world.settle()
+        simulation.settle()
         assert all(code == 200 or 400 <= code < 500 for code in codes), (at, seen, codes)
         if second in ENDINGS:
             assert codes.count(200) == 1, (at, seen, codes)
             assert list(Transfer.scan()) == []
-        invariants.check(world)
+        invariants.check(simulation)
         at += 1
 
 
-def test_many_accept_at_once(world: World) -> None:
-    volume, snapshot, transfer, key = prepare(world)
+def test_many_accept_at_once(simulation: Simulation) -> None:
+    volume, snapshot, transfer, key = prepare(simulation)
     codes: list[int] = []
 
     def take(number: int) -> None:
@@ -83,17 +83,17 @@ def test_many_accept_at_once(world: World) -> None:
     [taken] = Volume.scan()
     [snapshot] = Snapshot.scan()
     assert taken.project_id == snapshot.project_id != 'project'
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_offers_go_with_their_volume(world: World) -> None:
+def test_offers_go_with_their_volume(simulation: Simulation) -> None:
     """One that is left could never be accepted, and its owner would always see it (Cinder removes it, too)."""
-    volume, _, first, _ = prepare(world)
+    volume, _, first, _ = prepare(simulation)
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
     transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
     assert first.id in {one.id for one in Transfer.scan()}
     volumes.delete(context('admin'), volume.id, cascade=True, force=True)
-    world.settle()
+    simulation.settle()
     names = [one.id for one in Name.scan() if one.id.startswith('transfer:')]
     assert [*Volume.scan(), *Transfer.scan(), *names] == []
-    invariants.check(world)
+    invariants.check(simulation)

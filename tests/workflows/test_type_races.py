@@ -23,9 +23,9 @@ from chalicelib.operations import (
 )
 from tests.factories import context, create_volume
 from tests.run_statistics import Counting
+from tests.simulation import Killed, Simulation
 from tests.workflows.crashes import Crasher, Scenario, Stage
 from tests.workflows.test_races import crashing, intruding
-from tests.world import Killed, World
 
 ADMIN = context('admin')
 LUKS = {'provider': 'luks', 'control_location': 'front-end'}
@@ -35,15 +35,15 @@ Made = dict[str, Any]
 Request = Callable[[Made], object]
 
 
-def prepare(world: World) -> Made:
-    world.big.retype = 'done'
+def prepare(simulation: Simulation) -> Made:
+    simulation.big.retype = 'done'
     kind = volume_types.create(
         ADMIN, name='gold', description=None, is_public=True, extra_specs={'volume_backend_name': 'big'}
     )
     other = volume_types.create(ADMIN, name='other', description=None, is_public=True, extra_specs={})
     group_type = group_types.create(ADMIN, name='groups', description=None, is_public=True, group_specs={})
     volume = create_volume(context(), 1, volume_type='other')
-    world.settle()
+    simulation.settle()
     return {'type': kind.id, 'other': other.id, 'group_type': group_type.id, 'volume': volume.id}
 
 
@@ -116,16 +116,16 @@ def kms(tables: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_in_every_interleaving(
     user: str, change: str, inside: str, kms: None, monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
-    stage = Stage(Scenario('type', prepare, lambda world, made: None), monkeypatch)
+    stage = Stage(Scenario('type', prepare, lambda simulation, made: None), monkeypatch)
     first, second = (USERS[user], CHANGES[change]) if inside == 'change inside use' else (CHANGES[change], USERS[user])
     at, calls = 0, 1
     while at < calls:
-        world = stage.world_again()
+        simulation = stage.world_again()
         made, codes = stage.prepared, []
         with intruding(at, lambda: codes.append(code(second, made)), monkeypatch) as seen:  # noqa: B023
             codes.append(code(first, made))
         calls = len(seen)
-        world.settle()
+        simulation.settle()
         assert all(one == 200 or 400 <= one < 500 for one in codes), (at, seen, codes)
         assert 200 in codes, (at, seen, codes)
         assert used_as_it_was(made) == [], (at, seen, codes)
@@ -137,10 +137,10 @@ def test_in_every_interleaving(
 def test_a_change_that_dies_at_any_call_keeps_nobody_from_using_the_type(
     change: str, kms: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(Scenario('type', prepare, lambda world, made: None), monkeypatch)
+    stage = Stage(Scenario('type', prepare, lambda simulation, made: None), monkeypatch)
     index = 0
     while True:
-        world = stage.world_again()
+        simulation = stage.world_again()
         try:
             with crashing(Crasher(index)):
                 CHANGES[change](stage.prepared)
@@ -148,16 +148,16 @@ def test_a_change_that_dies_at_any_call_keeps_nobody_from_using_the_type(
         except Killed:
             index += 1
         found = code(USERS['create'], stage.prepared), code(USERS['group'], stage.prepared)
-        world.settle()
+        simulation.settle()
         assert used_as_it_was(stage.prepared) == []
         gone = change == 'delete' and not any(one.name == 'gold' for one in VolumeType.scan())
         assert found == (200, 200) or gone or change == 'delete group type', (index, found)
     assert index >= 2
 
 
-def test_a_volume_that_changes_its_project_meanwhile_is_found(world: World) -> None:
+def test_a_volume_that_changes_its_project_meanwhile_is_found(simulation: Simulation) -> None:
     """The search for users reads project after project: a transfer must not slip past it."""
-    made = prepare(world)
+    made = prepare(simulation)
     volume = Volume.find('project', made['volume'])
     transfer, key = transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
     scan = Quota.scan
@@ -175,8 +175,8 @@ def test_a_volume_that_changes_its_project_meanwhile_is_found(world: World) -> N
     assert used_as_it_was(made) == []
 
 
-def test_a_closed_type_is_opened_by_its_next_user(world: World) -> None:
-    made = prepare(world)
+def test_a_closed_type_is_opened_by_its_next_user(simulation: Simulation) -> None:
+    made = prepare(simulation)
     kind = volume_types.read(made['type'])
     with type_locks.closed(kind):
         pass  # and nothing opens it: this is what a process that dies here leaves

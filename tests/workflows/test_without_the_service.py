@@ -19,10 +19,10 @@ from chalicelib.models import Backup
 from chalicelib.operations import backup_copies, backups
 from chalicelib.tasks import backup_data
 from tests.backup_factories import create_backup
-from tests.disks import Data, Disk
+from tests.data_backends import Data, Disk
 from tests.factories import context, create_volume
+from tests.simulation import Simulation
 from tests.small_dynamodb import SmallDynamoDB
-from tests.world import World
 
 #: As they are before a test's doubles take their place.
 REAL = {name: getattr(backup_data, name) for name in ('repository', 'key_wrapper', 'key_wrapper_of_copy')}
@@ -31,7 +31,7 @@ ELSEWHERE = 'eu-west-1'
 
 
 @pytest.fixture
-def keys(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def keys(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Region -> its KMS key; a bucket in each."""
     made = {}
     for region, bucket in (('us-east-1', 'backups'), (ELSEWHERE, 'far-backups')):
@@ -48,8 +48,8 @@ def keys(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, st
 
 
 @pytest.fixture
-def data(world: World, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Data:
-    made = Data(world, monkeypatch)
+def data(simulation: Simulation, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Data:
+    made = Data(simulation, monkeypatch)
     for name, function in REAL.items():
         monkeypatch.setattr(backup_data, name, function)
     place = backup_copies.Target('far-backups', ELSEWHERE, keys[ELSEWHERE])
@@ -58,14 +58,14 @@ def data(world: World, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def chain(world: World, data: Data) -> dict[str, Disk]:
+def chain(simulation: Simulation, data: Data) -> dict[str, Disk]:
     """Backup's id -> what it holds; a full one and an incremental one."""
     volume, held = create_volume(context(), 1), {}
-    world.settle()
+    simulation.settle()
     for seed in (1, 2):
         data.of(volume).fill(seed)
         backup = create_backup(context(), volume, incremental=seed > 1)
-        world.settle()
+        simulation.settle()
         assert backup.reload().status == 'available', backup.reload().fail_reason
         held[backup.id] = data.of(volume).copy(data.of(volume).size)
     return held
@@ -94,7 +94,7 @@ def test_every_backup_comes_back_from_the_bucket_alone(
 
 
 def test_a_copy_needs_nothing_of_the_first_region(
-    world: World,
+    simulation: Simulation,
     tables: SmallDynamoDB,
     data: Data,
     chain: dict[str, Disk],
@@ -104,11 +104,11 @@ def test_a_copy_needs_nothing_of_the_first_region(
     """Made through the API, restored through it, and without it."""
     id, expected = [*chain.items()][-1]
     copy = backup_copies.create(context(), id, target='far', name=None, description=None)
-    world.settle()
+    simulation.settle()
     assert copy.reload().status == 'available', copy.reload().fail_reason
     _lose_region(chain)
     _, target = backups.restore(context(), copy.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     assert target.reload().status == 'available'
     assert data.of(target).same(expected)
     tables.clear()

@@ -84,6 +84,6 @@ def test_a_table_gets_one_global_index_at_a_time(added: int, is_loss: bool) -> N
     assert change.is_loss is is_loss
 
 
-def test_a_change_is_told_in_one_line() -> None:
-    (line,) = changes.told([changes.Change('Replace', 'a', 'AWS::SQS::Queue', ('QueueName',))])
+def test_a_change_is_one_line() -> None:
+    (line,) = changes.lines_of([changes.Change('Replace', 'a', 'AWS::SQS::Queue', ('QueueName',))])
     assert line == 'Replace a, AWS::SQS::Queue (QueueName)  <-- LOSS'

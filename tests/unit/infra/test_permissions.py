@@ -14,7 +14,7 @@ from local import callers, recorder, workers
 from tests import permissions, recording
 from tests.factories import stored_volume
 from tests.permissions import Call, Permission
-from tests.world import World
+from tests.simulation import Simulation
 
 TABLE = 'arn:aws:dynamodb:us-east-1:123456789012:table/cinderless-volumes'
 VOLUMES = 'arn:aws:ec2:us-east-1:123456789012:volume'
@@ -145,7 +145,7 @@ def test_ec2_asks_for_each_object_that_a_call_names(
     assert set(found) == {(f'ec2:{action}', resource) for action, resource in expected}
 
 
-def test_what_hangs_on_luck_is_noted_each_time(world: World, tmp_path: Path) -> None:
+def test_what_hangs_on_luck_is_noted_each_time(simulation: Simulation, tmp_path: Path) -> None:
     """A type that is remembered, a condition that holds: other processes read, and lose."""
     notes = recorder._Notes(tmp_path / 'notes.jsonl', everything=True)
     listeners = recorder._listeners(notes)

@@ -15,8 +15,8 @@ from chalicelib.operations import attachments, volumes
 from chalicelib.rules import states
 from tests.chap import CANARY, chap, paths
 from tests.factories import context, query, stored_volume
+from tests.simulation import BIG, Simulation
 from tests.small_dynamodb import SmallDynamoDB
-from tests.world import BIG, World
 
 __all__ = ['chap']
 
@@ -27,16 +27,16 @@ SERVER, OTHER_SERVER = 'server-1', 'server-2'
 
 
 @pytest.fixture
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     """Available, on a backend that has its object."""
-    return make_volume(world)
+    return make_volume(simulation)
 
 
-def make_volume(world: World, **facts: Any) -> Volume:
+def make_volume(simulation: Simulation, **facts: Any) -> Volume:
     from tests.fake_driver import Object
 
     made = stored_volume(host=BIG, **facts)
-    world.big.objects[f'volume-{made.id}'] = Object('pool', 1)
+    simulation.big.objects[f'volume-{made.id}'] = Object('pool', 1)
     return made
 
 
@@ -51,7 +51,7 @@ def statuses(volume: Volume) -> tuple[str, str, int]:
     return found.status, found.attach_status, found.attachment_count
 
 
-def test_the_life_of_an_attachment(chap: World, volume: Volume) -> None:
+def test_the_life_of_an_attachment(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
     assert (made.attach_status, attachments.connection_info(made)) == ('reserved', {})
     assert statuses(volume) == ('reserved', 'reserved', 1)
@@ -72,7 +72,7 @@ def test_the_life_of_an_attachment(chap: World, volume: Volume) -> None:
         attachments.get(context(), made.id)
 
 
-def test_what_the_host_is_told(chap: World, volume: Volume) -> None:
+def test_what_the_host_is_told(chap: Simulation, volume: Volume) -> None:
     made = create(volume, {**HOST, 'enforce_multipath': True})
     info = attachments.connection_info(made)
     assert info == {
@@ -96,7 +96,7 @@ def test_what_the_host_is_told(chap: World, volume: Volume) -> None:
     assert attachments.connection_info(attachments.get(context(), made.id)) == info
 
 
-def test_the_same_update_again_gives_the_same_answer(chap: World, volume: Volume) -> None:
+def test_the_same_update_again_gives_the_same_answer(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
     first = attachments.connection_info(attachments.update(context(), made.id, HOST))
     second = attachments.connection_info(attachments.update(context(), made.id, HOST))
@@ -107,7 +107,7 @@ def test_the_same_update_again_gives_the_same_answer(chap: World, volume: Volume
 
 def test_no_secret_is_stored_told_or_logged(
     tables: SmallDynamoDB,
-    chap: World,
+    chap: Simulation,
     volume: Volume,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -130,9 +130,9 @@ def test_no_secret_is_stored_told_or_logged(
 
 
 @pytest.mark.parametrize('status', sorted(set(states.VOLUME_STATUSES) - {'in-use'}))
-def test_a_volume_is_reserved_from_these_statuses_alone(world: World, status: str) -> None:
+def test_a_volume_is_reserved_from_these_statuses_alone(simulation: Simulation, status: str) -> None:
     """Cinder's matrix, measured for volumes without multiattach."""
-    volume = make_volume(world, status=status)
+    volume = make_volume(simulation, status=status)
     if status in {'available', 'downloading'}:
         assert create(volume).attach_status == 'reserved'
         assert statuses(volume)[0] == 'reserved'
@@ -143,7 +143,7 @@ def test_a_volume_is_reserved_from_these_statuses_alone(world: World, status: st
         assert list(Attachment.scan()) == []
 
 
-def test_the_words_of_refusals_are_cinders(world: World, volume: Volume) -> None:
+def test_the_words_of_refusals_are_cinders(simulation: Simulation, volume: Volume) -> None:
     create(volume)
     with pytest.raises(errors.InvalidVolume) as refused:
         create(volume, instance_id=OTHER_SERVER)
@@ -151,7 +151,7 @@ def test_the_words_of_refusals_are_cinders(world: World, volume: Volume) -> None
         f'Invalid volume: Volume {volume.id} status must be available or downloading to reserve, '
         'but the current status is reserved.'
     )
-    shared = make_volume(world, multiattach=True, status='error')
+    shared = make_volume(simulation, multiattach=True, status='error')
     with pytest.raises(errors.InvalidVolume, match='can not be created if the volume is in an error state'):
         create(shared)
     shared.update(actions=[Volume.status.set('detaching')])
@@ -159,14 +159,14 @@ def test_the_words_of_refusals_are_cinders(world: World, volume: Volume) -> None
         create(shared)
 
 
-def test_a_second_server_is_refused_while_the_first_is_there(chap: World, volume: Volume) -> None:
+def test_a_second_server_is_refused_while_the_first_is_there(chap: Simulation, volume: Volume) -> None:
     attachments.complete(context(), create(volume, HOST).id)
     with pytest.raises(errors.InvalidVolume, match='current status is in-use'):
         create(volume, OTHER_HOST, instance_id=OTHER_SERVER)
     assert len(paths(chap)) == 1
 
 
-def test_a_multiattach_volume_goes_to_two_hosts(chap: World) -> None:
+def test_a_multiattach_volume_goes_to_two_hosts(chap: Simulation) -> None:
     volume = make_volume(chap, multiattach=True)
     first, second = create(volume, HOST), None
     attachments.complete(context(), first.id)
@@ -181,7 +181,7 @@ def test_a_multiattach_volume_goes_to_two_hosts(chap: World) -> None:
     assert paths(chap) == [(f'volume-{volume.id}', second.id)]
 
 
-def test_a_server_on_its_way_to_another_host_has_two_attachments(chap: World, volume: Volume) -> None:
+def test_a_server_on_its_way_to_another_host_has_two_attachments(chap: Simulation, volume: Volume) -> None:
     """Nova's live migration: the volume stays in use until the second host connects, and after the first is gone."""
     source = create(volume, HOST)
     attachments.complete(context(), source.id)
@@ -198,7 +198,7 @@ def test_a_server_on_its_way_to_another_host_has_two_attachments(chap: World, vo
 
 
 def test_an_attached_volume_is_not_removed_by_force_while_another_attachment_is_made(
-    chap: World, volume: Volume
+    chap: Simulation, volume: Volume
 ) -> None:
     attachments.complete(context(), create(volume, HOST).id)
     create(volume, OTHER_HOST)
@@ -206,7 +206,7 @@ def test_an_attached_volume_is_not_removed_by_force_while_another_attachment_is_
         volumes.delete(context('admin'), volume.id, force=True)
 
 
-def test_read_only_by_the_request_or_by_the_volumes_flag(chap: World, volume: Volume) -> None:
+def test_read_only_by_the_request_or_by_the_volumes_flag(chap: Simulation, volume: Volume) -> None:
     assert create(volume, HOST, mode='ro').attach_mode == 'ro'
     flagged = make_volume(chap, admin_metadata={'readonly': 'True'})
     made = create(flagged, HOST)
@@ -217,7 +217,7 @@ def test_read_only_by_the_request_or_by_the_volumes_flag(chap: World, volume: Vo
 
 @pytest.mark.parametrize('error', [errors.BackendUnavailable, errors.DriverError])
 def test_a_path_that_cannot_be_made_leaves_no_new_attachment(
-    chap: World, volume: Volume, error: type[errors.DriverError]
+    chap: Simulation, volume: Volume, error: type[errors.DriverError]
 ) -> None:
     """Nobody would know its id; the request can be repeated at once."""
     chap.big.fail('initialize_connection', error(backend='big', reason='no more LUNs'))
@@ -232,14 +232,14 @@ def test_a_path_that_cannot_be_made_leaves_no_new_attachment(
     assert create(volume, HOST).attach_status == 'attaching'
 
 
-def test_a_host_without_an_initiator_is_told_so(chap: World, volume: Volume) -> None:
+def test_a_host_without_an_initiator_is_told_so(chap: Simulation, volume: Volume) -> None:
     with pytest.raises(errors.InvalidConnector, match='initiator'):
         create(volume, {'host': 'compute-1'})
     assert statuses(volume) == ('available', 'detached', 0)
     assert list(Message.scan()) == []
 
 
-def test_an_update_that_fails_still_holds_the_volume_and_may_be_repeated(chap: World, volume: Volume) -> None:
+def test_an_update_that_fails_still_holds_the_volume_and_may_be_repeated(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
     chap.big.fail('initialize_connection', chap.big.unavailable())
     with pytest.raises(errors.BackendUnavailable):
@@ -248,7 +248,7 @@ def test_an_update_that_fails_still_holds_the_volume_and_may_be_repeated(chap: W
     assert attachments.update(context(), made.id, HOST).attach_status == 'attaching'
 
 
-def test_a_repeated_update_that_fails_leaves_the_path_that_is_in_use(chap: World, volume: Volume) -> None:
+def test_a_repeated_update_that_fails_leaves_the_path_that_is_in_use(chap: Simulation, volume: Volume) -> None:
     made = create(volume, HOST)
     attachments.complete(context(), made.id)
     chap.big.fail('initialize_connection', chap.big.unavailable())
@@ -258,7 +258,7 @@ def test_a_repeated_update_that_fails_leaves_the_path_that_is_in_use(chap: World
     assert paths(chap) == [(f'volume-{volume.id}', made.id)]
 
 
-def test_update_refuses_a_broken_volume(chap: World, volume: Volume) -> None:
+def test_update_refuses_a_broken_volume(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
     volume.update(actions=[Volume.status.set('error')])
     with pytest.raises(errors.ResourceConflict) as refused:
@@ -269,7 +269,7 @@ def test_update_refuses_a_broken_volume(chap: World, volume: Volume) -> None:
     )
 
 
-def test_a_backend_that_fails_keeps_the_attachment_to_be_deleted_again(chap: World, volume: Volume) -> None:
+def test_a_backend_that_fails_keeps_the_attachment_to_be_deleted_again(chap: Simulation, volume: Volume) -> None:
     made = create(volume, HOST)
     chap.big.fail('terminate_connection', chap.big.unavailable())
     with pytest.raises(errors.BackendUnavailable):
@@ -279,14 +279,14 @@ def test_a_backend_that_fails_keeps_the_attachment_to_be_deleted_again(chap: Wor
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 
 
-def test_a_reservation_is_deleted_without_asking_the_backend(chap: World, volume: Volume) -> None:
+def test_a_reservation_is_deleted_without_asking_the_backend(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
     chap.big.fail('terminate_connection', RuntimeError('nobody should call this'))
     attachments.delete(context(), made.id)
     assert statuses(volume) == ('available', 'detached', 0)
 
 
-def test_completing_twice_changes_nothing(chap: World, volume: Volume) -> None:
+def test_completing_twice_changes_nothing(chap: Simulation, volume: Volume) -> None:
     made = create(volume, HOST)
     attachments.complete(context(), made.id)
     before = attachments.get(context(), made.id)
@@ -295,7 +295,7 @@ def test_completing_twice_changes_nothing(chap: World, volume: Volume) -> None:
     assert (after.revision, after.attached_at) == (before.revision, before.attached_at)
 
 
-def test_while_an_operation_holds_the_volume_the_status_waits(chap: World, volume: Volume) -> None:
+def test_while_an_operation_holds_the_volume_the_status_waits(chap: Simulation, volume: Volume) -> None:
     """A volume that is being backed up returns to what its attachments say by then."""
     made = create(volume, HOST)
     attachments.complete(context(), made.id)
@@ -307,14 +307,14 @@ def test_while_an_operation_holds_the_volume_the_status_waits(chap: World, volum
     assert (found.status, found.previous_status, found.attach_status) == ('backing-up', 'available', 'detached')
 
 
-def test_an_attachment_outlives_a_volume_that_was_removed_by_force(world: World, volume: Volume) -> None:
+def test_an_attachment_outlives_a_volume_that_was_removed_by_force(simulation: Simulation, volume: Volume) -> None:
     made = create(volume)
     volume.delete()
     assert attachments.delete(context(), made.id) == []
     assert list(Attachment.scan()) == []
 
 
-def test_another_project_sees_nothing(world: World, volume: Volume) -> None:
+def test_another_project_sees_nothing(simulation: Simulation, volume: Volume) -> None:
     made = create(volume)
     stranger = context(project_id='other')
     for call in (attachments.get, attachments.complete, attachments.delete):
@@ -329,7 +329,7 @@ def test_another_project_sees_nothing(world: World, volume: Volume) -> None:
     assert attachments.get(context('admin', 'other'), made.id).id == made.id
 
 
-def test_an_administrators_attachment_belongs_to_the_volumes_project(world: World, volume: Volume) -> None:
+def test_an_administrators_attachment_belongs_to_the_volumes_project(simulation: Simulation, volume: Volume) -> None:
     made = attachments.create(
         context('admin', 'operations'), volume_id=volume.id, instance_id=None, connector=None, mode=None
     )
@@ -349,7 +349,7 @@ def at_the_first(name: str, action: Callable[[], Any]) -> Callable[[str], contex
     return around
 
 
-def test_an_attachment_deleted_while_its_path_is_made_leaves_no_path(chap: World, volume: Volume) -> None:
+def test_an_attachment_deleted_while_its_path_is_made_leaves_no_path(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
     chap.around = at_the_first('cinderless@big initialize_connection', lambda: attachments.delete(context(), made.id))
     with pytest.raises(errors.AttachmentNotFound):
@@ -358,7 +358,7 @@ def test_an_attachment_deleted_while_its_path_is_made_leaves_no_path(chap: World
 
 
 def test_an_attachment_connected_while_it_is_deleted_leaves_no_path(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The delete has read a reservation that has no path; before it is gone, its host connects."""
     made = create(volume)
@@ -379,7 +379,7 @@ def test_an_attachment_connected_while_it_is_deleted_leaves_no_path(
 
 
 def test_a_worker_that_answers_too_late_leaves_neither_attachment_nor_path(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API has given up on it; the path was made and recorded meanwhile."""
     invoke = chap.invoke
@@ -398,7 +398,7 @@ def test_a_worker_that_answers_too_late_leaves_neither_attachment_nor_path(
 
 @pytest.mark.parametrize('connector', [None, OTHER_HOST], ids=['reserve', 'connect'])
 def test_of_two_hosts_at_once_one_wins(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch, connector: dict[str, Any] | None
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch, connector: dict[str, Any] | None
 ) -> None:
     """Both have read an available volume; the second writes first."""
     commit, winners = attachments._commit, []
@@ -416,7 +416,7 @@ def test_of_two_hosts_at_once_one_wins(
 
 
 def test_a_volume_that_never_comes_to_rest_asks_the_caller_to_repeat(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         attachments, '_commit', lambda volume, *_: (_ for _ in ()).throw(errors.StateChanged(

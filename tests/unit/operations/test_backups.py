@@ -15,11 +15,11 @@ from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules import states, workflows
 from tests.backup_factories import create_backup, stored_backup
 from tests.factories import context, query, stored_snapshot, stored_volume
-from tests.world import BIG, World
+from tests.simulation import BIG, Simulation
 
 
 @pytest.fixture
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     return stored_volume(host=BIG, size=3)
 
 
@@ -28,7 +28,7 @@ def usage(project: str = 'project') -> dict[str, int]:
     return {name: found[name]['in_use'] for name in ('backups', 'backup_gigabytes')}
 
 
-def test_what_is_recorded(world: World, volume: Volume) -> None:
+def test_what_is_recorded(simulation: Simulation, volume: Volume) -> None:
     backup = create_backup(context(), volume, description='d', metadata={'a': 'b'}, container='mine')
     stored = backups.get(context(), backup.id)
     assert (stored.status, stored.size, stored.volume_id) == ('creating', 3, volume.id)
@@ -39,11 +39,11 @@ def test_what_is_recorded(world: World, volume: Volume) -> None:
     assert usage() == {'backups': 1, 'backup_gigabytes': 3}
     found = volume.reload()
     assert (found.status, found.previous_status, found.reader_count) == ('backing-up', 'available', 1)
-    [message] = world.queue
+    [message] = simulation.queue
     assert (message['action'], message['resource'], message['id']) == ('create', 'backup', backup.id)
 
 
-def test_the_usual_container_and_the_volumes_zone(world: World) -> None:
+def test_the_usual_container_and_the_volumes_zone(simulation: Simulation) -> None:
     volume = stored_volume(host=BIG, availability_zone='west')
     backup = create_backup(context(), volume)
     assert (backup.container, backup.availability_zone) == ('volumebackups', 'west')
@@ -51,7 +51,7 @@ def test_the_usual_container_and_the_volumes_zone(world: World) -> None:
 
 @pytest.mark.parametrize('force', [False, True])
 @pytest.mark.parametrize('status', sorted(states.VOLUME_STATUSES))
-def test_the_matrix_of_volume_statuses(world: World, status: str, force: bool) -> None:
+def test_the_matrix_of_volume_statuses(simulation: Simulation, status: str, force: bool) -> None:
     """Cinder's, measured."""
     volume = stored_volume(host=BIG, status=status)
     if status == 'available' or (force and status == 'in-use'):
@@ -64,7 +64,7 @@ def test_the_matrix_of_volume_statuses(world: World, status: str, force: bool) -
 
 
 @pytest.mark.parametrize('status', sorted(states.SNAPSHOT_STATUSES))
-def test_the_matrix_of_snapshot_statuses(world: World, volume: Volume, status: str) -> None:
+def test_the_matrix_of_snapshot_statuses(simulation: Simulation, volume: Volume, status: str) -> None:
     snapshot = stored_snapshot(volume, status=status)
     if status == 'available':
         backup = create_backup(context(), volume, snapshot_id=snapshot.id)
@@ -75,12 +75,12 @@ def test_the_matrix_of_snapshot_statuses(world: World, volume: Volume, status: s
             create_backup(context(), volume, snapshot_id=snapshot.id)
 
 
-def test_a_snapshot_of_an_attached_volume_needs_no_force(world: World, volume: Volume) -> None:
+def test_a_snapshot_of_an_attached_volume_needs_no_force(simulation: Simulation, volume: Volume) -> None:
     volume.update(actions=[Volume.status.set('in-use')])
     assert create_backup(context(), volume, snapshot_id=stored_snapshot(volume).id).status == 'creating'
 
 
-def test_the_words_of_refusals_are_cinders(world: World, volume: Volume) -> None:
+def test_the_words_of_refusals_are_cinders(simulation: Simulation, volume: Volume) -> None:
     other = stored_snapshot(stored_volume(host=BIG))
     with pytest.raises(errors.InvalidVolume) as refused:
         create_backup(context(), volume, snapshot_id=other.id)
@@ -93,7 +93,7 @@ def test_the_words_of_refusals_are_cinders(world: World, volume: Volume) -> None
     assert refused.value.message == 'Invalid volume: Backing up an in-use volume must use the force flag.'
 
 
-def test_quota_is_refused_before_anything_changes(world: World, volume: Volume) -> None:
+def test_quota_is_refused_before_anything_changes(simulation: Simulation, volume: Volume) -> None:
     quotas.update('project', {'backups': 0})
     with pytest.raises(errors.BackupLimitExceeded) as refused:
         create_backup(context(), volume)
@@ -102,11 +102,11 @@ def test_quota_is_refused_before_anything_changes(world: World, volume: Volume) 
     with pytest.raises(errors.VolumeBackupSizeExceedsAvailableQuota, match='Requested 3G, quota is 2G and 0G has been'):
         create_backup(context(), volume)
     found = volume.reload()
-    assert (found.status, found.reader_count, list(Backup.scan()), world.queue) == ('available', 0, [], [])
+    assert (found.status, found.reader_count, list(Backup.scan()), simulation.queue) == ('available', 0, [], [])
 
 
 def test_a_volume_that_is_taken_meanwhile_is_refused(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = backups._check_source
 
@@ -126,7 +126,7 @@ def moments() -> Callable[[], str]:
     return lambda: f'2026-01-01T00:00:{next(count):02}.000000'
 
 
-def test_an_incremental_builds_on_the_newest_available_backup(world: World, volume: Volume) -> None:
+def test_an_incremental_builds_on_the_newest_available_backup(simulation: Simulation, volume: Volume) -> None:
     at = moments()
     oldest = stored_backup(volume, data_timestamp=at())
     newest = stored_backup(volume, data_timestamp=at(), container='elsewhere')
@@ -140,7 +140,7 @@ def test_an_incremental_builds_on_the_newest_available_backup(world: World, volu
     assert oldest.id != newest.id
 
 
-def test_an_incremental_of_a_snapshot_builds_on_what_is_older(world: World, volume: Volume) -> None:
+def test_an_incremental_of_a_snapshot_builds_on_what_is_older(simulation: Simulation, volume: Volume) -> None:
     at = moments()
     older = stored_backup(volume, data_timestamp=at())
     snapshot = stored_snapshot(volume, created_at=at())
@@ -148,14 +148,14 @@ def test_an_incremental_of_a_snapshot_builds_on_what_is_older(world: World, volu
     assert create_backup(context(), volume, incremental=True, snapshot_id=snapshot.id).parent_id == older.id
 
 
-def test_an_incremental_without_a_base_is_refused(world: World, volume: Volume) -> None:
+def test_an_incremental_without_a_base_is_refused(simulation: Simulation, volume: Volume) -> None:
     stored_backup(volume, status='error')
     with pytest.raises(errors.InvalidBackup, match='No backups available to do an incremental backup'):
         create_backup(context(), volume, incremental=True)
     assert volume.reload().status == 'available'
 
 
-def test_update_changes_what_it_names(world: World, volume: Volume) -> None:
+def test_update_changes_what_it_names(simulation: Simulation, volume: Volume) -> None:
     backup = stored_backup(volume, description='old', name='old')
     backups.update(context(), backup.id, {'name': 'new', 'metadata': {'a': '1'}})
     found = backups.get(context(), backup.id)
@@ -166,13 +166,13 @@ def test_update_changes_what_it_names(world: World, volume: Volume) -> None:
 
 @pytest.mark.parametrize('force', [False, True])
 @pytest.mark.parametrize('status', sorted(states.BACKUP_STATUSES))
-def test_the_matrix_of_delete(world: World, volume: Volume, status: str, force: bool) -> None:
+def test_the_matrix_of_delete(simulation: Simulation, volume: Volume, status: str, force: bool) -> None:
     """Cinder's, measured; but a backup with dependents may go, since no other needs it."""
     backup = stored_backup(volume, status=status, num_dependent_backups=1)
     if force or status in {'available', 'error'}:
         backups.delete(context(), backup.id, force=force)
         assert backup.reload().status == 'deleting'
-        assert world.queue[-1]['action'] == 'delete'
+        assert simulation.queue[-1]['action'] == 'delete'
     else:
         with pytest.raises(errors.InvalidBackup, match='Backup status must be available or error'):
             backups.delete(context(), backup.id, force=force)
@@ -180,7 +180,7 @@ def test_the_matrix_of_delete(world: World, volume: Volume, status: str, force: 
 
 
 @pytest.mark.parametrize('status', sorted(states.BACKUP_STATUSES))
-def test_the_matrix_of_restore(world: World, volume: Volume, status: str) -> None:
+def test_the_matrix_of_restore(simulation: Simulation, volume: Volume, status: str) -> None:
     backup = stored_backup(volume, status=status)
     if status == 'available':
         _, target = backups.restore(context(), backup.id, volume_id=volume.id, name=None)
@@ -193,7 +193,7 @@ def test_the_matrix_of_restore(world: World, volume: Volume, status: str) -> Non
 
 
 @pytest.mark.parametrize('status', sorted(set(states.VOLUME_STATUSES) - {'available'}))
-def test_the_matrix_of_restore_targets(world: World, volume: Volume, status: str) -> None:
+def test_the_matrix_of_restore_targets(simulation: Simulation, volume: Volume, status: str) -> None:
     backup = stored_backup(volume)
     volume.update(actions=[Volume.status.set(status)])
     with pytest.raises(errors.InvalidVolume, match='Volume to be restored to must be available'):
@@ -201,7 +201,7 @@ def test_the_matrix_of_restore_targets(world: World, volume: Volume, status: str
     assert backup.reload().status == 'available'
 
 
-def test_a_target_that_is_too_small(world: World, volume: Volume) -> None:
+def test_a_target_that_is_too_small(simulation: Simulation, volume: Volume) -> None:
     backup = stored_backup(volume)
     small = stored_volume(host=BIG, size=2)
     with pytest.raises(errors.InvalidVolume, match='volume size 2 is too small to restore backup of size 3'):
@@ -209,7 +209,7 @@ def test_a_target_that_is_too_small(world: World, volume: Volume) -> None:
 
 
 def test_neither_record_changes_when_one_of_them_is_taken_meanwhile(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = stored_backup(volume)
     check = backups._check_target
@@ -221,10 +221,10 @@ def test_neither_record_changes_when_one_of_them_is_taken_meanwhile(
     monkeypatch.setattr(backups, '_check_target', late)
     with pytest.raises(errors.InvalidVolume):
         backups.restore(context(), backup.id, volume_id=volume.id, name=None)
-    assert (backup.reload().status, volume.reload().status, world.queue) == ('available', 'in-use', [])
+    assert (backup.reload().status, volume.reload().status, simulation.queue) == ('available', 'in-use', [])
 
 
-def test_a_new_volume_is_made_without_keeping_the_caller_waiting(world: World, volume: Volume) -> None:
+def test_a_new_volume_is_made_without_keeping_the_caller_waiting(simulation: Simulation, volume: Volume) -> None:
     backup = stored_backup(volume)
     _, target = backups.restore(context(), backup.id, volume_id=None, name=None)
     assert (target.status, target.size, target.backup_id) == ('creating', 3, backup.id)
@@ -232,24 +232,24 @@ def test_a_new_volume_is_made_without_keeping_the_caller_waiting(world: World, v
         f'restore_backup_{backup.id}', 'auto-created_from_restore_from_backup',
     )  # fmt: skip
     assert (backup.reload().status, backup.reload().restore_volume_id) == ('restoring', target.id)
-    [message] = world.queue
+    [message] = simulation.queue
     assert (message['resource'], message['id']) == ('volume', target.id)
     with pytest.raises(errors.InvalidBackup, match='Backup status must be available'):
         backups.restore(context(), backup.id, volume_id=None, name='mine')
 
 
 def test_no_volume_is_made_when_the_backup_is_taken_meanwhile(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = stored_backup(volume)
     monkeypatch.setattr(backups, '_check_restorable', lambda _: backup.update(actions=[Backup.status.set('deleting')]))
     with pytest.raises(errors.InvalidBackup):
         backups.restore(context(), backup.id, volume_id=None, name=None)
     assert [found.id for found in Volume.scan()] == [volume.id]
-    assert world.queue == []
+    assert simulation.queue == []
 
 
-def test_reset_status_cancels_what_is_under_way(world: World, volume: Volume) -> None:
+def test_reset_status_cancels_what_is_under_way(simulation: Simulation, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     backups.reset_status(context('admin'), backup.id, 'error')
     found = backup.reload()
@@ -258,7 +258,7 @@ def test_reset_status_cancels_what_is_under_way(world: World, volume: Volume) ->
         backups.reset_status(context('admin'), backup.id, 'creating')
 
 
-def test_another_project_sees_nothing(world: World, volume: Volume) -> None:
+def test_another_project_sees_nothing(simulation: Simulation, volume: Volume) -> None:
     backup = stored_backup(volume)
     stranger = context(project_id='other')
     with pytest.raises(errors.BackupNotFound):
@@ -270,7 +270,7 @@ def test_another_project_sees_nothing(world: World, volume: Volume) -> None:
     assert backups.get(context('admin', 'other'), backup.id).id == backup.id
 
 
-def test_no_two_projects_share_a_prefix(world: World, volume: Volume) -> None:
+def test_no_two_projects_share_a_prefix(simulation: Simulation, volume: Volume) -> None:
     mine, theirs = stored_backup(volume), stored_backup(volume, project_id='other')
     assert backups.repository_prefix(mine) == 'project/volumebackups/'
     assert backups.repository_prefix(theirs) == 'other/volumebackups/'
@@ -280,7 +280,7 @@ ROW = workflows.BACKUP['create']
 
 
 @pytest.mark.parametrize('kind', ['volume', 'snapshot'])
-def test_an_end_gives_everything_back_once(world: World, volume: Volume, kind: str) -> None:
+def test_an_end_gives_everything_back_once(simulation: Simulation, volume: Volume, kind: str) -> None:
     source: Volume | Snapshot = volume if kind == 'volume' else stored_snapshot(volume)
     parent = stored_backup(volume, data_timestamp='2020-01-01T00:00:00.000000')
     snapshot_id = source.id if kind == 'snapshot' else None
@@ -299,7 +299,7 @@ def test_an_end_gives_everything_back_once(world: World, volume: Volume, kind: s
 
 
 def test_an_end_begins_again_when_the_source_or_the_parent_moves(
-    world: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parent is removed, and the volume reset, between reading and writing."""
     parent = stored_backup(volume, data_timestamp='2020-01-01T00:00:00.000000')
@@ -318,7 +318,7 @@ def test_an_end_begins_again_when_the_source_or_the_parent_moves(
     assert (backup.reload().status, volume.reload().reader_count) == ('available', 0)
 
 
-def test_an_end_that_keeps_its_source_keeps_it_from_being_removed(world: World, volume: Volume) -> None:
+def test_an_end_that_keeps_its_source_keeps_it_from_being_removed(simulation: Simulation, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
     backup_reservations.end(backup, ROW, Outcome('error', keeps_source=True))
@@ -327,7 +327,7 @@ def test_an_end_that_keeps_its_source_keeps_it_from_being_removed(world: World, 
     assert volume.reload().reader_count == 0
 
 
-def test_a_status_that_another_request_holds_is_not_given_back(world: World, volume: Volume) -> None:
+def test_a_status_that_another_request_holds_is_not_given_back(simulation: Simulation, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     volume.update(actions=[Volume.status.set('deleting'), Volume.owner.set('another')])
     backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
@@ -335,7 +335,7 @@ def test_a_status_that_another_request_holds_is_not_given_back(world: World, vol
     assert (volume.reload().status, volume.reload().reader_count) == ('deleting', 0)
 
 
-def test_a_source_that_is_gone_holds_nobody_up(world: World, volume: Volume) -> None:
+def test_a_source_that_is_gone_holds_nobody_up(simulation: Simulation, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     volume.delete()
     backup_reservations.restore_source_status(backup, backup_reservations.source_of(backup))
@@ -343,7 +343,7 @@ def test_a_source_that_is_gone_holds_nobody_up(world: World, volume: Volume) -> 
     assert backup.reload().status == 'error'
 
 
-def test_a_removal_gives_the_quota_back_with_the_record(world: World, volume: Volume) -> None:
+def test_a_removal_gives_the_quota_back_with_the_record(simulation: Simulation, volume: Volume) -> None:
     backup = create_backup(context(), volume)
     backup_reservations.end(backup, ROW, Outcome(states.REMOVED))
     assert (list(Backup.scan()), usage()) == ([], {'backups': 0, 'backup_gigabytes': 0})

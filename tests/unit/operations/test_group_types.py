@@ -10,7 +10,7 @@ from chalicelib import errors
 from chalicelib.models import GroupType, Name
 from chalicelib.operations import group_types
 from tests.factories import context, create_group, query
-from tests.world import World
+from tests.simulation import Simulation
 
 ADMIN, MEMBER = context('admin'), context()
 
@@ -20,14 +20,14 @@ def create(name: str = 'gold', **facts: Any) -> GroupType:
     return group_types.create(ADMIN, name=name, **{**usual, **facts})
 
 
-def test_a_type(world: World) -> None:
+def test_a_type(simulation: Simulation) -> None:
     made = create(description='d', group_specs={'k': 'v'})
     found = group_types.get(MEMBER, made.id)
     assert (found.name, found.description, found.is_public, found.group_specs) == ('gold', 'd', True, {'k': 'v'})
     assert group_types.find(MEMBER, 'gold').id == group_types.find(MEMBER, made.id).id == made.id
 
 
-def test_names_are_taken_once(world: World) -> None:
+def test_names_are_taken_once(simulation: Simulation) -> None:
     first, second = create(), create('silver')
     with pytest.raises(errors.GroupTypeExists):
         create()
@@ -42,7 +42,7 @@ def test_names_are_taken_once(world: World) -> None:
     ]  # fmt: skip
 
 
-def test_private_types(world: World) -> None:
+def test_private_types(simulation: Simulation) -> None:
     hidden = create(is_public=False)
     with pytest.raises(errors.GroupTypeNotFound):
         group_types.get(MEMBER, hidden.id)
@@ -57,7 +57,7 @@ def test_private_types(world: World) -> None:
     assert listed(ADMIN, None) == ['default_cgsnapshot_type', 'gold']
 
 
-def test_specs(world: World) -> None:
+def test_specs(simulation: Simulation) -> None:
     made = create(group_specs={'a': '1'})
     assert group_types.set_group_specs(ADMIN, made.id, {'b': '2'}) == {'a': '1', 'b': '2'}
     group_types.delete_group_spec(ADMIN, made.id, 'a')
@@ -66,19 +66,19 @@ def test_specs(world: World) -> None:
     assert group_types.get(ADMIN, made.id).group_specs == {'b': '2'}
 
 
-def test_a_type_in_use(world: World) -> None:
+def test_a_type_in_use(simulation: Simulation) -> None:
     group = create_group(MEMBER)
     with pytest.raises(errors.GroupTypeInUse):
         group_types.delete(ADMIN, group.group_type_id)
 
 
-def test_the_type_of_consistency_groups_is_made_once(world: World) -> None:
+def test_the_type_of_consistency_groups_is_made_once(simulation: Simulation) -> None:
     first = group_types.consistency_groups()
     assert group_types.consistency_groups().id == group_types.find(MEMBER, 'default_cgsnapshot_type').id == first.id
     assert first.group_specs == {'consistent_group_snapshot_enabled': '<is> True'}
 
 
 @pytest.mark.parametrize('id', ['nothing', '', 'x' * 2000])
-def test_unknown_types(world: World, id: str) -> None:
+def test_unknown_types(simulation: Simulation, id: str) -> None:
     with pytest.raises(errors.GroupTypeNotFound):
         group_types.get(ADMIN, id)

@@ -14,8 +14,8 @@ from chalicelib.operations import attachments
 from chalicelib.operations import legacy_attachments as legacy
 from tests.chap import chap, paths
 from tests.factories import context
+from tests.simulation import Simulation
 from tests.unit.operations.test_attachments import HOST, make_volume
-from tests.world import World
 
 __all__ = ['chap']
 
@@ -46,7 +46,7 @@ WAYS: dict[str, Connect] = {
 
 @pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('first', WAYS)
-def test_the_initiator_of_another_project_is_refused(chap: World, first: str, way: str) -> None:
+def test_the_initiator_of_another_project_is_refused(chap: Simulation, first: str, way: str) -> None:
     WAYS[first](context(), make_volume(chap))
     theirs = make_volume(chap, project_id='other')
     before = paths(chap)
@@ -57,13 +57,13 @@ def test_the_initiator_of_another_project_is_refused(chap: World, first: str, wa
 
 
 @pytest.mark.parametrize('name', [HOST['initiator'].upper(), HOST['initiator']])
-def test_case_makes_no_other_name(chap: World, name: str) -> None:
+def test_case_makes_no_other_name(chap: Simulation, name: str) -> None:
     create(context(), make_volume(chap))
     with pytest.raises(errors.InvalidConnector):
         create(context(project_id='other'), make_volume(chap, project_id='other'), {**HOST, 'initiator': name})
 
 
-def test_a_name_that_is_not_used_any_more_is_free(chap: World) -> None:
+def test_a_name_that_is_not_used_any_more_is_free(chap: Simulation) -> None:
     made = create(context(), make_volume(chap))
     attachments.delete(context(), made.id)
     create(context(project_id='other'), make_volume(chap, project_id='other'))
@@ -71,7 +71,7 @@ def test_a_name_that_is_not_used_any_more_is_free(chap: World) -> None:
         create(context(), make_volume(chap))
 
 
-def test_compute_hosts_serve_every_project_through_nova_alone(chap: World) -> None:
+def test_compute_hosts_serve_every_project_through_nova_alone(chap: Simulation) -> None:
     create(nova('project'), make_volume(chap))
     create(nova('other'), make_volume(chap, project_id='other'))
     with pytest.raises(errors.InvalidConnector):
@@ -79,13 +79,13 @@ def test_compute_hosts_serve_every_project_through_nova_alone(chap: World) -> No
     create(context('admin'), make_volume(chap))
 
 
-def test_a_member_cannot_keep_nova_from_its_host(chap: World) -> None:
+def test_a_member_cannot_keep_nova_from_its_host(chap: Simulation) -> None:
     create(context(), make_volume(chap))
     create(nova('other'), make_volume(chap, project_id='other'))
     with pytest.raises(errors.InvalidConnector):
         create(context(), make_volume(chap))
 
 
-def test_a_connector_without_an_initiator_claims_nothing(world: World) -> None:
+def test_a_connector_without_an_initiator_claims_nothing(simulation: Simulation) -> None:
     for project in ('project', 'other'):
-        create(context(project_id=project), make_volume(world, project_id=project), {'host': 'compute-1'})
+        create(context(project_id=project), make_volume(simulation, project_id=project), {'host': 'compute-1'})

@@ -13,9 +13,9 @@ from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.rules import states
 from tests.chap import CANARY, chap, paths
 from tests.factories import context
+from tests.simulation import Simulation
 from tests.small_dynamodb import SmallDynamoDB
 from tests.unit.operations.test_attachments import HOST, OTHER_HOST, make_volume, statuses
-from tests.world import World
 
 __all__ = ['chap']
 
@@ -23,7 +23,7 @@ SERVER, OTHER_SERVER = 'server-1', 'server-2'
 
 
 @pytest.fixture
-def volume(chap: World) -> Volume:
+def volume(chap: Simulation) -> Volume:
     return make_volume(chap)
 
 
@@ -42,7 +42,7 @@ def attached(volume: Volume, connector: dict[str, Any] = HOST, **facts: Any) -> 
     return made
 
 
-def test_from_reserve_to_detach(chap: World, volume: Volume) -> None:
+def test_from_reserve_to_detach(chap: Simulation, volume: Volume) -> None:
     legacy.reserve(context(), volume.id)
     assert statuses(volume) == ('attaching', 'detached', 0)
     info = legacy.initialize_connection(context(), volume.id, HOST)
@@ -65,7 +65,7 @@ def test_from_reserve_to_detach(chap: World, volume: Volume) -> None:
     assert list(Attachment.scan()) == []
 
 
-def test_nothing_of_a_connection_is_stored(tables: SmallDynamoDB, chap: World, volume: Volume) -> None:
+def test_nothing_of_a_connection_is_stored(tables: SmallDynamoDB, chap: Simulation, volume: Volume) -> None:
     first = legacy.initialize_connection(context(), volume.id, HOST)
     attach(volume)
     assert legacy.initialize_connection(context(), volume.id, HOST) == first
@@ -74,7 +74,7 @@ def test_nothing_of_a_connection_is_stored(tables: SmallDynamoDB, chap: World, v
 
 
 @pytest.mark.parametrize('status', sorted(states.VOLUME_STATUSES))
-def test_the_matrix_of_statuses(world: World, status: str) -> None:
+def test_the_matrix_of_statuses(simulation: Simulation, status: str) -> None:
     """Cinder's, measured: which action takes a volume from which status where."""
     expected = {
         'reserve': {'available': 'attaching'},
@@ -83,7 +83,7 @@ def test_the_matrix_of_statuses(world: World, status: str) -> None:
         'roll_detaching': {'detaching': 'in-use'},
     }
     for action, moves in expected.items():
-        volume = make_volume(world, status=status, attach_status='attached' if status == 'in-use' else 'detached')
+        volume = make_volume(simulation, status=status, attach_status='attached' if status == 'in-use' else 'detached')
         refuses = action in {'reserve', 'begin_detaching'} and status not in moves
         try:
             getattr(legacy, action)(context(), volume.id)
@@ -94,24 +94,24 @@ def test_the_matrix_of_statuses(world: World, status: str) -> None:
         assert volume.reload().status == moves.get(status, status)
 
 
-def test_refusals_name_the_status(world: World) -> None:
-    volume = make_volume(world, status='error')
+def test_refusals_name_the_status(simulation: Simulation) -> None:
+    volume = make_volume(simulation, status='error')
     with pytest.raises(errors.InvalidVolume, match='must be available to reserve, but the status is error'):
         legacy.reserve(context(), volume.id)
     with pytest.raises(errors.InvalidVolume, match="must be 'in-use' and attach_status must be 'attached' to detach"):
         legacy.begin_detaching(context(), volume.id)
 
 
-def test_a_volume_that_is_migrated_is_not_detached(world: World) -> None:
+def test_a_volume_that_is_migrated_is_not_detached(simulation: Simulation) -> None:
     facts = {'status': 'in-use', 'attach_status': 'attached'}
     with pytest.raises(errors.InvalidVolume):
-        legacy.begin_detaching(context(), make_volume(world, migration_status='migrating', **facts).id)
-    legacy.begin_detaching(context(), make_volume(world, migration_status='success', **facts).id)
+        legacy.begin_detaching(context(), make_volume(simulation, migration_status='migrating', **facts).id)
+    legacy.begin_detaching(context(), make_volume(simulation, migration_status='success', **facts).id)
 
 
 @pytest.mark.parametrize('call', ['initialize_connection', 'attach', 'detach'])
-def test_maintenance_is_left_alone(world: World, call: str) -> None:
-    volume = make_volume(world, status='maintenance')
+def test_maintenance_is_left_alone(simulation: Simulation, call: str) -> None:
+    volume = make_volume(simulation, status='maintenance')
     calls = {
         'initialize_connection': lambda: legacy.initialize_connection(context(), volume.id, HOST),
         'attach': lambda: attach(volume),
@@ -121,7 +121,7 @@ def test_maintenance_is_left_alone(world: World, call: str) -> None:
         calls[call]()
 
 
-def test_attaching_again_changes_nothing(chap: World, volume: Volume) -> None:
+def test_attaching_again_changes_nothing(chap: Simulation, volume: Volume) -> None:
     made = attached(volume)
     attach(volume)
     assert [one.id for one in Attachment.scan()] == [made.id]
@@ -129,12 +129,12 @@ def test_attaching_again_changes_nothing(chap: World, volume: Volume) -> None:
         attach(volume, instance_id=OTHER_SERVER)
 
 
-def test_a_host_may_attach_without_a_server(chap: World, volume: Volume) -> None:
+def test_a_host_may_attach_without_a_server(chap: Simulation, volume: Volume) -> None:
     made = attached(volume, instance_id=None, host_name='baremetal-1')
     assert (made.instance_id, made.attached_host) == (None, 'baremetal-1')
 
 
-def test_a_read_only_volume_is_attached_read_only_or_not_at_all(chap: World) -> None:
+def test_a_read_only_volume_is_attached_read_only_or_not_at_all(chap: Simulation) -> None:
     volume = make_volume(chap, admin_metadata={'readonly': 'True'})
     legacy.reserve(context(), volume.id)
     with pytest.raises(errors.InvalidAttachmentMode, match="Invalid attaching mode 'rw'"):
@@ -145,7 +145,7 @@ def test_a_read_only_volume_is_attached_read_only_or_not_at_all(chap: World) -> 
     assert attached(volume, mode='ro').attach_mode == 'ro'
 
 
-def test_several_attachments_are_told_apart(chap: World) -> None:
+def test_several_attachments_are_told_apart(chap: Simulation) -> None:
     volume = make_volume(chap, multiattach=True)
     first = attached(volume)
     second = attached(volume, OTHER_HOST, instance_id=OTHER_SERVER)
@@ -161,7 +161,7 @@ def test_several_attachments_are_told_apart(chap: World) -> None:
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 
 
-def test_an_unreserved_volume_with_another_attachment_is_in_use(chap: World) -> None:
+def test_an_unreserved_volume_with_another_attachment_is_in_use(chap: Simulation) -> None:
     volume = make_volume(chap, multiattach=True)
     attached(volume)
     legacy.reserve(context(), volume.id)
@@ -170,14 +170,14 @@ def test_an_unreserved_volume_with_another_attachment_is_in_use(chap: World) -> 
     assert statuses(volume) == ('in-use', 'attached', 1)
 
 
-def test_the_only_attachment_takes_every_path_with_it(chap: World, volume: Volume) -> None:
+def test_the_only_attachment_takes_every_path_with_it(chap: Simulation, volume: Volume) -> None:
     """A host that never said os-terminate_connection does not keep its path."""
     attached(volume)
     legacy.detach(context(), volume.id, None)
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 
 
-def test_detaching_what_is_gone_brings_the_volume_to_rest(chap: World, volume: Volume) -> None:
+def test_detaching_what_is_gone_brings_the_volume_to_rest(chap: Simulation, volume: Volume) -> None:
     made = attached(volume)
     attachments.delete(context(), made.id)
     volume.update(actions=[Volume.status.set('detaching')])
@@ -187,14 +187,14 @@ def test_detaching_what_is_gone_brings_the_volume_to_rest(chap: World, volume: V
     assert statuses(volume) == ('available', 'detached', 0)
 
 
-def test_a_host_that_gives_up_while_connecting(chap: World, volume: Volume) -> None:
+def test_a_host_that_gives_up_while_connecting(chap: Simulation, volume: Volume) -> None:
     legacy.reserve(context(), volume.id)
     legacy.initialize_connection(context(), volume.id, HOST)
     legacy.terminate_connection(context(), volume.id, HOST)
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 
 
-def test_terminating_without_a_connector_takes_all_paths(chap: World, volume: Volume) -> None:
+def test_terminating_without_a_connector_takes_all_paths(chap: Simulation, volume: Volume) -> None:
     for host in (HOST, OTHER_HOST):
         legacy.initialize_connection(context(), volume.id, host)
     assert len(paths(chap)) == 2
@@ -202,13 +202,13 @@ def test_terminating_without_a_connector_takes_all_paths(chap: World, volume: Vo
     assert paths(chap) == []
 
 
-def test_force_detach(chap: World, volume: Volume) -> None:
+def test_force_detach(chap: Simulation, volume: Volume) -> None:
     made = attached(volume)
     legacy.force_detach(context('admin'), volume.id, made.id, HOST)
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 
 
-def test_a_backend_that_fails_keeps_the_attachment(chap: World, volume: Volume) -> None:
+def test_a_backend_that_fails_keeps_the_attachment(chap: Simulation, volume: Volume) -> None:
     made = attached(volume)
     chap.big.fail('terminate_connection', chap.big.unavailable())
     with pytest.raises(errors.BackendUnavailable):

@@ -1,4 +1,4 @@
-"""What the scheduler is told of the world, and who is told what of its decision."""
+"""What the scheduler is told of the simulation, and who is told what of its decision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chalicelib.operations import cloud, pools, scheduling, volumes
 from chalicelib.scheduler.config import SchedulerConfig
 from tests.factories import context, create_volume
 from tests.fake_nova import FakeNova, serving
-from tests.world import BIG, World
+from tests.simulation import BIG, Simulation
 
 SERVER = '0b5e7f0e-9d5c-4b0e-8a39-0c2c7f4f3d11'
 
@@ -34,22 +34,22 @@ def near(server: str) -> Volume:
     return create_volume(context(), 1, scheduler_hints={'local_to_instance': server})
 
 
-def test_beside_its_server(world: World, nova: FakeNova) -> None:
+def test_beside_its_server(simulation: Simulation, nova: FakeNova) -> None:
     nova.hosts = {SERVER: 'cinderless'}
     volume = near(SERVER)
-    world.settle()
+    simulation.settle()
     assert volume.reload().status == 'available'
 
 
-def test_where_the_server_is_not(world: World, nova: FakeNova) -> None:
+def test_where_the_server_is_not(simulation: Simulation, nova: FakeNova) -> None:
     nova.hosts = {SERVER: 'elsewhere'}
     volume = near(SERVER)
-    world.settle()
+    simulation.settle()
     assert volume.reload().status == 'error'
 
 
 @pytest.mark.parametrize('known', [{}, {SERVER: ''}])
-def test_a_server_of_which_nova_tells_no_host(world: World, nova: FakeNova, known: dict[str, str]) -> None:
+def test_a_server_of_which_nova_tells_no_host(simulation: Simulation, nova: FakeNova, known: dict[str, str]) -> None:
     nova.hosts = known
     wanted: dict[str, Any] = {'scheduler_hints': {'local_to_instance': SERVER}}
     facts = {'name': None, 'description': None, 'availability_zone': None, 'volume_type': None, 'metadata': {}}
@@ -59,19 +59,19 @@ def test_a_server_of_which_nova_tells_no_host(world: World, nova: FakeNova, know
 
 
 def test_nobody_asks_nova_without_the_hint_or_the_filter(
-    world: World, nova: FakeNova, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, nova: FakeNova, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     monkeypatch.setattr(pools, 'config', SchedulerConfig)
     near(SERVER)
-    world.settle()
+    simulation.settle()
     assert nova.asked == []
 
 
-def test_numbers_of_volumes_count_for_their_weigher(world: World) -> None:
+def test_numbers_of_volumes_count_for_their_weigher(simulation: Simulation) -> None:
     volume = create_volume(context(), 1)
-    world.settle()
+    simulation.settle()
     pools.forget()
     assert scheduling.facts(volume.reload()).volume_counts == {BIG: 1, 'cinderless@fast#pool': 0}
 

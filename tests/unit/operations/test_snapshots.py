@@ -12,7 +12,7 @@ from chalicelib.operations import quotas, snapshots
 from chalicelib.rules.states import REPORTABLE, SNAPSHOT_STATUSES, VOLUME_STATUSES
 from chalicelib.rules.workflows import SNAPSHOT
 from tests.factories import context, create_snapshot, query, stored_snapshot, stored_volume
-from tests.world import BIG, World
+from tests.simulation import BIG, Simulation
 
 CALLER = context()
 
@@ -26,7 +26,7 @@ def refusal(volume_facts: dict[str, Any], caller: Any = CALLER) -> str:
     return refused.value.message.removeprefix('Invalid volume: ').replace(volume.id, '<id>')
 
 
-def test_the_record(world: World) -> None:
+def test_the_record(simulation: Simulation) -> None:
     volume = stored_volume(host=BIG, size=3, volume_type_id='t', encryption_key_id='k')
     snapshot = create_snapshot(CALLER, volume, name='n', description='d', metadata={'k': 'v'}).reload()
     assert (snapshot.status, snapshot.volume_id, snapshot.volume_size) == ('creating', volume.id, 3)
@@ -38,7 +38,9 @@ def test_the_record(world: World) -> None:
 
 @pytest.mark.parametrize('status', sorted(VOLUME_STATUSES))
 @pytest.mark.parametrize(('microversion', 'force'), [((3, 65), False), ((3, 65), True), ((3, 66), False)])
-def test_by_status_of_the_volume(world: World, status: str, microversion: tuple[int, int], force: bool) -> None:
+def test_by_status_of_the_volume(
+    simulation: Simulation, status: str, microversion: tuple[int, int], force: bool
+) -> None:
     allowed = ['available', 'in-use'] if force or microversion >= (3, 66) else ['available']
     caller, volume = context(microversion=microversion), stored_volume(host=BIG, status=status)
     if status in allowed:
@@ -53,7 +55,7 @@ def test_by_status_of_the_volume(world: World, status: str, microversion: tuple[
         )
 
 
-def test_obstacles(world: World) -> None:
+def test_obstacles(simulation: Simulation) -> None:
     assert refusal({'host': None}) == (
         'The snapshot cannot be created because volume has not been scheduled to any host.'
     )
@@ -64,7 +66,7 @@ def test_obstacles(world: World) -> None:
     assert refusal({'status': 'error'}) == 'The snapshot cannot be created when the volume is in error status.'
 
 
-def test_a_volume_that_grows_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_that_grows_meanwhile(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     volume = stored_volume(host=BIG)
     record = snapshots.new_record
 
@@ -77,21 +79,21 @@ def test_a_volume_that_grows_meanwhile(world: World, monkeypatch: pytest.MonkeyP
         create_snapshot(CALLER, volume)
 
 
-def test_quota(world: World) -> None:
+def test_quota(simulation: Simulation) -> None:
     quotas.update('project', {'snapshots': 0})
     with pytest.raises(errors.SnapshotLimitExceeded) as refused:
         create_snapshot(CALLER, stored_volume(host=BIG))
     assert refused.value.message == 'Maximum number of snapshots allowed (0) exceeded'
 
 
-def test_an_administrators_snapshot_is_charged_to_the_volumes_project(world: World) -> None:
+def test_an_administrators_snapshot_is_charged_to_the_volumes_project(simulation: Simulation) -> None:
     snapshot = create_snapshot(context('admin', 'ops'), stored_volume(host=BIG))
     assert snapshot.project_id == 'project'
     assert quotas.usages('ops')['snapshots']['in_use'] == 0
 
 
 @pytest.mark.parametrize('status', sorted(SNAPSHOT_STATUSES))
-def test_delete_by_status(world: World, status: str) -> None:
+def test_delete_by_status(simulation: Simulation, status: str) -> None:
     snapshot = stored_snapshot(stored_volume(), status=status)
     if status in SNAPSHOT['delete'].allowed:
         snapshots.delete(CALLER, snapshot.id)
@@ -107,13 +109,13 @@ def test_delete_by_status(world: World, status: str) -> None:
 
 
 @pytest.mark.parametrize('facts', [{'group_snapshot_id': 'g'}, {'reader_count': 1}])
-def test_what_forbids_a_delete_even_by_force(world: World, facts: dict[str, Any]) -> None:
+def test_what_forbids_a_delete_even_by_force(simulation: Simulation, facts: dict[str, Any]) -> None:
     snapshot = stored_snapshot(stored_volume(), **facts)
     with pytest.raises(errors.InvalidSnapshot):
         snapshots.delete(context('admin'), snapshot.id, force=True)
 
 
-def test_update_and_metadata(world: World) -> None:
+def test_update_and_metadata(simulation: Simulation) -> None:
     snapshot = stored_snapshot(stored_volume(), metadata={'a': '1'})
     assert snapshots.update(CALLER, snapshot.id, {'name': 'n', 'description': None}).name == 'n'
     assert snapshots.set_metadata(CALLER, snapshot.id, {'b': '2'}) == {'a': '1', 'b': '2'}
@@ -123,7 +125,7 @@ def test_update_and_metadata(world: World) -> None:
         snapshots.delete_metadata(CALLER, snapshot.id, 'c')
 
 
-def test_list(world: World) -> None:
+def test_list(simulation: Simulation) -> None:
     volume = stored_volume()
     wanted = stored_snapshot(volume)
     stored_snapshot(stored_volume())
@@ -132,7 +134,7 @@ def test_list(world: World) -> None:
     assert snapshots.count(CALLER, query()) == 2
 
 
-def test_reset_status(world: World) -> None:
+def test_reset_status(simulation: Simulation) -> None:
     snapshot = stored_snapshot(stored_volume(), status='creating', owner='req', in_flight='1', deadline='x')
     snapshots.reset_status(context('admin'), snapshot.id, 'error')
     assert (snapshot.reload().status, snapshot.reload().in_flight) == ('error', None)
@@ -142,7 +144,7 @@ def test_reset_status(world: World) -> None:
     ('before', 'after'),
     [(before, after) for before, allowed in REPORTABLE.items() for after in allowed],
 )
-def test_update_status(world: World, before: str, after: str) -> None:
+def test_update_status(simulation: Simulation, before: str, after: str) -> None:
     snapshot = stored_snapshot(stored_volume(), status=before, owner='req', in_flight='1', deadline='x')
     snapshots.update_status(CALLER, snapshot.id, after, '80%')
     snapshot = snapshot.reload()
@@ -150,7 +152,7 @@ def test_update_status(world: World, before: str, after: str) -> None:
     assert (snapshot.in_flight is None) == (before != after)
 
 
-def test_update_status_refusals(world: World) -> None:
+def test_update_status_refusals(simulation: Simulation) -> None:
     available = stored_snapshot(stored_volume())
     with pytest.raises(errors.Invalid) as refused:
         snapshots.update_status(CALLER, available.id, 'error', None)

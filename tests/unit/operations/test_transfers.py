@@ -12,7 +12,7 @@ from chalicelib.models import Name, Snapshot, Transfer, Volume
 from chalicelib.operations import quotas, snapshots, transfers, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume, query, stored_snapshot, stored_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 DONOR, TAKER = context(), context(project_id='other', user_id='taker')
 
@@ -26,11 +26,11 @@ def names() -> list[str]:
 
 
 @pytest.fixture
-def volume(world: World) -> Volume:
+def volume(simulation: Simulation) -> Volume:
     made = create_volume(DONOR, 5)
-    world.settle()
+    simulation.settle()
     create_snapshot(DONOR, made)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
@@ -52,7 +52,7 @@ def test_the_key_is_nowhere_in_the_tables(volume: Volume) -> None:
     assert transfer.crypt_hash != key
 
 
-def test_two_offers_have_two_keys(world: World) -> None:
+def test_two_offers_have_two_keys(simulation: Simulation) -> None:
     assert offer(stored_volume())[1] != offer(stored_volume())[1]
 
 
@@ -65,7 +65,7 @@ def test_two_offers_have_two_keys(world: World) -> None:
         ({'migration_status': 'migrating'}, 'is being migrated'),
     ],
 )
-def test_what_cannot_be_offered(world: World, facts: dict[str, Any], reason: str) -> None:
+def test_what_cannot_be_offered(simulation: Simulation, facts: dict[str, Any], reason: str) -> None:
     volume = stored_volume(**facts)
     with pytest.raises(errors.InvalidVolume, match=reason):
         offer(volume)
@@ -77,7 +77,7 @@ def test_what_cannot_be_offered(world: World, facts: dict[str, Any], reason: str
     ('allowed', 'no_snapshots', 'reason'),
     [(False, False, 'before microversion 3.70'), (True, True, 'without its snapshots'), (True, False, '')],
 )
-def test_encrypted_volumes(world: World, allowed: bool, no_snapshots: bool, reason: str) -> None:
+def test_encrypted_volumes(simulation: Simulation, allowed: bool, no_snapshots: bool, reason: str) -> None:
     volume = stored_volume(encryption_key_id='k')
     if not reason:
         assert offer(volume, no_snapshots=no_snapshots, allow_encrypted=allowed)
@@ -87,7 +87,7 @@ def test_encrypted_volumes(world: World, allowed: bool, no_snapshots: bool, reas
 
 
 @pytest.mark.parametrize('facts', [{'status': 'error'}, {'group_snapshot_id': 'g'}])
-def test_snapshots_that_cannot_go_along(world: World, facts: dict[str, Any]) -> None:
+def test_snapshots_that_cannot_go_along(simulation: Simulation, facts: dict[str, Any]) -> None:
     volume = stored_volume()
     stored_snapshot(volume, **facts)
     with pytest.raises(errors.InvalidSnapshot):
@@ -95,7 +95,7 @@ def test_snapshots_that_cannot_go_along(world: World, facts: dict[str, Any]) -> 
     assert offer(volume, no_snapshots=True)
 
 
-def test_more_snapshots_than_one_transaction_holds(world: World) -> None:
+def test_more_snapshots_than_one_transaction_holds(simulation: Simulation) -> None:
     volume = stored_volume()
     for _ in range(transfers.MAX_SNAPSHOTS + 1):
         stored_snapshot(volume)
@@ -103,24 +103,24 @@ def test_more_snapshots_than_one_transaction_holds(world: World) -> None:
         offer(volume)
 
 
-def test_as_many_snapshots_as_one_transaction_holds(world: World) -> None:
+def test_as_many_snapshots_as_one_transaction_holds(simulation: Simulation) -> None:
     quotas.update('project', {'snapshots': -1, 'gigabytes': -1})
     quotas.update('other', {'snapshots': -1, 'gigabytes': -1})
     volume = create_volume(DONOR, 1)
-    world.settle()
+    simulation.settle()
     for _ in range(transfers.MAX_SNAPSHOTS):
         create_snapshot(DONOR, volume)
-    world.settle()
+    simulation.settle()
     transfers.accept(TAKER, *_facts(offer(volume)))
     assert {snapshot.project_id for snapshot in Snapshot.scan()} == {'other'}
-    invariants.check(world)
+    invariants.check(simulation)
 
 
 def _facts(offered: tuple[Transfer, str]) -> tuple[str, str]:
     return offered[0].id, offered[1]
 
 
-def test_accept(world: World, volume: Volume) -> None:
+def test_accept(simulation: Simulation, volume: Volume) -> None:
     transfers.accept(TAKER, *_facts(offer(volume)))
     with pytest.raises(errors.VolumeNotFound):
         volumes.get(DONOR, volume.id)
@@ -134,22 +134,22 @@ def test_accept(world: World, volume: Volume) -> None:
         'volumes': 1, 'snapshots': 1, 'gigabytes': 10,
     }  # fmt: skip
     assert not any(usage['in_use'] for usage in used['project'].values())
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_what_was_accepted_works(world: World, volume: Volume) -> None:
+def test_what_was_accepted_works(simulation: Simulation, volume: Volume) -> None:
     transfers.accept(TAKER, *_facts(offer(volume)))
     [snapshot] = snapshots.list_(TAKER, query())[0]
     create_volume(TAKER, 6, snapshot_id=snapshot.id)
     create_snapshot(TAKER, volumes.get(TAKER, volume.id))
-    world.settle()
+    simulation.settle()
     volumes.delete(TAKER, volume.id, cascade=True)
-    world.settle()
+    simulation.settle()
     assert [one.size for one in Volume.scan()] == [6]
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_accept_without_snapshots(world: World, volume: Volume) -> None:
+def test_accept_without_snapshots(simulation: Simulation, volume: Volume) -> None:
     transfers.accept(TAKER, *_facts(offer(volume, no_snapshots=True)))
     [snapshot] = snapshots.list_(DONOR, query())[0]
     assert snapshots.list_(TAKER, query()) == ([], False)
@@ -158,37 +158,37 @@ def test_accept_without_snapshots(world: World, volume: Volume) -> None:
         with pytest.raises(errors.InvalidVolume, match='disassociated from snapshots'):
             volumes.delete(TAKER, volume.id, cascade=cascade)
     clone = create_volume(DONOR, 5, snapshot_id=snapshot.id)
-    world.settle()
+    simulation.settle()
     assert clone.reload().status == 'available'
     snapshots.delete(DONOR, snapshot.id)
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
     volumes.delete(TAKER, volume.id)
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
 
 
-def test_there_and_back(world: World, volume: Volume) -> None:
+def test_there_and_back(simulation: Simulation, volume: Volume) -> None:
     for giver, taker in ((DONOR, TAKER), (TAKER, DONOR)):
         transfer, key = transfers.create(giver, volume.id, name=None, no_snapshots=True, allow_encrypted=False)
         transfers.accept(taker, transfer.id, key)
-        invariants.check(world)
+        invariants.check(simulation)
     volumes.delete(DONOR, volume.id, cascade=True)
-    world.settle()
+    simulation.settle()
     assert [*Volume.scan(), *Snapshot.scan()] == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_accept_within_the_project(world: World, volume: Volume) -> None:
+def test_accept_within_the_project(simulation: Simulation, volume: Volume) -> None:
     transfers.accept(context(user_id='colleague'), *_facts(offer(volume)))
     assert (volume.reload().status, volume.reload().user_id, volume.reload().transfer_id) == (
         'available', 'colleague', None,
     )  # fmt: skip
     assert list(Transfer.scan()) == names() == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_wrong_key(world: World, volume: Volume) -> None:
+def test_a_wrong_key(simulation: Simulation, volume: Volume) -> None:
     transfer, key = offer(volume)
     for wrong in ('', 'bad', key[:-1], key.upper() + ' ', 'é'):
         with pytest.raises(errors.InvalidAuthKey):
@@ -197,7 +197,7 @@ def test_a_wrong_key(world: World, volume: Volume) -> None:
     assert transfers.accept(TAKER, transfer.id, key)
 
 
-def test_an_unknown_offer(world: World) -> None:
+def test_an_unknown_offer(simulation: Simulation) -> None:
     for id in ('nothing', 'x' * 2000):
         with pytest.raises(errors.TransferNotFound):
             transfers.accept(TAKER, id, 'key')
@@ -213,7 +213,7 @@ def test_an_unknown_offer(world: World) -> None:
     ],
 )
 def test_the_takers_quota(
-    world: World, volume: Volume, limits: dict[str, int], refusal: type[errors.OverQuota]
+    simulation: Simulation, volume: Volume, limits: dict[str, int], refusal: type[errors.OverQuota]
 ) -> None:
     quotas.update('other', limits)
     transfer, key = offer(volume)
@@ -225,32 +225,32 @@ def test_the_takers_quota(
     assert transfers.get(DONOR, transfer.id)
 
 
-def test_a_volume_that_is_being_cloned(world: World, volume: Volume) -> None:
+def test_a_volume_that_is_being_cloned(simulation: Simulation, volume: Volume) -> None:
     create_volume(DONOR, 5, source_volid=volume.id)
     transfer, key = offer(volume)
     with pytest.raises(errors.InvalidVolume, match='being read by 1'):
         transfers.accept(TAKER, transfer.id, key)
-    world.settle()
+    simulation.settle()
     transfers.accept(TAKER, transfer.id, key)
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_snapshot_that_stays_and_is_not_taken_yet(world: World, volume: Volume) -> None:
+def test_a_snapshot_that_stays_and_is_not_taken_yet(simulation: Simulation, volume: Volume) -> None:
     """Taken after the transfer, it would show the taker's data to the donor."""
     late = create_snapshot(DONOR, volume)
     with pytest.raises(errors.InvalidSnapshot, match='is being taken'):
         offer(volume, no_snapshots=True)
-    world.settle()
+    simulation.settle()
     transfer, key = offer(volume, no_snapshots=True)
     late.update(actions=[Snapshot.status.set('creating')])  # accepted before the offer was written
     with pytest.raises(errors.InvalidSnapshot, match='is being taken'):
         transfers.accept(TAKER, transfer.id, key)
     late.update(actions=[Snapshot.status.set('available')])
     transfers.accept(TAKER, transfer.id, key)
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_volume_that_is_no_longer_on_offer(world: World, volume: Volume) -> None:
+def test_a_volume_that_is_no_longer_on_offer(simulation: Simulation, volume: Volume) -> None:
     first, key = offer(volume)
     volumes.reset_status(context('admin'), volume.id, 'available', None, None)
     with pytest.raises(errors.InvalidVolume, match='no longer on offer'):
@@ -263,18 +263,18 @@ def test_a_volume_that_is_no_longer_on_offer(world: World, volume: Volume) -> No
     transfers.accept(TAKER, second.id, other_key)
 
 
-def test_a_volume_that_was_removed_by_force(world: World, volume: Volume) -> None:
+def test_a_volume_that_was_removed_by_force(simulation: Simulation, volume: Volume) -> None:
     """Its offer is deleted with it."""
     transfer, key = offer(volume)
     volumes.delete(context('admin'), volume.id, cascade=True, force=True)
-    world.settle()
+    simulation.settle()
     with pytest.raises(errors.TransferNotFound):
         transfers.accept(TAKER, transfer.id, key)
     assert list(Transfer.scan()) == names() == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_delete(world: World, volume: Volume) -> None:
+def test_delete(simulation: Simulation, volume: Volume) -> None:
     transfer, key = offer(volume)
     with pytest.raises(errors.TransferNotFound):
         transfers.delete(TAKER, transfer.id)
@@ -283,4 +283,4 @@ def test_delete(world: World, volume: Volume) -> None:
     for late in (lambda: transfers.delete(DONOR, transfer.id), lambda: transfers.accept(TAKER, transfer.id, key)):
         with pytest.raises(errors.TransferNotFound):
             late()
-    invariants.check(world)
+    invariants.check(simulation)

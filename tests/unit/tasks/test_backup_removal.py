@@ -14,54 +14,56 @@ from chalicelib.models.lease import Lease
 from chalicelib.operations import backups as operations
 from chalicelib.tasks import backup_removal
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_volume
 from tests.machine import Execution
-from tests.world import World
+from tests.simulation import Simulation
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
+def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(simulation, monkeypatch)
 
 
 @pytest.fixture
-def volume(world: World, data: Data) -> Volume:
+def volume(simulation: Simulation, data: Data) -> Volume:
     made = create_volume(context(), 9)
-    world.settle()
+    simulation.settle()
     data.of(made).fill(seed=1)
     return made
 
 
-def backed_up(world: World, volume: Volume, **facts: Any) -> Backup:
+def backed_up(simulation: Simulation, volume: Volume, **facts: Any) -> Backup:
     backup = create_backup(context(), volume, **facts)
-    world.settle()
+    simulation.settle()
     return backup.reload()
 
 
-def remove(world: World, backup: Backup) -> Execution:
+def remove(simulation: Simulation, backup: Backup) -> Execution:
     operations.delete(context(), backup.id)
-    [execution] = world.settle()
+    [execution] = simulation.settle()
     return execution
 
 
-def test_its_data_goes_once_nobody_can_refer_to_it(world: World, data: Data, volume: Volume) -> None:
+def test_its_data_goes_once_nobody_can_refer_to_it(simulation: Simulation, data: Data, volume: Volume) -> None:
     """Objects in memory are as old as time itself, so what is swept is what nobody refers to."""
-    full = backed_up(world, volume)
+    full = backed_up(simulation, volume)
     data.of(volume).write(0, b'changed')
-    child = backed_up(world, volume, incremental=True)
-    remove(world, full)
+    child = backed_up(simulation, volume, incremental=True)
+    remove(simulation, full)
     assert any(key.startswith('packs/') and full.id in key for key in data.objects())
-    remove(world, child)
+    remove(simulation, child)
     assert data.objects() == []
 
 
-def test_the_execution_sleeps_for_longer_than_the_grace_time(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_the_execution_sleeps_for_longer_than_the_grace_time(
+    simulation: Simulation, data: Data, volume: Volume
+) -> None:
+    backup = backed_up(simulation, volume)
     operations.delete(context(), backup.id)
-    world.deliver()
-    payload = list(world.executions.values())[-1].payload
-    left = world.work('delete_manifest', payload)
+    simulation.deliver()
+    payload = list(simulation.executions.values())[-1].payload
+    left = simulation.work('delete_manifest', payload)
     assert left == {
         'seconds': int(GRACE) + backup_removal.WAIT_MARGIN,
         'lineage': volume.id,
@@ -71,7 +73,7 @@ def test_the_execution_sleeps_for_longer_than_the_grace_time(world: World, data:
 
 
 def test_a_large_lineage_is_swept_in_several_calls(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collect, cursors = engine.collect, []
 
@@ -80,18 +82,18 @@ def test_a_large_lineage_is_swept_in_several_calls(
         return collect(*arguments, **{**options, 'seconds_left': lambda: 0.0})
 
     monkeypatch.setattr(engine, 'collect', short)
-    execution = remove(world, backed_up(world, volume))
+    execution = remove(simulation, backed_up(simulation, volume))
     assert execution.path.count('CollectBackup') == len(cursors) == 3
     assert (cursors[0], execution.status) == (None, 'SUCCEEDED')
     assert data.objects() == []
 
 
 def test_a_collection_that_another_is_at_is_waited_for(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup = backed_up(world, volume)
+    backup = backed_up(simulation, volume)
     lease = Lease.acquire(f'collect:{volume.id}', 60)
-    run, tries = world.work, []
+    run, tries = simulation.work, []
 
     def work(task: str, payload: Any) -> Any:
         if task == 'collect_backup':
@@ -101,49 +103,49 @@ def test_a_collection_that_another_is_at_is_waited_for(
         return run(task, payload)
 
     operations.delete(context(), backup.id)
-    monkeypatch.setattr(world, 'work', work)
-    [execution] = world.settle()
+    monkeypatch.setattr(simulation, 'work', work)
+    [execution] = simulation.settle()
     assert (len(tries), execution.path[-1], data.objects()) == (3, 'Collected', [])
 
 
-def test_the_lease_is_given_back(world: World, data: Data, volume: Volume) -> None:
-    remove(world, backed_up(world, volume))
+def test_the_lease_is_given_back(simulation: Simulation, data: Data, volume: Volume) -> None:
+    remove(simulation, backed_up(simulation, volume))
     Lease.acquire(f'collect:{volume.id}', 60).confirm()
 
 
 def test_a_collection_that_fails_does_not_bring_the_backup_back(
-    world: World, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, data: Data, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise errors.IntegrityError(key='shards/x', reason='it is gone')
 
     monkeypatch.setattr(engine, 'collect', fail)
-    execution = remove(world, backed_up(world, volume))
+    execution = remove(simulation, backed_up(simulation, volume))
     assert (execution.path[-1], execution.status) == ('Uncollected', 'FAILED')
     assert list(Backup.scan()) == []
-    world.reconcile()
-    assert world.queue == []
+    simulation.reconcile()
+    assert simulation.queue == []
     Lease.acquire(f'collect:{volume.id}', 60).confirm()
 
 
-def test_a_record_that_is_gone_already_is_no_error(world: World, data: Data, volume: Volume) -> None:
-    backup = backed_up(world, volume)
+def test_a_record_that_is_gone_already_is_no_error(simulation: Simulation, data: Data, volume: Volume) -> None:
+    backup = backed_up(simulation, volume)
     operations.delete(context(), backup.id)
-    world.deliver()
-    payload = list(world.executions.values())[-1].payload
+    simulation.deliver()
+    payload = list(simulation.executions.values())[-1].payload
     for _ in range(2):
-        world.work('delete_backup', payload)
+        simulation.work('delete_backup', payload)
     with pytest.raises(errors.BackupCanceled):
-        world.work('delete_manifest', payload)
+        simulation.work('delete_manifest', payload)
     with pytest.raises(errors.BackupCanceled):
-        world.work('fail_delete_backup', payload)
+        simulation.work('fail_delete_backup', payload)
 
 
-def test_what_a_failed_backup_began_goes_with_it(world: World, data: Data, volume: Volume) -> None:
+def test_what_a_failed_backup_began_goes_with_it(simulation: Simulation, data: Data, volume: Volume) -> None:
     """Its intent and the packs that it wrote are nobody's; the failure itself removed nothing that is young."""
-    world.big.fail('read', RuntimeError('a bug'))
-    backup = backed_up(world, volume)
+    simulation.big.fail('read', RuntimeError('a bug'))
+    backup = backed_up(simulation, volume)
     assert backup.status == 'error'
     assert any(key.startswith('running/') for key in data.objects())
-    remove(world, backup)
+    remove(simulation, backup)
     assert data.objects() == []

@@ -15,12 +15,12 @@ from chalicelib.backup.keys import RecoveryKeyWrapper, public_half
 from chalicelib.drivers.base import GIB
 from chalicelib.operations import backups as operations
 from chalicelib.rules import sentences
-from chalicelib.tasks import backup_data, backups, clock
+from chalicelib.tasks import backup_data, backups, function_time
 from chalicelib.tasks.work import fail_reason
 from tests.backup_factories import create_backup, stored_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_volume, stored_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 
 @settings(deadline=None)
@@ -55,7 +55,7 @@ class Work:
 def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What is left at each look at the clock; the last value stays."""
     left = [100.0]
-    monkeypatch.setattr(clock, 'seconds_left', lambda: left[0] if len(left) == 1 else left.pop(0))
+    monkeypatch.setattr(function_time, 'seconds_left', lambda: left[0] if len(left) == 1 else left.pop(0))
     return left
 
 
@@ -80,11 +80,11 @@ def test_the_clock_keeps_a_margin() -> None:
         def get_remaining_time_in_millis(self) -> int:
             return 31_000
 
-    with clock.running(Context()):
-        assert clock.seconds_left() == pytest.approx(1.0)
-        assert clock.has_time()
+    with function_time.running(Context()):
+        assert function_time.seconds_left() == pytest.approx(1.0)
+        assert function_time.has_time()
     with pytest.raises(LookupError):
-        clock.seconds_left()
+        function_time.seconds_left()
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_reason_is_a_users_text() -> None:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
+def bucket(monkeypatch: pytest.MonkeyPatch, simulation: Simulation) -> Iterator[Any]:
     """A bucket and a key, as the settings name them."""
     import boto3
 
@@ -127,7 +127,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[Any]:
     aws.client.cache_clear()
 
 
-def test_a_recovery_key_opens_what_kms_wrapped(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recovery_key_opens_what_kms_wrapped(
+    simulation: Simulation, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The service holds the public half only; without one in the settings KMS alone wraps."""
     private = b'r' * 32
     known = backup_data.settings()._replace(recovery_public_key=public_half(private).hex())
@@ -138,22 +140,22 @@ def test_a_recovery_key_opens_what_kms_wrapped(world: World, bucket: Any, monkey
     assert backup_data.key_wrapper(stored_backup(stored_volume())).unwrap('lineage', wrapped) == plaintext
 
 
-def test_through_s3_and_kms(world: World, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_through_s3_and_kms(simulation: Simulation, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the volume's data, nor its key, is in the bucket in clear."""
     with pytest.MonkeyPatch.context() as patch:  # real disks, but not the double of the repository
-        data = Data(world, patch)
+        data = Data(simulation, patch)
         disks, zeroed = data.disks, data.zeroed
     from chalicelib.tasks import backends
-    from tests.disks import DiskBackends
+    from tests.data_backends import DiskBackends
 
     data.disks, data.zeroed = disks, zeroed
-    monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(world.backends, data))
+    monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(simulation.backends, data))
     volume = create_volume(context(), 1, name='named')
-    world.settle()
+    simulation.settle()
     data.of(volume).fill(seed=4)
     data.of(volume).write(0, b'canary' * 1000)
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     assert backup.reload().status == 'available'
     keys = [item['Key'] for item in bucket.list_objects_v2(Bucket='backups')['Contents']]
     assert all(key.startswith(operations.repository_prefix(backup)) for key in keys)
@@ -161,6 +163,6 @@ def test_through_s3_and_kms(world: World, bucket: Any, monkeypatch: pytest.Monke
     assert b'canary' not in stored
     assert b'named' in stored
     _, target = operations.restore(context(), backup.id, volume_id=None, name=None)
-    world.settle()
+    simulation.settle()
     assert target.reload().status == 'available'
     assert data.of(target).same(data.of(volume))

@@ -15,14 +15,14 @@ from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.tasks import connections
 from tests.chap import CANARY, chap, paths
 from tests.factories import context, stored_volume
+from tests.simulation import Simulation
 from tests.unit.operations.test_attachments import HOST, at_the_first, make_volume
-from tests.world import World
 
 __all__ = ['chap']
 
 
 @pytest.fixture
-def volume(chap: World) -> Volume:
+def volume(chap: Simulation) -> Volume:
     return make_volume(chap)
 
 
@@ -38,7 +38,7 @@ def initialize(attachment: Attachment) -> dict[str, Any]:
     return connections.initialize_attachment(payload)
 
 
-def test_the_answer_is_whole_and_the_record_is_sealed(chap: World, volume: Volume) -> None:
+def test_the_answer_is_whole_and_the_record_is_sealed(chap: Simulation, volume: Volume) -> None:
     attachment = stored_attachment(volume)
     info = initialize(attachment)
     assert info['auth_password'] == f'{CANARY}-{attachment.id}'
@@ -50,14 +50,14 @@ def test_the_answer_is_whole_and_the_record_is_sealed(chap: World, volume: Volum
     assert initialize(attachment) == info
 
 
-def test_a_driver_without_secrets_seals_nothing(world: World) -> None:
-    attachment = stored_attachment(make_volume(world))
+def test_a_driver_without_secrets_seals_nothing(simulation: Simulation) -> None:
+    attachment = stored_attachment(make_volume(simulation))
     initialize(attachment)
     assert attachment.reload().sealed is None
 
 
 def test_a_first_attempt_that_fails_half_way_is_undone(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The backend made the path, and the answer was lost."""
     from tests.chap import ChapDriver
@@ -74,14 +74,14 @@ def test_a_first_attempt_that_fails_half_way_is_undone(
     assert paths(chap) == []
 
 
-def test_an_undo_that_fails_too_does_not_hide_the_error(chap: World, volume: Volume) -> None:
+def test_an_undo_that_fails_too_does_not_hide_the_error(chap: Simulation, volume: Volume) -> None:
     chap.big.fail('initialize_connection', errors.DriverError(backend='big', reason='no more LUNs'))
     chap.big.fail('terminate_connection', chap.big.unavailable())
     with pytest.raises(errors.DriverError, match='no more LUNs'):
         initialize(stored_attachment(volume))
 
 
-def test_a_volume_that_is_nowhere_has_no_path(chap: World) -> None:
+def test_a_volume_that_is_nowhere_has_no_path(chap: Simulation) -> None:
     volume = stored_volume(host=None, exports={'e': {'attempt': 'a'}})
     with pytest.raises(errors.InvalidVolume, match='has no backend yet'):
         connections.initialize_connection(
@@ -124,7 +124,7 @@ def test_what_the_manager_adds() -> None:
     assert encrypted['data']['encrypted'] is True
 
 
-def test_one_path_or_all_are_taken_away(chap: World, volume: Volume) -> None:
+def test_one_path_or_all_are_taken_away(chap: Simulation, volume: Volume) -> None:
     key = {'project_id': volume.project_id, 'volume_id': volume.id}
     names = ('one', 'two', 'three', 'four')
     volume.update(actions=[Volume.exports.set({name: {'attempt': name} for name in names})])
@@ -138,7 +138,7 @@ def test_one_path_or_all_are_taken_away(chap: World, volume: Volume) -> None:
     assert paths(chap) == []
 
 
-def test_a_worker_that_is_late_for_a_detach_takes_its_export_away(chap: World, volume: Volume) -> None:
+def test_a_worker_that_is_late_for_a_detach_takes_its_export_away(chap: Simulation, volume: Volume) -> None:
     """The detach has closed all there was, and is about to remove the attachment."""
     attachment = stored_attachment(volume, attempt='one')
     chap.around = at_the_first(
@@ -151,7 +151,7 @@ def test_a_worker_that_is_late_for_a_detach_takes_its_export_away(chap: World, v
     assert (attachment.reload().connection_info, paths(chap)) == (None, [])
 
 
-def test_a_worker_of_an_earlier_attempt_leaves_the_newer_ones_export(chap: World, volume: Volume) -> None:
+def test_a_worker_of_an_earlier_attempt_leaves_the_newer_ones_export(chap: Simulation, volume: Volume) -> None:
     attachment = stored_attachment(volume, attempt='one')
     newer = [Attachment.attempt.set('two'), *base.touched(Attachment)]
     chap.around = at_the_first(
@@ -164,7 +164,7 @@ def test_a_worker_of_an_earlier_attempt_leaves_the_newer_ones_export(chap: World
     assert (attachment.reload().connection_info, len(paths(chap))) == (None, 1)
 
 
-def test_a_worker_makes_no_export_that_is_being_ended(chap: World, volume: Volume) -> None:
+def test_a_worker_makes_no_export_that_is_being_ended(chap: Simulation, volume: Volume) -> None:
     """Between the end on the backend and the end of the entry."""
     legacy.initialize_connection(context(), volume.id, HOST)
     [export_id] = volume.reload().exports

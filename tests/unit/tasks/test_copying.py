@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib import errors
-from chalicelib.tasks import clock, copying
-from tests.disks import TILE, Disk, DiskDevice
-from tests.world import LambdaContext
+from chalicelib.tasks import copying, function_time
+from tests.data_backends import TILE, Disk, DiskDevice
+from tests.simulation import LambdaContext
 
 #: Tiles of a disk; a window of the copy is four of them in here.
 TILES = 24
@@ -26,7 +26,7 @@ class Hurried(LambdaContext):
 def copied(source: Disk, target: Disk, *, zeroed: bool, context: LambdaContext) -> list[int]:
     """Copy to the end; where each call stopped."""
     stops, start = [], 0
-    with clock.running(context), pytest.MonkeyPatch.context() as patch:
+    with function_time.running(context), pytest.MonkeyPatch.context() as patch:
         patch.setattr(copying, 'WINDOW', 4 * TILE)
         patch.setattr(copying, 'CHUNK', TILE // 2)
         while True:
@@ -86,5 +86,5 @@ def test_a_device_that_fails() -> None:
             raise errors.DeviceUnreachable(device='target', reason='the path is not there')
 
     source = DiskDevice(Disk(TILE), lambda _: None, writable=False)
-    with clock.running(LambdaContext()), pytest.raises(errors.DeviceUnreachable):
+    with function_time.running(LambdaContext()), pytest.raises(errors.DeviceUnreachable):
         copying.copy(source, DiskDevice(Disk(TILE), check, writable=True), 0, zeroed=True)

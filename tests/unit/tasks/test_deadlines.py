@@ -17,8 +17,8 @@ from chalicelib.operations import legacy_attachments as legacy
 from chalicelib.tasks import connections
 from tests.chap import chap, paths
 from tests.factories import context
+from tests.simulation import Simulation
 from tests.unit.operations.test_attachments import HOST, create, make_volume, statuses
-from tests.world import World
 
 __all__ = ['chap']
 
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def volume(chap: World) -> Volume:
+def volume(chap: Simulation) -> Volume:
     return make_volume(chap)
 
 
@@ -98,7 +98,7 @@ def test_the_wait_for_a_worker_includes_its_connection(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize('verb', ['initialize_connection', 'terminate_connection'])
-def test_a_backend_that_restarts_costs_time_only(clock: Clock, chap: World, volume: Volume, verb: str) -> None:
+def test_a_backend_that_restarts_costs_time_only(clock: Clock, chap: Simulation, volume: Volume, verb: str) -> None:
     with time_left.until(clock.now + 27):
         chap.big.fail(verb, *[chap.big.unavailable()] * 6)
         made = create(volume, HOST)
@@ -107,7 +107,7 @@ def test_a_backend_that_restarts_costs_time_only(clock: Clock, chap: World, volu
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])
 
 
-def test_pauses_have_full_jitter_and_a_cap(clock: Clock, chap: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_have_full_jitter_and_a_cap(clock: Clock, chap: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[float, float]] = []
 
     def most(low: float, high: float) -> float:
@@ -140,7 +140,9 @@ def test_what_is_not_an_outage_is_not_repeated(clock: Clock, error: Exception) -
     assert calls == [1]
 
 
-def test_an_outage_beyond_the_deadline_leaves_everything_as_it_was(clock: Clock, chap: World, volume: Volume) -> None:
+def test_an_outage_beyond_the_deadline_leaves_everything_as_it_was(
+    clock: Clock, chap: Simulation, volume: Volume
+) -> None:
     end = clock.now + 27
     with time_left.until(end):
         chap.big.fail('initialize_connection', *[chap.big.unavailable()] * 500)
@@ -154,7 +156,7 @@ def test_an_outage_beyond_the_deadline_leaves_everything_as_it_was(clock: Clock,
     assert len(paths(chap)) == 1
 
 
-def test_a_detach_beyond_the_deadline_leaves_record_and_export(clock: Clock, chap: World, volume: Volume) -> None:
+def test_a_detach_beyond_the_deadline_leaves_record_and_export(clock: Clock, chap: Simulation, volume: Volume) -> None:
     made = create(volume, HOST)
     attachments.complete(context(), made.id)
     before = paths(chap)
@@ -175,7 +177,7 @@ def refused_by_kms() -> Exception:
 
 @pytest.mark.parametrize('error', [refused_by_kms(), errors.ServiceUnavailable(reason='r'), RuntimeError('a bug')])
 def test_an_answer_that_cannot_be_recorded_leaves_no_export(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch, error: Exception
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def seal(text: str, purpose: str) -> str:
         raise error
@@ -193,7 +195,7 @@ def test_an_answer_that_cannot_be_recorded_leaves_no_export(
 
 
 def test_an_export_that_cannot_be_taken_away_stays_on_the_record(
-    chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker made it, could not record it, and could not undo it; nor could the API."""
     chap.big.fail('terminate_connection', *[chap.big.unavailable()] * 2)
@@ -210,7 +212,9 @@ def test_an_export_that_cannot_be_taken_away_stays_on_the_record(
     assert volume.reload().exports == {}
 
 
-def test_a_worker_is_called_once_for_each_thing(chap: World, volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_is_called_once_for_each_thing(
+    chap: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often others change the volume meanwhile: nothing remote is inside a loop over conditional writes."""
     tasks: list[str] = []
     invoke, commit, write = chap.invoke, attachments._commit, attachments.exports._write

@@ -15,7 +15,7 @@ from chalicelib.tasks import report_pools
 from tests import invariants
 from tests.factories import context, create_volume, stored_volume
 from tests.fake_driver import FakeDriver, Object
-from tests.world import BIG, FAST, World
+from tests.simulation import BIG, FAST, Simulation
 
 
 def pool(name: str = BIG) -> Pool:
@@ -38,7 +38,7 @@ def reporting(monkeypatch: pytest.MonkeyPatch, backend: str = '', **facts: Any) 
     monkeypatch.setattr(FakeDriver, 'get_volume_stats', changed)
 
 
-def test_a_first_report_makes_pools_and_services(world: World) -> None:
+def test_a_first_report_makes_pools_and_services(simulation: Simulation) -> None:
     assert (pool().claimable_gb, pool(FAST).claimable_gb) == (100, 20)
     assert pool().report['volume_backend_name'] == 'big'
     assert pool().availability_zone == 'nova'
@@ -46,39 +46,39 @@ def test_a_first_report_makes_pools_and_services(world: World) -> None:
     assert {one.binary for one in Service.scan()} == {'cinder-volume', 'cinder-scheduler', 'cinder-backup'}
 
 
-def test_uuid_and_age_of_a_service_stay(world: World) -> None:
+def test_uuid_and_age_of_a_service_stay(simulation: Simulation) -> None:
     before = service()
-    world.report()
+    simulation.report()
     assert (service().uuid, service().created_at) == (before.uuid, before.created_at)
     assert service().heartbeat_at > before.heartbeat_at
 
 
-def test_a_report_does_not_enable_what_was_disabled(world: World) -> None:
+def test_a_report_does_not_enable_what_was_disabled(simulation: Simulation) -> None:
     services.set_enabled(context('admin'), 'cinderless@big', 'cinder-volume', False, 'maintenance')
-    world.report()
+    simulation.report()
     assert (service().disabled, service().disabled_reason) == (True, 'maintenance')
 
 
-def test_a_backend_that_fails_is_down_and_harms_no_other(world: World) -> None:
-    world.big.fail('get_volume_stats', world.big.unavailable())
+def test_a_backend_that_fails_is_down_and_harms_no_other(simulation: Simulation) -> None:
+    simulation.big.fail('get_volume_stats', simulation.big.unavailable())
     before = pool(FAST).reported_at
-    world.report()
+    simulation.report()
     assert service().backend_state == 'down'
     assert pool(FAST).reported_at > before
     volume = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     assert volume.reload().host == FAST
 
 
-def test_a_backend_that_comes_back_is_up(world: World) -> None:
-    world.big.fail('get_volume_stats', world.big.unavailable())
-    world.report()
-    world.report()
+def test_a_backend_that_comes_back_is_up(simulation: Simulation) -> None:
+    simulation.big.fail('get_volume_stats', simulation.big.unavailable())
+    simulation.report()
+    simulation.report()
     assert service().backend_state == 'up'
 
 
 def test_a_worker_that_could_not_ask_says_nothing_of_its_backend(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A table that is busy is no outage of a backend."""
 
@@ -92,97 +92,101 @@ def test_a_worker_that_could_not_ask_says_nothing_of_its_backend(
 
 
 def test_a_backend_that_is_down_is_asked_again_while_work_waits_but_seldom(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The schedule's next report may come after the last repetition of what waits."""
-    world.big.fail('get_volume_stats', world.big.unavailable())
-    world.report()
-    report_pools.ask_again('cinderless@big')
+    simulation.big.fail('get_volume_stats', simulation.big.unavailable())
+    simulation.report()
+    report_pools.renew_report('cinderless@big')
     assert service().backend_state == 'down', 'it was asked a moment ago'
     monkeypatch.setattr(report_pools, 'AGAIN', 0)
-    report_pools.ask_again('cinderless@big')
+    report_pools.renew_report('cinderless@big')
     assert service().backend_state == 'up'
-    world.big.fail('get_volume_stats', world.big.unavailable())
-    report_pools.ask_again('cinderless@big')
+    simulation.big.fail('get_volume_stats', simulation.big.unavailable())
+    report_pools.renew_report('cinderless@big')
     assert service().backend_state == 'up', 'a backend that is up keeps no work waiting'
 
 
-def test_a_backend_that_left_the_document_is_not_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_left_the_document_is_not_asked_again(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(report_pools, 'AGAIN', 0)
-    del world.backends['cinderless@big']
-    world.report()
-    report_pools.ask_again('cinderless@big')
+    del simulation.backends['cinderless@big']
+    simulation.report()
+    report_pools.renew_report('cinderless@big')
     assert service().backend_state == 'down'
 
 
-def test_a_worker_that_dies_marks_its_backend_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_marks_its_backend_down(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     from chalicelib import aws
 
     def invoke(function: str, task: str, payload: dict[str, Any]) -> Any:
         if payload['backend'] == 'cinderless@big':
             raise errors.BackendUnavailable(backend='report_backend', reason='no answer within 27 s')
-        return world.invoke(function, task, payload)
+        return simulation.invoke(function, task, payload)
 
     monkeypatch.setattr(aws, 'invoke', invoke)
-    world.report()
+    simulation.report()
     assert (service().backend_state, service('cinderless@fast').backend_state) == ('down', 'up')
 
 
-def test_a_backend_that_left_the_document_is_down(world: World) -> None:
-    del world.backends['cinderless@big']
-    world.report()
+def test_a_backend_that_left_the_document_is_down(simulation: Simulation) -> None:
+    del simulation.backends['cinderless@big']
+    simulation.report()
     assert service().backend_state == 'down'
 
 
-def test_a_pool_that_is_not_reported_any_more_gets_nothing(world: World) -> None:
-    del world.big.pools['pool']
-    world.big.pools['other'] = 50
-    world.report()
+def test_a_pool_that_is_not_reported_any_more_gets_nothing(simulation: Simulation) -> None:
+    del simulation.big.pools['pool']
+    simulation.big.pools['other'] = 50
+    simulation.report()
     assert pool().warning == 'not reported any more'
     assert pool('cinderless@big#other').claimable_gb == 50
     volume = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     assert volume.reload().host == 'cinderless@big#other'
 
 
 @pytest.mark.parametrize('total', [None, 'much', float('nan'), {}])
 def test_an_absurd_report_takes_its_pool_out_and_no_other(
-    world: World, monkeypatch: pytest.MonkeyPatch, total: Any
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, total: Any
 ) -> None:
     reporting(monkeypatch, 'big', total_capacity_gb=total)
-    world.report()
+    simulation.report()
     assert 'total_capacity_gb' in pool().warning
     assert pool().claimable_gb == 100
     assert pool(FAST).warning is None
 
 
-def test_a_pool_recovers_from_an_absurd_report(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_recovers_from_an_absurd_report(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         reporting(patch, free_capacity_gb='much')
-        world.report()
+        simulation.report()
     assert pool().warning
-    world.report()
+    simulation.report()
     assert pool().warning is None
 
 
 @pytest.mark.parametrize('unlimited', ['infinite', 'unknown'])
-def test_a_pool_without_limits_takes_any_size(world: World, monkeypatch: pytest.MonkeyPatch, unlimited: str) -> None:
+def test_a_pool_without_limits_takes_any_size(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, unlimited: str
+) -> None:
     reporting(monkeypatch, free_capacity_gb=unlimited)
-    world.report()
+    simulation.report()
     assert pool().claimable_gb == pools.UNLIMITED_GB
-    world.big.pools['pool'] = 10**6
+    simulation.big.pools['pool'] = 10**6
     volume = create_volume(context(), 900)
-    world.settle()
+    simulation.settle()
     assert volume.reload().status == 'available'
 
 
-def test_fractions_of_a_gigabyte_are_rounded_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fractions_of_a_gigabyte_are_rounded_down(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     reporting(monkeypatch, total_capacity_gb=10.999, free_capacity_gb=10.999)
-    world.report()
+    simulation.report()
     assert 10.98 < pool().claimable_gb <= 11
 
 
-def test_an_older_report_does_not_replace_a_newer_one(world: World) -> None:
+def test_an_older_report_does_not_replace_a_newer_one(simulation: Simulation) -> None:
     before = pool()
     state = {'name': BIG, 'capabilities': before.report, 'reported_at': base.after(-3600), 'availability_zone': 'mars'}
     report_pools._write_pool(state, before)
@@ -190,25 +194,27 @@ def test_an_older_report_does_not_replace_a_newer_one(world: World) -> None:
 
 
 @contextlib.contextmanager
-def while_asked(world: World, deed: Callable[[], object]) -> Iterator[None]:
+def while_asked(simulation: Simulation, deed: Callable[[], object]) -> Iterator[None]:
     """Do something after the pool's record was read and before the backend has answered."""
 
     def around(name: str) -> contextlib.AbstractContextManager[None]:
         if name == 'cinderless@big get_volume_stats':
-            world.around = lambda _: contextlib.nullcontext()
+            simulation.around = lambda _: contextlib.nullcontext()
             deed()
         return contextlib.nullcontext()
 
-    world.around = around
+    simulation.around = around
     yield
-    world.around = lambda _: contextlib.nullcontext()
+    simulation.around = lambda _: contextlib.nullcontext()
 
 
-def test_a_claim_made_while_the_backend_is_asked_stays(world: World) -> None:
+def test_a_claim_made_while_the_backend_is_asked_stays(simulation: Simulation) -> None:
     volume = create_volume(context(), 5)
     [state] = [one for one in pools.states() if one.name == BIG]
-    with while_asked(world, lambda: reservations.claim(volume, state, base.owned_by(type(volume), *_owner(volume)))):
-        world.report()
+    with while_asked(
+        simulation, lambda: reservations.claim(volume, state, base.owned_by(type(volume), *_owner(volume)))
+    ):
+        simulation.report()
     assert (pool().claimable_gb, pool().in_transit_gb) == (95, 5)
 
 
@@ -218,59 +224,59 @@ def _owner(volume: Any) -> tuple[Any, str]:
     return workflows.VOLUME['create'], volume.owner
 
 
-def test_a_volume_made_and_finished_while_the_backend_is_asked_stays_claimed(world: World) -> None:
+def test_a_volume_made_and_finished_while_the_backend_is_asked_stays_claimed(simulation: Simulation) -> None:
     """The report may or may not include it: it counts once too often rather than not at all."""
     create_volume(context(), 5)
-    with while_asked(world, world.settle):
-        world.report()
+    with while_asked(simulation, simulation.settle):
+        simulation.report()
     assert pool().claimable_gb == 90
-    world.report()
+    simulation.report()
     assert pool().claimable_gb == 95
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_what_is_in_transit_when_the_backend_is_asked_is_not_given_away(world: World) -> None:
+def test_what_is_in_transit_when_the_backend_is_asked_is_not_given_away(simulation: Simulation) -> None:
     create_volume(context(), 5)
-    world.deliver()
-    [execution] = world.executions.values()
-    world.work('schedule', execution.payload)
-    world.report()
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    simulation.work('schedule', execution.payload)
+    simulation.report()
     assert pool().claimable_gb == 95
-    world.settle()
-    world.report()
+    simulation.settle()
+    simulation.report()
     assert pool().claimable_gb == 95
 
 
-def test_leftovers_are_removed_when_the_backend_answers(world: World) -> None:
-    world.big.objects['volume-gone'] = Object('pool', 3)
+def test_leftovers_are_removed_when_the_backend_answers(simulation: Simulation) -> None:
+    simulation.big.objects['volume-gone'] = Object('pool', 3)
     reservations.remember_leftover(BIG, 'project', 'gone')
-    world.report()
-    assert world.big.objects == {}
+    simulation.report()
+    assert simulation.big.objects == {}
     assert not pool().leftovers
 
 
-def test_a_leftover_that_cannot_be_removed_is_tried_again(world: World) -> None:
-    world.big.objects['volume-gone'] = Object('pool', 3)
+def test_a_leftover_that_cannot_be_removed_is_tried_again(simulation: Simulation) -> None:
+    simulation.big.objects['volume-gone'] = Object('pool', 3)
     reservations.remember_leftover(BIG, 'project', 'gone')
-    world.big.fail('delete_volume', world.big.unavailable())
-    world.report()
+    simulation.big.fail('delete_volume', simulation.big.unavailable())
+    simulation.report()
     assert pool().leftovers == {'project/gone'}
-    world.report()
-    assert world.big.objects == {}
+    simulation.report()
+    assert simulation.big.objects == {}
 
 
-def test_a_volume_that_lives_there_is_no_leftover(world: World) -> None:
+def test_a_volume_that_lives_there_is_no_leftover(simulation: Simulation) -> None:
     volume = stored_volume(host=BIG, claimed_gb=1)
-    world.big.objects[f'volume-{volume.id}'] = Object('pool', 1)
+    simulation.big.objects[f'volume-{volume.id}'] = Object('pool', 1)
     reservations.remember_leftover(BIG, 'project', volume.id)
-    world.report()
-    assert f'volume-{volume.id}' in world.big.objects
+    simulation.report()
+    assert f'volume-{volume.id}' in simulation.big.objects
     assert not pool().leftovers
 
 
-def test_stale_reports_leave_the_choice(world: World) -> None:
+def test_stale_reports_leave_the_choice(simulation: Simulation) -> None:
     pool().update(actions=[Pool.reported_at.set(base.after(-3600))])
     pools.forget()
     volume = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     assert volume.reload().host == FAST

@@ -14,9 +14,9 @@ from chalicelib.operations import backups as operations
 from chalicelib.tasks import restores
 from chalicelib.tasks.work import VolumeWork
 from tests.backup_factories import create_backup
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 KEPT: dict[str, Any] = {
     'volume': {'name': 'database', 'description': 'of the shop', 'bootable': False},
@@ -71,21 +71,21 @@ def test_paths_of_two_restores_of_one_backup_differ() -> None:
 
 
 @pytest.fixture
-def data(world: World, monkeypatch: pytest.MonkeyPatch) -> Data:
-    return Data(world, monkeypatch)
+def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
+    return Data(simulation, monkeypatch)
 
 
 @pytest.fixture
-def payload(world: World, data: Data) -> dict[str, Any]:
+def payload(simulation: Simulation, data: Data) -> dict[str, Any]:
     """Of a restore that was accepted and has not begun."""
     volume = create_volume(context(), 2)
-    world.settle()
+    simulation.settle()
     data.of(volume).fill(seed=1)
     backup = create_backup(context(), volume)
-    world.settle()
+    simulation.settle()
     operations.restore(context(), backup.id, volume_id=volume.id, name=None)
-    world.deliver()
-    return dict(list(world.executions.values())[-1].payload)
+    simulation.deliver()
+    return dict(list(simulation.executions.values())[-1].payload)
 
 
 def target() -> Volume:
@@ -93,8 +93,8 @@ def target() -> Volume:
     return volume
 
 
-def test_a_plan_names_the_volume_and_no_secret(world: World, payload: dict[str, Any]) -> None:
-    plan = world.work('open_restore', payload)
+def test_a_plan_names_the_volume_and_no_secret(simulation: Simulation, payload: dict[str, Any]) -> None:
+    plan = simulation.work('open_restore', payload)
     assert plan == {
         'ranges': [{'last': 0, 'progress': {'done': False, 'shard': 0, 'cursor': None}}],
         'volume_id': target().id,
@@ -102,38 +102,38 @@ def test_a_plan_names_the_volume_and_no_secret(world: World, payload: dict[str, 
     }
 
 
-def test_a_target_that_shrank_is_refused(world: World, data: Data, payload: dict[str, Any]) -> None:
+def test_a_target_that_shrank_is_refused(simulation: Simulation, data: Data, payload: dict[str, Any]) -> None:
     target().update(actions=[Volume.size.set(1)])
     with pytest.raises(errors.InvalidVolume, match='too small to restore backup of size 2'):
-        world.work('open_restore', payload)
+        simulation.work('open_restore', payload)
 
 
-def test_a_target_that_is_gone_cancels(world: World, data: Data, payload: dict[str, Any]) -> None:
+def test_a_target_that_is_gone_cancels(simulation: Simulation, data: Data, payload: dict[str, Any]) -> None:
     target().delete()
     with pytest.raises(errors.BackupCanceled):
-        world.work('open_restore', payload)
-    world.work('close_restore', payload)
+        simulation.work('open_restore', payload)
+    simulation.work('close_restore', payload)
     [backup] = Backup.scan()
     assert backup.status == 'available'
 
 
 def test_a_volume_that_was_written_is_zeroed_though_its_backend_promises_zeroes(
-    world: World, data: Data, payload: dict[str, Any]
+    simulation: Simulation, data: Data, payload: dict[str, Any]
 ) -> None:
     """Only a volume made for the restore may be taken for empty."""
     disk = data.of(target())
     before = disk.copy(2 * GIB)
     disk.fill(seed=8)
-    world.settle()
+    simulation.settle()
     assert disk.same(before)
 
 
 @pytest.mark.parametrize('task', ['open_restore', 'restore_range', 'complete_restore'])
 def test_a_task_of_a_request_that_lost_the_volume_does_nothing(
-    world: World, data: Data, payload: dict[str, Any], task: str
+    simulation: Simulation, data: Data, payload: dict[str, Any], task: str
 ) -> None:
     target().update(actions=[Volume.owner.set('another')])
     before = data.of(target()).copy(2 * GIB)
     with pytest.raises(errors.BackupCanceled):
-        world.work(task, {**payload, 'last': 0, 'progress': {'done': False, 'shard': 0, 'cursor': None}})
+        simulation.work(task, {**payload, 'last': 0, 'progress': {'done': False, 'shard': 0, 'cursor': None}})
     assert data.of(target()).same(before)

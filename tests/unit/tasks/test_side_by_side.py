@@ -13,7 +13,7 @@ from chalicelib import aws, errors
 from chalicelib.models import Service, base
 from chalicelib.tasks import backend_reconciliation, report_pools, side_by_side
 from tests.fake_driver import Backend
-from tests.world import World
+from tests.simulation import Simulation
 
 SILENT = 10
 
@@ -41,12 +41,12 @@ class Silence:
 
 
 @pytest.fixture
-def hosts(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def hosts(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """As many backends as fill the workers several times."""
-    for number in range(2 * side_by_side.WIDTH - len(world.backends)):
-        world.backends[f'cinderless@silent{number}'] = Backend(f'cinderless@silent{number}', {'pool': 100})
-    monkeypatch.setattr(report_pools.backends, 'configured', lambda: _Names(list(world.backends)))
-    return list(world.backends)
+    for number in range(2 * side_by_side.WIDTH - len(simulation.backends)):
+        simulation.backends[f'cinderless@silent{number}'] = Backend(f'cinderless@silent{number}', {'pool': 100})
+    monkeypatch.setattr(report_pools.backends, 'configured', lambda: _Names(list(simulation.backends)))
+    return list(simulation.backends)
 
 
 class _Names:

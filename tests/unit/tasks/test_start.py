@@ -11,7 +11,7 @@ from chalicelib import aws, tasks
 from chalicelib.errors import CinderlessError
 from chalicelib.rules import workflows
 from chalicelib.tasks import executions, start
-from tests.world import World
+from tests.simulation import Simulation
 
 MESSAGE = {
     'action': 'create',
@@ -26,9 +26,9 @@ def batch(*bodies: str) -> dict[str, Any]:
     return {'Records': [{'messageId': f'm{number}', 'body': body} for number, body in enumerate(bodies)]}
 
 
-def test_name_tells_action_record_and_request(world: World) -> None:
+def test_name_tells_action_record_and_request(simulation: Simulation) -> None:
     start.run(batch(json.dumps(MESSAGE)))
-    [arn] = world.executions
+    [arn] = simulation.executions
     assert arn.endswith('create_volume:create-0f0e0d0c0b0a49088706050403020100-00010203040546078809' + '0a0b0c0d0e0f')
     assert len(arn.rpartition(':')[2]) <= 80
 
@@ -40,13 +40,13 @@ def test_later_attempts_have_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize('resource', workflows.WORKFLOWS)
-def test_every_row_with_a_machine_can_be_started(world: World, resource: str) -> None:
+def test_every_row_with_a_machine_can_be_started(simulation: Simulation, resource: str) -> None:
     rows = {action: row for action, row in workflows.WORKFLOWS[resource].items() if row.machine}
     for action, row in rows.items():
         answer = start.run(batch(json.dumps({**MESSAGE, 'resource': resource, 'action': action})))
         assert answer == {'batchItemFailures': []}
         assert row.machine is not None
-        assert list(world.executions.values())[-1].machine == row.machine.name
+        assert list(simulation.executions.values())[-1].machine == row.machine.name
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_every_row_with_a_machine_can_be_started(world: World, resource: str) ->
         json.dumps({key: value for key, value in MESSAGE.items() if key != 'id'}),
     ],
 )
-def test_poison_comes_again_alone(world: World, poison: str) -> None:
+def test_poison_comes_again_alone(simulation: Simulation, poison: str) -> None:
     answer = start.run(batch(json.dumps(MESSAGE), poison))
     assert answer == {'batchItemFailures': [{'itemIdentifier': 'm1'}]}
-    assert len(world.executions) == 1
+    assert len(simulation.executions) == 1
 
 
-def test_throttling_fails_only_what_it_met(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttling_fails_only_what_it_met(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
     def throttled(machine: str, name: str, payload: dict[str, Any]) -> str:
@@ -80,19 +80,19 @@ def test_throttling_fails_only_what_it_met(world: World, monkeypatch: pytest.Mon
     assert start.run(batch(*[json.dumps(MESSAGE)] * 3)) == {'batchItemFailures': [{'itemIdentifier': 'm1'}]}
 
 
-def test_payload_holds_ids_and_no_more(world: World) -> None:
+def test_payload_holds_ids_and_no_more(simulation: Simulation) -> None:
     start.run(batch(json.dumps({**MESSAGE, 'token': 'secret'})))
-    [execution] = world.executions.values()
+    [execution] = simulation.executions.values()
     assert execution.payload == {**MESSAGE, 'execution': executions.name(MESSAGE)}
 
 
-def test_payload_has_the_keys_of_related_records(world: World) -> None:
+def test_payload_has_the_keys_of_related_records(simulation: Simulation) -> None:
     related = [['VolumeType', '-', 't']]
     start.run(batch(json.dumps({**MESSAGE, 'related': related})))
-    [execution] = world.executions.values()
+    [execution] = simulation.executions.values()
     assert execution.payload['related'] == related
 
 
-def test_a_task_that_does_not_exist(world: World) -> None:
+def test_a_task_that_does_not_exist(simulation: Simulation) -> None:
     with pytest.raises(CinderlessError, match='no task'):
-        tasks.run({'task': 'explode', 'input': {}}, world.lambda_context)
+        tasks.run({'task': 'explode', 'input': {}}, simulation.lambda_context)

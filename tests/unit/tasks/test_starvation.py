@@ -13,7 +13,7 @@ from chalicelib import errors
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.tasks import reconcile
 from tests.run_statistics import Counting
-from tests.world import Killed, World
+from tests.simulation import Killed, Simulation
 
 POISONED, GOOD, CALLS = 200, 20, 8
 
@@ -50,16 +50,16 @@ def stored(kind: type[base.StatefulRecord], prefix: str, number: int) -> None:
 
 @pytest.mark.parametrize('poison', [raises, is_unexpected, takes_the_process_with_it])
 def test_every_good_record_is_brought_on(
-    world: World, poison: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, counted: Counting
+    simulation: Simulation, poison: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, counted: Counting
 ) -> None:
-    bring_on = reconcile._bring_on
+    continue_work = reconcile._continue_work
 
     def poisoned(record: base.StatefulRecord) -> None:
         if record.id.startswith('poisoned'):
             poison(record.id)
-        bring_on(record)
+        continue_work(record)
 
-    monkeypatch.setattr(reconcile, '_bring_on', poisoned)
+    monkeypatch.setattr(reconcile, '_continue_work', poisoned)
     each = POISONED // (10 if poison is takes_the_process_with_it else 1)  # one call for each that dies
     for kind in FACTS:
         for number in range(each):
@@ -74,7 +74,7 @@ def test_every_good_record_is_brought_on(
     assert waiting == []
 
 
-def test_a_record_that_cannot_be_read_is_put_off(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_cannot_be_read_is_put_off(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         stored(Volume, 'poisoned', number)
     stored(Volume, 'good', 0)
@@ -92,9 +92,9 @@ def test_a_record_that_cannot_be_read_is_put_off(world: World, monkeypatch: pyte
     assert [one.in_flight for one in Volume.scan() if one.id.startswith('good')] == [None]
 
 
-def test_looks_that_fail_come_less_and_less_often(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_that_fail_come_less_and_less_often(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(Volume, 'poisoned', 0)
-    monkeypatch.setattr(reconcile, '_bring_on', is_unexpected)
+    monkeypatch.setattr(reconcile, '_continue_work', is_unexpected)
     [record], pauses = Volume.scan(), []
     for _ in range(12):
         looked = base.now()
@@ -113,7 +113,7 @@ def _seconds(one: str, other: str) -> float:
     return (datetime.datetime.strptime(other, form) - datetime.datetime.strptime(one, form)).total_seconds()
 
 
-def test_a_call_ends_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_ends_in_time(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look that takes a worker's whole time is the last of its call; what is left waits for the next."""
     for number in range(5):
         stored(Volume, 'slow', number)
@@ -123,7 +123,7 @@ def test_a_call_ends_in_time(world: World, monkeypatch: pytest.MonkeyPatch) -> N
     def slow(_: base.StatefulRecord) -> None:
         clock[0] += 27
 
-    monkeypatch.setattr(reconcile, '_bring_on', slow)
+    monkeypatch.setattr(reconcile, '_continue_work', slow)
     reconcile.run({})
     assert clock[0] == 27
     assert sum(base.is_overdue(one, base.now()) for one in Volume.scan()) == 4

@@ -22,8 +22,8 @@ from chalicelib.models import Backup
 from chalicelib.operations import backup_copies as copies
 from chalicelib.operations import backups as operations
 from tests.fake_driver import Backend, FakeBackends, FakeDriver
+from tests.simulation import Simulation
 from tests.unit.backup.fakes import MemoryRepository, Wrapped
-from tests.world import World
 
 #: Bytes that a disk keeps, or does not, as one.
 TILE = 64 * 1024
@@ -226,14 +226,14 @@ def _name(record: Any) -> str:
 class Data:
     """Disks by backend and name, repositories by prefix; ``zeroed``: new volumes on all backends read as zeroes."""
 
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
         from chalicelib.tasks import backends, backup_data
 
-        self.world = world
-        self.disks: dict[str, dict[str, Disk]] = {host: {} for host in world.backends}
+        self.simulation = simulation
+        self.disks: dict[str, dict[str, Disk]] = {host: {} for host in simulation.backends}
         self.zeroed = True
         self.repositories: dict[str, MemoryRepository] = {}
-        monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(world.backends, self))
+        monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(simulation.backends, self))
         monkeypatch.setattr(backup_data, 'repository', self._repository)
         monkeypatch.setattr(backup_data, 'limits', lambda: LIMITS)
         for name in ('key_wrapper', 'key_wrapper_of_copy'):
@@ -244,7 +244,7 @@ class Data:
         found = self.repositories.setdefault(operations.repository_prefix(backup), MemoryRepository())
 
         def around(method: str, call: Callable[[], Any]) -> Any:
-            with self.world.around(f's3 {method}'):
+            with self.simulation.around(f's3 {method}'):
                 return call()
 
         return Wrapped(found, around)
@@ -262,7 +262,7 @@ class Data:
         """(object, export id) of every path on any backend."""
         return [
             (name, export)
-            for backend in self.world.backends.values()
+            for backend in self.simulation.backends.values()
             for name, exports in backend.paths.items()
             for export in exports
         ]

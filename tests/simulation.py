@@ -40,7 +40,7 @@ class Killed(BaseException):
     """The process is gone: nothing that it runs may catch this."""
 
 
-class World:
+class Simulation:
     """The environment of the code under test. ``around`` runs before and after each of its calls."""
 
     def __init__(self) -> None:
@@ -236,9 +236,9 @@ def tables_of_moto() -> Iterator[None]:
 
 
 @pytest.fixture
-def world(tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> World:
+def simulation(tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> Simulation:
     """The service with both backends reported: fast has 20 GiB, big 100."""
-    made = World()
+    made = Simulation()
     made.install(monkeypatch)
     made.report()
     return made
