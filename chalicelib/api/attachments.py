@@ -7,11 +7,11 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import page, query
+from chalicelib.api.pagination import page
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import attachments as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_lists, add_show
 from chalicelib.api.views import attachments as views
 from chalicelib.models import Attachment
 from chalicelib.operations import attachments as operations
@@ -29,24 +29,17 @@ FILTERS = Filters(
 )
 
 
-@attachments.get('', policy=ANY_AUTHENTICATED, since='3.27')
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF)
-
-
-@attachments.get('/detail', policy=ANY_AUTHENTICATED, since='3.27')
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.DETAIL)
-
-
-def _list(request: Request, view: View) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'attachments', view, records, links=None, path='attachments')
-
-
-@attachments.get('/{id}', policy=ANY_AUTHENTICATED, since='3.27')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'attachment': views.DETAIL.of(request)(operations.get(request.context, id))}
+add_lists(
+    attachments,
+    'attachments',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.DETAIL,
+    policy=ANY_AUTHENTICATED,
+    since='3.27',
+)
+add_show(attachments, 'attachment', views.DETAIL, operations.get, policy=ANY_AUTHENTICATED, since='3.27')
 
 
 @attachments.post('', policy='volume:attachment_create', schema=schemas.CREATE, since='3.27')

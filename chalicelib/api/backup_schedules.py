@@ -7,10 +7,10 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas.backups import SAMPLE
+from chalicelib.api.standard_routes import add_delete, add_lists, add_show
 from chalicelib.api.view import View, attribute, links
 from chalicelib.models import BackupSchedule
 from chalicelib.operations import backup_schedules as operations
@@ -84,15 +84,17 @@ def _whole(request: Request, schedule: BackupSchedule) -> dict[str, Any]:
     return {'backup_schedule': VIEW.of(request)(schedule)}
 
 
-@backup_schedules.get('', policy='backup_schedule:get_all')
-def index(request: Request) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'backup_schedules', VIEW, records, links='backup_schedules_links', path='backup-schedules')
-
-
-@backup_schedules.get('/{id}', policy='backup_schedule:get')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return _whole(request, operations.get(request.context, id))
+add_lists(
+    backup_schedules,
+    'backup_schedules',
+    operations.list_,
+    FILTERS,
+    brief=VIEW,
+    links='backup_schedules_links',
+    policy='backup_schedule:get_all',
+)
+add_show(backup_schedules, 'backup_schedule', VIEW, operations.get, policy='backup_schedule:get')
+add_delete(backup_schedules, operations.delete, policy='backup_schedule:delete', status=204)
 
 
 @backup_schedules.post('', policy='backup_schedule:create', schema=CREATE, status=201)
@@ -103,8 +105,3 @@ def create(request: Request) -> dict[str, Any]:
 @backup_schedules.put('/{id}', policy='backup_schedule:update', schema=UPDATE)
 def update(request: Request, id: str) -> dict[str, Any]:
     return _whole(request, operations.update(request.context, id, request.body['backup_schedule']))
-
-
-@backup_schedules.delete('/{id}', policy='backup_schedule:delete', status=204)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)

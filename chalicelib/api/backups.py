@@ -7,11 +7,10 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource, Visibility
 from chalicelib.api.schemas import backups as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_delete, add_lists, add_show
 from chalicelib.api.views import backups as views
 from chalicelib.models import Backup
 from chalicelib.operations import backup_checks as checks
@@ -36,33 +35,19 @@ FILTERS = Filters(
 )
 
 
-@backups.get('', policy='backup:get_all')
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF, 'backups')
-
-
-@backups.get('/detail', policy='backup:get_all')
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.DETAIL, 'backups/detail')
-
-
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
-    wanted = query(request, FILTERS)
-    records, _ = operations.list_(request.context, wanted)
-    return page(
-        request,
-        'backups',
-        view,
-        records,
-        links='backups_links',
-        path=path,
-        count=lambda: common.count(request.context, Backup, wanted),
-    )
-
-
-@backups.get('/{id}', policy='backup:get')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'backup': views.DETAIL.of(request)(operations.get(request.context, id))}
+add_lists(
+    backups,
+    'backups',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.DETAIL,
+    links='backups_links',
+    count=lambda context, wanted: common.count(context, Backup, wanted),
+    policy='backup:get_all',
+)
+add_show(backups, 'backup', views.DETAIL, operations.get, policy='backup:get')
+add_delete(backups, operations.delete, policy='backup:delete')
 
 
 @backups.post(
@@ -96,11 +81,6 @@ def update(request: Request, id: str) -> dict[str, Any]:
     body = request.body['backup'] or {}
     changes = {**p.texts(body), **({'metadata': body['metadata']} if 'metadata' in body else {})}
     return {'backup': views.BRIEF.of(request)(operations.update(request.context, id, changes))}
-
-
-@backups.delete('/{id}', policy='backup:delete', status=202)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)
 
 
 @backups.get('/{id}/export_record', policy='backup:export-import')

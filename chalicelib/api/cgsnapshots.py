@@ -7,11 +7,10 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import NoFilter
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_delete, add_lists, add_show
 from chalicelib.api.views import groups as views
 from chalicelib.models import GroupSnapshot
 from chalicelib.operations import group_snapshots as operations
@@ -21,24 +20,17 @@ cgsnapshots = Resource('cgsnapshots', not_found=errors.GroupSnapshotNotFound, fi
 FILTERS = NoFilter('group_snapshot', GroupSnapshot, early=frozenset(), known={})
 
 
-@cgsnapshots.get('', policy='group:get_all_group_snapshots')
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF)
-
-
-@cgsnapshots.get('/detail', policy='group:get_all_group_snapshots')
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.CGSNAPSHOT)
-
-
-def _list(request: Request, view: View) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'cgsnapshots', view, records, links=None, path='cgsnapshots')
-
-
-@cgsnapshots.get('/{id}', policy='group:get_group_snapshot')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'cgsnapshot': views.CGSNAPSHOT.of(request)(operations.get(request.context, id))}
+add_lists(
+    cgsnapshots,
+    'cgsnapshots',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.CGSNAPSHOT,
+    policy='group:get_all_group_snapshots',
+)
+add_show(cgsnapshots, 'cgsnapshot', views.CGSNAPSHOT, operations.get, policy='group:get_group_snapshot')
+add_delete(cgsnapshots, operations.delete, policy='group:delete_group_snapshot')
 
 
 @cgsnapshots.post('', policy='group:create_group_snapshot', schema=schemas.OLD_CREATE_SNAPSHOT, status=202)
@@ -51,8 +43,3 @@ def create(request: Request) -> dict[str, Any]:
         description=p.stripped(body, 'description'),
     )
     return {'cgsnapshot': views.BRIEF.of(request)(created)}
-
-
-@cgsnapshots.delete('/{id}', policy='group:delete_group_snapshot', status=202)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)

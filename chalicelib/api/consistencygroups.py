@@ -8,11 +8,10 @@ from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import NoFilter
 from chalicelib.api.groups import change, ids
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_lists, add_show
 from chalicelib.api.views import groups as views
 from chalicelib.models import Group
 from chalicelib.operations import group_creation
@@ -24,24 +23,17 @@ consistencygroups = Resource('consistencygroups', not_found=errors.GroupNotFound
 FILTERS = NoFilter('group', Group, early=frozenset(), known={})
 
 
-@consistencygroups.get('', policy='group:get_all')
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF, 'consistencygroups')
-
-
-@consistencygroups.get('/detail', policy='group:get_all')
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.CONSISTENCY_GROUP, 'consistencygroups/detail')
-
-
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'consistencygroups', view, records, links='consistencygroup_links', path=path)
-
-
-@consistencygroups.get('/{id}', policy='group:get')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'consistencygroup': views.CONSISTENCY_GROUP.of(request)(operations.get(request.context, id))}
+add_lists(
+    consistencygroups,
+    'consistencygroups',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.CONSISTENCY_GROUP,
+    links='consistencygroup_links',
+    policy='group:get_all',
+)
+add_show(consistencygroups, 'consistencygroup', views.CONSISTENCY_GROUP, operations.get, policy='group:get')
 
 
 @consistencygroups.post('', policy='group:create', schema=schemas.OLD_CREATE, status=202)

@@ -8,6 +8,7 @@ from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
+from chalicelib.api.standard_routes import add_delete, add_show
 from chalicelib.api.view import View, attribute
 from chalicelib.operations import default_types as operations
 
@@ -27,9 +28,8 @@ def index(request: Request) -> dict[str, Any]:
     return {'default_types': [VIEW.of(request)(each) for each in operations.list_(request.context)]}
 
 
-@default_types.get('/{id}', policy=f'{POLICY}_get', since=SINCE)
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'default_type': VIEW.of(request)(operations.get(request.context, id))}
+add_show(default_types, 'default_type', VIEW, operations.get, policy=f'{POLICY}_get', since=SINCE)
+add_delete(default_types, operations.unset, policy=f'{POLICY}_unset', status=204, since=SINCE)
 
 
 @default_types.put('/{id}', policy=f'{POLICY}_set_or_update', schema=SET, since=SINCE)
@@ -39,8 +39,3 @@ def set_(request: Request, id: str) -> dict[str, Any]:
     except errors.VolumeTypeNotFound as unknown:  # the body names the type, not the path
         raise errors.Invalid(unknown.message) from None
     return {'default_type': VIEW.of(request)(chosen)}
-
-
-@default_types.delete('/{id}', policy=f'{POLICY}_unset', status=204, since=SINCE)
-def unset(request: Request, id: str) -> None:
-    operations.unset(request.context, id)

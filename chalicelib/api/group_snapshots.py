@@ -7,11 +7,10 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_delete, add_lists, add_show
 from chalicelib.api.views import groups as views
 from chalicelib.models import GroupSnapshot
 from chalicelib.operations import group_snapshots as operations
@@ -28,24 +27,21 @@ FILTERS = Filters(
 )
 
 
-@group_snapshots.get('', policy='group:get_all_group_snapshots', since=SINCE)
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF, 'group_snapshots')
-
-
-@group_snapshots.get('/detail', policy='group:get_all_group_snapshots', since=SINCE)
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.SNAPSHOT, 'group_snapshots/detail')
-
-
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'group_snapshots', view, records, links='group_snapshot_links', path=path)
-
-
-@group_snapshots.get('/{id}', policy='group:get_group_snapshot', since=SINCE)
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'group_snapshot': views.SNAPSHOT.of(request)(operations.get(request.context, id))}
+add_lists(
+    group_snapshots,
+    'group_snapshots',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.SNAPSHOT,
+    links='group_snapshot_links',
+    policy='group:get_all_group_snapshots',
+    since=SINCE,
+)
+add_show(
+    group_snapshots, 'group_snapshot', views.SNAPSHOT, operations.get, policy='group:get_group_snapshot', since=SINCE
+)
+add_delete(group_snapshots, operations.delete, policy='group:delete_group_snapshot', since=SINCE)
 
 
 @group_snapshots.post('', policy='group:create_group_snapshot', schema=schemas.CREATE_SNAPSHOT, status=202, since=SINCE)
@@ -58,11 +54,6 @@ def create(request: Request) -> dict[str, Any]:
         description=p.stripped(body, 'description'),
     )
     return {'group_snapshot': views.CREATED_SNAPSHOT.of(request)(created)}
-
-
-@group_snapshots.delete('/{id}', policy='group:delete_group_snapshot', status=202, since=SINCE)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)
 
 
 @group_snapshots.action(

@@ -11,8 +11,8 @@ from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import group_types as schemas
+from chalicelib.api.standard_routes import MapOperations, add_delete, add_specs
 from chalicelib.api.views import group_types as views
-from chalicelib.api.volume_metadata import MISMATCH
 from chalicelib.api.volume_types import is_public
 from chalicelib.models import GroupType
 from chalicelib.operations import group_types as operations
@@ -74,42 +74,23 @@ def _name(text: str) -> str:
     return text.strip()
 
 
-@group_types.delete('/{id}', policy=f'{POLICY}:delete', status=202, since=SINCE)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)
+add_delete(group_types, operations.delete, policy=f'{POLICY}:delete', since=SINCE)
 
 
-@group_types.get('/{id}/group_specs', policy=f'{SPECS}:get_all', since=SINCE)
-def specs(request: Request, id: str) -> dict[str, Any]:
-    return {'group_specs': operations.get(request.context, id).group_specs}
+def _specs(request: Request, id: str) -> dict[str, str]:
+    return dict(operations.get(request.context, id).group_specs)
 
 
-@group_types.post('/{id}/group_specs', policy=f'{SPECS}:create', schema=schemas.GROUP_SPECS, status=202, since=SINCE)
-def create_specs(request: Request, id: str) -> dict[str, Any]:
-    operations.set_group_specs(request.context, id, request.body['group_specs'])
-    return dict(request.body)
-
-
-@group_types.get('/{id}/group_specs/{key}', policy=f'{SPECS}:get', since=SINCE)
-def show_spec(request: Request, id: str, key: str) -> dict[str, Any]:
-    """The bare pair."""
-    known = operations.get(request.context, id).group_specs
-    if key not in known:
-        raise errors.GroupTypeSpecsNotFound(id=id, key=key)
-    return {key: known[key]}
-
-
-@group_types.put('/{id}/group_specs/{key}', policy=f'{SPECS}:update', schema=schemas.GROUP_SPEC, since=SINCE)
-def update_spec(request: Request, id: str, key: str) -> dict[str, Any]:
-    """The bare pair, both ways."""
-    if key not in request.body:
-        raise errors.Invalid(MISMATCH)
-    if len(request.body) > 1:
-        raise errors.Invalid('Request body contains too many items')
-    operations.set_group_specs(request.context, id, request.body)
-    return dict(request.body)
-
-
-@group_types.delete('/{id}/group_specs/{key}', policy=f'{SPECS}:delete', status=202, since=SINCE)
-def delete_spec(request: Request, id: str, key: str) -> None:
-    operations.delete_group_spec(request.context, id, key)
+add_specs(
+    group_types,
+    'group_specs',
+    MapOperations(_specs, operations.set_group_specs, operations.delete_group_spec, errors.GroupTypeSpecsNotFound),
+    policies={
+        'index': f'{SPECS}:get_all',
+        'show': f'{SPECS}:get',
+        **{verb: f'{SPECS}:{verb}' for verb in ('create', 'update', 'delete')},
+    },
+    schemas=(schemas.GROUP_SPECS, schemas.GROUP_SPEC),
+    status=202,
+    since=SINCE,
+)

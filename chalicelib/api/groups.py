@@ -7,10 +7,10 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, boolean, plain
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import groups as schemas
+from chalicelib.api.standard_routes import add_lists, add_show
 from chalicelib.api.view import View
 from chalicelib.api.views import groups as views
 from chalicelib.models import Group
@@ -28,30 +28,24 @@ FILTERS = Filters(
 )
 
 
-@groups.get('', policy='group:get_all', since=SINCE)
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF, 'groups')
-
-
-@groups.get('/detail', policy='group:get_all', since=SINCE)
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, _detail(request), 'groups/detail')
-
-
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'groups', view, records, links='group_links', path=path)
-
-
 def _detail(request: Request) -> View:
     """Include the groups' volumes, if requested."""
     wanted = request.version >= LIST_VOLUME and boolean('list_volume', request.query.get('list_volume', 'false'))
     return views.with_volumes(operations.members(request.context)) if wanted else views.DETAIL
 
 
-@groups.get('/{id}', policy='group:get', since=SINCE)
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'group': _detail(request).of(request)(operations.get(request.context, id))}
+add_lists(
+    groups,
+    'groups',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=_detail,
+    links='group_links',
+    policy='group:get_all',
+    since=SINCE,
+)
+add_show(groups, 'group', _detail, operations.get, policy='group:get', since=SINCE)
 
 
 @groups.post('', policy='group:create', schema=schemas.CREATE, status=202, since=SINCE)

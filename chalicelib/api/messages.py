@@ -9,6 +9,7 @@ from chalicelib.api.filters import RESOURCE_FILTERS, Filter, Filters, plain
 from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
+from chalicelib.api.standard_routes import add_delete, add_show
 from chalicelib.api.view import View, attribute, field, links
 from chalicelib.models import Message
 from chalicelib.operations import messages as operations
@@ -49,11 +50,5 @@ def index(request: Request) -> dict[str, Any]:
     return page(request, 'messages', VIEW, records, links=links_name, path='messages')
 
 
-@messages.get('/{id}', policy='message:get', since='3.3')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'message': VIEW.of(request)(operations.get(request.context, id))}
-
-
-@messages.delete('/{id}', policy='message:delete', since='3.3', status=204)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)
+add_show(messages, 'message', VIEW, operations.get, policy='message:get', since='3.3')
+add_delete(messages, operations.delete, policy='message:delete', since='3.3', status=204)

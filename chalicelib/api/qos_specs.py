@@ -7,9 +7,9 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, boolean, plain
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
+from chalicelib.api.standard_routes import add_lists
 from chalicelib.api.view import View, attribute
 from chalicelib.models import QosSpecs
 from chalicelib.operations import qos_specs as operations
@@ -60,10 +60,15 @@ def _whole(request: Request, found: QosSpecs) -> dict[str, Any]:
     return {'qos_specs': VIEW.of(request)(found), 'links': request.links('qos-specs', found.id)}
 
 
-@qos_specs.get('', policy=f'{POLICY}:get_all')
-def index(request: Request) -> dict[str, Any]:
-    records, _ = operations.list_(request.context, query(request, FILTERS))
-    return page(request, 'qos_specs', VIEW, records, links='qos_specs_links', path='qos-specs')
+add_lists(
+    qos_specs,
+    'qos_specs',
+    operations.list_,
+    FILTERS,
+    brief=VIEW,
+    links='qos_specs_links',
+    policy=f'{POLICY}:get_all',
+)
 
 
 @qos_specs.get('/{id}', policy=f'{POLICY}:get')

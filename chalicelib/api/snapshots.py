@@ -7,11 +7,10 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, flag, plain
-from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource, Visibility
 from chalicelib.api.schemas import snapshots as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_delete, add_lists, add_show
 from chalicelib.api.views import snapshots as views
 from chalicelib.models import Snapshot
 from chalicelib.operations import snapshots as operations
@@ -46,33 +45,19 @@ FILTERS = Filters(
 )
 
 
-@snapshots.get('', policy='volume:get_all_snapshots')
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF, 'snapshots')
-
-
-@snapshots.get('/detail', policy='volume:get_all_snapshots')
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.DETAIL, 'snapshots/detail')
-
-
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
-    wanted = query(request, FILTERS)
-    records, _ = operations.list_(request.context, wanted)
-    return page(
-        request,
-        'snapshots',
-        view,
-        records,
-        links='snapshots_links',
-        path=path,
-        count=lambda: operations.count(request.context, wanted),
-    )
-
-
-@snapshots.get('/{id}', policy='volume:get_snapshot')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'snapshot': views.DETAIL.of(request)(operations.get(request.context, id))}
+add_lists(
+    snapshots,
+    'snapshots',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.DETAIL,
+    links='snapshots_links',
+    count=operations.count,
+    policy='volume:get_all_snapshots',
+)
+add_show(snapshots, 'snapshot', views.DETAIL, operations.get, policy='volume:get_snapshot')
+add_delete(snapshots, operations.delete, policy='volume:delete_snapshot')
 
 
 @snapshots.post(
@@ -107,11 +92,6 @@ def _force(request: Request, body: dict[str, Any]) -> bool:
 def update(request: Request, id: str) -> dict[str, Any]:
     changed = operations.update(request.context, id, p.texts(request.body['snapshot']))
     return {'snapshot': views.SNAPSHOT.of(request)(changed)}
-
-
-@snapshots.delete('/{id}', policy='volume:delete_snapshot', status=202)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)
 
 
 @snapshots.action('os-force_delete', policy=f'{ADMIN_ACTION}:force_delete', schema=p.ANYTHING)

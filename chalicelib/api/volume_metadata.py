@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from chalice.app import Response
 
 from chalicelib import errors
 from chalicelib.api import parameters as p
-from chalicelib.api.reply import reply
 from chalicelib.api.request import Request
 from chalicelib.api.schemas import volumes as schemas
+from chalicelib.api.standard_routes import MapOperations, add_metadata
 from chalicelib.api.volumes import volumes
 from chalicelib.models import Volume
 from chalicelib.operations import type_encryption
@@ -26,10 +28,8 @@ ETAGS: Version = (3, 15)
 IMAGE_METADATA = 'volume_extension:volume_image_metadata'
 ENCRYPTION = 'volume_extension:volume_encryption_metadata'
 
-MISMATCH = 'Request body and URI mismatch'
 
-
-def etag(metadata: dict[str, str]) -> str:
+def etag(metadata: Mapping[str, str]) -> str:
     """Return Cinder's Etag: the MD5 of the body in Python's notation."""
     return hashlib.md5(json.dumps({'metadata': metadata}).encode(), usedforsecurity=False).hexdigest()
 
@@ -43,47 +43,23 @@ def is_current(request: Request, id: str) -> bool:
     return etag(operations.get(request.context, id).metadata) in tags
 
 
-@volumes.get('/{id}/metadata', policy='volume:get_volume_metadata')
-def index(request: Request, id: str) -> Response:
-    metadata = operations.get(request.context, id).metadata
-    headers = {'Etag': etag(metadata)} if request.version >= ETAGS else {}
-    return reply(200, {'metadata': metadata}, headers)
+def _metadata(request: Request, id: str) -> dict[str, str]:
+    return dict(operations.get(request.context, id).metadata)
 
 
-@volumes.get('/{id}/metadata/{key}', policy='volume:get_volume_metadata')
-def show(request: Request, id: str, key: str) -> dict[str, Any]:
-    metadata = operations.get(request.context, id).metadata
-    if key not in metadata:
-        raise errors.VolumeMetadataNotFound(id=id, key=key)
-    return {'meta': {key: metadata[key]}}
+def _headers(request: Request, metadata: Mapping[str, str]) -> dict[str, str]:
+    return {'Etag': etag(metadata)} if request.version >= ETAGS else {}
 
 
-@volumes.post('/{id}/metadata', policy='volume:create_volume_metadata', schema=schemas.METADATA)
-def create(request: Request, id: str) -> dict[str, Any]:
-    return {'metadata': operations.set_metadata(request.context, id, request.body['metadata'], False)}
-
-
-@volumes.put('/{id}/metadata', policy='volume:update_volume_metadata', schema=schemas.METADATA)
-def update_all(request: Request, id: str) -> dict[str, Any] | Response:
-    if not is_current(request, id):
-        return reply(412)
-    return {'metadata': operations.set_metadata(request.context, id, request.body['metadata'], True)}
-
-
-@volumes.put('/{id}/metadata/{key}', policy='volume:update_volume_metadata', schema=schemas.META)
-def update(request: Request, id: str, key: str) -> dict[str, Any] | Response:
-    meta = request.body['meta']
-    if key not in meta:
-        raise errors.Invalid(MISMATCH)
-    if not is_current(request, id):
-        return reply(412)
-    operations.set_metadata(request.context, id, meta, False)
-    return {'meta': meta}
-
-
-@volumes.delete('/{id}/metadata/{key}', policy='volume:delete_volume_metadata')
-def delete(request: Request, id: str, key: str) -> None:
-    operations.delete_metadata(request.context, id, key)
+add_metadata(
+    volumes,
+    MapOperations(_metadata, operations.set_metadata, operations.delete_metadata, errors.VolumeMetadataNotFound),
+    functools.partial(operations.set_metadata, replace=True),
+    policies={verb: f'volume:{verb}_volume_metadata' for verb in ('get', 'create', 'update', 'delete')},
+    schemas=(schemas.METADATA, schemas.META),
+    headers=_headers,
+    is_current=is_current,
+)
 
 
 @volumes.action(

@@ -11,6 +11,7 @@ from chalicelib.api.pagination import page, query
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import volume_types as schemas
+from chalicelib.api.standard_routes import add_delete
 from chalicelib.api.views import volume_types as views
 from chalicelib.models import VolumeType
 from chalicelib.operations import type_access
@@ -100,9 +101,7 @@ def _name(text: str) -> str:
     return text.strip()
 
 
-@volume_types.delete('/{id}', policy='volume_extension:type_delete', status=202)
-def delete(request: Request, id: str) -> None:
-    operations.delete(request.context, id)
+add_delete(volume_types, operations.delete, policy='volume_extension:type_delete')
 
 
 @volume_types.get('/{id}/os-volume-type-access', policy=f'{ACCESS}:get_all_for_type')

@@ -10,12 +10,12 @@ from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import RESOURCE_FILTERS, Filter, Filters, boolean, bootable, flag, period, plain
 from chalicelib.api.formats import is_uuid
-from chalicelib.api.pagination import all_tenants, page, query
+from chalicelib.api.pagination import all_tenants
 from chalicelib.api.reply import reply
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import volumes as schemas
-from chalicelib.api.view import View
+from chalicelib.api.standard_routes import add_lists, add_show
 from chalicelib.api.views import volumes as views
 from chalicelib.models import Volume
 from chalicelib.operations import volumes as operations
@@ -55,39 +55,24 @@ FILTERS = Filters(
 )
 
 
-@volumes.get('', policy='volume:get_all')
-def index(request: Request) -> dict[str, Any]:
-    return _list(request, views.BRIEF, 'volumes')
-
-
-@volumes.get('/detail', policy='volume:get_all')
-def detail(request: Request) -> dict[str, Any]:
-    return _list(request, views.DETAIL, 'volumes/detail')
-
-
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
-    wanted = query(request, FILTERS)
-    records, _ = operations.list_(request.context, wanted)
-    return page(
-        request,
-        'volumes',
-        view,
-        records,
-        links='volumes_links',
-        path=path,
-        count=lambda: operations.count(request.context, wanted),
-    )
+add_lists(
+    volumes,
+    'volumes',
+    operations.list_,
+    FILTERS,
+    brief=views.BRIEF,
+    detail=views.DETAIL,
+    links='volumes_links',
+    count=operations.count,
+    policy='volume:get_all',
+)
+add_show(volumes, 'volume', views.DETAIL, operations.show, policy='volume:get')
 
 
 @volumes.get('/summary', policy='volume:get_all', since='3.12')
 def summary(request: Request) -> dict[str, Any]:
     found = operations.summary(request.context, all_tenants(request))
     return {'volume-summary': views.SUMMARY.of(request)(found)}
-
-
-@volumes.get('/{id}', policy='volume:get')
-def show(request: Request, id: str) -> dict[str, Any]:
-    return {'volume': views.DETAIL.of(request)(operations.show(request.context, id))}
 
 
 @volumes.post('', policy='volume:create', schema=schemas.create(strict=False), status=202, until='3.52')

@@ -197,6 +197,14 @@ class Record(Model):
                 break
         raise cls.not_found(id=id)
 
+    @classmethod
+    def locate(cls, project_id: str, id: str) -> Self:
+        """Return a record of the project, else of any (it was transferred, or an administrator works on it).
+
+        Raises the resource's NotFound.
+        """
+        return cls.find_or_none(project_id, id) or cls.find_anywhere(id)
+
     def reload(self) -> Self:
         """Return the current record, read consistently; raise NotFound when it was deleted."""
         return type(self).find(self.project_id, self.id)

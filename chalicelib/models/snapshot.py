@@ -39,7 +39,4 @@ class Snapshot(base.StatefulRecord):
 
     def find_volume(self) -> Volume:
         """Return its volume: in its project, unless the volume was transferred without its snapshots."""
-        try:
-            return Volume.find(self.project_id, self.volume_id)
-        except errors.VolumeNotFound:
-            return Volume.find_anywhere(self.volume_id)
+        return Volume.locate(self.project_id, self.volume_id)

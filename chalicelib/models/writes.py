@@ -13,10 +13,11 @@ A transaction carries a ClientRequestToken, under which DynamoDB applies it once
 
 from __future__ import annotations
 
+import functools
 import secrets
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pynamodb.exceptions import PutError, TransactWriteError, UpdateError
 from pynamodb.expressions.condition import Condition
@@ -29,6 +30,9 @@ from chalicelib.models.connection import COLLISIONS, code_of, connection, is_too
 
 if TYPE_CHECKING:
     from chalicelib.models.base import Record
+
+#: Makes the error of an operation whose condition fails.
+Otherwise = Callable[[], Exception]
 
 
 class _Token:
@@ -99,9 +103,8 @@ def remove(record: Record) -> None:
 
 def _decide(record: Record, add: Callable[[Transaction], None]) -> None:
     """Make the one write of a record a transaction, so that it marks the request's key (models/claims.py)."""
-    transaction = Transaction()
-    add(transaction)
-    transaction.commit()
+    with Transaction() as transaction:
+        add(transaction)
     record.attribute_values = record.reload().attribute_values
 
 
@@ -138,35 +141,45 @@ def state_changed(record: Record) -> errors.StateChanged:
 class Transaction:
     """Writes that take effect together or not at all.
 
-    Each operation has the error to raise when its condition fails. At most 100 operations, one per item.
+    Each operation has the error to raise when its condition fails: by default StateChanged. At most 100 operations, one
+    per item. As a context manager, it commits at the end of the block.
     """
 
     def __init__(self) -> None:
         self._operations: list[tuple[str, tuple[Any, ...]]] = []
-        self._otherwise: list[Callable[[], Exception]] = []
+        self._otherwise: list[Otherwise] = []
 
-    def put(self, record: Record, condition: Condition | None, otherwise: Callable[[], Exception]) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Commit, unless the block has raised an error."""
+        if kind is None:
+            self.commit()
+
+    def put(self, record: Record, condition: Condition | None, otherwise: Otherwise | None = None) -> None:
         bounded.fit_record(record)
         reading.drop(record)
-        self._add('save', (record, condition), otherwise)
+        self._add('save', record, (record, condition), otherwise)
 
     def update(
-        self, record: Record, actions: list[Action], condition: Condition | None, otherwise: Callable[[], Exception]
+        self, record: Record, actions: list[Action], condition: Condition | None, otherwise: Otherwise | None = None
     ) -> None:
         bounded.fit_actions(record, actions)
         reading.drop(record)
-        self._add('update', (record, actions, condition), otherwise)
+        self._add('update', record, (record, actions, condition), otherwise)
 
-    def delete(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
+    def delete(self, record: Record, condition: Condition, otherwise: Otherwise | None = None) -> None:
         reading.drop(record)
-        self._add('delete', (record, condition), otherwise)
+        self._add('delete', record, (record, condition), otherwise)
 
-    def check(self, record: Record, condition: Condition, otherwise: Callable[[], Exception]) -> None:
-        self._add('condition_check', (type(record), record.project_id, record.id, condition), otherwise)
+    def check(self, record: Record, condition: Condition, otherwise: Otherwise | None = None) -> None:
+        arguments = type(record), record.project_id, record.id, condition
+        self._add('condition_check', record, arguments, otherwise)
 
-    def _add(self, verb: str, arguments: tuple[Any, ...], otherwise: Callable[[], Exception]) -> None:
+    def _add(self, verb: str, record: Record, arguments: tuple[Any, ...], otherwise: Otherwise | None) -> None:
         self._operations.append((verb, arguments))
-        self._otherwise.append(otherwise)
+        self._otherwise.append(otherwise or functools.partial(state_changed, record))
 
     def commit(self) -> None:
         """Apply all, with the mark of the request's key where this decides (models/claims.py).

@@ -259,11 +259,10 @@ def delete(context: Context, id: str) -> list[Attachment]:
     """
     with common.reading_with(context, Attachment, id, along=('Volume',)):
         attachment = get(context, id)
-        try:
-            volume = Volume.find(attachment.project_id, attachment.volume_id)
-        except errors.VolumeNotFound:
-            _forget(attachment)
-            return []
+        volume = Volume.find_or_none(attachment.project_id, attachment.volume_id)
+    if volume is None:
+        _forget(attachment)
+        return []
     compute.check_deletion(context, attachment)
     volume = disconnect(volume, attachment, exports.of_attachment(volume, attachment))
     left = [(volume.project_id, key) for key in volume.attachments if key != id]
@@ -271,10 +270,9 @@ def delete(context: Context, id: str) -> list[Attachment]:
 
 
 def _forget(attachment: Attachment) -> None:
-    transaction = base.Transaction()
     gone = functools.partial(errors.AttachmentNotFound, id=attachment.id)
-    transaction.delete(attachment, Attachment.id.exists(), gone)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.delete(attachment, Attachment.id.exists(), gone)
 
 
 def disconnect(volume: Volume, attachment: Attachment, ids: Collection[str] | None) -> Volume:
@@ -348,18 +346,17 @@ def change(
 
 
 def _commit(volume: Volume, attachment: Attachment, made: Change) -> None:
-    transaction = base.Transaction()
     moved = functools.partial(base.state_changed, volume)
     same = Attachment.revision == attachment.revision
-    if made.verb == 'put':
-        transaction.put(attachment, Attachment.id.does_not_exist(), moved)
-    elif made.verb == 'delete':
-        transaction.delete(attachment, same, moved)
-    else:
-        transaction.update(attachment, [*made.actions, *base.touched(Attachment)], same, moved)
-    unmoved = Volume.revision == volume.revision
-    transaction.update(volume, [*made.volume_actions, *base.touched(Volume)], unmoved, moved)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        if made.verb == 'put':
+            transaction.put(attachment, Attachment.id.does_not_exist(), moved)
+        elif made.verb == 'delete':
+            transaction.delete(attachment, same, moved)
+        else:
+            transaction.update(attachment, [*made.actions, *base.touched(Attachment)], same, moved)
+        unmoved = Volume.revision == volume.revision
+        transaction.update(volume, [*made.volume_actions, *base.touched(Volume)], unmoved, moved)
 
 
 def _status_of(attachment: Attachment) -> str:

@@ -28,9 +28,8 @@ def scrub(context: Context, id: str, *, sample: int = 100) -> None:
     backup = backups.get(context, id)
     if _is_asked(context, backup, 'scrub'):
         return
-    transaction = base.Transaction()
-    _add_check_to(context, backup, 'scrub', transaction, sample=sample)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_check_to(context, backup, 'scrub', transaction, sample=sample)
     common.send(context, 'scrub', backup)
 
 
@@ -48,7 +47,7 @@ def drill(context: Context, id: str) -> None:
 
 def _accept_drill(context: Context, backup: Backup) -> None:
     """Record the drill; raises TypeChanged when its scratch volume's type has changed since it was read."""
-    source = _source(backup)
+    source = Volume.find_or_none(backup.project_id, backup.volume_id)
     kind = volume_types.of(source) if source else volume_types.default(context)
     scratch = _scratch(context, backup, source, kind)
 
@@ -56,7 +55,7 @@ def _accept_drill(context: Context, backup: Backup) -> None:
         if kind is not None:
             volume_types.add_check_to(transaction, kind)
         _add_check_to(context, backup, 'drill', transaction)
-        transaction.put(scratch, Volume.id.does_not_exist(), lambda: base.state_changed(scratch))
+        transaction.put(scratch, Volume.id.does_not_exist())
 
     deltas = {'volumes': 1, 'gigabytes': int(backup.size)}
     quotas.commit(backup.project_id, deltas, add_writes_to, type_id=scratch.volume_type_id)
@@ -96,13 +95,6 @@ def _scratch(context: Context, backup: Backup, source: Volume | None, kind: Volu
         deadline=base.after(row.deadline),
         operation=common.operation(row, **of),
     )
-
-
-def _source(backup: Backup) -> Volume | None:
-    try:
-        return Volume.find(backup.project_id, backup.volume_id)
-    except errors.VolumeNotFound:
-        return None
 
 
 def scratch_id(backup_id: str, request_id: str) -> str:

@@ -67,11 +67,10 @@ def release_source(backup: Backup) -> None:
 
 
 def _release_source(backup: Backup) -> None:
-    transaction = base.Transaction()
     actions = [Backup.reading.remove(), *base.touched(Backup)]
-    transaction.update(backup, actions, Backup.reading.exists(), lambda: base.state_changed(backup))
-    _add_reader_release_to(transaction, source_of(backup), backup)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.update(backup, actions, Backup.reading.exists())
+        _add_reader_release_to(transaction, source_of(backup), backup)
 
 
 class Outcome(NamedTuple):
@@ -125,12 +124,12 @@ def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source 
 
     def add_writes_to(transaction: base.Transaction) -> None:
         if outcome.status == REMOVED:
-            transaction.delete(backup, ours, lambda: base.state_changed(backup))
+            transaction.delete(backup, ours)
             keys.add_removal_to(transaction, backup.project_id, backup.encryption_key_id)
         else:
             read = [] if outcome.keeps_source or not backup.reading else [Backup.reading.remove()]
             final = [*base.end_actions(backup, outcome.status), *read, *actions]
-            transaction.update(backup, final, ours, lambda: base.state_changed(backup))
+            transaction.update(backup, final, ours)
         _add_reader_release_to(transaction, found, backup)
         _add_dependents_to(transaction, backup, outcome.dependents)
 
@@ -149,7 +148,7 @@ def _add_reader_release_to(transaction: base.Transaction, found: Source | None, 
         actions = base.end_actions(found, row.done)
     else:
         actions = base.touched(kind)
-    transaction.update(found, [kind.reader_count.add(-1), *actions], condition, lambda: base.state_changed(found))
+    transaction.update(found, [kind.reader_count.add(-1), *actions], condition)
 
 
 def _add_dependents_to(transaction: base.Transaction, backup: Backup, change: int) -> None:
@@ -161,7 +160,7 @@ def _add_dependents_to(transaction: base.Transaction, backup: Backup, change: in
         if change < 0 and not parent.num_dependent_backups:
             return  # imported after its child
         actions = [Backup.num_dependent_backups.add(change), *base.touched(Backup)]
-        transaction.update(parent, actions, Backup.id.exists(), lambda: base.state_changed(parent))
+        transaction.update(parent, actions, Backup.id.exists())
 
 
 def add_restore_to(
@@ -194,10 +193,7 @@ def backup_of(volume: Volume) -> Backup:
     """Return the backup that a volume is made from. Raises BackupNotFound."""
     if volume.backup_id is None:
         raise errors.BackupNotFound(id='-')
-    try:
-        return Backup.find(volume.project_id, volume.backup_id)
-    except errors.BackupNotFound:
-        return Backup.find_anywhere(volume.backup_id)
+    return Backup.locate(volume.project_id, volume.backup_id)
 
 
 def release_from(volume: Volume) -> None:

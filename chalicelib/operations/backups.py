@@ -214,7 +214,7 @@ def _add_backup_to(
     """Add the record, its key, and the source's status and readers, to the transaction that takes the quota."""
     if key:
         key.add_to(transaction)
-    transaction.put(backup, Backup.id.does_not_exist(), functools.partial(base.state_changed, backup))
+    transaction.put(backup, Backup.id.does_not_exist())
     kind = type(source)
     table = workflows.SNAPSHOT if isinstance(source, Snapshot) else workflows.VOLUME
     row = table['backup_attached' if force and isinstance(source, Volume) else 'backup']
@@ -274,24 +274,17 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
         volume = volumes.get(context, volume_id)
     _check_target(backup, volume)
     volume = exports.end_all(volume)
-    transaction = base.Transaction()
-    backup_reservations.add_restore_to(transaction, backup, volume, context.request_id, workflows.BACKUP['restore'])
     row, key = workflows.VOLUME['restore'], _key_for(context, backup, volume)
-    operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id)
-    if key:
-        key.add_to(transaction)
-        operation['encryption_key_id'] = key.id
-    transaction.update(
-        volume,
-        [
-            *base.begin_actions(Volume, row, context.request_id, operation),
-            Volume.progress.set(progress.begun(int(backup.size))),
-        ],
-        base.is_allowed(Volume, row) & exports.are_none(),
-        lambda: errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available and detached.'),
-    )
-    with keys.discarding(key):
-        transaction.commit()
+    new_key = {'encryption_key_id': key.id} if key else {}
+    operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id, **new_key)
+    started = Volume.progress.set(progress.begun(int(backup.size)))
+    refused = errors.InvalidVolume(reason=f'Volume {volume.id} to be restored to must be available and detached.')
+    with keys.discarding(key), base.Transaction() as transaction:
+        backup_reservations.add_restore_to(transaction, backup, volume, context.request_id, workflows.BACKUP['restore'])
+        if key:
+            key.add_to(transaction)
+        actions = [*base.begin_actions(Volume, row, context.request_id, operation), started]
+        transaction.update(volume, actions, base.is_allowed(Volume, row) & exports.are_none(), lambda: refused)
     common.send(context, 'restore', backup, volume)
     return backup, volume
 
@@ -347,10 +340,8 @@ def _encrypted_type(backup: Backup) -> str | None:
     """Return the type of the backed-up volume if the backup is encrypted and the volume still exists, else None."""
     if backup.encryption_key_id is None:
         return None
-    try:
-        return Volume.find(backup.project_id, backup.volume_id).volume_type_id
-    except errors.VolumeNotFound:
-        return None
+    source = Volume.find_or_none(backup.project_id, backup.volume_id)
+    return source.volume_type_id if source else None
 
 
 def reset_status(context: Context, id: str, status: str) -> None:

@@ -25,18 +25,16 @@ def set_(context: Context, project_id: str, id_or_name: str) -> DefaultType:
 def _set(context: Context, project_id: str, id_or_name: str) -> DefaultType:
     volume_type = volume_types.find(context, id_or_name)
     chosen = DefaultType(base.GLOBAL, project_id, created_at=base.now(), volume_type_id=volume_type.id)
-    transaction = base.Transaction()
-    volume_types.add_check_to(transaction, volume_type)
-    whatever = DefaultType.id.exists() | DefaultType.id.does_not_exist()
-    transaction.put(chosen, whatever, lambda: base.state_changed(chosen))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        volume_types.add_check_to(transaction, volume_type)
+        whatever = DefaultType.id.exists() | DefaultType.id.does_not_exist()
+        transaction.put(chosen, whatever)
     return chosen
 
 
 def unset(context: Context, project_id: str) -> None:
     """Give a project the default of all again; raises VolumeTypeProjectDefaultNotFound."""
-    transaction = base.Transaction()
-    transaction.delete(
-        DefaultType(base.GLOBAL, project_id), DefaultType.id.exists(), lambda: DefaultType.not_found(id=project_id)
-    )
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.delete(
+            DefaultType(base.GLOBAL, project_id), DefaultType.id.exists(), lambda: DefaultType.not_found(id=project_id)
+        )

@@ -32,9 +32,7 @@ def _add_extension_to(volume: Volume, new_size: int, growth: int, transaction: b
     previous = _status_by_attachments(volume) if volume.status == ROW.failed else None
     actions = base.begin_actions(Volume, ROW, new_request_id(), operation, previous)
     unchanged = base.is_allowed(Volume, ROW) & (Volume.revision == volume.revision) & (Volume.reserved_gb == 0)
-    transaction.update(
-        volume, [*actions, Volume.reserved_gb.set(growth)], unchanged, lambda: base.state_changed(volume)
-    )
+    transaction.update(volume, [*actions, Volume.reserved_gb.set(growth)], unchanged)
 
 
 def _status_by_attachments(volume: Volume) -> str:

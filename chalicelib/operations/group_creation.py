@@ -124,7 +124,7 @@ def _record(
 
 
 def _add_group_to(transaction: base.Transaction, group: Group) -> None:
-    transaction.put(group, Group.id.does_not_exist(), lambda: base.state_changed(group))
+    transaction.put(group, Group.id.does_not_exist())
 
 
 @claims.made_once('Group')

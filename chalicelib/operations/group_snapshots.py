@@ -53,7 +53,7 @@ def create(context: Context, group_id: str, *, name: str | None, description: st
     taken = [snapshots.in_group(context, volume, made) for volume in members]
 
     def add_writes_to(transaction: base.Transaction) -> None:
-        transaction.put(made, GroupSnapshot.id.does_not_exist(), lambda: base.state_changed(made))
+        transaction.put(made, GroupSnapshot.id.does_not_exist())
         _add_count_to(transaction, group, len(members))
         for snapshot, volume in zip(taken, members, strict=True):
             _add_snapshot_to(transaction, snapshot, volume)
@@ -103,7 +103,7 @@ def _add_count_to(transaction: base.Transaction, group: Group, members: int) -> 
 
 
 def _add_snapshot_to(transaction: base.Transaction, snapshot: Snapshot, volume: Volume) -> None:
-    transaction.put(snapshot, Snapshot.id.does_not_exist(), lambda: base.state_changed(snapshot))
+    transaction.put(snapshot, Snapshot.id.does_not_exist())
     changed = errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.')
     transaction.update(
         volume,
@@ -129,16 +129,15 @@ def delete(context: Context, id: str) -> None:
     """Accept the removal of a group snapshot with all of its snapshots, none of which may be being read."""
     group_snapshot = get(context, id)
     row = workflows.GROUP_SNAPSHOT['delete']
-    transaction = base.Transaction()
-    transaction.update(
-        group_snapshot,
-        base.begin_actions(GroupSnapshot, row, context.request_id, common.operation(row)),
-        base.is_allowed(GroupSnapshot, row),
-        functools.partial(_not_removable, group_snapshot),
-    )
-    for snapshot in snapshots_of(group_snapshot):
-        _add_removal_to(transaction, context, snapshot)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.update(
+            group_snapshot,
+            base.begin_actions(GroupSnapshot, row, context.request_id, common.operation(row)),
+            base.is_allowed(GroupSnapshot, row),
+            functools.partial(_not_removable, group_snapshot),
+        )
+        for snapshot in snapshots_of(group_snapshot):
+            _add_removal_to(transaction, context, snapshot)
     common.send(context, 'delete', group_snapshot)
 
 

@@ -106,10 +106,9 @@ def create(
 
 def _add(group_type: GroupType) -> None:
     taken = errors.GroupTypeExists(id=group_type.name)
-    transaction = base.Transaction()
-    transaction.put(_name(group_type.name, group_type.id), Name.id.does_not_exist(), lambda: taken)
-    transaction.put(group_type, GroupType.id.does_not_exist(), lambda: taken)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.put(_name(group_type.name, group_type.id), Name.id.does_not_exist(), lambda: taken)
+        transaction.put(group_type, GroupType.id.does_not_exist(), lambda: taken)
 
 
 def _name(name: str, owner: str) -> Name:
@@ -123,14 +122,13 @@ def update(context: Context, id: str, changes: Mapping[str, Any]) -> GroupType:
 
 def _update(context: Context, id: str, changes: Mapping[str, Any]) -> GroupType:
     group_type = get(context, id)
-    transaction = base.Transaction()
-    if changes.get('name') not in {None, group_type.name}:
-        taken = errors.GroupTypeExists(id=changes['name'])
-        transaction.delete(_name(group_type.name, id), Name.id.exists(), lambda: type_locks.changed(group_type))
-        transaction.put(_name(changes['name'], id), Name.id.does_not_exist(), lambda: taken)
-    actions = [common.set_or_remove(getattr(GroupType, key), value) for key, value in changes.items()]
-    type_locks.add_change_to(transaction, group_type, actions)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        if changes.get('name') not in {None, group_type.name}:
+            taken = errors.GroupTypeExists(id=changes['name'])
+            transaction.delete(_name(group_type.name, id), Name.id.exists(), lambda: type_locks.changed(group_type))
+            transaction.put(_name(changes['name'], id), Name.id.does_not_exist(), lambda: taken)
+        actions = [common.set_or_remove(getattr(GroupType, key), value) for key, value in changes.items()]
+        type_locks.add_change_to(transaction, group_type, actions)
     return group_type.reload()
 
 
@@ -143,13 +141,12 @@ def _delete(group_type: GroupType) -> None:
     with type_locks.closed(group_type):
         if is_in_use(group_type.id):
             raise errors.GroupTypeInUse(id=group_type.id)
-        transaction = base.Transaction()
-        transaction.delete(
-            _name(group_type.name, group_type.id), Name.id.exists(), lambda: type_locks.changed(group_type)
-        )
-        same = GroupType.revision == group_type.revision
-        transaction.delete(group_type, same, lambda: type_locks.changed(group_type))
-        transaction.commit()
+        with base.Transaction() as transaction:
+            transaction.delete(
+                _name(group_type.name, group_type.id), Name.id.exists(), lambda: type_locks.changed(group_type)
+            )
+            same = GroupType.revision == group_type.revision
+            transaction.delete(group_type, same, lambda: type_locks.changed(group_type))
 
 
 def is_in_use(id: str) -> bool:

@@ -61,22 +61,21 @@ def update(
         raise errors.InvalidVolume(reason=f'Volumes {sorted(both)} cannot both join and leave the group.')
     if (joining or leaving) and group.status != states.AVAILABLE:
         raise errors.InvalidGroup(reason=f'The status of group {id} must be available, but is {group.status}.')
-    transaction = base.Transaction()
     actions = [common.set_or_remove(getattr(Group, key), value) for key, value in changes.items()]
     growth = len(joining) - len(leaving)
     counted = [Group.volume_count.add(growth)] if growth else []
     condition = _updatable(growth) if joining or leaving else Group.id.exists()
-    transaction.update(
-        group,
-        [*base.end_actions(group, states.AVAILABLE), *actions, *counted],
-        condition,
-        lambda: _changed(group, growth),
-    )
-    for volume in joining:
-        _add_joining_to(transaction, group, volume)
-    for volume in leaving:
-        _add_leaving_to(transaction, group, volume)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.update(
+            group,
+            [*base.end_actions(group, states.AVAILABLE), *actions, *counted],
+            condition,
+            lambda: _changed(group, growth),
+        )
+        for volume in joining:
+            _add_joining_to(transaction, group, volume)
+        for volume in leaving:
+            _add_leaving_to(transaction, group, volume)
 
 
 def _updatable(growth: int) -> Condition:
@@ -174,11 +173,10 @@ def delete(context: Context, id: str, *, delete_volumes: bool) -> None:
     going = [volume for volume in volumes_ if volume.status != states.DELETING]
     services.refuse_frozen(group.host)
     action = 'delete_with_volumes' if delete_volumes else 'delete'
-    transaction = base.Transaction()
-    _add_removal_to(transaction, context, group, action, len(volumes_))
-    for volume in going:
-        _add_volume_removal_to(transaction, context, group, volume)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_removal_to(transaction, context, group, action, len(volumes_))
+        for volume in going:
+            _add_volume_removal_to(transaction, context, group, volume)
     for volume in going:
         keys.release(volume.encryption_key_id)
         common.send(context, 'delete', volume)
@@ -295,4 +293,4 @@ def remove(group: Group, held: Condition) -> None:
 
 
 def _add_group_removal_to(group: Group, held: Condition, transaction: base.Transaction) -> None:
-    transaction.delete(group, held & (Group.volume_count == 0), lambda: base.state_changed(group))
+    transaction.delete(group, held & (Group.volume_count == 0))

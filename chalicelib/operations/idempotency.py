@@ -155,10 +155,8 @@ def forget(claim: claims.Claim) -> None:
     """Forget the key of a request that was refused before any work was accepted."""
     record = claim.record
     held = (IdempotencyKey.holder == record.holder) & IdempotencyKey.begun.does_not_exist()
-    transaction = base.Transaction()
-    transaction.delete(record, held, lambda: base.state_changed(record))
-    with _tolerating(claim):
-        transaction.commit()
+    with _tolerating(claim), base.Transaction() as transaction:
+        transaction.delete(record, held)
 
 
 def undo() -> None:

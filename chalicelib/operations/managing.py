@@ -86,7 +86,7 @@ def _begun(context: Context, action: str, row: workflows.Workflow, ref: Referenc
 
 
 def _add_record_to(record: Volume | Snapshot, transaction: base.Transaction) -> None:
-    transaction.put(record, type(record).id.does_not_exist(), lambda: base.state_changed(record))
+    transaction.put(record, type(record).id.does_not_exist())
 
 
 def _service(host: str | None, cluster: str | None = None) -> Service:

@@ -89,6 +89,5 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[Message], boo
 def delete(context: Context, id: str) -> None:
     """Forget a message; raises MessageNotFound."""
     message = get(context, id)
-    transaction = base.Transaction()
-    transaction.delete(message, Message.id.exists(), lambda: errors.MessageNotFound(id=id))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.delete(message, Message.id.exists(), lambda: errors.MessageNotFound(id=id))

@@ -231,10 +231,7 @@ def _call_off(volume: Volume, target: Volume) -> None:
 
 def target_of(volume_id: str, request_id: str) -> Volume | None:
     """Return the target of a request's move; None when there is none (any more)."""
-    try:
-        return Volume.find(base.GLOBAL, target_id(volume_id, request_id))
-    except errors.VolumeNotFound:
-        return None
+    return Volume.find_or_none(base.GLOBAL, target_id(volume_id, request_id))
 
 
 def target_id(volume_id: str, request_id: str) -> str:
@@ -265,11 +262,10 @@ def make_target(volume: Volume, held: Condition) -> Volume:
         deadline=base.after(row.deadline),
         operation=common.operation(row, **source),
     )
-    transaction = base.Transaction()
-    transaction.check(volume, held, lambda: base.state_changed(volume))
-    transaction.put(target, Volume.id.does_not_exist(), lambda: _Exists())
     try:
-        transaction.commit()
+        with base.Transaction() as transaction:
+            transaction.check(volume, held)
+            transaction.put(target, Volume.id.does_not_exist(), lambda: _Exists())
     except _Exists:
         return target.reload()
     return target

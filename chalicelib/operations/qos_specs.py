@@ -38,10 +38,9 @@ def create(context: Context, *, name: str, consumer: str, specs: Mapping[str, st
         base.GLOBAL, str(uuid.uuid4()), created_at=base.now(), name=name, consumer=consumer, specs=dict(specs)
     )
     taken = Name(base.GLOBAL, _name_key(name), created_at=base.now(), owner=made.id)
-    transaction = base.Transaction()
-    transaction.put(taken, Name.id.does_not_exist(), lambda: errors.QoSSpecsExists(id=name))
-    transaction.put(made, QosSpecs.id.does_not_exist(), lambda: errors.QoSSpecsExists(id=name))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.put(taken, Name.id.does_not_exist(), lambda: errors.QoSSpecsExists(id=name))
+        transaction.put(made, QosSpecs.id.does_not_exist(), lambda: errors.QoSSpecsExists(id=name))
     return made
 
 
@@ -87,12 +86,11 @@ def delete(context: Context, id: str, *, force: bool = False) -> None:
     specs = get(context, id)
     if force:
         disassociate_all(context, id)
-    transaction = base.Transaction()
-    transaction.delete(specs, QosSpecs.association_count == 0, lambda: _still_there(id))
-    transaction.delete(
-        Name(base.GLOBAL, _name_key(specs.name)), Name.id.exists(), lambda: errors.QoSSpecsNotFound(id=id)
-    )
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.delete(specs, QosSpecs.association_count == 0, lambda: _still_there(id))
+        transaction.delete(
+            Name(base.GLOBAL, _name_key(specs.name)), Name.id.exists(), lambda: errors.QoSSpecsNotFound(id=id)
+        )
 
 
 def _still_there(id: str) -> Exception:
@@ -174,9 +172,4 @@ def back_end(kind: VolumeType | None) -> dict[str, str]:
 
 def _of(kind: VolumeType | None) -> QosSpecs | None:
     """The specs that a type names; None for none. Specs that are gone were taken from the type since it was read."""
-    if kind is None or kind.qos_specs_id is None:
-        return None
-    try:
-        return QosSpecs.find(base.GLOBAL, kind.qos_specs_id)
-    except errors.QoSSpecsNotFound:
-        return None
+    return QosSpecs.find_or_none(base.GLOBAL, kind.qos_specs_id) if kind and kind.qos_specs_id else None

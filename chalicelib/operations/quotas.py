@@ -9,6 +9,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -61,11 +62,10 @@ def commit(
     ``largest``: the size in GiB of the largest volume among what is written; raises VolumeSizeExceedsLimit.
     """
     for attempt in range(ATTEMPTS):
-        transaction = base.Transaction()
-        add_writes_to(transaction)
-        add_reservation_to(transaction, project_id, deltas, type_id=type_id, reserved=reserved, largest=largest)
         try:
-            transaction.commit()
+            with base.Transaction() as transaction:
+                add_writes_to(transaction)
+                add_reservation_to(transaction, project_id, deltas, type_id=type_id, reserved=reserved, largest=largest)
             return
         except errors.QuotaChanged:
             if attempt == ATTEMPTS - 1:
@@ -182,17 +182,13 @@ def keys(project_id: str) -> tuple[reading.Key, reading.Key]:
 
 def _find(project_id: str, id: str) -> Quota:
     """Return a quota record, made on first use: its maps must exist before a counter in them can be written."""
-    try:
+    with contextlib.suppress(DoesNotExist):
         return Quota.get(project_id, id, consistent_read=True)
-    except DoesNotExist:
+    with contextlib.suppress(errors.StateChanged):
         made = Quota(project_id, id, created_at=base.now())
-    transaction = base.Transaction()
-    transaction.put(made, Quota.id.does_not_exist(), lambda: errors.QuotaChanged(project_id=project_id))
-    try:
-        transaction.commit()
-    except errors.QuotaChanged:
-        return Quota.get(project_id, id, consistent_read=True)
-    return made
+        base.put(made, Quota.id.does_not_exist())
+        return made
+    return Quota.get(project_id, id, consistent_read=True)
 
 
 def check_volume_size(project_id: str, size: int) -> None:

@@ -41,19 +41,14 @@ def _service(host: str) -> Service:
 
 def report_of(host: str) -> dict[str, Any] | None:
     """Return the newest report of a backend; None before the first."""
-    try:
-        found: dict[str, Any] | None = _service(host).reconciliation
-        return found
-    except errors.NotFound:
-        return None
+    service = Service.find_or_none(base.GLOBAL, f'{VOLUME_BINARY}:{host}')
+    return service.reconciliation if service else None
 
 
 def confirmation_of(host: str) -> Mapping[str, Any]:
     """Return what an administrator confirmed: {'keys', 'tables', 'by', 'at'}; {} for nothing."""
-    try:
-        return _service(host).reconciliation_confirmed or {}
-    except errors.NotFound:
-        return {}
+    service = Service.find_or_none(base.GLOBAL, f'{VOLUME_BINARY}:{host}')
+    return (service.reconciliation_confirmed if service else None) or {}
 
 
 def write(host: str, report: Mapping[str, Any]) -> None:

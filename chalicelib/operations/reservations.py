@@ -60,7 +60,6 @@ def claim(volume: Volume, pool: PoolState, held: Condition, failed: FailedPlacem
     Raises NoCapacity, for a pool whose service is disabled or frozen too; or StateChanged.
     """
     size, zone = int(volume.size), pool.availability_zone
-    transaction = base.Transaction()
     actions = [
         *([Volume.operation.set(failed.operation)] if failed else []),
         Volume.host.set(pool.name),
@@ -71,11 +70,11 @@ def claim(volume: Volume, pool: PoolState, held: Condition, failed: FailedPlacem
         *base.touched(Volume),
     ]
     unplaced = _unchanged_since_read(volume) if failed else Volume.claimed_gb.does_not_exist()
-    _add_volume_update_to(transaction, volume, actions, held & unplaced)
-    _add_claim_to(transaction, pool.name, size, [Pool.volume_count.add(1)])
-    if failed:
-        _add_pool_release_to(transaction, volume, failed)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_volume_update_to(transaction, volume, actions, held & unplaced)
+        _add_claim_to(transaction, pool.name, size, [Pool.volume_count.add(1)])
+        if failed:
+            _add_pool_release_to(transaction, volume, failed)
 
 
 def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
@@ -86,11 +85,10 @@ def claim_growth(volume: Volume, new_size: int, held: Condition) -> None:
     growth = new_size - int(volume.claimed_gb or 0)
     if growth <= 0:
         return
-    transaction = base.Transaction()
     actions = [Volume.claimed_gb.set(new_size), Volume.in_transit_gb.add(growth), *base.touched(Volume)]
-    _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
-    _add_claim_to(transaction, volume.host or '', growth, [])
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
+        _add_claim_to(transaction, volume.host or '', growth, [])
     volume.claimed_gb, volume.in_transit_gb = new_size, int(volume.in_transit_gb) + growth
 
 
@@ -102,21 +100,19 @@ def mark_removal(volume: Volume, held: Condition) -> None:
     missing = int(volume.claimed_gb or 0) - int(volume.in_transit_gb)
     if missing <= 0:
         return
-    transaction = base.Transaction()
     actions = [Volume.in_transit_gb.set(volume.claimed_gb), *base.touched(Volume)]
-    _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
-    _add_pool_change_to(transaction, volume, [Pool.in_transit_gb.add(missing), Pool.entered_gb.add(missing)])
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
+        _add_pool_change_to(transaction, volume, [Pool.in_transit_gb.add(missing), Pool.entered_gb.add(missing)])
     volume.in_transit_gb = volume.claimed_gb
 
 
 def release_failed_placement(volume: Volume, held: Condition, failed: FailedPlacement) -> None:
     """Release the claim on a pool that failed, and clear the volume's host, in one transaction."""
-    transaction = base.Transaction()
     actions = [Volume.operation.set(failed.operation), *_without_claim(), *base.touched(Volume)]
-    _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
-    _add_pool_release_to(transaction, volume, failed)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_volume_update_to(transaction, volume, actions, held & _unchanged_since_read(volume))
+        _add_pool_release_to(transaction, volume, failed)
 
 
 def _add_pool_release_to(transaction: base.Transaction, volume: Volume, failed: FailedPlacement) -> None:
@@ -160,7 +156,7 @@ def end(
 
 
 def _add_removal_to(transaction: base.Transaction, volume: Volume, held: Condition) -> None:
-    transaction.delete(volume, held & _unchanged_since_read(volume), lambda: base.state_changed(volume))
+    transaction.delete(volume, held & _unchanged_since_read(volume))
     if volume.consumes_quota:  # what a migration leaves behind is locked by the key of the volume that stays
         keys.add_removal_to(transaction, volume.project_id, volume.encryption_key_id)
     _add_group_departure_to(transaction, volume)
@@ -235,13 +231,12 @@ def start_next_step(
 
     ``add_to`` adds the other side of what follows to the transaction.
     """
-    transaction = base.Transaction()
     settled = [] if volume.claimed_gb is None else [Volume.in_transit_gb.set(0)]
-    _add_volume_update_to(transaction, volume, [*actions, *settled], held & _unchanged_since_read(volume))
-    add_to(transaction)
-    if volume.host:
-        _add_settled_claim_to(transaction, volume, int(volume.claimed_gb or 0))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_volume_update_to(transaction, volume, [*actions, *settled], held & _unchanged_since_read(volume))
+        add_to(transaction)
+        if volume.host:
+            _add_settled_claim_to(transaction, volume, int(volume.claimed_gb or 0))
 
 
 def remember_leftover(pool_id: str, project_id: str, volume_id: str) -> None:
@@ -329,7 +324,7 @@ def has_type(record: Volume | Snapshot) -> Condition:
 def _add_volume_update_to(
     transaction: base.Transaction, volume: Volume, actions: list[Action], condition: Condition
 ) -> None:
-    transaction.update(volume, actions, Volume.id.exists() & condition, lambda: base.state_changed(volume))
+    transaction.update(volume, actions, Volume.id.exists() & condition)
 
 
 def _unchanged_since_read(volume: Volume) -> Condition:
@@ -424,4 +419,4 @@ def reading_of(source: Volume | Snapshot) -> dict[str, str]:
 def _add_reader_release_to(transaction: base.Transaction, source: Volume | Snapshot) -> None:
     kind = type(source)
     actions = [kind.reader_count.add(-1), *base.touched(kind)]
-    transaction.update(source, actions, kind.reader_count >= 1, lambda: base.state_changed(source))
+    transaction.update(source, actions, kind.reader_count >= 1)

@@ -23,9 +23,8 @@ def revert(context: Context, id: str, snapshot_id: str | None) -> None:
         raise errors.Invalid(f'{_cannot(volume, snapshot)} The volume size must be equal to the snapshot size.')
     if volume.status in workflows.VOLUME['revert'].allowed:
         volume = exports.end_all(volume)
-    transaction = base.Transaction()
-    _add_revert_to(transaction, volume, snapshot, context.request_id)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_revert_to(transaction, volume, snapshot, context.request_id)
     common.send(context, 'revert', volume)
 
 
@@ -67,20 +66,16 @@ def _add_revert_to(transaction: base.Transaction, volume: Volume, snapshot: Snap
 
 def end(volume: Volume, status: str) -> None:
     """End the revert: the volume's status, and the snapshot's if it is still held for it, in one transaction."""
-    transaction = base.Transaction()
     held = base.owned_by(Volume, workflows.VOLUME['revert'], str(volume.owner))
-    transaction.update(volume, base.end_actions(volume, status), held, lambda: base.state_changed(volume))
-    snapshot = _held(volume)
-    if snapshot is not None:
-        row = workflows.SNAPSHOT['restore']
-        ours = base.owned_by(Snapshot, row, str(volume.owner))
-        transaction.update(snapshot, base.end_actions(snapshot, row.done), ours, lambda: base.state_changed(snapshot))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.update(volume, base.end_actions(volume, status), held)
+        snapshot = _held(volume)
+        if snapshot is not None:
+            row = workflows.SNAPSHOT['restore']
+            ours = base.owned_by(Snapshot, row, str(volume.owner))
+            transaction.update(snapshot, base.end_actions(snapshot, row.done), ours)
 
 
 def _held(volume: Volume) -> Snapshot | None:
-    try:
-        snapshot = Snapshot.find(volume.project_id, volume.operation_facts()['snapshot_id'])
-    except errors.SnapshotNotFound:
-        return None
-    return snapshot if snapshot.owner == volume.owner else None
+    snapshot = Snapshot.find_or_none(volume.project_id, volume.operation_facts()['snapshot_id'])
+    return snapshot if snapshot and snapshot.owner == volume.owner else None

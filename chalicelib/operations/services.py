@@ -112,7 +112,7 @@ def refuse_frozen(host: str | None) -> None:
 
 
 def _is_frozen(host: str) -> bool:
-    service = _of(host)
+    service = Service.find_or_none(base.GLOBAL, service_id(host))
     return service is not None and service.frozen
 
 
@@ -121,16 +121,8 @@ def takes_work(host: str) -> bool:
 
     For what was decided by pools that are some seconds old, and claims nothing.
     """
-    service = _of(host)
+    service = Service.find_or_none(base.GLOBAL, service_id(host))
     return service is None or not (service.disabled or service.frozen)
-
-
-def _of(host: str) -> Service | None:
-    """The volume service of ``host@backend`` or of a pool, read consistently."""
-    try:
-        return Service.find(base.GLOBAL, service_id(host))
-    except errors.ServiceNotFound:
-        return None
 
 
 def pools(context: Context, filters: Mapping[str, Any], detail: bool) -> list[dict[str, Any]]:

@@ -167,7 +167,7 @@ def in_group(context: Context, volume: Volume, group_snapshot: GroupSnapshot) ->
 def _add_snapshot_to(
     snapshot: Snapshot, volume: Volume, allowed: tuple[str, ...], transaction: base.Transaction
 ) -> None:
-    transaction.put(snapshot, Snapshot.id.does_not_exist(), lambda: base.state_changed(snapshot))
+    transaction.put(snapshot, Snapshot.id.does_not_exist())
     condition = Volume.status.is_in(*allowed) & volumes.is_not_migrating() & (Volume.size == volume.size)
     condition &= reservations.has_type(volume)
     actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]

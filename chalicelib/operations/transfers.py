@@ -144,20 +144,19 @@ def _check_staying(volume: Volume, no_snapshots: bool) -> None:
 
 def _offer(transfer: Transfer, volume: Volume) -> None:
     """The offer, its name and the volume's status change together."""
-    transaction = base.Transaction()
     taken = functools.partial(base.state_changed, transfer)
-    transaction.put(transfer, Transfer.id.does_not_exist(), taken)
-    transaction.put(_name(transfer), Name.id.does_not_exist(), taken)
-    actions = [
-        Volume.status.set(ROW.running),
-        Volume.previous_status.set(volume.status),
-        Volume.transfer_id.set(transfer.id),
-        *base.touched(Volume),
-    ]
-    free = Volume.group_id.does_not_exist() & volumes.is_not_migrating() & exports.are_none()
-    condition = base.is_allowed(Volume, ROW) & free
-    transaction.update(volume, actions, condition, lambda: _not_offered(volume))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.put(transfer, Transfer.id.does_not_exist(), taken)
+        transaction.put(_name(transfer), Name.id.does_not_exist(), taken)
+        actions = [
+            Volume.status.set(ROW.running),
+            Volume.previous_status.set(volume.status),
+            Volume.transfer_id.set(transfer.id),
+            *base.touched(Volume),
+        ]
+        free = Volume.group_id.does_not_exist() & volumes.is_not_migrating() & exports.are_none()
+        condition = base.is_allowed(Volume, ROW) & free
+        transaction.update(volume, actions, condition, lambda: _not_offered(volume))
 
 
 def _not_offered(volume: Volume) -> errors.InvalidVolume:
@@ -175,19 +174,14 @@ def delete(context: Context, id: str) -> None:
     """Withdraw an offer; its volume is available again, unless something else has become of it."""
     transfer = get(context, id)
     for _ in range(common.CONTENDED):
-        transaction = base.Transaction()
-        _add_removal_to(transaction, transfer)
-        try:
-            volume = Volume.find(transfer.project_id, transfer.volume_id)
-        except errors.VolumeNotFound:
-            volume = None
-        if volume is not None and _is_on_offer(volume, transfer):
-            actions = [*base.end_actions(volume, ROW.failed), Volume.transfer_id.remove()]
-            _add_update_to(transaction, volume, actions)
-        try:
-            return transaction.commit()
-        except errors.StateChanged:
-            continue
+        volume = Volume.find_or_none(transfer.project_id, transfer.volume_id)
+        with contextlib.suppress(errors.StateChanged):
+            with base.Transaction() as transaction:
+                _add_removal_to(transaction, transfer)
+                if volume is not None and _is_on_offer(volume, transfer):
+                    actions = [*base.end_actions(volume, ROW.failed), Volume.transfer_id.remove()]
+                    _add_update_to(transaction, volume, actions)
+            return
     raise _contended(transfer)
 
 
@@ -197,10 +191,8 @@ def forget_offers(volume: Volume) -> None:
         return
     for transfer in base.every(Transfer, volume.project_id):
         if transfer.volume_id == volume.id:
-            transaction = base.Transaction()
-            _add_removal_to(transaction, transfer)
-            with contextlib.suppress(errors.TransferNotFound):
-                transaction.commit()
+            with contextlib.suppress(errors.TransferNotFound), base.Transaction() as transaction:
+                _add_removal_to(transaction, transfer)
 
 
 def _is_on_offer(volume: Volume, transfer: Transfer) -> bool:
@@ -221,7 +213,6 @@ def _add_update_to(transaction: base.Transaction, record: Moving, actions: list[
         record,
         actions,
         kind.id.exists() & (kind.revision == record.revision),
-        lambda: base.state_changed(record),
     )
 
 
@@ -334,7 +325,7 @@ def _add_move_to(transaction: base.Transaction, record: Moving, context: Context
         actions = [kind.user_id.set(context.user_id), *base.touched(kind), *_ended(record)]
         return _add_update_to(transaction, record, actions)
     unchanged = type(record).revision == record.revision
-    transaction.delete(record, unchanged, lambda: base.state_changed(record))
+    transaction.delete(record, unchanged)
     moved = _copy(record, context)
     return transaction.put(moved, type(record).id.does_not_exist(), lambda: base.state_changed(record))
 

@@ -57,10 +57,8 @@ def add_change_to(transaction: base.Transaction, kind: Type, actions: list[Any])
 
 def reopen(kind: Type) -> None:
     """Open a closed type; nothing happens when it has changed since it was read."""
-    transaction = base.Transaction()
-    add_change_to(transaction, kind, [type(kind).closed.remove()])
-    with contextlib.suppress(errors.TypeChanged):
-        transaction.commit()
+    with contextlib.suppress(errors.TypeChanged), base.Transaction() as transaction:
+        add_change_to(transaction, kind, [type(kind).closed.remove()])
 
 
 @contextlib.contextmanager
@@ -70,9 +68,8 @@ def closed(kind: Type) -> Iterator[Type]:
     The block looks for users, and writes under the condition of the revision that it is given, with ``closed``
     removed. Raises TypeChanged.
     """
-    transaction = base.Transaction()
-    add_change_to(transaction, kind, [type(kind).closed.set(True)])
-    transaction.commit()
+    with base.Transaction() as transaction:
+        add_change_to(transaction, kind, [type(kind).closed.set(True)])
     kind.closed, kind.revision = True, int(kind.revision) + 1
     try:
         yield kind

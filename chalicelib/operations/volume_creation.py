@@ -400,7 +400,7 @@ def _add_volume_to(prepared: Prepared, key: keys.NewKey | None, transaction: bas
 
 def _add_record_to(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
     volume, source, _ = prepared
-    transaction.put(volume, Volume.id.does_not_exist(), lambda: base.state_changed(volume))
+    transaction.put(volume, Volume.id.does_not_exist())
     if key:
         key.add_to(transaction)
     if source:

@@ -298,10 +298,11 @@ def create(
 
 
 def _add(volume_type: VolumeType) -> None:
-    transaction = base.Transaction()
-    _add_name_to(transaction, volume_type.name, volume_type.id)
-    transaction.put(volume_type, VolumeType.id.does_not_exist(), lambda: errors.VolumeTypeExists(id=volume_type.name))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        _add_name_to(transaction, volume_type.name, volume_type.id)
+        transaction.put(
+            volume_type, VolumeType.id.does_not_exist(), lambda: errors.VolumeTypeExists(id=volume_type.name)
+        )
     forget()
 
 
@@ -362,13 +363,12 @@ def _delete(context: Context, id: str) -> None:
             raise errors.VolumeTypeDefaultDeletionError(id=id)
         if is_in_use(id) or _has_groups(id):
             raise errors.VolumeTypeInUse('Target volume type is still in use.')
-        transaction = base.Transaction()
-        _add_name_removal_to(transaction, volume_type.name)
-        same = VolumeType.revision == volume_type.revision
-        transaction.delete(volume_type, same, lambda: type_locks.changed(volume_type))
-        if volume_type.qos_specs_id is not None:
-            add_association_count_to(transaction, volume_type.qos_specs_id, -1)
-        transaction.commit()
+        with base.Transaction() as transaction:
+            _add_name_removal_to(transaction, volume_type.name)
+            same = VolumeType.revision == volume_type.revision
+            transaction.delete(volume_type, same, lambda: type_locks.changed(volume_type))
+            if volume_type.qos_specs_id is not None:
+                add_association_count_to(transaction, volume_type.qos_specs_id, -1)
     forget()
 
 

@@ -121,7 +121,7 @@ def _check_readonly_status(volume: Volume) -> None:
         )
 
 
-def set_metadata(context: Context, id: str, metadata: Mapping[str, str], replace: bool) -> dict[str, Any]:
+def set_metadata(context: Context, id: str, metadata: Mapping[str, str], replace: bool = False) -> dict[str, Any]:
     """Add or change metadata (``replace``: and forget what is not named); return all."""
     check = functools.partial(_check_metadata, 'Updating')
     return common.change_map(
@@ -198,21 +198,21 @@ def _begin_removal(context: Context, volume: Volume, action: str, cascade: bool,
             return base.begin(volume, row, request_id, operation, also=also, condition=condition)
         except errors.StateChanged:
             raise _not_removable(volume, force) from None
-    transaction = base.Transaction()
-    transaction.update(
-        volume,
-        [*base.begin_actions(Volume, row, request_id, operation), *also],
-        base.is_allowed(Volume, row) & condition,
-        lambda: _not_removable(volume, force),
-    )
-    for snapshot in snapshots[:MOST_SNAPSHOTS]:
+    with base.Transaction() as transaction:
         transaction.update(
-            snapshot,
-            base.begin_actions(Snapshot, *taken_along(volume, request_id)),
-            (Snapshot.status == snapshot.status) & snapshot_is_removable(),
-            functools.partial(_kept_by, snapshot),
+            volume,
+            [*base.begin_actions(Volume, row, request_id, operation), *also],
+            base.is_allowed(Volume, row) & condition,
+            lambda: _not_removable(volume, force),
         )
-    return transaction.commit()
+        for snapshot in snapshots[:MOST_SNAPSHOTS]:
+            transaction.update(
+                snapshot,
+                base.begin_actions(Snapshot, *taken_along(volume, request_id)),
+                (Snapshot.status == snapshot.status) & snapshot_is_removable(),
+                functools.partial(_kept_by, snapshot),
+            )
+    return None
 
 
 def taken_along(volume: Volume, request_id: str) -> tuple[workflows.Workflow, str, dict[str, Any]]:
@@ -386,12 +386,9 @@ def reset_status(
         reservations.end(volume, held, Outcome.ended(status), actions=actions, add_to=remove)
         backup_reservations.release_from(volume)
     elif actions:
-        transaction = base.Transaction()
-        transaction.update(
-            volume, [*actions, *base.touched(Volume)], Volume.id.exists() & held, lambda: base.state_changed(volume)
-        )
-        remove(transaction)
-        transaction.commit()
+        with base.Transaction() as transaction:
+            transaction.update(volume, [*actions, *base.touched(Volume)], Volume.id.exists() & held)
+            remove(transaction)
 
 
 #: The actions that record a volume without attachments.

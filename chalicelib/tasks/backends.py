@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from typing import Any, cast
 
-from chalicelib import aws, errors, telemetry
+from chalicelib import aws, telemetry
 from chalicelib.config import settings
 from chalicelib.drivers import registry
 from chalicelib.drivers.base import Driver, SnapshotRef, VolumeRef
@@ -83,10 +82,3 @@ def front_end_qos(volume: Volume) -> dict[str, Any] | None:
     """Return the limits that the attaching host enforces; None where the volume's type names none for it."""
     kind = volume_types.read_if_there(volume.volume_type_id)
     return qos_specs.front_end(kind, int(volume.size)) if kind else None
-
-
-def find_volume(project_id: str, id: str) -> Volume:
-    """Return a volume that is most likely the project's; an administrator's work may be on another's."""
-    with contextlib.suppress(errors.VolumeNotFound):
-        return Volume.find(project_id, id)
-    return Volume.find_anywhere(id)

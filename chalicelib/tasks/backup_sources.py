@@ -104,10 +104,8 @@ def changes(backup: Backup, source: Source) -> Changes | None:
     """What differs from the backup's parent, if it has one and that is known."""
     if backup.parent_id is None:
         return None
-    try:
-        return source.changes(Backup.find(backup.project_id, backup.parent_id))
-    except errors.BackupNotFound:
-        return None
+    parent = Backup.find_or_none(backup.project_id, backup.parent_id)
+    return source.changes(parent) if parent else None
 
 
 def clean(backup: Backup) -> None:
@@ -121,6 +119,6 @@ def drop_kept(backup: Backup) -> None:
     """Delete the snapshot that was kept of a finished backup; the volume's next backup deletes it as well."""
     if backup.manifest_key and not backup.snapshot_id:
         with contextlib.suppress(errors.VolumeNotFound, errors.DriverError):
-            source = _temporary(backup.id, backends.find_volume(backup.project_id, backup.volume_id), int(backup.size))
+            source = _temporary(backup.id, Volume.locate(backup.project_id, backup.volume_id), int(backup.size))
             if source.driver.capabilities.changed_blocks:
                 source.driver.delete_snapshot(source.frozen)

@@ -58,9 +58,8 @@ def initialize_attachment(payload: dict[str, Any]) -> dict[str, Any]:
 
 def _is_wanted(attachment: Attachment, attempt: str | None) -> bool:
     """Whether a host may have the export though this attempt failed: it had it before, or another attempt makes it."""
-    try:
-        now = attachment.reload()
-    except errors.AttachmentNotFound:
+    now = Attachment.find_or_none(attachment.project_id, attachment.id)
+    if now is None:
         return False
     if now.attempt == attempt:
         return attachment.connection_info is not None
@@ -110,10 +109,8 @@ def initialize_connection(payload: dict[str, Any]) -> ConnectionInfo:
 
 
 def _is_intended(volume: Volume, export_id: str) -> bool:
-    try:
-        return exports.is_intended(volume.reload(), export_id)
-    except errors.VolumeNotFound:
-        return False
+    now = Volume.find_or_none(volume.project_id, volume.id)
+    return now is not None and exports.is_intended(now, export_id)
 
 
 def terminate_connection(payload: dict[str, Any]) -> None:

@@ -86,12 +86,11 @@ def _note(work: SnapshotWork, update: ModelUpdate) -> None:
 
 
 def _complete(work: GroupSnapshotWork, taken: Sequence[SnapshotWork]) -> None:
-    transaction = base.Transaction()
     everything: list[Work[Any]] = [work, *taken]
-    for one in everything:
-        actions = base.end_actions(one.record, one.workflow.done)
-        transaction.update(one.record, actions, one.is_ours, lambda: base.state_changed(work.record))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        for one in everything:
+            actions = base.end_actions(one.record, one.workflow.done)
+            transaction.update(one.record, actions, one.is_ours, lambda: base.state_changed(work.record))
 
 
 def fail_create_group_snapshot(payload: Payload) -> None:
@@ -137,11 +136,10 @@ def delete_group_snapshot(payload: Payload) -> dict[str, bool]:
 def _remove(work: GroupSnapshotWork) -> None:
     group_snapshot = work.record
     group = Group(group_snapshot.project_id, group_snapshot.group_id)
-    transaction = base.Transaction()
-    transaction.delete(group_snapshot, work.is_ours, lambda: base.state_changed(group_snapshot))
-    actions = [Group.group_snapshot_count.add(-1), *base.touched(Group)]
-    transaction.update(group, actions, Group.group_snapshot_count >= 1, lambda: base.state_changed(group_snapshot))
-    transaction.commit()
+    with base.Transaction() as transaction:
+        transaction.delete(group_snapshot, work.is_ours)
+        actions = [Group.group_snapshot_count.add(-1), *base.touched(Group)]
+        transaction.update(group, actions, Group.group_snapshot_count >= 1, lambda: base.state_changed(group_snapshot))
 
 
 def fail_delete_group_snapshot(payload: Payload) -> None:

@@ -129,7 +129,7 @@ def _resize(work: SnapshotWork, size: int) -> None:
     unchanged = (Snapshot.volume_size == snapshot.volume_size) & reservations.has_type(snapshot)
 
     def add_writes_to(transaction: base.Transaction) -> None:
-        transaction.update(snapshot, actions, work.is_ours & unchanged, lambda: base.state_changed(snapshot))
+        transaction.update(snapshot, actions, work.is_ours & unchanged)
 
     deltas = {'gigabytes': size - int(snapshot.volume_size)} if snapshot.consumes_quota else {}
     quotas.commit(snapshot.project_id, deltas, add_writes_to, type_id=snapshot.volume_type_id)

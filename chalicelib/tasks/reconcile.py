@@ -166,10 +166,7 @@ def _follow_volume(record: base.StatefulRecord, row: Workflow) -> None:
     A snapshot that was to be removed with its volume is removed by its own execution then.
     """
     operation = record.operation or {}
-    try:
-        volume = Volume.find(operation['volume_project_id'], operation['volume_id'])
-    except errors.VolumeNotFound:
-        volume = None
+    volume = Volume.find_or_none(operation['volume_project_id'], operation['volume_id'])
     if volume is not None and volume.in_flight is not None and volume.owner == record.owner:
         _postpone(record, base.START_DEADLINE)
         return
@@ -192,10 +189,7 @@ def _actions_of_release(record: base.StatefulRecord, row: Workflow) -> list[Acti
 def _follow_backup(record: base.StatefulRecord, row: Workflow) -> None:
     """A status that is held for a backup's work ends with it; left behind, it becomes what a failure makes of it."""
     operation = record.operation or {}
-    try:
-        backup = Backup.find(operation.get('backup_project_id', record.project_id), operation['backup_id'])
-    except errors.BackupNotFound:
-        backup = None
+    backup = Backup.find_or_none(operation.get('backup_project_id', record.project_id), operation['backup_id'])
     if backup is not None and backup.in_flight is not None:
         _postpone(record, row.deadline)
         return
@@ -215,10 +209,7 @@ def _discard(volume: base.StatefulRecord) -> None:
 def _follow_drill(scratch: base.StatefulRecord, _: Workflow) -> None:
     """The scratch volume of a drill ends with it; left behind, it is removed."""
     operation = scratch.operation or {}
-    try:
-        backup = Backup.find(operation['backup_project_id'], operation['backup_id'])
-    except errors.BackupNotFound:
-        backup = None
+    backup = Backup.find_or_none(operation['backup_project_id'], operation['backup_id'])
     if backup is not None and backup.owner == scratch.owner:
         _postpone(scratch, base.START_DEADLINE)
     else:

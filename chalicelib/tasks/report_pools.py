@@ -189,10 +189,8 @@ def _add_pool(state: PoolState) -> None:
         warning=state.warning or None,
         claimable_gb=_claimable_gb(state),
     )
-    transaction = base.Transaction()
-    transaction.put(pool, Pool.id.does_not_exist(), lambda: base.state_changed(pool))
     try:
-        transaction.commit()
+        base.put(pool, Pool.id.does_not_exist())
     except errors.StateChanged:
         logger.info('pool %s has just been found by another report', state.name)
 
@@ -214,7 +212,7 @@ def _remove_leftovers(pool: Pool) -> None:
 def _lives_on(pool_id: str, project_id: str, id: str) -> bool:
     """Whether a pool has a live volume of this id, in whatever project: it may have been transferred since."""
     try:
-        volume = Volume.find_or_none(project_id, id) or Volume.find_anywhere(id)
+        volume = Volume.locate(project_id, id)
     except errors.VolumeNotFound:
         return False
     return volume.host == pool_id

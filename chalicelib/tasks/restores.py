@@ -62,7 +62,7 @@ def _named(backup: Backup | None, payload: Payload) -> Volume:
         return Volume.find(plan['volume_project_id'], plan['volume_id'])
     if backup is None or backup.restore_volume_id is None:
         raise errors.VolumeNotFound(id='-')
-    return backends.find_volume(payload['project_id'], backup.restore_volume_id)
+    return Volume.locate(payload['project_id'], backup.restore_volume_id)
 
 
 def restore_range(payload: Payload) -> dict[str, Any]:
@@ -131,17 +131,16 @@ def complete_restore(payload: Payload) -> None:
     written = functools.partial(engine.stored_extents, backup_data.repository(backup), manifest)
     _begin_to_write(target)
     update = backends.driver(volume).complete_restore(backends.volume_ref(volume), target.export_id, written)
-    transaction = base.Transaction()
     lost = functools.partial(errors.BackupCanceled, id=backup.id)
     described = _description(volume, backup, manifest.metadata)
     actions = [common.set_or_remove(getattr(Volume, name), value) for name, value in described.items()]
-    if new_key := volume.operation_facts().get('encryption_key_id'):
-        actions.append(Volume.encryption_key_id.set(new_key))
-        keys.add_removal_to(transaction, volume.project_id, volume.encryption_key_id)
-    ended = [*base.end_actions(volume, target.workflow.done), *actions, *model_actions(update)]
-    transaction.update(volume, ended, target.is_ours, lost)
-    transaction.update(backup, _backup_actions(backup), work.is_ours, lost)
-    transaction.commit()
+    with base.Transaction() as transaction:
+        if new_key := volume.operation_facts().get('encryption_key_id'):
+            actions.append(Volume.encryption_key_id.set(new_key))
+            keys.add_removal_to(transaction, volume.project_id, volume.encryption_key_id)
+        ended = [*base.end_actions(volume, target.workflow.done), *actions, *model_actions(update)]
+        transaction.update(volume, ended, target.is_ours, lost)
+        transaction.update(backup, _backup_actions(backup), work.is_ours, lost)
 
 
 def _backup_actions(backup: Backup) -> list[Any]:
@@ -198,11 +197,9 @@ def _fail_volume(target: VolumeWork, status: str) -> None:
         detail, status = Detail.BACKUP_NOT_RESTORED, target.workflow.done
     target.report(Action.BACKUP_RESTORE, detail)
     final = states.ERROR if _is_new(volume) else status
-    transaction = base.Transaction()
-    transaction.update(volume, base.end_actions(volume, final), target.is_ours, lambda: base.state_changed(volume))
-    keys.add_removal_to(transaction, volume.project_id, volume.operation_facts().get('encryption_key_id'))
-    with contextlib.suppress(errors.StateChanged):
-        transaction.commit()
+    with contextlib.suppress(errors.StateChanged), base.Transaction() as transaction:
+        transaction.update(volume, base.end_actions(volume, final), target.is_ours)
+        keys.add_removal_to(transaction, volume.project_id, volume.operation_facts().get('encryption_key_id'))
 
 
 def _try_cancel(target: VolumeWork) -> None:

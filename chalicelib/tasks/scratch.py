@@ -13,11 +13,15 @@ from chalicelib.tasks.work import Payload, VolumeWork
 
 def take(payload: Payload) -> VolumeWork:
     """Return the work on the scratch volume, while the drill owns it. Raises BackupCanceled."""
-    try:
-        volume = Volume.find(payload['project_id'], backup_checks.scratch_id(payload['id'], payload['request_id']))
-    except errors.VolumeNotFound:
-        raise errors.BackupCanceled(id=payload['id']) from None
+    volume = _find(payload)
+    if volume is None:
+        raise errors.BackupCanceled(id=payload['id'])
     return VolumeWork.beside(volume, workflows.VOLUME['drill'], payload)
+
+
+def _find(payload: Payload) -> Volume | None:
+    id = backup_checks.scratch_id(payload['id'], payload['request_id'])
+    return Volume.find_or_none(payload['project_id'], id)
 
 
 def prepare_scratch(payload: Payload) -> None:
@@ -32,9 +36,8 @@ def prepare_scratch(payload: Payload) -> None:
 
 def discard(payload: Payload) -> None:
     """Have the scratch volume removed, with its exports; one that is gone, or being removed, is not an error."""
-    try:
-        volume = Volume.find(payload['project_id'], backup_checks.scratch_id(payload['id'], payload['request_id']))
-    except errors.VolumeNotFound:
+    volume = _find(payload)
+    if volume is None:
         return
     if volume.operation_facts().get('action') == 'force_delete':
         common.enqueue(volume, 'force_delete', payload['request_id'])  # on its way, but perhaps for this message

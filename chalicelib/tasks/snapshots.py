@@ -76,9 +76,9 @@ def _forget(work: SnapshotWork, volume: Volume) -> None:
 
     def add_writes_to(transaction: base.Transaction) -> None:
         same = work.is_ours & reservations.has_type(snapshot)
-        transaction.delete(snapshot, same, lambda: base.state_changed(snapshot))
+        transaction.delete(snapshot, same)
         actions = [Volume.snapshot_count.add(-1), *base.touched(Volume)]
-        transaction.update(volume, actions, Volume.snapshot_count >= 1, lambda: base.state_changed(volume))
+        transaction.update(volume, actions, Volume.snapshot_count >= 1)
 
     quotas.commit(snapshot.project_id, deltas, add_writes_to, type_id=snapshot.volume_type_id)
 

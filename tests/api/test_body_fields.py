@@ -19,6 +19,7 @@ _WHOLE = 'handed on as a whole: '
 _TEXTS = frozenset({'name', 'description', 'display_name', 'display_description'})
 _HINT = f'{_WHOLE}a filter of the scheduler reads it (docs/reference/scheduler.md)'
 _ENCRYPTION = f'{_WHOLE}the columns of volume_type_encryption, which Nova reads and Cinder does not check'
+_MAP = 'api/standard_routes.py reads it'
 _KEEP = f'{_WHOLE}rules/retention.py reads it'
 
 #: (module, handler, member) -> why the handler does not name it.
@@ -30,6 +31,11 @@ NOT_NAMED: Mapping[tuple[str, str, str], str] = {
     ('group_actions', 'failover_replication', 'secondary_backend_id'): 'refused: no driver replicates groups',
     **{('type_encryption', verb, name): _ENCRYPTION for verb in ('create', 'update') for name in
        ('cipher', 'control_location', 'provider')},
+    **{(module, verb, member): _MAP for module, verb, member in (
+        ('extra_specs', 'create', 'extra_specs'), ('snapshot_metadata', 'create', 'metadata'),
+        ('snapshot_metadata', 'update_all', 'metadata'), ('snapshot_metadata', 'update', 'meta'),
+        ('volume_metadata', 'create', 'metadata'), ('volume_metadata', 'update_all', 'metadata'),
+        ('volume_metadata', 'update', 'meta'))},
     ('volume_images', 'upload_image', 'force'): "Cinder's enable_force_upload is off by default: in-use is refused",
     ('group_types', 'update', 'description'): f'{_WHOLE}the changes of a group type',
     ('volume_types', 'update', 'description'): f'{_WHOLE}the changes of a volume type',
