@@ -77,34 +77,29 @@ class Outcome(NamedTuple):
     """How work on a backup ends: a status or REMOVED, and what becomes of what the work has reserved.
 
     ``keeps_source``: something temporary may be left on the backend. ``dependents`` is added to the parent's number.
+    ``source``: as it was just read, if it was.
     """
 
     status: str
     keeps_source: bool = False
     dependents: int = 0
+    source: Source | None = None
 
 
-def end(
-    backup: Backup,
-    row: Workflow,
-    outcome: Outcome,
-    *,
-    actions: Iterable[Action] = (),
-    source: Source | None = None,
-) -> None:
+def end(backup: Backup, row: Workflow, outcome: Outcome, *, actions: Iterable[Action] = ()) -> None:
     """End what is under way: the status, and all that the backup has reserved for it, in one transaction.
 
-    ``source``: as it was just read, if it was. Raises BackupCanceled when another request owns the backup by now.
+    Raises BackupCanceled when another request owns the backup by now.
     """
     owner = backup.owner
     for _ in range(common.CONTENDED):
         if backup.status != row.running or backup.owner != owner:
             raise errors.BackupCanceled(id=backup.id)
         try:
-            found = None if outcome.keeps_source else source or source_of(backup)
+            found = None if outcome.keeps_source else outcome.source or source_of(backup)
             return _end(backup, outcome, list(actions), found)
         except errors.StateChanged:
-            backup, source = _reloaded(backup), None
+            backup, outcome = _reloaded(backup), outcome._replace(source=None)
     raise _contended(backup)
 
 

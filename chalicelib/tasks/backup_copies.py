@@ -13,7 +13,6 @@ from chalicelib.backup import engine
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
 from chalicelib.operations import progress
-from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, function_time
 from chalicelib.tasks.backup_data import ProgressReporter
@@ -83,7 +82,7 @@ def complete_copy(payload: Payload) -> None:
     work = BackupWork.take(payload, 'copy')
     manifest = backup_data.manifest_of(work.record)
     actions = [Backup.object_count.set(manifest.object_count), Backup.stored_bytes.set(manifest.stored_bytes)]
-    work.end(Outcome(work.workflow.done), actions)
+    work.end(work.workflow.done, actions)
 
 
 def fail_copy(payload: Payload) -> None:

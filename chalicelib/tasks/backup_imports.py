@@ -9,7 +9,6 @@ from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup
 from chalicelib.operations import backups
-from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data
 from chalicelib.tasks.work import BackupWork, Payload
@@ -35,7 +34,7 @@ def import_backup(payload: Payload) -> None:
         raise errors.InvalidBackup(
             reason=f'The record tells of {backup.size} GiB, the repository holds {manifest.size / GIB:g} GiB.'
         )
-    work.end(Outcome(work.workflow.done), _actions(record, manifest))
+    work.end(work.workflow.done, _actions(record, manifest))
 
 
 def _actions(record: dict[str, Any], manifest: engine.Manifest) -> list[Any]:

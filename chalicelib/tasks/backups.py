@@ -109,7 +109,7 @@ def complete_backup(payload: Payload) -> None:
         Backup.manifest_key.set(manifest.object_key),
         Backup.root_hash.set(manifest.root_hash),
     ]
-    work.end(Outcome(work.workflow.done, dependents=1), actions, source=source.record)
+    work.end(Outcome(work.workflow.done, dependents=1, source=source.record), actions)
 
 
 def _commit(backup: Backup, volume: Volume) -> engine.Manifest:

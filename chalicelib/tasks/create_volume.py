@@ -17,7 +17,6 @@ from chalicelib import errors, telemetry
 from chalicelib.drivers.base import Driver, ModelUpdate, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import backup_reservations, common, groups, progress, reservations
-from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import workflows
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement
@@ -91,7 +90,7 @@ def _complete(work: VolumeWork, actions: list[Write]) -> None:
     elif 'image_id' in volume.operation_facts():
         _begin_download(work, actions)
     else:
-        work.end(Outcome.ended(work.workflow.done), actions)
+        work.end(work.workflow.done, actions)
         groups.settle_group_of(volume)
     telemetry.count('CandidatesTried', 1 + len(volume.operation_facts().get('attempted', [])))
 
@@ -210,7 +209,7 @@ def fail_create(payload: Payload) -> None:
     work.report(*_MESSAGES.get(error, _FAILED_TO_CREATE))
     with contextlib.suppress(errors.BackupNotFound):
         backup_reservations.end_waiting(backup_reservations.backup_of(work.record), work.record, work.request_id)
-    work.end(Outcome.ended(work.workflow.failed))
+    work.end(work.workflow.failed)
     groups.settle_group_of(work.record)
 
 

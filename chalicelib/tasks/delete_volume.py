@@ -66,7 +66,7 @@ def cancel_delete(payload: Payload) -> None:
     work.report(Action.VOLUME_DELETE, Detail.VOLUME_IS_BUSY)
     for one in _snapshots_in_work(work):
         _end_snapshot(one, status_back(one.record))
-    work.end(Outcome.ended(status_back(work.record)))
+    work.end(status_back(work.record))
     groups.settle_group_of(work.record)
 
 
@@ -91,4 +91,4 @@ def _snapshots_in_work(work: VolumeWork) -> list[SnapshotWork]:
 
 def _end_snapshot(work: SnapshotWork, status: str) -> None:
     with contextlib.suppress(*base.moved_on(Snapshot)):
-        work.end_at(status)
+        work.end(status)

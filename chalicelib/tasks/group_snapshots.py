@@ -99,8 +99,7 @@ def fail_create_group_snapshot(payload: Payload) -> None:
     for one in _members(work):
         _undo(one)
         _fail_member(one, Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
-    work.report(Action.GROUP_SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
-    work.end_at(work.workflow.failed)
+    work.fail(Action.GROUP_SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
 
 
 def _undo(work: SnapshotWork) -> None:
@@ -115,9 +114,8 @@ def _undo(work: SnapshotWork) -> None:
 
 
 def _fail_member(work: SnapshotWork, action: Action, detail: Detail) -> None:
-    work.report(action, detail)
     with contextlib.suppress(*base.moved_on(Snapshot)):
-        work.end_at(work.workflow.failed)
+        work.fail(action, detail)
 
 
 def delete_group_snapshot(payload: Payload) -> dict[str, bool]:
@@ -153,5 +151,4 @@ def fail_delete_group_snapshot(payload: Payload) -> None:
         return
     for one in _members(work):
         _fail_member(one, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR)
-    work.report(action, detail)
-    work.end_at(work.workflow.failed)
+    work.fail(action, detail)

@@ -14,13 +14,13 @@ from chalicelib.operations import group_placement, group_types, groups, pools, v
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.scheduler.hosts import extract_host
 from chalicelib.tasks import placement, postponing
-from chalicelib.tasks.work import GroupWork, Payload, failure
+from chalicelib.tasks.work import GroupWork, Payload
 
 
 def create_group(payload: Payload) -> None:
     """Make the group available on the backend that was chosen for it; choose again where none was."""
     work = GroupWork.take(payload)
-    work.end_at(work.workflow.done, [Group.host.set(work.record.host or _chosen(work.record))])
+    work.end(work.workflow.done, [Group.host.set(work.record.host or _chosen(work.record))])
 
 
 def _chosen(group: Group) -> str:
@@ -36,7 +36,7 @@ def _chosen(group: Group) -> str:
 
 def fail_create_group(payload: Payload) -> None:
     """Set the group to ``error`` with a user message; its removal releases the quota."""
-    _fail(GroupWork.take(payload), Action.GROUP_CREATE)
+    GroupWork.take(payload).fail(Action.GROUP_CREATE, Detail.UNKNOWN_ERROR)
 
 
 def delete_group(payload: Payload) -> None:
@@ -47,11 +47,4 @@ def delete_group(payload: Payload) -> None:
 
 def fail_delete_group(payload: Payload) -> None:
     """Set the group to ``error`` with a user message; a service that does not answer only postpones its removal."""
-    work = GroupWork.take(payload)
-    if not postponing.postpone(work, Action.GROUP_DELETE, Detail.UNKNOWN_ERROR):
-        _fail(work, Action.GROUP_DELETE)
-
-
-def _fail(work: GroupWork, action: Action) -> None:
-    error, reason = failure(work.payload)
-    groups.fail(work.record, action, reason, work.is_ours, error)
+    postponing.postpone_or_fail(GroupWork.take(payload), Action.GROUP_DELETE, Detail.UNKNOWN_ERROR)

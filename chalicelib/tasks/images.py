@@ -88,7 +88,7 @@ def _end(work: VolumeWork, actions: list[Any]) -> None:
         before = work.record.previous_status
         final = states.AVAILABLE if before in states.WITHOUT_DATA else states.PREVIOUS
         try:
-            return work.end_at(final, actions, Volume.previous_status == before)
+            return work.end(final, actions, Volume.previous_status == before)
         except errors.StateChanged:
             work = VolumeWork.take(work.payload)
     raise errors.ServiceUnavailable(reason=f'volume {work.record.id} is being changed by too many requests')
@@ -103,7 +103,7 @@ def fail_download(payload: Payload) -> None:
         work.report(Action.COPY_IMAGE_TO_VOLUME, Detail.UNKNOWN_ERROR)
     else:
         work.report(Action.REIMAGE_VOLUME, Detail.REIMAGE_VOLUME_FAILED)
-    work.end_at(work.workflow.failed if created or work.has_written else states.PREVIOUS)
+    work.end(work.workflow.failed if created or work.has_written else states.PREVIOUS)
 
 
 def upload_image(payload: Payload) -> None:

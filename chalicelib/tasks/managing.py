@@ -36,7 +36,7 @@ def manage_volume(payload: Payload) -> None:
         work = VolumeWork.take(payload)
     update = driver.manage_existing(backends.volume_ref(work.record, new=True), ref)
     final = [Volume.launched_at.set(base.now()), *made_actions(driver, update)]
-    work.end(Outcome.ended(work.workflow.done), final)
+    work.end(work.workflow.done, final)
 
 
 def _set_pool(work: VolumeWork) -> None:
@@ -100,11 +100,7 @@ def unmanage_volume(payload: Payload) -> None:
 
 def fail_unmanage_volume(payload: Payload) -> None:
     """Report why the volume is still managed; a backend that does not answer only postpones its release."""
-    work = VolumeWork.take(payload)
-    if postponing.postpone(work, Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR):
-        return
-    work.report(Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR)
-    work.end(Outcome.ended(work.workflow.failed))
+    postponing.postpone_or_fail(VolumeWork.take(payload), Action.UNMANAGE_VOLUME, Detail.UNMANAGE_ERROR)
 
 
 def manage_snapshot(payload: Payload) -> None:
@@ -118,7 +114,7 @@ def manage_snapshot(payload: Payload) -> None:
         _resize(work, driver.manage_existing_snapshot_get_size(backends.snapshot_ref(snapshot, volume), ref))
         work = SnapshotWork.take(payload)
     update = driver.manage_existing_snapshot(backends.snapshot_ref(work.record, volume), ref)
-    work.end_at(work.workflow.done, [Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
+    work.end(work.workflow.done, [Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
 
 
 def _resize(work: SnapshotWork, size: int) -> None:
@@ -144,7 +140,7 @@ def fail_manage_snapshot(payload: Payload) -> None:
         volume = Volume.find(snapshot.project_id, snapshot.volume_id)
         ref = backends.snapshot_ref(snapshot, volume)
         _try(lambda: backends.driver(volume).unmanage_snapshot(ref), snapshot)
-    work.end_at(work.workflow.failed)
+    work.end(work.workflow.failed)
 
 
 def unmanage_snapshot(payload: Payload) -> None:
@@ -157,11 +153,7 @@ def unmanage_snapshot(payload: Payload) -> None:
 
 def fail_unmanage_snapshot(payload: Payload) -> None:
     """Report why the snapshot is still managed; a backend that does not answer only postpones its release."""
-    work = SnapshotWork.take(payload)
-    if postponing.postpone(work, Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR):
-        return
-    work.report(Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR)
-    work.end_at(work.workflow.failed)
+    postponing.postpone_or_fail(SnapshotWork.take(payload), Action.SNAPSHOT_UNMANAGE, Detail.UNMANAGE_ERROR)
 
 
 def get_manageable(payload: Payload) -> list[dict[str, Any]]:

@@ -51,6 +51,12 @@ def is_passing(error: str) -> bool:
     return isinstance(kind, type) and issubclass(kind, PASSING) and not issubclass(kind, LASTING)
 
 
+def postpone_or_fail(work: Work[Any], action: Action, detail: Detail) -> None:
+    """Postpone the work, or report its failure to users and record it. Raises StateChanged."""
+    if not postpone(work, action, detail):
+        work.fail(action, detail)
+
+
 def postpone(work: Work[Any], action: Action, detail: Detail) -> bool:
     """Leave the record to the reconciler and report that to users; False when the failure must be recorded.
 

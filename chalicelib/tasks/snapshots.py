@@ -27,7 +27,7 @@ def create_snapshot(payload: Payload) -> None:
     # As in Cinder, the scheduler must find capacity for the volume's size; unlike a claim, that ends with the question.
     placement.check(snapshot, scheduling.spec_of(volume, 'create_snapshot'), str(volume.host))
     update = backends.driver(volume).create_snapshot(backends.snapshot_ref(snapshot, volume))
-    work.end_at(work.workflow.done, [Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
+    work.end(work.workflow.done, [Snapshot.progress.set(WHOLE), *snapshot_actions(update)])
 
 
 def snapshot_actions(update: ModelUpdate) -> list[Write]:
@@ -37,9 +37,7 @@ def snapshot_actions(update: ModelUpdate) -> list[Write]:
 
 def fail_create_snapshot(payload: Payload) -> None:
     """Report why there is no snapshot; its removal releases the quota, and removes what may be left of it."""
-    work = SnapshotWork.take(payload)
-    work.report(Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
-    work.end_at(work.workflow.failed)
+    SnapshotWork.take(payload).fail(Action.SNAPSHOT_CREATE, Detail.SNAPSHOT_CREATE_ERROR)
 
 
 def delete_snapshot(payload: Payload) -> None:
@@ -87,16 +85,13 @@ def cancel_delete_snapshot(payload: Payload) -> None:
     """Busy on its backend: restore the snapshot's status, and write a user message."""
     work = SnapshotWork.take(payload)
     work.report(Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_IS_BUSY)
-    work.end_at(status_back(work.record))
+    work.end(status_back(work.record))
 
 
 def fail_delete_snapshot(payload: Payload) -> None:
     """Report why the snapshot is still there; a backend that does not answer only postpones its removal."""
     work = SnapshotWork.take(payload)
-    if postponing.postpone(work, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR):
-        return
-    work.report(Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR)
-    work.end_at(work.workflow.failed)
+    postponing.postpone_or_fail(work, Action.SNAPSHOT_DELETE, Detail.SNAPSHOT_DELETE_ERROR)
 
 
 def status_back(record: Volume | Snapshot) -> str:

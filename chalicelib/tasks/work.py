@@ -80,10 +80,15 @@ class Work(Generic[R]):
         """Change the record while the request owns it. Raises StateChanged, or NotFound when it is gone."""
         base.update(self.record, [*actions, *base.touched(type(self.record))], self.is_ours)
 
-    def end_at(self, status: str, actions: Iterable[Action] = (), condition: Condition | None = None) -> None:
-        """End work that has reserved nothing: the record gets a final status. Raises StateChanged, or NotFound."""
+    def end(self, outcome: str, actions: Iterable[Action] = (), condition: Condition | None = None) -> None:
+        """End the work, which has reserved nothing, with a final status. Raises StateChanged, or NotFound."""
         held = self.is_ours if condition is None else self.is_ours & condition
-        base.update(self.record, [*base.end_actions(self.record, status), *actions], held)
+        base.update(self.record, [*base.end_actions(self.record, outcome), *actions], held)
+
+    def fail(self, action: codes.Action, detail: codes.Detail) -> None:
+        """Report why the work failed, and end it with its workflow's status for that."""
+        self.report(action, detail)
+        self.end(self.workflow.failed)
 
     def report(self, action: codes.Action, detail: codes.Detail) -> None:
         """Leave a user message of the error that brought the execution to this task."""
@@ -101,9 +106,13 @@ class VolumeWork(Work[Volume]):
             raise errors.BackupCanceled(id=payload['id'])
         return cls(volume, workflow, payload)
 
-    def end(self, outcome: outcomes.Outcome, actions: Iterable[Action] = ()) -> None:
-        """End the work, and release what it reserved, in one transaction. Raises StateChanged, SnapshotChanged."""
-        reservations.end(self.record, self.is_ours, outcome, actions=actions)
+    def end(
+        self, outcome: str | outcomes.Outcome, actions: Iterable[Action] = (), condition: Condition | None = None
+    ) -> None:
+        """End the work and release what it has reserved; a status alone keeps the claim. Raises SnapshotChanged."""
+        held = self.is_ours if condition is None else self.is_ours & condition
+        final = outcomes.Outcome.ended(outcome) if isinstance(outcome, str) else outcome
+        reservations.end(self.record, held, final, actions=actions)
 
     def mark_writing(self) -> None:
         """Record that the volume's data is about to be changed: work that never wrote leaves the volume as it was.
@@ -151,15 +160,20 @@ class BackupWork(Work[Backup]):
             raise errors.BackupCanceled(id=backup.id)
         return cls(backup, workflow, payload)
 
-    def end(self, outcome: backup_reservations.Outcome, actions: Iterable[Action] = (), **facts: Any) -> None:
-        """End the work, and release what it reserved, in one transaction. Raises BackupCanceled."""
-        backup_reservations.end(self.record, self.workflow, outcome, actions=actions, **facts)
+    def end(
+        self,
+        outcome: str | backup_reservations.Outcome,
+        actions: Iterable[Action] = (),
+        condition: Condition | None = None,
+    ) -> None:
+        """End the work, and release what it has reserved. Raises BackupCanceled."""
+        final = backup_reservations.Outcome(outcome) if isinstance(outcome, str) else outcome
+        backup_reservations.end(self.record, self.workflow, final, actions=actions)
 
     def fail(self, action: codes.Action, detail: codes.Detail) -> None:
         """Record why there is no backup: a user message, ``fail_reason`` and the workflow's failed status."""
         self.report(action, detail)
-        outcome = backup_reservations.Outcome(self.workflow.failed)
-        self.end(outcome, [Backup.fail_reason.set(fail_reason(self.payload))])
+        self.end(self.workflow.failed, [Backup.fail_reason.set(fail_reason(self.payload))])
 
 
 def workflow_of(record: base.StatefulRecord) -> Workflow:

@@ -31,11 +31,9 @@ NOT_NAMED: Mapping[tuple[str, str, str], str] = {
     ('group_actions', 'failover_replication', 'secondary_backend_id'): 'refused: no driver replicates groups',
     **{('type_encryption', verb, name): _ENCRYPTION for verb in ('create', 'update') for name in
        ('cipher', 'control_location', 'provider')},
-    **{(module, verb, member): _MAP for module, verb, member in (
-        ('extra_specs', 'create', 'extra_specs'), ('snapshot_metadata', 'create', 'metadata'),
-        ('snapshot_metadata', 'update_all', 'metadata'), ('snapshot_metadata', 'update', 'meta'),
-        ('volume_metadata', 'create', 'metadata'), ('volume_metadata', 'update_all', 'metadata'),
-        ('volume_metadata', 'update', 'meta'))},
+    ('extra_specs', 'create', 'extra_specs'): _MAP,
+    **{(f'{kind}_metadata', verb, member): _MAP for kind in ('snapshot', 'volume') for verb, member in
+       (('create', 'metadata'), ('update_all', 'metadata'), ('update', 'meta'))},
     ('volume_images', 'upload_image', 'force'): "Cinder's enable_force_upload is off by default: in-use is refused",
     ('group_types', 'update', 'description'): f'{_WHOLE}the changes of a group type',
     ('volume_types', 'update', 'description'): f'{_WHOLE}the changes of a volume type',
