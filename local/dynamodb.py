@@ -124,8 +124,8 @@ def intercept(url: str, data: Path | None = None) -> None:
     """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
     The engine answers TransactWriteItems before its commit, and loses it when killed at once: local/commits.py. Writes
-    are refused while the disk of the folder ``data`` has less than RESERVE bytes. All requests of this process pass
-    ``URLLib3Session``.
+    are refused while the disk of the folder ``data`` has less than RESERVE bytes, those of log-ins with less than
+    SMALL_RESERVE. All requests of this process pass ``URLLib3Session``.
     """
     send, transactions = URLLib3Session.send, commits.Commits()
 
@@ -133,7 +133,7 @@ def intercept(url: str, data: Path | None = None) -> None:
         if not request.url.startswith(url):
             return send(session, request)
         operation = text(request.headers.get('X-Amz-Target', '')).rpartition('.')[2]
-        if data is not None and not operation.startswith(READS) and _free(data) < RESERVE:
+        if data is not None and not operation.startswith(READS) and _is_full(data, operation, request.body):
             return AWSResponse(request.url, 500, HeadersDict(_JSON), MockRawResponse(FULL))
 
         def patient(request: AWSPreparedRequest) -> Any:
@@ -144,6 +144,14 @@ def intercept(url: str, data: Path | None = None) -> None:
     URLLib3Session.send = sent
 
 
+def _is_full(folder: Path, operation: str, body: Any) -> bool:
+    """Whether the disk lacks the space for a write."""
+    free = _free(folder)
+    if free >= RESERVE or free < SMALL_RESERVE or operation not in ('PutItem', 'UpdateItem'):
+        return free < RESERVE
+    return not str(json.loads(body).get('TableName')).endswith(LOG_INS)
+
+
 def _free(folder: Path) -> int:
     """Bytes that this user may still write."""
     found = os.statvfs(folder)
@@ -152,6 +160,10 @@ def _free(folder: Path) -> int:
 
 #: Bytes that all transactions under way, of 4 MB at most each, need until they are committed.
 RESERVE = 64 * 1024 * 1024
+
+#: Bytes for writes to the table that counts attempts to log in and stores revoked tokens: a user must be able to log
+#: in, read, and delete what fills the disk. The engine reports a PutItem or UpdateItem that it cannot store.
+SMALL_RESERVE, LOG_INS = 1024 * 1024, '-revocations'
 
 #: First words of operations that write nothing.
 READS = ('BatchGet', 'Describe', 'Get', 'List', 'Query', 'Scan', 'TransactGet')

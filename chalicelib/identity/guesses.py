@@ -1,14 +1,15 @@
 """Limits on attempts at passwords and secrets, per user and per address, which cannot be used to lock a user out.
 
-Failures are counted for ``WINDOW`` seconds:
+Failures are counted in windows of ``WINDOW`` seconds:
 
 * of a user at one address: ``PER_PAIR``; then this address is refused for this user;
 * of an address, for all users that it names: ``PER_ADDRESS``; users who logged in from it before are not refused;
 * of a user, from any address: ``PER_USER``; addresses from which the user logged in before are not refused.
 
-A failure is counted after its password was checked, so simultaneous requests would all be allowed. Therefore attempts
-count as well, before the check: of a user at one address, ``AT_ONCE`` in ``BURST`` seconds may fail or be unfinished.
-Successful logins do not count: a script may log in for each of its calls.
+A password is checked after its attempt was counted, so parallel requests exceed no limit: an attempt takes one of
+``PER_ADDRESS`` and one of ``PER_USER`` in conditional writes, and a success releases them. Of a user at one address
+``AT_ONCE`` attempts may be unfinished, since a script may log in for each of its parallel calls: so a window has fewer
+than ``PER_PAIR`` + ``AT_ONCE`` guesses at one user from one address.
 
 So an attacker who names a user from elsewhere does not lock that user out. Unknown names count like existing ones: a
 refusal does not reveal which users exist. State is bounded: a refused address adds nothing.
@@ -16,85 +17,118 @@ refusal does not reveal which users exist. State is bounded: a refused address a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
-from collections import defaultdict
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from chalicelib.errors import TooManyGuesses
+from chalicelib.errors import ServiceUnavailable, TooManyGuesses
 
-#: Seconds that a failure counts, and the failures allowed in that time.
+#: Seconds of a window, and the failures allowed in it.
 WINDOW, PER_PAIR, PER_ADDRESS, PER_USER = 300, 5, 30, 100
 
-#: Seconds, the attempts of a user at one address that may fail or be unfinished in that time, and all attempts.
-BURST, AT_ONCE, MOST = 2, 30, 1000
+#: The attempts of a user at one address that may be unfinished, and the seconds after which a client may try again.
+AT_ONCE, PAUSE = 30, 2
 
-#: Seconds for which the address of a successful login is stored.
-KNOWN = 30 * 86400
+#: Seconds for which the address of a successful login is stored, and after which it is stored again.
+KNOWN, DAY = 30 * 86400, 86400
 
 
 class GuessStore(Protocol):
-    """The port to timestamps by key. Both methods raise ServiceUnavailable when the store does not answer."""
+    """The port to counters by key. Both methods raise ServiceUnavailable when the store does not answer."""
 
-    def add(self, key: str, timestamp: float, until: float) -> None:
-        """Store ``timestamp`` under ``key``; it may expire after ``until``, in seconds since the epoch."""
+    def read(self, keys: Sequence[str]) -> list[tuple[int, float]]:
+        """Return the number of each counter and when it expires, in seconds since the epoch; (0, 0.0) for none."""
 
-    def count(self, key: str, since: float, most: int) -> int:
-        """Return how many timestamps after ``since`` are stored under ``key``, at most ``most``."""
+    def add(self, key: str, amount: int, until: float, most: int | None = None) -> bool:
+        """Add ``amount`` to a counter, which expires at ``until``, in one atomic step.
+
+        Return False, and change nothing, when the counter has reached ``most``, or, for a negative amount, zero. A
+        counter may also refuse below ``most`` when the answer of an earlier step was lost; it never exceeds it.
+        """
 
 
 class InMemoryGuesses:
-    """The timestamps of a single process."""
+    """The counters of a single process."""
 
-    def __init__(self) -> None:
-        self._timestamps: dict[str, list[float]] = defaultdict(list)
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._counts: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
 
-    def add(self, key: str, timestamp: float, until: float) -> None:
-        self._timestamps[key].append(timestamp)
+    def read(self, keys: Sequence[str]) -> list[tuple[int, float]]:
+        with self._lock:
+            return [self._counts.get(key, (0, 0.0)) for key in keys]
 
-    def count(self, key: str, since: float, most: int) -> int:
-        return min(most, sum(timestamp > since for timestamp in self._timestamps.get(key, ())))
+    def add(self, key: str, amount: int, until: float, most: int | None = None) -> bool:
+        now = self._clock()
+        with self._lock:
+            self._counts = {name: count for name, count in self._counts.items() if count[1] > now}
+            number, _ = self._counts.get(key, (0, 0.0))
+            if (most is not None and number >= most) or number + amount < 0:
+                return False
+            self._counts[key] = number + amount, until
+            return True
 
 
 class Guesses:
-    """The failures of one claimed user at one address at ``now``, in seconds since the epoch."""
+    """One attempt of a claimed user at one address at ``now``, in seconds since the epoch."""
 
     def __init__(self, store: GuessStore, user: str, address: str, now: float) -> None:
         self._store, self._now = store, now
-        network = _network(address)
-        self._user, self._address = _key('user', user), _key('address', network)
-        self._pair, self._known = _key('pair', user, network), _key('known', user, network)
-        self._attempts, self._successes = _key('attempts', user, network), _key('successes', user, network)
+        network, window = _network(address), int(now // WINDOW)
+        self._end = (window + 1) * float(WINDOW)
+        self._pair, self._attempts = (_key(name, user, network, str(window)) for name in ('pair', 'attempts'))
+        self._address, self._user = _key('address', network, str(window)), _key('user', user, str(window))
+        self._known, self._known_until = _key('known', user, network), 0.0
+        #: The counters that this attempt has taken from, and that a success releases.
+        self._taken: list[str] = []
 
-    def check(self) -> None:
-        """Raise TooManyGuesses when another attempt exceeds a limit."""
-        if self._reached(self._pair, PER_PAIR):
-            raise TooManyGuesses(seconds=WINDOW)
-        if self._reached(self._address, PER_ADDRESS) or self._reached(self._user, PER_USER):
-            known = self._store.count(self._known, self._now - KNOWN, 1)
-            if not known:
-                raise TooManyGuesses(seconds=WINDOW)
-        self._store.add(self._attempts, self._now, self._now + BURST)
-        attempts = self._store.count(self._attempts, self._now - BURST, MOST)
-        if attempts == MOST or (attempts > AT_ONCE and attempts - self._recent_successes() > AT_ONCE):
-            raise TooManyGuesses(seconds=BURST)
+    def begin(self) -> None:
+        """Count the attempt. Raises TooManyGuesses when it exceeds a limit."""
+        found = self._store.read([self._pair, self._address, self._user, self._known])
+        (pair, _), (address, _), (user, _), (_, self._known_until) = found
+        if pair >= PER_PAIR or (not self._is_known() and (address >= PER_ADDRESS or user >= PER_USER)):
+            raise TooManyGuesses(seconds=self._rest())
+        limits = {} if self._is_known() else {self._address: PER_ADDRESS, self._user: PER_USER}
+        for key, most in (limits | {self._attempts: AT_ONCE}).items():
+            if not self._store.add(key, 1, self._end, most):
+                self._release(self._taken)
+                raise TooManyGuesses(seconds=PAUSE)
+            self._taken.append(key)
 
-    def _recent_successes(self) -> int:
-        return self._store.count(self._successes, self._now - BURST, MOST)
+    def _is_known(self) -> bool:
+        return self._known_until > self._now
 
-    def _reached(self, key: str, most: int) -> bool:
-        return self._store.count(key, self._now - WINDOW, most) >= most
+    def _rest(self) -> int:
+        return max(1, round(self._end - self._now))
 
     def failed(self) -> None:
-        """Count one failure."""
+        """Count the attempt as a failure."""
         for key in (self._pair, self._address, self._user):
-            self._store.add(key, self._now, self._now + WINDOW)
+            if key not in self._taken:
+                self._store.add(key, 1, self._end)
+        self._release([self._attempts])
+
+    def ended(self) -> None:
+        """Count neither failure nor success: the secret was right, and the request refused for another reason."""
+        self._release(self._taken)
 
     def succeeded(self) -> None:
-        """Count one success, and store the address for the user, once a day."""
-        self._store.add(self._successes, self._now, self._now + BURST)
-        if not self._store.count(self._known, self._now - 86400, 1):
-            self._store.add(self._known, self._now, self._now + KNOWN)
+        """Release what the attempt took, and store the address for the user, once a day."""
+        self._release(self._taken)
+        if self._known_until < self._now + KNOWN - DAY:
+            with contextlib.suppress(ServiceUnavailable):
+                self._store.add(self._known, 1, self._now + KNOWN)
+
+    def _release(self, keys: Sequence[str]) -> None:
+        """Release counters. One that the store does not release counts until the end of its window."""
+        for key in keys:
+            with contextlib.suppress(ServiceUnavailable):
+                self._store.add(key, -1, self._end)
 
 
 def _network(address: str) -> str:

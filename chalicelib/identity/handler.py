@@ -102,11 +102,14 @@ def _issue_token(request: IdentityRequest, config: IdentityConfig) -> IdentityRe
 def _guarded(request: IdentityRequest, config: IdentityConfig, user: str, body: Mapping[str, Any]) -> Token:
     """Authenticate by password or secret, with limited attempts; raises TooManyGuesses."""
     guesses = Guesses(config.guesses, user, request.address, config.clock())
-    guesses.check()
+    guesses.begin()
     try:
         token = authenticate(config, body)
     except Unauthorized:
         guesses.failed()
+        raise
+    except CinderlessError:
+        guesses.ended()
         raise
     guesses.succeeded()
     return token

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-import uuid
+from collections.abc import Sequence
 
 from pynamodb.attributes import NumberAttribute
 
@@ -17,13 +18,18 @@ REMEMBERED = 4096
 
 
 class Revocation(base.Record):
-    """``id`` is a token's audit id; the table's TTL deletes it when the token would have expired."""
+    """``id`` is a token's audit id; the table's TTL deletes it when the token would have expired.
+
+    The table also has the counters of guesses, each in a partition of its own.
+    """
 
     Meta = base.meta('revocations', ttl_attribute='expires')
     resource = 'revocation'
 
     #: Seconds since the epoch.
     expires = NumberAttribute()
+    #: Of a counter of guesses: the number.
+    number = NumberAttribute(null=True)
 
 
 class Revocations:
@@ -56,17 +62,38 @@ class Revocations:
 
 
 class Guesses:
-    """The identity's GuessStore (chalicelib/identity/guesses.py) over all processes, in the table of revocations.
+    """The identity's GuessStore (chalicelib/identity/guesses.py) over all processes."""
 
-    Each timestamp is a record of its own in the partition of its key: processes never write the same one.
-    """
+    def read(self, keys: Sequence[str]) -> list[tuple[int, float]]:
+        """Return number and expiry of each counter, read consistently in one call. Raises ServiceUnavailable."""
+        found = Revocation.batch_get([(_partition(key), _COUNT) for key in keys], consistent_read=True)
+        counts = {one.project_id: (int(one.number or 0), float(one.expires)) for one in found}
+        return [counts.get(_partition(key), (0, 0.0)) for key in keys]
 
-    def add(self, key: str, timestamp: float, until: float) -> None:
-        """Store a timestamp; raises ServiceUnavailable."""
-        id = f'{timestamp:017.6f}/{uuid.uuid4().hex[:8]}'
-        base.put(Revocation(f'guess/{key}', id, created_at=base.now(), expires=int(until) + 1))
+    def add(self, key: str, amount: int, until: float, most: int | None = None) -> bool:
+        """Add to a counter unless it has reached ``most``, or zero; return whether. Raises ServiceUnavailable.
 
-    def count(self, key: str, since: float, most: int) -> int:
-        """Return how many timestamps after ``since`` are stored, at most ``most``. Raises ServiceUnavailable."""
-        newer = Revocation.id > f'{since:017.6f}'
-        return len(list(Revocation.query(f'guess/{key}', newer, consistent_read=True, limit=most)))
+        A condition that fails because an answer was lost counts as a limit that is reached.
+        """
+        number = Revocation.number
+        condition = number > 0 if amount < 0 else number.does_not_exist() | (number < most) if most else None
+        actions = [
+            number.add(amount),
+            Revocation.expires.set(math.ceil(until)),
+            Revocation.created_at.set(base.now()),
+            Revocation.schema_version.set(base.SCHEMA_VERSION),
+            *base.touched(Revocation),
+        ]
+        try:
+            base.write(Revocation(_partition(key), _COUNT), actions, condition)
+        except base.moved_on(Revocation):
+            return False
+        return True
+
+
+#: The range key of every counter: each has a partition of its own.
+_COUNT = 'count'
+
+
+def _partition(key: str) -> str:
+    return f'guess/{key}'

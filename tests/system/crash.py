@@ -98,7 +98,7 @@ class Load:
         """The resource, once nothing is under way for it; None when the load is to stop first."""
         while not self.stopped.is_set():
             found = manager.get(id)
-            if not found.status.endswith('ing') or found.status == 'awaiting':
+            if not is_transitional(found.status):
                 return found
             time.sleep(0.1)
         return None
@@ -167,6 +167,11 @@ def pids(cloud: Cloud, word: str) -> list[int]:
 PARTS = {'engine': 'XmlConfiguration', 'agent': '\0appliance\0', 'tgtd': 'tgtd\0'}
 
 
+def is_transitional(status: str) -> bool:
+    """Whether work is in progress: ``restoring-backup`` and ``backing-up`` are such statuses too."""
+    return status.endswith(('ing', 'ing-backup', 'ing-up')) and status not in ('attaching', 'detaching')
+
+
 def settle(user: User) -> None:
     """Wait until nothing is in a transitional status."""
 
@@ -175,7 +180,7 @@ def settle(user: User) -> None:
             f'{one.id} {one.status}'
             for manager in (user.cinder.volumes, user.cinder.volume_snapshots, user.cinder.backups)
             for one in manager.list(detailed=True)
-            if one.status.endswith('ing') and one.status not in ('attaching', 'detaching')
+            if is_transitional(one.status)
         ]
 
     until(lambda: not moving(), PATIENCE)

@@ -210,7 +210,7 @@ def test_a_full_disk_stops_writes_with_a_status_and_loses_nothing(disk: Disk) ->
         with pytest.raises(exceptions.ClientException) as refused:
             cinder.volumes.create(1)
         assert refused.value.code >= 500
-        assert {one.id for one in cinder.volumes.list()} == set(crashes.ledger.sizes)
+        assert {one.id for one in User(cloud, 'demo').cinder.volumes.list()} == set(crashes.ledger.sizes)  # logs in
         filler.unlink()
         crashes.ledger.sizes[cinder.volumes.create(1).id] = {1}
         cloud.kill()

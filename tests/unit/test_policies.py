@@ -14,7 +14,11 @@ from .policy_defaults import CHECK_STRINGS, OTHER, OWN, ROLE_SETS, context
 
 
 def granted(check: str, roles: frozenset[str], owns: bool) -> bool:
-    """oslo.policy's reading of a check string with roles, the owning project, ``and`` and ``or``."""
+    """oslo.policy's reading of a check string with roles, the owning project, ``and`` and ``or``.
+
+    tests/system/test_keystone.py asks oslo.policy itself.
+    """
+    check = check.replace('is_admin_project:True', 'True').replace('is_admin:True', str('admin' in roles))
     check = re.sub(r'role:(\w+)', lambda found: str(found[1] in roles), check)
     return bool(eval(check.replace('project_id:%(project_id)s', str(owns))))
 
@@ -24,11 +28,15 @@ def test_the_table_holds_cinders_rules_and_no_others() -> None:
     ours = {rule for rule in POLICIES if rule.startswith('backup_schedule:')} | {
         *('backup:copy', 'backup:drill', 'backup:scrub')
     }
-    assert set(POLICIES) - {ANY_AUTHENTICATED} - ours == set(CHECK_STRINGS)
-    assert len(CHECK_STRINGS) == 160
+    assert set(POLICIES) - {ANY_AUTHENTICATED} - ours == set(CHECK_STRINGS) - WITHOUT_ROUTE
+    assert len(CHECK_STRINGS) == 161
 
 
-@pytest.mark.parametrize('rule', sorted(CHECK_STRINGS))
+#: Cinder defines them, but has no route that checks them.
+WITHOUT_ROUTE = {'group:update_group_snapshot'}
+
+
+@pytest.mark.parametrize('rule', sorted(CHECK_STRINGS.keys() - WITHOUT_ROUTE))
 def test_a_rule_decides_as_its_check_string(rule: str) -> None:
     for roles in ROLE_SETS:
         for project in (OWN, OTHER):
