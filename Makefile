@@ -1,6 +1,7 @@
 # The front door: `make help` lists the targets.
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+PROGRAM := $(PYTHON) -m cinderless
 
 # The tests of `make check`: they start no local cloud and no storage daemon, and build no package.
 SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
@@ -15,27 +16,27 @@ help:  ## this list
 ##@ Use
 setup: $(VENV)/.complete  ## install what the local cloud and the tests need (Debian packages, .venv, .tools)
 
-$(VENV)/.complete: local/setup.sh requirements-dev.lock tests/iam/package-lock.json
+$(VENV)/.complete: local/setup.sh requirements-dev.lock pyproject.toml tests/iam/package-lock.json
 	@sh local/setup.sh $(VENV)
 	@touch $@
 
 run: setup  ## run the whole service on this machine, until Ctrl-C
-	@exec $(PYTHON) -m local
+	@exec $(PROGRAM) serve
 
 demo: setup  ## create, attach, back up and restore on real data, and verify every byte
-	@$(PYTHON) -m local.demo
+	@$(PROGRAM) demo
 
 package: setup  ## build .build/template.json and its three archives
-	@$(PYTHON) -m infra.package
+	@$(PROGRAM) package
 
 deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: STAGE=... [PROFILE=...] [REVIEW=1]
-	@$(PYTHON) -m infra.deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
+	@$(PROGRAM) deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
 
 remove: setup  ## delete a stack, and with DATA=<its name> its records and backups: STAGE=... [PROFILE=...]
-	@$(PYTHON) -m infra.remove $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATA),--data $(DATA))
+	@$(PROGRAM) remove $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATA),--data $(DATA))
 
-history: setup  ## show the history of a request: REQUEST=req-...
-	@$(PYTHON) -m infra.history $(REQUEST)
+history: setup  ## show the history of a request, volume, backup or execution: REQUEST=its id
+	@$(PROGRAM) history $(REQUEST)
 
 ##@ Develop
 check: lint  ## style, types and the fast tests (rules, scheduler, operations, tasks, identity, API), in two minutes

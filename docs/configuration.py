@@ -94,6 +94,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'CLOCK_OFFSET': ('tests', 'seconds that a test process adds to its clock'),
     'CRASH_RUNS': ('`make crash RUNS=`', 'rounds of kills under load (2)'),
     'CRASH_SEED': ('`make crash SEED=`', 'seed of the times; printed when a round fails'),
+    'DEBUG': ('`cinderless`', '`1` shows the traceback of an error, as `--debug`'),
     'DRIVER_MODEL_EXAMPLES': ('tests', 'sequences of the model test of each driver (5)'),
     'EDGE_VECTORS': ('`make conformance`', 'file or folder of edge_vectors.json; default: the folder of API_FACTS'),
     'INTERRUPTIONS': ('tests', '`all` interrupts the agent at every request instead of a selection'),
@@ -136,27 +137,6 @@ WORDS: Mapping[str, str] = {
     'default_volume_type': 'Volume type of volumes that are created without one.',
     'osapi_max_limit': 'Most records of one page.',
     'table_prefix': "Prefix of every table's name: the stack's name.",
-}
-
-#: Variable of the local cloud -> description.
-LOCAL: Mapping[str, str] = {
-    'PORT': 'port of the API and of the built-in identity',
-    'AWS_PORT': 'port of the endpoint for the AWS CLI',
-    'ISCSI_PORT': "port of tgtd's portal",
-    'APPLIANCE_PORT': 'port of the storage agent',
-    'STATE_DIR': 'the [state folder](local-cloud.md#the-state-folder); one instance each',
-    'DYNAMODB': '`moto` keeps tables in moto and implies STATE=memory; empty uses DynamoDB Local if Java is installed',
-    'STATE': '`memory` stores nothing beyond the run',
-    'FRESH': '`1` deletes the stored state before the start',
-    'DEBUG': '`1` shows the traceback of a start that fails',
-    'KEYSTONE_URL': 'an external Keystone, ends in /v3; empty for the built-in identity',
-    'KEYSTONE_USERNAME': 'service user that validates tokens',
-    'KEYSTONE_PASSWORD': 'its password',
-    'KEYSTONE_PROJECT': 'its project',
-    'GLANCE_URL': "Glance's root, for images",
-    'BARBICAN_URL': "Barbican's root; empty for the built-in key manager",
-    'NOVA_URL': 'Nova, ends in /v2.1',
-    'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
 }
 
 #: Key of a backend -> description.
@@ -279,11 +259,11 @@ def _backends() -> Iterator[str]:
 
 def _local() -> Iterator[str]:
     defaults = {**local_settings.PORTS, 'STATE_DIR': '.local', **local_settings.TEXTS}
-    return (_row(f'`{name}`', _code(default), LOCAL[name]) for name, default in defaults.items())
+    return (_row(f'`{name}`', _code(default), local_settings.MEANINGS[name]) for name, default in defaults.items())
 
 
 #: Folders whose code is searched for variables.
-SEARCHED = ('app.py', 'appliance', 'bench', 'chalicelib', 'infra', 'local', 'tests')
+SEARCHED = ('app.py', 'appliance', 'bench', 'chalicelib', 'cinderless', 'infra', 'local', 'tests')
 
 
 def variables_read() -> set[str]:

@@ -1,14 +1,13 @@
-"""``make deploy STAGE=... PROFILE=...``: upload the artefacts and bring one stack up to date. Safe to repeat.
+"""``cinderless deploy STAGE``: upload the artefacts and bring one stack up to date. Safe to repeat.
 
 A stage is ``deploy/<stage>.yaml``: region, stack, parameters of the template (``infra/stage.py``). The stage, the
 credentials, the account's limits and the deployed stack are checked before anything is built or uploaded
-(``infra/preflight.py``). Every call of AWS is a command of the AWS CLI, printed before it runs; ``REVIEW=1`` makes the
+(``infra/preflight.py``). Every call of AWS is a command of the AWS CLI, printed before it runs; ``--review`` makes the
 change set and does not execute it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import shutil
@@ -23,7 +22,7 @@ from typing import NamedTuple
 from infra import artefacts, package, preflight
 from infra.quotas import Deployment
 from infra.render import BUILD, templates
-from infra.stage import Refused, Stage, load
+from infra.stage import Refused, Stage
 
 #: The template for CloudFormation, with its archives in S3.
 PACKAGED = BUILD / 'packaged.json'
@@ -178,24 +177,3 @@ def program() -> str:
     if found is None:
         raise Refused('the AWS CLI is not installed: make setup installs it')
     return found
-
-
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m infra.deploy', description='Deploy one stage.')
-    parser.add_argument('stage', nargs='?', default='', help='deploy/<stage>.yaml')
-    parser.add_argument('--profile', help='a profile of the AWS CLI; without one, its own rules')
-    parser.add_argument('--review', action='store_true', help='make the change set and do not execute it')
-    options = parser.parse_args(words)
-    try:
-        if not options.stage:
-            raise Refused('name a stage: make deploy STAGE=... PROFILE=...')
-        stage = load(options.stage)
-        run(stage, Aws(program(), stage.region, options.profile or None), review=options.review)
-    except Refused as refused:
-        print(f'not deployed: {refused}', file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

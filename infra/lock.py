@@ -34,6 +34,9 @@ DEVELOPMENT = ROOT / 'requirements-dev.lock'
 #: The oldest Python that is supported; the lock holds for later ones, too.
 OLDEST = '3.11'
 
+#: What ``requirements-dev.lock`` comes from.
+ASKED = 'pyproject.toml (group dev) and requirements.txt'
+
 HEADER = '# Made by make lock from {}; do not edit.\n'
 
 
@@ -54,13 +57,13 @@ def main() -> int:
 
 
 def lock_development() -> None:
-    """Write ``requirements-dev.lock``: locked versions stay, unless requirements-dev.txt names others."""
+    """Write ``requirements-dev.lock``: locked versions stay, unless pyproject.toml or requirements.txt names others."""
     command = [sys.executable, '-m', 'uv', 'pip', 'compile', '--quiet', '--universal', '--python-version', OLDEST]
     command += ['--generate-hashes', '--no-annotate', '--no-header', '--output-file', str(DEVELOPMENT)]
-    locked_before = DEVELOPMENT.read_text().removeprefix(HEADER.format('requirements-dev.txt'))
+    locked_before = DEVELOPMENT.read_text().removeprefix(HEADER.format(ASKED))
     DEVELOPMENT.write_text(locked_before)
-    subprocess.run([*command, 'requirements-dev.txt'], check=True, cwd=ROOT)  # noqa: S603
-    DEVELOPMENT.write_text(HEADER.format('requirements-dev.txt') + DEVELOPMENT.read_text())
+    subprocess.run([*command, 'requirements.txt', '--group', 'dev'], check=True, cwd=ROOT)  # noqa: S603
+    DEVELOPMENT.write_text(HEADER.format(ASKED) + DEVELOPMENT.read_text())
     print(f'{DEVELOPMENT.relative_to(ROOT)}: {DEVELOPMENT.read_text().count("==")} packages')
 
 

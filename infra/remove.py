@@ -1,21 +1,19 @@
-"""``make remove STAGE=... [DATA=<stack>]``: delete one stack, and with DATA all resources that it keeps. Idempotent.
+"""``cinderless remove STAGE``: delete one stack, and with ``--data`` all resources that it keeps. Idempotent.
 
-CloudFormation deletes neither tables nor the bucket nor the key. With the stack's name in DATA they are deleted, too:
+CloudFormation deletes neither tables nor the bucket nor the key. With the stack's name in ``--data`` they are deleted:
 every version of every object, then the bucket; each table; the key after 30 days. Backups under an Object Lock stay
 until their lock ends, and so does the bucket.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from infra.deploy import Aws, caller, program
-from infra.stage import Refused, Stage, load
+from infra.deploy import Aws, caller
+from infra.stage import Refused, Stage
 
 #: Days until a key is deleted; KMS allows 7 to 30, during which the deletion can be cancelled.
 KEY_DAYS = 30
@@ -121,27 +119,3 @@ def _key(name: str, aws: Aws) -> Iterator[str]:
 
 #: How each kind of kept resource is deleted, in order; each function returns what remains.
 VERBS = {'AWS::S3::Bucket': _bucket, 'AWS::DynamoDB::Table': _table, 'AWS::KMS::Key': _key}
-
-
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m infra.remove', description='Remove one stage.')
-    parser.add_argument('stage', nargs='?', default='', help='deploy/<stage>.yaml')
-    parser.add_argument('--profile', help='a profile of the AWS CLI; without one, its own rules')
-    parser.add_argument('--data', default='', help="the stack's name: delete its records, backups and key, too")
-    options = parser.parse_args(words)
-    try:
-        if not options.stage:
-            raise Refused('name a stage: make remove STAGE=... [DATA=<stack>]')
-        stage = load(options.stage, checked=False)
-        if options.data and options.data != stage.stack:
-            raise Refused(f'DATA is {options.data!r}: to delete all records and backups, give {stage.stack}')
-        left = remove(stage, Aws(program(), stage.region, options.profile or None), data=bool(options.data))
-    except Refused as refused:
-        print(f'not removed: {refused}', file=sys.stderr)
-        return 1
-    print('\n  '.join(['left:', *left]) if left else 'nothing is left')
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

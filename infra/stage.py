@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from chalicelib.drivers.__main__ import check as check_backends
 from chalicelib.errors import BackendMisconfigured
+from infra.backends import check as check_backends
 from infra.render import ROOT, templates
 
 FOLDER = ROOT / 'deploy'

@@ -1,4 +1,7 @@
-"""``python -m local``: serve in the foreground until Ctrl-C or SIGTERM, then stop everything that was started."""
+"""``python -m local``: serve in the foreground until Ctrl-C or SIGTERM, then stop everything that was started.
+
+``cinderless serve`` is the command for users.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 import sys
 import threading
 import types
+from collections.abc import Mapping
 
 from local.settings import Refused, Settings
 
@@ -16,7 +20,7 @@ class Stop(BaseException):
     """A signal ended the process, possibly during the start."""
 
 
-def main() -> int:
+def main(environment: Mapping[str, str] = os.environ) -> int:
     """Return the exit code: 0 after a signal, 1 after an error, 2 for a start that was refused."""
     logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(name)s %(levelname)s %(message)s')
     for handler in logging.getLogger().handlers:
@@ -25,7 +29,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = Settings.from_environment(environment)
         return _served(settings)
     except Stop:
         return 0

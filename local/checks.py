@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import socket
@@ -12,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from local.settings import HOST, Refused, Settings
 
@@ -45,22 +43,15 @@ def check_backends(document: str) -> None:
     """A backends document that no driver takes."""
     if not document:
         return
-    from chalicelib.drivers import registry
     from chalicelib.errors import BackendMisconfigured
+    from infra import backends
 
     try:
-        registry.load(_without_secrets(document), lambda name: 'x' * 64).check()
+        found = backends.check(document.encode())
     except BackendMisconfigured as error:
         raise Refused(f'BACKENDS: {error}') from None
-
-
-def _without_secrets(document: str) -> Any:
-    """Return the document with plain text for each secret: Secrets Manager creates them later."""
-    parsed = json.loads(document)
-    for backend in parsed.get('backends', ()) if isinstance(parsed, dict) else ():
-        if isinstance(backend, dict) and isinstance(backend.get('secrets'), dict):
-            backend['secrets'] = {option: {'secret': 'any'} for option in backend['secrets']}
-    return parsed if isinstance(parsed, dict) else document
+    if not found.names():
+        raise Refused('BACKENDS: the list under backends is empty: name a backend, or unset BACKENDS')
 
 
 def check_storage_host() -> None:

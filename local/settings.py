@@ -134,6 +134,28 @@ TEXTS = {
 CHOICES = {'DYNAMODB': ('', 'moto'), 'STATE': ('', 'memory'), 'FRESH': ('', '0', '1'), 'DEBUG': ('', '0', '1')}
 
 
+#: Variable of the local cloud -> description, for the reference and for the options of ``cinderless serve``.
+MEANINGS: Mapping[str, str] = {
+    'PORT': 'port of the API and of the built-in identity',
+    'AWS_PORT': 'port of the endpoint for the AWS CLI',
+    'ISCSI_PORT': "port of tgtd's portal",
+    'APPLIANCE_PORT': 'port of the storage agent',
+    'STATE_DIR': 'the [state folder](local-cloud.md#the-state-folder); one instance each',
+    'DYNAMODB': '`moto` keeps tables in moto and implies STATE=memory; empty uses DynamoDB Local if Java is installed',
+    'STATE': '`memory` stores nothing beyond the run',
+    'FRESH': '`1` deletes the stored state before the start',
+    'DEBUG': '`1` shows the traceback of a start that fails',
+    'KEYSTONE_URL': 'an external Keystone, ends in /v3; empty for the built-in identity',
+    'KEYSTONE_USERNAME': 'service user that validates tokens',
+    'KEYSTONE_PASSWORD': 'its password',
+    'KEYSTONE_PROJECT': 'its project',
+    'GLANCE_URL': "Glance's root, for images",
+    'BARBICAN_URL': "Barbican's root; empty for the built-in key manager",
+    'NOVA_URL': 'Nova, ends in /v2.1',
+    'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
+}
+
+
 def _ports(environment: Mapping[str, str]) -> dict[str, int]:
     """{variable: port}, each port once. Raises Refused."""
     ports = {name: _port(environment, name) for name in PORTS}

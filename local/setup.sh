@@ -66,6 +66,8 @@ install_python() {
   }
   say 'installing requirements-dev.lock'
   "$VENV/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+  # The console script cinderless, of this source tree. Its build uses the locked setuptools and fetches nothing.
+  "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 }
 
 install_engine() {

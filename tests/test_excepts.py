@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = ('app.py', 'chalicelib', 'appliance', 'local', 'infra', 'stepfunctions')
+PROGRAM = ('app.py', 'chalicelib', 'cinderless', 'appliance', 'local', 'infra', 'stepfunctions')
 
 #: Classes that mean many different failures: roots of a tree, and "refused" without its code.
 BROAD = frozenset(
@@ -51,11 +51,9 @@ REASONS = {
     ('appliance/targets.py', '_build'): _FIRST_ERROR,
     ('appliance/tgt.py', '_is_done'): 'the tgtd that had the request is gone, whatever the socket says',
     ('chalicelib/api/front_door.py', '_outcome'): _TOP,
-    ('chalicelib/backup/__main__.py', 'main'): _TOP,
     ('chalicelib/backup/limits.py', 'submit'): 'the future raises it where its result is read',
     ('chalicelib/backup/s3.py', '_get'): 'a repeated read: the last attempt raises',
     ('chalicelib/clients/digest.py', 'is_pausable'): 'dlopen reports each failure as OSError without an errno',
-    ('chalicelib/drivers/__main__.py', 'main'): _TOP,
     ('chalicelib/drivers/appliance_device.py', '_knows_full'): 'the first error is raised as it is then',
     ('chalicelib/drivers/ebs.py', '_was_completed'): 'the caller raises the first refusal then',
     ('chalicelib/drivers/ontap_groups.py', 'release'): 'what is left is removed with the next group snapshot',
@@ -105,9 +103,9 @@ REASONS = {
     ('chalicelib/tasks/revert_to_snapshot.py', 'fail_revert'): _FIRST_ERROR,
     ('chalicelib/tasks/schedules.py', '_run'): _TOP,
     ('chalicelib/tasks/start.py', '_is_started'): _TOP,
-    ('infra/deploy.py', 'main'): _TOP,
+    ('cinderless/commands/status.py', '_answered'): 'None: the API does not answer, which is what is reported',
+    ('cinderless/program.py', 'main'): _TOP,
     ('infra/preflight.py', '_asked'): 'credentials that may not ask: the check is reported as not made',
-    ('infra/remove.py', 'main'): _TOP,
     ('local/__main__.py', '_served'): _TOP,
     ('local/__main__.py', 'main'): 'a refused start is reported in one line',
     ('local/checks.py', 'check_keystone'): 'any answer shows that a Keystone is there',

@@ -28,7 +28,7 @@ def test_the_root_has_few_entries() -> None:
 
 def test_the_root_has_the_projects_own_requirements_only() -> None:
     found = {name for name in entries() if name.startswith('requirements')}
-    assert found == {'requirements.txt', 'requirements-dev.txt', 'requirements-dev.lock'}
+    assert found == {'requirements.txt', 'requirements-dev.lock'}
 
 
 def test_each_environment_has_its_requirements() -> None:

@@ -64,6 +64,7 @@ MOST = {
     'appliance': 2,
     'bench': 0,
     'chalicelib': 34,
+    'cinderless': 0,
     'deploy': 0,
     'docs': 0,
     'infra': 1,

@@ -13,11 +13,11 @@ import boto3
 import pytest
 
 from chalicelib import aws, config
-from chalicelib.backup.__main__ import main
 from chalicelib.backup.image import FileDevice
 from chalicelib.models import Backup
 from chalicelib.operations import backup_copies, backups
 from chalicelib.tasks import backup_data
+from cinderless.program import main
 from tests.backup_factories import create_backup
 from tests.data_backends import Data, Disk
 from tests.factories import context, create_volume
@@ -85,11 +85,11 @@ def test_every_backup_comes_back_from_the_bucket_alone(
 ) -> None:
     tables.clear()
     place = 's3://backups/project/volumebackups'
-    assert main(['list', place]) == 0
+    assert main(['backup', 'list', place]) == 0
     assert all(id in capsys.readouterr().out for id in [*chain][-1:])
     for id, expected in chain.items():
-        assert main(['verify', place, id]) == 0
-        assert main(['restore', place, id, str(tmp_path / id)]) == 0
+        assert main(['backup', 'verify', place, id]) == 0
+        assert main(['backup', 'restore', place, id, str(tmp_path / id)]) == 0
         assert content(tmp_path / id).same(expected)
 
 
@@ -113,7 +113,7 @@ def test_a_copy_needs_nothing_of_the_first_region(
     assert data.of(target).same(expected)
     tables.clear()
     monkeypatch.setenv('AWS_DEFAULT_REGION', ELSEWHERE)
-    assert main(['restore', 's3://far-backups/project/volumebackups', id, str(tmp_path / 'far')]) == 0
+    assert main(['backup', 'restore', 's3://far-backups/project/volumebackups', id, str(tmp_path / 'far')]) == 0
     assert content(tmp_path / 'far').same(expected)
 
 

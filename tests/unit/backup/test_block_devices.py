@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from chalicelib.backup import engine
-from chalicelib.backup.__main__ import main
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.image import FileDevice
 from chalicelib.backup.keys import read_recovery_key, write_recovery_key
 from chalicelib.backup.layout import MIB
 from chalicelib.errors import DeviceError, InvalidRange
+from cinderless.program import main
 from tests.block_devices import file_system, fill, loop_device, make_file_system, mounted
 from tests.unit.backup import flows
 
@@ -52,7 +52,7 @@ def image_of(folder: Path, data: bytes | bytearray) -> Path:
 
 def restore(folder: Path, target: Path) -> int:
     arguments = ['restore', str(folder / 'repository'), 'one', str(target), '--recovery-key', str(folder / 'key')]
-    return main(arguments)
+    return main(['backup', *arguments])
 
 
 def content(device: Path) -> bytes:

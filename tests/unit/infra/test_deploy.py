@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from chalicelib.drivers import registry
+from cinderless.program import main
 from infra import deploy, render, stage
 from infra.deploy import Aws, Refused, Stage
 from tests.unit.infra.aws_cli import Cli
@@ -127,8 +128,8 @@ def test_a_stage_without_a_stack_is_refused(folder: Path) -> None:
 
 
 def test_without_a_stage_nothing_is_deployed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert deploy.main([]) == 1
-    assert 'make deploy STAGE=' in capsys.readouterr().err
+    assert main(['deploy']) == 2
+    assert "Missing argument 'STAGE'" in capsys.readouterr().err
 
 
 def test_the_example_is_a_stage(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,20 @@ def at(second: int) -> datetime.datetime:
 class States:
     """A Step Functions client that knows one execution."""
 
+    class exceptions:  # noqa: N801 - as boto3 names it
+        class ExecutionDoesNotExist(Exception): ...
+
+    def __init__(self, known: bool = True) -> None:
+        self.known = known
+
     def get_paginator(self, name: str) -> States:
         assert name == 'get_execution_history'
         return self
 
     def paginate(self, **asked: str) -> list[dict[str, Any]]:
         assert asked == {'executionArn': ARN}
+        if not self.known:
+            raise self.exceptions.ExecutionDoesNotExist
         return [
             {
                 'events': [
@@ -67,10 +76,30 @@ def test_logs_and_executions_make_one_story_oldest_first() -> None:
     ]
 
 
-def test_a_file_is_searched_for_the_request(tmp_path: Path) -> None:
-    path = tmp_path / 'functions.jsonl'
-    path.write_text(''.join(json.dumps(line(1, 'x', request_id=id)) + '\n' for id in ('req-1', 'req-2')))
-    assert [found['request_id'] for found in history.from_file('req-2', path)] == ['req-2']
+def test_files_are_searched_for_an_id_rotated_ones_first(tmp_path: Path) -> None:
+    for number, (name, ids) in enumerate({'functions.jsonl.1': ('1', '2'), 'functions.jsonl': ('2', '3')}.items()):
+        lines = [json.dumps(line(number, f'x of {name}', request_id=f'req-{id}', id=f'volume-{id}')) for id in ids]
+        (tmp_path / name).write_text('\n'.join([*lines, '{"cut off']) + '\n')
+        os.utime(tmp_path / name, (number, number))
+    for id in ('req-2', 'volume-2'):
+        found = history.from_files(id, tmp_path)
+        assert [each['message'] for each in found] == ['x of functions.jsonl.1', 'x of functions.jsonl']
+
+
+def test_a_line_concerns_an_id_in_its_message() -> None:
+    assert history.concerns(line(1, 'backup of volume-1 begins', id='backup-1'), 'volume-1')
+    assert not history.concerns(line(1, 'backup begins', id='backup-1'), 'volume-1')
+
+
+def test_an_execution_that_is_no_longer_known_has_no_events() -> None:
+    lines = [line(2, f'create of volume v started as {ARN}', function='start_workflow')]
+    states = States(known=False)
+    assert [event.who for event in history.story(lines, states)] == ['start_workflow']
+    assert [event.who for event in history.story(lines, None)] == ['start_workflow']
+
+
+def test_an_execution_is_found_by_its_arn_alone() -> None:
+    assert [event.who for event in history.story([], States(), [ARN])] == ['create_volume'] * 3
 
 
 class Logs:
@@ -95,4 +124,5 @@ def test_cloudwatch_is_asked_for_each_function() -> None:
     assert {asked['logGroupName'] for asked in logs.asked} == {
         f'/aws/lambda/mine-{function}' for function in history.FUNCTIONS
     }
-    assert logs.asked[0]['filterPattern'] == '{ $.request_id = "req-1" }'
+    fields = '$.request_id = "req-1" || $.id = "req-1" || $.execution = "req-1"'
+    assert logs.asked[0]['filterPattern'] == f'{{ {fields} || $.message = "*req-1*" }}'

@@ -1,10 +1,10 @@
-"""What make setup installs is locked by hashes, and is what requirements-dev.txt asks for."""
+"""What make setup installs is locked by hashes, and is what pyproject.toml and requirements.txt ask for."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 
 from infra import lock
 from infra.layers import LAYERS, locked
@@ -16,14 +16,12 @@ PACKAGE = re.compile(
 )
 
 
-def asked(path: Path) -> Iterator[tuple[str, str]]:
-    """(name, version) of each line of a file of requirements, and of the files that it includes."""
-    for line in path.read_text().splitlines():
-        if line.startswith('-r '):
-            yield from asked(path.parent / line.removeprefix('-r '))
-        elif line.partition('#')[0].strip():
-            name, _, version = line.partition('#')[0].strip().partition('==')
-            yield normal(name), version
+def asked() -> Iterator[tuple[str, str]]:
+    """(name, version) of each requirement of pyproject.toml's group and of requirements.txt."""
+    group = tomllib.loads((ROOT / 'pyproject.toml').read_text())['dependency-groups']['dev']
+    for requirement in [*group, *lock.requirements()]:
+        name, _, version = requirement.partition('==')
+        yield normal(name), version
 
 
 def normal(name: str) -> str:
@@ -41,10 +39,9 @@ def test_every_package_has_hashes() -> None:
 
 
 def test_the_lock_is_of_what_is_asked_for() -> None:
-    known = packages()
-    assert {name: known.get(name) for name, _ in asked(ROOT / 'requirements-dev.txt')} == dict(
-        asked(ROOT / 'requirements-dev.txt')
-    )
+    known, wanted = packages(), dict(asked())
+    assert {name: known.get(name) for name in wanted} == wanted
+    assert {'click', 'rich', 'boto3'} <= wanted.keys()
 
 
 def test_what_is_deployed_is_what_is_tested() -> None:
@@ -57,5 +54,8 @@ def test_what_is_deployed_is_what_is_tested() -> None:
 
 
 def test_setup_takes_nothing_without_a_hash() -> None:
-    [line] = [line for line in (ROOT / 'local' / 'setup.sh').read_text().splitlines() if 'pip install' in line]
-    assert '--require-hashes -r requirements-dev.lock' in line
+    """The second line installs the source tree itself, with what the first one installed."""
+    lines = (ROOT / 'local' / 'setup.sh').read_text().splitlines()
+    packages, own = [line for line in lines if 'pip install' in line]
+    assert '--require-hashes -r requirements-dev.lock' in packages
+    assert '--no-index --no-deps --no-build-isolation --editable .' in own

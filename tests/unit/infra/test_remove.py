@@ -12,7 +12,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from cinderless.program import main
 from infra import remove
+from infra import stage as stages
 from infra.deploy import Aws, program
 from infra.stage import Refused, Stage
 from local.endpoint import Endpoint
@@ -135,6 +137,6 @@ def test_a_stack_that_never_was_is_refused(cloud: Any) -> None:
 def test_data_needs_the_stacks_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(remove, 'load', lambda name, checked: STAGE)
-    assert remove.main(['mine', '--data', 'yes']) == 1
+    monkeypatch.setattr(stages, 'load', lambda name, checked: STAGE)
+    assert main(['remove', 'mine', '--data', 'yes']) == 1
     assert 'to delete all records and backups, give mine' in capsys.readouterr().err

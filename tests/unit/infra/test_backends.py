@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from chalicelib.drivers.__main__ import main
-from infra import deploy
+from cinderless.program import main
+from infra import stage as stages
 
 ONTAP: dict[str, Any] = {
     'name': 'fsx',
@@ -33,7 +33,7 @@ APPLIANCE: dict[str, Any] = {
 def run(folder: Path, *backends: Any) -> int:
     path = folder / 'backends.json'
     path.write_text(json.dumps({'backends': backends}))
-    return main([str(path)])
+    return main(['backends', 'check', str(path)])
 
 
 def test_a_good_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,25 +65,25 @@ def test_what_is_wrong_is_named(
 
 
 def test_a_file_that_is_not_there_and_a_wrong_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path / 'gone')]) == 1
-    assert main([]) == 2
+    assert main(['backends', 'check', str(tmp_path / 'gone')]) == 1
+    assert main(['backends', 'check']) == 2
     assert 'gone' in capsys.readouterr().err
 
 
 class TestDeployment:
     """The same document as a stage's parameter, in JSON or YAML."""
 
-    def stage(self, folder: Path, document: str, name: str) -> deploy.Stage:
+    def stage(self, folder: Path, document: str, name: str) -> stages.Stage:
         (folder / name).write_text(document)
         parameters = {'KeystoneUrl': 'https://k/v3', 'Backends': f'@{name}'}
         (folder / 'mine.yaml').write_text(
             yaml.safe_dump({'region': 'eu-west-1', 'stack': 'cinderless', 'parameters': parameters})
         )
-        return deploy.load('mine', folder)
+        return stages.load('mine', folder)
 
     def test_one_that_is_wrong_is_refused_with_its_key(self, tmp_path: Path) -> None:
         document = json.dumps({'backends': [{**APPLIANCE, 'options': {}}]})
-        with pytest.raises(deploy.Refused, match=r'Backends: .*cinderless@fast.*options\.url is missing'):
+        with pytest.raises(stages.Refused, match=r'Backends: .*cinderless@fast.*options\.url is missing'):
             self.stage(tmp_path, document, 'mine.json')
 
     def test_yaml_becomes_json(self, tmp_path: Path) -> None:

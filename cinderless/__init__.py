@@ -1,0 +1,1 @@
+"""The operator's program: ``cinderless COMMAND``, on one machine and for deployments. No function imports it."""
