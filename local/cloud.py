@@ -25,12 +25,13 @@ from local.queues import Poller
 from local.settings import REGION, Settings
 from local.stack import Stack
 from local.state import StateFolder
+from local.steps import Steps
 from local.storage import SECRET_NAME, Storage
 
 log = logging.getLogger('local')
 
-#: The functions' log in the folder of logs, and its size in bytes before rotation.
-LOG, LOG_SIZE = 'functions.jsonl', 32 * 1024 * 1024
+#: The logs of the functions and of the server in the folder of logs, and their size in bytes before rotation.
+LOG, SERVER_LOG, LOG_SIZE = 'functions.jsonl', 'server.log', 32 * 1024 * 1024
 
 
 #: How often garbage is collected: Python's default; and while booting, where the default costs a second.
@@ -94,31 +95,41 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     state.check()
     checks.check(settings)
     undo.enter_context(state.claimed(settings.ports))
-    _keep_log(state.logs / LOG, undo)
+    _keep_log(state.logs, undo)
+    step = Steps(sys.stdout, state.logs / 'start.json')
+    step('start the storage host and DynamoDB Local')
     engine = _start_engine(settings, state, undo)
     storage = Storage(settings, state.logs)
     undo.callback(storage.stop)
     storage.start()
+    step('render the template')
     folder = render.templates()
+    step('start moto')
     kept = _keep(state, undo)
     backends.start(folder / 'valid-definitions')
     if kept is not None:
         kept.before_deploy()
+    step('wait for the storage host')
     storage.wait()
+    step('deploy the stack')
     template = json.loads((folder / 'plain.json').read_text())
     deployed = stack.deploy(template, settings.parameters(storage.backends(), _identity()), client)
     stack.put_secret(client('secretsmanager'), SECRET_NAME, storage.secret)
     if kept is not None:
         kept.after_deploy()
         backends.keep(kept.save)
+    step('create the tables')
     if engine is not None:
         _use(engine)
+    step('load the functions')
     roles = stack.functions(deployed, client('lambda'))
     functions.set_environment(roles.values())
     _serve(settings, deployed, roles, engine, undo)
     _connect(deployed, roles, undo)
+    step('report the pools')
     state.complete()
     _finish(settings, deployed, roles)
+    step.done()
     resume.start(functools.partial(functions.run, roles['Reconcile']))
     return [storage] if engine is None else [engine, storage]
 
@@ -133,15 +144,20 @@ def _keep(state: StateFolder, undo: contextlib.ExitStack) -> WriteThrough | None
     return kept
 
 
-def _keep_log(path: Path, undo: contextlib.ExitStack) -> None:
-    """Write the functions' log as on AWS, as JSON lines in one file."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_SIZE, backupCount=3, encoding='utf-8')
-    handler.setFormatter(telemetry.JsonFormatter())
-    logger = logging.getLogger('chalicelib')
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    undo.callback(handler.close)
-    undo.callback(logger.removeHandler, handler)
+def _keep_log(folder: Path, undo: contextlib.ExitStack) -> None:
+    """Write the functions' log as on AWS, as JSON lines in one file; beside it, as text, what the server reports."""
+    text = logging.Formatter('%(asctime)s %(name)s %(levelname)s %(message)s')
+    for name, file, formatter in (('chalicelib', LOG, telemetry.JsonFormatter()), ('', SERVER_LOG, text)):
+        handler = logging.handlers.RotatingFileHandler(
+            folder / file, maxBytes=LOG_SIZE, backupCount=3, encoding='utf-8'
+        )
+        handler.setFormatter(formatter)
+        handler.setLevel(logging.INFO if name else logging.WARNING)
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        undo.callback(handler.close)
+        undo.callback(logger.removeHandler, handler)
+    logging.getLogger('chalicelib').setLevel(logging.INFO)
 
 
 @functools.cache

@@ -60,7 +60,7 @@ def logs(
 
 
 def _existing(folder: Path, program: str) -> list[Path]:
-    return [path for path in (folder / f'{program}.log.1', folder / f'{program}.log') if path.exists()]
+    return sorted(folder.glob(f'{program}.log*'), key=lambda path: path.stat().st_mtime)
 
 
 def _stored(files: list[Path], current: Path, followed: _Followed) -> Iterator[str]:
