@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model crash tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
+.PHONY: help setup run test demo bench vectors model crash soak tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ model: setup  ## compare the service with a reference model: [RUNS=2000] [SEED=n
 crash: setup  ## kill local clouds at random times under load, and compare: [RUNS=50] [SEED=n repeats the times]
 	@CRASH_RUNS=$(or $(RUNS),50) CRASH_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest -q -s tests/system/test_crash.py \
 	  tests/unit/local/test_dynamodb.py -k 'acknowledged or survives' $(ARGS)
+
+soak: setup  ## load a local cloud with faults at every hop, and compare what is left: [MINUTES=60] [SEED=n]
+	@SOAK_MINUTES=$(or $(MINUTES),60) SOAK_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest -s tests/soak $(ARGS)
 
 tempest: setup  ## run Tempest with a real Keystone and Glance [TESTS=regular expression]
 	@$(PYTHON) -m tests.upstream $(if $(TESTS),'$(TESTS)')

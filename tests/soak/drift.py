@@ -1,0 +1,161 @@
+"""What differs, once nothing is in progress, from what the tenants were answered and from what the records say."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from chalicelib.backup import gc
+from chalicelib.backup.s3 import S3Repository
+from chalicelib.models import Attachment, Backup, Group, GroupSnapshot, Message, Secret, Snapshot, Transfer, Volume
+from tests import invariants
+from tests.soak.disturbances import Running
+from tests.soak.tenants import Expected, Tenant
+from tests.system import crash
+from tests.system.clients import until
+from tests.system.cloud import Cloud
+
+#: Seconds in which everything must leave its transitional status: the reconciler looks each minute.
+PATIENCE = 600
+
+Kinds = tuple[type[Any], ...]
+
+#: Records of resources, and all that a deployment without resources must not have.
+RESOURCES: Kinds = (Volume, Snapshot, Backup, Group, GroupSnapshot)
+TRACES: Kinds = (*RESOURCES, Attachment, Secret, Transfer)
+
+
+def settle(cloud: Cloud) -> list[str]:
+    """Wait until no record is in a transitional status; return those that still are after PATIENCE."""
+    with crash.records_of(cloud):
+        with contextlib.suppress(AssertionError):
+            until(lambda: not _moving(), PATIENCE)
+        return _moving()
+
+
+def _moving() -> list[str]:
+    return invariants._at_rest([one for kind in RESOURCES for one in kind.scan(consistent_read=True)])
+
+
+def compare(cloud: Cloud, tenants: Iterable[Tenant]) -> list[str]:
+    """Return the differences: answers and resources, records and backends, errors and messages, backups and objects."""
+    tenants = list(tenants)
+    answered = [difference for tenant in tenants for difference in _acknowledged(tenant)]
+    with crash.records_of(cloud):
+        explained = invariants._errors_explained([*Volume.scan(), *Snapshot.scan(), *Group.scan()], frozenset())
+        secrets = invariants._secrets([*Volume.scan(), *Snapshot.scan(), *Backup.scan()])
+        repository = _repository(cloud)
+    return [*answered, *explained, *secrets, *repository, *crash.miscounted(cloud), *crash.left_over(cloud)]
+
+
+def _acknowledged(tenant: Tenant) -> Iterator[str]:
+    for name, manager in (('volumes', 'volumes'), ('snapshots', 'volume_snapshots'), ('backups', 'backups')):
+        found = {one.id: one for user in tenant.users for one in getattr(user.cinder, manager).list(detailed=True)}
+        expected: dict[str, Expected] = getattr(tenant, name)
+        for id, one in expected.items():
+            if one.gone and id in found and found[id].status != 'error_deleting':
+                yield f'{name} {id} is {found[id].status}, its deletion was acknowledged'
+            if not one.gone and not one.doubtful and id not in found:
+                yield f'{name} {id} is lost'
+            if id in found and name == 'volumes' and found[id].size not in one.sizes:
+                yield f'{name} {id} has {found[id].size} GiB, not one of {one.sizes}'
+
+
+def compare_data(tenants: Iterable[Tenant]) -> list[str]:
+    """Read every volume that is available, and a restore of each backup; return the differences."""
+    tenants = list(tenants)
+    for tenant in tenants:
+        tenant.resume()
+        for id, one in list(tenant.volumes.items()):
+            if not (one.gone or one.doubtful) and tenant.settled(one.user.cinder.volumes, id).status == 'available':
+                tenant._settle_data(id, one)
+        for id, one in list(tenant.backups.items()):
+            if one.gone or one.doubtful or one.user.cinder.backups.get(id).status != 'available':
+                continue
+            restored = Expected(one.user, set(one.sizes), one.blocks)
+            restores = one.user.cinder.restores
+            made, _ = tenant._make(
+                tenant.volumes,
+                'restores',
+                restored,
+                lambda name, id=id, restores=restores: restores.restore(id, name=name),
+            )
+            tenant._settle_data(made, restored)
+            tenant.remove(tenant.volumes, made, 'volumes')
+    return [difference for tenant in tenants for difference in tenant.broken]
+
+
+def _repository(cloud: Cloud) -> list[str]:
+    """Compare the manifests that are not deleted with the records of backups."""
+    keys = collections.defaultdict(set)
+    for one in _bucket(cloud).list(''):
+        kind, _, rest = one.key.partition('/')
+        keys[kind].add(rest)
+    committed = keys['backups'] - keys['deleted']
+    records = {f'{one.lineage}/{one.id}': one.status for one in Backup.scan(consistent_read=True)}
+    available = {key for key, status in records.items() if status == 'available'}
+    return [
+        *(f'backup {key} is available and has no manifest' for key in sorted(available - committed)),
+        *(f'manifest {key} is of no backup' for key in sorted(committed - records.keys())),
+    ]
+
+
+def collect(cloud: Cloud) -> list[str]:
+    """Run the garbage collector of every lineage as after the grace time; return what it does not remove."""
+    bucket, lease = _bucket(cloud), _Alone()
+    lineages = {one.key.split('/')[1] for one in bucket.list('')}
+    for lineage in lineages:
+        gc.collect(bucket, lineage, lease=lease, grace=0, clock=lambda: time.time() + 1)
+    return [one.key for one in bucket.list('')]
+
+
+class _Alone:
+    """The lease of a collector while nothing else runs."""
+
+    def confirm(self) -> None:
+        pass
+
+
+def _bucket(cloud: Cloud) -> S3Repository:
+    return S3Repository(cloud.client('s3'), cloud.ready['bucket'])
+
+
+def remove_all(target: Running, tenants: Iterable[Tenant]) -> list[str]:
+    """Delete everything; return what is left on backends, in tables and in the repository."""
+    cloud = target.cloud
+    tenants = list(tenants)
+    admin = tenants[0].admin
+    for user in {user for tenant in tenants for user in tenant.users}:
+        for offer in user.cinder.transfers.list():
+            user.cinder.transfers.delete(offer.id)
+        _force_failed_deletions(admin, user)
+        user.tidy()
+    left = settle(cloud)
+    with crash.records_of(cloud):
+        records = [f'{kind.__name__} {one.id} is left' for kind in TRACES for one in kind.scan(consistent_read=True)]
+        objects = [
+            f'{name} is left on {host}'
+            for host, backend in crash.Backends(cloud).backends.items()
+            for name in (*backend.objects, *backend.paths)
+        ]
+    return [*left, *records, *objects, *crash.miscounted(cloud), *(f'{key} is left' for key in collect(cloud))]
+
+
+def _force_failed_deletions(admin: Any, user: Any) -> None:
+    managers: list[tuple[Any, Callable[[str], Any]]] = [
+        (user.cinder.backups, lambda id: admin.cinder.backups.reset_state(id, 'error')),
+        (user.cinder.volume_snapshots, lambda id: admin.cinder.volume_snapshots.reset_state(id, 'error')),
+        (user.cinder.volumes, lambda id: admin.cinder.volumes.reset_state(id, 'error')),
+    ]
+    for manager, reset in managers:
+        for one in manager.list(detailed=True):
+            if one.status in ('error_deleting', 'error_extending', 'error_restoring'):
+                reset(one.id)
+
+
+def messages() -> int:
+    """Return the number of user messages."""
+    return sum(1 for _ in Message.scan())

@@ -1,0 +1,93 @@
+"""Mixed load with faults at every hop, then nothing differs: records, quota, pools, objects, exports and backups.
+
+A short soak here; ``make soak MINUTES=60`` runs longer, and SEED repeats its choices.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.run_statistics import Counting
+from tests.soak import drift
+from tests.soak.disturbances import Disturbances, Running, running
+from tests.soak.server import counts
+from tests.soak.tenants import CLIENT_ERRORS, Tenant
+from tests.system.clients import User
+
+#: Seconds of load.
+SECONDS = float(os.environ.get('SOAK_MINUTES', '0.5')) * 60
+SEED = int(os.environ.get('SOAK_SEED', '') or random.randrange(1 << 30))
+
+#: Share of the functions' calls to AWS and to the agent with a fault, and the tenants.
+RATE, TENANTS = 0.05, 3
+
+
+def tenants_of(target: Running) -> list[Tenant]:
+    """Tenants over two projects, whose quotas do not limit them."""
+    demo, alt, admin = (retried(lambda name=name: User(target.cloud, name)) for name in ('demo', 'alt', 'admin'))
+    users, limits = (demo, alt), ('volumes', 'gigabytes', 'snapshots', 'backups', 'backup_gigabytes')
+    for user in users:
+        retried(lambda user=user: admin.cinder.quotas.update(user.project, **dict.fromkeys(limits, -1)))
+    return [Tenant(users, admin, number, SEED) for number in range(TENANTS)]
+
+
+def retried(request: Callable[[], Any]) -> Any:
+    """Repeat a request until no fault meets it."""
+    for _ in range(20):
+        with contextlib.suppress(*CLIENT_ERRORS):
+            return request()
+        time.sleep(1)
+    return request()
+
+
+def report(title: str, found: collections.Counter[str]) -> None:
+    print(f'\n{title}: {sum(found.values())}')
+    for name, number in sorted(found.items()):
+        print(f'  {number:6} {name}')
+
+
+@pytest.mark.timeout(SECONDS + 1800)
+def test_nothing_differs_after_a_soak(tmp_path: Path, capsys: pytest.CaptureFixture[str], counted: Counting) -> None:
+    with running(tmp_path, RATE, SEED) as target:
+        tenants, disturbances = tenants_of(target), Disturbances(target, SEED)
+        loaded(target, tenants, disturbances)
+        target.end_faults()
+        broken = [*drift.settle(target.cloud), *drift.compare(target.cloud, tenants), *drift.compare_data(tenants)]
+        operations = sum((tenant.counts for tenant in tenants), collections.Counter())
+        left = drift.remove_all(target, tenants)
+        found = counts(target.log)
+        with capsys.disabled():
+            print(f'\nmake soak MINUTES={SECONDS / 60:g} SEED={SEED}')
+            report('operations', operations)
+            report('disturbances', disturbances.counts)
+            report('faults', found['fault'])
+            report('counted by the service (repairs and retries)', found['metric'])
+            print(f'\ndrift: {len(broken) + len(left)}')
+    for name, number in (*operations.items(), *disturbances.counts.items()):
+        counted(f'soak: {name}', number)
+    counted('soak: faults', sum(found['fault'].values()))
+    assert [*broken, *left] == [], f'seed {SEED}'
+
+
+def loaded(target: Running, tenants: list[Tenant], disturbances: Disturbances) -> None:
+    """Load and disturb the cloud for SECONDS."""
+    stopped, failed = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(len(tenants), thread_name_prefix='tenant') as threads:
+        works = [threads.submit(tenant.run, stopped, failed) for tenant in tenants]
+        try:
+            disturbances.run(time.monotonic() + SECONDS, failed)
+        finally:
+            stopped.set()
+        for work in works:
+            work.result()
