@@ -6,6 +6,7 @@ import collections
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from chalicelib.backup import gc
@@ -76,23 +77,26 @@ def compare_data(tenants: Iterable[Tenant]) -> list[str]:
             if one.gone or one.doubtful or one.user.cinder.backups.get(id).status != 'available':
                 continue
             restored = Expected(one.user, set(one.sizes), one.blocks)
-            restores = one.user.cinder.restores
             made, _ = tenant._make(
                 tenant.volumes,
                 'restores',
                 restored,
-                lambda name, id=id, restores=restores: restores.restore(id, name=name),
+                partial(_restore, one, id),
             )
             tenant._settle_data(made, restored)
             tenant.remove(tenant.volumes, made, 'volumes')
     return [difference for tenant in tenants for difference in tenant.broken]
 
 
+def _restore(backup: Expected, id: str, name: str) -> Any:
+    return backup.user.cinder.restores.restore(id, name=name)
+
+
 def _repository(cloud: Cloud) -> list[str]:
     """Compare the manifests that are not deleted with the records of backups."""
     keys = collections.defaultdict(set)
-    for one in _bucket(cloud).list(''):
-        kind, _, rest = one.key.partition('/')
+    for key in _keys(cloud):
+        _, _, kind, rest = key.split('/', 3)
         keys[kind].add(rest)
     committed = keys['backups'] - keys['deleted']
     records = {f'{one.lineage}/{one.id}': one.status for one in Backup.scan(consistent_read=True)}
@@ -105,11 +109,16 @@ def _repository(cloud: Cloud) -> list[str]:
 
 def collect(cloud: Cloud) -> list[str]:
     """Run the garbage collector of every lineage as after the grace time; return what it does not remove."""
-    bucket, lease = _bucket(cloud), _Alone()
-    lineages = {one.key.split('/')[1] for one in bucket.list('')}
-    for lineage in lineages:
-        gc.collect(bucket, lineage, lease=lease, grace=0, clock=lambda: time.time() + 1)
-    return [one.key for one in bucket.list('')]
+    chains = {tuple(key.split('/')[index] for index in (0, 1, 3)) for key in _keys(cloud)}
+    for project, container, lineage in chains:
+        repository = _bucket(cloud, f'{project}/{container}/')
+        gc.collect(repository, lineage, lease=_Alone(), grace=0, clock=lambda: time.time() + 1)
+    return _keys(cloud)
+
+
+def _keys(cloud: Cloud) -> list[str]:
+    """The keys of all objects: ``<project>/<container>/``, then as in chalicelib/backup/layout.py."""
+    return [one.key for one in _bucket(cloud).list('')]
 
 
 class _Alone:
@@ -119,8 +128,8 @@ class _Alone:
         pass
 
 
-def _bucket(cloud: Cloud) -> S3Repository:
-    return S3Repository(cloud.client('s3'), cloud.ready['bucket'])
+def _bucket(cloud: Cloud, prefix: str = '') -> S3Repository:
+    return S3Repository(cloud.client('s3'), cloud.ready['bucket'], prefix)
 
 
 def remove_all(target: Running, tenants: Iterable[Tenant]) -> list[str]:

@@ -25,8 +25,7 @@ from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 from urllib3.exceptions import ProtocolError
 
-from chalicelib import aws, telemetry
-from chalicelib.drivers import appliance_client
+from chalicelib import aws, bounded_http, telemetry
 from local.http import Request
 from tests.flaky import refusal
 
@@ -90,7 +89,7 @@ def install(faults: Faults) -> None:
     counted = telemetry.count
 
     def count(name: str, value: float = 1, unit: str = 'Count', **facts: Any) -> None:
-        faults.note('metric', ' '.join([name, *(str(fact) for fact in facts.values())]))
+        faults.note('metric', ' '.join([name, *(fact for fact in facts.values() if isinstance(fact, str))]))
         counted(name, value, unit, **facts)
 
     telemetry.count = count
@@ -132,7 +131,7 @@ def _text(value: Any) -> str:
 
 
 def _wrap_agent(faults: Faults) -> None:
-    fetch = appliance_client.bounded_http.fetch
+    fetch = bounded_http.fetch
 
     def flaky(sender: Any, method: str, url: str, **options: Any) -> Any:
         kind = faults.choose('agent', AGENT_FAULTS) if url.startswith('/') else None
@@ -149,7 +148,7 @@ def _wrap_agent(faults: Faults) -> None:
             time.sleep(LATE)
         return answer
 
-    appliance_client.bounded_http.fetch = flaky
+    bounded_http.fetch = flaky
 
 
 def counts(log: Path) -> dict[str, collections.Counter[str]]:

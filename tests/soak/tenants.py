@@ -12,6 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keystoneauth1.exceptions
@@ -189,7 +190,7 @@ class Tenant:
             self.maybe.discard(name)
             raise
         self.maybe.discard(name)
-        id = getattr(made, 'volume_id', None) if manager == 'restores' else made.id
+        id = str(made.volume_id if manager == 'restores' else made.id)
         kept[id] = one
         collection = 'volumes' if manager == 'restores' else manager
         found = self.settled(getattr(one.user.cinder, collection), id)
@@ -311,9 +312,9 @@ class Tenant:
             self.call('accept', lambda: taker.cinder.transfers.accept(offer.id, offer.auth_key))
         for user in (taker, one.user):
             with contextlib.suppress(Refused):
-                found = self.call('show', lambda user=user: user.cinder.volumes.get(id))
+                found = self.call('show', partial(user.cinder.volumes.get, id))
                 if found.status == 'awaiting-transfer':
-                    self.call('withdraw', lambda user=user: user.cinder.transfers.delete(offer.id))
+                    self.call('withdraw', partial(user.cinder.transfers.delete, offer.id))
                 one.user, one.doubtful = user, False
                 return
 
@@ -324,7 +325,7 @@ class Tenant:
 
     def list_all(self) -> None:
         for user in self.users:
-            self.call('list', lambda user=user: user.cinder.volumes.list(detailed=True, limit=20))
+            self.call('list', partial(user.cinder.volumes.list, detailed=True, limit=20))
 
     # Data
 
@@ -353,7 +354,7 @@ class Tenant:
                     return
                 for each in found:
                     with contextlib.suppress(Refused):
-                        self.call('detach', lambda each=each: one.user.cinder.attachments.delete(each.id))
+                        self.call('detach', partial(one.user.cinder.attachments.delete, each.id))
             except Doubt:
                 if self._stopped.is_set():
                     raise

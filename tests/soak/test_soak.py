@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ RATE, TENANTS = 0.05, 3
 
 def tenants_of(target: Running) -> list[Tenant]:
     """Tenants over two projects, whose quotas do not limit them."""
-    demo, alt, admin = (retried(lambda name=name: User(target.cloud, name)) for name in ('demo', 'alt', 'admin'))
+    demo, alt, admin = (retried(partial(User, target.cloud, name)) for name in ('demo', 'alt', 'admin'))
     users, limits = (demo, alt), ('volumes', 'gigabytes', 'snapshots', 'backups', 'backup_gigabytes')
     for user in users:
-        retried(lambda user=user: admin.cinder.quotas.update(user.project, **dict.fromkeys(limits, -1)))
+        retried(partial(admin.cinder.quotas.update, user.project, **dict.fromkeys(limits, -1)))
     return [Tenant(users, admin, number, SEED) for number in range(TENANTS)]
 
 
@@ -73,7 +74,7 @@ def test_nothing_differs_after_a_soak(tmp_path: Path, capsys: pytest.CaptureFixt
             report('disturbances', disturbances.counts)
             report('faults', found['fault'])
             report('counted by the service (repairs and retries)', found['metric'])
-            print(f'\ndrift: {len(broken) + len(left)}')
+            print(f'\ndrift: {len(broken) + len(left)}', *broken, *left, sep='\n  ')
     for name, number in (*operations.items(), *disturbances.counts.items()):
         counted(f'soak: {name}', number)
     counted('soak: faults', sum(found['fault'].values()))
