@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import types
 from collections.abc import Mapping
 
+from local.checks import PATH
 from local.settings import Refused, Settings
 
 
@@ -34,6 +36,8 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     except Stop:
         return 0
     except Refused as error:
+        if environment.get('DEBUG') == '1':
+            traceback.print_exc()
         print(error, file=sys.stderr)
         return 2
 
@@ -61,6 +65,7 @@ def _stop(number: int, frame: types.FrameType | None) -> None:
 def serve(settings: Settings) -> None:
     from local.imports import spared
 
+    os.environ['PATH'] = PATH
     with spared():
         from local.cloud import running
         from local.ready import advice

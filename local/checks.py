@@ -37,6 +37,11 @@ def check(settings: Settings) -> None:
     for name, port in settings.ports.items():
         check_port(name, port)
     check_keystone(settings.keystone_url)
+    if settings.keystone_url and not settings.keystone_password:
+        raise Refused(
+            f'KEYSTONE_PASSWORD is empty: set the password of KEYSTONE_USERNAME={settings.keystone_username}, which '
+            'validates tokens'
+        )
 
 
 def check_backends(document: str) -> None:

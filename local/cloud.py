@@ -89,11 +89,11 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
 def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     gc.set_threshold(*_RARELY)  # until the start is complete: it creates little garbage
     memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
-    if memory:
-        print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
     state = StateFolder(settings.state_dir, fresh=settings.fresh == '1', memory=memory)
     state.check()
     checks.check(settings)
+    if memory:
+        print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
     undo.enter_context(state.claimed(settings.ports))
     _keep_log(state.logs, undo)
     step = Steps(sys.stdout, state.logs / 'start.json')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ class Settings:
         for name, allowed in CHOICES.items():
             if values[name.lower()] not in allowed:
                 raise Refused(f'{name}={values[name.lower()]!r}: give one of {", ".join(filter(None, allowed))}')
+        for name, ending in URLS.items():
+            _check_url(name, values[name.lower()], ending)
         values['backends'] = _document('BACKENDS', values['backends'])
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
 
@@ -154,6 +157,24 @@ MEANINGS: Mapping[str, str] = {
     'NOVA_URL': 'Nova, ends in /v2.1',
     'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
 }
+
+
+#: Variables with the URL of a service -> how it ends.
+URLS = {'KEYSTONE_URL': '/v3', 'GLANCE_URL': '', 'BARBICAN_URL': '', 'NOVA_URL': '/v2.1'}
+
+
+def _check_url(name: str, text: str, ending: str) -> None:
+    """Raises Refused for a URL that no client could use. '' is none."""
+    example = f'http://host:port{ending}'
+    try:
+        parts = urllib.parse.urlsplit(text)
+        is_url = parts.scheme in ('http', 'https') and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # brackets without an address, a port that is not a number
+        is_url = False
+    if text and not (is_url and text.isprintable() and ' ' not in text):
+        raise Refused(f'{name}={text!r} is not a URL: give one such as {example}, or unset {name}')
+    if text and not text.rstrip('/').endswith(ending):
+        raise Refused(f'{name}={text!r} does not end in {ending}: give one such as {example}')
 
 
 def _ports(environment: Mapping[str, str]) -> dict[str, int]:

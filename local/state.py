@@ -43,7 +43,6 @@ class StateFolder:
         self.path = path
         self._fresh = fresh
         self.memory = memory
-        self._existed = path.is_dir()
         self._lock: TextIO | None = None
 
     @property
@@ -52,6 +51,13 @@ class StateFolder:
 
     def check(self) -> None:
         """Refuse a folder that is in use, of other content or of another version. Changes nothing."""
+        try:
+            self._check()
+        except OSError as error:  # a link to itself, a name that is too long, a directory where a file should be
+            raise Refused(f'{self._named()} cannot be used ({_cause(error)}): set STATE_DIR to another') from None
+
+    def _check(self) -> None:
+        self._existed = self.path.is_dir()
         if not self._existed:
             self._check_parent()
             return
@@ -73,7 +79,7 @@ class StateFolder:
             raise Refused(f'{self._named()} cannot be made: {parent} is not writable; set STATE_DIR')
 
     def _check_marker(self) -> None:
-        if self._fresh:
+        if self._fresh and (self.path / MARKER).is_file():
             return
         version, durable, parts = self._marker()
         if version != VERSION:
@@ -101,9 +107,16 @@ class StateFolder:
         """(version, whether the state is stored, required parts)."""
         try:
             found = json.loads((self.path / MARKER).read_text())
-            return int(found['version']), bool(found['durable']), [str(part) for part in found.get('parts', ())]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Refused(f'{self._named()}: {MARKER} is damaged ({error}); FRESH=1 starts empty') from None
+            version, durable, parts = found['version'], found['durable'], found.get('parts', [])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise self._damaged(f'{error}') from None
+        # Exactly these types: a version 1.9 or true is not version 1.
+        if type(version) is not int or type(durable) is not bool or not _are_texts(parts):
+            raise self._damaged(f'version {version!r}, durable {durable!r}, parts {parts!r}')
+        return version, durable, parts
+
+    def _damaged(self, why: str) -> Refused:
+        return Refused(f'{self._named()}: {MARKER} is damaged ({why}): set STATE_DIR, or start empty with FRESH=1')
 
     def _check_unmarked(self, names: list[str]) -> None:
         if set(names) <= {LOCK, MARKER + '.new'}:  # of a start that was killed
@@ -197,6 +210,14 @@ class StateFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _are_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def _cause(error: OSError) -> str:
+    return f'{error.strerror}: {error.filename}' if error.filename else str(error.strerror)
 
 
 def _holder(text: str) -> str:
