@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ INPUTS = (
     'stepfunctions/*.asl.yaml',
 )
 
+#: How often the inputs are read while files vanish.
+_READINGS = 5
+
 #: Region of the offline transform; the result does not depend on it.
 REGION = 'us-east-1'
 
@@ -48,6 +51,8 @@ def templates() -> Path:
 
     Rendering imports ``app.py`` with placeholder settings, hence in a separate process.
     """
+    if is_current():  # also in a source tree that this user may not write to
+        return BUILD
     BUILD.mkdir(exist_ok=True)
     with _locked(BUILD / 'lock'):
         if not is_current():
@@ -64,12 +69,26 @@ def _locked(path: Path) -> Iterator[None]:
 
 def is_current() -> bool:
     """Whether the templates in ``.build`` were rendered from the current source."""
-    known = BUILD / 'inputs.sha256'
-    return known.exists() and known.read_text() == digest()
+    try:
+        known = (BUILD / 'inputs.sha256').read_text()
+    except FileNotFoundError:
+        return False
+    return known == digest()
 
 
 def digest() -> str:
-    """SHA-256 over the names and contents of all inputs, in hex."""
+    """SHA-256 over the names and contents of all inputs, in hex.
+
+    An editor or a checkout may remove a file while this reads: then it reads all again. Raises FileNotFoundError for a
+    tree in which files keep vanishing.
+    """
+    for _ in range(_READINGS - 1):
+        with suppress(FileNotFoundError):
+            return _digest()
+    return _digest()
+
+
+def _digest() -> str:
     total = hashlib.sha256()
     for path in sorted({path for pattern in INPUTS for path in ROOT.glob(pattern) if path.is_file()}):
         total.update(f'{path.relative_to(ROOT)}\0'.encode() + hashlib.sha256(path.read_bytes()).digest())

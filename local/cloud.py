@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from chalicelib import telemetry
 from infra import render
-from local import backends, checks, dynamodb, events, functions, ready, resume, stack, stepfunctions
+from local import backends, checks, dynamodb, events, functions, ready, resume, stack, stepfunctions, tables
 from local.endpoint import Endpoint
 from local.functions import Function, Outcome
 from local.gateway import Gateway
@@ -120,7 +120,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
         backends.keep(kept.save)
     step('create the tables')
     if engine is not None:
-        _use(engine)
+        _use(engine, deployed)
     step('load the functions')
     roles = stack.functions(deployed, client('lambda'))
     functions.set_environment(roles.values())
@@ -184,12 +184,13 @@ def _identity() -> dict[str, Any]:
     return {key: value for key, value in local_document().items() if key != 'signing_key'}
 
 
-def _use(engine: dynamodb.Engine) -> None:
-    """Move the tables to the engine, and every later client with them."""
+def _use(engine: dynamodb.Engine, deployed: Stack) -> None:
+    """Create the tables in the engine, and send every later client there."""
     engine.wait()
     backends.pass_by(engine.url)
     dynamodb.intercept(engine.url, engine.data)
-    dynamodb.copy_tables(client('dynamodb'), dynamodb.client(engine.url))
+    wanted = [properties for _, properties in deployed.of_type('AWS::DynamoDB::Table')]
+    tables.deploy(wanted, dynamodb.client(engine.url), engine.data)
     dynamodb.redirect(engine.url)
 
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,71 +204,3 @@ def client(url: str) -> Any:
     import boto3
 
     return boto3.client('dynamodb', region_name=REGION, endpoint_url=url)
-
-
-def copy_tables(source: Any, target: Any) -> None:
-    """Create or update the engine's tables as the stack created them in moto: keys, indexes and expiry.
-
-    A stored table keeps its items. Its global indexes are created and deleted as in the stack. Raises RuntimeError for
-    a table with other keys or local indexes, which CloudFormation would replace.
-    """
-    stored = set(_tables(target))
-    for name in _tables(source):
-        wanted = _definition(source.describe_table(TableName=name)['Table'])
-        if name not in stored:
-            target.create_table(**wanted)
-        else:
-            _update(target, wanted)
-        expiry = source.describe_time_to_live(TableName=name)['TimeToLiveDescription'].get('AttributeName')
-        if expiry and expiry != _expiry(target, name):
-            specification = {'AttributeName': expiry, 'Enabled': True}
-            target.update_time_to_live(TableName=name, TimeToLiveSpecification=specification)
-
-
-def _tables(client: Any) -> list[str]:
-    pages = client.get_paginator('list_tables').paginate()
-    return [name for page in pages for name in page['TableNames']]
-
-
-def _expiry(client: Any, name: str) -> str | None:
-    found: str | None = client.describe_time_to_live(TableName=name)['TimeToLiveDescription'].get('AttributeName')
-    return found
-
-
-def _update(target: Any, wanted: dict[str, Any]) -> None:
-    name = wanted['TableName']
-    found = _definition(target.describe_table(TableName=name)['Table'])
-    for part in ('KeySchema', 'LocalSecondaryIndexes'):
-        if _in_order(found.get(part)) != _in_order(wanted.get(part)):
-            raise RuntimeError(
-                f'the stored table {name} has other keys or local indexes than this version: '
-                'run the version that wrote it, set STATE_DIR, or start empty with FRESH=1'
-            )
-    before, after = _by_name(found), _by_name(wanted)
-    for index in [index for index in before if before[index] != after.get(index)]:
-        target.update_table(TableName=name, GlobalSecondaryIndexUpdates=[{'Delete': {'IndexName': index}}])
-    for index in [index for index in after if before.get(index) != after[index]]:
-        created = {'Create': after[index]}
-        attributes = wanted['AttributeDefinitions']
-        target.update_table(TableName=name, AttributeDefinitions=attributes, GlobalSecondaryIndexUpdates=[created])
-
-
-def _in_order(parts: Sequence[Any] | None) -> list[str]:
-    return sorted(json.dumps(part, sort_keys=True) for part in parts or ())
-
-
-def _by_name(definition: dict[str, Any]) -> dict[str, Any]:
-    return {index['IndexName']: index for index in definition.get('GlobalSecondaryIndexes', ())}
-
-
-def _definition(table: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: table[key] for key in ('TableName', 'KeySchema', 'AttributeDefinitions')}
-    indexes = {key: [_index(index) for index in table.get(key) or []] for key in _INDEXES}
-    return {**kept, 'BillingMode': 'PAY_PER_REQUEST', **{key: found for key, found in indexes.items() if found}}
-
-
-_INDEXES = ('LocalSecondaryIndexes', 'GlobalSecondaryIndexes')
-
-
-def _index(index: dict[str, Any]) -> dict[str, Any]:
-    return {key: index[key] for key in ('IndexName', 'KeySchema', 'Projection')}

@@ -16,6 +16,8 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import moto.cloudformation.parsing  # noqa: F401 - by CreateStack, and then without local.imports.spared
+
 from local.functions import Function
 from local.intrinsics import Scope
 from local.queues import Mapping as QueueMapping

@@ -1,12 +1,13 @@
 """Register the API's routes with a Chalice app. Every path below /v3 exists twice: with and without a project id.
 
-On Lambda a path is registered at its first request: that imports only the path's own modules
-(docs/decisions/0034-imports.md). Packaging and the local server register all paths at once.
+On Lambda and in the local cloud a path is registered at its first request: that imports only the path's own modules
+(docs/decisions/0034-imports.md). Packaging registers all paths at once.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from chalice.app import Chalice, Response
@@ -38,13 +39,18 @@ def register_all(app: Chalice) -> None:
 
 
 def register_on_demand(app: Chalice) -> None:
-    """Register a path at its first request: API Gateway has all paths, and passes the matching one."""
+    """Register a path at its first request: API Gateway has all paths, and passes the matching one.
+
+    The local cloud serves requests side by side. The lock keeps a second request for a path from finding half of it.
+    """
+    registering = threading.Lock()
 
     def find(http: HttpRequest, get_response: Callable[[HttpRequest], Response]) -> Response:
         place = str(http.context['resourcePath'])
-        if place not in app.routes:
-            _register_gateway_path(app, place)
-            _register_options(app)
+        with registering:
+            if place not in app.routes:
+                _register_gateway_path(app, place)
+                _register_options(app)
         return get_response(http)
 
     app.register_middleware(front_door.with_request, 'http')

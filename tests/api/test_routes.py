@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from chalice.app import Chalice
+from chalice.local import LocalChalice
 
 from chalicelib.api import route_registration
 from chalicelib.api.resource import Resource, Route
@@ -111,6 +114,29 @@ def test_what_is_registered_on_demand_answers(door: FrontDoor, member: Caller) -
         assert json.loads(lazy(sent, None)['body']) == known.get(path).body
     unknown = event('GET', '/v3/nothing', '/v3/nothing', {}, '', member.headers, None)
     assert lazy(unknown, None)['statusCode'] == 404
+
+
+def test_two_first_requests_for_a_path_wait_for_all_of_it(member: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the local cloud, where requests of one process are served side by side."""
+    lazy = LocalChalice('cinderless')
+    route_registration.register_on_demand(lazy)
+    begun, second = threading.Event(), threading.Event()
+    register = route_registration._register_options
+
+    def slowly(app: Chalice) -> None:
+        begun.set()
+        second.wait(0.3)  # without the lock the second request is answered meanwhile
+        register(app)
+
+    monkeypatch.setattr(route_registration, '_register_options', slowly)
+    sent = event('GET', '/v3/volumes', '/v3/volumes', {}, '', member.headers, None)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lazy, sent, None)
+        assert begun.wait(20)
+        assert pool.submit(lazy, sent, None).result()['statusCode'] == 200
+        assert 'OPTIONS' in lazy.routes['/v3/volumes']
+        second.set()
+        assert first.result()['statusCode'] == 200
 
 
 def test_every_handler_of_every_module_is_mounted(door: FrontDoor) -> None:

@@ -56,6 +56,28 @@ def test_a_renamed_input_makes_templates_stale(tree: Path) -> None:
     assert render.digest() != before
 
 
+def test_a_file_that_vanishes_while_it_is_read_is_not_an_input(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor's temporary file, or a checkout of another branch during the start."""
+    expected = render.digest()
+    passing = tree / 'infra' / '.swap'
+    passing.parent.mkdir()
+    passing.write_text('short-lived')
+    read = Path.read_bytes
+
+    def vanishing(path: Path) -> bytes:
+        passing.unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(Path, 'read_bytes', vanishing)
+    assert render.digest() == expected
+
+
+def test_templates_that_are_current_need_no_right_to_write(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / '.build' / 'inputs.sha256').write_text(render.digest())
+    monkeypatch.setattr(render, '_locked', None)
+    assert render.templates() == tree / '.build'
+
+
 def test_a_document_is_put_in_place_whole(tmp_path: Path) -> None:
     render.write(tmp_path / 'plain.json', {'b': 1, 'a': 2})
     assert (tmp_path / 'plain.json').read_text().index('"a"') < (tmp_path / 'plain.json').read_text().index('"b"')

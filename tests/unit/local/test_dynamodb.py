@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from infra.render import ROOT
-from local import backends, commits, dynamodb
+from local import backends, commits, dynamodb, tables
 from local.kept.documents import Documents
 from local.settings import REGION, Refused
 from tests.unit.local.conftest import Clients
@@ -75,7 +75,7 @@ def store(request: pytest.FixtureRequest, aws: Clients, engine: dynamodb.Engine)
         return
     backends.pass_by(engine.url)
     client = dynamodb.client(engine.url)
-    dynamodb.copy_tables(aws('dynamodb'), client)
+    tables.deploy([DEFINITION], client)
     yield client
     client.delete_table(TableName='records')
 
@@ -192,48 +192,6 @@ def test_later_clients_go_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None
         'dynamodb', region_name=REGION, aws_access_key_id='x', aws_secret_access_key='x'
     )
     assert made.meta.endpoint_url == 'http://127.0.0.1:1'
-
-
-class TestStoredTables:
-    """Tables of two versions: what a later one finds stored, and wants."""
-
-    @pytest.fixture
-    def both(self, aws: Clients, engine: dynamodb.Engine) -> Iterator[tuple[Any, Any]]:
-        """(moto with what the stack wants, the engine)."""
-        backends.pass_by(engine.url)
-        client = dynamodb.client(engine.url)
-        yield aws('dynamodb'), client
-        client.delete_table(TableName='records')
-
-    def test_a_table_that_is_stored_keeps_its_items(self, both: tuple[Any, Any]) -> None:
-        wanted, stored = both
-        wanted.create_table(**DEFINITION)
-        dynamodb.copy_tables(wanted, stored)
-        stored.put_item(TableName='records', Item=key('kept'))
-        dynamodb.copy_tables(wanted, stored)
-        assert stored.get_item(TableName='records', Key=key('kept'))['Item'] == key('kept')
-
-    def test_global_indexes_are_made_and_deleted(self, both: tuple[Any, Any]) -> None:
-        wanted, stored = both
-        old = {**DEFINITION['GlobalSecondaryIndexes'][0], 'IndexName': 'old'}
-        stored.create_table(**{**DEFINITION, 'GlobalSecondaryIndexes': [old]})
-        stored.put_item(TableName='records', Item={**key('dated'), 'created_at': {'S': '2026'}})
-        wanted.create_table(**DEFINITION)
-        dynamodb.copy_tables(wanted, stored)
-        indexes = stored.describe_table(TableName='records')['Table']['GlobalSecondaryIndexes']
-        assert [index['IndexName'] for index in indexes] == ['by_id']
-        facts = {'KeyConditionExpression': 'id = :id', 'ExpressionAttributeValues': {':id': {'S': 'dated'}}}
-        assert stored.query(TableName='records', IndexName='by_id', **facts)['Items'] == [key('dated')]
-
-    def test_other_keys_are_refused(self, both: tuple[Any, Any]) -> None:
-        wanted, stored = both
-        stored.create_table(
-            **{name: value for name, value in DEFINITION.items() if name != 'LocalSecondaryIndexes'}
-            | {'AttributeDefinitions': DEFINITION['AttributeDefinitions'][:2]}
-        )
-        wanted.create_table(**DEFINITION)
-        with pytest.raises(RuntimeError, match='records has other keys or local indexes'):
-            dynamodb.copy_tables(wanted, stored)
 
 
 @pytest.fixture
