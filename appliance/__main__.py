@@ -42,10 +42,10 @@ _STOP = (signal.SIGTERM, signal.SIGINT)
 
 def main() -> int:
     arguments = parser().parse_args()
-    if arguments.command == 'install':
-        print(install(sys.argv[1:], arguments))
-        return 0
     try:
+        if arguments.command == 'install':
+            print(install(sys.argv[1:], arguments))
+            return 0
         return serve(arguments)
     except (OSError, ValueError, ApplianceError) as error:
         print(f'appliance: {error}', file=sys.stderr)
@@ -75,7 +75,7 @@ def serve(options: argparse.Namespace) -> int:
         started.callback(guard.stop)
         server = listen(options, appliance, keys)
         started.callback(server.shutdown)
-        announce(server, options, daemon)
+        announce(server, options, daemon, store)
         return wait(daemon, keeper)
 
 
@@ -134,7 +134,7 @@ def listen(options: argparse.Namespace, appliance: Appliance, keys: Keys) -> Ser
     return server
 
 
-def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None) -> None:
+def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None, store: Store) -> None:
     """Print one line of JSON to standard output: requests are answered from now on."""
     path = options.state_dir / 'certificate.pem'
     facts = {
@@ -144,6 +144,7 @@ def announce(server: Server, options: argparse.Namespace, daemon: Daemon | None)
         'certificate': str(path),
         'fingerprint': certificate.fingerprint(path),
         'pools': list(options.pools),
+        'copies_attached': store.copies_attached,
         'pid': os.getpid(),
         'tgtd_pid': daemon.process.pid if daemon else None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -15,6 +16,9 @@ PACKAGE = 'opt/cinderless/appliance'
 ENVIRONMENT = 'etc/cinderless-appliance/environment'
 UNITS = 'etc/systemd/system'
 
+#: systemd splits the options at spaces, and replaces $ and quotes.
+_PLAIN = re.compile(r'[A-Za-z0-9/.,:=_+\[\]-]+')
+
 _NEXT = """\
 installed. Now:
   systemctl daemon-reload && systemctl enable --now {unit}
@@ -25,10 +29,16 @@ and describe this host in the backends document:
 
 
 def install(given: list[str], options: argparse.Namespace) -> str:
-    """Write all files below ``options.root``; return the next steps. An existing secret is kept."""
+    """Write all files below ``options.root``; return the next steps. An existing secret is kept.
+
+    Raises ValueError for an option that systemd would read otherwise than the shell did.
+    """
     root = options.root
-    _copy_package(root / PACKAGE)
     words = [word for word in _without_root(given) if word != 'install']
+    for word in words:
+        if not _PLAIN.fullmatch(word):
+            raise ValueError(f'{word!r}: the options of a unit may hold letters, digits, and / . , : = [ ] _ - only')
+    _copy_package(root / PACKAGE)
     _write(root / ENVIRONMENT, f'OPTIONS={" ".join(words)}\n', 0o644)
     _write(root / UNITS / UNIT, (Path(__file__).parent / UNIT).read_text(), 0o644)
     secret = root / options.secret_file.relative_to('/')

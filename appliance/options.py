@@ -15,8 +15,8 @@ GIB = 1024**3
 
 _UNITS = {'': 1, 'M': 1024**2, 'G': GIB, 'T': 1024**4}
 
-#: Paths are passed to tgtd within a list of parameters.
-_PATH = re.compile(r'[A-Za-z0-9/._-]+')
+#: Paths are passed to tgtd within a list of parameters, name=value, which commas separate.
+_PATH = re.compile(r'[^\x00-\x1f\x7f,=]+')
 
 
 class StoreOption(NamedTuple):
@@ -108,7 +108,7 @@ def _portal(text: str) -> str:
 def _absolute(text: str) -> Path:
     path = Path(text).absolute()
     if not _PATH.fullmatch(str(path)):
-        raise ValueError(f'{str(path)!r} may hold letters, digits, and / . _ - only')
+        raise ValueError(f'{str(path)!r} has a comma, an equals sign or a control character, which tgtd does not take')
     return path
 
 

@@ -17,9 +17,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / '.build'
@@ -49,22 +49,29 @@ STAGE = 'prod'
 def templates() -> Path:
     """Return the folder of templates for the source, rendered first if they are outdated.
 
-    Rendering imports ``app.py`` with placeholder settings, hence in a separate process.
+    Rendering imports ``app.py`` with placeholder settings, hence in a separate process. Raises RuntimeError when they
+    are outdated, and this user may not write to the source tree.
     """
-    if is_current():  # also in a source tree that this user may not write to
+    if is_current():
         return BUILD
-    BUILD.mkdir(exist_ok=True)
-    with _locked(BUILD / 'lock'):
+    try:
+        BUILD.mkdir(exist_ok=True)
+        lock = _locked(BUILD / 'lock')
+    except PermissionError as error:
+        raise RuntimeError(
+            f'{BUILD} is outdated ({error.strerror}): the owner of the source runs make package'
+        ) from None
+    with lock:
         if not is_current():
             subprocess.run([sys.executable, '-m', 'infra.render'], cwd=ROOT, check=True)
     return BUILD
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open('w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _locked(path: Path) -> TextIO:
+    """Return the open lock file; closing it releases the lock."""
+    file = path.open('w')
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def is_current() -> bool:

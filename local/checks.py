@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
 import socket
 import time
 import urllib.error
@@ -12,16 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from local import place
 from local.settings import HOST, Refused, Settings
-
-#: Programs of the storage host.
-PROGRAMS = ('tgtd', 'tgtadm', 'mkfs.xfs', 'mount', 'losetup')
-
-#: Where Debian has them, also for a user whose PATH does not.
-PATH = f'{os.environ.get("PATH", "")}:/usr/sbin:/sbin'
-
-#: Bit of CAP_SYS_ADMIN in a process's capabilities.
-CAP_SYS_ADMIN = 1 << 21
 
 #: A process of /proc has ended meanwhile.
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -33,7 +23,7 @@ KEYSTONE_TIMEOUT, PORT_PATIENCE = 10, 5
 def check(settings: Settings) -> None:
     """Raises Refused for the first thing that is wrong."""
     check_backends(settings.backends)
-    check_storage_host()
+    check_storage_host(settings)
     for name, port in settings.ports.items():
         check_port(name, port)
     check_keystone(settings.keystone_url)
@@ -59,20 +49,9 @@ def check_backends(document: str) -> None:
         raise Refused('BACKENDS: the list under backends is empty: name a backend, or unset BACKENDS')
 
 
-def check_storage_host() -> None:
-    """The appliance mounts a file system image and runs tgtd."""
-    if os.geteuid() != 0:
-        raise Refused('the storage host needs root, to mount its image and to run tgtd: run make run as root')
-    if not _effective_capabilities() & CAP_SYS_ADMIN:
-        raise Refused('the storage host may not mount here (no CAP_SYS_ADMIN): run it outside, or give the capability')
-    for program in PROGRAMS:
-        if shutil.which(program, path=PATH) is None:
-            raise Refused(f'{program} is missing: make setup installs it')
-
-
-def _effective_capabilities() -> int:
-    status = Path('/proc/self/status').read_text()
-    return int(next(line for line in status.splitlines() if line.startswith('CapEff')).split()[1], 16)
+def check_storage_host(settings: Settings) -> None:
+    """A machine without the storage host's programs, and stored volumes that it cannot mount."""
+    place.choose(settings.state_dir / 'appliance', fresh=settings.fresh == '1')
 
 
 def check_port(name: str, port: int) -> None:

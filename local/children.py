@@ -8,7 +8,7 @@ import random
 import select
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.settings import HOST
@@ -57,8 +57,13 @@ class Child:
     Start it from the main thread: the kernel ends it when the thread that started it ends.
     """
 
-    def __init__(self, command: Sequence[str], *, folder: Path, log: Path) -> None:
-        """Start the program. Append its standard error to ``log``, which is rotated above ``LOG_SIZE``."""
+    def __init__(
+        self, command: Sequence[str], *, folder: Path, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the program. Append its standard error to ``log``, which is rotated above ``LOG_SIZE``.
+
+        ``environment`` is added to that of this process.
+        """
         if log.exists() and log.stat().st_size > LOG_SIZE:
             log.replace(log.with_suffix('.log.1'))
         with log.open('ab') as errors:
@@ -66,6 +71,7 @@ class Child:
             self._process = subprocess.Popen(
                 bound(command),
                 cwd=folder,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

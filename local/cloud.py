@@ -111,6 +111,8 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
         kept.before_deploy()
     step('wait for the storage host')
     storage.wait()
+    if restriction := storage.restriction():
+        print(restriction, file=sys.stderr)
     step('deploy the stack')
     template = json.loads((folder / 'plain.json').read_text())
     deployed = stack.deploy(template, settings.parameters(storage.backends(), _identity()), client)
@@ -127,7 +129,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     _serve(settings, deployed, roles, engine, undo)
     _connect(deployed, roles, undo)
     step('report the pools')
-    state.complete()
+    state.complete(storage.place.name)
     _finish(settings, deployed, roles)
     step.done()
     resume.start(functools.partial(functions.run, roles['Reconcile']))

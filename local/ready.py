@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def advice(settings: Settings) -> str:
   AWS            {settings.aws_url}
   iSCSI          {HOST}:{settings.iscsi_port}
 Try, in another shell, with the tools of .venv/bin:
-  export OS_CLIENT_CONFIG_FILE={settings.state_dir / 'clouds.yaml'} OS_CLOUD=demo
+  export OS_CLIENT_CONFIG_FILE={shlex.quote(str(settings.state_dir / 'clouds.yaml'))} OS_CLOUD=demo
   openstack volume create --size 1 first
   openstack volume list
   export {keys}

@@ -27,8 +27,8 @@ VERSION = 1
 
 #: Folders and files that a local cloud creates in its state folder; ``FRESH=1`` removes these and nothing else.
 KEPT = ('aws', 'dynamodb', 'appliance')
-#: Parts of a state that its records need; the marker names them once an instance was ready.
-PARTS = ('dynamodb/shared-local-instance.db', 'aws/documents.db', 'appliance/store.img', 'appliance/secret')
+#: Parts of a state that its records need; the marker names them, and the store of volumes, once an instance was ready.
+PARTS = ('dynamodb/shared-local-instance.db', 'aws/documents.db', 'appliance/secret')
 TRANSIENT = ('ready.json', 'clouds.yaml')
 LOGS = 'logs'
 
@@ -187,10 +187,10 @@ class StateFolder:
             self._remove((*KEPT, *TRANSIENT, *OF_0_1_0))
             _write(self.path / MARKER, {'version': VERSION, 'durable': not self.memory})
 
-    def complete(self) -> None:
-        """Record that an instance was ready: from here on each part of its state must be there."""
+    def complete(self, store: str) -> None:
+        """Record that an instance was ready: from here on each part of its state must be there, and the ``store``."""
         if not self.memory:
-            _write(self.path / MARKER, {'version': VERSION, 'durable': True, 'parts': PARTS})
+            _write(self.path / MARKER, {'version': VERSION, 'durable': True, 'parts': [*PARTS, f'appliance/{store}']})
 
     def _note(self, ports: Mapping[str, int]) -> None:
         assert self._lock is not None

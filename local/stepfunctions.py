@@ -7,6 +7,7 @@ names the attribute that it replaces, and ``tests/unit/local/test_stepfunctions.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -73,9 +74,10 @@ def _validate_once(valid: Path) -> None:
                 return
             original(definition)
             known.add(digest)
-            unfinished = valid.with_suffix(f'.{os.getpid()}')
-            unfinished.write_text('\n'.join(sorted(known)))
-            unfinished.replace(valid)
+            with contextlib.suppress(PermissionError):  # in a source tree of another user
+                unfinished = valid.with_suffix(f'.{os.getpid()}')
+                unfinished.write_text('\n'.join(sorted(known)))
+                unfinished.replace(valid)
 
         return staticmethod(validate)
 

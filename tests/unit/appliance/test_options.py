@@ -50,8 +50,8 @@ def test_the_local_cloud_s_command_line() -> None:
         ('--store lvm:-vg/pool', 'not a store'),
         ('--store lvm:vg/po,ol', 'not a store'),
         ('--store xfs-image:/x:10X', 'not a size'),
-        ('--store dir:/a,b', 'letters, digits'),
-        ('--state-dir /a=b', 'letters, digits'),
+        ('--store dir:/a,b', 'a comma'),
+        ('--state-dir /a=b', 'an equals sign'),
         ('--pools a,../b', 'not a pool name'),
         ('--pools a:x', 'invalid literal'),
         ('--pools a,a:3', 'twice'),
@@ -95,6 +95,16 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         read_secret(path)
     path.chmod(0o600)
     assert read_secret(path) == b'x' * 40
+
+
+def test_paths_may_have_spaces_except_in_a_unit(tmp_path: Path) -> None:
+    place = tmp_path / 'my volumes'
+    words = ['--store', f'dir:{place}', '--state-dir', str(tmp_path), '--root', str(tmp_path)]
+    options = parser().parse_args(words)
+    assert options.store == StoreOption('dir', str(place))
+    with pytest.raises(ValueError, match=r'my volumes.*may hold letters, digits'):
+        install(words, options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_image_is_not_for_a_tgtd_that_cannot_see_its_mount(tmp_path: Path) -> None:

@@ -78,6 +78,15 @@ def test_templates_that_are_current_need_no_right_to_write(tree: Path, monkeypat
     assert render.templates() == tree / '.build'
 
 
+def test_outdated_templates_of_another_user_are_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, 'Permission denied', path)
+
+    monkeypatch.setattr(render, '_locked', refused)
+    with pytest.raises(RuntimeError, match=r'\.build is outdated \(Permission denied\): .*make package'):
+        render.templates()
+
+
 def test_a_document_is_put_in_place_whole(tmp_path: Path) -> None:
     render.write(tmp_path / 'plain.json', {'b': 1, 'a': 2})
     assert (tmp_path / 'plain.json').read_text().index('"a"') < (tmp_path / 'plain.json').read_text().index('"b"')

@@ -62,21 +62,3 @@ def test_a_keystone_that_does_not_answer_is_told() -> None:
     url = f'http://{HOST}:{free_port()}/v3'
     with pytest.raises(Refused, match=f'KEYSTONE_URL={url} does not answer .*refused'):
         checks.check_keystone(url)
-
-
-def test_a_missing_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, 'PROGRAMS', ('no-such-program',))
-    monkeypatch.setattr(os, 'geteuid', lambda: 0)
-    monkeypatch.setattr(checks, '_effective_capabilities', lambda: checks.CAP_SYS_ADMIN)
-    with pytest.raises(Refused, match='no-such-program is missing: make setup'):
-        checks.check_storage_host()
-
-
-def test_without_root_or_the_right_to_mount_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
-    with pytest.raises(Refused, match='needs root'):
-        checks.check_storage_host()
-    monkeypatch.setattr(os, 'geteuid', lambda: 0)
-    monkeypatch.setattr(checks, '_effective_capabilities', lambda: 0)
-    with pytest.raises(Refused, match='CAP_SYS_ADMIN'):
-        checks.check_storage_host()

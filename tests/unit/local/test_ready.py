@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,9 @@ def test_the_advice_begins_with_ready_and_names_the_files(tmp_path: Path) -> Non
     assert advice.startswith('ready\n')
     assert str(tmp_path / 'clouds.yaml') in advice
     assert 'http://127.0.0.1:1234' in advice
+
+
+def test_the_advice_works_in_a_shell_for_a_path_with_spaces(tmp_path: Path) -> None:
+    advice = ready.advice(settings(tmp_path / "it's mine"))
+    command = next(line for line in advice.splitlines() if 'OS_CLIENT_CONFIG_FILE' in line)
+    assert f"OS_CLIENT_CONFIG_FILE={tmp_path}/it's mine/clouds.yaml" in shlex.split(command)

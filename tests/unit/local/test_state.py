@@ -159,16 +159,20 @@ def test_a_damaged_marker_is_refused(tmp_path: Path) -> None:
     used(tmp_path, fresh=True)
 
 
-@pytest.mark.parametrize('part', PARTS)
+#: The parts of a complete state.
+WHOLE = (*PARTS, 'appliance/store.img')
+
+
+@pytest.mark.parametrize('part', WHOLE)
 def test_a_state_that_lacks_a_part_is_refused_once_it_was_complete(tmp_path: Path, part: str) -> None:
     used(tmp_path)
-    for name in PARTS:
+    for name in WHOLE:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     state = StateFolder(tmp_path)
     state.check()
     with state.claimed(PORTS):
-        state.complete()
+        state.complete('store.img')
     used(tmp_path)
     (tmp_path / part).unlink()
     with pytest.raises(Refused, match=f'STATE_DIR={tmp_path}: {part} is missing'):
