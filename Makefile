@@ -84,7 +84,8 @@ bench: setup  ## measure the figures of the README
 
 ##@ Maintain
 docs: setup  ## write the generated pages of docs/ and build their site in .build/site
-	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py tests/contract -k 'budgets or test_calls'
+	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py tests/workflows/test_idle.py tests/contract \
+	  -k 'budgets or idle or test_calls'
 	@$(PYTHON) -m docs.generate
 	@$(PYTHON) -m tests.system.environments docs > /dev/null
 	@.venv-docs/bin/python -m docs.site

@@ -247,7 +247,12 @@ def document(text: str) -> str:
 
 
 def secret(name: str) -> str:
-    """Return the text of a secret, at most ``DOCUMENT_TTL`` seconds old; older while Secrets Manager is unreachable."""
+    """Return the text of a secret, at most ``DOCUMENT_TTL`` seconds old; older while its store is unreachable.
+
+    A name that begins with / is a SecureString of the SSM parameter store, any other a secret of Secrets Manager.
+    """
+    if name.startswith('/'):
+        return parameter(name)
     return _cached(f'secret:{name}', lambda: client('secretsmanager').get_secret_value(SecretId=name)['SecretString'])
 
 

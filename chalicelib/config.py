@@ -28,13 +28,14 @@ class Settings(NamedTuple):
     kms_key_id: str
     #: SSM parameter that holds the backends document (JSON).
     backends_parameter: str
-    #: Secret that holds the standalone identity's document and signing key; unused when ``keystone_url`` is set.
+    #: Secret that holds the standalone identity's document and signing key; unused when ``keystone_url`` is set. A name
+    #: that begins with / is an SSM SecureString, any other a secret of Secrets Manager.
     identity_secret: str
     #: External Keystone, ends in /v3; empty for the standalone identity.
     keystone_url: str
     keystone_username: str
     keystone_project: str
-    #: Secret that holds the service user's password.
+    #: Secret that holds the service user's password; named as ``identity_secret``.
     keystone_secret: str
     #: Other OpenStack services; empty for none. Glance's and Barbican's root; Nova's ends in /v2.1.
     glance_url: str

@@ -27,6 +27,11 @@ from typing import Any
 #: Namespace of the CloudWatch metrics; the template's alarms and dashboard use it, too.
 NAMESPACE = 'Cinderless'
 
+#: The alarm Attention watches the metric of this name: one alarm for findings that an operator must look at, because
+#: each alarm costs a tenth of a dollar a month. Points of each finding, and the alarm's threshold within an hour.
+ATTENTION, ALARM_AT = 'Attention', 10
+POINTS = {'damage': 10, 'stopped': 10, 'stuck': 10, 'not started': 2, 'execution failed': 1}
+
 #: Fields that ``bind_context`` may set, in their order.
 FIELDS = ('function', 'request_id', 'project_id', 'resource', 'id', 'action', 'execution', 'task')
 
@@ -100,6 +105,11 @@ def count(name: str, value: float = 1, unit: str = 'Count', **properties: Any) -
         name: value,
     }
     print(json.dumps(line), flush=True)
+
+
+def needs_attention(why: str) -> None:
+    """Count a finding for the alarm Attention. ``why`` is a key of POINTS and a property of the line."""
+    count(ATTENTION, POINTS[why], why=why)
 
 
 @contextlib.contextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 #: {operation: {kind of call: count}}, counted by tests/workflows/test_budgets.py.
 CALLS = Path(__file__).with_name('calls.json')
+
+#: {scheduled function: {kind of call: count}} without any work, counted by tests/workflows/test_idle.py.
+IDLE_CALLS = Path(__file__).with_name('idle.json')
 
 #: Dollars each, us-east-1 list price of November 2026, no free tier.
 PRICES = {
@@ -28,6 +31,11 @@ PRICES = {
     'nat_gb': 0.045,  # data that a NAT gateway processes
     'endpoint_gb': 0.01,  # and an interface endpoint
     'zone_gb': 0.02,  # traffic to another zone, $0.01 out of one and into the other
+    'key_month': 1.00,  # KMS
+    'alarm_month': 0.10,
+    'table_gb_month': 0.25 + 0.20,  # DynamoDB's storage and point-in-time recovery
+    'snapstart_gb_second': 1.5046e-6,  # cache of a published version of a Python function
+    'snapstart_restored_gb': 1.3977e-4,  # each restore
 }
 
 #: Seconds that one invoke of a function takes, warm: means of 1,539 requests and 420 tasks (copying among them) in the
@@ -56,19 +64,38 @@ TRANSITIONS_PER_TURN, GIB_PER_TURN = 2, 78
 #: Seconds that a function keeps a document or secret before it reads it again (chalicelib/aws.py).
 DOCUMENT_TTL = 60
 
-#: Dollars a month of an idle stack.
-IDLE = {
-    'KMS key': 1.00,
-    'Secrets Manager, 1 secret (a Keystone adds one)': 0.40,
-    'CloudWatch alarms, 11': 1.10,
-    "SQS, the mapping's polling (5 pollers, 20 s each)": 0.26,
-    'reconcile each minute, report_pools every five: Lambda, DynamoDB, logs': 0.25,
-    'backup_schedules each minute: Lambda, DynamoDB, logs': 0.06,
-    'DynamoDB storage and recovery, 100 MB': 0.05,
+#: An idle month has 30 days, one backend, the built-in identity, and up to 100 records. A key that several stacks share
+#: (KmsKeyArn) is paid once.
+MINUTES = 43_200
+
+#: Alarms of the default parameters, and those that DetailedAlarms adds.
+ALARMS, DETAILED_ALARMS = 3, 9
+
+#: Scheduled function -> (minutes between runs, seconds of a run with 512 MB, seconds of the worker that it invokes).
+#: DynamoDB answers within 10 ms; 512 MB have 0.29 of a vCPU; a backend answers in a quarter of a second.
+SCHEDULED = {
+    'reconcile': (1, 0.1, 0.0),
+    'backup_schedules': (1, 0.05, 0.0),
+    'report_pools': (5, 0.3, 0.25),
+    'comparison': (15, 0.6, 0.5),
 }
+
+#: Bytes of the log of a run that finds nothing: Lambda's START, END and REPORT.
+LOGGED_IDLE = 450
+
+#: Reads of the in_flight and due indexes are eventually consistent: half a unit each.
+HALF_UNITS = ('reconcile', 'backup_schedules')
+
+#: Minutes without access after which DynamoDB requests a table's key from KMS again, for each function.
+#: https://docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
+FIVE_MINUTES = 5
+
+#: Units of DynamoDB that an Idempotency-Key adds to a request: the record, its part of the transaction, the response.
+KEY_WRITES = 1 + 2 + 2
 
 #: The service's own metrics, in the embedded format (chalicelib/telemetry.py); AWS's own metrics are free.
 METRICS = (
+    'Attention',
     'Operations', 'TaskSeconds', 'TaskErrors', 'CandidatesTried', 'Retries', 'ReconcilerDrift', 'ShardsCopied',
     'DamagedBlocks', 'UnknownObjects', 'ReconciliationStopped',
 )  # fmt: skip
@@ -118,15 +145,38 @@ are copied at the same time, not the cost. A gateway endpoint for S3 is free.
 | | dollars |
 |---|---|
 | each attachment created or shown, and each key of an encrypted volume: a request to KMS | {key:.6f} |
-| each warm environment of `api` in an hour of use: its secret, every {ttl} s, and KMS behind it | {secret:.6f} |
+| each warm environment of `api` in an hour of use: its secret in the parameter store, every {ttl} s | {secure:.6f} |
+| the same in Secrets Manager (`SecretStore`), and KMS behind it | {secret:.6f} |
 | each backup or restore: its data key once, and S3's keys for its objects (about one a worker) | {keys:.6f} |
+| each POST with an Idempotency-Key: its record, a part of the transaction, the stored response | {idempotency:.6f} |
+| the same, where the response has a secret: one more request to KMS (a transfer: two) | {sealed:.6f} |
 
 ## An idle month
+
+30 days, one backend, the built-in identity, up to 100 records, without the free tier.
 
 | | dollars |
 |---|---|
 {idle}
 | **total** | **{total:.2f}** |
+
+Assumed: {assumed}. The calls of each run are counted by
+[`test_idle.py`](../../tests/workflows/test_idle.py). A comparison reads every record: 1,000 records of 1 KiB add
+${compared:.2f} a month for each backend.
+
+| choice | dollars a month |
+|---|---|
+| one KMS key for several stacks (`KmsKeyArn`) | -1.00 for each further stack |
+| `SecretStore: SecretsManager`, instead of the parameter store | +0.40 |
+| `DetailedAlarms: 'true'`: {detailed} more alarms | +{detailed_cost:.2f} |
+| `Dashboard: 'true'` (an account's first three are free) | +3.00 |
+| `Tracing: Active`: X-Ray, per million traces | +5.00 |
+| `SnapStart: 'true'`: the cached snapshot of `api` with 1 GB | +{snapstart:.2f} |
+| each custom metric with data (the service has {metrics}; an idle stack reports none) | +0.30 |
+| an identity document above 4 KB: advanced parameter | +0.05 |
+| a NAT gateway | +33 |
+| an interface endpoint, per zone | +7.30 |
+| a web ACL of WAF, and each of its rules | +5, +1 |
 
 The same month of Cinder's own services:
 
@@ -134,10 +184,6 @@ The same month of Cinder's own services:
 |---|---|
 | {ha_what} | {ha} |
 | {small_what} | {small} |
-
-Optional: a NAT gateway $33, an interface endpoint $7.30 per zone, a web ACL of WAF $5 and $1 per rule, the dashboard $3
-(an account's first three are free), X-Ray $5 per million traces, each custom metric with data $0.30 (the service has
-{metrics}; an idle stack reports none).
 """
 
 
@@ -164,8 +210,45 @@ def _row(name: str, count: Mapping[str, int]) -> str:
     return f'| {name} | {cells} | {dollars(count) * 1e6:.0f} |'
 
 
-def _idle() -> Iterator[str]:
-    return (f'| {what} | {price:.2f} |' for what, price in IDLE.items())
+def scheduled(name: str, counts: Mapping[str, int]) -> float:
+    """Return the month's cost of a scheduled function that finds nothing: Lambda, DynamoDB, logs."""
+    minutes, own, worker = SCHEDULED[name]
+    invokes = (0 if name == 'comparison' else 1) + counts['invokes']  # report_pools invokes the comparison
+    seconds = own * MEMORY['start'] + worker * MEMORY['task']
+    units = counts['reads'] * (0.5 if name in HALF_UNITS else 1)
+    each = PRICES['invoke'] * invokes + PRICES['gb_second'] * seconds + PRICES['log_gb'] * LOGGED_IDLE * invokes / 1e9
+    each += PRICES['read'] * units + PRICES['write'] * counts.get('writes', 0)
+    return each * MINUTES / minutes
+
+
+def _opened(counts: Mapping[str, Mapping[str, int]]) -> float:
+    """Return the month's cost of KMS behind DynamoDB."""
+    slow = {name: MINUTES / SCHEDULED[name][0] for name in counts if SCHEDULED[name][0] >= FIVE_MINUTES}
+    return sum(PRICES['key_request'] * counts[name]['tables'] * runs for name, runs in slow.items())
+
+
+def idle() -> dict[str, float]:
+    """Return {what: dollars} of an idle month."""
+    counts: dict[str, dict[str, int]] = json.loads(IDLE_CALLS.read_text())
+    return {
+        'KMS key': PRICES['key_month'],
+        f'CloudWatch alarms, {ALARMS}': PRICES['alarm_month'] * ALARMS,
+        "SQS, the mapping's polling (5 pollers, 20 s each)": PRICES['message'] * 5 * 3 * MINUTES,
+        '`reconcile`, each minute': scheduled('reconcile', counts['reconcile']),
+        '`backup_schedules`, each minute': scheduled('backup_schedules', counts['backup_schedules']),
+        '`report_pools` and the report of the worker, every 5 minutes': scheduled(
+            'report_pools', counts['report_pools']
+        ),
+        'comparison of the backend with the records, every 15 minutes': scheduled('comparison', counts['comparison']),
+        "KMS behind DynamoDB, for those functions' tables": _opened(counts),
+        'DynamoDB storage and recovery, 100 MB': PRICES['table_gb_month'] * 0.1,
+        'secrets in the SSM parameter store, standard tier': 0.0,
+    }
+
+
+def _assumed() -> str:
+    """Return the assumptions about time, as text."""
+    return ', '.join(f'`{name}` {own:g} s' for name, (_, own, _) in SCHEDULED.items() if name != 'comparison')
 
 
 def page() -> str:
@@ -189,8 +272,16 @@ def page() -> str:
         keys=PRICES['key_request'] * 2,
         secret=(PRICES['secret_request'] + PRICES['key_request']) * 3600 / DOCUMENT_TTL,
         ttl=DOCUMENT_TTL,
-        idle='\n'.join(_idle()),
-        total=sum(IDLE.values()),
+        secure=PRICES['key_request'] * 3600 / DOCUMENT_TTL,
+        idempotency=PRICES['write'] * KEY_WRITES,
+        sealed=PRICES['write'] * KEY_WRITES + PRICES['key_request'],
+        idle='\n'.join(f'| {what} | {price:.2f} |' for what, price in idle().items()),
+        total=sum(idle().values()),
+        assumed=_assumed(),
+        compared=PRICES['read'] * 250 * MINUTES / 15,
+        detailed=DETAILED_ALARMS,
+        detailed_cost=PRICES['alarm_month'] * DETAILED_ALARMS,
+        snapstart=PRICES['snapstart_gb_second'] * MEMORY['api'] * MINUTES * 60,
         ha=ha,
         ha_what=ha_what,
         small=small,

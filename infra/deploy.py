@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from infra import artefacts, package, preflight
+from infra import artefacts, package, preflight, stored_secrets
 from infra.quotas import Deployment
 from infra.render import BUILD, templates
 from infra.stage import Refused, Stage
+from infra.stored_secrets import Plan
 
 #: The template for CloudFormation, with its archives in S3.
 PACKAGED = BUILD / 'packaged.json'
@@ -71,12 +72,12 @@ class Deployed(NamedTuple):
 
 def run(stage: Stage, aws: Aws, *, review: bool) -> None:
     """Check, build and deploy: the whole command."""
-    who, before = prepare(stage, aws)
+    checked = prepare(stage, aws)
     package.main()
-    deploy(stage, aws, who, before, review=review)
+    deploy(stage, aws, *checked, review=review)
 
 
-def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed]:
+def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed, Plan]:
     """Check the stage against the account, credentials first. Raises Refused; nothing is changed before."""
     who = caller(stage, aws)
     before = deployed(stage, aws)
@@ -84,13 +85,18 @@ def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed]:
     parameters = preflight.effective(template, before.parameters, stage.parameters)
     planned = Deployment(template, parameters, stage.stack, stage.region, who.partition, who.account)
     preflight.check(planned, before.parameters, aws)
-    return who, before
+    complete = None if before.status in NEVER_COMPLETE else before.parameters
+    plan = Plan(stage.stack, stage.parameters, parameters, complete)
+    if found := list(stored_secrets.complaints(plan, aws)):
+        raise Refused('\n  '.join(found))
+    return who, before, plan
 
 
-def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, *, review: bool) -> None:
+def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *, review: bool) -> None:
     """Bring the stage's stack up to date, or with ``review`` only create the change set."""
     if not review:
         remove_second_stage(before, aws)
+        stored_secrets.before_update(plan, aws)
     bucket = artefacts.bucket(who.account, who.partition, stage.region, aws)
     where = ['--s3-bucket', bucket, '--s3-prefix', stage.stack, '--use-json', '--output-template-file', str(PACKAGED)]
     aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
@@ -102,9 +108,10 @@ def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, *, review: boo
     tags = [f'{key}={value}' for key, value in stage.tags.items()]
     options += ['--tags', *tags] if tags else []
     command = ['cloudformation', 'deploy', '--template-file', str(PACKAGED), '--stack-name', stage.stack]
-    with overrides(stage.parameters) as path:
+    with overrides(stored_secrets.passed(plan)) as path:
         print(aws.run(*command, *options, '--parameter-overrides', f'file://{path}'))
     if not review:
+        stored_secrets.after_update(plan, aws)
         query = 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
         print(aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, '--query', query,
                       '--output', 'text'))  # fmt: skip

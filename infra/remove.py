@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from infra import stored_secrets
 from infra.deploy import Aws, caller
 from infra.stage import Refused, Stage
 
@@ -35,6 +36,7 @@ def remove(stage: Stage, aws: Aws, *, data: bool) -> list[str]:
     stack = identity(stage, aws)
     aws.run('cloudformation', 'delete-stack', '--stack-name', stack)
     aws.run('cloudformation', 'wait', 'stack-delete-complete', '--stack-name', stack)
+    stored_secrets.delete(stage.stack, aws)
     found = list(kept(stack, aws))
     if not data:
         return [f'{each.type} {each.name}' for each in found]

@@ -157,7 +157,8 @@ def _out_of_bounds(key: str, text: str, declared: Mapping[str, Any]) -> Iterator
 
 
 def _too_long(stage: Stage) -> Iterator[str]:
-    sizes = {key: len(value.encode()) for key, value in stage.parameters.items()}
+    withheld = () if stage.parameters.get('SecretStore') == 'SecretsManager' else ('IdentityDocument',)
+    sizes = {key: len(value.encode()) for key, value in stage.parameters.items() if key not in withheld}
     for key in (key for key, size in sizes.items() if size > MAX_PARAMETER):
         advice = TOO_LONG.get(key, 'shorten it').replace('STACK', stage.stack)
         yield f'{key} has {sizes[key]} bytes, and CloudFormation takes {MAX_PARAMETER}: {advice}'

@@ -18,6 +18,7 @@ from typing import Any
 
 import moto.cloudformation.parsing  # noqa: F401 - by CreateStack, and then without local.imports.spared
 
+from infra import stored_secrets
 from local.functions import Function
 from local.intrinsics import Scope
 from local.queues import Mapping as QueueMapping
@@ -28,6 +29,7 @@ HELD_BACK = (
     'AWS::ApiGateway::',
     'AWS::CloudWatch::Alarm',
     'AWS::Events::EventBus',
+    'AWS::Lambda::EventInvokeConfig',
     'AWS::Lambda::EventSourceMapping',
     'AWS::Lambda::LayerVersion',
     'AWS::Lambda::Permission',
@@ -51,10 +53,14 @@ class Stack:
     scope: Scope
 
     def of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(logical id, properties with their intrinsics resolved) of every resource of a type."""
+        """(logical id, properties with their intrinsics resolved) of every resource of a type whose condition holds."""
         for name, resource in self.resources.items():
-            if resource['Type'] == kind:
+            if resource['Type'] == kind and self._exists(resource):
                 yield name, self.scope.resolve(resource['Properties'])
+
+    def _exists(self, resource: Mapping[str, Any]) -> bool:
+        condition = resource.get('Condition')
+        return condition is None or bool(self.scope.resolve(self.scope.conditions[condition]))
 
     def physical(self, logical_id: str) -> str:
         """A resource's name, or the URL of a queue: what ``Ref`` gives."""
@@ -88,6 +94,7 @@ def deploy(template: Mapping[str, Any], parameters: Mapping[str, str], clients: 
     )
     stack = Stack(template['Resources'], _scope(template, given, clients))
     _create_secrets(stack, clients('secretsmanager'))
+    _create_secure_strings(stack, clients('ssm'))
     _create_buses(stack, clients('events'))
     _create_machines(stack, clients('stepfunctions'))
     return stack
@@ -171,6 +178,23 @@ def _generated(generate: Mapping[str, Any]) -> str:
     alphabet = string.ascii_letters + string.digits
     value = ''.join(secrets.choice(alphabet) for _ in range(int(generate['PasswordLength'])))
     return json.dumps({**json.loads(generate['SecretStringTemplate']), generate['GenerateStringKey']: value})
+
+
+def _create_secure_strings(stack: Stack, client: Any) -> None:
+    """Write what ``make deploy`` writes beside the stack; an identity document keeps the signing key that it has."""
+    given = stack.scope.refs
+    if given.get('SecretStore') != stored_secrets.PARAMETER_STORE:
+        return
+    if given['KeystoneUrl']:
+        _put_secure_string(client, f'/{STACK}/keystone', given['KeystonePassword'] or 'unset')
+        return
+    name = f'/{STACK}/identity'
+    if not client.get_parameters(Names=[name])['Parameters']:
+        _put_secure_string(client, name, stored_secrets.with_key(given['IdentityDocument'], secrets.token_hex(32)))
+
+
+def _put_secure_string(client: Any, name: str, text: str) -> None:
+    client.put_parameter(Name=name, Value=text, Type='SecureString', Tier='Intelligent-Tiering', Overwrite=True)
 
 
 def _create_buses(stack: Stack, client: Any) -> None:

@@ -93,14 +93,24 @@ def _patterns(scope: Scope, resource: Any) -> list[str]:
 
 def _statements(template: dict[str, Any], role: str, at_most: bool) -> Iterator[dict[str, Any]]:
     properties = template['Resources'][role]['Properties']
-    for policy in properties.get('Policies', ()):
-        for statement in policy['PolicyDocument']['Statement']:
-            branches = statement['Fn::If'][1:] if at_most and 'Fn::If' in statement else [statement]
-            yield from (branch for branch in branches if 'Ref' not in branch)
+    documents = [policy['PolicyDocument'] for policy in properties.get('Policies', ())]
     for reference in properties.get('ManagedPolicyArns', ()):
         reference = reference['Fn::If'][1] if 'Fn::If' in reference else reference
         if 'Ref' in reference:
-            yield from template['Resources'][reference['Ref']]['Properties']['PolicyDocument']['Statement']
+            documents.append(template['Resources'][reference['Ref']]['Properties']['PolicyDocument'])
+    for document in documents:
+        for statement in document['Statement']:
+            if at_most or 'Fn::If' not in statement:
+                yield from branches(statement)
+
+
+def branches(statement: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The statements that one becomes under some parameters."""
+    if 'Fn::If' in statement:
+        for branch in statement['Fn::If'][1:]:
+            yield from branches(branch)
+    elif 'Ref' not in statement:
+        yield statement
 
 
 def _list(value: Any) -> list[Any]:

@@ -158,6 +158,7 @@ def _log_report(host: str, report: Mapping[str, Any], removed: int) -> None:
         telemetry.count('UnknownObjects', report['unknown_count'], backend=host, removed=removed)
     if report['stopped']:
         telemetry.count('ReconciliationStopped', backend=host)
+        telemetry.needs_attention('stopped')
     log = logger.warning if report['stopped'] or report['differences'] else logger.info
     facts = {name: report[name] for name in ('objects', 'exports', 'unknown_count', 'stopped')}
     log('backend %s was compared with the records: %s, %s removed', host, facts, removed)

@@ -45,6 +45,8 @@ def complete_scrub(payload: Payload) -> None:
     backup = BackupWork.take(payload, 'scrub').record
     result, facts = backup_checks.verdict(payload['scrubbed'])
     telemetry.count('DamagedBlocks', facts['blocks_damaged'])
+    if result == backup_checks.DAMAGED:
+        telemetry.needs_attention('damage')
     backup_checks.end(backup, 'scrub', result, sample=(backup.operation or {})['sample'], **facts)
 
 
@@ -59,6 +61,7 @@ def _result_of(payload: Payload) -> str:
     if failure(payload)[0] not in DAMAGE:
         return backup_checks.FAILED
     telemetry.count('DamagedBlocks')
+    telemetry.needs_attention('damage')
     return backup_checks.DAMAGED
 
 

@@ -47,6 +47,9 @@ LIMIT = 500
 #: between half and all of that, so that records that failed together do not come together.
 FIRST_PAUSE, LONGEST_PAUSE = 60, 3600
 
+#: Looks in succession without progress (60 + 120 s apart) after which a record is reported to the operator.
+STUCK = 3
+
 #: Runs that one request gets, before its work is given up.
 ATTEMPTS = 3
 
@@ -87,6 +90,7 @@ def _overdue(moment: str) -> Iterator[tuple[type[base.StatefulRecord], base.Stat
 
 def _look_at_execution(detail: Mapping[str, Any]) -> None:
     """Look at the record that an execution worked for."""
+    telemetry.needs_attention('execution failed')
     payload = json.loads(detail.get('input') or '{}')
     kind = KINDS.get(str(payload.get('resource')))
     if kind is None:
@@ -119,6 +123,8 @@ def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str
 def _put_off(record: base.StatefulRecord) -> None:
     """Note the look, and when the next one comes if this one fails."""
     kind, looks = type(record), int(record.looks or 0) + 1
+    if looks >= STUCK:
+        telemetry.needs_attention('stuck')
     pause = min(FIRST_PAUSE * 2 ** min(looks - 1, 10), LONGEST_PAUSE)
     later = base.after(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
     base.update(
@@ -236,6 +242,8 @@ def _follow_execution(record: base.StatefulRecord, row: Workflow) -> None:
     elif status is None:
         why = 'was postponed' if operation.get('postponed') else 'was never started'
         logger.warning('%s of %s %s %s', message['action'], record.resource, record.id, why)
+        if not operation.get('postponed'):
+            telemetry.needs_attention('not started')
         executions.start(message, attempt)
         _postpone(record, row.deadline)
     elif attempt + 1 < ATTEMPTS + int(operation.get('postponed', 0)):

@@ -35,6 +35,9 @@ def _is_started(record: Mapping[str, Any]) -> bool:
     ):
         try:
             message = json.loads(record['body'])
+            if _is_event(message):
+                logger.warning('an event of a scheduled function is dropped: the next run finds the same work')
+                return True
             with telemetry.bind_context(**telemetry.context_from_event(message)):
                 execution = executions.start(message)
                 logger.info('%s of %s %s started as %s', *(message[key] for key in LOGGED), execution)
@@ -42,3 +45,13 @@ def _is_started(record: Mapping[str, Any]) -> bool:
             logger.exception('message %s was not started', record['messageId'])
             return False
     return True
+
+
+def _is_event(message: Any) -> bool:
+    """Whether a message is not work: a scheduled function's failed event, which the dead-letter queue also receives.
+
+    An operator who moves the dead letters back to the work queue moves these, too.
+    """
+    return (
+        isinstance(message, dict) and 'action' not in message and ('requestContext' in message or 'source' in message)
+    )

@@ -9,6 +9,7 @@ from typing import Any
 
 from moto.kms import models
 from moto.secretsmanager.models import FakeSecret, secretsmanager_backends
+from moto.ssm.models import ssm_backends
 
 from local.kept.documents import Changed, Documents, described, restored
 from local.settings import ACCOUNT, REGION
@@ -19,6 +20,17 @@ kms: Any = models
 #: Attributes that are not stored: those that a symmetric key lacks, and references to other objects.
 _OF_KEYS = ('private_key', 'grants', 'aliases', 'rotations')
 _OF_SECRETS = ('replicas',)
+
+#: Facts that are the same for every SecureString.
+_SECURE_STRING: dict[str, Any] = {
+    'description': '',
+    'parameter_type': 'SecureString',
+    'allowed_pattern': None,
+    'overwrite': True,
+    'tags': [],
+    'data_type': 'text',
+    'policies': None,
+}
 
 
 class Keys:
@@ -87,12 +99,38 @@ class Secrets:
         self._changed.save({secret.name: described(secret, *_OF_SECRETS) for secret in _secrets().values()})
 
 
+class SecureStrings:
+    """SSM's encrypted parameters. ``restore`` them before the stack is deployed; the stack writes all others."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._changed = Changed(documents, 'secure string')
+
+    def restore(self) -> None:
+        for name, document in self._changed.stored.items():
+            _ssm().put_parameter(name=name, **_SECURE_STRING, **document)
+
+    def save(self) -> None:
+        """Store what changed. Raises sqlite3.Error."""
+        found = {name: versions[-1] for name, versions in _ssm()._parameters.items() if versions}
+        self._changed.save(
+            {
+                name: {'value': each.decrypt(each.value), 'keyid': each.keyid, 'tier': each.tier}
+                for name, each in found.items()
+                if each.parameter_type == 'SecureString'
+            }
+        )
+
+
 def _restored_key(key: Any, document: dict[str, Any]) -> Any:
     return restored(key, {name: value for name, value in document.items() if name != 'aliases'})
 
 
 def _kms() -> Any:
     return kms.kms_backends[ACCOUNT][REGION]
+
+
+def _ssm() -> Any:
+    return ssm_backends[ACCOUNT][REGION]
 
 
 def _secrets() -> Any:

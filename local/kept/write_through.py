@@ -14,7 +14,7 @@ from local.ebs.wire import rest_refusal, xml_refusal
 from local.kept.documents import Documents
 from local.kept.ebs import Volumes
 from local.kept.objects import Objects
-from local.kept.secrets import Keys, Secrets
+from local.kept.secrets import Keys, Secrets, SecureStrings
 
 log = logging.getLogger('local.kept')
 
@@ -31,11 +31,13 @@ class WriteThrough:
         self._objects = Objects(self._documents, folder / 'objects')
         self._keys = Keys(self._documents)
         self._secrets = Secrets(self._documents)
+        self._secure_strings = SecureStrings(self._documents)
         self._volumes = Volumes(self._documents, folder / 'ebs-blocks')
         self._by_service: dict[str, Callable[[Call], None]] = {
             's3': lambda call: self._objects.save(call.host, call.path),
             'kms': lambda call: self._keys.save(),
             'secretsmanager': lambda call: self._secrets.save(),
+            'ssm': lambda call: self._secure_strings.save(),
             'ec2': lambda call: self._volumes.save(),
             'ebs': lambda call: self._volumes.save(),
         }
@@ -48,6 +50,7 @@ class WriteThrough:
     def before_deploy(self) -> None:
         """Restore the state that the stack uses, once moto has started."""
         self._secrets.restore()
+        self._secure_strings.restore()
         self._volumes.restore(fidelity.ebs())
 
     def after_deploy(self) -> None:
@@ -56,6 +59,7 @@ class WriteThrough:
         self._keys.restore()
         self._keys.save()
         self._secrets.save()
+        self._secure_strings.save()
 
     def save(self, call: Call) -> Answer | None:
         """Store a request's changes; return an error response when that fails. Call under the lock of the service."""
@@ -85,6 +89,7 @@ _FAILED = {
     's3': xml_error(500, 'InternalError', _MESSAGE),
     'kms': json_error(500, 'KMSInternalException', _MESSAGE),
     'secretsmanager': json_error(500, 'InternalServiceError', _MESSAGE),
+    'ssm': json_error(500, 'InternalServerError', _MESSAGE),
     'ec2': xml_refusal(Refused('InternalError', _MESSAGE, 500)),
     'ebs': rest_refusal(Refused('InternalServerException', _MESSAGE, 500)),
 }

@@ -45,14 +45,20 @@ def test_no_secret_is_told_anywhere(cloud: Cloud) -> None:
 
 
 def stored(cloud: Cloud) -> Iterator[tuple[str, str]]:
-    """Yield the secrets in Secrets Manager: plain texts whole, of documents the values with secret names."""
-    client = cloud.client('secretsmanager')
-    for secret in client.list_secrets()['SecretList']:
-        text = client.get_secret_value(SecretId=secret['ARN'])['SecretString']
+    """Yield the stored secrets: plain texts whole, of documents the values with secret names."""
+    client, ssm = cloud.client('secretsmanager'), cloud.client('ssm')
+    texts = {
+        each['Name']: client.get_secret_value(SecretId=each['ARN'])['SecretString']
+        for each in client.list_secrets()['SecretList']
+    }
+    texts['/cinderless/identity'] = ssm.get_parameter(Name='/cinderless/identity', WithDecryption=True)['Parameter'][
+        'Value'
+    ]
+    for place, text in texts.items():
         found = _leaves(json.loads(text)) if text.startswith('{') else [('itself', text)]
         for name, value in found:
             if name == 'itself' or (name.endswith(SECRET) and len(value) >= SHORTEST):
-                yield f'{secret["Name"]}: {name} {value[:4]}...', value
+                yield f'{place}: {name} {value[:4]}...', value
 
 
 def _leaves(node: Any, name: str = '') -> Iterator[tuple[str, str]]:

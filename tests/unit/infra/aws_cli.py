@@ -55,7 +55,8 @@ class Cli:
         self._folder = folder
         for name in ('asked', 'files'):
             (folder / name).write_text('')
-        given = [{'ParameterKey': key, 'ParameterValue': value} for key, value in (parameters or {}).items()]
+        known = {'SecretStore': 'ParameterStore', **(parameters or {})}
+        given = [{'ParameterKey': key, 'ParameterValue': value} for key, value in known.items()]
         stack = [status, given, [{'OutputKey': 'RestAPIId', 'OutputValue': 'api-1'}]]
         found = {'cloudformation describe-stacks': stack, **ANSWERS, **(answers or {})}
         texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}

@@ -144,7 +144,7 @@ def test_the_example_is_a_stage(tmp_path: Path) -> None:
     assert document.backend('cinderless@ebs-a').host == 'cinderless@ebs-a'
 
 
-STAGE = Stage('mine', 'eu-west-1', 'mine', {'IdentityDocument': 'the-secret'})
+STAGE = Stage('mine', 'eu-west-1', 'mine', {'IdentityDocument': '{"users": ["the-secret"]}'})
 
 
 def prepared(cli: Cli, review: bool = False, stage: Stage = STAGE) -> None:
@@ -182,7 +182,7 @@ def test_secrets_are_in_a_file_of_this_user_alone_and_not_left_behind(tmp_path: 
     cli = Cli(tmp_path)
     prepared(cli)
     [(path, mode, text)] = cli.files()
-    assert (mode, json.loads(text)) == (0o600, ['IdentityDocument=the-secret'])
+    assert (mode, json.loads(text)) == (0o600, ['IdentityDocument={}', 'KeystonePassword='])
     assert not Path(path).exists()
 
 

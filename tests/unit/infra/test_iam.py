@@ -18,6 +18,8 @@ PLACE = f'{REGION}:{ACCOUNT}'
 KEYSTONE = {'KeystoneUrl': 'https://keystone/v3'}
 CLOUD = {'GlanceUrl': 'https://glance', 'NovaUrl': 'https://nova/v2.1'}
 
+SECRETS_MANAGER = {'SecretStore': 'SecretsManager'}
+VIA_SSM = {'kms:ViaService': f'ssm.{REGION}.amazonaws.com'}
 VIA_SECRETS = {'kms:ViaService': f'secretsmanager.{REGION}.amazonaws.com'}
 VIA_S3 = {'kms:ViaService': f's3.{REGION}.amazonaws.com'}
 VIA_EC2 = {'kms:ViaService': f'ec2.{REGION}.amazonaws.com'}
@@ -90,8 +92,25 @@ def test_each_function_reads_its_own_secrets_only(
 ) -> None:
     reading = ask('secretsmanager:GetSecretValue', secret(name))
     context = {**VIA_SECRETS, 'kms:EncryptionContext:SecretARN': secret(name)}
+    parameters = {**parameters, **SECRETS_MANAGER}
     assert allowed(template, parameters, reading) == readers
     assert allowed(template, parameters, reading, ask('kms:Decrypt', KEY, **context)) == readers
+
+
+@pytest.mark.parametrize(
+    ('name', 'parameters', 'readers'), [row for row in SECRETS if row[0].endswith(('/identity', '/keystone'))]
+)
+def test_each_function_reads_its_own_secure_strings_only(
+    template: dict[str, Any], name: str, parameters: dict[str, str], readers: set[str]
+) -> None:
+    """In the parameter store, where Secrets Manager has the secrets of backends only."""
+    arn = f'arn:aws:ssm:{PLACE}:parameter/{name}'
+    reading = ask('ssm:GetParameter', arn)
+    opening = ask('kms:Decrypt', KEY, **VIA_SSM, **{'kms:EncryptionContext:PARAMETER_ARN': arn})
+    assert allowed(template, parameters, reading) == readers
+    assert allowed(template, parameters, reading, opening) == readers
+    assert allowed(template, parameters, opening) == readers
+    assert allowed(template, {**parameters, **SECRETS_MANAGER}, reading) <= WORKERS
 
 
 #: What the stack's key does for whom: action, context -> functions.

@@ -98,6 +98,7 @@ def test_every_kind_of_resource_with_a_limit_is_counted(template: dict[str, Any]
         'CloudWatch::Dashboard': '500',
         'Events::EventBus': '100',
         'KMS::Key': '100,000',
+        'Lambda::EventInvokeConfig': 'one of a function',
         'Lambda::EventSourceMapping': 'no limit',
         'Lambda::LayerVersion': '75 GB of code, of which a deployment has 0.1',
         'Lambda::Permission': '20 KB of a function',

@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
+from chalicelib import telemetry
 from docs import cost
 from infra import asl, deploy, render
+from tests import permissions
+
+#: Seconds between the first and the second attempt of Lambda at an asynchronous event.
+#: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+LAMBDA_PAUSE = 60
 
 #: Quotas of AWS that a deployment meets without asking for more.
 MAX_RESOURCES_PER_API, MAX_TEMPLATE_RESOURCES, MAX_ENVIRONMENT = 300, 500, 4096
@@ -163,7 +169,7 @@ def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 def allowed(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a document allows, by the statements that depend on a condition, too."""
     for statement in document['Statement']:
-        for branch in statement['Fn::If'][1:] if 'Fn::If' in statement else [statement]:
+        for branch in permissions.branches(statement):
             if branch.get('Effect') == 'Allow':
                 yield branch
 
@@ -284,6 +290,7 @@ def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
     """Ours, under the dimension that telemetry gives them; and of AWS's what there is."""
     source = ' '.join(path.read_text() for path in (render.ROOT / 'chalicelib').rglob('*.py'))
     ours = {('Cinderless', name, ('Stack',)) for name in re.findall(r"telemetry\.count\(\s*'(\w+)'", source)}
+    ours.add(('Cinderless', telemetry.ATTENTION, ('Stack',)))
     seen = watched(plain)
     assert {each for each in seen if each[0] == 'Cinderless'} == ours
     assert {name for _, name, _ in ours} == set(cost.METRICS)
@@ -295,8 +302,36 @@ def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
 
 def test_alarms_tell_somebody(plain: dict[str, Any]) -> None:
     alarms = of_type(plain, 'AWS::CloudWatch::Alarm')
-    assert len(alarms) == 11
+    always = {name for name, body in plain['Resources'].items() if name in alarms and 'Condition' not in body}
+    assert always == {'DeadLettersAlarm', 'ApiErrsAlarm', 'AttentionAlarm'}
+    assert len(alarms) == 12
     assert all('AlarmTopicArn' in json.dumps(body['AlarmActions']) for body in alarms.values())
+
+
+def test_three_alarms_find_every_failure_within_fifteen_minutes(plain: dict[str, Any]) -> None:
+    """From the first failed run of a scheduled function to the alarm: two runs, Lambda's pause, the alarm's period."""
+    alarm = of_type(plain, 'AWS::CloudWatch::Alarm')['DeadLettersAlarm']
+    invoked = of_type(plain, 'AWS::Lambda::EventInvokeConfig')
+    functions = of_type(plain, 'AWS::Lambda::Function')
+    rules = of_type(plain, 'AWS::Events::Rule').values()
+    scheduled = {rule['Targets'][0]['Arn']['Fn::GetAtt'][0]: rule.get('ScheduleExpression') for rule in rules}
+    assert set(scheduled) == {body['FunctionName']['Ref'] for body in invoked.values()}
+    for body in invoked.values():
+        assert body['DestinationConfig']['OnFailure']['Destination'] == {'Fn::GetAtt': ['DeadLetterQueue', 'Arn']}
+        timeout = functions[body['FunctionName']['Ref']]['Timeout']
+        runs = 1 + body['MaximumRetryAttempts']
+        assert runs * timeout + LAMBDA_PAUSE + alarm['Period'] * alarm['EvaluationPeriods'] <= 900
+        assert body['MaximumEventAgeInSeconds'] + alarm['Period'] <= 900  # throttled, never run
+
+
+def test_a_finding_reaches_the_threshold_of_its_alarm(plain: dict[str, Any]) -> None:
+    alarm = of_type(plain, 'AWS::CloudWatch::Alarm')['AttentionAlarm']
+    assert (alarm['MetricName'], alarm['Threshold']) == (telemetry.ATTENTION, telemetry.ALARM_AT)
+    assert {why for why, points in telemetry.POINTS.items() if points >= alarm['Threshold']} == {
+        'damage',
+        'stopped',
+        'stuck',
+    }
 
 
 def test_who_is_called_by_an_alarm_finds_what_to_do(plain: dict[str, Any]) -> None:

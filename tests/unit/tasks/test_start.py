@@ -96,3 +96,16 @@ def test_payload_has_the_keys_of_related_records(simulation: Simulation) -> None
 def test_a_task_that_does_not_exist(simulation: Simulation) -> None:
     with pytest.raises(CinderlessError, match='no task'):
         tasks.run({'task': 'explode', 'input': {}}, simulation.lambda_context)
+
+
+@pytest.mark.parametrize(
+    'event',
+    [
+        {'version': '1.0', 'requestContext': {'functionArn': 'arn:...:cinderless-reconcile'}, 'requestPayload': {}},
+        {'version': '0', 'source': 'aws.states', 'detail-type': 'Step Functions Execution Status Change', 'detail': {}},
+    ],
+)
+def test_failed_events_among_moved_dead_letters_are_dropped(simulation: Simulation, event: dict[str, Any]) -> None:
+    """Otherwise they would fail five times and be dead letters again."""
+    assert start.run(batch(json.dumps(event), json.dumps(MESSAGE))) == {'batchItemFailures': []}
+    assert len(simulation.executions) == 1

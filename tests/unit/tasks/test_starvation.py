@@ -12,6 +12,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.tasks import reconcile
+from tests.factories import context, create_volume
 from tests.run_statistics import Counting
 from tests.simulation import Killed, Simulation
 
@@ -104,6 +105,32 @@ def test_looks_that_fail_come_less_and_less_often(simulation: Simulation, monkey
     assert pauses[3] > 200
     assert all(1790 <= pause <= 3601 for pause in pauses[7:])
     assert record.reload().looks == 12
+
+
+def test_a_record_without_progress_is_reported_at_the_third_look(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within eight minutes of its deadline: looks are at most 60 and 120 s apart, and up to a minute late each."""
+    stored(Volume, 'poisoned', 0)
+    monkeypatch.setattr(reconcile, '_bring_on', is_unexpected)
+    monkeypatch.setenv('AWS_LAMBDA_FUNCTION_NAME', 'stack-reconcile')
+    [record], seen = Volume.scan(), []
+    for _ in range(4):
+        reconcile._look(Volume, record.project_id, record.id)
+        seen.append('"why": "stuck"' in capsys.readouterr().out)
+    assert seen == [False, False, True, True]
+
+
+def test_failed_executions_and_work_that_was_not_started_are_reported(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv('AWS_LAMBDA_FUNCTION_NAME', 'stack-reconcile')
+    reconcile.run({'detail': {'executionArn': 'arn', 'input': '{}'}})
+    assert '"why": "execution failed", "Attention": 1' in capsys.readouterr().out
+    create_volume(context(), 1)
+    simulation.queue.clear()  # its message is lost
+    simulation.reconcile()
+    assert '"why": "not started", "Attention": 2' in capsys.readouterr().out
 
 
 def _seconds(one: str, other: str) -> float:

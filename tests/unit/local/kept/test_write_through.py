@@ -257,3 +257,24 @@ def test_volumes_and_snapshots_of_ebs_keep_their_blocks(tmp_path: Path) -> None:
         done,
         'InvalidVolume.NotFound',
     ]
+
+
+def test_secure_strings_come_back_and_other_parameters_do_not(tmp_path: Path) -> None:
+    life(
+        tmp_path,
+        """
+        ssm = boto3.client('ssm', region_name='us-east-1')
+        ssm.put_parameter(Name='/a/identity', Value='a:b', Type='SecureString')
+        ssm.put_parameter(Name='/a/identity', Value='c:d', Type='SecureString', Overwrite=True)
+        ssm.put_parameter(Name='/a/plain', Value='text', Type='String')
+        """,
+    )
+    after = life(
+        tmp_path,
+        """
+        ssm = boto3.client('ssm', region_name='us-east-1')
+        found = ssm.get_parameters(Names=['/a/identity', '/a/plain'], WithDecryption=True)
+        say([[each['Name'], each['Type'], each['Value']] for each in found['Parameters']])
+        """,
+    )
+    assert after == [['/a/identity', 'SecureString', 'c:d']]
