@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model crash soak tempest clients conformance package deploy remove history lock changes release access checkov lint format check coverage docs clean
+.PHONY: help setup run test demo bench vectors model crash soak tempest clients conformance package deploy policies remove history lock changes release access checkov lint format check coverage docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ package: setup  ## build .build/template.json and its three archives
 
 deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: STAGE=... [PROFILE=...] [REVIEW=1]
 	@$(PROGRAM) deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
+
+policies: setup  ## print the least-privilege policies of the deployer of deploy/STAGE.yaml: STAGE=...
+	@$(PYTHON) -m infra.deployer $(STAGE)
 
 remove: setup  ## delete a stack, and with DATA=<its name> its records and backups: STAGE=... [PROFILE=...]
 	@$(PROGRAM) remove $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATA),--data $(DATA))

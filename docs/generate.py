@@ -14,7 +14,7 @@ from chalicelib.api.resources import routes
 from chalicelib.drivers.base import Capabilities, Driver, Option
 from chalicelib.drivers.registry import DRIVERS
 from chalicelib.rules import microversions
-from docs import account_limits, configuration, cost, decision_index, workflows
+from docs import account_limits, configuration, cost, decision_index, deployer_policies, workflows
 from docs.differences import DIFFERENCES
 from docs.drivers import calls
 
@@ -190,6 +190,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 PAGES = {
     'decisions/index.md': decision_index.page,
     'reference/account-limits.md': account_limits.page,
+    'reference/deployer-policies.md': deployer_policies.page,
     'reference/api.md': api_page,
     'reference/configuration.md': configuration.page,
     'reference/cost.md': cost.page,

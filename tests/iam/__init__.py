@@ -86,14 +86,30 @@ def decide(planned: Deployment, questions: Iterable[Question]) -> list[str]:
         }
         for question in asked
     ]
-    program = Path(__file__).with_name('simulate.mjs')
-    given = json.dumps(texts).replace(ENCRYPTION_CONTEXT, AS_TAG)
-    answer = subprocess.run(
-        ['node', str(program), str(TOOLS)], input=given, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    results = json.loads(answer.stdout)
+    results = answers(texts)
     for question, result in zip(asked, results, strict=True):
         assert not result['error'], (question, result['error'])
         assert not result['ignored'], (question, result['ignored'])
     return [str(result['result']) for result in results]
+
+
+def ask(questions: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The decision about each question in simulate.mjs's form. Raises AssertionError as ``decide`` does."""
+    asked = list(questions)
+    results = answers(asked)
+    for question, result in zip(asked, results, strict=True):
+        assert not result['error'], (question['action'], question['resource'], result['error'])
+        assert not result['ignored'], (question['action'], result['ignored'])
+    return [str(result['result']) for result in results]
+
+
+def answers(questions: list[Any]) -> list[dict[str, Any]]:
+    """Run the evaluator once for all questions."""
+    program = Path(__file__).with_name('simulate.mjs')
+    given = json.dumps(questions).replace(ENCRYPTION_CONTEXT, AS_TAG)
+    answer = subprocess.run(
+        ['node', str(program), str(TOOLS)], input=given, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    return found

@@ -75,6 +75,11 @@ class Cli:
         lines = [json.loads(line) for line in (self._folder / 'asked').read_text().splitlines()]
         return [words for words in lines if not verb or _verb(words) == verb]
 
+    @staticmethod
+    def read(folder: Path) -> list[str]:
+        """The commands that the last program in a folder ran."""
+        return [_verb(json.loads(line)) for line in (folder / 'asked').read_text().splitlines()]
+
     def verbs(self) -> list[str]:
         return [_verb(words) for words in self.asked()]
 
