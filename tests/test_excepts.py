@@ -105,6 +105,7 @@ REASONS = {
     ('chalicelib/tasks/start.py', '_is_started'): _TOP,
     ('cinderless/commands/status.py', '_answered'): 'None: the API does not answer, which is what is reported',
     ('cinderless/program.py', 'main'): _TOP,
+    ('infra/deployer.py', 'main'): _TOP,
     ('infra/preflight.py', '_asked'): 'credentials that may not ask: the check is reported as not made',
     ('local/__main__.py', '_served'): _TOP,
     ('local/__main__.py', 'main'): 'a refused start is reported in one line',

@@ -1,7 +1,8 @@
 """IAM's decisions about the roles of the template, from an independent evaluator (simulate.mjs).
 
-The evaluator's packages are installed by ``make setup`` into ``.tools/iam``. They are under the AGPL, run as a program
-of their own, in tests only, and are neither deployed nor distributed.
+``make setup`` installs the packages of the evaluator, and of a validator of state machines (validate.mjs), into
+``.tools/iam``. The evaluator is under the AGPL. It runs as a program of its own, in tests only, and is neither deployed
+nor distributed.
 """
 
 from __future__ import annotations
@@ -105,11 +106,18 @@ def ask(questions: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def answers(questions: list[Any]) -> list[dict[str, Any]]:
     """Run the evaluator once for all questions."""
-    program = Path(__file__).with_name('simulate.mjs')
-    given = json.dumps(questions).replace(ENCRYPTION_CONTEXT, AS_TAG)
-    answer = subprocess.run(
-        ['node', str(program), str(TOOLS)], input=given, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    found: list[dict[str, Any]] = _node('simulate.mjs', json.dumps(questions).replace(ENCRYPTION_CONTEXT, AS_TAG))
     return found
+
+
+def invalid_machines(definitions: Mapping[str, Any]) -> dict[str, list[str]]:
+    """{state machine: problems that asl-validator finds}, without valid ones."""
+    found: dict[str, list[str]] = _node('validate.mjs', json.dumps(definitions))
+    return found
+
+
+def _node(program: str, given: str) -> Any:
+    command = ['node', str(Path(__file__).with_name(program)), str(TOOLS)]
+    answer = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
