@@ -67,6 +67,10 @@ class Settings(NamedTuple):
     #: Bytes of one object of a backup.
     pack_size: int
     osapi_max_limit: int
+    #: Requests a minute that a project may send (operations/rate_limits.py); 0 for no limit, as in Cinder.
+    project_rate_limit: int
+    #: Requests that a project may send at once, if its rate is limited.
+    project_burst_limit: int
 
     @property
     def deployment(self) -> str:
@@ -107,6 +111,8 @@ DEFAULTS: dict[str, str | int] = {
     'backup_lock_days': 0,
     'pack_size': 32 * 1024 * 1024,
     'osapi_max_limit': 1000,
+    'project_rate_limit': 0,
+    'project_burst_limit': 100,
 }
 
 

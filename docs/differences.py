@@ -188,9 +188,9 @@ DIFFERENCES = (
     ),
     (
         'limits (`GET /limits`)',
-        '`rate` lists configured rate limits',
-        'always empty',
-        'API Gateway throttles, by account and by stage.',
+        '`rate` lists configured rate limits, by user',
+        'one limit by project for all verbs (`ProjectRateLimit`), off by default',
+        '[Decision 53](../decisions/0053-rate-limits.md)',
     ),
     (
         '`DELETE /backups/{{id}}` of a full backup with incremental ones',

@@ -62,6 +62,10 @@ class Settings:
     nova_url: str
     #: A backends document (JSON), or empty for the default one.
     backends: str
+    #: Requests a minute that a project may send; 0 for no limit.
+    project_rate_limit: str
+    #: Requests that a project may send at once, if its rate is limited.
+    project_burst_limit: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -73,6 +77,9 @@ class Settings:
                 raise Refused(f'{name}={values[name.lower()]!r}: give one of {", ".join(filter(None, allowed))}')
         for name, ending in URLS.items():
             _check_url(name, values[name.lower()], ending)
+        for name in NUMBERS:
+            if not (values[name.lower()].isascii() and values[name.lower()].isdigit()):
+                raise Refused(f'{name}={values[name.lower()]!r}: give a whole number')
         values['backends'] = _document('BACKENDS', values['backends'])
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
 
@@ -109,6 +116,8 @@ class Settings:
             'NovaUrl': self.nova_url,
             'PackSize': str(PACK_SIZE),
             'BucketName': BUCKET,
+            'ProjectRateLimit': self.project_rate_limit,
+            'ProjectBurstLimit': self.project_burst_limit,
         }
 
 
@@ -130,6 +139,8 @@ TEXTS = {
     'BARBICAN_URL': '',
     'NOVA_URL': '',
     'BACKENDS': '',
+    'PROJECT_RATE_LIMIT': '0',
+    'PROJECT_BURST_LIMIT': '100',
 }
 
 
@@ -156,6 +167,8 @@ MEANINGS: Mapping[str, str] = {
     'BARBICAN_URL': "Barbican's root; empty for the built-in key manager",
     'NOVA_URL': 'Nova, ends in /v2.1',
     'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
+    'PROJECT_RATE_LIMIT': 'requests a minute that a project may send; 0 for no limit',
+    'PROJECT_BURST_LIMIT': 'requests that a project may send at once, if its rate is limited',
 }
 
 
@@ -175,6 +188,8 @@ def _check_url(name: str, text: str, ending: str) -> None:
         raise Refused(f'{name}={text!r} is not a URL: give one such as {example}, or unset {name}')
     if text and not text.rstrip('/').endswith(ending):
         raise Refused(f'{name}={text!r} does not end in {ending}: give one such as {example}')
+#: Variables whose text is a whole number.
+NUMBERS = ('PROJECT_RATE_LIMIT', 'PROJECT_BURST_LIMIT')
 
 
 def _ports(environment: Mapping[str, str]) -> dict[str, int]:

@@ -39,6 +39,9 @@ NAMED = (errors.OverQuota, errors.ConflictNovaUsingAttachment)
 #: Seconds after which a client may retry a request that failed temporarily.
 RETRY_AFTER = '5'
 
+#: The message of Cinder's rate limits; its fault has another name than that of quotas, and ``details``.
+RATE_LIMITED = 'This request was rate-limited.'
+
 #: The router's own 404, in the words of Cinder's web framework.
 NO_ROUTE = {
     'message': 'The resource could not be found.<br /><br />\n\n\n',
@@ -62,6 +65,9 @@ def refusal(error: errors.CinderlessError, *, whole: bool = False) -> Response:
         response = fault(error.code, message)
         response.headers['Retry-After'] = RETRY_AFTER
         return response
+    if isinstance(error, errors.RateLimited):
+        limited = {'code': error.code, 'message': RATE_LIMITED, 'details': message}
+        return reply(error.code, {'overLimitFault': limited}, {'Retry-After': str(error.facts['seconds'])})
     if isinstance(error, errors.IdempotencyKeyInUse):
         response = fault(error.code, message)
         response.headers['Retry-After'] = str(error.facts['seconds'])

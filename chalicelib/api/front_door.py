@@ -20,6 +20,7 @@ from chalicelib.api import request as requests
 from chalicelib.api.negotiation import Stamp
 from chalicelib.api.reply import reply
 from chalicelib.api.request import MALFORMED, Request
+from chalicelib.config import settings
 from chalicelib.context import Context, caller_token, new_request_id
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import allowed, authorize
@@ -117,6 +118,7 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     headers = requests.lower_headers(http)
     context = auth.authenticate(headers, tokens.validator())
     stamp.is_admin = context.is_admin
+    _limit_rate(context)
     caller_token.set(headers['x-auth-token'].strip())
     stamp.version = negotiation.requested(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
@@ -132,6 +134,13 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     context = dataclasses.replace(context, request_id=stamp.request_id, microversion=stamp.version)
     with telemetry.bind_context(project_id=context.project_id, id=ids.get('id')):
         return _run(route, _request(http, headers, context, route, body, project_id), ids, body)
+
+
+def _limit_rate(context: Context) -> None:
+    if settings().project_rate_limit:
+        from chalicelib.operations import rate_limits  # few deployments need it
+
+        rate_limits.admit(context)
 
 
 def _select(routes: Sequence[Route], version: Version, body: Any) -> Route:

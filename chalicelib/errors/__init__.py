@@ -8,7 +8,7 @@
     |-- NotAcceptable, VersionNotAcceptable (406)
     |-- Conflict (409)           VolumeTypeExists, ConflictNovaUsingAttachment, ...
     |-- OverQuota (413)          VolumeLimitExceeded, VolumeSizeExceedsAvailableQuota, ...
-    |-- RecordTooLarge (413)
+    |-- RecordTooLarge, RateLimited (413)
     |-- UnsupportedMediaType (415)
     |-- IdempotencyKeyReused (422)
     |-- TooManyGuesses (429)

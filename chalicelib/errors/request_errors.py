@@ -284,6 +284,15 @@ class VolumeSizeExceedsLimit(OverQuota):
     template = 'Requested volume size {size}G is larger than maximum allowed limit {limit}G.'
 
 
+class RateLimited(CinderlessError):
+    """The project's rate limit is reached (operations/rate_limits.py). 413, as Cinder's rate limits."""
+
+    code = 413
+    template = (
+        'The project may send {limit} requests a minute, and {burst} at once: repeat the request in {seconds} seconds.'
+    )
+
+
 class TooManyGuesses(CinderlessError):
     """Passwords or secrets were guessed too often (identity/guesses.py)."""
 

@@ -22,3 +22,5 @@ class Quota(base.Record):
     limits_version = NumberAttribute(default=0)
     usage: MapAttribute[str, int] = MapAttribute(default=dict)
     reserved: MapAttribute[str, int] = MapAttribute(default=dict)
+    #: Of the item ``rate``: when the project's bucket of requests is full, in microseconds since the epoch.
+    full_at = NumberAttribute(null=True)

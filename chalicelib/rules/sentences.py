@@ -28,6 +28,7 @@ OWN: frozenset[type[errors.CinderlessError]] = frozenset(
         errors.UnsupportedMediaType,
         errors.IdempotencyKeyReused,
         errors.TooManyGuesses,
+        errors.RateLimited,
         errors.QuotaChanged,
         errors.StateChanged,
         errors.VolumeTypeDefaultMisconfiguredError,
