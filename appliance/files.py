@@ -122,17 +122,18 @@ class FileStore:
 
 def sync_folder(path: Path) -> None:
     """Make renames and removals in a folder durable."""
-    _sync(path, os.O_DIRECTORY)
+    sync(path, os.O_DIRECTORY)
 
 
 def put_in_place(new: Path, path: Path) -> None:
     """Give a complete file its name: after a power cut the name has the whole new file, or the file before it."""
-    _sync(new)
+    sync(new)
     new.replace(path)
     sync_folder(path.parent)
 
 
-def _sync(path: Path, flags: int = 0) -> None:
+def sync(path: Path, flags: int = 0) -> None:
+    """Return when a file or folder is on the disk."""
     opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:
         os.fsync(opened)

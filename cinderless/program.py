@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Section of the help -> its commands, in the help's order. Each command is imported when it is needed.
 SECTIONS: Mapping[str, Sequence[str]] = {
-    'Run a local cloud': ('serve', 'status', 'stop', 'demo'),
+    'Run a local cloud': ('serve', 'status', 'stop', 'demo', 'state'),
     'Find out what happened': ('logs', 'history'),
     'Operate': ('backends', 'backup', 'user'),
     'Deploy to AWS': ('package', 'deploy', 'remove'),

@@ -29,6 +29,8 @@ VERSION = 1
 KEPT = ('aws', 'dynamodb', 'appliance')
 #: Parts of a state that its records need; the marker names them, and the store of volumes, once an instance was ready.
 PARTS = ('dynamodb/shared-local-instance.db', 'aws/documents.db', 'appliance/secret')
+#: What an import has not completed, and the copy of an export that runs.
+IMPORTING, STAGING = '.import', '.export'
 TRANSIENT = ('ready.json', 'clouds.yaml')
 LOGS = 'logs'
 
@@ -81,7 +83,7 @@ class StateFolder:
     def _check_marker(self) -> None:
         if self._fresh and (self.path / MARKER).is_file():
             return
-        version, durable, parts = self._marker()
+        version, durable, parts = self.marker()
         if version != VERSION:
             raise Refused(
                 f'{self._named()} holds state of version {version}, and this program reads version {VERSION}: '
@@ -103,7 +105,7 @@ class StateFolder:
                     'a copy, set STATE_DIR, or start empty with FRESH=1'
                 )
 
-    def _marker(self) -> tuple[int, bool, list[str]]:
+    def marker(self) -> tuple[int, bool, list[str]]:
         """(version, whether the state is stored, required parts)."""
         try:
             found = json.loads((self.path / MARKER).read_text())
@@ -119,6 +121,8 @@ class StateFolder:
         return Refused(f'{self._named()}: {MARKER} is damaged ({why}): set STATE_DIR, or start empty with FRESH=1')
 
     def _check_unmarked(self, names: list[str]) -> None:
+        if IMPORTING in names:
+            raise Refused(f'{self._named()}: an import was interrupted: repeat cinderless state import, or remove it')
         if set(names) <= {LOCK, MARKER + '.new'}:  # of a start that was killed
             return
         if not set(names) <= {*OF_0_1_0, LOCK}:
@@ -162,7 +166,8 @@ class StateFolder:
         self._lock = self._lock or self._held()
         try:
             self._note(ports)
-            self._remove(TRANSIENT)  # of an instance that was killed
+            self._remove((*TRANSIENT, IMPORTING))  # of an instance or import that was killed
+            self._remove_staging()
             self._mark()
             self.logs.mkdir(mode=0o700, exist_ok=True)
             yield
@@ -182,7 +187,7 @@ class StateFolder:
     def _mark(self) -> None:
         """Keep what an instance stored, and nothing of one that kept its tables in memory and was killed."""
         marked = (self.path / MARKER).exists()
-        if self._fresh or self.memory or not (marked and self._marker()[1]):
+        if self._fresh or self.memory or not (marked and self.marker()[1]):
             _write(self.path / MARKER, {'version': VERSION, 'durable': False})  # a killed removal is not half a state
             self._remove((*KEPT, *TRANSIENT, *OF_0_1_0))
             _write(self.path / MARKER, {'version': VERSION, 'durable': not self.memory})
@@ -202,6 +207,19 @@ class StateFolder:
     def empty(self) -> None:
         """Remove the content that a local cloud created, except its logs."""
         self._remove((*KEPT, *TRANSIENT, *OF_0_1_0, MARKER))
+
+    def _remove_staging(self) -> None:
+        """Remove the copy of an export that was killed. One that runs has it locked."""
+        staging = self.path / STAGING
+        if staging.is_dir():
+            descriptor = os.open(staging, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._remove((STAGING,))
+            except BlockingIOError:
+                return
+            finally:
+                os.close(descriptor)
 
     def _remove(self, names: tuple[str, ...]) -> None:
         for name in names:
