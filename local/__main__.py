@@ -14,7 +14,7 @@ import traceback
 import types
 from collections.abc import Mapping
 
-from local.checks import PATH
+from local.place import PATH
 from local.settings import Refused, Settings
 
 

@@ -188,6 +188,8 @@ def _check_url(name: str, text: str, ending: str) -> None:
         raise Refused(f'{name}={text!r} is not a URL: give one such as {example}, or unset {name}')
     if text and not text.rstrip('/').endswith(ending):
         raise Refused(f'{name}={text!r} does not end in {ending}: give one such as {example}')
+
+
 #: Variables whose text is a whole number.
 NUMBERS = ('PROJECT_RATE_LIMIT', 'PROJECT_BURST_LIMIT')
 
