@@ -141,21 +141,11 @@ class Source:
                 about = self._call(node, found) or about
             elif isinstance(node, nodes.NameExpr | nodes.MemberExpr):
                 self._name(node, found, about)
-            elif isinstance(node, nodes.WithStmt):
-                self._exits(node, found)
             elif isinstance(node, nodes.StrExpr):
                 found.uses |= set(map(Use, actions_by_text().get(node.value, ())))
             if not isinstance(node, nodes.SymbolNode) or isinstance(node, nodes.FuncDef | nodes.Decorator):
                 for field in _fields(type(node)):
                     self._walk(getattr(node, field, None), found, about)
-
-    def _exits(self, block: nodes.WithStmt, found: Found) -> None:
-        """The end of a block calls its managers."""
-        for manager in block.expr:
-            for info in _classes(self._types.get(manager)):
-                member = info.get('__exit__')
-                if member is not None and member.node is not None:
-                    found.reaches.add((member.node.fullname, frozenset()))
 
     def _call(self, call: nodes.CallExpr, found: Found) -> frozenset[str]:
         """The models that a call is about; a call of a verb is noted."""

@@ -30,7 +30,6 @@ EXPLAINED = {
         ),
         'only a request has a claim on a key (models/claims.py)',
     ),
-    ('volume_worker', 'backups', 'DeleteItem'): 'backup_worker ends the work on backups; Work.fail is of each kind',
     ('volume_worker', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_worker', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_schedules', 'quotas', 'PutItem'): MADE_BEFORE,
