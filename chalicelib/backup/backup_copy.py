@@ -7,7 +7,6 @@ way, as a restore does: damaged blocks are not copied.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -23,8 +22,8 @@ from chalicelib.backup.limits import Cursor, Limits, Pool, Progress, SecondsLeft
 from chalicelib.backup.listing import Listing
 from chalicelib.backup.manifests import Backup, Manifest, load_backup, load_shard
 from chalicelib.backup.packs import Run, gather
-from chalicelib.backup.repository import Data, Repository, exists
-from chalicelib.errors import BackupCanceled, IntegrityError, ObjectExists, ObjectMissing
+from chalicelib.backup.repository import Repository, exists, put_once
+from chalicelib.errors import BackupCanceled, IntegrityError, ObjectMissing
 
 
 class CopyResult(NamedTuple):
@@ -66,8 +65,7 @@ def copy_backup(
             _copy_shard(source, target, manifest, index, pool)
             shard = manifest.geometry.shard(manifest.size, index)
             progress(shard.offset + shard.length)
-    with contextlib.suppress(ObjectExists):
-        target.put(moved.object_key, moved.encode(), if_none_match=True)
+    put_once(target, moved.object_key, moved.encode())
     delete_if_tombstoned(target, moved)
     return CopyResult(load_backup(target, wrapper, moved.object_key, root_hash=manifest.root_hash), None)
 
@@ -76,8 +74,7 @@ def _begin(target: Repository, moved: Manifest) -> None:
     """Check for a tombstone before and after the intent is stored: a delete stores it before it removes anything."""
     running = layout.running_key(moved.lineage, moved.backup_id)
     if not exists(target, layout.deleted_key(moved.lineage, moved.backup_id)):
-        with contextlib.suppress(ObjectExists):
-            target.put(running, _intent(moved).encode(), if_none_match=True)
+        put_once(target, running, _intent(moved).encode())
     if exists(target, layout.deleted_key(moved.lineage, moved.backup_id)):
         raise BackupCanceled(id=moved.backup_id)
 
@@ -103,7 +100,7 @@ def _copy_shard(source: Repository, target: Repository, manifest: Manifest, inde
         key = layout.shard_key(manifest.lineage, index, owner)
         header, _ = shards.peek(source, key, manifest.key)
         if not _is_there(target, key, header.size):
-            _put(target, key, source.get(key).data)
+            put_once(target, key, source.get(key).data)
 
 
 def _whole_packs(listing: Listing) -> Iterator[Run]:
@@ -121,7 +118,7 @@ def _copy_pack(source: Repository, target: Repository, manifest: Manifest, index
     for frame in run.frames:
         _, length = manifest.geometry.extent(shard, frame.blocks[0])
         opener.open(run.pack.key, frame.entry, run.cut(data, frame), length)
-    _put(target, run.pack.key, data)
+    put_once(target, run.pack.key, data)
 
 
 def _is_there(target: Repository, key: str, size: int) -> bool:
@@ -133,8 +130,3 @@ def _is_there(target: Repository, key: str, size: int) -> bool:
     if found.size != size:
         raise IntegrityError(key=key, reason=f'it has {found.size} bytes in the target, not {size}')
     return True
-
-
-def _put(target: Repository, key: str, data: Data) -> None:
-    with contextlib.suppress(ObjectExists):
-        target.put(key, data, if_none_match=True)

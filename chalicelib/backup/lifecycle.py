@@ -13,8 +13,8 @@ from chalicelib.backup.layout import Geometry
 from chalicelib.backup.limits import Limits, Pool
 from chalicelib.backup.listing import ShardRef
 from chalicelib.backup.manifests import Backup, Manifest, load_backup, open_backup
-from chalicelib.backup.repository import Repository, exists
-from chalicelib.errors import BackupCanceled, IntegrityError, InvalidBackup, ObjectExists, ObjectMissing
+from chalicelib.backup.repository import Repository, exists, put_once
+from chalicelib.errors import BackupCanceled, IntegrityError, InvalidBackup, ObjectMissing
 
 #: What a commit needs of a shard: the header of its manifest, and the reference to the shard's listing.
 _Look = tuple[shards.Header, ShardRef]
@@ -43,7 +43,7 @@ def begin_backup(
             return open_backup(repository, wrapper, lineage, backup_id)
         older = _load_parent(repository, wrapper, lineage, parent)
         backup = _incremental(older, backup_id, size) if older else _full(wrapper, lineage, backup_id, size, geometry)
-        _store_intent(repository, backup)
+        put_once(repository, layout.running_key(lineage, backup_id), backup.encode())
     backup = open_backup(repository, wrapper, lineage, backup_id)
     if (backup.size, backup.parent) != (size, parent):
         raise InvalidBackup(reason=f'{backup_id} began with {backup.size} bytes and parent {backup.parent}')
@@ -72,14 +72,6 @@ def _load_parent(repository: Repository, wrapper: KeyWrapper, lineage: str, pare
         return load_backup(repository, wrapper, layout.backup_key(lineage, parent))
     except ObjectMissing as error:
         raise _parent_is_gone(parent) from error
-
-
-def _store_intent(repository: Repository, backup: Backup) -> None:
-    try:
-        key = layout.running_key(backup.lineage, backup.backup_id)
-        repository.put(key, backup.encode(), if_none_match=True)
-    except ObjectExists:
-        return  # another attempt stored it first: its values count
 
 
 def _check_parent(repository: Repository, lineage: str, parent: str | None) -> None:
@@ -119,7 +111,7 @@ def commit_backup(
         looks = _look_at_shards(repository, backup, limits or Limits())
         manifest = _assemble(backup, looks, created_at, metadata)
         _check_running(repository, backup)
-        _store_manifest(repository, manifest)
+        put_once(repository, manifest.object_key, manifest.encode())
     delete_if_tombstoned(repository, backup)
     return load_backup(repository, wrapper, key)
 
@@ -164,13 +156,6 @@ def _check_running(repository: Repository, backup: Backup) -> None:
     keys = (layout.running_key, layout.backup_key)
     if not any(exists(repository, key(backup.lineage, backup.backup_id)) for key in keys):
         raise BackupCanceled(id=backup.backup_id)
-
-
-def _store_manifest(repository: Repository, manifest: Manifest) -> None:
-    try:
-        repository.put(manifest.object_key, manifest.encode(), if_none_match=True)
-    except ObjectExists:
-        return  # another attempt stored it first; it lists the same shards
 
 
 def delete_if_tombstoned(repository: Repository, backup: Backup | Manifest) -> None:

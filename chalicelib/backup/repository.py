@@ -5,10 +5,11 @@ The comments below are the contract; one behaviour suite runs on every implement
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from chalicelib.errors import ObjectMissing
+from chalicelib.errors import ObjectExists, ObjectMissing
 
 Data = bytes | bytearray | memoryview
 
@@ -61,3 +62,9 @@ def exists(repository: Repository, key: str) -> bool:
     except ObjectMissing:
         return False
     return True
+
+
+def put_once(repository: Repository, key: str, data: Data) -> None:
+    """Store an object unless it exists: another attempt has stored the same, and counts."""
+    with contextlib.suppress(ObjectExists):
+        repository.put(key, data, if_none_match=True)

@@ -13,22 +13,16 @@ import secrets
 import time
 from typing import Any
 
-from urllib3.exceptions import HTTPError, SSLError
-
 from chalicelib import bounded_http, time_left
-from chalicelib.drivers import pinning
 from chalicelib.drivers.connection_info import letters
-from chalicelib.errors import BackendMisconfigured, BackendUnavailable
+from chalicelib.drivers.pinning import PinnedClient
+from chalicelib.errors import BackendUnavailable
 
 _SCHEME = 'Cinderless-HMAC-SHA256'
 
-#: Seconds: for a connection, for one attempt (the agent itself waits 15 for an object), and for all of them.
-CONNECT = 3.0
+#: Seconds: for one attempt (the agent itself waits 15 for an object), and for all of them.
 ATTEMPT = 18.0
 BUDGET = 24.0
-
-#: Bytes of an answer: a list of 50,000 objects.
-MAX_ANSWER = 16 << 20
 
 #: Seconds that must be left for another attempt.
 _WORTHWHILE = 2.0
@@ -43,13 +37,11 @@ class Refused(Exception):
         self.code = code
 
 
-class Client:
+class Client(PinnedClient):
     """Thread-safe. ``fingerprint`` is the SHA-256 of the agent's certificate in hexadecimal digits."""
 
     def __init__(self, backend: str, url: str, fingerprint: str, secret: str) -> None:
-        """Raises BackendMisconfigured. Sends nothing yet."""
-        self._backend = backend
-        self._pool = pinning.connections(*pinning.split(backend, url), fingerprint)
+        super().__init__(backend, 'the agent', url, fingerprint)
         shared = secret.strip().encode()
         self._request_key = _hmac(shared, 'cinderless appliance: requests')
         self._chap_key = _hmac(shared, 'cinderless appliance: CHAP')
@@ -65,7 +57,7 @@ class Client:
         data = json.dumps(body).encode() if body else b''
         seconds = time_left.at_most(BUDGET)
         if seconds <= 0:
-            raise self._unavailable('the request has no time left')
+            raise self.unavailable('the request has no time left')
         deadline = time.monotonic() + seconds
         try:
             return self._attempt(method, path, data, min(ATTEMPT, seconds))
@@ -77,15 +69,7 @@ class Client:
 
     def _attempt(self, method: str, path: str, body: bytes, seconds: float) -> dict[str, Any]:
         headers = {'Authorization': self._authorization(method, path, body), 'Content-Type': 'application/json'}
-        bounds = bounded_http.Bounds(seconds, seconds, MAX_ANSWER)
-        try:
-            answer = bounded_http.fetch(
-                self._pool, method, path, body=body, headers=headers, bounds=bounds, connect=CONNECT
-            )
-        except HTTPError as error:
-            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # urllib3 has no separate class for it
-                raise self._misconfigured(f'{self._address} does not have the pinned certificate') from error
-            raise self._unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
+        answer = self._exchange(method, path, body, headers, seconds)
         return self._document(answer.status, answer.body)
 
     def _document(self, status: int, data: bytes) -> dict[str, Any]:
@@ -96,7 +80,7 @@ class Client:
             problem = document['error']
             refused = Refused(status, str(problem['code']), str(problem['message']))
         except (ValueError, KeyError, TypeError) as error:
-            raise self._unavailable(f'{self._address} answered status {status} without JSON of the agent') from error
+            raise self.unavailable(f'{self._address} answered status {status} without JSON of the agent') from error
         raise refused
 
     def _authorization(self, method: str, path: str, body: bytes) -> str:
@@ -104,16 +88,6 @@ class Client:
         text = '\n'.join((method, path, hashlib.sha256(body).hexdigest(), str(timestamp), nonce))
         signature = _hmac(self._request_key, text).hex()
         return f'{_SCHEME} timestamp={timestamp}, nonce={nonce}, signature={signature}'
-
-    @property
-    def _address(self) -> str:
-        return f'the agent at {self._pool.host}:{self._pool.port}'
-
-    def _unavailable(self, reason: str) -> BackendUnavailable:
-        return BackendUnavailable(backend=self._backend, reason=reason)
-
-    def _misconfigured(self, reason: str) -> BackendMisconfigured:
-        return BackendMisconfigured(backend=self._backend, reason=reason)
 
 
 def _hmac(key: bytes, text: str) -> bytes:

@@ -32,7 +32,6 @@ from chalicelib.drivers.ebs_manage import Manager
 from chalicelib.drivers.ebs_objects import (
     CONSISTENT,
     REPLACEMENT_WAIT,
-    Filters,
     Objects,
     Row,
     listed,
@@ -101,11 +100,7 @@ class EbsDriver(Manager):
         self._objects = Objects(self._api, backend, settings().table_prefix)
 
     def check_for_setup_error(self) -> None:
-        try:
-            found = self._api.ec2('DescribeAvailabilityZones')['AvailabilityZones']
-        except Refused as refused:
-            raise self._objects.failure(refused) from refused
-        known = {zone['ZoneName'] for zone in found}
+        known = {zone['ZoneName'] for zone in self._objects.ec2('DescribeAvailabilityZones')['AvailabilityZones']}
         for zone in self.options['zones']:
             if zone not in known:
                 reason = f'option zones names {zone!r}; the region has {", ".join(sorted(known))}'
@@ -115,7 +110,7 @@ class EbsDriver(Manager):
         """Checks the zones each time: a pool in an unknown zone would be reported, and fail every volume."""
         self.check_for_setup_error()
         used = dict.fromkeys(self.options['zones'], 0)
-        for row in self._volumes(self._objects.ours()):
+        for row in self._objects.volumes(self._objects.ours()):
             if row['AvailabilityZone'] in used:
                 used[row['AvailabilityZone']] += row['Size']
         return {
@@ -133,12 +128,6 @@ class EbsDriver(Manager):
         if total is not None:
             capacity = {'total_capacity_gb': total, 'free_capacity_gb': max(0, total - used)}
         return {**capacity, 'provisioned_capacity_gb': used, 'allocated_capacity_gb': used}
-
-    def _volumes(self, filters: Filters) -> list[Row]:
-        try:
-            return self._objects.volumes(filters)
-        except Refused as refused:
-            raise self._objects.failure(refused) from refused
 
     def create_volume(self, volume: VolumeRef) -> ModelUpdate:
         return self._create('CreateVolume', volume, 'empty', {**self._place(volume), **self._shape(volume)})
@@ -188,7 +177,7 @@ class EbsDriver(Manager):
 
     def delete_volume(self, volume: VolumeRef) -> None:
         """Delete the volumes of this name, and snapshots kept for it or left by an operation."""
-        rows = self._volumes(self._objects.named(volume.name))
+        rows = self._objects.volumes(self._objects.named(volume.name))
         ids = {row['VolumeId'] for row in rows} | ({volume.provider_id} if volume.provider_id else set())
         for id in sorted(ids):
             self._objects.remove_volume(id, volume)
@@ -419,11 +408,11 @@ class EbsDriver(Manager):
 
     def inventory(self) -> list[StoredObject]:
         ours = self._objects.ours()
-        rows = [*self._volumes(ours), *self._objects.snapshots(ours)]
+        rows = [*self._objects.volumes(ours), *self._objects.snapshots(ours)]
         return ebs_inventory.objects(rows, self.options['zones'][0])
 
     def list_exports(self) -> list[StoredExport]:
-        return ebs_inventory.exports(self._volumes(self._objects.ours()))
+        return ebs_inventory.exports(self._objects.volumes(self._objects.ours()))
 
     def end_unnamed_export(self, export: StoredExport) -> None:
         ebs_exports.detach_unnamed(self._objects, VolumeRef(export.object.removeprefix('volume-'), 0, '-'), export.host)

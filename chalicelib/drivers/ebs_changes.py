@@ -12,9 +12,9 @@ import logging
 
 from chalicelib.device import Changes
 from chalicelib.drivers.base import SnapshotRef, VolumeRef
-from chalicelib.drivers.ebs_client import Api, Refused
+from chalicelib.drivers.ebs_client import Api
 from chalicelib.drivers.ebs_device import BLOCK, PAGE, Missing, NotReadable, direct, runs
-from chalicelib.drivers.ebs_objects import Objects, listed, tags
+from chalicelib.drivers.ebs_objects import Objects, tags
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +60,7 @@ def keep(objects: Objects, snapshot: SnapshotRef) -> None:
     if row is None:
         return
     if tags(row).get('cinder:for') != volume.name:
-        try:
-            objects.api.ec2('CreateTags', Resources=[row['SnapshotId']], Tags=listed({'cinder:for': volume.name}))
-        except Refused as refused:
-            raise objects.failure(refused, snapshot) from refused
+        objects.tag(row['SnapshotId'], {'cinder:for': volume.name}, snapshot)
     drop(objects, volume, spared=snapshot.name)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.drivers.base import ConnectionInfo, Connector, VolumeRef
 from chalicelib.drivers.ebs_client import Refused, Unsure
-from chalicelib.drivers.ebs_objects import Objects, Row, listed, listed_filters, tags
+from chalicelib.drivers.ebs_objects import Objects, Row, listed_filters, tags
 from chalicelib.jitter import jittered
 
 _EXPORT = 'cinder:export:'
@@ -57,10 +57,7 @@ def _check_allowed(objects: Objects, volume: VolumeRef, instance: str) -> None:
     DescribeTags returns the same for an unknown instance as for one without the tag.
     """
     filters = listed_filters({'resource-id': instance, 'key': INSTANCE_TAG})
-    try:
-        found = objects.api.ec2('DescribeTags', Filters=filters)['Tags']
-    except Refused as refused:
-        raise objects.failure(refused, volume) from refused
+    found = objects.ec2('DescribeTags', volume, Filters=filters)['Tags']
     if not {tag['Value'] for tag in found} & {volume.project_id, '*'}:
         raise _wrong_instance()
 
@@ -84,10 +81,7 @@ def connect(objects: Objects, volume: VolumeRef, connector: Connector, export_id
 
 
 def _mark(objects: Objects, volume: VolumeRef, id: str, values: dict[str, str]) -> str:
-    try:
-        objects.api.ec2('CreateTags', Resources=[id], Tags=listed(values))
-    except Refused as refused:
-        raise objects.failure(refused, volume) from refused
+    objects.tag(id, values, volume)
     return id
 
 

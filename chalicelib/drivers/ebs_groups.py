@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from chalicelib import errors
 from chalicelib.drivers.base import ModelUpdate, SnapshotRef
-from chalicelib.drivers.ebs_client import Refused, Unsure
+from chalicelib.drivers.ebs_client import Unsure
 from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tags
 
 #: Volumes of one group; their tags must fit into the 50 of a snapshot.
@@ -114,22 +114,20 @@ def _together(objects: Objects, wanted: _Wanted, marks: Mapping[str, str], insta
     others = _others(objects.volumes({'attachment.instance-id': instance}), wanted, instance)
     if others:
         specification['ExcludeDataVolumeIds'] = others
-    project = next(iter(wanted.values())).volume.project_id
-    tagged = listed(objects.marks(f'group-{marks["group"]}', project, marks))
+    first = next(iter(wanted.values()))
+    tagged = listed(objects.marks(f'group-{marks["group"]}', first.volume.project_id, marks))
     request = {
         'InstanceSpecification': specification,
         'TagSpecifications': [{'ResourceType': 'snapshot', 'Tags': tagged}],
     }
     for _ in range(3):
         try:
-            return _by_volume(objects.api.ec2('CreateSnapshots', repeatable=False, **request)['Snapshots'])
+            return _by_volume(objects.ec2('CreateSnapshots', first, repeatable=False, **request)['Snapshots'])
         except Unsure:
             objects.api.sleep(CONSISTENT)
             found = _by_volume(objects.snapshots(_group(objects, marks['group'])))
             if found:
                 return found
-        except Refused as refused:
-            raise objects.failure(refused, next(iter(wanted.values()))) from refused
     raise objects.api.unavailable(f'CreateSnapshots of {instance} got no answer')
 
 
@@ -154,11 +152,7 @@ def _check_idle(objects: Objects, ids: Iterable[str]) -> None:
 def _name(objects: Objects, row: Row, snapshot: SnapshotRef) -> None:
     if tags(row).get('cinder:name') == snapshot.name:
         return
-    named = listed({'Name': snapshot.name, 'cinder:name': snapshot.name})
-    try:
-        objects.api.ec2('CreateTags', Resources=[row['SnapshotId']], Tags=named)
-    except Refused as refused:
-        raise objects.failure(refused, snapshot) from refused
+    objects.tag(row['SnapshotId'], {'Name': snapshot.name, 'cinder:name': snapshot.name}, snapshot)
 
 
 def _remove(objects: Objects, wanted: _Wanted, rows: Iterable[Row]) -> None:

@@ -13,8 +13,7 @@ from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.drivers import ebs_changes
 from chalicelib.drivers.base import Driver, ManageableObject, ModelUpdate, SnapshotRef, VolumeRef
-from chalicelib.drivers.ebs_client import Refused
-from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, listed, tags
+from chalicelib.drivers.ebs_objects import CONSISTENT, Objects, Row, tags
 
 
 class Manager(Driver):
@@ -50,10 +49,7 @@ class Manager(Driver):
 
     def _tag(self, id: str, marks: Mapping[str, str]) -> None:
         """Return when a describe call shows the tags: a later listing must include the object."""
-        try:
-            self._objects.api.ec2('CreateTags', Resources=[id], Tags=listed(marks))
-        except Refused as refused:
-            raise self._objects.failure(refused) from refused
+        self._objects.tag(id, marks)
         self._objects.api.wait(lambda: self._name(id) == marks['cinder:name'], CONSISTENT)
 
     def _name(self, id: str) -> str | None:

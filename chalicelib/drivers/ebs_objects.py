@@ -104,6 +104,16 @@ class Objects:
         facts = {'id': ref.id, 'object': ref.name} if ref else {'id': '-', 'object': 'such object'}
         return kind(backend=self._backend, reason=str(refused), size=size, **facts)
 
+    def ec2(self, operation: str, ref: VolumeRef | SnapshotRef | None = None, **parameters: Any) -> Row:
+        """Return EC2's answer. Raises a refusal as an error about the object that the call is for, and Unsure."""
+        try:
+            return self.api.ec2(operation, **parameters)
+        except Refused as refused:
+            raise self.failure(refused, ref) from refused
+
+    def tag(self, id: str, values: Mapping[str, str], ref: VolumeRef | SnapshotRef | None = None) -> None:
+        self.ec2('CreateTags', ref, Resources=[id], Tags=listed(values))
+
     def marks(self, name: str, project_id: str, more: Mapping[str, str] = _NO_MARKS) -> dict[str, str]:
         """Return the tags of a new object; the keys of ``more`` come without 'cinder:'."""
         ours = {'name': name, 'deployment': self._deployment, 'backend': self._backend, 'project': project_id}
@@ -264,13 +274,11 @@ class Objects:
                 return found
             specification = self._specify('snapshot', volume, name, marks)
             try:
-                return self.api.ec2(
-                    'CreateSnapshot', repeatable=False, VolumeId=volume_id, TagSpecifications=specification
+                return self.ec2(
+                    'CreateSnapshot', volume, repeatable=False, VolumeId=volume_id, TagSpecifications=specification
                 )
             except Unsure:
                 self.api.sleep(CONSISTENT)
-            except Refused as refused:
-                raise self.failure(refused, volume) from refused
         raise self.api.unavailable(f'CreateSnapshot of {volume_id} got no answer')
 
     def _specify(self, resource: str, volume: VolumeRef, name: str, marks: Mapping[str, str]) -> list[Row]:
@@ -299,7 +307,7 @@ class Objects:
         return str(row['SnapshotId'])
 
     def remove_volume(self, id: str, ref: VolumeRef) -> None:
-        self._remove('DeleteVolume', {'VolumeId': id}, lambda refused: self.failure(refused, ref))
+        self._remove('DeleteVolume', ref, VolumeId=id)
 
     def remove_snapshots(self, name: str, ref: VolumeRef | SnapshotRef) -> int:
         """Delete all snapshots of one name: a crash may have left two. Returns their number."""
@@ -309,15 +317,15 @@ class Objects:
         return len(rows)
 
     def remove_snapshot(self, id: str, ref: VolumeRef | SnapshotRef) -> None:
-        self._remove('DeleteSnapshot', {'SnapshotId': id}, lambda refused: self.failure(refused, ref))
+        self._remove('DeleteSnapshot', ref, SnapshotId=id)
 
-    def _remove(self, operation: str, named: Row, failure: Callable[[Refused], errors.DriverError]) -> None:
+    def _remove(self, operation: str, ref: VolumeRef | SnapshotRef, **named: str) -> None:
         """Delete an object; a missing one is success."""
         try:
             self.api.ec2(operation, **named)
         except Refused as refused:
             if refused.code not in _GONE:
-                raise failure(refused) from refused
+                raise self.failure(refused, ref) from refused
 
 
 def listed_filters(filters: Filters) -> list[Row]:

@@ -14,26 +14,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
 
 from chalicelib import bounded_http, time_left
-from chalicelib.drivers import pinning
-from chalicelib.errors import BackendMisconfigured, BackendUnavailable
+from chalicelib.drivers.pinning import PinnedClient
+from chalicelib.errors import BackendUnavailable
 from chalicelib.jitter import jittered
 
 #: A record in ONTAP's form, or the body of a request.
 Record = dict[str, Any]
 
-#: Seconds: for a connection, for one attempt, and for all requests of a verb that a client waits for.
-CONNECT = 3.0
+#: Seconds: for one attempt, and for all requests of a verb that a client waits for.
 ATTEMPT = 12.0
 BUDGET = 24.0
 
 #: Seconds before each retry of a request.
 PAUSES = (0.2, 1.0)
 
-#: Bytes of an answer: a page has at most 10,000 records. Pages of one list: a million LUNs.
-MAX_ANSWER = 16 << 20
+#: Pages of one list, each of at most 10,000 records: a million LUNs.
 MAX_PAGES = 100
 
 #: Seconds that must be left for another attempt, and the longest pause between queries of a job.
@@ -54,13 +51,11 @@ class Refused(Exception):
         self.target = target
 
 
-class Client:
+class Client(PinnedClient):
     """One SVM by one account, for one thread."""
 
     def __init__(self, backend: str, url: str, pinned: str, account: tuple[str, str], svm: str) -> None:
-        """Raises BackendMisconfigured. Sends nothing yet."""
-        self._backend = backend
-        self._pool = pinning.connections(*pinning.split(backend, url, default_port=443), pinned)
+        super().__init__(backend, 'ONTAP', url, pinned, default_port=443)
         self._headers = {
             **urllib3.make_headers(basic_auth=':'.join(account)),
             'Accept': 'application/hal+json',
@@ -123,9 +118,6 @@ class Client:
     def remove(self, path: str, **query: str) -> None:
         self._send('DELETE', _target(path, query))
 
-    def unavailable(self, reason: str) -> BackendUnavailable:
-        return BackendUnavailable(backend=self._backend, reason=reason)
-
     def _send(self, method: str, target: str, body: Record | None = None) -> Record:
         with self.budget(BUDGET), self._translate_malformed():
             answer = self._persist(method, target, json.dumps(body) if body is not None else None)
@@ -147,21 +139,13 @@ class Client:
         seconds = min(ATTEMPT, self.left())
         if seconds <= 0:
             raise self.unavailable(f'{self._address} takes too long')
-        bounds = bounded_http.Bounds(seconds, seconds, MAX_ANSWER)
-        try:
-            answer = bounded_http.fetch(
-                self._pool, method, target, body=body, headers=self._headers, bounds=bounds, connect=CONNECT
-            )
-        except HTTPError as error:
-            if isinstance(error, SSLError) and 'ingerprint' in str(error):  # urllib3 has no separate class for it
-                raise self._misconfigured(f'{self._address} does not have the pinned certificate') from error
-            raise self.unavailable(f'{self._address} does not answer: {type(error).__name__}') from error
+        answer = self._exchange(method, target, body, self._headers, seconds)
         return self._document(answer.status, answer.body)
 
     def _document(self, status: int, data: bytes) -> Record:
         """Return the answer's JSON. Raises Refused; a server error counts as no answer."""
         if status == _UNAUTHORIZED:
-            raise self._misconfigured(f'{self._address} refuses the account: check username and password')
+            raise self.misconfigured(f'{self._address} refuses the account: check username and password')
         try:
             document = bounded_http.parsed(data) if data else {}
             if 200 <= status < 300 and isinstance(document, dict):
@@ -170,7 +154,7 @@ class Client:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self.unavailable(f'{self._address} answered status {status} without JSON of ONTAP') from error
         if status == _FORBIDDEN:
-            raise self._misconfigured(f'the account lacks a permission: {refused}')
+            raise self.misconfigured(f'the account lacks a permission: {refused}')
         if status in (429, 502, 503, 504):
             raise self.unavailable(f'{self._address} is busy: {refused}')
         raise refused
@@ -204,13 +188,6 @@ class Client:
             yield
         except (KeyError, TypeError, AttributeError) as error:
             raise self.unavailable(f'{self._address} answers what is not ONTAP: {type(error).__name__}') from error
-
-    @property
-    def _address(self) -> str:
-        return f'ONTAP at {self._pool.host}:{self._pool.port}'
-
-    def _misconfigured(self, reason: str) -> BackendMisconfigured:
-        return BackendMisconfigured(backend=self._backend, reason=reason)
 
 
 def _records(answer: Record) -> list[Record]:

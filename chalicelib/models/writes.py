@@ -31,7 +31,7 @@ from chalicelib.models.connection import COLLISIONS, code_of, connection, is_too
 if TYPE_CHECKING:
     from chalicelib.models.base import Record
 
-#: Makes the error of an operation whose condition fails.
+#: Returns, or raises, the error of an operation whose condition fails.
 Otherwise = Callable[[], Exception]
 
 

@@ -342,7 +342,7 @@ def change(
             attachment = attachment if made.verb == 'put' else attachment.reload()
         else:
             return volume, attachment
-    raise exports.contended(volume)
+    raise common.contended(volume)
 
 
 def _commit(volume: Volume, attachment: Attachment, made: Change) -> None:

@@ -57,16 +57,12 @@ def _is_held(found: Source, backup: Backup) -> bool:
 
 def release_source(backup: Backup) -> None:
     """Give the source back whatever becomes of the backup; nothing temporary is left on the backend."""
-    for _ in range(common.CONTENDED):
-        if not backup.reading:
-            return
-        with contextlib.suppress(errors.StateChanged):
-            _release_source(backup)
-        backup = backup.reload()
-    raise _contended(backup)
+    common.with_newest(backup, _release_source)
 
 
 def _release_source(backup: Backup) -> None:
+    if not backup.reading:
+        return
     actions = [Backup.reading.remove(), *base.touched(Backup)]
     with base.Transaction() as transaction:
         transaction.update(backup, actions, Backup.reading.exists())
@@ -91,27 +87,18 @@ def end(backup: Backup, row: Workflow, outcome: Outcome, *, actions: Iterable[Ac
 
     Raises BackupCanceled when another request owns the backup by now.
     """
-    owner = backup.owner
-    for _ in range(common.CONTENDED):
-        if backup.status != row.running or backup.owner != owner:
+    final = list(actions)
+
+    def attempt(newest: Backup) -> None:
+        if newest.status != row.running or newest.owner != backup.owner:
             raise errors.BackupCanceled(id=backup.id)
-        try:
-            found = None if outcome.keeps_source else outcome.source or source_of(backup)
-            return _end(backup, outcome, list(actions), found)
-        except errors.StateChanged:
-            backup, outcome = _reloaded(backup), outcome._replace(source=None)
-    raise _contended(backup)
+        source = outcome.source if newest is backup else None
+        _end(newest, outcome, final, None if outcome.keeps_source else source or source_of(newest))
 
-
-def _reloaded(backup: Backup) -> Backup:
     try:
-        return backup.reload()
+        common.with_newest(backup, attempt)
     except errors.BackupNotFound:
         raise errors.BackupCanceled(id=backup.id) from None
-
-
-def _contended(backup: Backup) -> errors.ServiceUnavailable:
-    return errors.ServiceUnavailable(reason=f'backup {backup.id} is being changed by too many requests; try again')
 
 
 def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source | None) -> None:

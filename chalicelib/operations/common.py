@@ -19,6 +19,7 @@ from chalicelib.rules.workflows import Workflow
 logger = logging.getLogger(__name__)
 
 R = TypeVar('R', bound=base.Record)
+T = TypeVar('T')
 
 #: Longest id that anything has; DynamoDB refuses keys beyond 1,024 bytes.
 LONGEST_ID = 255
@@ -211,20 +212,34 @@ def change_map(
     ``check`` raises when the record, read again, does not allow the change any more.
     """
     kind = type(record)
-    for _ in range(CONTENDED):
+
+    def attempt(record: R) -> dict[str, Any]:
         check(record)
         changed = change(dict(getattr(record, name)))
+        actions = [getattr(kind, name).set(changed), *base.touched(kind)]
+        base.update(record, actions, kind.revision == record.revision)
+        return changed
+
+    return with_newest(record, attempt)
+
+
+def with_newest(record: R, attempt: Callable[[R], T]) -> T:
+    """Return what ``attempt`` returns for the record; call it again with the record as it is then, while that changes.
+
+    Raises ServiceUnavailable after CONTENDED calls that ended in StateChanged.
+    """
+    for _ in range(CONTENDED):
         try:
-            base.update(
-                record, [getattr(kind, name).set(changed), *base.touched(kind)], kind.revision == record.revision
-            )
+            return attempt(record)
         except errors.StateChanged:
             record = record.reload()
-        else:
-            return changed
-    raise errors.ServiceUnavailable(
-        reason=f'{record.resource} {record.id} is being changed by too many requests; try again'
-    )
+    raise contended(record)
+
+
+def contended(record: base.Record) -> errors.ServiceUnavailable:
+    """Return the error of a request whose record other requests change all the time."""
+    reason = f'{record.resource} {record.id} is being changed by too many requests; try again'
+    return errors.ServiceUnavailable(reason=reason)
 
 
 def any_status(_: base.Record) -> None:

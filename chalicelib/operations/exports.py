@@ -93,20 +93,19 @@ def intend(context: Context, volume: Volume, connector: Mapping[str, Any]) -> tu
     The same host has the same export until that ends. Ids are random: the secret of an earlier export of
     the same host and volume opens nothing here. Raises InvalidVolume.
     """
-    for _ in range(common.CONTENDED):
-        check_allowed(volume)
-        known = of_host(volume, connector)
-        id = known or str(uuid.uuid4())
-        new = known is None or bool(volume.exports[known].get('ending'))
-        if known is None and len(volume.exports) >= MAX_EXPORTS:
-            raise errors.InvalidVolume(
-                reason=f'Volume {volume.id} has {MAX_EXPORTS} connections: end those that are not needed.'
-            )
-        try:
-            return _write(volume, {**volume.exports, id: _entry(context, volume, connector, id)}), id, new
-        except errors.StateChanged:
-            volume = volume.reload()
-    raise contended(volume)
+    return common.with_newest(volume, lambda newest: _intend(context, newest, connector))
+
+
+def _intend(context: Context, volume: Volume, connector: Mapping[str, Any]) -> tuple[Volume, str, bool]:
+    check_allowed(volume)
+    known = of_host(volume, connector)
+    id = known or str(uuid.uuid4())
+    new = known is None or bool(volume.exports[known].get('ending'))
+    if known is None and len(volume.exports) >= MAX_EXPORTS:
+        raise errors.InvalidVolume(
+            reason=f'Volume {volume.id} has {MAX_EXPORTS} connections: end those that are not needed.'
+        )
+    return _write(volume, {**volume.exports, id: _entry(context, volume, connector, id)}), id, new
 
 
 def of_host(volume: Volume, connector: Mapping[str, Any]) -> str | None:
@@ -247,23 +246,12 @@ def _close(volume: Volume, ids: list[str] | None) -> None:
 
 def _change(volume: Volume, change: Callable[[Entries], Entries]) -> Volume:
     """Rewrite the entries under the condition that the record is as it was read; return it."""
-    for _ in range(common.CONTENDED):
-        changed = change(volume.exports)
-        if changed == volume.exports:
-            return volume
-        try:
-            return _write(volume, changed)
-        except errors.StateChanged:
-            volume = volume.reload()
-    raise contended(volume)
+    return common.with_newest(volume, lambda newest: _write(newest, change(newest.exports)))
 
 
 def _write(volume: Volume, entries: Entries) -> Volume:
+    if entries == volume.exports:
+        return volume
     actions: list[Action] = [Volume.exports.set(entries), *base.touched(Volume)]
     base.update(volume, actions, Volume.revision == volume.revision)
     return volume
-
-
-def contended(volume: Volume) -> errors.ServiceUnavailable:
-    """Return the error of a request that others are faster than each time."""
-    return errors.ServiceUnavailable(reason=f'volume {volume.id} is being changed by too many requests; try again')

@@ -59,11 +59,8 @@ def add_member_to(transaction: base.Transaction, volume: Volume) -> None:
     transaction.update(group, actions, condition, lambda: _refusal(group))
 
 
-def _refusal(group: Group) -> Exception:
-    try:
-        group = group.reload()
-    except errors.GroupNotFound as gone:
-        return gone
+def _refusal(group: Group) -> errors.InvalidGroup:
+    group = group.reload()
     if group.status not in states.JOINABLE:
         return _not_joinable(group)
     return full(group)

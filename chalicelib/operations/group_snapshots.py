@@ -141,11 +141,8 @@ def delete(context: Context, id: str) -> None:
     common.send(context, 'delete', group_snapshot)
 
 
-def _not_removable(group_snapshot: GroupSnapshot) -> Exception:
-    try:
-        group_snapshot.reload()
-    except errors.GroupSnapshotNotFound as gone:
-        return gone
+def _not_removable(group_snapshot: GroupSnapshot) -> errors.InvalidGroupSnapshot:
+    group_snapshot.reload()
     return errors.InvalidGroupSnapshot(
         reason='GroupSnapshot status must be available or error, '
         'and no Group can be currently using it as source for its creation.'

@@ -83,11 +83,8 @@ def _updatable(growth: int) -> Condition:
     return condition
 
 
-def _changed(group: Group, growth: int) -> Exception:
-    try:
-        group = group.reload()
-    except errors.GroupNotFound as gone:
-        return gone
+def _changed(group: Group, growth: int) -> errors.InvalidGroup:
+    group = group.reload()
     if group.volume_count + growth > MAX_VOLUMES:
         return full(group)
     return errors.InvalidGroup(reason=f'Group {group.id} is {group.status} by now; try again.')
@@ -126,18 +123,15 @@ def _invalid_state(volume: Volume, valid: tuple[str, ...]) -> str:
 
 
 def _member(context: Context, group: Group, id: str, verb: str) -> Volume:
-    try:
+    with contextlib.suppress(errors.VolumeNotFound):
         volume = volumes.get(context, id)
-    except errors.VolumeNotFound:
-        volume = None
-    if volume is None or volume.project_id != group.project_id:
-        whither = (
-            f'to group {group.id} because volume cannot be found'
-            if verb == 'add'
-            else (f'from group {group.id} because it is not in the group')
-        )
-        raise errors.InvalidVolume(reason=f'Cannot {verb} volume {id} {whither}.')
-    return volume
+        if volume.project_id == group.project_id:
+            return volume
+    reasons = {
+        'add': f'to group {group.id} because volume cannot be found',
+        'remove': f'from group {group.id} because it is not in the group',
+    }
+    raise errors.InvalidVolume(reason=f'Cannot {verb} volume {id} {reasons[verb]}.')
 
 
 def _add_joining_to(transaction: base.Transaction, group: Group, volume: Volume) -> None:
@@ -195,11 +189,8 @@ def _add_removal_to(transaction: base.Transaction, context: Context, group: Grou
     )
 
 
-def _not_removable(group: Group, row: workflows.Workflow) -> Exception:
-    try:
-        group = group.reload()
-    except errors.GroupNotFound as gone:
-        return gone
+def _not_removable(group: Group, row: workflows.Workflow) -> errors.InvalidGroup:
+    group = group.reload()
     if group.group_snapshot_count:
         return errors.InvalidGroup(reason=f'Group {group.id} has dependent group snapshots; delete them first.')
     if group.status not in row.allowed:

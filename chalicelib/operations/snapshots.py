@@ -174,11 +174,8 @@ def _add_snapshot_to(
     transaction.update(volume, actions, condition, lambda: _volume_changed(volume, allowed))
 
 
-def _volume_changed(volume: Volume, allowed: tuple[str, ...]) -> Exception:
-    try:
-        _check_volume(volume.reload(), allowed)
-    except errors.CinderlessError as error:
-        return error
+def _volume_changed(volume: Volume, allowed: tuple[str, ...]) -> errors.InvalidVolume:
+    _check_volume(volume.reload(), allowed)
     return errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.')
 
 

@@ -182,7 +182,7 @@ def delete(context: Context, id: str) -> None:
                     actions = [*base.end_actions(volume, ROW.failed), Volume.transfer_id.remove()]
                     _add_update_to(transaction, volume, actions)
             return
-    raise _contended(transfer)
+    raise common.contended(transfer)
 
 
 def forget_offers(volume: Volume) -> None:
@@ -216,12 +216,6 @@ def _add_update_to(transaction: base.Transaction, record: Moving, actions: list[
     )
 
 
-def _contended(transfer: Transfer) -> errors.CinderlessError:
-    return errors.ServiceUnavailable(
-        reason=f'volume {transfer.volume_id} is being changed by too many requests; try again'
-    )
-
-
 def accept(context: Context, id: str, auth_key: str) -> Transfer:
     """Take an offered volume over into the caller's project, if the key fits and the project's quota allows it.
 
@@ -242,7 +236,7 @@ def accept(context: Context, id: str, auth_key: str) -> Transfer:
         except (errors.StateChanged, errors.TypeChanged):
             continue
         return transfer
-    raise _contended(transfer)
+    raise common.contended(transfer)
 
 
 def _find_anywhere(id: str) -> Transfer:

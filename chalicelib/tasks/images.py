@@ -91,7 +91,7 @@ def _end(work: VolumeWork, actions: list[Any]) -> None:
             return work.end(final, actions, Volume.previous_status == before)
         except errors.StateChanged:
             work = VolumeWork.take(work.payload)
-    raise errors.ServiceUnavailable(reason=f'volume {work.record.id} is being changed by too many requests')
+    raise common.contended(work.record)
 
 
 def fail_download(payload: Payload) -> None:
