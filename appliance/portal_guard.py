@@ -48,7 +48,7 @@ MOST_OF_STRANGERS = 512
 BLOCK_STRANGER = 10.0
 BLOCK_KNOWN = 2.0
 
-#: Connections that wait for tgtd to accept them; it asks the kernel for 4,096.
+#: Connections that wait for tgtd to accept them; it requests 4,096 from the kernel.
 BACKLOG = 128
 
 #: Reading all sessions blocks tgtd; the pause after it is so many times as long.

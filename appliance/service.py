@@ -276,7 +276,7 @@ class Appliance:
             self._drop(key)
 
     def _copy_at_once(self, origins: Mapping[Key, Key]) -> None:
-        """One volume with a writer is consistent by itself; several require suspended hosts."""
+        """One volume with a writer is consistent; several require suspended hosts."""
         written = [origin for origin in origins.values() if self._exports.is_writable(origin)]
         if len(written) > 1 and self._store.copies_attached and self._pause is None:
             raise Busy('the hosts of several attached volumes cannot be suspended here: detach all but one')

@@ -39,7 +39,7 @@ def bucket(account: str, partition: str, region: str, aws: Runs) -> str:
         if '(404)' not in str(refused):
             raise Refused(
                 f'the bucket {name} is not one of account {account} that these credentials may use ({refused}): what '
-                'is deployed must not be read from there. Ask AWS Support who has it, or deploy in another region'
+                'is deployed must not be read from there. Contact AWS Support, or deploy in another region'
             ) from refused
         aws.run('s3', 'mb', f's3://{name}')
     aws.run('s3api', 'put-public-access-block', *owner, '--public-access-block-configuration', CLOSED)

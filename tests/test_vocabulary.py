@@ -61,17 +61,17 @@ WORDS = re.compile('|'.join(rf'(?P<w{number}>\b(?:{form})\b)' for number, form i
 #: Room -> the most places that it may have. A count may only fall: lower it with the change that lowers the count.
 MOST = {
     'documents': 0,
-    'appliance': 2,
+    'appliance': 0,
     'bench': 0,
-    'chalicelib': 34,
+    'chalicelib': 3,
     'cinderless': 0,
     'deploy': 0,
     'docs': 0,
-    'infra': 1,
+    'infra': 0,
     'root': 0,
-    'local': 11,
-    'stepfunctions': 2,
-    'tests': 360,
+    'local': 1,
+    'stepfunctions': 0,
+    'tests': 356,
 }
 
 #: Generated from the comments of ``stepfunctions``.

@@ -38,7 +38,7 @@ class EncryptionKeyDisabled(ServiceUnavailable):
     """A KMS key of this deployment is disabled or awaits its deletion. Nothing was done; an operator can enable it."""
 
     template = (
-        'An encryption key of the service is disabled. Ask an administrator to enable it in AWS KMS, then try again.'
+        'An encryption key of the service is disabled. Try again when an administrator has enabled it in AWS KMS.'
     )
 
 

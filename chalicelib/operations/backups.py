@@ -108,7 +108,7 @@ def _locked_until(text: str | None) -> str | None:
         aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
         until = aware.astimezone(datetime.UTC).strftime('%Y-%m-%dT%H:%M:%S.000000')
     except (ValueError, OverflowError):
-        raise errors.InvalidInput(reason=f'{text!r} is no moment: write it as 2027-01-31T00:00:00Z.') from None
+        raise errors.InvalidInput(reason=f'{text!r} is not a timestamp: write it as 2027-01-31T00:00:00Z.') from None
     most = settings().backup_lock_days
     if not base.now() < until <= base.after(most * 86_400):
         raise errors.InvalidInput(reason=f'A lock ends in the future, and within {most} days; {text} does not.')

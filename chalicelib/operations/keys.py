@@ -69,7 +69,7 @@ def check_unattended(id: str | None) -> None:
     """Raise InvalidVolume for a key that can only be read while its user is there: one in Barbican."""
     if id is not None and cloud.barbican() is not None:
         raise errors.InvalidVolume(
-            reason=f'Its key {id} lies in Barbican, which gives it to a token of its project only, and a schedule has '
+            reason=f'Its key {id} is in Barbican, which gives it to a token of its project only, and a schedule has '
             'none: back the volume up by a request of your own.'
         )
 
@@ -145,7 +145,7 @@ def add_transfer_to(transaction: base.Transaction, context: Context, project_id:
     if id is None or project_id == context.project_id:
         return
     if cloud.barbican() is not None:
-        raise errors.InvalidVolume(reason='An encrypted volume whose key lies in Barbican cannot change its project.')
+        raise errors.InvalidVolume(reason='An encrypted volume whose key is in Barbican cannot change its project.')
     given = Secret.find(project_id, id)
     taken = Secret(
         context.project_id,

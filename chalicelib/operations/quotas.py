@@ -155,9 +155,7 @@ def _repair_counters(record: Quota, counters: Any, found: Mapping[str, int], del
     """Raise counters that are lower than the release: a count that drifted must not keep a resource alive."""
     for name, delta in deltas.items():
         if delta < 0 and found.get(name, 0) < -delta:
-            logger.error(
-                'quota of %s: %s is %s, but %s is given back', record.project_id, name, found.get(name), -delta
-            )
+            logger.error('quota of %s: %s is %s, but %s is released', record.project_id, name, found.get(name), -delta)
             known = counters[name] == found[name] if name in found else counters[name].does_not_exist()
             try:
                 base.update(record, [counters[name].set(-delta)], known)

@@ -24,7 +24,7 @@ MOST_FINDINGS = 50
 
 #: Why nothing is removed.
 TOO_MANY = 'too many objects are on no record: confirm the report, or find out why their records are gone'
-MANY_SIZES = 'too many volumes have another size than their records say: confirm the report, or find out why'
+MANY_SIZES = 'too many volumes have another size than in their records: confirm the report, or find out why'
 TABLES_CHANGED = 'a table was restored or replaced: live data may be on no record; compare, then confirm the report'
 
 #: What a report shows to administrators.

@@ -282,13 +282,13 @@ def _on_offer(transfer: Transfer) -> Volume:
     if not _is_on_offer(volume, transfer):
         _find_anywhere(transfer.id)
         raise errors.InvalidVolume(
-            reason=f'Volume {volume.id} is in status {volume.status} and no longer on offer; ask its owner.'
+            reason=f'Volume {volume.id} is in status {volume.status} and no longer on offer; contact its owner.'
         )
     if volume.group_id is not None:
         raise errors.InvalidVolume(reason=f'Volume {volume.id} must not be part of a group.')
     _check_detached(volume)
     if volume.exports:
-        raise errors.InvalidVolume(reason=f'Volume {volume.id} has connections; ask its owner for another offer.')
+        raise errors.InvalidVolume(reason=f'Volume {volume.id} has connections; its owner must offer it again.')
     return volume
 
 

@@ -43,7 +43,7 @@ class Cron:
                     found = datetime.datetime.combine(day, datetime.time(hour, minute), start.tzinfo)
                     if found >= start:
                         return found
-        raise InvalidInput(reason='The cron expression names no moment that ever comes.')
+        raise InvalidInput(reason='No date matches the cron expression.')
 
     def _names(self, day: datetime.date) -> bool:
         if day.month not in self.months:
@@ -88,6 +88,6 @@ def _bounds(found: re.Match[str], least: int, greatest: int) -> tuple[int, int]:
 def _wrong(name: str, word: str) -> InvalidInput:
     least, greatest = FIELDS[name]
     return InvalidInput(
-        reason=f'{word!r} is no {name} of a cron expression: give numbers from {least} to {greatest}, '
+        reason=f'{word!r} is not a {name} of a cron expression: use numbers from {least} to {greatest}, '
         'ranges a-b, steps */n, or several with commas.'
     )

@@ -172,7 +172,7 @@ DETAIL_TEXTS = {
     Detail.BACKUP_NOT_RESTORED: 'Backup was not restored; the volume is unchanged.',
     Detail.VOLUME_MOVE_ERROR: 'Volume stays as and where it was.',
     Detail.MANAGE_ERROR: 'Failed to bring the existing object under management.',
-    Detail.UNMANAGE_ERROR: 'Failed to let go of the object.',
+    Detail.UNMANAGE_ERROR: 'Failed to unmanage the object.',
 }
 
 

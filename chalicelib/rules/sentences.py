@@ -42,17 +42,17 @@ OWN: frozenset[type[errors.CinderlessError]] = frozenset(
 #: Class -> the sentence of it and of its subclasses, unless they have one of their own.
 SENTENCES: Mapping[type[errors.CinderlessError], str] = {
     errors.CinderlessError: errors.CinderlessError.template,
-    errors.ServiceUnavailable: 'The service is unavailable for the moment. Try again.',
+    errors.ServiceUnavailable: 'The service is unavailable now. Try again.',
     errors.OutcomeUnknown: errors.OutcomeUnknown.template,
-    errors.DriverError: 'The storage backend could not do this. Try again later, or ask your administrator.',
+    errors.DriverError: 'The storage backend could not do this. Try again later, or contact your administrator.',
     errors.BackendUnavailable: 'The storage backend gave no answer in time. Try again later.',
     errors.NotReady: 'The storage backend is still busy with an earlier request. Try again later.',
     errors.BackendFull: (
-        'The storage backend has no space left for this. Choose a smaller size or another volume type, or ask your '
+        'The storage backend has no space left for this. Choose a smaller size or another volume type, or contact your '
         'administrator.'
     ),
-    errors.BackendMisconfigured: 'The storage backend is not configured for this. Ask your administrator.',
-    errors.ProviderNotFound: 'The storage backend does not have this data any more. Ask your administrator.',
+    errors.BackendMisconfigured: 'The storage backend is not configured for this. Contact your administrator.',
+    errors.ProviderNotFound: 'The storage backend does not have this data any more. Contact your administrator.',
     errors.VolumeIsBusy: (
         'The storage backend still uses the volume: it is connected to a server, or something is being copied from it. '
         'Detach it, or try again later.'
@@ -62,22 +62,23 @@ SENTENCES: Mapping[type[errors.CinderlessError], str] = {
         'again later.'
     ),
     errors.NotSupported: 'The storage backend does not support this. Choose another volume type.',
-    errors.BackupError: 'The backup service could not do this. Try again later, or ask your administrator.',
-    errors.RepositoryError: 'The backup repository could not do this. Try again later, or ask your administrator.',
+    errors.BackupError: 'The backup service could not do this. Try again later, or contact your administrator.',
+    errors.RepositoryError: 'The backup repository could not do this. Try again later, or contact your administrator.',
     errors.IntegrityError: (
-        'The backup is damaged: what is stored is not what was written. Use another backup, and ask your administrator.'
-    ),
-    errors.KeyUnavailable: "The key of the backup's data cannot be opened. Ask your administrator.",
-    errors.LeaseLost: 'Another request is cleaning up the same backups. Try again later.',
-    errors.DeviceFull: (
-        'The storage backend has no space left for the data of the volume. Try again when there is space, or ask your '
+        'The backup is damaged: what is stored is not what was written. Use another backup, and contact your '
         'administrator.'
     ),
-    errors.DeviceError: 'The data of the volume could not be reached. Try again later, or ask your administrator.',
+    errors.KeyUnavailable: "The key of the backup's data cannot be opened. Contact your administrator.",
+    errors.LeaseLost: 'Another request is cleaning up the same backups. Try again later.',
+    errors.DeviceFull: (
+        'The storage backend has no space left for the data of the volume. Try again when there is space, or contact '
+        'your administrator.'
+    ),
+    errors.DeviceError: 'The data of the volume could not be reached. Try again later, or contact your administrator.',
 }
 
 #: For what no task raised: a worker that ran out of time or memory, or that AWS did not start.
-INTERRUPTED = 'The service could not finish this. Try again, or ask your administrator.'
+INTERRUPTED = 'The service could not finish this. Try again, or contact your administrator.'
 
 
 def for_users(error: str, message: str) -> str:

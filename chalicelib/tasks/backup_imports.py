@@ -32,7 +32,7 @@ def import_backup(payload: Payload) -> None:
     )
     if manifest.size != int(backup.size) * GIB:
         raise errors.InvalidBackup(
-            reason=f'The record tells of {backup.size} GiB, the repository holds {manifest.size / GIB:g} GiB.'
+            reason=f'The record states {backup.size} GiB, the repository has {manifest.size / GIB:g} GiB.'
         )
     work.end(work.workflow.done, _actions(record, manifest))
 

@@ -68,7 +68,7 @@ def _claim(work: VolumeWork) -> None:
         reservations.claim_growth(volume, new_size, work.is_ours)
     except reservations.NoCapacity:
         raise errors.NoValidBackend(
-            reason=f'There is no room for {new_size - int(volume.size)} GiB more where the volume is.'
+            reason=f'The pool of the volume has no capacity for {new_size - int(volume.size)} GiB more.'
         ) from None
 
 

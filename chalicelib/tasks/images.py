@@ -132,7 +132,7 @@ def _verify(image: Image, data: image_copies.Upload) -> None:
 
 
 def complete_upload(payload: Payload) -> None:
-    """End the export, protect the image if the request said ``protected``, and restore the volume's status."""
+    """End the export, protect the image if the request set ``protected``, and restore the volume's status."""
     volume = VolumeWork.take(payload).record
     operation = volume.operation_facts()
     backends.driver(volume).close_volume(backends.volume_ref(volume), _export_id(payload))

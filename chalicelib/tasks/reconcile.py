@@ -65,18 +65,18 @@ def _reconcile(event: Mapping[str, Any]) -> None:
     if 'executionArn' in detail:
         _look_at_execution(detail)
         return
-    moment, until, drift = base.now(), time.monotonic() + BUDGET, 0
-    for kind, key in itertools.islice(_overdue(moment), LIMIT):
+    timestamp, until, drift = base.now(), time.monotonic() + BUDGET, 0
+    for kind, key in itertools.islice(_overdue(timestamp), LIMIT):
         if time.monotonic() > until:
             break
-        drift += _look(kind, key.project_id, key.id, moment)
+        drift += _look(kind, key.project_id, key.id, timestamp)
     if drift:
         telemetry.count('ReconcilerDrift', drift)
 
 
-def _overdue(moment: str) -> Iterator[tuple[type[base.StatefulRecord], base.StatefulRecord]]:
+def _overdue(timestamp: str) -> Iterator[tuple[type[base.StatefulRecord], base.StatefulRecord]]:
     """Keys of overdue records, a record of each kind in turn: many of one kind keep no other kind waiting."""
-    queues = {kind: base.overdue(kind, moment) for kind in KINDS.values()}
+    queues = {kind: base.overdue(kind, timestamp) for kind in KINDS.values()}
     while queues:
         for kind in list(queues):
             try:
@@ -99,15 +99,15 @@ def _look_at_execution(detail: Mapping[str, Any]) -> None:
         _look(kind, payload['project_id'], payload['id'])
 
 
-def _look(kind: type[base.StatefulRecord], project_id: str, id: str, moment: str | None = None) -> bool:
-    """Continue one record's work if it is overdue at ``moment`` (always without one); return whether it was due.
+def _look(kind: type[base.StatefulRecord], project_id: str, id: str, timestamp: str | None = None) -> bool:
+    """Continue one record's work if it is overdue at ``timestamp`` (always without one); return whether it was due.
 
     The next look is put off before this one begins. So a record whose work cannot be continued, or that takes the whole
     process with it, keeps the others waiting once and not at each call.
     """
     try:
         record = kind.find_or_none(project_id, id)
-        if record is None or record.in_flight is None or (moment and not base.is_overdue(record, moment)):
+        if record is None or record.in_flight is None or (timestamp and not base.is_overdue(record, timestamp)):
             return False
         with telemetry.bind_context(request_id=record.owner, resource=record.resource, id=record.id):
             _put_off(record)

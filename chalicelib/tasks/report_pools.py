@@ -64,7 +64,7 @@ def _each(work: Callable[[str], None], host: str) -> None:
     try:
         work(host)
     except errors.CinderlessError as error:
-        logger.warning('backend %s was not asked: %s', host, error.message)
+        logger.warning('no report was requested from backend %s: %s', host, error.message)
 
 
 def _request_report(host: str) -> bool:

@@ -31,7 +31,7 @@ def create_many(cloud: Cloud, parameters: Parameters) -> dict[str, Any]:
     attached = {one.id: one for one in cloud.volumes.values() if id in one.attachments}
     for other in excluded:
         if other not in attached:
-            raise Refused('InvalidParameterValue', f"The volume '{other}' is no data volume of '{id}'.")
+            raise Refused('InvalidParameterValue', f"The volume '{other}' is not a data volume of '{id}'.")
     wanted = [volume for other, volume in attached.items() if other not in excluded]
     if not wanted:
         raise Refused('InvalidParameterValue', f"Nothing of '{id}' is left to be snapshotted.")

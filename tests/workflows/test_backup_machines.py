@@ -818,7 +818,7 @@ def test_a_locked_backup_stays(simulation: Simulation, data: Data, volume: Volum
 
 @pytest.mark.parametrize(
     ('until', 'complaint'),
-    [('soon', 'is no moment'), ('2020-01-01T00:00:00Z', 'in the future'), ('2999-01-01', 'within 36500 days')],
+    [('soon', 'is not a timestamp'), ('2020-01-01T00:00:00Z', 'in the future'), ('2999-01-01', 'within 36500 days')],
 )
 def test_a_lock_that_cannot_be_had(
     simulation: Simulation, data: Data, volume: Volume, locks: None, until: str, complaint: str

@@ -221,7 +221,7 @@ def test_a_run_that_may_pass_is_tried_again_for_a_while_and_then_told(
             assert len(list(Message.scan())) == (next_run > '01:00')  # the second run fails alike
     [message] = Message.scan()
     assert (message.resource_type, message.resource_uuid) == ('BACKUP_SCHEDULE', schedule.id)
-    assert message.user_message.endswith('unavailable for the moment. Try again.')
+    assert message.user_message.endswith('unavailable now. Try again.')
     schedule = schedule.reload()
     assert (schedule.last_error, schedule.last_backup_id) == (SENTENCES[errors.ServiceUnavailable], None)
     assert (schedule.trying_since, schedule.moment, schedule.attempts) == (None, None, None)

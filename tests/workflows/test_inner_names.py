@@ -190,7 +190,7 @@ def test_an_administrator_reads_the_whole(simulation: Simulation, data: Data, vo
     member = FrontDoor.open(monkeypatch).caller('member', 'project')
     [message] = member.get('/messages', at='3.71').body['messages']
     assert inner_names_in(message['user_message']) == []
-    assert 'Try again later, or ask your administrator.' in message['user_message']
+    assert 'Try again later, or contact your administrator.' in message['user_message']
     whole = member.door.caller('admin', 'project').get(f'/messages/{message["id"]}', at='3.71')
     assert TEXT in whole.body['message']['user_message']
 

@@ -88,7 +88,7 @@ def test_a_worker_that_could_not_ask_says_nothing_of_its_backend(
     monkeypatch.setattr(report_pools.aws, 'invoke', busy)
     report_pools.run({})
     assert service().backend_state == 'up'
-    assert 'backend cinderless@big was not asked' in caplog.text
+    assert 'no report was requested from backend cinderless@big' in caplog.text
 
 
 def test_a_backend_that_is_down_is_asked_again_while_work_waits_but_seldom(
