@@ -8,6 +8,7 @@ from chalicelib.api.schemas import volume_types as schemas
 from chalicelib.api.standard_routes import MapOperations, add_specs
 from chalicelib.api.views.volume_types import visible
 from chalicelib.api.volume_types import volume_types
+from chalicelib.operations import type_specs
 from chalicelib.operations import volume_types as operations
 
 POLICY = 'volume_extension:types_extra_specs'
@@ -20,9 +21,7 @@ def _visible(request: Request, id: str) -> dict[str, str]:
 add_specs(
     volume_types,
     'extra_specs',
-    MapOperations(
-        _visible, operations.set_extra_specs, operations.delete_extra_spec, errors.VolumeTypeExtraSpecsNotFound
-    ),
+    MapOperations(_visible, type_specs.set_, type_specs.delete, errors.VolumeTypeExtraSpecsNotFound),
     policies={verb: f'{POLICY}:{verb}' for verb in ('index', 'show', 'create', 'update', 'delete')},
     schemas=(schemas.EXTRA_SPECS, schemas.EXTRA_SPEC),
 )

@@ -319,7 +319,7 @@ class Objects:
     def remove_snapshot(self, id: str, ref: VolumeRef | SnapshotRef) -> None:
         self._remove('DeleteSnapshot', ref, SnapshotId=id)
 
-    def _remove(self, operation: str, ref: VolumeRef | SnapshotRef, **named: str) -> None:
+    def _remove(self, operation: str, ref: VolumeRef | SnapshotRef, **named: Any) -> None:
         """Delete an object; a missing one is success."""
         try:
             self.api.ec2(operation, **named)

@@ -18,7 +18,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Service, Snapshot, Volume, VolumeType, base
-from chalicelib.operations import common, exports, quotas, reservations, services, volume_types, volumes
+from chalicelib.operations import common, exports, quotas, reservations, services, volume_quota, volume_types, volumes
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import extra_specs, states, workflows
 
@@ -75,7 +75,7 @@ def _begun(context: Context, volume: Volume, new_type: str, migration_policy: st
         raise errors.InvalidVolume(
             reason=f'{len(snapshots)} snapshots are more than one retype can take along: keep at most {MAX_SNAPSHOTS}.'
         )
-    held = reservations.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
+    held = volume_quota.of_retype(volume, wanted.id, snapshots) if volume.consumes_quota else {}
     add_writes_to = functools.partial(_add_retype_to, context, volume, wanted, migration_policy, snapshots)
     quotas.commit(volume.project_id, held, add_writes_to, reserved=held)
     return volume, wanted
@@ -129,7 +129,7 @@ def _add_retype_to(
 ) -> None:
     row = workflows.VOLUME['retype']
     operation = common.operation(row, type_id=wanted.id, migration_policy=policy)
-    counted = reservations.snapshots_of_retype(snapshots, wanted.id)
+    counted = volume_quota.snapshots_of_retype(snapshots, wanted.id)
     reserved = [Volume.reserved_type_id.set(wanted.id), Volume.reserved_snapshots.set(counted)]
     held = reserved if volume.consumes_quota else []
     actions = [*base.begin_actions(Volume, row, context.request_id, operation), *held]

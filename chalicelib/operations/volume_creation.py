@@ -14,51 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
-from chalicelib.models import Backup, DefaultType, Group, Snapshot, Volume, VolumeType, base, claims, reading
-from chalicelib.operations import (
-    backup_reservations,
-    common,
-    group_members,
-    keys,
-    quotas,
-    reservations,
-    services,
-    volume_types,
-)
+from chalicelib.models import DefaultType, Group, Snapshot, Volume, VolumeType, base, claims, reading
+from chalicelib.operations import common, group_members, keys, quotas, services, volume_sources, volume_types
 from chalicelib.rules import extra_specs, states, workflows
 
 if TYPE_CHECKING:
     from chalicelib.clients.glance import Image
 
 
-class Source(NamedTuple):
-    """What a volume is made from. ``volume`` is the volume itself, or the snapshot's; a backup has none."""
-
-    record: Volume | Snapshot | Backup
-    size: int
-    volume: Volume | None
-
-    @property
-    def type_id(self) -> str | None:
-        return None if isinstance(self.record, Backup) else self.record.volume_type_id
-
-    @property
-    def encryption_key_id(self) -> str | None:
-        """The key of the data; a snapshot is read with its volume's."""
-        found = self.record if isinstance(self.record, Backup) else self.volume
-        return found.encryption_key_id if found else None
-
-    @property
-    def host(self) -> str | None:
-        """The pool that must take the new volume too: the data is copied there (Cinder's snapshot_same_host)."""
-        return self.volume.host if self.volume else None
-
-
 class Prepared(NamedTuple):
     """A volume's record that is not written yet, its source, and its type as it was read for it."""
 
     volume: Volume
-    source: Source | None
+    source: volume_sources.Source | None
     kind: VolumeType
 
     @property
@@ -67,23 +35,8 @@ class Prepared(NamedTuple):
         return [] if self.source and self.source.type_id == self.kind.id else [self.kind]
 
 
-#: Resource -> (statuses that it may be made from, what Cinder calls it, the error of another status).
-_ORIGINS: Mapping[str, tuple[tuple[str, ...], str, type[errors.Invalid]]] = {
-    'snapshot': ((states.AVAILABLE,), 'snapshot', errors.InvalidSnapshot),
-    'volume': (states.READABLE, 'source volume', errors.InvalidVolume),
-    'backup': ((states.AVAILABLE,), 'backup', errors.InvalidBackup),
-}
-
 #: Resource -> how a request for a volume names it.
 _REFERENCES: Mapping[str, str] = {'snapshot': 'snapshot_id', 'volume': 'source_volid'}
-
-_TOO_SMALL: Mapping[str, str] = {
-    'snapshot': "Volume size '{size}'GB cannot be smaller than the snapshot size {least}GB. "
-    'They must be >= original snapshot size.',
-    'volume': "Volume size '{size}'GB cannot be smaller than original volume size  {least}GB. "
-    'They must be >= original volume size.',
-    'backup': 'Volume size {size}GB cannot be smaller than the backup size {least}GB. It must be >= backup size.',
-}
 
 
 @claims.made_once('Volume')
@@ -96,7 +49,7 @@ def create(context: Context, **wanted: Any) -> Volume:
 
 def _accept(context: Context, wanted: Mapping[str, Any]) -> Volume:
     """Record the volume; raises TypeChanged when its type has changed since it was read."""
-    along = ('Volume', 'VolumeType') if any(wanted.get(name) for name in _SOURCES) else ()
+    along = ('Volume', 'VolumeType') if any(wanted.get(name) for name in volume_sources.KINDS) else ()
     with reading.together(*_needed(context, wanted), along=along):
         prepared = prepare(context, **wanted)
         volume, key = prepared.volume, _key(context, prepared)
@@ -112,7 +65,7 @@ def _accept(context: Context, wanted: Mapping[str, Any]) -> Volume:
 
 def _needed(context: Context, wanted: Mapping[str, Any]) -> list[reading.Key]:
     """The keys of what a request reads: the project's quotas, its source, and its default type where it may count."""
-    sources = [(kind, wanted[name]) for name, kind in _SOURCES.items() if wanted.get(name)]
+    sources = [(kind, wanted[name]) for name, kind in volume_sources.KINDS.items() if wanted.get(name)]
     named = [kind.key(context.project_id, id) for kind, id in sources if len(id) <= common.LONGEST_ID]
     default = [] if wanted.get('volume_type') or sources else [DefaultType.key(base.GLOBAL, context.project_id)]
     return [*quotas.keys(context.project_id), *named, *default]
@@ -149,10 +102,10 @@ def prepare(
 
     Raises NotFound for a source or type that is not there, Invalid for one that will not do.
     """
-    source = _source(
+    source = volume_sources.find(
         context, snapshot_id=snapshot_id, source_volid=source_volid, backup_id=backup_id, image_id=image_id
     )
-    gigabytes = _size(size, source)
+    gigabytes = volume_sources.size_of(size, source)
     image = _usable(context, image_id, gigabytes) if image_id else None
     kind = _type(context, volume_type or _type_of(image), source)
     group = group_members.joinable(context, group_id) if group_id is not None else None
@@ -177,7 +130,7 @@ def prepare(
     return Prepared(volume, source, kind)
 
 
-def _backend(source: Source | None, group: Group | None) -> str | None:
+def _backend(source: volume_sources.Source | None, group: Group | None) -> str | None:
     """The pool or backend that the volume must be on."""
     return (source.host if source else None) or (group.host if group else None)
 
@@ -215,19 +168,7 @@ def copy_of(context: Context, record: Volume | Snapshot, group_id: str) -> Copy:
     return Copy(prepared.volume, key, prepared.kept, functools.partial(_add_record_to, prepared, key))
 
 
-def _source(context: Context, *, image_id: str | None, **ids: str | None) -> Source | None:
-    """Find the one source that is named, and check its status."""
-    if sum(id is not None for id in (image_id, *ids.values())) > 1:
-        raise errors.InvalidInput(reason='May specify only one of backup, imageRef, snapshot, source volume')
-    for name, id in ids.items():
-        if id is not None:
-            source = _FINDERS[name](context, id)
-            _check_status(source.record)
-            return source
-    return None
-
-
-def _check_encryption(kind: VolumeType, source: Source | None, image: Image | None) -> None:
+def _check_encryption(kind: VolumeType, source: volume_sources.Source | None, image: Image | None) -> None:
     """Refuse a volume whose data would be unreadable, or unencrypted although its type is encrypted."""
     encrypted = kind.encryption is not None
     if source and encrypted != (source.encryption_key_id is not None):
@@ -270,46 +211,7 @@ def _type_of(image: Image | None) -> str | None:
     return image.properties.get('cinder_img_volume_type') if image else None
 
 
-def _from_snapshot(context: Context, id: str) -> Source:
-    snapshot = common.find(context, Snapshot, id)
-    return Source(snapshot, int(snapshot.volume_size), snapshot.find_volume())
-
-
-def _from_volume(context: Context, id: str) -> Source:
-    volume = common.find(context, Volume, id)
-    return Source(volume, int(volume.size), volume)
-
-
-def _from_backup(context: Context, id: str) -> Source:
-    backup = common.find(context, Backup, id)
-    return Source(backup, int(backup.size), None)
-
-
-_SOURCES: Mapping[str, type[base.Record]] = {'snapshot_id': Snapshot, 'source_volid': Volume, 'backup_id': Backup}
-_FINDERS = {'snapshot_id': _from_snapshot, 'source_volid': _from_volume, 'backup_id': _from_backup}
-
-
-def _check_status(record: Volume | Snapshot | Backup) -> None:
-    allowed, _, _ = _ORIGINS[record.resource]
-    if record.status not in allowed:
-        raise _wrong_status(record)
-
-
-def _wrong_status(record: base.StatefulRecord) -> errors.Invalid:
-    allowed, name, kind = _ORIGINS[record.resource]
-    return kind(reason=f"Originating {name} status must be one of '{', '.join(allowed)}' values")
-
-
-def _size(size: int | None, source: Source | None) -> int:
-    wanted = size or (source.size if source else None)
-    if not isinstance(wanted, int) or wanted <= 0:
-        raise errors.InvalidInput(reason=f"Volume size '{wanted}' must be an integer and greater than 0")
-    if source and wanted < source.size:
-        raise errors.InvalidInput(reason=_TOO_SMALL[source.record.resource].format(size=wanted, least=source.size))
-    return wanted
-
-
-def _type(context: Context, id_or_name: str | None, source: Source | None) -> VolumeType:
+def _type(context: Context, id_or_name: str | None, source: volume_sources.Source | None) -> VolumeType:
     """Return the requested type, else the source's, else the default one."""
     inherited = volume_types.read_if_there(source.type_id) if source else None
     if id_or_name is None:
@@ -334,7 +236,7 @@ def _same_backend(one: VolumeType, other: VolumeType) -> bool:
 
 
 def _zones(
-    context: Context, asked: str | None, source: Source | None, kind: VolumeType
+    context: Context, asked: str | None, source: volume_sources.Source | None, kind: VolumeType
 ) -> tuple[str | None, list[str]]:
     """Return the one zone, or those of the type that the scheduler may choose from."""
     of_type = extra_specs.availability_zones(kind.extra_specs)
@@ -348,12 +250,14 @@ def _zones(
     if zone not in (services.known_zones(context, [zone]) if usable is None else usable):
         raise errors.InvalidAvailabilityZone(az=zone)
     if source and of_source and zone != of_source:
-        _, name, _ = _ORIGINS[source.record.resource]
+        _, name, _ = volume_sources.ORIGINS[source.record.resource]
         raise errors.InvalidInput(reason=f'Volume must be in the same availability zone as the {name}')
     return zone, []
 
 
-def _record(context: Context, size: int, kind: VolumeType, source: Source | None, zone: str | None) -> Volume:
+def _record(
+    context: Context, size: int, kind: VolumeType, source: volume_sources.Source | None, zone: str | None
+) -> Volume:
     """Return the record as it is first written, without the fields of the request."""
     row = workflows.VOLUME['create']
     volume = Volume(
@@ -371,22 +275,8 @@ def _record(context: Context, size: int, kind: VolumeType, source: Source | None
         deadline=base.first_deadline(row),
     )
     if source:
-        _copy_facts(volume, source)
+        volume_sources.copy_facts(volume, source)
     return volume
-
-
-def _copy_facts(volume: Volume, source: Source) -> None:
-    record = source.record
-    if isinstance(record, Backup):
-        volume.backup_id = record.id
-        return
-    if isinstance(record, Snapshot):
-        volume.snapshot_id = record.id
-    else:
-        volume.source_volid = record.id
-    volume.reading = reservations.reading_of(record)
-    if source.volume:
-        volume.bootable, volume.volume_image_metadata = source.volume.bootable, source.volume.volume_image_metadata
 
 
 def _add_volume_to(prepared: Prepared, key: keys.NewKey | None, transaction: base.Transaction) -> None:
@@ -404,17 +294,4 @@ def _add_record_to(prepared: Prepared, key: keys.NewKey | None, transaction: bas
     if key:
         key.add_to(transaction)
     if source:
-        _add_reader_to(transaction, source.record, volume)
-
-
-def _add_reader_to(transaction: base.Transaction, record: Volume | Snapshot | Backup, volume: Volume) -> None:
-    """Count the volume among the source's readers, unless the source's status has changed.
-
-    A backup has one reader at a time: it is restoring from now on.
-    """
-    if isinstance(record, Backup):
-        return backup_reservations.add_awaiting_restore_to(transaction, record, volume, str(volume.owner))
-    kind = type(record)
-    allowed, _, _ = _ORIGINS[record.resource]
-    actions = [kind.reader_count.add(1), *base.touched(kind)]
-    return transaction.update(record, actions, kind.status.is_in(*allowed), lambda: _wrong_status(record))
+        volume_sources.add_reader_to(transaction, source.record, volume)

@@ -412,37 +412,3 @@ def change_unused(context: Context, id: str, refusal: str, change: Callable[[Vol
         return volume_type
 
     return again(serve)
-
-
-def extra_specs(context: Context, type_id: str) -> dict[str, str]:
-    """Return a type's extra specs; those that show the backends only to administrators."""
-    specs: dict[str, str] = get(context, type_id).extra_specs
-    return dict(specs) if context.is_admin else {key: specs[key] for key in rules.USER_VISIBLE if key in specs}
-
-
-def set_extra_specs(context: Context, type_id: str, specs: Mapping[str, str]) -> dict[str, str]:
-    """Add or change extra specs of a type that is not in use; return all."""
-
-    def merged(known: dict[str, Any]) -> dict[str, Any]:
-        rules.check_cacheable({**known, **specs})
-        return {**known, **specs}
-
-    return _change_specs(context, type_id, merged)
-
-
-def delete_extra_spec(context: Context, type_id: str, key: str) -> None:
-    """Remove one extra spec of a type that is not in use."""
-    missing = errors.VolumeTypeExtraSpecsNotFound(id=type_id, key=key)
-    _change_specs(context, type_id, lambda known: common.without(key, missing, known))
-
-
-def _change_specs(context: Context, type_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-
-    def actions(volume_type: VolumeType) -> list[Any]:
-        changed.clear()
-        changed.update(change(dict(volume_type.extra_specs)))
-        return [VolumeType.extra_specs.set(changed)]
-
-    change_unused(context, type_id, 'Volume Type is currently in use.', actions)
-    return changed

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.models import Message, Pool, Snapshot, Volume, base
-from chalicelib.operations import snapshots, volumes
+from chalicelib.operations import snapshots, volume_removal, volumes
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.simulation import BIG, Simulation
@@ -166,7 +166,7 @@ def test_a_cascade_over_a_snapshot_that_is_read(simulation: Simulation, volume: 
 def test_a_cascade_stops_at_a_snapshot_beyond_its_transaction(
     simulation: Simulation, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(volumes, 'MOST_SNAPSHOTS', 1)
+    monkeypatch.setattr(volume_removal, 'MOST_SNAPSHOTS', 1)
     taken = [create_snapshot(CALLER, volume) for _ in range(2)]
     simulation.settle()
     volumes.delete(context(), volume.id, cascade=True)

@@ -19,6 +19,7 @@ from chalicelib.operations import (
     cloud,
     keys,
     type_encryption,
+    type_specs,
     volume_types,
     volumes,
 )
@@ -197,7 +198,7 @@ class TestBuiltIn:
         specs = {'volume_backend_name': 'big'}
         volume_types.create(context('admin'), name='plain', description=None, is_public=True, extra_specs=specs)
         plain = encrypted(simulation, volume_type='plain')
-        volume_types.set_extra_specs(context('admin'), volume_types.find(context(), 'LUKS').id, specs)
+        type_specs.set_(context('admin'), volume_types.find(context(), 'LUKS').id, specs)
         locked = encrypted(simulation)
         with pytest.raises(errors.InvalidInput, match='LUKS is encrypted, and the source is not'):
             create_volume(context(), 1, source_volid=plain.id, volume_type='LUKS')
@@ -206,7 +207,7 @@ class TestBuiltIn:
 
     def test_no_multiattach(self, simulation: Simulation) -> None:
         kind = luks_type()
-        volume_types.set_extra_specs(context('admin'), kind, {'multiattach': '<is> True'})
+        type_specs.set_(context('admin'), kind, {'multiattach': '<is> True'})
         with pytest.raises(errors.InvalidVolume, match='multiattach'):
             create_volume(context(), 1, volume_type='LUKS')
 

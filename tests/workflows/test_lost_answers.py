@@ -23,6 +23,7 @@ from chalicelib.operations import (
     services,
     snapshots,
     transfers,
+    type_specs,
     volume_types,
     volumes,
 )
@@ -113,7 +114,7 @@ REQUESTS = [
     Scenario('type', lambda _: None, lambda simulation, _: typed(simulation)),
     Scenario('rename a type', typed, lambda _, made: volume_types.update(ADMIN, made.id, {'name': 'u'})),
     Scenario('delete a type', typed, lambda _, made: volume_types.delete(ADMIN, made.id)),
-    Scenario('extra specs', typed, lambda _, made: volume_types.set_extra_specs(ADMIN, made.id, {'c': 'd'})),
+    Scenario('extra specs', typed, lambda _, made: type_specs.set_(ADMIN, made.id, {'c': 'd'})),
     Scenario('default type', typed, lambda _, made: default_types.set_(ADMIN, 'project', made.id)),
     Scenario('associate', specified, lambda _, made: qos_specs.associate(ADMIN, made[1].id, made[0].id)),
     Scenario('delete qos specs', specified, lambda _, made: qos_specs.delete(ADMIN, made[1].id)),

@@ -19,6 +19,7 @@ from chalicelib.operations import (
     transfers,
     type_encryption,
     type_locks,
+    type_specs,
     volume_types,
 )
 from tests.factories import context, create_volume
@@ -68,8 +69,8 @@ USERS: dict[str, Request] = {
 #: Changes of the type that need it unused. Those of specs and encryption matter to volumes only.
 CHANGES: dict[str, Request] = {
     'delete': lambda made: volume_types.delete(ADMIN, made['type']),
-    'set specs': lambda made: volume_types.set_extra_specs(ADMIN, made['type'], {'volume_backend_name': 'fast'}),
-    'drop spec': lambda made: volume_types.delete_extra_spec(ADMIN, made['type'], 'volume_backend_name'),
+    'set specs': lambda made: type_specs.set_(ADMIN, made['type'], {'volume_backend_name': 'fast'}),
+    'drop spec': lambda made: type_specs.delete(ADMIN, made['type'], 'volume_backend_name'),
     'encrypt': lambda made: type_encryption.create(ADMIN, made['type'], LUKS),
     'delete group type': lambda made: group_types.delete(ADMIN, made['group_type']),
 }

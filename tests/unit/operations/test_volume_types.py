@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib import config, errors
 from chalicelib.models import Name, VolumeType
-from chalicelib.operations import quotas, type_access, volume_types
+from chalicelib.operations import quotas, type_access, type_specs, volume_types
 from tests.factories import context, query
 
 ADMIN = context('admin')
@@ -160,7 +160,7 @@ def test_a_type_in_use(tables: None) -> None:
         volume_types.delete(ADMIN, gold.id)
     assert (refused.value.code, refused.value.message) == (400, 'Target volume type is still in use.')
     with pytest.raises(errors.VolumeTypeInUse) as refused:
-        volume_types.set_extra_specs(ADMIN, gold.id, {'a': 'b'})
+        type_specs.set_(ADMIN, gold.id, {'a': 'b'})
     assert refused.value.message == 'Volume Type is currently in use.'
     quotas.commit('somebody', {'volumes': -1}, lambda _: None, type_id=gold.id)
     volume_types.delete(ADMIN, gold.id)
@@ -168,16 +168,15 @@ def test_a_type_in_use(tables: None) -> None:
 
 def test_extra_specs(tables: None) -> None:
     gold = make(extra_specs={'tier': 'gold', 'multiattach': '<is> True'})
-    assert volume_types.set_extra_specs(ADMIN, gold.id, {'a': 'b'}) == {
+    assert type_specs.set_(ADMIN, gold.id, {'a': 'b'}) == {
         'tier': 'gold',
         'multiattach': '<is> True',
         'a': 'b',
     }
-    assert volume_types.extra_specs(CALLER, gold.id) == {'multiattach': '<is> True'}
-    volume_types.delete_extra_spec(ADMIN, gold.id, 'tier')
-    assert volume_types.extra_specs(ADMIN, gold.id) == {'multiattach': '<is> True', 'a': 'b'}
+    type_specs.delete(ADMIN, gold.id, 'tier')
+    assert volume_types.get(ADMIN, gold.id).extra_specs == {'multiattach': '<is> True', 'a': 'b'}
     with pytest.raises(errors.VolumeTypeExtraSpecsNotFound) as refused:
-        volume_types.delete_extra_spec(ADMIN, gold.id, 'tier')
+        type_specs.delete(ADMIN, gold.id, 'tier')
     assert refused.value.message == f'Volume Type {gold.id} has no extra specs with key tier.'
 
 
@@ -186,7 +185,7 @@ def test_cacheable_and_multiattach_exclude_each_other(tables: None) -> None:
         make(extra_specs={'cacheable': '<is> True', 'multiattach': '<is> True'})
     gold = make(extra_specs={'multiattach': '<is> True'})
     with pytest.raises(errors.Invalid, match='cacheable cannot be set with multiattach'):
-        volume_types.set_extra_specs(ADMIN, gold.id, {'cacheable': '<is> True'})
+        type_specs.set_(ADMIN, gold.id, {'cacheable': '<is> True'})
 
 
 def test_names_in_views_are_remembered_and_one_that_is_missing_is_read(
