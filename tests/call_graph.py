@@ -123,6 +123,8 @@ class Source:
                 for target in kind.lvalues:
                     if isinstance(target, nodes.NameExpr):
                         self._note(f'{place}.{target.name}', [kind.rvalue])
+            elif isinstance(kind, nodes.ExpressionStmt):  # a declaration of routes holds its operations
+                self._note(f'{place}.line_{kind.line}', [kind.expr])
 
     def _note(self, name: str, parts: list[Any]) -> None:
         found = self.functions[name] = Found()
@@ -139,13 +141,19 @@ class Source:
                     found.uses |= set(self._every(*node.args))
                     return
                 about = self._call(node, found) or about
-            elif isinstance(node, nodes.NameExpr | nodes.MemberExpr):
-                self._name(node, found, about)
-            elif isinstance(node, nodes.StrExpr):
-                found.uses |= set(map(Use, actions_by_text().get(node.value, ())))
+            else:
+                self._leaf(node, found, about)
             if not isinstance(node, nodes.SymbolNode) or isinstance(node, nodes.FuncDef | nodes.Decorator):
                 for field in _fields(type(node)):
                     self._walk(getattr(node, field, None), found, about)
+
+    def _leaf(self, node: nodes.Node, found: Found, about: frozenset[str]) -> None:
+        if isinstance(node, nodes.NameExpr | nodes.MemberExpr):
+            self._name(node, found, about)
+        elif isinstance(node, nodes.WithStmt):
+            found.reaches |= set(self._ends(node))
+        elif isinstance(node, nodes.StrExpr):
+            found.uses |= set(map(Use, actions_by_text().get(node.value, ())))
 
     def _call(self, call: nodes.CallExpr, found: Found) -> frozenset[str]:
         """The models that a call is about; a call of a verb is noted."""
@@ -155,6 +163,12 @@ class Source:
             about |= self._models(callee.expr)
             found.uses |= set(self._verbs(call, callee))
         return frozenset(about)
+
+    def _ends(self, block: nodes.WithStmt) -> Iterator[tuple[str, frozenset[str]]]:
+        """What the begin and the end of a ``with`` block call."""
+        for each in block.expr:
+            for info in _classes(self._types.get(each)):
+                yield from ((f'{info.fullname}.{name}', frozenset()) for name in ('__enter__', '__exit__'))
 
     def _every(self, kind: Any, project: Any) -> Iterator[Use]:
         """All of a project are queried, all of all projects (None) scanned."""

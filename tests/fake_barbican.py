@@ -19,11 +19,11 @@ class FakeBarbican:
     def __init__(self) -> None:
         self.secrets: dict[str, tuple[str, dict[str, Any], bytes]] = {}
         self.faults: list[int] = []
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.url = ''
 
     def answer(self, method: str, path: str, headers: Any, sent: bytes) -> tuple[int, str, bytes]:
-        self.asked.append(f'{method} {path}')
+        self.requests.append(f'{method} {path}')
         if self.faults and (fault := self.faults.pop(0)):
             return fault, 'application/json', b'{}'
         token = headers.get('X-Auth-Token') or ''

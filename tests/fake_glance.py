@@ -39,7 +39,7 @@ class FakeGlance:
     knows_ranges: bool = True
     faults: list[int] = dataclasses.field(default_factory=list)
     cut: list[int] = dataclasses.field(default_factory=list)
-    asked: list[tuple[str, str, dict[str, str]]] = dataclasses.field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str]]] = dataclasses.field(default_factory=list)
     violations: list[str] = dataclasses.field(default_factory=list)
     around: Callable[[str], contextlib.AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
     url: str = ''
@@ -47,7 +47,7 @@ class FakeGlance:
     def add(self, data: bytes | None = None, **facts: Any) -> str:
         """Add an active image with data, changed by ``facts``; return its id."""
         id = str(facts.pop('id', uuid.uuid4()))
-        usual = {'name': 'cirros', 'visibility': 'public', 'owner': 'somebody'}
+        usual = {'name': 'cirros', 'visibility': 'public', 'owner': 'another-project'}
         self.images[id] = _record(id, {'disk_format': 'raw', 'container_format': 'bare', **usual})
         if data is not None:
             self._store(id, data)
@@ -66,7 +66,7 @@ class FakeGlance:
         )
 
     def count(self, method: str, ending: str = '') -> int:
-        return sum(asked[0] == method and asked[1].endswith(ending) for asked in self.asked)
+        return sum(sent[0] == method and sent[1].endswith(ending) for sent in self.requests)
 
     def copy(self) -> FakeGlance:
         return FakeGlance({key: dict(value) for key, value in self.images.items()}, dict(self.data))
@@ -108,7 +108,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_one(self) -> None:
         path = self.path.partition('?')[0]
-        self.glance.asked.append((self.command, path, {name.lower(): value for name, value in self.headers.items()}))
+        self.glance.requests.append((self.command, path, {name.lower(): value for name, value in self.headers.items()}))
         if self.glance.faults and (fault := self.glance.faults.pop(0)):
             self._drain()
             return self._answer(fault)

@@ -17,20 +17,20 @@ EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
 class FakeNova:
     """``servers``: server -> {volume: attachment}; ``hosts``: server -> the host that runs it.
 
-    ``told``: (event, server, volume) of all accepted events.
+    ``notified``: (event, server, volume) of all accepted events.
     """
 
     def __init__(self) -> None:
         self.servers: dict[str, dict[str, str]] = {}
         self.hosts: dict[str, str] = {}
-        self.told: list[tuple[str, str, str]] = []
+        self.notified: list[tuple[str, str, str]] = []
         self.faults: list[int] = []
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.violations: list[str] = []
         self.url = ''
 
     def answer(self, method: str, path: str, headers: Any, sent: bytes) -> tuple[int, Any]:
-        self.asked.append(f'{method} {path}')
+        self.requests.append(f'{method} {path}')
         if self.faults and (fault := self.faults.pop(0)):
             return fault, {'computeFault': {'code': fault, 'message': 'unexpected'}}
         service, _, version = (headers.get('OpenStack-API-Version') or 'compute 2.1').partition(' ')
@@ -53,7 +53,7 @@ class FakeNova:
         known = [event for event in body['events'] if event['server_uuid'] in self.servers]
         if not known:
             return 404, {'itemNotFound': {'code': 404, 'message': 'No instances found for any event'}}
-        self.told += [(event['name'], event['server_uuid'], event['tag']) for event in known]
+        self.notified += [(event['name'], event['server_uuid'], event['tag']) for event in known]
         answers = [
             {**event, **({'status': 'completed', 'code': 200} if event in known else {'status': 'failed', 'code': 404})}
             for event in body['events']

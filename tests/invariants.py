@@ -100,7 +100,7 @@ def _objects(simulation: Simulation, volumes: list[Volume], snapshots: list[Snap
     doubtful |= {f'snapshot-{backup.id}' for backup in Backup.scan() if backup.reading}
     placeless = {f'volume-{volume.id}' for volume in volumes if not volume.host}
     return [
-        f'{name}: the record says {wanted.get(name)}, the backend {found.get(name)}'
+        f'{name}: the record shows {wanted.get(name)}, the backend {found.get(name)}'
         for name in sorted(wanted.keys() | found.keys())
         if wanted.get(name) != found.get(name) and (name not in doubtful or name in placeless)
     ]
@@ -217,7 +217,7 @@ def _quotas(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
 def _errors_explained(records: list, explained: frozenset[str]) -> list[str]:
     told = {message.resource_uuid for message in Message.scan()} | explained
     return [
-        f'{record.resource} {record.id} is in {record.status}, and nobody was told why'
+        f'{record.resource} {record.id} is in {record.status}, and no message has its reason'
         for record in records
         if 'error' in record.status and record.id not in told
     ]

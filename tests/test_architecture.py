@@ -77,10 +77,10 @@ def is_allowed(path: Path, allowed: set[str]) -> bool:
 def test_layers(path: Path) -> None:
     room = room_of(path)
     if not room:
-        assert not rooms_imported(path), 'the base knows no room'
+        assert not rooms_imported(path), 'the base imports no package'
         return
     beyond = rooms_imported(path) - MAY_IMPORT[room] - {room}
-    assert not beyond, f'{room} must not know {sorted(beyond)}'
+    assert not beyond, f'{room} must not import {sorted(beyond)}'
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

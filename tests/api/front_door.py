@@ -28,7 +28,7 @@ class Tokens:
         if not at:
             raise Unauthorized
         roles = implied_roles([role]) if role else frozenset()
-        return TokenFacts(f'user-{role or "nobody"}', project or None, roles, 4e9)
+        return TokenFacts(f'user-{role or "none"}', project or None, roles, 4e9)
 
 
 class Worker:

@@ -61,11 +61,11 @@ def test_who_may(
     member: Caller, reader: Caller, admin: Caller, stranger: Caller, nobody: Caller, secret: Secret, path: str
 ) -> None:
     asked = {
-        'member': member, 'reader': reader, 'admin': admin, 'stranger': stranger, 'nobody': nobody,
+        'member': member, 'reader': reader, 'admin': admin, 'stranger': stranger, 'no role': nobody,
     }  # fmt: skip
     statuses = {who: ask(caller, f'/v1/secrets/{secret.id}{path}').status for who, caller in asked.items()}
     reading = 403 if path else 200
-    assert statuses == {'member': 200, 'reader': reading, 'admin': 200, 'stranger': 404, 'nobody': 403}
+    assert statuses == {'member': 200, 'reader': reading, 'admin': 200, 'stranger': 404, 'no role': 403}
     elsewhere = member.door.caller('admin', uuid.uuid4().hex)
     assert ask(elsewhere, f'/v1/secrets/{secret.id}{path}').status == 404
     assert ask(member, f'/v1/secrets/{secret.id}{path}', **{'X-Auth-Token': None}).status == 401

@@ -79,11 +79,11 @@ def test_a_dry_run_refuses_what_a_create_refuses(member: Caller) -> None:
 
 
 def test_explanations_are_for_administrators(admin: Caller, member: Caller, make: Any) -> None:
-    message = make.message(explanation='CapacityFilter removed h@b#p: no room')
+    message = make.message(explanation='CapacityFilter removed h@b#p: too small')
     short = member.get(f'/messages/{message.id}', at='3.3').body['message']['user_message']
     full = admin.get(f'/messages/{message.id}', at='3.3').body['message']['user_message']
     assert short == Message.get(message.project_id, message.id).user_message
-    assert full == f'{short}\nCapacityFilter removed h@b#p: no room'
+    assert full == f'{short}\nCapacityFilter removed h@b#p: too small'
 
 
 def test_revert(member: Caller, make: Any) -> None:

@@ -35,7 +35,7 @@ def test_every_other_member_is_a_spec(admin: Caller) -> None:
     assert admin.get(path).status == 404
 
 
-@pytest.mark.parametrize('facts', [{'name': ' '}, {'consumer': 'nobody'}, {'read_iops_sec_per_gb': 'many'}])
+@pytest.mark.parametrize('facts', [{'name': ' '}, {'consumer': 'elsewhere'}, {'read_iops_sec_per_gb': 'many'}])
 def test_what_makes_no_sense_is_refused(admin: Caller, facts: dict[str, str]) -> None:
     assert create(admin, **facts).status == 400
 
@@ -95,7 +95,7 @@ def test_associations_name_a_type(admin: Caller, make: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ('specs', 'told'),
+    ('specs', 'consumed'),
     [
         ({'total_iops_sec': '9'}, {'total_iops_sec': '9'}),
         ({'total_iops_sec_per_gb': '3'}, {'total_iops_sec': 30}),
@@ -103,8 +103,8 @@ def test_associations_name_a_type(admin: Caller, make: Any) -> None:
         ({'total_iops_sec_per_gb': '3', 'total_iops_sec_max': '20'}, {'total_iops_sec': 20}),
     ],
 )
-def test_what_a_host_of_ten_gib_is_told(specs: dict[str, str], told: dict[str, Any]) -> None:
-    assert qos.front_end('both', specs, 10) == told
+def test_what_a_host_of_ten_gib_is_told(specs: dict[str, str], consumed: dict[str, Any]) -> None:
+    assert qos.front_end('both', specs, 10) == consumed
     assert qos.front_end('back-end', specs, 10) is None
 
 

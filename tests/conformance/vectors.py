@@ -91,7 +91,7 @@ def _fault(vector: Vector, answer: Answer, page: int) -> str | None:
     if not vector.get('error'):
         return None
     wanted, found = _masked(json.dumps(vector['error'])), _masked(json.dumps(answer.body))
-    return None if wanted == found else f'says {found}, not {wanted}'
+    return None if wanted == found else f'it shows {found}, not {wanted}'
 
 
 def _masked(text: str) -> str:

@@ -25,7 +25,7 @@ from chalicelib.iscsi import IscsiDevice, open_device
 from tests.tgt import Account, Target, Tgtd, sparse_image
 
 INITIATOR = 'iqn.2026-01.org.cinderless:test'
-OURS = Account('cinder', 'a-secret-of-ours')
+OURS = Account('cinder', 'the-right-secret')
 THEIRS = Account('target', 'a-secret-of-theirs')
 
 MIB = 1024**2
@@ -182,7 +182,7 @@ class TestLogin:
         target = tgtd.add_target(image, account=OURS)
         with open_device(target.connection_data(OURS), initiator=INITIATOR) as device:
             assert device.size == SIZE
-        for wrong in (None, Account(OURS.user, 'not-the-secret'), Account('nobody', OURS.password)):
+        for wrong in (None, Account(OURS.user, 'not-the-secret'), Account('unknown', OURS.password)):
             with pytest.raises(LoginFailed) as caught:
                 open_device(target.connection_data(wrong), initiator=INITIATOR)
             assert '0x0201' in caught.value.message
@@ -194,7 +194,7 @@ class TestLogin:
         right = {'target_auth_username': THEIRS.user, 'target_auth_password': THEIRS.password}
         with open_device(target.connection_data(OURS, **right), initiator=INITIATOR) as device:
             assert device.size == SIZE
-        for wrong in ({'target_auth_password': 'not-the-secret'}, {'target_auth_username': 'somebody-else'}):
+        for wrong in ({'target_auth_password': 'not-the-secret'}, {'target_auth_username': 'unknown'}):
             with pytest.raises(LoginFailed, match='wrong name or secret in mutual CHAP'):
                 open_device(target.connection_data(OURS, **right | wrong), initiator=INITIATOR)
         tgtd.delete_target(target.tid)
@@ -347,7 +347,7 @@ def holes_between(path: Path) -> list[tuple[int, int]]:
 
 @pytest.fixture
 def digested(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """Return the inputs of a stand-in for google-crc32c: the test checks its use; tgtd checks the digests."""
+    """Return the inputs of a double of google-crc32c: the test checks its use; tgtd checks the digests."""
     asked: list[bytes] = []
 
     def crc32c(data: bytes) -> int:

@@ -101,9 +101,9 @@ def test_a_flood_of_connections_leaves_hosts_alone(daemon: Daemon, guard: Portal
         assert eventually(lambda: connections(daemon) < 20)
 
 
-@pytest.mark.parametrize('said', [b'', b'x' * 40, bytes(48) * 20])
+@pytest.mark.parametrize('sent', [b'', b'x' * 40, bytes(48) * 20])
 def test_a_connection_that_does_not_log_in_is_closed(
-    daemon: Daemon, guard: PortalGuard, monkeypatch: pytest.MonkeyPatch, said: bytes
+    daemon: Daemon, guard: PortalGuard, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """Silent, in the middle of a header, or answered with a reject each time; a session from its address continues."""
     monkeypatch.setattr(portal_guard, 'DEADLINE', 0.5)
@@ -111,7 +111,7 @@ def test_a_connection_that_does_not_log_in_is_closed(
         device.read(0, 4096)
         with connect(daemon, '127.0.0.1', wait=True) as client:
             client.settimeout(20)
-            client.sendall(said)
+            client.sendall(sent)
             with contextlib.suppress(ConnectionResetError):  # there was more to read
                 while client.recv(4096):
                     pass

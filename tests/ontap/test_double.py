@@ -61,7 +61,7 @@ def ask(double: Double) -> Client:
     return Client(double)
 
 
-@pytest.mark.parametrize('account', ['vsadmin:wrong', 'nobody:x', ':'])
+@pytest.mark.parametrize('account', ['vsadmin:wrong', 'unknown:x', ':'])
 def test_a_stranger_is_refused(double: Double, account: str) -> None:
     assert Client(double, account)('GET', '/storage/luns')[0] == 401
 

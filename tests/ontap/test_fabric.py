@@ -36,13 +36,13 @@ def login(fabric: Fabric, number: int, initiator: str = HERE, portal: int = 0, *
 
 
 def test_one_target_shows_each_initiator_its_own_luns(fabric: Fabric) -> None:
-    ours, theirs = unit(fabric, 'ours'), unit(fabric, 'theirs', 32 * MIB)
+    ours, theirs = unit(fabric, 'mapped'), unit(fabric, 'theirs', 32 * MIB)
     fabric.show(HERE, 7, ours)
     fabric.show(THERE, 7, theirs)
     with login(fabric, 7) as device, login(fabric, 7, THERE, portal=1) as other:
         assert (device.size, other.size) == (64 * MIB, 32 * MIB)
         assert sorted(fabric.initiators()) == [HERE, THERE]
-    for number, initiator in ((8, HERE), (7, 'iqn.2026-01.org.example:nobody')):
+    for number, initiator in ((8, HERE), (7, 'iqn.2026-01.org.example:unknown')):
         with pytest.raises(DeviceError):
             login(fabric, number, initiator)
     fabric.hide(HERE, 7)

@@ -186,4 +186,4 @@ def test_a_request_has_a_history(
     assert {'api', 'start_workflow', 'create_volume', 'volume_worker'} <= set(who)
     assert id in told
     assert 'enters Provision' in told
-    assert history.main(['req-nobody', '--local', str(cloud.state_dir / 'ready.json')]) == 1
+    assert history.main(['req-unknown', '--local', str(cloud.state_dir / 'ready.json')]) == 1

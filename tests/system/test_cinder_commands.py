@@ -260,7 +260,7 @@ STORIES: dict[str, Story] = {
     ],
     'messages': [
         ('type-create {name}', r'\| (?P<kind>\S+-\S+) \| {name}'),
-        ('type-key {kind} set volume_backend_name=nobody', ''),
+        ('type-key {kind} set volume_backend_name=unknown', ''),
         ('create 1 --name {name} --volume-type {kind}', r'\| id +\| (?P<volume>\S+)'),
         ('@ volumes {volume}', 'error'),
         ('message-list --resource_uuid {volume}', r'\| (?P<message>[0-9a-f-]{{36}}) \|'),
@@ -303,7 +303,7 @@ def teller_of(cloud: Cloud) -> Teller:
 
 
 def facts(teller: Teller) -> dict[str, str]:
-    return {'name': unique('told'), 'project': teller.user.project}
+    return {'name': unique('named'), 'project': teller.user.project}
 
 
 @pytest.mark.parametrize('about', STORIES)

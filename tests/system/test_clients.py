@@ -122,7 +122,7 @@ class TestTypes:
 
     def test_nobody_fits_and_a_message_says_why(self, demo: User, admin: User) -> None:
         kind = admin.cinder.volume_types.create(unique('nowhere'))
-        kind.set_keys({'volume_backend_name': 'nobody'})
+        kind.set_keys({'volume_backend_name': 'unknown'})
         volume = demo.cinder.volumes.create(1, volume_type=kind.name)
         demo.wait(demo.cinder.volumes, volume.id, 'error')
         [message] = [each for each in demo.cinder.messages.list() if each.resource_uuid == volume.id]

@@ -89,7 +89,7 @@ def test_an_image_comes_and_goes_as_it_is(own_cloud: Cloud, glance: FakeGlance) 
     other = glance.add(b'other' * 1000)
     api.call('POST', f'/volumes/{volume["id"]}/action', {'os-reimage': {'image_id': other}})
     assert api.settled(volume['id'])['volume_image_metadata']['image_id'] == other
-    assert {asked[2].get('x-auth-token', '')[:3] for asked in glance.asked} == {'c1.'}
+    assert {asked[2].get('x-auth-token', '')[:3] for asked in glance.requests} == {'c1.'}
 
 
 @pytest.mark.xdist_group('images')

@@ -119,7 +119,7 @@ class TestClient:
 
         assert tokens.validate(keystone.token('demo', 'demo', 'demo'))
 
-    @pytest.mark.parametrize('changed', [{'password': 'wrong'}, {'username': 'nobody'}, {'project': 'demo'}])
+    @pytest.mark.parametrize('changed', [{'password': 'wrong'}, {'username': 'unknown'}, {'project': 'demo'}])
     def test_a_service_user_that_keystone_does_not_take(self, keystone: Keystone, changed: dict[str, str]) -> None:
         with pytest.raises(ServiceUnavailable, match='check its password and project'):
             client(keystone, **changed).validate(keystone.token('demo', 'demo', 'demo'))
@@ -338,7 +338,7 @@ EXCHANGES: list[tuple[str, str, str, str, str, Any]] = [
     ('login without catalog', 'POST', '/auth/tokens?nocatalog', '', '', password_request('demo', 'demo', 'demo')),
     ('login by token', 'POST', '/auth/tokens', '', '', {'auth': {'identity': BY_TOKEN, 'scope': SCOPE}}),
     ('wrong password', 'POST', '/auth/tokens', '', '', password_request('demo', 'wrong', 'demo')),
-    ('unknown user', 'POST', '/auth/tokens', '', '', password_request('nobody', 'demo', 'demo')),
+    ('unknown user', 'POST', '/auth/tokens', '', '', password_request('unknown', 'demo', 'demo')),
     ('foreign project', 'POST', '/auth/tokens', '', '', password_request('demo', 'demo', 'admin')),
     ('unknown project', 'POST', '/auth/tokens', '', '', password_request('demo', 'demo', 'nowhere')),
     (

@@ -99,7 +99,9 @@ class TestAws:
 
     def test_the_cli_invokes_a_function(self, cloud: Cloud, tmp_path: Path) -> None:
         name, out = cloud.ready['functions']['volume_worker'], tmp_path / 'out'
-        told = self.cli(cloud, 'lambda', 'invoke', '--function-name', name, '--payload', '{"task": "nobody"}', str(out))
+        told = self.cli(
+            cloud, 'lambda', 'invoke', '--function-name', name, '--payload', '{"task": "unknown"}', str(out)
+        )
         assert told['FunctionError'] == 'Unhandled'
         assert set(json.loads(out.read_text())) >= {'errorType', 'errorMessage'}
 

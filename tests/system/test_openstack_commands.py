@@ -216,7 +216,7 @@ STORIES: dict[str, Story] = {
         ('volume type delete {kind}', ''),
     ],
     'messages': [
-        ('volume type create --property volume_backend_name=nobody {name}', r'\| id +\| (?P<kind>\S+)'),
+        ('volume type create --property volume_backend_name=unknown {name}', r'\| id +\| (?P<kind>\S+)'),
         ('volume create --size 1 --type {kind} {name}', r'\| id +\| (?P<volume>\S+)'),
         ('@ volumes {volume}', 'error'),
         ('volume message list', r'\| (?P<message>[0-9a-f-]{{36}}) \| VOLUME_VOLUME_001_003[^\n]*{volume}'),
@@ -278,7 +278,7 @@ def teller_of(cloud: Cloud) -> Teller:
 
 
 def facts(teller: Teller) -> dict[str, str]:
-    return {'name': unique('told'), 'project': teller.user.project}
+    return {'name': unique('named'), 'project': teller.user.project}
 
 
 @pytest.mark.parametrize('about', STORIES)

@@ -22,7 +22,7 @@ TYPES = {'Task', 'Choice', 'Pass', 'Wait', 'Succeed', 'Fail', 'Map', 'Parallel'}
 #: Keys of the language that moto does not run rightly, or that hide data in the definition.
 FORBIDDEN = {'Assign', 'QueryLanguage', 'Arguments', 'Output', 'ItemBatcher', 'ItemReader', 'ResultWriter', 'Iterator'}
 
-#: Names of errors that are no class of ours.
+#: Names of errors without a class in the project.
 RESERVED = re.compile(r'States\.(ALL|Timeout|TaskFailed)|Lambda\.\w+|Sandbox\.Timedout|Runtime\.ExitError')
 
 WORKERS = {'${VolumeWorkerArn}', '${BackupWorkerArn}'}
@@ -66,7 +66,7 @@ def test_header_says_what_is_guaranteed_and_how_long_it_takes(path: Path) -> Non
 @named(CASES)
 def test_state_is_of_the_common_subset(file: str, name: str, state: dict[str, Any]) -> None:
     assert state['Type'] in TYPES
-    assert state.get('Comment'), 'every state says what it does'
+    assert state.get('Comment'), 'every state has a comment'
     assert not FORBIDDEN & set(state)
     if state['Type'] == 'Map':
         assert state['ItemProcessor'].get('ProcessorConfig', {}).get('Mode', 'INLINE') == 'INLINE'

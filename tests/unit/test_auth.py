@@ -23,10 +23,10 @@ class Issuer:
 
     def __init__(self, **tokens: TokenFacts) -> None:
         self.tokens = tokens
-        self.asked: list[tuple[str, bool]] = []
+        self.requests: list[tuple[str, bool]] = []
 
     def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
-        self.asked.append((token, allow_expired))
+        self.requests.append((token, allow_expired))
         if token not in self.tokens or (token.startswith('old') and not allow_expired):
             raise Unauthorized
         return self.tokens[token]
@@ -46,14 +46,14 @@ def test_a_token_becomes_a_context(issuer: Issuer) -> None:
     assert not context.is_admin
     assert not context.is_service_request
     assert context.microversion == (3, 0)
-    assert issuer.asked == [('demo', False)]
+    assert issuer.requests == [('demo', False)]
 
 
 @pytest.mark.parametrize('headers', [{}, {'x-auth-token': ''}, {'x-auth-token': ' '}, {'X-Auth-Token': 'demo'}])
 def test_no_token(issuer: Issuer, headers: dict[str, str]) -> None:
     with pytest.raises(Unauthorized):
         authenticate(headers | {'x-service-token': 'nova'}, issuer)
-    assert issuer.asked == []
+    assert issuer.requests == []
 
 
 def test_white_space_around_a_token_is_no_part_of_it(issuer: Issuer) -> None:

@@ -1,4 +1,4 @@
-"""AWS's errors as ours: the SDK's real retries over HTTP in front of moto, and every class of error that it has."""
+"""AWS's errors as the project's own: the SDK's real retries over HTTP in front of moto, and all its error classes."""
 
 from __future__ import annotations
 
@@ -368,4 +368,4 @@ def test_an_answer_says_what_may_be_done(code: str, status: int, retries: int, e
 
 def test_an_error_of_another_origin_passes() -> None:
     with pytest.raises(KeyError), aws_errors.translated('sqs:SendMessage'):
-        raise KeyError('a fault of ours')
+        raise KeyError('a fault of the caller')

@@ -1,4 +1,4 @@
-"""What a cold start of the API pays for: what is asked for, and nothing that only few requests ask for."""
+"""What a cold start of the API pays for: what is needed, and nothing that only few requests need."""
 
 from __future__ import annotations
 

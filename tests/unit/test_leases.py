@@ -34,7 +34,7 @@ def test_nobody_else_gets_it_meanwhile(tables: None) -> None:
 
 def test_one_that_ran_out_goes_to_the_next_and_its_holder_notices(tables: None) -> None:
     slow = held('collect:a', seconds=-1)
-    slow.confirm()  # nobody else has it yet
+    slow.confirm()  # no other process has it yet
     quick = held('collect:a')
     assert quick.token == slow.token + 1
     quick.confirm()

@@ -1,4 +1,4 @@
-"""Tokens given back before they ran out, seen by every process."""
+"""Tokens revoked before they expired, seen by every process."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_another_process_believes_a_no_for_some_seconds(
 def test_a_no_is_asked_for_once_meanwhile(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Revocations()
     here.contains('audit-1')
-    monkeypatch.setattr(Revocation, 'query', lambda *_, **__: pytest.fail('it was asked again'))
+    monkeypatch.setattr(Revocation, 'query', lambda *_, **__: pytest.fail('it was read again'))
     assert not here.contains('audit-1')
 
 
 def test_a_token_that_ran_out_is_not_kept(tables: None) -> None:
-    """DynamoDB removes it within days; until then its record says nothing any more."""
+    """DynamoDB removes it within days; until then its record has no effect any more."""
     Revocations().add('audit-1', time.time() - 10)
     assert not Revocations().contains('audit-1')
 

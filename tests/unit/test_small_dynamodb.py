@@ -26,7 +26,7 @@ SETS = st.sampled_from([{'SS': ['x']}, {'SS': ['x', 'y']}])
 MAPS = st.sampled_from([{'M': {}}, {'M': {'inner': {'N': '1'}}}])
 VALUES = {'text': TEXTS, 'other': TEXTS, 'count': NUMBERS, 'members': SETS, 'facts': MAPS}
 
-#: What pynamodb writes, and each with what stands in its places.
+#: What pynamodb writes, and each with what is in its places.
 CONDITIONS = st.sampled_from(
     (
         'attribute_exists (#0)',
@@ -76,7 +76,7 @@ def facts_of(text: str, draw: Any) -> dict[str, Any]:
 
 @st.composite
 def works(draw: Any) -> tuple[str, dict[str, Any]]:
-    """One write: its verb and what it says."""
+    """One write: its verb and its content."""
     verb, key = draw(st.sampled_from(('Put', 'Update', 'Delete'))), draw(KEYS)
     texts = {}
     if verb == 'Update':
@@ -146,7 +146,7 @@ def test_transactions(moto: Any, first: list[Any], together: list[Any]) -> None:
     request = {'TransactItems': [{verb: work} for verb, work in together]}
     expected = answer(moto, 'TransactWriteItems', request)
     found = answer(store.call, 'TransactWriteItems', request)
-    # Of a lost condition and an expression that cannot be evaluated, either may be told first.
+    # Of a lost condition and an expression that cannot be evaluated, either may be reported first.
     assert found == expected or (found and expected[0] == 'ValidationException')
     assert held_by(store) == held_by_moto()
 

@@ -1,4 +1,4 @@
-"""The index by id is behind: it names a project that the record has left, both, or none. Nobody takes it for a fact."""
+"""The index by id is behind: it names a project that the record has left, both, or none. It is not taken for a fact."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def transferred(simulation: Simulation) -> Volume:
 
 
 def index(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """Have the index answer these projects, the last answer for ever."""
+    """Have the index answer these projects, the last answer from then on."""
     left, query = list(answers), Volume.query
 
     def stale(id: str, *arguments: Any, **facts: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What a function tells of itself."""
+"""What a function logs and measures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRACE = 'Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sample
 
 
 def line(message: str = 'hello', **facts: Any) -> dict[str, Any]:
-    record = logging.LogRecord('room', logging.INFO, 'file', 1, message, (), facts.get('exc_info'))
+    record = logging.LogRecord('package', logging.INFO, 'file', 1, message, (), facts.get('exc_info'))
     return dict(json.loads(telemetry.JsonFormatter().format(record)))
 
 
@@ -26,7 +26,7 @@ def test_a_line_is_json_with_what_the_work_is_about() -> None:
     with telemetry.bind_context(request_id='req-1', function='api', project_id=None, token='never'):
         told = line('one\ntwo')
     assert told['message'] == 'one\ntwo'
-    assert (told['level'], told['logger'], told['request_id'], told['function']) == ('INFO', 'room', 'req-1', 'api')
+    assert (told['level'], told['logger'], told['request_id'], told['function']) == ('INFO', 'package', 'req-1', 'api')
     assert {'project_id', 'token'}.isdisjoint(told)
     assert told['timestamp'].endswith('Z')
     assert 'request_id' not in line()
@@ -84,7 +84,7 @@ def test_work_goes_on_in_the_trace_that_its_message_brought(monkeypatch: pytest.
 
 
 class Client:
-    """Notes what it is asked."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []

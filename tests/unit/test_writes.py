@@ -1,4 +1,4 @@
-"""Each write is done once and reported as done, whatever happens to its answer; and it leaves room for the next."""
+"""Each write is done once and reported as done, whatever happens to its answer; and it leaves capacity for the next."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_write_that_may_still_arrive_is_said_to_be_unknown(unreliable: Unrelia
 def test_a_creation_without_an_answer_is_not_reported_as_a_record_that_is_missing(
     kind: type[base.Record], unreliable: Unreliable
 ) -> None:
-    """The put never arrived, or arrives later: 404 would be the answer to a question that was not asked."""
+    """The put never arrived, or arrives later: 404 would be the answer to another question."""
     unreliable.refusals = [bare(exceptions.ConnectionClosedError)]
     with pytest.raises(errors.OutcomeUnknown):
         base.put(full(kind))

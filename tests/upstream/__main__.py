@@ -99,7 +99,7 @@ def main(pattern: str) -> int:
         (workspace / 'etc' / 'tempest.conf').write_text(textwrap.dedent(CONFIGURATION).format(**facts))
         command = [binaries / 'tempest', 'run', '--concurrency', '2', '--regex', pattern]
         code = subprocess.run(command, cwd=workspace, env=environment, check=False).returncode
-    print(f'What was asked and answered is in {home}')
+    print(f'Requests and answers are in {home}')
     return code
 
 

@@ -47,7 +47,7 @@ def main(names: Iterable[str]) -> int:
         add_users(keystone)
         (home / 'clouds.yaml').write_text(json.dumps({'clouds': clouds(keystone.url)}))
         codes = [run(home, python, *name.partition('.')[::2], keystone.url) for name in names]
-    print(f'What was asked and answered is in {home}')
+    print(f'Requests and answers are in {home}')
     return max(codes)
 
 

@@ -41,8 +41,8 @@ class Fault(enum.Enum):
     DOWN = 'the connection breaks'
     SLOW = 'nothing is done for longer than anybody waits'
     LATE = 'it is done, and answered after the timeout'
-    GARBAGE = 'what is answered is no JSON'
-    ALIEN = 'what is answered is no answer of ours'
+    GARBAGE = 'the answer is not JSON'
+    ALIEN = 'the answer is not the one that belongs to the request'
 
 
 class Faulty(Handler):
@@ -60,7 +60,7 @@ class Faulty(Handler):
         if fault is Fault.GARBAGE:
             self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<garbage>')
         else:
-            self._send(status, ['not ours'] if fault is Fault.ALIEN else document)  # type: ignore[arg-type]
+            self._send(status, ['another answer'] if fault is Fault.ALIEN else document)  # type: ignore[arg-type]
 
     do_PUT = do_GET  # noqa: N815
     do_DELETE = do_GET  # noqa: N815

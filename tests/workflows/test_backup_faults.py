@@ -1,4 +1,4 @@
-"""What goes wrong around a backup, once or permanently: S3 at each of its calls, the source, the target, the key."""
+"""What fails around a backup, once or permanently: S3 at each of its calls, the source, the target, the key."""
 
 from __future__ import annotations
 

@@ -568,9 +568,9 @@ CANCEL_AT = [
 
 
 @pytest.mark.parametrize('deleted_first', [True, False], ids=['delete runs at once', 'delete runs later'])
-@pytest.mark.parametrize('moment', CANCEL_AT)
+@pytest.mark.parametrize('when', CANCEL_AT)
 def test_a_forced_delete_cancels_a_backup_wherever_it_is(
-    simulation: Simulation, data: Data, volume: Volume, moment: str, deleted_first: bool
+    simulation: Simulation, data: Data, volume: Volume, when: str, deleted_first: bool
 ) -> None:
     backup = create_backup(context(), volume)
     simulation.deliver()
@@ -583,7 +583,7 @@ def test_a_forced_delete_cancels_a_backup_wherever_it_is(
             for other in [one for one in simulation.executions.values() if one is not execution]:
                 other.run()
 
-    interrupted(simulation, moment, cancel)
+    interrupted(simulation, when, cancel)
     simulation.settle()
     assert execution.status == 'SUCCEEDED'
     assert list(Backup.scan()) == []

@@ -25,7 +25,7 @@ ADMIN = context('admin')
 
 @pytest.fixture
 def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
-    known = config.settings()._replace(backup_bucket='ours')
+    known = config.settings()._replace(backup_bucket='own-bucket')
     for module in (backups, backup_records):
         monkeypatch.setattr(module, 'settings', lambda: known)
     return Data(simulation, monkeypatch)
@@ -79,7 +79,7 @@ def test_a_record_holds_no_key_and_names_the_place(simulation: Simulation, data:
     facts = json.loads(base64.b64decode(record['backup_url']))
     assert record['backup_service'] == 'cinder.backup.drivers.cinderless.S3BackupDriver'
     assert facts['repository'] == {
-        'bucket': 'ours',
+        'bucket': 'own-bucket',
         'region': 'us-east-1',
         'prefix': f'{backup.project_id}/volumebackups/',
         'lineage': volume.id,
@@ -147,7 +147,7 @@ def test_an_import_of_another_bucket_is_no_parent(simulation: Simulation, data: 
 WRONG_DATA: dict[str, Callable[[dict[str, Any]], Any]] = {
     'another hash': lambda facts: facts['repository'].update(root_hash='0' * 64),
     'another size': lambda facts: facts.update(size=4),
-    'nothing there': lambda facts: facts['repository'].update(prefix='nobody/'),
+    'nothing there': lambda facts: facts['repository'].update(prefix='unknown/'),
     'another backup': lambda facts: facts['repository'].update(manifest_key='backups/l/b'),
 }
 

@@ -54,7 +54,7 @@ class TestExtend:
         volumes.extend(context(), volume.id, 2)
         [execution] = simulation.settle()
         assert execution.path == ['ExtendVolume', 'HasServers', 'NotifyCompute', 'Extended']
-        assert nova.told == [('volume-extended', SERVER, volume.id)]
+        assert nova.notified == [('volume-extended', SERVER, volume.id)]
         assert (volume.reload().status, volume.reload().size) == ('in-use', 2)
         assert messages() == []
 
@@ -65,7 +65,7 @@ class TestExtend:
         other, _ = attached(simulation, server=None)
         volumes.extend(context(), other.id, 2)
         simulation.settle()
-        assert nova.asked == []
+        assert nova.requests == []
 
     @pytest.mark.parametrize('fault', [500, 503, 403, 400])
     def test_a_nova_that_does_not_listen(self, simulation: Simulation, nova: FakeNova, fault: int) -> None:
@@ -84,14 +84,14 @@ class TestExtend:
         volumes.extend(context(), volume.id, 2)
         nova.faults = [503, 500]
         simulation.settle()
-        assert nova.told == [('volume-extended', SERVER, volume.id)]
+        assert nova.notified == [('volume-extended', SERVER, volume.id)]
         assert messages() == []
 
     def test_a_server_that_is_gone(self, simulation: Simulation, nova: FakeNova) -> None:
         volume, _ = attached(simulation)
         volumes.extend(context(), volume.id, 2)
         simulation.settle()
-        assert (nova.told, messages()) == ([], [])
+        assert (nova.notified, messages()) == ([], [])
 
     def test_a_cloud_without_nova(self, simulation: Simulation) -> None:
         volume, _ = attached(simulation)
@@ -113,7 +113,7 @@ def test_a_reimaged_volume(simulation: Simulation, nova: FakeNova, monkeypatch: 
         nova.faults = [500] * 200 if down else []
         simulation.settle()
     assert volume.reload().status == 'reserved'
-    assert nova.told == ([] if down else [('volume-reimaged', SERVER, volume.id)])
+    assert nova.notified == ([] if down else [('volume-reimaged', SERVER, volume.id)])
     assert messages() == ([('016', '028')] if down else [])
 
 
@@ -146,7 +146,7 @@ class TestWhoMayDetach:
     def test_a_service(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
         volume, made = attached(simulation, nova)
         CALLS[name](context(service_roles=frozenset({'service'})), volume, made)
-        assert nova.asked == []
+        assert nova.requests == []
 
     def test_a_users_own_role_service_is_not_enough(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
         volume, made = attached(simulation, nova)
@@ -166,7 +166,7 @@ class TestWhoMayDetach:
     def test_without_a_server(self, simulation: Simulation, nova: FakeNova, name: str) -> None:
         volume, made = attached(simulation, server=None)
         CALLS[name](context(), volume, made)
-        assert nova.asked == []
+        assert nova.requests == []
 
     @pytest.mark.parametrize('fault', [500, 403, 401])
     def test_it_fails_closed(self, simulation: Simulation, nova: FakeNova, name: str, fault: int) -> None:
@@ -183,4 +183,4 @@ def test_a_reservation_may_be_deleted(simulation: Simulation, nova: FakeNova) ->
     made = attachments.create(context(), volume_id=volume.id, instance_id=SERVER, connector=None, mode=None)
     nova.servers[SERVER] = {volume.id: made.id}
     attachments.delete(context(), made.id)
-    assert nova.asked == []
+    assert nova.requests == []

@@ -102,7 +102,7 @@ SCENARIOS = [
     Scenario('create, second candidate', failing_backend, lambda _, __: create_volume(context(), 5)),
     Scenario('create, no candidate', failing_backends, lambda _, __: create_volume(context(), 5)),
     Scenario('create, undo fails', failing_twice, lambda _, __: create_volume(context(), 5)),
-    Scenario('create, no room', nothing, lambda _, __: create_volume(context(), 500)),
+    Scenario('create, no space', nothing, lambda _, __: create_volume(context(), 500)),
     Scenario('clone', volume, lambda _, source: create_volume(context(), 6, source_volid=source.id)),
     Scenario(
         'from snapshot', volume_with_snapshot, lambda _, made: create_volume(context(), 5, snapshot_id=made[1].id)
@@ -110,7 +110,7 @@ SCENARIOS = [
     Scenario('delete', volume, lambda _, made: volumes.delete(context(), made.id)),
     Scenario('cascade', volume_with_snapshot, lambda _, made: volumes.delete(context(), made[0].id, cascade=True)),
     Scenario('extend', volume, lambda _, made: volumes.extend(context(), made.id, 8)),
-    Scenario('extend, no room', volume, lambda _, made: volumes.extend(context(), made.id, 300)),
+    Scenario('extend, no space', volume, lambda _, made: volumes.extend(context(), made.id, 300)),
     Scenario('snapshot', volume, lambda _, made: create_snapshot(context(), made)),
     Scenario('manage', foreign_volume, lambda _, __: manage('theirs')),
     Scenario('manage, not there', foreign_volume, lambda _, __: manage('nowhere')),

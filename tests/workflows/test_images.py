@@ -150,7 +150,7 @@ class TestCreate:
         [execution] = simulation.run_machines()
         assert execution.path.count('CopyImage') == 3
         assert holds(data.of(create), IMAGE)
-        reread = sum(asked[1].endswith('/file') for asked in glance.asked)
+        reread = sum(asked[1].endswith('/file') for asked in glance.requests)
         assert reread == 3
 
     def test_a_stream_that_breaks_off_is_taken_up(
@@ -160,7 +160,7 @@ class TestCreate:
         volume = create_volume(context(), 1, image_id=image)
         simulation.settle()
         assert holds(data.of(volume), IMAGE)
-        starts = [asked[2].get('range') for asked in glance.asked if asked[1].endswith('/file')]
+        starts = [asked[2].get('range') for asked in glance.requests if asked[1].endswith('/file')]
         assert starts == [None, f'bytes={8 * MIB}-', f'bytes={8 * MIB}-']
         check(simulation, data)
 

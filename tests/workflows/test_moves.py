@@ -192,7 +192,7 @@ def test_completion_of_what_is_not_migrating(volume: Volume, simulation: Simulat
     volume.update(actions=[Volume.migration_status.set('migrating')])
     with pytest.raises(errors.InvalidVolume, match='Destination volume not mid-migration'):
         moves.complete_migration(admin, volume.id, other.id, False)
-    other.update(actions=[Volume.migration_status.set('target:somebody')])
+    other.update(actions=[Volume.migration_status.set('target:another')])
     with pytest.raises(errors.InvalidVolume, match='expected target:'):
         moves.complete_migration(admin, volume.id, other.id, False)
 

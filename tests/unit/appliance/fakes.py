@@ -1,4 +1,4 @@
-"""Doubles that are as strict as what they stand for: tgtd with its faults, and LVM's commands."""
+"""Doubles that are as strict as what they replace: tgtd with its faults, and LVM's commands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FakeTarget:
 
 
 class FakeTgt(Tgt):
-    """Takes the bytes that a control socket would. ``size_of`` says how large a LUN's file is when it is opened."""
+    """Takes the bytes that a control socket would. ``size_of`` returns how large a LUN's file is when it is opened."""
 
     def __init__(self, size_of: Callable[[str], int] = lambda path: 0) -> None:
         super().__init__(0)
@@ -124,7 +124,7 @@ class FakeTgt(Tgt):
 
     def _target_bind(self, tid: int, text: str, **rest: Any) -> int:
         name = text.removeprefix('initiator-name=')
-        assert name != text, 'an address opens the target to whoever has it'
+        assert name != text, 'an address opens the target to every host that has it'
         if tid not in self.live:
             return Status.NO_TARGET
         if name in self.live[tid].names:

@@ -51,7 +51,7 @@ current: Power | None = None
 
 @functools.cache
 def listen() -> None:
-    """An audit hook stays for good; it does something only while there is a ``current`` power."""
+    """An audit hook cannot be removed; it does something only while there is a ``current`` power."""
 
     def heard(event: str, _: tuple[Any, ...]) -> None:
         if current is not None and event in EVENTS:
@@ -62,7 +62,7 @@ def listen() -> None:
 
 @contextlib.contextmanager
 def powered(rig: Rig, power: Power) -> Iterator[None]:
-    """Run the rig on this power; whatever is cut off is not heard of."""
+    """Run the rig on this power; whatever is cut off is not reported."""
     global current
     listen()
     rig.tgt._exchange = power.before(rig.tgt._exchange)  # type: ignore[method-assign, assignment]
@@ -130,7 +130,7 @@ def make(folder: Path, kind: str) -> Rig:
 
 
 def state(rig: Rig) -> dict[str, Any]:
-    """All that can be told from outside, and what lies about."""
+    """All that can be read from outside, and what is left over."""
     keys = [Key(pool, name) for pool in rig.capacities for name in rig.store.objects(pool)]
     targets = {
         target.iqn: (sorted(target.names), sorted(user for user in target.seen if not user.startswith('cinderless')),
@@ -167,7 +167,7 @@ def cut_off(folder: Path, kind: str, verb: str) -> Iterator[Rig]:
 def next_life(rig: Rig, kind: str) -> None:
     """A new agent, with a new tgtd, or with the one that served the last agent if it is shared.
 
-    tgt may die of a gap among its accounts; then whoever runs it starts it anew.
+    tgt may die of a gap among its accounts; then its unit starts it again.
     """
     if kind != 'shared tgtd':
         rig.start()

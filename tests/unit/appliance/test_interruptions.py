@@ -1,4 +1,4 @@
-"""Each verb, interrupted at each request to tgtd, then followed by a verb; in the end tgtd has what the journal says.
+"""Each verb, interrupted at each request to tgtd, then followed by a verb; in the end tgtd has what the journal has.
 
 A request is interrupted in four ways: it is not done; it is done and the answer is lost; it is done later, before the
 next request that tgtd answers; tgtd gives no more answers from there on until the verb has failed. The quick run takes
@@ -187,7 +187,7 @@ def test_tgtd_has_what_the_journal_says_after_any_interruption(
 
 @pytest.mark.parametrize('verb', VERBS)
 def test_an_interrupted_verb_is_finished_without_a_caller(tmp_path: Path, verb: str) -> None:
-    """What reads as done is done, and what was given up leaves no lasting harm: nobody repeats the verb."""
+    """What reads as done is done, and what was given up leaves no lasting harm: no caller repeats the verb."""
     for step in range(steps('files', verb, tmp_path)):
         for way in WAYS:
             rig = make(tmp_path / f'{step}-{way}', 'files')

@@ -1,4 +1,4 @@
-"""The thread that brings tgtd to what the journal says, and the targets that no export has."""
+"""The thread that makes tgtd have what the journal has, and the targets that no export has."""
 
 from __future__ import annotations
 

@@ -63,17 +63,17 @@ def test_grow_rename_delete(store: LvmStore, lvm: FakeLvm) -> None:
 
 
 @pytest.mark.parametrize(
-    'said',
+    'output',
     [
         'Insufficient free space: 1 extents needed, but only 0 available',
         'Insufficient suitable contiguous allocatable extents for logical volume volume-2: 9 more required',
         'Free space in pool vg/thin is above threshold, new volumes are not allowed.',
     ],
 )
-def test_a_full_pool_is_full(store: LvmStore, lvm: FakeLvm, said: str) -> None:
+def test_a_full_pool_is_full(store: LvmStore, lvm: FakeLvm, output: str) -> None:
     store.create(KEY, GIB)
-    lvm.full = said
-    with pytest.raises(Full, match=said[:20]):
+    lvm.full = output
+    with pytest.raises(Full, match=output[:20]):
         store.create(Key('fast', 'volume-2'), GIB)
     with pytest.raises(Full):
         store.grow(KEY, 2 * GIB)
@@ -92,7 +92,7 @@ def test_other_failures_are_told_apart(store: LvmStore, lvm: FakeLvm) -> None:
 
 def test_volumes_of_others_are_none_of_ours(store: LvmStore, lvm: FakeLvm) -> None:
     store.create(KEY, GIB)
-    lvm.volumes['root'] = type(lvm.volumes['volume-1'])(GIB, {'somebody'})
+    lvm.volumes['root'] = type(lvm.volumes['volume-1'])(GIB, {'foreign'})
     assert store.objects('fast').keys() == {'volume-1'}
     store.recover()
     assert 'root' in lvm.volumes
@@ -103,7 +103,7 @@ def test_a_host_that_comes_up_without_its_devices_gets_them(store: LvmStore, lvm
     store.copy(KEY, COPY, GIB)
     for volume in lvm.volumes.values():
         volume.active = False
-    lvm.volumes['root'] = type(lvm.volumes['volume-1'])(GIB, {'somebody'}, active=False)
+    lvm.volumes['root'] = type(lvm.volumes['volume-1'])(GIB, {'foreign'}, active=False)
     store.recover()
     assert {name for name, volume in lvm.volumes.items() if volume.active} == {'volume-1', '_snapshot-1'}
 

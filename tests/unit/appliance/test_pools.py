@@ -16,7 +16,7 @@ MEDIUM = Medium(100 * GIB, 100 * GIB)
 
 
 class Shelf:
-    """A store as far as pools ask it."""
+    """A store as far as pools use it."""
 
     def __init__(self, *objects: Object, medium: Medium = MEDIUM) -> None:
         self.contents = {'fast': {f'volume-{n}': found for n, found in enumerate(objects)}, 'slow': {}}

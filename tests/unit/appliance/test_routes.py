@@ -144,7 +144,7 @@ FIELDS = st.sampled_from(['size_bytes', 'source', 'volume', 'snapshot', 'initiat
     body=JSON | st.dictionaries(FIELDS, JSON),
 )
 def test_garbage_is_answered_or_refused(files: Rig, method: str, route: Any, names: list[str], body: object) -> None:
-    """Nothing but an ApplianceError comes out, and what is there is there as before."""
+    """Nothing but an ApplianceError comes out, and the objects are there as before."""
     files.appliance.create_volume(Key('slow', 'volume-9'), GIB)
     with contextlib.suppress(ApplianceError):
         ask(files, method, re.sub(r'{\w+}', lambda _: names.pop(), route.path), body)

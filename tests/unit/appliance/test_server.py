@@ -1,4 +1,4 @@
-"""The HTTPS front: who is heard, who is not, and what a driver's own client makes of it."""
+"""The HTTPS front: who gets an answer, who does not, and what a driver's own client makes of it."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_slow_strangers_keep_no_client_waiting(running: Server, identity: tuple[
 
 
 def test_a_client_that_works_is_not_hung_up(running: Server, identity: tuple[Path, Path]) -> None:
-    """Connections with a good signature are bounded, too: the one that is idle longest makes room."""
+    """Connections with a good signature are bounded, too: the one that is idle longest is closed."""
     clients = [client(running, identity) for _ in range(8)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(admission, 'MOST_PROVEN', 4)

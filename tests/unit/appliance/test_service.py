@@ -135,9 +135,9 @@ class TestVolumes:
         assert sid in rig.target().sessions
 
     def test_an_existing_object_comes_under_a_volume_s_name(self, rig: Rig) -> None:
-        rig.store.create(Key('fast', 'somebody-s'), GIB // 2)
+        rig.store.create(Key('fast', 'foreign'), GIB // 2)
         for _ in range(2):
-            rig.appliance.create_volume(VOLUME, GIB, {'existing': 'somebody-s'})
+            rig.appliance.create_volume(VOLUME, GIB, {'existing': 'foreign'})
         assert rig.appliance.list_objects('fast') == {'objects': ['volume-1']}
         assert rig.store.size(VOLUME) == GIB
 
@@ -454,13 +454,13 @@ def test_the_report_counts_every_object(rig: Rig) -> None:
 
 
 class TestGroups:
-    """Snapshots of several volumes of one moment."""
+    """Snapshots of several volumes at the same time."""
 
     SNAPSHOTS: ClassVar = {Key('fast', 'snapshot-1'): 'volume-1', Key('slow', 'snapshot-2'): 'volume-2'}
 
     @pytest.fixture
     def paused(self, tmp_path: Path) -> tuple[Rig, list[set[str]]]:
-        """An agent whose store copies at once, and what is there at each begin and end of a pause."""
+        """An agent whose store copies at once, and the objects at each begin and end of a pause."""
         seen: list[set[str]] = []
         rig = Rig(tmp_path, FakeLvm())
 
@@ -486,7 +486,7 @@ class TestGroups:
         assert rig.appliance.capacity()['copies_groups'] is True
 
     def test_and_not_for_less(self, paused: tuple[Rig, list[set[str]]]) -> None:
-        """One that is written to is of one moment by itself; those that are only read are of any."""
+        """One that is written to is consistent alone; those that are only read may be of any time."""
         rig, seen = paused
         export(rig)
         export(rig, mode='ro', key=CLONE)
@@ -515,7 +515,7 @@ class TestGroups:
 
         def broken(source: Key, target: Key, size: int) -> None:
             if copied:
-                raise Full('no room')
+                raise Full('no space')
             copied.append(target)
             copy(source, target, size)
 

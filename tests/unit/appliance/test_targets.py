@@ -239,7 +239,7 @@ def test_a_tgtd_that_was_started_again_has_nothing(tgt: FakeTgt, served: Targets
 
 
 class Outage:
-    """From the ``first`` request on tgtd gives no answer; what it was sent is done when it goes on."""
+    """From the ``first`` request on tgtd gives no answer; what it was sent is done when it continues."""
 
     def __init__(self, tgt: FakeTgt, first: int) -> None:
         self._tgt, self._left, self._late = tgt, first, list[bytes]()

@@ -20,7 +20,7 @@ from appliance.tgt import LunInfo, Mode, NoAnswer, Op, Session, Status, TargetIn
 
 
 class Ear:
-    """Listens as tgtd does, keeps what it hears, and gives one answer to all."""
+    """Listens as tgtd does, keeps what it receives, and gives one answer to all."""
 
     def __init__(self, prefix: str) -> None:
         self.heard: list[bytes] = []
@@ -75,7 +75,7 @@ def tgt(prefix: str) -> Tgt:
     return made
 
 
-#: What tgtadm is told; the same for us.
+#: tgtadm's arguments; the client sends the same.
 STEPS: list[tuple[str, Mode, Op, str, dict[str, int]]] = [
     ('--mode system --op show', Mode.SYSTEM, Op.SHOW, '', {}),
     ('--mode portal --op show', Mode.PORTAL, Op.SHOW, '', {}),
@@ -103,7 +103,7 @@ def test_we_send_what_tgtadm_sends(ear: Ear, tgt: Tgt, prefix: str, step: tuple[
     arguments, mode, op, parameters, where = step
     command = ['tgtadm', '-C', '7', '--lld', 'iscsi', *arguments.split()]
     subprocess.run(command, env=os.environ | {'TGT_IPC_SOCKET': prefix}, check=True, timeout=30)
-    tgt.call('say the same', mode, op, parameters, **where)
+    tgt.call('send the same', mode, op, parameters, **where)
     theirs, ours = ear.heard
     assert ours == theirs
 
@@ -126,7 +126,7 @@ def test_a_tgtd_that_is_gone_or_hangs_up_is_unavailable(ear: Ear, tgt: Tgt) -> N
 
 
 class Mute(Ear):
-    """tgtd that does not run: it takes connections into its backlog, and reads them when it is let go on."""
+    """tgtd that does not run: it takes connections into its backlog, and reads them when it may continue."""
 
     def __init__(self, prefix: str) -> None:
         self.going_on = threading.Event()

@@ -1,4 +1,4 @@
-"""Doubles for the engine's tests: a repository in memory, a device in memory, and what goes wrong with them."""
+"""Doubles for the engine's tests: a repository in memory, a device in memory, and their faults."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Killed(BaseException):
 
 
 class Wrapped:
-    """A repository whose every call goes through ``around``: it is told the method and makes the call, or does not."""
+    """A repository whose every call is made by ``around``: it gets the method, and makes the call or does not."""
 
     def __init__(self, repository: Repository, around: Callable[[str, Callable[[], Any]], Any]) -> None:
         self._repository = repository
@@ -121,9 +121,9 @@ class KillAt:
 
 
 class MemoryDevice:
-    """A volume in memory. ``stale`` tells what a thin device would have mapped; None: everything.
+    """A volume in memory. ``stale`` is what a thin device would have mapped; None: everything.
 
-    Records what is asked of it: ``reads`` and ``writes`` as (offset, length), ``zeroed`` likewise.
+    Records the calls: ``reads`` and ``writes`` as (offset, length), ``zeroed`` likewise.
     """
 
     block_size = 512

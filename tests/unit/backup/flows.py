@@ -83,7 +83,7 @@ def countdown(looks: int) -> Callable[[], float]:
 
 class HeldLease:
     def confirm(self) -> None:
-        """Nobody else wants it."""
+        """No other worker wants it."""
 
 
 def collect(repository: Repository, **options: Any) -> engine.Collected:

@@ -26,7 +26,7 @@ ENTRY = struct.Struct('<32sIIII')
 
 
 class Damaged(Exception):
-    """The repository is not what the format says."""
+    """The repository does not have the format."""
 
 
 class Keys(NamedTuple):

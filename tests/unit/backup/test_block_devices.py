@@ -1,4 +1,4 @@
-"""Files as devices on real block devices and real, also full, file systems: nothing stands in for the kernel."""
+"""Files as devices on real block devices and real, also full, file systems: no double replaces the kernel."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_block_device_is_backed_up_in_full(repository: FileRepository, block_d
 
 
 def test_a_comparison_finds_old_data_on_a_block_device(repository: FileRepository, block_device: Path) -> None:
-    """The same map tells compare where to look."""
+    """A comparison reads where the same map has data."""
     manifest = flows.load(repository, 'one')
     with FileDevice(block_device, read_only=True) as device:
         damaged = [

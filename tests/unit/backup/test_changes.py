@@ -1,4 +1,4 @@
-"""A source that tells what changed since the parent: only that is read, and the backup is the same as without."""
+"""A source that lists what changed since the parent: only that is read, and the backup is the same as without."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BLOCKS = SIZE // BLOCK
 
 
 def told(*extents: tuple[int, int]) -> Changes:
-    """Extents whose beginning is in the range asked for, as a listing of blocks has them."""
+    """Extents whose beginning is in the requested range, as a listing of blocks has them."""
 
     def changes(offset: int, length: int) -> Iterable[tuple[int, int]]:
         return [one for one in extents if offset <= one[0] < offset + length]
@@ -62,7 +62,7 @@ def test_only_what_changed_is_read(memory: MemoryRepository) -> None:
 
 
 def test_nothing_changed(memory: MemoryRepository) -> None:
-    """Each shard is a pointer to the parent's, and the device is not even asked what it holds."""
+    """Each shard is a pointer to the parent's, and not even the map of the device is read."""
     data = image(SIZE, 1)
     parent = flows.back_up(memory, data, 'one')
     device = MemoryDevice(data)
@@ -102,7 +102,7 @@ def test_a_full_backup_reads_all(memory: MemoryRepository) -> None:
 
 @pytest.mark.parametrize('order', [(unknown, told), (told, unknown)])
 def test_knowledge_that_comes_or_goes_on_the_way(memory: MemoryRepository, order: Any) -> None:
-    """A worker that knows goes on where one stopped that did not, and the other way round."""
+    """A worker with a list continues where one without stopped, and the other way round."""
     first, second = image(SHARD, 1), image(SHARD, 1)
     second[BLOCK : 2 * BLOCK], second[9 * BLOCK : 10 * BLOCK] = image(BLOCK, 2), bytes(BLOCK)
     flows.back_up(memory, first, 'one')
@@ -134,7 +134,7 @@ def test_knowledge_that_comes_or_goes_on_the_way(memory: MemoryRepository, order
     seed=st.integers(1, 3),
 )
 def test_the_backup_is_that_of_one_that_knows_nothing(changed: set[int], more: set[int], looks: int, seed: int) -> None:
-    """Whatever changed, told with more that did not, and however often the time runs out."""
+    """Whatever changed, listed with more that did not, and however often the time runs out."""
     memory = MemoryRepository()
     data = image(SIZE, seed)
     flows.back_up(memory, data, 'one')

@@ -83,7 +83,7 @@ def test_a_failed_restore_leaves_no_file(folder: Path, tmp_path: Path, capsys: p
 
 
 def test_a_repository_is_only_read(folder: Path, tmp_path: Path) -> None:
-    """So it may be on a disk that is mounted read-only, and belong to somebody else."""
+    """So it may be on a disk that is mounted read-only, and belong to another user."""
     shutil.rmtree(folder / '.staging')
     before = sorted(folder.rglob('*'))
     for command in (['list'], ['verify', 'two'], ['restore', 'two', str(tmp_path / 'volume.img')]):

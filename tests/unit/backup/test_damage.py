@@ -157,7 +157,7 @@ def test_the_matrix_covers_every_kind_of_object() -> None:
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_change_of_any_object_writes_no_wrong_byte(data: st.DataObject) -> None:
-    """Bytes that no block of this backup lies in may change unseen: what is restored is right all the same."""
+    """Bytes outside all blocks of this backup may change unseen: what is restored is right all the same."""
     key = data.draw(st.sampled_from(OBJECTS))
     memory = PRISTINE.copy()
     content = bytearray(memory.objects[key])
@@ -236,7 +236,7 @@ def test_a_later_format_is_refused_by_name() -> None:
 
 
 def test_a_sample_finds_damage_in_time_and_reads_its_part() -> None:
-    """Each scrub draws anew; one in several calls keeps to what it drew."""
+    """Each scrub draws a new sample; one in several calls keeps to what it drew."""
     memory, limits = PRISTINE.copy(), dataclasses.replace(flows.LIMITS, step_blocks=1)
     manifest = flows.load(memory, 'b2')
     blocks = sum(manifest.geometry.blocks(shard) for shard in engine.plan(manifest.size, manifest.geometry))

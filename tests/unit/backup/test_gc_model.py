@@ -1,7 +1,7 @@
 """The collector beside everything else, model-checked.
 
 Backups, deletes and collections run as interleaved steps of one repository call each; they are killed between any two,
-repeated, and delivered twice. No backup that stands may ever lose a byte, none that runs may fail because others are
+repeated, and delivered twice. No available backup may ever lose a byte, none that runs may fail because others are
 deleted or collected, and nothing may be left when all are deleted. A seed replays a run.
 """
 
@@ -37,7 +37,7 @@ ALL = 10_000
 
 
 class Actor:
-    """A process: it stops before each of its repository calls until it is told to go on, or dies there."""
+    """A process: it stops before each of its repository calls until it may continue, or dies there."""
 
     def __init__(self, action: Callable[[Repository], object], repository: Repository) -> None:
         self.finished = False
@@ -109,10 +109,10 @@ class Lease:
 
 
 class Simulation:
-    """``grace`` in seconds: every call takes one, and only when nobody is at work do years pass.
+    """``grace`` in seconds: every call takes one, and only when no process is at work do years pass.
 
     ``cancels``: backups are deleted while they run, too. Without grace they are not: then a collection takes them for
-    long gone while they still write, which only the grace tells apart.
+    long gone while they still write, which only the grace distinguishes.
     """
 
     #: How often each action comes.
@@ -140,7 +140,7 @@ class Simulation:
         self._processes: list[Process] = []
 
     def play(self, steps: int) -> None:
-        """So many random actions; then all that runs ends, all that stands is checked, all goes, nothing is left."""
+        """So many random actions; then all that runs ends, every backup is checked and deleted, and nothing is left."""
         COUNTS['runs'] += 1
         for name in self._draw.choices(list(self.WEIGHTS), list(self.WEIGHTS.values()), k=steps):
             getattr(self, name)()
@@ -173,7 +173,7 @@ class Simulation:
         self._work_on(backup_id)
 
     def orphan(self) -> None:
-        """A child begins and gets on, and its parent is deleted: all between two calls of everybody else."""
+        """A child begins and gets on, and its parent is deleted: all between two calls of the other processes."""
         running = {process.backup_id for process in self._processes if process.kind == 'backup'}
         self.begin(parent_chance=1.0)
         child = self._processes[-1]

@@ -84,7 +84,7 @@ def test_a_locked_version_cannot_be_deleted_by_anybody(client: Any) -> None:
 
 
 def test_the_collector_does_not_stop_at_what_is_locked(client: Any) -> None:
-    """It hides what is dead and locked (a lost race's packs, a deleted backup's), and goes on; a rule of the bucket
+    """It hides what is dead and locked (a lost race's packs, a deleted backup's), and continues; a rule of the bucket
     takes the bytes when the lock ends. What is live stays."""
     chain(client, parent_until=LATER)
     store = repository(client, LATER)

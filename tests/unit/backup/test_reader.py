@@ -1,4 +1,4 @@
-"""Somebody else's reader reads what the engine wrote: the document says all, and the engine does what it says."""
+"""A reader that is written from the document alone reads what the engine wrote: the document is complete and right."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_what_is_said_of_an_image(glance: FakeGlance, images: Images) -> None:
         'active',
         'cirros',
         'public',
-        'somebody',
+        'another-project',
         'raw',
         'bare',
         len(DATA),
@@ -81,7 +81,7 @@ def test_an_unknown_image(images: Images) -> None:
 def test_an_id_cannot_leave_its_place_in_the_path(glance: FakeGlance, images: Images) -> None:
     with pytest.raises(ImageNotFound):
         images.get('../images/x?y#z')
-    assert glance.asked[0][1] == '/v2/images/..%2Fimages%2Fx%3Fy%23z'
+    assert glance.requests[0][1] == '/v2/images/..%2Fimages%2Fx%3Fy%23z'
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_refused_image(glance: FakeGlance, images: Images) -> None:
 def test_a_refused_token_is_renewed_once(glance: FakeGlance) -> None:
     glance.token, tokens = 'token-2', Tokens()
     assert Images(glance.url, tokens).get(glance.add(DATA)).status == 'active'
-    assert [asked[2]['x-auth-token'] for asked in glance.asked] == ['token-1', 'token-2']
+    assert [asked[2]['x-auth-token'] for asked in glance.requests] == ['token-1', 'token-2']
     glance.token = 'another'
     with pytest.raises(ServiceUnavailable, match='status 401'):
         Images(glance.url, tokens).get('x')
@@ -156,7 +156,7 @@ def test_other_answers_are_no_answers(glance: FakeGlance, images: Images, status
     glance.faults = [status]
     with pytest.raises(ServiceUnavailable, match=f'status {status}'):
         images.get(id)
-    assert len(glance.asked) == 1
+    assert len(glance.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_answers_that_are_no_images(glance: FakeGlance, images: Images, change: 
 
 @contextlib.contextmanager
 def answering(content: bytes) -> Iterator[str]:
-    """A server that says this to everybody, and hangs up."""
+    """A server that sends this to every client, and hangs up."""
     listener = socket.create_server(('127.0.0.1', 0))
 
     def serve() -> None:

@@ -34,9 +34,9 @@ from chalicelib.errors import (
 )
 from tests.hostile_http import FLOOD, Attack, Hostile, Victim, answer
 
-SECRET = 'a-secret-of-ours-that-no-message-holds'
+SECRET = 'a-secret-that-no-message-holds'
 
-#: Bytes that a client may take of a flood: its limit, and what lies in the buffers of two sockets.
+#: Bytes that a client may take of a flood: its limit, and what is in the buffers of two sockets.
 MOST_TAKEN = (1 << 20) + (12 << 20)
 
 
@@ -82,7 +82,7 @@ CLIENTS = {
 
 
 def _none() -> NoReturn:
-    """A "no" is an answer of this call, and no way to tell an attack: the caller counts it as the error."""
+    """A "no" is an answer of this call, and looks like an attack: the caller counts it as the error."""
     raise ServiceUnavailable(reason='no')
 
 
@@ -147,7 +147,7 @@ SLOW: dict[str, Attack] = {
     'drips the status line': Victim.drip,
     'drips a header': after(HEAD + b'X-Drip: ', Victim.drip),
     'drips headers': after(HEAD, lambda victim: victim.drip(b'a: b\r\n')),
-    'says continue for ever': lambda victim: victim.drip(b'HTTP/1.1 100 Continue\r\n\r\n'),
+    'sends continue without end': lambda victim: victim.drip(b'HTTP/1.1 100 Continue\r\n\r\n'),
     'drips a body': after(HEAD + b'Content-Length: 1000000\r\n\r\n', Victim.drip),
     'drips a body without a length': after(HEAD + b'\r\n', Victim.drip),
     'drips chunks': after(CHUNKED, lambda victim: victim.drip(b'1\r\na\r\n')),
@@ -207,7 +207,7 @@ WRONG = {
     'the bytes of half a surrogate': answer(b'{"error": {"code": "x", "message": "\xed\xa0\x80"}}', status='500 Oops'),
     'half a surrogate in UTF-16': answer('{"error": {"code": "\\ud800"}}'.encode('utf-16'), status='500 Oops'),
     'a length that is too large': answer(b'{}', 'Content-Length: 100'),
-    'a length that is no number': answer(b'[]', 'Content-Length: ten'),
+    'a length that is not a number': answer(b'[]', 'Content-Length: ten'),
     'a negative length': answer(b'[]', 'Content-Length: -1'),
     'two lengths': answer(b'[]', 'Content-Length: 2', 'Content-Length: 3'),
     'a bad chunk': answer(b'zz\r\n{}', 'Transfer-Encoding: chunked'),
@@ -236,8 +236,8 @@ def test_redirects_are_not_followed(
 ) -> None:
     budgets(monkeypatch, 1.5)
     with Hostile(lambda victim: victim.send(answer(b'{}'))) as elsewhere:
-        said = answer(b'{}', f'Location: http://{elsewhere.authority}/x', status=f'{status} Elsewhere')
-        attacked(sender, lambda victim: victim.send(said), identity)
+        sent = answer(b'{}', f'Location: http://{elsewhere.authority}/x', status=f'{status} Elsewhere')
+        attacked(sender, lambda victim: victim.send(sent), identity)
     assert elsewhere.requests == 0
 
 
@@ -264,13 +264,13 @@ values = st.recursive(
 
 @pytest.fixture(scope='module')
 def echo(identity: tuple[Path, Path]) -> Any:
-    """Two servers, plain and secure, that answer with what lies in ``said``."""
-    said: list[bytes] = [b'']
+    """Two servers, plain and secure, that answer with what is in ``sent``."""
+    sent: list[bytes] = [b'']
     with (
-        Hostile(lambda victim: victim.send(said[0])) as plain,
-        Hostile(lambda victim: victim.send(said[0]), identity) as secure,
+        Hostile(lambda victim: victim.send(sent[0])) as plain,
+        Hostile(lambda victim: victim.send(sent[0]), identity) as secure,
     ):
-        yield said, plain.authority, secure.authority
+        yield sent, plain.authority, secure.authority
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -279,8 +279,8 @@ def test_any_json_is_an_answer_or_an_error_of_ours(
     client: Client, value: Any, status: int, identity: tuple[Path, Path], echo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budgets(monkeypatch, 1.5)
-    said, plain, secure = echo
-    said[0] = answer(json.dumps(value).encode(), 'Connection: close', status=f'{status} Said')
+    sent, plain, secure = echo
+    sent[0] = answer(json.dumps(value).encode(), 'Connection: close', status=f'{status} Sent')
     with contextlib.suppress(CinderlessError, appliance_client.Refused, ontap_client.Refused):
         client.call(secure if client.is_secure else plain, certificate.fingerprint(identity[0]))
 
@@ -344,16 +344,16 @@ class TestStreams:
 
     @pytest.mark.parametrize('status', ['200 OK', '206 Partial Content'])
     def test_compressed_data_is_refused(self, status: str) -> None:
-        said = answer(BOMB, 'Content-Encoding: gzip', status=status)
+        sent = answer(BOMB, 'Content-Encoding: gzip', status=status)
         with (
-            Hostile(lambda victim: victim.send(said)) as server,
+            Hostile(lambda victim: victim.send(sent)) as server,
             pytest.raises(ServiceUnavailable, match='compressed'),
             Images(f'http://{server.authority}', Tokens()).data('x') as (_, stream),
         ):
             stream.read(1)
 
     def test_an_upload_that_is_not_received(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What does not fit into the buffers of two sockets waits for the server, but not for ever."""
+        """What does not fit into the buffers of two sockets waits for the server, but not without end."""
         monkeypatch.setattr(bounded_http, 'SEND_SECONDS', 0.3)
         sent: list[int] = []
 

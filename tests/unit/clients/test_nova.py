@@ -28,7 +28,7 @@ def compute(nova: FakeNova) -> Compute:
 def test_events(nova: FakeNova, compute: Compute, event: str) -> None:
     nova.servers = {'one': {}, 'two': {}}
     compute.send_server_event(event, ['one', 'two', 'gone'], 'volume')
-    assert nova.told == [(event, 'one', 'volume'), (event, 'two', 'volume')]
+    assert nova.notified == [(event, 'one', 'volume'), (event, 'two', 'volume')]
     compute.send_server_event(event, ['gone'], 'volume')
 
 
@@ -37,7 +37,7 @@ def test_events_that_were_not_taken(nova: FakeNova, compute: Compute, status: in
     nova.servers, nova.faults = {'one': {}}, [status]
     with pytest.raises(ServiceUnavailable, match='The compute service'):
         compute.send_server_event('volume-extended', ['one'], 'volume')
-    assert nova.told == []
+    assert nova.notified == []
 
 
 def test_attachments(nova: FakeNova, compute: Compute) -> None:
@@ -64,4 +64,4 @@ def test_hosts(nova: FakeNova, compute: Compute) -> None:
 
 def test_ids_stay_in_their_place(nova: FakeNova, compute: Compute) -> None:
     assert compute.attachment_of('../x', 'a/b') is None
-    assert nova.asked == ['GET /v2.1/servers/..%2Fx/os-volume_attachments/a%2Fb']
+    assert nova.requests == ['GET /v2.1/servers/..%2Fx/os-volume_attachments/a%2Fb']

@@ -26,7 +26,7 @@ GIB = 1024**3
 
 @pytest.fixture
 def double(identity: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
-    """Nobody waits for long, and no device is opened."""
+    """No call waits for long, and no device is opened."""
     monkeypatch.setattr(ontap_luns, 'LOOK', 0.01)
     monkeypatch.setattr(ontap_qos, 'PAUSE', 0.01)
     monkeypatch.setattr(ontap_groups, 'PAUSE', 0.01)

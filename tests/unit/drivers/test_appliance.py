@@ -1,4 +1,4 @@
-"""The appliance's driver in front of an agent that only writes down what it is asked."""
+"""The appliance's driver in front of an agent that only records the requests."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SNAPSHOT = SnapshotRef(id='s1', size=2, volume=VOLUME)
 HOST = {'initiator': 'iqn.2026-01.a:h'}
 EXPORT = {'iqn': 'iqn.2010-10.org.openstack:volume-v1', 'lun': 1, 'portals': ['192.0.2.10:3260']}
 
-Ask = tuple[str, str, dict[str, Any] | None]
+Sent = tuple[str, str, dict[str, Any] | None]
 
 
 class Agent:
     def __init__(self) -> None:
-        self.asked: list[Ask] = []
+        self.requests: list[Sent] = []
         self.answer: Any = {}
 
     def __call__(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        self.asked.append((method, path, body))
+        self.requests.append((method, path, body))
         if isinstance(self.answer, Exception):
             raise self.answer
         answer: dict[str, Any] = self.answer(path) if callable(self.answer) else self.answer
@@ -60,7 +60,7 @@ def copied(**source: str) -> dict[str, Any]:
     return {'size_bytes': 3 * GIB, 'source': {**source, 'pool': 'fast'}}
 
 
-VERBS: list[tuple[Callable[[ApplianceDriver], Any], Ask]] = [
+VERBS: list[tuple[Callable[[ApplianceDriver], Any], Sent]] = [
     (lambda d: d.create_volume(VOLUME), ('PUT', f'{VOLUMES}/volume-v1', {'size_bytes': 2 * GIB})),
     (lambda d: d.create_volume_from_snapshot(OTHER, SNAPSHOT),
      ('PUT', '/v1/pools/slow/volumes/volume-v2', copied(snapshot='snapshot-s1'))),
@@ -85,25 +85,25 @@ VERBS: list[tuple[Callable[[ApplianceDriver], Any], Ask]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(('verb', 'asked'), VERBS)
+@pytest.mark.parametrize(('verb', 'sent'), VERBS)
 def test_every_verb_is_one_request(
-    driver: ApplianceDriver, agent: Agent, verb: Callable[[ApplianceDriver], Any], asked: Ask
+    driver: ApplianceDriver, agent: Agent, verb: Callable[[ApplianceDriver], Any], sent: Sent
 ) -> None:
     assert not verb(driver)
-    method, path, body = asked
+    method, path, body = sent
     makes = method == 'PUT' and path.rpartition('/')[0] in MAKING
-    assert agent.asked == [(method, path, {**body, 'deployment': 'cinderless'} if body and makes else body)]
+    assert agent.requests == [(method, path, {**body, 'deployment': 'cinderless'} if body and makes else body)]
 
 
 def test_the_name_on_the_backend_follows_name_id(driver: ApplianceDriver, agent: Agent) -> None:
     driver.delete_volume(dataclasses.replace(VOLUME, name_id='n9'))
-    assert agent.asked[0][1].endswith('/volume-n9')
+    assert agent.requests[0][1].endswith('/volume-n9')
 
 
 def test_a_host_without_a_pool_is_refused(driver: ApplianceDriver, agent: Agent) -> None:
     with pytest.raises(errors.BackendMisconfigured, match='does not name a pool'):
         driver.create_volume(dataclasses.replace(VOLUME, host='cinderless@b'))
-    assert agent.asked == []
+    assert agent.requests == []
 
 
 class TestConnections:
@@ -111,7 +111,7 @@ class TestConnections:
         agent.answer = EXPORT
         info = driver.initialize_connection(VOLUME, HOST, 'e1')
         user, secret = driver._client.account('volume-v1', 'e1')
-        assert agent.asked == [('PUT', f'{EXPORTS}/volume-v1/e1', {**HOST, 'mode': 'rw'})]
+        assert agent.requests == [('PUT', f'{EXPORTS}/volume-v1/e1', {**HOST, 'mode': 'rw'})]
         assert info == {
             'driver_volume_type': 'iscsi',
             'data': {
@@ -148,7 +148,7 @@ class TestConnections:
     ) -> None:
         with pytest.raises(errors.InvalidConnector, match='initiator'):
             driver.initialize_connection(VOLUME, connector, 'e1')
-        assert agent.asked == []
+        assert agent.requests == []
 
     @pytest.mark.parametrize('mode', ['rw', 'ro'])
     def test_workers_open_a_volume_under_a_name_of_their_path(
@@ -160,7 +160,7 @@ class TestConnections:
         agent.answer = EXPORT
         driver.open_volume(VOLUME, 'backup-1', mode)
         name = 'iqn.2010-10.org.openstack:cinderless-backup-1'
-        assert agent.asked == [('PUT', f'{EXPORTS}/volume-v1/backup-1', {'initiator': name, 'mode': mode})]
+        assert agent.requests == [('PUT', f'{EXPORTS}/volume-v1/backup-1', {'initiator': name, 'mode': mode})]
         assert opened[0][1] == name
         assert opened[0][0]['auth_password'] == driver._client.account('volume-v1', 'backup-1')[1]
 
@@ -170,7 +170,7 @@ class TestConnections:
         monkeypatch.setattr(iscsi, 'open_device', lambda data, *, initiator: None)
         agent.answer = EXPORT
         driver.open_snapshot(SNAPSHOT, 'backup-1')
-        method, path, body = agent.asked[0]
+        method, path, body = agent.requests[0]
         assert (method, path) == ('PUT', f'{EXPORTS}/snapshot-s1/backup-1')
         assert body is not None
         assert body['mode'] == 'ro'
@@ -220,7 +220,7 @@ def test_a_busy_snapshot_is_a_snapshot(driver: ApplianceDriver, agent: Agent) ->
 
 
 def test_a_full_backend_says_how_much_was_asked(driver: ApplianceDriver, agent: Agent) -> None:
-    agent.answer = Refused(507, 'full', 'no room')
+    agent.answer = Refused(507, 'full', 'no space')
     with pytest.raises(errors.BackendFull, match='5 GiB'):
         driver.extend_volume(VOLUME, 5)
 
@@ -275,12 +275,12 @@ class TestPools:
         ours = self.limited(driver, 'slow', 'fast')
         assert [pool['pool_name'] for pool in ours.get_volume_stats()['pools']] == ['slow', 'fast']
         assert ours.list_objects() == ['volume-1'] * 2
-        assert not any('remote' in path for _, path, _ in agent.asked)
+        assert not any('remote' in path for _, path, _ in agent.requests)
 
     def test_another_backend_s_pool_is_refused(self, driver: ApplianceDriver, agent: Agent) -> None:
         with pytest.raises(errors.BackendMisconfigured, match='does not name a pool of this backend'):
             self.limited(driver, 'slow').create_volume(VOLUME)
-        assert agent.asked == []
+        assert agent.requests == []
 
     def test_a_pool_that_the_agent_lacks_is_told(self, driver: ApplianceDriver) -> None:
         driver.check_for_setup_error()
@@ -293,7 +293,7 @@ class TestManage:
     def test_sizes_are_rounded_up(self, driver: ApplianceDriver, agent: Agent, size: int, gib: int) -> None:
         agent.answer = {'name': 'theirs', 'size_bytes': size}
         assert driver.manage_existing_get_size(VOLUME, {'source-name': 'theirs'}) == gib
-        assert agent.asked[0][1] == '/v1/pools/fast/objects/theirs'
+        assert agent.requests[0][1] == '/v1/pools/fast/objects/theirs'
 
     def test_what_may_be_managed(self, driver: ApplianceDriver, agent: Agent) -> None:
         found = [
@@ -306,13 +306,13 @@ class TestManage:
         assert volume.reason_not_safe == 'a host may be using it'
         [snapshot] = driver.get_manageable_snapshots('fast')
         assert (snapshot.source_reference, snapshot.reason_not_safe) == ({'source-name': 'volume-v1'}, None)
-        assert agent.asked[0] == ('GET', '/v1/pools/fast/manageable', None)
+        assert agent.requests[0] == ('GET', '/v1/pools/fast/manageable', None)
 
     @pytest.mark.parametrize('reference', [{}, {'source-id': 'x'}, {'source-name': '../x'}, {'source-name': 'a/b'}])
     def test_a_reference_is_a_name(self, driver: ApplianceDriver, agent: Agent, reference: dict[str, str]) -> None:
         with pytest.raises(errors.ManageExistingInvalidReference, match='source-name'):
             driver.manage_existing(VOLUME, reference)
-        assert agent.asked == []
+        assert agent.requests == []
 
 
 @pytest.mark.parametrize(
@@ -339,13 +339,13 @@ def test_a_fingerprint_may_be_written_as_openssl_does() -> None:
 
 def test_an_agent_that_knows_no_marks_makes_objects_all_the_same(driver: ApplianceDriver, agent: Agent) -> None:
     def answer(path: str) -> dict[str, Any]:
-        if 'deployment' in (agent.asked[-1][2] or {}):
+        if 'deployment' in (agent.requests[-1][2] or {}):
             raise Refused(400, 'invalid', "the body lacks [] and has unknown ['deployment']")
         return {}
 
     agent.answer = answer
     driver.create_volume(VOLUME)
-    assert [body for _, _, body in agent.asked] == [
+    assert [body for _, _, body in agent.requests] == [
         {'size_bytes': 2 * GIB, 'deployment': 'cinderless'}, {'size_bytes': 2 * GIB},
     ]  # fmt: skip
 

@@ -35,7 +35,7 @@ def shown(region: Region, volume: VolumeRef) -> dict[str, Any]:
 
 
 def counted(region: Region) -> list[str]:
-    """Calls since it was asked last."""
+    """Calls since the last question."""
     calls = list(region.ebs.calls)
     region.ebs.calls.clear()
     return calls
@@ -53,13 +53,13 @@ class TestTypes:
             ({'ebs:volume_type': 'io2'}, 100, {'VolumeType': 'io2', 'Iops': 3000}),
             ({'ebs:volume_type': 'st1'}, 125, {'VolumeType': 'st1'}),
             ({'ebs:encrypted': 'true'}, 1, {'Encrypted': True, 'KmsKeyId': 'alias/aws/ebs'}),
-            ({'ebs:kms_key_id': 'ours'}, 1, {'Encrypted': True, 'KmsKeyId': 'ours'}),
+            ({'ebs:kms_key_id': 'the-key'}, 1, {'Encrypted': True, 'KmsKeyId': 'the-key'}),
         ],
     )
     def test_extra_specs(
         self, backend: EbsBackend, region: Region, specs: dict[str, str], size: int, made: dict[str, Any]
     ) -> None:
-        region.ebs.known_keys.add('ours')
+        region.ebs.known_keys.add('the-key')
         found = shown(region, make(backend, size, extra_specs=specs))
         assert {name: found.get(name) for name in made} == made
 
@@ -100,7 +100,7 @@ class TestTypes:
             driver(volume_type='gp9')
 
     def test_a_clone_keeps_the_type_it_is_asked_for(self, backend: EbsBackend, region: Region) -> None:
-        """CopyVolumes makes gp2 of whatever is not told."""
+        """CopyVolumes uses gp2 where no type is given."""
         source, clone = make(backend), ref(backend)
         update = backend.driver.create_cloned_volume(clone, source)
         assert shown(region, dataclasses.replace(clone, **update))['VolumeType'] == 'gp3'
@@ -139,7 +139,7 @@ class TestCreation:
         assert len(region.ebs.cloud.volumes) == 1
 
     def test_a_crash_after_each_call(self, backend: EbsBackend, region: Region) -> None:
-        """Whoever dies while a volume is made, and begins anew, finds what there is."""
+        """A worker that dies while a volume is made, and starts again, finds what there is."""
         volume = ref(backend)
         for operation in ('CreateVolume', 'DescribeVolumes'):
             region.ebs.lose_answer(operation)
@@ -338,7 +338,7 @@ class TestPaths:
         assert info['data']['access_mode'] == 'ro'
 
     def test_every_volume_of_an_instance_gets_a_name(self, backend: EbsBackend, region: Region) -> None:
-        """Names are chosen without asking; who finds one taken asks."""
+        """Names are chosen without a call; a taken one is followed by a call."""
         volumes = [make(backend) for _ in range(20)]
         devices = [self.connect(backend, volume, region.instance)['device'] for volume in volumes]
         assert len(set(devices)) == 20
@@ -372,7 +372,7 @@ class TestPaths:
         assert self.attached(region, volume) == []
 
     def test_a_path_of_a_moment_ago_is_taken_away(self, backend: EbsBackend, region: Region) -> None:
-        """Its tag is not told yet when the path is given up."""
+        """Its tag is not shown yet when the path is given up."""
         region.fresh(dataclasses.replace(TIMES, attach=0))
         volume = make(backend)
         self.connect(backend, volume, region.instance)
@@ -538,10 +538,10 @@ class TestSetup:
             driver().check_for_setup_error()
 
     def test_the_document_makes_it(self) -> None:
-        options = {'zones': ['us-east-1a'], 'kms_key_id': 'alias/ours'}
+        options = {'zones': ['us-east-1a'], 'kms_key_id': 'alias/the-key'}
         entry = {'name': 'ebs-a', 'driver': 'ebs', 'options': options}
         made = registry.load({'backends': [entry]}, str).driver('cinderless@ebs-a')
-        assert (made.options['volume_type'], made.options['kms_key_id']) == ('gp3', 'alias/ours')
+        assert (made.options['volume_type'], made.options['kms_key_id']) == ('gp3', 'alias/the-key')
 
     @pytest.mark.parametrize('options', [{}, {'zones': 'us-east-1a'}, {'zones': [], 'colour': 'red'}])
     def test_what_the_document_may_not_say(self, options: dict[str, Any]) -> None:

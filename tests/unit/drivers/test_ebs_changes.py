@@ -1,4 +1,4 @@
-"""What changed between two snapshots: told by EBS where it can be, and never guessed."""
+"""What changed between two snapshots: listed by EBS where it can be, and never guessed."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class TestKeeping:
         assert self.names(region) == []
 
     def test_it_goes_with_its_volume(self, backend: EbsBackend, region: Region) -> None:
-        """Also when the option was taken back, and when the volume is only let go of."""
+        """Also when the option was taken back, and when the volume is only unmanaged."""
         for leave in (backend.driver.delete_volume, driver().delete_volume, backend.driver.unmanage):
             volume = backend.volume_ref()
             volume = dataclasses.replace(volume, **backend.driver.create_volume(volume))

@@ -105,7 +105,7 @@ def test_every_verb_is_among_those_tested(backend: EbsBackend, region: Region) -
 def test_a_refusal_at_any_call_of_any_verb_is_the_contract_s_error(
     backend: EbsBackend, region: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A right that is missing, say. ``Refused`` and ``Unsure`` are the client's own words."""
+    """For example a missing right. ``Refused`` and ``Unsure`` are the client's own words."""
     send, points = ebs_client.Api._call, 0
     for failure in (ebs_client.Refused('UnauthorizedOperation', 'no'), ebs_client.Unsure('no answer')):
         for name, before in itertools.product(stage(backend, region), range(4)):

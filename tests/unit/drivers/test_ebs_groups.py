@@ -1,4 +1,4 @@
-"""Snapshots of several EBS volumes of one moment: of which they can be, and what a crash or a refusal leaves."""
+"""Snapshots of several EBS volumes at the same time: of which they can be, and what a crash or a refusal leaves."""
 
 from __future__ import annotations
 

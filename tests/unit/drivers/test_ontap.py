@@ -1,4 +1,4 @@
-"""What the ONTAP driver asks of ONTAP, beyond the contract that all drivers keep."""
+"""The requests of the ONTAP driver to ONTAP, beyond the contract that all drivers keep."""
 
 from __future__ import annotations
 

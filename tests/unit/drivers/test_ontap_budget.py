@@ -1,4 +1,4 @@
-"""How many requests to ONTAP each verb takes, when nothing goes wrong."""
+"""How many requests to ONTAP each verb takes, when nothing fails."""
 
 from __future__ import annotations
 

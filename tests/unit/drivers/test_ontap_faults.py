@@ -1,4 +1,4 @@
-"""ONTAP down, slow, unintelligible, somebody else, full, late: each ends in a retry, or in an error that says why."""
+"""ONTAP down, slow, unintelligible, replaced, full, late: each ends in a retry, or in an error with the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSING = [Fault.GARBAGE, Fault.BUSY, Fault.DROP, Fault.LOSE]
 
 
 def exercise(ours: OntapDriver) -> list[Any]:
-    """Every verb once; what the caller was told."""
+    """Every verb once; what the caller got."""
     made, other = volume(1, qos_specs={'maxIOPS': '5'}), volume(2)
     frozen = snapshot(made)
     told: list[Any] = [ours.create_volume(made).keys(), ours.create_snapshot(frozen).keys()]

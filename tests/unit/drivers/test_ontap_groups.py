@@ -18,7 +18,7 @@ __all__ = ['double', 'identity']
 
 
 def group(double: Double, *hosts: str) -> list[SnapshotRef]:
-    """Snapshots to be taken, of volumes that are there."""
+    """Snapshots to be taken, of existing volumes."""
     made = [volume(host=host) for host in hosts]
     for one in made:
         driver(double).create_volume(one)

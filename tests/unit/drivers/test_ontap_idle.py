@@ -66,7 +66,7 @@ def test_a_host_in_use_is_not_idle(double: Double) -> None:
     ours.initialize_connection(made, CONNECTOR, 'e')
     ours.open_volume(made, 'w', 'rw')
     assert ours.list_idle_access() == []
-    for name in igroups(double):  # asked for all the same: by a comparison that is late
+    for name in igroups(double):  # requested all the same: by a comparison that is late
         with contextlib.suppress(Exception):
             ours.remove_idle_access(name)
     assert len(mapped(double)) == len(accounts(double)) == len(igroups(double)) == 2
@@ -157,7 +157,7 @@ def test_an_attachment_at_any_moment_of_a_removal_has_its_account(
 
 
 class Turns:
-    """Threads by name, each of which sends its next request when it is told to."""
+    """Threads by name, each of which sends its next request on command."""
 
     def __init__(self, **works: Callable[[], Any]) -> None:
         self._send = ontap_client.Client._send

@@ -1,4 +1,4 @@
-"""One small cloud, a clock that stands still, and a client that speaks to ``handle`` without a network."""
+"""One small cloud, a clock that does not advance, and a client that speaks to ``handle`` without a network."""
 
 from __future__ import annotations
 

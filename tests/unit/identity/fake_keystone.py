@@ -29,11 +29,11 @@ def body(user: str = 'u' * 32, project_id: str | None = 'p' * 32, ends: float = 
 
 
 class FakeKeystone:
-    """Knows ``tokens``; ``override`` may answer in its place. ``asked`` holds (method, path, headers) of each call."""
+    """Knows ``tokens``; ``override`` may answer in its place. ``requests``: (method, path, headers) of each call."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, dict[str, Any]] = {}
-        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.logins: list[dict[str, Any]] = []
         self.override: Callable[[str], Reply | str] = lambda method: 'as usual'
         self.service_tokens: set[str] = set()
@@ -41,14 +41,14 @@ class FakeKeystone:
         self.url = ''
 
     def reply(self, method: str, path: str, headers: dict[str, str], sent: bytes) -> Reply:
-        self.asked.append((method, path, headers))
+        self.requests.append((method, path, headers))
         special = self.override(method)
         if not isinstance(special, str):
             return special
         return self._login(sent) if method == 'POST' else self._validate(headers)
 
     def count(self, method: str) -> int:
-        return sum(asked[0] == method for asked in self.asked)
+        return sum(asked[0] == method for asked in self.requests)
 
     def _login(self, sent: bytes) -> Reply:
         self.logins.append(json.loads(sent))

@@ -102,8 +102,8 @@ def test_a_default_project_that_is_lost_gives_an_unscoped_token(clock: Clock) ->
     [
         password_auth('demo', 'wrong', 'demo'),
         password_auth('demo', '', 'demo'),
-        password_auth('nobody', 'demo-password', 'demo'),
-        password_auth('nobody', '', 'demo'),
+        password_auth('unknown', 'demo-password', 'demo'),
+        password_auth('unknown', '', 'demo'),
         password_auth('gone', 'gone-password', 'demo'),
         password_auth('robot', '', 'demo'),
         password_auth('demo', 'demo-password', 'admin'),
@@ -132,7 +132,7 @@ def test_an_unknown_user_costs_a_comparison_too(client: Client, monkeypatch: pyt
         return False
 
     monkeypatch.setattr(secret, 'matches', never)
-    for auth in (password_auth('nobody', 'x'), password_auth('demo', 'x'), by_credential(id='nothing', secret='x')):
+    for auth in (password_auth('unknown', 'x'), password_auth('demo', 'x'), by_credential(id='nothing', secret='x')):
         client.issue(auth)
 
     assert len(compared) == 3

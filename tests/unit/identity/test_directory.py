@@ -53,7 +53,7 @@ def test_no_role_where_none_was_given(directory: Directory) -> None:
     assert not directory.roles(DEMO, stable_id('project', 'admin'))
     assert not directory.roles(DEMO, stable_id('project', 'closed'))
     assert not directory.roles(stable_id('user', 'gone'), 'd' * 32)
-    assert not directory.roles('nobody', 'd' * 32)
+    assert not directory.roles('unknown', 'd' * 32)
 
 
 def test_a_credential_never_gives_more_than_its_user_has(directory: Directory) -> None:
@@ -69,7 +69,7 @@ def test_a_credential_never_gives_more_than_its_user_has(directory: Directory) -
 def test_a_credential_is_found_by_its_own_user_alone(directory: Directory) -> None:
     assert directory.application_credential({'name': 'ci', 'user': {'id': DEMO}})
     assert directory.application_credential({'name': 'ci', 'user': {'id': ROBOT}}) is None
-    assert directory.application_credential({'name': 'ci', 'user': {'id': 'nobody'}}) is None
+    assert directory.application_credential({'name': 'ci', 'user': {'id': 'unknown'}}) is None
 
 
 def test_projects_of_a_user(directory: Directory) -> None:
@@ -92,7 +92,7 @@ def test_roles_that_schedules_run_with_follow_the_document(monkeypatch: pytest.M
     known = document()
     monkeypatch.setattr(aws, 'secret', lambda name: json.dumps(known))
     assert cloud.roles_of(DEMO, 'd' * 32) == {'member', 'reader'}
-    assert cloud.roles_of(DEMO, 'another') == cloud.roles_of('nobody', 'd' * 32) == frozenset()
+    assert cloud.roles_of(DEMO, 'another') == cloud.roles_of('unknown', 'd' * 32) == frozenset()
     [entry] = [one for one in known['users'] if one['name'] == 'demo']
     entry['enabled'] = False
     assert cloud.roles_of(DEMO, 'd' * 32) == frozenset()

@@ -1,4 +1,4 @@
-"""The identity document: what it may say, and complaints that name the key."""
+"""The identity document: what it may have, and complaints that name the key."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_null_is_as_good_as_missing(clock: Clock) -> None:
         ('users.0.password_hash', DEMO_HASH, r'users\[0\].password is in plain text: set password_hash alone'),
         ('users.1.password_hash', 'demo-password', r'users\[1\].password_hash is not a supported hash'),
         ('users.1.pasword', 'x', r'users\[1\].pasword is unknown: use .*password_hash'),
-        ('application_credentials.0.user', 'nobody', r'application_credentials\[0\].user is not in this document'),
+        ('application_credentials.0.user', 'unknown', r'application_credentials\[0\].user is not in this document'),
         ('application_credentials.0.project', None, r'application_credentials\[0\].project is missing'),
         ('application_credentials.0.roles', [], r'application_credentials\[0\].roles is empty'),
         ('application_credentials.0.secret', None, r'application_credentials\[0\].secret_hash is missing'),

@@ -172,7 +172,7 @@ def test_logins_that_succeed_are_not_limited(client: Client) -> None:
 
 
 def test_names_that_do_not_exist_are_refused_alike(client: Client) -> None:
-    assert guess(client, PER_PAIR + 1, user='nobody') == guess(client, PER_PAIR + 1, user='admin')
+    assert guess(client, PER_PAIR + 1, user='unknown') == guess(client, PER_PAIR + 1, user='admin')
 
 
 def test_an_address_has_few_guesses_at_all(client: Client) -> None:

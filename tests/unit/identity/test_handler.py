@@ -195,7 +195,7 @@ class TestDirectory:
         for token in (admin, demo):
             body = read(client, f'/v3/users/{DEMO}/projects', token)
             assert [project['name'] for project in body['projects']] == ['demo', 'alt_demo']
-        assert read(client, '/v3/users/nobody/projects', admin)['projects'] == []
+        assert read(client, '/v3/users/unknown/projects', admin)['projects'] == []
 
     def test_endpoints_refer_to_their_service(self, client: Client, admin: str) -> None:
         endpoints = read(client, '/v3/endpoints', admin)['endpoints']
@@ -235,7 +235,7 @@ class TestDirectory:
             ('/v3/roles', 'list_roles'),
             (f'/v3/users/{ADMIN}', 'get_user'),
             (f'/v3/users/{ADMIN}/projects', 'list_user_projects'),
-            ('/v3/users/nobody', 'get_user'),
+            ('/v3/users/unknown', 'get_user'),
             ('/v3/projects/' + stable_id('project', 'alt_demo'), 'get_project'),
             ('/v3/roles/' + stable_id('role', 'admin'), 'get_role'),
         ],

@@ -47,7 +47,7 @@ class TestAnswers:
         claim = {'name': 'cinder', 'password': 'top-secret', 'domain': domain}
         assert login['auth']['identity'] == {'methods': ['password'], 'password': {'user': claim}}
         assert login['auth']['scope'] == {'project': {'name': 'service', 'domain': domain}}
-        method, path, headers = keystone.asked[1]
+        method, path, headers = keystone.requests[1]
         assert (method, path) == ('GET', '/v3/auth/tokens?nocatalog=1')
         assert headers['x-auth-token'] == 'service-token-1'
         assert headers['x-subject-token'] == 'demo-token'
@@ -62,7 +62,7 @@ class TestAnswers:
     ) -> None:
         with pytest.raises(Unauthorized):
             tokens.validate(token)
-        assert keystone.asked == []
+        assert keystone.requests == []
 
     @pytest.mark.parametrize('scope', [{}, {'domain': {'id': 'default'}}, {'system': {'all': True}}])
     def test_a_token_without_a_project(
@@ -89,7 +89,7 @@ class TestAnswers:
         keystone.tokens['old'] = body(ends=NOW - 60)
 
         assert tokens.validate('old', allow_expired=True).expires_at == NOW - 60
-        assert keystone.asked[-1][1] == '/v3/auth/tokens?nocatalog=1&allow_expired=1'
+        assert keystone.requests[-1][1] == '/v3/auth/tokens?nocatalog=1&allow_expired=1'
 
 
 class TestMemory:
@@ -322,7 +322,7 @@ class TestFailures:
 
         with pytest.raises(ServiceUnavailable, match='302'):
             tokens.validate('demo-token')
-        assert [path for _, path, _ in keystone.asked] == ['/v3/auth/tokens?nocatalog=1']
+        assert [path for _, path, _ in keystone.requests] == ['/v3/auth/tokens?nocatalog=1']
 
     def test_too_long_an_answer(
         self, keystone: FakeKeystone, tokens: KeystoneTokens, monkeypatch: pytest.MonkeyPatch
@@ -356,7 +356,7 @@ class TestFailures:
 
         with pytest.raises(ServiceUnavailable, match='gave no answer'):
             tokens.validate('demo-token')
-        assert len(keystone.asked) == 2
+        assert len(keystone.requests) == 2
 
     def test_a_silent_keystone(
         self, keystone: FakeKeystone, tokens: KeystoneTokens, monkeypatch: pytest.MonkeyPatch
@@ -368,7 +368,7 @@ class TestFailures:
         with pytest.raises(ServiceUnavailable, match='ReadTimeoutError'):
             tokens.validate('demo-token')
         released.set()
-        assert len(keystone.asked) == 1
+        assert len(keystone.requests) == 1
 
     def test_a_keystone_that_drips(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(client_module, 'BUDGET', 0.3)

@@ -1,4 +1,4 @@
-"""The users of the local cloud, and the clouds.yaml that goes with them."""
+"""The users of the local cloud, and their clouds.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program in the AWS CLI's place: it notes what it is asked, and answers as an account would."""
+"""A program in the AWS CLI's place: it records its calls, and answers as an account would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROGRAM = """#!{python}
 import json, os, pathlib, sys
 folder = pathlib.Path({folder!r})
 words = sys.argv[1:]
-with (folder / 'asked').open('a') as log:
+with (folder / 'calls').open('a') as log:
     log.write(json.dumps(words) + chr(10))
 rest = words[4:] if '--profile' in words else words[2:]
 known = json.loads((folder / 'answers').read_text())
@@ -41,7 +41,7 @@ ANSWERS: dict[str, Any] = {
 
 
 class Cli:
-    """The program, and what it was asked. ``status`` is that of the stack, '' for none."""
+    """The program, and its calls. ``status`` is that of the stack, '' for none."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Cli:
         errors: dict[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        for name in ('asked', 'files'):
+        for name in ('calls', 'files'):
             (folder / name).write_text('')
         known = {'SecretStore': 'ParameterStore', **(parameters or {})}
         given = [{'ParameterKey': key, 'ParameterValue': value} for key, value in known.items()]
@@ -70,9 +70,9 @@ class Cli:
         self.program.write_text(PROGRAM.format(python=sys.executable, folder=str(folder)))
         self.program.chmod(0o755)
 
-    def asked(self, verb: str = '') -> list[list[str]]:
+    def requests(self, verb: str = '') -> list[list[str]]:
         """Each command's words, or those of the commands that are called so."""
-        lines = [json.loads(line) for line in (self._folder / 'asked').read_text().splitlines()]
+        lines = [json.loads(line) for line in (self._folder / 'calls').read_text().splitlines()]
         return [words for words in lines if not verb or _verb(words) == verb]
 
     @staticmethod
@@ -81,7 +81,7 @@ class Cli:
         return [_verb(json.loads(line)) for line in (folder / 'asked').read_text().splitlines()]
 
     def verbs(self) -> list[str]:
-        return [_verb(words) for words in self.asked()]
+        return [_verb(words) for words in self.requests()]
 
     def files(self) -> list[tuple[str, int, str]]:
         """(path, mode, text) of each file of parameters."""

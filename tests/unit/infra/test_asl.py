@@ -13,7 +13,7 @@ import pytest
 from infra import asl
 from infra.render import ROOT
 
-#: Stands in a definition where the template puts a worker's.
+#: In a definition, in the place where the template puts a worker's.
 FUNCTION = 'arn:aws:lambda:us-east-1:123456789012:function:worker'
 
 MACHINE = """
@@ -92,7 +92,7 @@ def test_what_all_machines_have_in_common_is_added(tmp_path: Path) -> None:
     path = tmp_path / 'create_volume.asl.yaml'
     path.write_text(WORKFLOW)
     machine = asl.load(path)
-    assert 'Catch' not in machine, 'it is no field of the language'
+    assert 'Catch' not in machine, 'the language has no such field'
     states = machine['States']
     assert [rule['ErrorEquals'][0] for rule in states['Make']['Retry']] == ['NotReady', 'BackendUnavailable']
     superseded, undo, fail = states['Make']['Catch']

@@ -1,4 +1,4 @@
-"""Byte code made ahead: it runs without its source, and says nothing of when it was made."""
+"""Byte code made ahead: it runs without its source, and does not depend on when it was made."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from tests import call_graph, permissions
 
 MADE_BEFORE = "made by the api with a project's first resource"
 TYPED_BEFORE = "the default type is made with the deployment's first volume, and a drill is of a volume's backup"
-ONLY_INCREASES = 'only an increase of what is used is refused by a limit, and told with the names of types'
-OF_KINDS = 'the reconciler looks at every kind of record by one table, whose type does not say of what kinds'
+ONLY_INCREASES = 'only an increase of what is used is refused by a limit, and reported with the names of types'
+OF_KINDS = 'the reconciler looks at every kind of record by one table, whose type does not name the kinds'
 UNGROUPED = 'the scratch volume of a drill is in no group'
 OF_VOLUMES = 'a schedule is of a volume, never of a snapshot'
 AS_MEMBER = 'a schedule acts as a member of its project, for whom nothing is looked up elsewhere'
@@ -35,6 +35,7 @@ EXPLAINED = {
     ('backup_schedules', 'quotas', 'PutItem'): MADE_BEFORE,
     ('backup_schedules', 'names', 'PutItem'): TYPED_BEFORE,
     ('backup_schedules', 'volume-types', 'PutItem'): TYPED_BEFORE,
+    ('volume_worker', 'backups', 'DeleteItem'): 'the end of a task that fails, of any kind of record (Work.fail)',
     ('backup_worker', 'groups', 'UpdateItem'): UNGROUPED,
     ('backup_worker', 'pools', 'UpdateItem'): 'a scratch volume that was placed is removed by its own machine',
     ('backup_schedules', 'group-types', 'ConditionCheckItem'): UNGROUPED,
@@ -56,7 +57,7 @@ EXPLAINED = {
 
 OF_TABLES = 'tasks/backend_reconciliation.py has the kinds of record in a table'
 
-#: What roles allow and the source does not tell: (function, table, verb) -> why.
+#: What roles allow and the source does not show: (function, table, verb) -> why.
 UNTOLD = {
     ('reconcile', 'backups', 'UpdateItem'): OF_KINDS,
     ('reconcile', 'backups/index/in_flight', 'Query'): OF_KINDS,

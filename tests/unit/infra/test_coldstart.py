@@ -13,7 +13,7 @@ from infra.render import ROOT
 #: Only the backup engine moves data.
 EXPECTED = {'backup_worker': ['zstandard', 'blake3', 'cryptography']}
 
-#: What no function loads before an event asks for it: a driver comes with its backend, EC2's client with its driver.
+#: What no function loads before an event needs it: a driver comes with its backend, EC2's client with its driver.
 NOWHERE = ('chalicelib.drivers.ebs', 'chalicelib.drivers.ontap', 'chalicelib.drivers.appliance', 'chalicelib.iscsi')
 
 #: What is not a function's business, and would cost it.

@@ -1,4 +1,4 @@
-"""A deploy: what it refuses, and what it asks of AWS. The AWS CLI is a program that notes what it is asked."""
+"""A deploy: what it refuses, and its calls of AWS. The AWS CLI is a program that records its calls."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_without_a_stage_nothing_is_deployed(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_example_is_a_stage(tmp_path: Path) -> None:
-    """As the README says: two files, renamed, and the people."""
+    """As in the README: two files, renamed, and the people."""
     text = (stage.FOLDER / 'example.yaml').read_text()
     (tmp_path / 'mine.yaml').write_text(text.replace('example', 'mine'))
     (tmp_path / 'mine.backends.json').write_text((stage.FOLDER / 'example.backends.json').read_text())
@@ -158,7 +158,7 @@ def test_a_deploy_checks_first_then_uploads_and_shows_no_secret(
 ) -> None:
     cli = Cli(tmp_path)
     prepared(cli)
-    assert all(words[:4] == ['--region', 'eu-west-1', '--profile', 'me'] for words in cli.asked())
+    assert all(words[:4] == ['--region', 'eu-west-1', '--profile', 'me'] for words in cli.requests())
     verbs = cli.verbs()
     assert verbs[:2] == ['sts get-caller-identity', 'cloudformation describe-stacks']
     assert set(verbs[2 : verbs.index('apigateway get-stage')]) == {
@@ -171,10 +171,10 @@ def test_a_deploy_checks_first_then_uploads_and_shows_no_secret(
         'cloudformation deploy',
         'cloudformation describe-stacks',
     ]
-    command = cli.asked('cloudformation deploy')[0]
+    command = cli.requests('cloudformation deploy')[0]
     assert '--no-fail-on-empty-changeset' in command
     assert '--disable-rollback' not in command
-    assert not any('the-secret' in word for words in cli.asked() for word in words)
+    assert not any('the-secret' in word for words in cli.requests() for word in words)
     assert 'the-secret' not in capsys.readouterr().out
 
 
@@ -187,7 +187,7 @@ def test_secrets_are_in_a_file_of_this_user_alone_and_not_left_behind(tmp_path: 
 
 
 def test_the_real_cli_reads_the_file_as_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its own parser, up to where it would ask AWS."""
+    """With its own parser, up to where it would call AWS."""
     from awscli.clidriver import create_clidriver
     from awscli.customizations.cloudformation.deploy import DeployCommand
 
@@ -217,7 +217,7 @@ def test_the_template_goes_out_without_white_space(tmp_path: Path, packaged: Pat
 def test_a_review_changes_nothing(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     prepared(cli, review=True)
-    assert '--no-execute-changeset' in cli.asked('cloudformation deploy')[0]
+    assert '--no-execute-changeset' in cli.requests('cloudformation deploy')[0]
     assert 'apigateway delete-stage' not in cli.verbs()
 
 
@@ -227,7 +227,7 @@ def test_a_first_deploy_is_never_rolled_back(tmp_path: Path, status: str) -> Non
     cli = Cli(tmp_path, status=status)
     with contextlib.suppress(Refused):  # the outputs of a stack that this program never creates
         prepared(cli)
-    assert '--disable-rollback' in cli.asked('cloudformation deploy')[0]
+    assert '--disable-rollback' in cli.requests('cloudformation deploy')[0]
 
 
 @pytest.mark.parametrize(
@@ -237,13 +237,13 @@ def test_a_stack_that_takes_no_change_is_reported_before_anything_is_uploaded(tm
     cli = Cli(tmp_path, status=state)
     with pytest.raises(Refused, match=f'the stack mine is {state}'):
         prepared(cli)
-    assert len(cli.asked()) == 2
+    assert len(cli.requests()) == 2
 
 
 def test_the_second_stage_of_older_releases_is_removed(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     prepared(cli)
-    assert cli.asked('apigateway delete-stage')[0][-4:] == ['--rest-api-id', 'api-1', '--stage-name', 'Stage']
+    assert cli.requests('apigateway delete-stage')[0][-4:] == ['--rest-api-id', 'api-1', '--stage-name', 'Stage']
     gone = Cli(tmp_path, errors={'apigateway get-stage': 'NotFoundException'})
     prepared(gone)
     assert 'apigateway delete-stage' not in gone.verbs()
@@ -252,7 +252,7 @@ def test_the_second_stage_of_older_releases_is_removed(tmp_path: Path) -> None:
 def test_tags_and_the_account_of_a_stage(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     prepared(cli, stage=STAGE._replace(account='123456789012', tags={'team': 'storage'}))
-    words = cli.asked('cloudformation deploy')[0]
+    words = cli.requests('cloudformation deploy')[0]
     assert words[words.index('--tags') + 1] == 'team=storage'
     with pytest.raises(Refused, match='of account 123456789012, and the stage mine of 210987654321'):
         prepared(cli, stage=STAGE._replace(account='210987654321'))
@@ -262,7 +262,7 @@ def test_what_aws_refuses_is_reported(tmp_path: Path) -> None:
     cli = Cli(tmp_path, errors={'sts get-caller-identity': 'ExpiredToken'})
     with pytest.raises(Refused, match='ExpiredToken'):
         prepared(cli)
-    assert len(cli.asked()) == 1
+    assert len(cli.requests()) == 1
 
 
 def test_nothing_is_built_before_the_checks_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ def test_nothing_is_built_before_the_checks_pass(tmp_path: Path, monkeypatch: py
 def test_the_bucket_of_artefacts_is_made_closed_and_owned(tmp_path: Path) -> None:
     cli = Cli(tmp_path, errors={'s3api head-bucket': 'An error occurred (404) when calling HeadBucket: Not Found'})
     prepared(cli)
-    calls = [words for words in cli.asked() if words[4] in ('s3', 's3api')]
+    calls = [words for words in cli.requests() if words[4] in ('s3', 's3api')]
     assert [words[5] for words in calls] == [
         'head-bucket',
         'mb',

@@ -40,7 +40,7 @@ def read(name: str) -> tuple[Question, ...]:
     return both('secretsmanager:GetSecretValue', f'arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:prod/{name}-AbCdEf')
 
 
-#: The tag is the deployer's (docs/reference/drivers.md); EC2 asks for the grant on behalf of the worker.
+#: The tag is the deployer's (docs/reference/drivers.md); EC2 requests the grant on behalf of the worker.
 KEY_OF_VOLUMES = both(
     'kms:CreateGrant',
     f'arn:aws:kms:{REGION}:{ACCOUNT}:key/theirs',
@@ -80,7 +80,7 @@ NEEDS: dict[tuple[str, str], tuple[Question, ...]] = {
 
 
 def options() -> Iterator[tuple[str, str, bool]]:
-    """(driver, option, whether it is a secret) of every driver that is there."""
+    """(driver, option, whether it is a secret) of every driver."""
     for kind, (module, name) in DRIVERS.items():
         driver = getattr(importlib.import_module(module), name)
         yield from ((kind, option, facts.secret) for option, facts in driver.OPTIONS.items())

@@ -47,7 +47,7 @@ class States:
                     {
                         'timestamp': at(5),
                         'type': 'LambdaFunctionFailed',
-                        'lambdaFunctionFailedEventDetails': {'error': 'BackendFull', 'cause': 'no room'},
+                        'lambdaFunctionFailedEventDetails': {'error': 'BackendFull', 'cause': 'no space'},
                     },
                 ]
             },
@@ -71,7 +71,7 @@ def test_logs_and_executions_make_one_story_oldest_first() -> None:
         ('start_workflow', 'create of volume v'),
         ('create_volume', 'ExecutionStarted'),
         ('create_volume', 'enters Provision'),
-        ('create_volume', 'LambdaFunctionFailed error=BackendFull cause=no room'),
+        ('create_volume', 'LambdaFunctionFailed error=BackendFull cause=no space'),
         ('reconcile', 'ERROR given up'),
     ]
 
@@ -106,23 +106,23 @@ class Logs:
     """CloudWatch Logs with one line in one group."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
 
     def get_paginator(self, name: str) -> Logs:
         assert name == 'filter_log_events'
         return self
 
     def paginate(self, **asked: Any) -> list[dict[str, Any]]:
-        self.asked.append(asked)
+        self.requests.append(asked)
         found = asked['logGroupName'].endswith('-api')
         return [{'events': [{'message': json.dumps(line(1, 'hello'))}] if found else []}]
 
 
-def test_cloudwatch_is_asked_for_each_function() -> None:
+def test_cloudwatch_is_queried_for_each_function() -> None:
     logs = Logs()
     assert [found['message'] for found in history.from_cloudwatch('req-1', 'mine', 1, logs)] == ['hello']
-    assert {asked['logGroupName'] for asked in logs.asked} == {
+    assert {asked['logGroupName'] for asked in logs.requests} == {
         f'/aws/lambda/mine-{function}' for function in history.FUNCTIONS
     }
     fields = '$.request_id = "req-1" || $.id = "req-1" || $.execution = "req-1"'
-    assert logs.asked[0]['filterPattern'] == f'{{ {fields} || $.message = "*req-1*" }}'
+    assert logs.requests[0]['filterPattern'] == f'{{ {fields} || $.message = "*req-1*" }}'

@@ -1,4 +1,4 @@
-"""Which secret, key, table, volume: each function's role, decided by an evaluator that is not ours (tests/iam)."""
+"""Which secret, key, table, volume: each function's role, decided by an independent evaluator (tests/iam)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def secret(name: str) -> str:
 
 
 def allowed(template: Mapping[str, Any], parameters: Mapping[str, str], *asked: Question) -> set[str]:
-    """The functions that may do all of this, each asked under its own role."""
+    """The functions that may do all of this, each checked under its own role."""
     planned = iam.deployment(template, **parameters)
     questions = [(name, one._replace(role=role)) for name, role in ROLES.items() for one in asked]
     answers = iam.decide(planned, [question for _, question in questions])
@@ -67,7 +67,7 @@ def ask(action: str, resource: str, **context: Any) -> Question:
     return Question('', action, resource, context)
 
 
-#: A secret -> the functions that read it, in each deployment. The key that opens it goes with it.
+#: A secret -> the functions that read it, in each deployment. The key that opens it has the same readers.
 SECRETS: list[tuple[str, Mapping[str, str], set[str]]] = [
     ('prod/identity', {}, {'api', 'backup_schedules'}),
     ('prod/keystone', {}, set()),

@@ -118,7 +118,7 @@ def test_a_call_becomes_what_iam_asks_for(
 
 
 def test_a_thread_belongs_to_the_function_that_started_it(tmp_path: Path) -> None:
-    """Recording is on in every run of the tests; this one asks for the function from a thread of a task."""
+    """Recording is on in every run of the tests; this one calls the function in a thread of a task."""
     from chalicelib import tasks
 
     found: list[tuple[str, ...]] = []
@@ -170,9 +170,9 @@ def test_what_is_remembered_has_its_name_still() -> None:
 @pytest.mark.parametrize(
     ('path', 'name', 'expected'),
     [
-        ('operations/volumes.py', 'get', ('api',)),
+        ('operations/volumes.py', 'update', ('api',)),
         ('operations/volume_creation.py', 'create', ('api',)),  # shown by operations.volumes
-        ('operations/volumes.py', '_forget', ()),  # whoever called it is further out
+        ('operations/volumes.py', '_forget', ()),  # its caller is further out
         ('operations/volume_types.py', 'read', ()),  # tasks do, too
         ('tasks/backups.py', 'copy_range', ('backup_worker',)),
         ('tasks/reconcile.py', 'run', ()),  # an entry

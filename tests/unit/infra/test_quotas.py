@@ -88,7 +88,7 @@ def test_an_environment_that_is_too_large_is_refused(template: dict[str, Any]) -
 
 
 def test_every_kind_of_resource_with_a_limit_is_counted(template: dict[str, Any]) -> None:
-    """A new kind of resource needs a row of QUOTAS, or stands here with what its limit is."""
+    """A new kind of resource needs a row of QUOTAS, or is listed here with its limit."""
     counted = {'DynamoDB::Table', 'Events::Rule', 'IAM::ManagedPolicy', 'IAM::Role', 'Lambda::Function', 'S3::Bucket'}
     far = {
         'ApiGateway::Deployment': 'part of the API',

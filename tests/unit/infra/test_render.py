@@ -11,7 +11,7 @@ from infra import render
 
 
 @pytest.mark.parametrize(
-    ('ours', 'theirs', 'expected'),
+    ('own', 'theirs', 'expected'),
     [
         ({'a': {'b': 1}}, {'a': {'c': 2}, 'd': 3}, {'a': {'b': 1, 'c': 2}, 'd': 3}),
         ({'a': [1]}, {'a': [2, 3]}, {'a': [1]}),
@@ -20,8 +20,8 @@ from infra import render
         ({'a': {'b': 1}}, {'a': {'Fn::GetAtt': ['X', 'Arn']}}, {'a': {'b': 1}}),
     ],
 )
-def test_ours_is_laid_over_theirs(ours: Any, theirs: Any, expected: Any) -> None:
-    assert render.merged(ours, theirs) == expected
+def test_ours_is_laid_over_theirs(own: Any, theirs: Any, expected: Any) -> None:
+    assert render.merged(own, theirs) == expected
 
 
 def test_machine_ids_are_words() -> None:

@@ -19,7 +19,7 @@ from tests import permissions
 #: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 LAMBDA_PAUSE = 60
 
-#: Quotas of AWS that a deployment meets without asking for more.
+#: Quotas of AWS that a deployment meets without a request for more.
 MAX_RESOURCES_PER_API, MAX_TEMPLATE_RESOURCES, MAX_ENVIRONMENT = 300, 500, 4096
 
 
@@ -279,7 +279,7 @@ def watched(template: dict[str, Any]) -> set[tuple[str, str, tuple[str, ...]]]:
 
 
 def expanded(words: list[str], before: list[str]) -> list[str]:
-    """A line in full: "." is the word above it, "..." all words that are not told again at the end."""
+    """A line in full: "." is the word above it, "..." all words that are not repeated at the end."""
     if words[0] == '...':
         told = words[1:]
         return [*before[: len(before) - len(told)], *told]
@@ -287,7 +287,7 @@ def expanded(words: list[str], before: list[str]) -> list[str]:
 
 
 def test_what_is_watched_is_what_is_counted(plain: dict[str, Any]) -> None:
-    """Ours, under the dimension that telemetry gives them; and of AWS's what there is."""
+    """The project's own, under the dimension that telemetry gives them; and of AWS's what there is."""
     source = ' '.join(path.read_text() for path in (render.ROOT / 'chalicelib').rglob('*.py'))
     ours = {('Cinderless', name, ('Stack',)) for name in re.findall(r"telemetry\.count\(\s*'(\w+)'", source)}
     ours.add(('Cinderless', telemetry.ATTENTION, ('Stack',)))
@@ -347,7 +347,7 @@ def test_what_is_counted_for_free_is_not_counted_for_money(plain: dict[str, Any]
 
 
 def test_the_api_has_one_stage(plain: dict[str, Any]) -> None:
-    """A deployment that names a stage makes it: SAM does so for a stage ``Stage``, unless it is asked not to."""
+    """A deployment that names a stage makes it: SAM does so for a stage ``Stage``, unless its property forbids it."""
     made = [body['StageName'] for body in of_type(plain, 'AWS::ApiGateway::Deployment').values() if 'StageName' in body]
     made += [body['StageName'] for body in of_type(plain, 'AWS::ApiGateway::Stage').values()]
     assert made == ['volume']

@@ -18,7 +18,7 @@ def sense(key: int, code: int) -> Outcome:
 
 @dataclass
 class Disk:
-    """What several targets may share. ``mapped`` says of each block whether it is allocated."""
+    """What several targets may share. ``mapped`` holds for each block whether it is allocated."""
 
     blocks: int = 1024
     serial: str = 'double-1'
@@ -50,7 +50,7 @@ class Disk:
             return sense(5, 0x2100), b''
 
     def _execute(self, cdb: bytes, data: bytes) -> bytes:
-        """Raises LookupError for what the disk does not know, OverflowError for what lies beyond its end."""
+        """Raises LookupError for what the disk does not know, OverflowError for what is beyond its end."""
         operation = cdb[0]
         block, count = struct.unpack_from('>QI', cdb, 2)
         span = slice(block * BLOCK, (block + count) * BLOCK)

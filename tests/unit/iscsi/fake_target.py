@@ -189,7 +189,7 @@ class _Conversation:
             self.outbox = [others for others in self.outbox if others]
 
     def _window(self) -> tuple[int, int]:
-        """ExpCmdSN and MaxCmdSN; like any target's, MaxCmdSN never goes back."""
+        """ExpCmdSN and MaxCmdSN; like any target's, MaxCmdSN never decreases."""
         self.max_cmd_sn = max(self.max_cmd_sn, self.cmd_sn + self.double.window - self.in_flight - 1)
         return self.cmd_sn & NONE, self.max_cmd_sn & NONE
 
@@ -271,7 +271,7 @@ class _Conversation:
         return '0x' + hashlib.new(name, bytes([identifier]) + secret.encode() + challenge).hexdigest()
 
     def _operational(self, keys: dict[str, str]) -> dict[str, str]:
-        """Take what is offered unless ``answers`` says otherwise."""
+        """Take what is offered unless ``answers`` has another value."""
         mine = {key: self.double.answers.get(key, value.split(',')[-1]) for key, value in keys.items()}
         self.agreed |= mine
         self.double.heard |= keys
@@ -334,7 +334,7 @@ class _Conversation:
         self._collect(tag, task)
 
     def _collect(self, tag: int, task: Task) -> None:
-        """Carry out a write that is complete, or ask for more when the last burst is in."""
+        """Carry out a write that is complete, or request more when the last burst is in."""
         if task.received == len(task.data):
             del self.tasks[tag]
             self._carry_out(tag, task.cdb, bytes(task.data), 0)

@@ -104,7 +104,7 @@ class TestMutual:
 
     def test_any_name_will_do_where_none_is_configured(self) -> None:
         exchange = Exchange(Credentials('cinder', 'our-secret', None, 'their-secret'))
-        exchange.verify(self.prove(exchange.respond(CHALLENGE), name='whoever'))
+        exchange.verify(self.prove(exchange.respond(CHALLENGE), name='any-name'))
 
     def test_challenges_are_never_the_same(self) -> None:
         challenges = {Exchange(MUTUAL).respond(CHALLENGE)['CHAP_C'] for _ in range(20)}

@@ -128,7 +128,7 @@ class Model:
         assert [(offset, bytes(view)) for offset, view in device.read_many(spans)] == expected
 
     def write_many(self, device: IscsiDevice, spans: list[tuple[int, int]]) -> None:
-        """The memory of an extent is used again as soon as the next one is asked for."""
+        """The memory of an extent is used again as soon as the next one is requested."""
         scratch = memoryview(bytearray(SIZE))
 
         def extents() -> Iterator[Extent]:

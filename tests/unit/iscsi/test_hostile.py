@@ -1,4 +1,4 @@
-"""Whatever a target sends, an operation ends: with the right data, or with an error that says what is wrong."""
+"""Whatever a target sends, an operation ends: with the right data, or with an error that names what is wrong."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.unit.iscsi.fake_disk import BLOCK, Disk
 from tests.unit.iscsi.fake_target import Double, HangUp, Tamper, reply
 
 PATTERN = bytes(range(256)) * 64  # 16 KiB
-SECRET = 'a-secret-of-ours'
+SECRET = 'the-right-secret'
 CHAP: dict[str, Any] = {'auth_method': 'CHAP', 'auth_username': 'cinder', 'auth_password': SECRET}
 
 numbers = st.integers(0, 40) | st.sampled_from([2**24 - 1, 2**31, 2**32 - 1]) | st.integers(0, 2**32 - 1)
 opcodes = st.sampled_from([0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x26, 0x31, 0x32, 0x3F, 0x00, 0x1C])
 
-#: PDUs in good form that nobody asked for.
+#: PDUs in good form that were not requested.
 strays = st.builds(
     reply,
     opcodes,
@@ -64,7 +64,7 @@ class Mischief:
         return [pdu]
 
     def flip(self, pdu: bytes, bit: int) -> list[bytes]:
-        """One bit of the header: nothing but a digest could tell that of the data."""
+        """One bit of the header: only a digest could find that in the data."""
         position = bit // 8
         return [pdu[:position] + bytes([pdu[position] ^ 1 << bit % 8]) + pdu[position + 1 :]]
 

@@ -48,7 +48,7 @@ def test_a_secret_is_not_given_up_for_a_target_that_wants_none(double: Double) -
 
 
 def refusal(target: Double, **data: Any) -> str:
-    """The message of a refused login, which tells no secret."""
+    """The message of a refused login, which holds no secret."""
     with pytest.raises(LoginFailed) as caught:
         connect(target, **data)
     assert 'secret' not in caught.value.message.replace('secret in mutual CHAP', '')
@@ -93,7 +93,7 @@ def test_every_device_has_its_own_isid_and_keeps_it(double: Double) -> None:
 
 @pytest.mark.parametrize('authentication', [{}, MUTUAL])
 def test_answers_in_parts(double: Double, authentication: dict[str, Any]) -> None:
-    """The C bit: the text goes on in the next PDU, for which an empty request asks."""
+    """The C bit: the text continues in the next PDU, which an empty request fetches."""
     double.split_text = True
     double.answers = {'MaxRecvDataSegmentLength': '512'}
     double.chap, double.own_chap = (

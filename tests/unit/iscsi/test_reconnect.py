@@ -1,4 +1,4 @@
-"""Sessions that are lost, portals that do not work, devices that ask for patience."""
+"""Sessions that are lost, portals that do not work, devices that need patience."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def nowhere() -> Iterator[str]:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A portal that accepts connections and says nothing."""
+    """A portal that accepts connections and sends nothing."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         yield f'127.0.0.1:{listener.getsockname()[1]}'
 
@@ -70,7 +70,7 @@ class TestLostSessions:
         device.close()
 
     def test_not_for_ever(self, double: Double, caplog: pytest.LogCaptureFixture) -> None:
-        """A target that logs in everybody and then hangs up is given up after a number of sessions."""
+        """A target that accepts every login and then hangs up is given up after a number of sessions."""
         device = connect(double)
 
         def tamper(number: int, pdu: bytes) -> list[bytes]:

@@ -55,7 +55,7 @@ def write(device: IscsiDevice) -> None:
             DATA_IN,
             lambda pdu: [reply(DATA_IN, tag=int.from_bytes(pdu[16:20], 'big'), data=bytes(len(PATTERN) + 4))],
             'Data-In of 32772 bytes at 0',
-            id='more than asked for',
+            id='more than requested',
         ),
         pytest.param(write, R2T, lambda pdu: [b'\x25' + pdu[1:]], 'Data-In of 0 bytes', id='data for a write'),
         pytest.param(read, DATA_IN, lambda pdu: [b'\x31' + pdu[1:48]], 'R2T for 0 bytes', id='R2T for a read'),
@@ -133,7 +133,7 @@ class TestPings:
         assert double.pongs == []
 
     def test_do_not_stand_for_an_answer(self, double: Double) -> None:
-        """A target that pings for ever but never answers is as good as silent."""
+        """A target that pings without end but never answers is as good as silent."""
         device = impatient(connect(double))
         double.tamper = lambda number, pdu: [reply(NOP_IN)] * 50_000
         with pytest.raises(DeviceTimeout, match=r'did not answer in 0\.2 s'):
@@ -160,7 +160,7 @@ def test_a_logout_that_is_asked_for_is_given(double: Double, device: IscsiDevice
 
 @pytest.mark.parametrize('event', [1, 2, 3, 4])
 def test_async_messages_that_end_the_session(double: Double, device: IscsiDevice, event: int) -> None:
-    """Logout asked for, connection or all connections dropped, negotiation asked for: go on with a new session."""
+    """Logout requested, connection or all connections dropped, negotiation requested: continue with a new session."""
     double.tamper = once(DATA_IN, preceded(reply(ASYNC, words=(5, 0, 0, event << 24, 0, 0))))
     assert read(device) == PATTERN
     assert double.logins == 2
@@ -195,7 +195,7 @@ class TestWindow:
         device.close()
 
     def test_an_old_one_does_not_count(self, double: Double) -> None:
-        """MaxCmdSN never goes back; an answer that was overtaken may say so (RFC 7143, section 4.2.2.1)."""
+        """MaxCmdSN never decreases; an answer that was overtaken may have a smaller one (RFC 7143, section 4.2.2.1)."""
         with connect(double) as device:
             impatient(device, 1.0)
             double.tamper = lambda number, pdu: patched(32, int.from_bytes(pdu[28:32], 'big') - 40)(pdu)

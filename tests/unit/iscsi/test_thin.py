@@ -79,7 +79,7 @@ class TestZero:
 
 class TestAllocated:
     def test_neighbours_are_one(self, double: Double) -> None:
-        """The double gives three descriptors an answer: neither its cuts nor ours show."""
+        """The double gives three descriptors an answer: neither its cuts nor the client's show."""
         for block in (1, 2, 3, 10, 11, 500, 700, 1023):
             double.disk.mapped[block] = 1
         with connect(double) as device:

@@ -33,10 +33,10 @@ def test_the_first_line_is_awaited(log: Path) -> None:
 
 
 def test_a_program_that_ends_says_nothing_and_its_complaint_is_kept(log: Path) -> None:
-    child = python('import sys; sys.exit("no room")', log)
+    child = python('import sys; sys.exit("no space")', log)
     assert child.first_line(20) == ''
     child.kill()
-    assert child.said() == 'no room'
+    assert child.said() == 'no space'
 
 
 def test_a_complaint_is_that_of_this_start(log: Path) -> None:

@@ -47,7 +47,7 @@ def test_objects_keep_their_names(aws: Clients, elsewhere: Clients, key: str) ->
 def test_errors_keep_their_codes(elsewhere: Clients) -> None:
     client = elsewhere('secretsmanager')
     with pytest.raises(client.exceptions.ResourceNotFoundException):
-        client.get_secret_value(SecretId='nobody')
+        client.get_secret_value(SecretId='unknown')
 
 
 def test_global_services_answer_too(elsewhere: Clients) -> None:

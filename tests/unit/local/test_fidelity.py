@@ -178,7 +178,7 @@ class TestInvokes:
 
     def test_an_unknown_function_is_not_found(self, aws: Clients) -> None:
         with pytest.raises(ClientError) as error:
-            aws('lambda').invoke(FunctionName='nobody')
+            aws('lambda').invoke(FunctionName='unknown')
         assert code(error) == 'ResourceNotFoundException'
 
 

@@ -24,10 +24,10 @@ class NoValidBackend(Exception):
 
 
 def handler(event: dict[str, Any], context: functions.Context) -> Any:
-    return _VERBS[event.get('verb', 'tell')](event, context)
+    return _VERBS[event.get('verb', 'describe')](event, context)
 
 
-def _tell(event: dict[str, Any], context: functions.Context) -> dict[str, Any]:
+def _describe(event: dict[str, Any], context: functions.Context) -> dict[str, Any]:
     assert 0 < context.get_remaining_time_in_millis() <= 5000
     return {'name': context.function_name, 'memory': context.memory_limit_in_mb, 'id': context.aws_request_id}
 
@@ -41,7 +41,7 @@ def _exit(event: dict[str, Any], context: functions.Context) -> None:
 
 
 _VERBS: dict[str, Any] = {
-    'tell': _tell,
+    'describe': _describe,
     'fail': _fail,
     'exit': _exit,
     'wait': lambda event, context: RELEASE.wait(10),
@@ -89,7 +89,7 @@ def test_too_large_a_response_is_refused() -> None:
 
 
 def test_a_handler_that_is_missing_is_an_error_of_the_invoke() -> None:
-    outcome = functions.run(dataclasses.replace(FUNCTION, handler=f'{__name__}.nobody'), {})
+    outcome = functions.run(dataclasses.replace(FUNCTION, handler=f'{__name__}.unknown'), {})
     assert outcome.result['errorType'] == 'AttributeError'
 
 
@@ -112,7 +112,7 @@ BARRIER = threading.Barrier(2)
 @app.route('/{name}')
 def name(name: str) -> dict[str, Any]:
     BARRIER.wait(10)
-    return {'asked': app.current_request.uri_params['name']}
+    return {'name': app.current_request.uri_params['name']}
 
 
 def test_two_requests_at_once_do_not_see_each_other() -> None:
@@ -130,4 +130,4 @@ def test_two_requests_at_once_do_not_see_each_other() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == {'one': '{"asked":"one"}', 'two': '{"asked":"two"}'}
+    assert answers == {'one': '{"name":"one"}', 'two': '{"name":"two"}'}

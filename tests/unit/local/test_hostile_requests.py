@@ -48,7 +48,7 @@ def post(*headers: bytes, body: bytes = b'') -> bytes:
 CHUNKED = b'Transfer-Encoding: chunked'
 
 REFUSED = {
-    'a length that is no number': (post(b'Content-Length: ten'), 400),
+    'a length that is not a number': (post(b'Content-Length: ten'), 400),
     'a negative length': (post(b'Content-Length: -1'), 400),
     'a length with a sign': (post(b'Content-Length: +1', body=b'x'), 400),
     'a length in other digits': (post('Content-Length: \u0661'.encode(), body=b'x'), 400),
@@ -60,13 +60,13 @@ REFUSED = {
     'length and chunks': (post(b'Content-Length: 1', CHUNKED, body=b'0\r\n\r\n'), 400),
     'another encoding': (post(b'Transfer-Encoding: gzip'), 501),
     'two encodings': (post(b'Transfer-Encoding: gzip, chunked', body=b'0\r\n\r\n'), 501),
-    'a chunk that is no number': (post(CHUNKED, body=b'zz\r\n'), 400),
+    'a chunk that is not a number': (post(CHUNKED, body=b'zz\r\n'), 400),
     'a negative chunk': (post(CHUNKED, body=b'-1\r\n'), 400),
     'a chunk without a size': (post(CHUNKED, body=b'\r\n'), 400),
     'a chunk of many digits': (post(CHUNKED, body=b'f' * 2000 + b'\r\n'), 413),
     'a chunk above the limit': (post(CHUNKED, body=b'%x\r\n' % (LIMIT + 1) + bytes(LIMIT + 1)), 413),
     'chunks above the limit': (post(CHUNKED, body=(b'10000\r\n' + bytes(65536) + b'\r\n') * 18), 413),
-    'a chunk that goes on': (post(CHUNKED, body=b'1\r\nxyz\r\n0\r\n\r\n'), 400),
+    'a chunk that is too long': (post(CHUNKED, body=b'1\r\nxyz\r\n0\r\n\r\n'), 400),
     'a chunk line without end': (post(CHUNKED, body=b'1;' + b'a' * 100_000), 400),
     'trailers without end': (post(CHUNKED, body=b'0\r\n' + b'a: b\r\n' * 1000), 400),
     'a header without end': (b'GET / HTTP/1.1\r\nX: ' + b'a' * 100_000, 431),
@@ -133,10 +133,10 @@ def test_a_header_cannot_be_smuggled_into_an_answer(server: Server) -> None:
 
 def test_a_handler_that_fails_is_a_500(capfd: pytest.CaptureFixture[str]) -> None:
     def fails(_: Request) -> Response:
-        raise LookupError('a fault of ours')
+        raise LookupError('a fault of the handler')
 
     running = Server(0, fails)
     running.start()
     assert exchange(running, b'GET / HTTP/1.1\r\nConnection: close\r\n\r\n').startswith(b'HTTP/1.1 500')
     running.stop()
-    assert 'a fault of ours' in capfd.readouterr().err
+    assert 'a fault of the handler' in capfd.readouterr().err

@@ -43,7 +43,12 @@ def test_values_resolve(value: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     'value',
-    [{'Ref': 'Nobody'}, {'Fn::Sub': '${Nobody}'}, {'Fn::GetAtt': ['Nobody', 'Arn']}, {'Fn::GetAtt': ['Queue', 'Url']}],
+    [
+        {'Ref': 'Unknown'},
+        {'Fn::Sub': '${Unknown}'},
+        {'Fn::GetAtt': ['Unknown', 'Arn']},
+        {'Fn::GetAtt': ['Queue', 'Url']},
+    ],
 )
 def test_what_is_not_in_scope_is_an_error(value: Any) -> None:
     with pytest.raises(KeyError):

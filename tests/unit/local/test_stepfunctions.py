@@ -49,7 +49,7 @@ def _fail_first(event: Json) -> str:
 
 
 _VERBS: dict[str, Any] = {
-    'say': lambda event: event['text'],
+    'echo': lambda event: event['text'],
     'large': lambda event: 'x' * MAX_PAYLOAD,
     'fail': _fail,
     'fail_first': _fail_first,
@@ -64,7 +64,7 @@ def task(verb: str, **facts: Any) -> Json:
             'FunctionName': WORKER,
             'Payload': {'verb': verb, 'text.$': '$.text', 'name.$': '$$.Execution.Name'},
         },
-        'ResultSelector': {'said.$': '$.Payload'},
+        'ResultSelector': {'echoed.$': '$.Payload'},
         'ResultPath': '$.result',
         'TimeoutSeconds': 30,
     }
@@ -132,18 +132,22 @@ def test_the_patches_are_in_place() -> None:
 
 
 def test_tasks_run_handlers_and_shape_results(machines: Machines) -> None:
-    ended = machines.run(machine(First=task('say', Next='Second'), Second=task('say', ResultPath='$.second')))
+    ended = machines.run(machine(First=task('echo', Next='Second'), Second=task('echo', ResultPath='$.second')))
     assert ended['status'] == 'SUCCEEDED'
-    assert json.loads(ended['output']) == {'text': 'hello', 'result': {'said': 'hello'}, 'second': {'said': 'hello'}}
+    assert json.loads(ended['output']) == {
+        'text': 'hello',
+        'result': {'echoed': 'hello'},
+        'second': {'echoed': 'hello'},
+    }
 
 
 def test_executions_of_one_machine_do_not_see_each_other(machines: Machines) -> None:
     """The parsed machine is shared; what an execution knows is not."""
-    arn = machines.create(machine(First=task('say', Next='Second'), Second=task('say', ResultPath='$.second')))
+    arn = machines.create(machine(First=task('echo', Next='Second'), Second=task('echo', ResultPath='$.second')))
     started = {text: machines.start(arn, text) for text in map(str, range(12))}
     for text, execution in started.items():
         output = json.loads(machines.end(execution)['output'])
-        assert (output['result'], output['second']) == ({'said': text}, {'said': text})
+        assert (output['result'], output['second']) == ({'echoed': text}, {'echoed': text})
 
 
 def test_retries_are_counted_per_execution(machines: Machines) -> None:
@@ -154,18 +158,18 @@ def test_retries_are_counted_per_execution(machines: Machines) -> None:
 
 
 def test_maps_and_branches_share_a_machine_safely(machines: Machines) -> None:
-    item = machine(Each=task('say', ResultPath='$'))
+    item = machine(Each=task('echo', ResultPath='$'))
     each = {'Type': 'Map', 'ItemsPath': '$.items', 'MaxConcurrency': 3, 'ItemProcessor': item, 'End': True}
     start = {'Type': 'Pass', 'Parameters': {'items': [{'text': str(number)} for number in range(6)]}, 'Next': 'Each'}
     arn = machines.create(machine(Start=start, Each=each))
     for execution in [machines.start(arn) for _ in range(3)]:
-        assert json.loads(machines.end(execution)['output']) == [{'said': str(number)} for number in range(6)]
+        assert json.loads(machines.end(execution)['output']) == [{'echoed': str(number)} for number in range(6)]
 
 
 def test_a_function_may_be_the_resource_itself(machines: Machines) -> None:
-    form = {'Resource': WORKER, 'Parameters': {'verb': 'say', 'text.$': '$.text'}, 'ResultSelector': {'said.$': '$'}}
-    ended = machines.run(machine(Only=task('say') | form))
-    assert json.loads(ended['output'])['result'] == {'said': 'hello'}
+    form = {'Resource': WORKER, 'Parameters': {'verb': 'echo', 'text.$': '$.text'}, 'ResultSelector': {'echoed.$': '$'}}
+    ended = machines.run(machine(Only=task('echo') | form))
+    assert json.loads(ended['output'])['result'] == {'echoed': 'hello'}
 
 
 CATCH_ALL = [{'ErrorEquals': ['States.ALL'], 'ResultPath': '$.error', 'Next': 'Caught'}]
@@ -181,7 +185,7 @@ def test_an_error_is_caught_by_its_class(machines: Machines) -> None:
 
 
 @pytest.mark.parametrize(
-    'form', [{}, {'Resource': WORKER, 'Parameters': {'verb': 'large'}, 'ResultSelector': {'said.$': '$'}}]
+    'form', [{}, {'Resource': WORKER, 'Parameters': {'verb': 'large'}, 'ResultSelector': {'echoed.$': '$'}}]
 )
 def test_a_result_above_the_limit_fails_and_all_does_not_catch_it(machines: Machines, form: Json) -> None:
     ended = machines.run(machine(Only=task('large', Catch=CATCH_ALL) | form, Caught=CAUGHT))
@@ -195,7 +199,7 @@ def test_all_catches_everything_else(machines: Machines) -> None:
 @pytest.mark.parametrize(
     ('definition', 'status', 'error'),
     [
-        (machine(Only=task('say')), 'SUCCEEDED', None),
+        (machine(Only=task('echo')), 'SUCCEEDED', None),
         (machine(Only=task('fail')), 'FAILED', 'NoValidBackend'),
         ({**machine(Only={'Type': 'Wait', 'Seconds': 5, 'End': True}), 'TimeoutSeconds': 1}, 'TIMED_OUT', None),
     ],
@@ -225,14 +229,14 @@ def test_a_stopped_execution_is_told_as_aborted(machines: Machines) -> None:
 
 
 def test_ended_threads_are_not_kept(machines: Machines) -> None:
-    arn = machines.create(machine(Only=task('say')))
+    arn = machines.create(machine(Only=task('echo')))
     for _ in range(5):
         machines.end(machines.start(arn))
     assert len(utils.TMP_THREADS) < 5
 
 
 def test_history_tells_each_state(machines: Machines) -> None:
-    execution = machines.start(machines.create(machine(First=task('say', Next='Second'), Second=task('say'))))
+    execution = machines.start(machines.create(machine(First=task('echo', Next='Second'), Second=task('echo'))))
     machines.end(execution)
     events = machines.states.get_execution_history(executionArn=execution)['events']
     entered = [event['stateEnteredEventDetails']['name'] for event in events if 'stateEnteredEventDetails' in event]

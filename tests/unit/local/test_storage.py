@@ -71,8 +71,8 @@ def test_its_secret_outlives_it_and_only_root_reads_it(host: Storage, monkeypatc
 
 
 def test_a_host_that_does_not_start_is_told_in_its_own_words(host: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, '_command', lambda port: ['sh', '-c', 'echo no room >&2'])
+    monkeypatch.setattr(host, '_command', lambda port: ['sh', '-c', 'echo no space >&2'])
     host.start()
-    with pytest.raises(RuntimeError, match='no room'):
+    with pytest.raises(RuntimeError, match='no space'):
         host.wait()
     host.stop()

@@ -1,4 +1,4 @@
-"""The attachments API's use cases: who may claim a volume, what its status says, and what is left of a path."""
+"""The attachments API's use cases: who may claim a volume, what its status is, and what is left of a path."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_read_only_by_the_request_or_by_the_volumes_flag(chap: Simulation, volum
 def test_a_path_that_cannot_be_made_leaves_no_new_attachment(
     chap: Simulation, volume: Volume, error: type[errors.DriverError]
 ) -> None:
-    """Nobody would know its id; the request can be repeated at once."""
+    """No caller would know its id; the request can be repeated at once."""
     chap.big.fail('initialize_connection', error(backend='big', reason='no more LUNs'))
     with pytest.raises(error):
         create(volume, HOST)
@@ -281,7 +281,7 @@ def test_a_backend_that_fails_keeps_the_attachment_to_be_deleted_again(chap: Sim
 
 def test_a_reservation_is_deleted_without_asking_the_backend(chap: Simulation, volume: Volume) -> None:
     made = create(volume)
-    chap.big.fail('terminate_connection', RuntimeError('nobody should call this'))
+    chap.big.fail('terminate_connection', RuntimeError('this must not be called'))
     attachments.delete(context(), made.id)
     assert statuses(volume) == ('available', 'detached', 0)
 
@@ -296,7 +296,7 @@ def test_completing_twice_changes_nothing(chap: Simulation, volume: Volume) -> N
 
 
 def test_while_an_operation_holds_the_volume_the_status_waits(chap: Simulation, volume: Volume) -> None:
-    """A volume that is being backed up returns to what its attachments say by then."""
+    """A volume that is being backed up returns to the status of its attachments by then."""
     made = create(volume, HOST)
     attachments.complete(context(), made.id)
     volume.update(
@@ -337,7 +337,7 @@ def test_an_administrators_attachment_belongs_to_the_volumes_project(simulation:
 
 
 def at_the_first(name: str, action: Callable[[], Any]) -> Callable[[str], contextlib.AbstractContextManager[None]]:
-    """Stand around calls, and do something once before the first of that name."""
+    """Wrap calls, and do something once before the first of that name."""
     done: list[str] = []
 
     def around(called: str) -> contextlib.AbstractContextManager[None]:

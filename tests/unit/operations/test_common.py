@@ -175,7 +175,7 @@ def test_pages_hold_everything_once(
 
 
 def test_a_map_is_changed_on_what_is_there_now(tables: None) -> None:
-    """Somebody else writes between reading and writing: both changes stay."""
+    """Another request writes between reading and writing: both changes stay."""
     volume = stored_volume(metadata={'a': '1'})
     stale = volumes.get(context(), volume.id)
     volumes.set_metadata(context(), volume.id, {'b': '2'}, replace=False)

@@ -1,4 +1,4 @@
-"""An initiator's name is no proof of a host: whose it is decides who may have exports for it."""
+"""An initiator's name does not prove which host it is: whose it is decides who may have exports for it."""
 
 from __future__ import annotations
 

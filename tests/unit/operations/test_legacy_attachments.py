@@ -171,7 +171,7 @@ def test_an_unreserved_volume_with_another_attachment_is_in_use(chap: Simulation
 
 
 def test_the_only_attachment_takes_every_path_with_it(chap: Simulation, volume: Volume) -> None:
-    """A host that never said os-terminate_connection does not keep its path."""
+    """A host that never sent os-terminate_connection does not keep its path."""
     attached(volume)
     legacy.detach(context(), volume.id, None)
     assert (statuses(volume), paths(chap)) == (('available', 'detached', 0), [])

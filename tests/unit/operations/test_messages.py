@@ -15,9 +15,9 @@ CALLER = context()
 
 def test_a_message_as_cinder_words_it(tables: None) -> None:
     volume = stored_volume()
-    messages.create(volume, 'req-1', Action.SCHEDULE_ALLOCATE_VOLUME, Detail.NO_BACKEND_AVAILABLE, cause='No room.')
+    messages.create(volume, 'req-1', Action.SCHEDULE_ALLOCATE_VOLUME, Detail.NO_BACKEND_AVAILABLE, cause='No space.')
     [message], _ = messages.list_(CALLER, query())
-    assert message.user_message == ('schedule allocate volume:Could not find any available weighted backend. No room.')
+    assert message.user_message == ('schedule allocate volume:Could not find any available weighted backend. No space.')
     assert messages.event_id(message) == 'VOLUME_VOLUME_001_003'
     assert (message.resource_uuid, message.request_id) == (volume.id, 'req-1')
     assert message.guaranteed_until > message.created_at

@@ -205,9 +205,9 @@ def test_class_default_is_everybodys_default(tables: None) -> None:
     assert quotas.update_class('default', {'volumes': 2})['volumes'] == 2
     assert quotas.class_limits('default')['volumes'] == 2
     with pytest.raises(errors.VolumeLimitExceeded):
-        quotas.commit('somebody', {'volumes': 3}, NOTHING)
-    quotas.update('somebody', {'volumes': 5})
-    quotas.commit('somebody', {'volumes': 3}, NOTHING)
+        quotas.commit('another-project', {'volumes': 3}, NOTHING)
+    quotas.update('another-project', {'volumes': 5})
+    quotas.commit('another-project', {'volumes': 3}, NOTHING)
 
 
 def test_another_class_has_no_effect(tables: None) -> None:

@@ -1,4 +1,4 @@
-"""What the scheduler is told of the simulation, and who is told what of its decision."""
+"""What the scheduler knows of the simulation, and what users and operators read of its decision."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_nobody_asks_nova_without_the_hint_or_the_filter(
     monkeypatch.setattr(pools, 'config', SchedulerConfig)
     near(SERVER)
     simulation.settle()
-    assert nova.asked == []
+    assert nova.requests == []
 
 
 def test_numbers_of_volumes_count_for_their_weigher(simulation: Simulation) -> None:

@@ -150,7 +150,7 @@ def test_delete_refusals(tables: None) -> None:
 
 
 def used(volume_type: VolumeType) -> None:
-    quotas.commit('somebody', {'volumes': 1}, lambda _: None, type_id=volume_type.id)
+    quotas.commit('another-project', {'volumes': 1}, lambda _: None, type_id=volume_type.id)
 
 
 def test_a_type_in_use(tables: None) -> None:
@@ -162,7 +162,7 @@ def test_a_type_in_use(tables: None) -> None:
     with pytest.raises(errors.VolumeTypeInUse) as refused:
         type_specs.set_(ADMIN, gold.id, {'a': 'b'})
     assert refused.value.message == 'Volume Type is currently in use.'
-    quotas.commit('somebody', {'volumes': -1}, lambda _: None, type_id=gold.id)
+    quotas.commit('another-project', {'volumes': -1}, lambda _: None, type_id=gold.id)
     volume_types.delete(ADMIN, gold.id)
 
 

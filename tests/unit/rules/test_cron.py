@@ -49,7 +49,7 @@ def test_what_is_none_is_refused(text: str) -> None:
 
 
 def test_a_day_that_never_comes_is_refused() -> None:
-    with pytest.raises(InvalidInput, match='no moment'):
+    with pytest.raises(InvalidInput, match='No date matches'):
         parse('0 0 31 2 *').after(MOMENT)
 
 

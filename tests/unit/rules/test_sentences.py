@@ -46,7 +46,7 @@ def test_the_list_of_names_finds_them() -> None:
     assert inner_names_in('Volume 1 is busy.') == []
 
 
-#: The folders whose errors carry what backends, services and AWS said.
+#: The folders whose errors carry the words of backends, services and AWS.
 OUTSIDE = ('drivers', 'clients', 'backup', 'iscsi')
 
 

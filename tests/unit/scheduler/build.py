@@ -1,4 +1,4 @@
-"""Short ways to say what a test needs: pools by a few numbers, requests, decisions."""
+"""Short forms of what a test needs: pools by a few numbers, requests, decisions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT = {
 
 
 def report(**capabilities: Any) -> dict[str, Any]:
-    """A capability report: 100 GiB, all free, unless told otherwise; short names for the numbers."""
+    """A capability report: 100 GiB, all free, unless arguments differ; short names for the numbers."""
     return {
         'total_capacity_gb': 100,
         'free_capacity_gb': 100,

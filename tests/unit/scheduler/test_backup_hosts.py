@@ -34,7 +34,7 @@ def hosts(**asked: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ('asked', 'expected'),
+    ('requested', 'expected'),
     [
         ({}, {'a', 'b', 'd', 'g'}),
         ({'volume': {'host': 'z@x#p', 'availability_zone': 'az1'}}, {'a'}),
@@ -44,14 +44,14 @@ def hosts(**asked: Any) -> set[str]:
         ({'driver': 's3', 'availability_zone': 'az2'}, {'d'}),
     ],
 )
-def test_a_working_service_in_the_zone_is_drawn(asked: dict[str, Any], expected: set[str]) -> None:
-    assert hosts(**asked) == expected
+def test_a_working_service_in_the_zone_is_drawn(requested: dict[str, Any], expected: set[str]) -> None:
+    assert hosts(**requested) == expected
 
 
-@pytest.mark.parametrize('asked', [{'availability_zone': 'az9'}, {'driver': 'tape'}])
-def test_nobody(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize('requested', [{'availability_zone': 'az9'}, {'driver': 'tape'}])
+def test_nobody(requested: dict[str, Any]) -> None:
     with pytest.raises(errors.ServiceNotFound, match='cinder-backup'):
-        hosts(**asked)
+        hosts(**requested)
 
 
 def test_the_machine_of_the_volume_if_that_is_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""Arithmetic of room: thin, thick, reserve, over-subscription."""
+"""Arithmetic of capacity: thin, thick, reserve, over-subscription."""
 
 from __future__ import annotations
 

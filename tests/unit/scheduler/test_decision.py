@@ -1,4 +1,4 @@
-"""The stories that decisions tell: to users without names, to operators in full."""
+"""The reasons that decisions give: to users without names, to operators in full."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ STORIES: list[tuple[str, dict[str, Any], list[PoolState], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(('name', 'asked', 'states', 'reason', 'detail'), STORIES)
+@pytest.mark.parametrize(('name', 'requested', 'states', 'reason', 'detail'), STORIES)
 def test_every_filter_tells_why(
-    name: str, asked: dict[str, Any], states: list[PoolState], reason: str, detail: str
+    name: str, requested: dict[str, Any], states: list[PoolState], reason: str, detail: str
 ) -> None:
-    decision = schedule(RequestSpec(**{'size': 10, **asked}), states, config(name))
+    decision = schedule(RequestSpec(**{'size': 10, **requested}), states, config(name))
     (removal,) = decision.removed
     assert (removal.filter, removal.reason, removal.detail) == (name, reason, detail)
     assert removal.pools == tuple(state.name for state in states)

@@ -1,4 +1,4 @@
-"""The questions that are asked of the scheduler."""
+"""The calls of the scheduler."""
 
 from __future__ import annotations
 

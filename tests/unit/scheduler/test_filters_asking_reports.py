@@ -50,10 +50,10 @@ def test_an_empty_list_of_capabilities_matches_nothing() -> None:
     assert survivors('CapabilitiesFilter', pools(a={'tier': []}), spec(extra_specs={'tier': 's!= x'})) == []
 
 
-@pytest.mark.parametrize('asked', ['iSCSI', 'iscsi', '<in> scsi', '<in> iSCSI', 's!= FC'])
-def test_any_spelling_of_the_protocol_will_do(asked: str) -> None:
+@pytest.mark.parametrize('requested', ['iSCSI', 'iscsi', '<in> scsi', '<in> iSCSI', 's!= FC'])
+def test_any_spelling_of_the_protocol_will_do(requested: str) -> None:
     states = pools(scsi={'storage_protocol': 'iscsi'}, fc={'storage_protocol': 'FC'})
-    assert 'scsi' in survivors('CapabilitiesFilter', states, spec(extra_specs={'storage_protocol': asked}))
+    assert 'scsi' in survivors('CapabilitiesFilter', states, spec(extra_specs={'storage_protocol': requested}))
     assert survivors('CapabilitiesFilter', states, spec(extra_specs={'storage_protocol': 'fibre_channel'})) == ['fc']
 
 
@@ -150,7 +150,7 @@ def query(text: Any, states: list[PoolState] | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ('asked', 'expected'),
+    ('requested', 'expected'),
     [
         (['=', '$pool_name', 'a'], ['a']),
         (['=', '$backend_id', 'host@backend#b'], ['b']),
@@ -182,8 +182,8 @@ def query(text: Any, states: list[PoolState] | None = None) -> list[str]:
         (['=', '$pool_name.deeper', 'x'], []),
     ],
 )
-def test_the_query_of_the_requester(asked: Any, expected: list[str]) -> None:
-    assert query(json.dumps(asked)) == expected
+def test_the_query_of_the_requester(requested: Any, expected: list[str]) -> None:
+    assert query(json.dumps(requested)) == expected
 
 
 @pytest.mark.parametrize(

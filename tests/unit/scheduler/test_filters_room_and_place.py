@@ -15,7 +15,7 @@ ONE, TWO, THREE, FOUR = (f'0000000{number}-aaaa-4aaa-8aaa-aaaaaaaaaaaa' for numb
 
 
 @pytest.mark.parametrize(
-    ('asked', 'expected'),
+    ('requested', 'expected'),
     [
         ({}, ['p1', 'p2', 'p3']),
         ({'availability_zone': 'az2'}, ['p2']),
@@ -25,9 +25,9 @@ ONE, TWO, THREE, FOUR = (f'0000000{number}-aaaa-4aaa-8aaa-aaaaaaaaaaaa' for numb
         ({'availability_zones': (), 'availability_zone': 'az1'}, ['p1']),
     ],
 )
-def test_zones(asked: dict[str, Any], expected: list[str]) -> None:
+def test_zones(requested: dict[str, Any], expected: list[str]) -> None:
     states = [pool(f'h@b#p{number}', zone=f'az{number}') for number in (1, 2, 3)]
-    assert survivors('AvailabilityZoneFilter', states, spec(**asked)) == expected
+    assert survivors('AvailabilityZoneFilter', states, spec(**requested)) == expected
 
 
 CAPACITY: list[tuple[str, dict[str, Any], int, bool]] = [

@@ -179,7 +179,7 @@ def test_consume_touches_the_pool_of_that_name_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ('moment', 'since_epoch'),
+    ('when', 'since_epoch'),
     [
         (None, None),
         (1700000000, 1700000000),
@@ -190,5 +190,5 @@ def test_consume_touches_the_pool_of_that_name_only() -> None:
         ({}, -math.inf),
     ],
 )
-def test_moments(moment: Any, since_epoch: float | None) -> None:
-    assert seconds(moment) == since_epoch
+def test_moments(when: Any, since_epoch: float | None) -> None:
+    assert seconds(when) == since_epoch

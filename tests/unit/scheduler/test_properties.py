@@ -207,7 +207,7 @@ def test_no_report_whatever_breaks_a_decision_or_costs_another_pool(
 
 @given(st.dictionaries(st.sampled_from(['query', 'different_host', 'same_host', 'local_to_instance']), JSON), JSON)
 def test_no_hint_whatever_breaks_a_decision(hints: dict[str, Any], query: Any) -> None:
-    """A hint that makes no sense refuses pools, or is an error of ours that says so."""
+    """A hint that makes no sense refuses pools, or is an error of the API that names it."""
     everything = SchedulerConfig(scheduler_default_filters=tuple(FILTERS))
     for asked in (hints, {**hints, 'query': json.dumps(query)}, {'query': json.dumps(['and', query, ['=', query, 1]])}):
         try:

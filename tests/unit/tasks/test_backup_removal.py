@@ -46,7 +46,7 @@ def remove(simulation: Simulation, backup: Backup) -> Execution:
 
 
 def test_its_data_goes_once_nobody_can_refer_to_it(simulation: Simulation, data: Data, volume: Volume) -> None:
-    """Objects in memory are as old as time itself, so what is swept is what nobody refers to."""
+    """Objects in memory are as old as time itself, so what is swept is what no backup refers to."""
     full = backed_up(simulation, volume)
     data.of(volume).write(0, b'changed')
     child = backed_up(simulation, volume, incremental=True)
@@ -142,7 +142,7 @@ def test_a_record_that_is_gone_already_is_no_error(simulation: Simulation, data:
 
 
 def test_what_a_failed_backup_began_goes_with_it(simulation: Simulation, data: Data, volume: Volume) -> None:
-    """Its intent and the packs that it wrote are nobody's; the failure itself removed nothing that is young."""
+    """Its intent and the packs that it wrote belong to no backup; the failure itself removed nothing that is young."""
     simulation.big.fail('read', RuntimeError('a bug'))
     backup = backed_up(simulation, volume)
     assert backup.status == 'error'

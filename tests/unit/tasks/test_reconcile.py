@@ -82,17 +82,17 @@ def test_work_that_dies_three_times_is_given_up(simulation: Simulation) -> None:
 
 
 @pytest.mark.parametrize(
-    ('ask', 'status'),
+    ('requested', 'status'),
     [
         (lambda volume: volumes.delete(context(), volume.id), 'error_deleting'),
         (lambda volume: volumes.extend(context(), volume.id, 9), 'available'),
     ],
     ids=['delete', 'extend'],
 )
-def test_giving_up_ends_in_the_rows_failure(simulation: Simulation, ask: Any, status: str) -> None:
+def test_giving_up_ends_in_the_rows_failure(simulation: Simulation, requested: Any, status: str) -> None:
     volume = create_volume(context(), 1)
     simulation.settle()
-    ask(volume)
+    requested(volume)
     simulation.deliver()
     for _ in range(reconcile.ATTEMPTS):
         abort(simulation)
@@ -135,7 +135,7 @@ def test_a_worker_out_of_reach_is_asked_again_by_the_next_call(
 
 
 def test_an_execution_that_failed_is_taken_up_at_once(simulation: Simulation) -> None:
-    """EventBridge tells of it; nobody waits for the deadline."""
+    """EventBridge reports it; the reconciler does not wait for the deadline."""
     volume = create_volume(context(), 1)
     simulation.deliver()
     [(arn, execution)] = simulation.executions.items()
@@ -240,7 +240,7 @@ def test_snapshots_of_a_cascade_need_no_volume_to_be_brought_on(simulation: Simu
 def test_a_missing_record_of_another_kind_is_not_taken_for_work_that_has_ended(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only the record's own absence says that there is nothing left to do."""
+    """Only the record's own absence proves that there is nothing left to do."""
     create_volume(context(), 1)
     simulation.queue.clear()
 

@@ -80,7 +80,7 @@ def test_a_backend_that_comes_back_is_up(simulation: Simulation) -> None:
 def test_a_worker_that_could_not_ask_says_nothing_of_its_backend(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A table that is busy is no outage of a backend."""
+    """A busy table does not count as an outage of a backend."""
 
     def busy(*_: object) -> None:
         raise errors.ServiceUnavailable(reason='the database is busy')
@@ -98,7 +98,7 @@ def test_a_backend_that_is_down_is_asked_again_while_work_waits_but_seldom(
     simulation.big.fail('get_volume_stats', simulation.big.unavailable())
     simulation.report()
     report_pools.renew_report('cinderless@big')
-    assert service().backend_state == 'down', 'it was asked a moment ago'
+    assert service().backend_state == 'down', 'it was read just now'
     monkeypatch.setattr(report_pools, 'AGAIN', 0)
     report_pools.renew_report('cinderless@big')
     assert service().backend_state == 'up'

@@ -24,12 +24,12 @@ class Silence:
     def __init__(self) -> None:
         self.barrier = threading.Barrier(side_by_side.WIDTH)
         self.waiting = self.most = 0
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self._lock = threading.Lock()
 
     def __call__(self, function: str, task: str, payload: dict[str, Any]) -> Any:
         with self._lock:
-            self.asked.append(f'{task} {payload["backend"]}')
+            self.requests.append(f'{task} {payload["backend"]}')
             self.waiting += 1
             self.most = max(self.most, self.waiting)
         try:
@@ -61,7 +61,7 @@ def test_silent_backends_are_waited_for_side_by_side(hosts: list[str], monkeypat
     silence = Silence()
     monkeypatch.setattr(aws, 'invoke', silence)
     report_pools.run({})
-    assert sorted(silence.asked) == sorted(f'report_backend {host}' for host in hosts)
+    assert sorted(silence.requests) == sorted(f'report_backend {host}' for host in hosts)
     assert silence.most == side_by_side.WIDTH
     states = {one.host: one.backend_state for one in base.every(Service, base.GLOBAL) if one.binary == 'cinder-volume'}
     assert states == dict.fromkeys(hosts, 'down')
@@ -72,7 +72,7 @@ def test_comparisons_are_made_side_by_side(hosts: list[str], monkeypatch: pytest
     monkeypatch.setattr(aws, 'invoke', silence)
     monkeypatch.setattr(backend_reconciliation, 'INTERVAL', -1)
     backend_reconciliation.run(hosts)
-    assert (len(silence.asked), silence.most) == (len(hosts), side_by_side.WIDTH)
+    assert (len(silence.requests), silence.most) == (len(hosts), side_by_side.WIDTH)
 
 
 def test_no_call_begins_after_the_deadline() -> None:

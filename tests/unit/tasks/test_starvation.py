@@ -1,4 +1,4 @@
-"""Records that cannot be brought on keep no others waiting, whatever is wrong with them and however many they are."""
+"""Records that cannot be continued keep no others waiting, whatever is wrong with them and however many they are."""
 
 from __future__ import annotations
 

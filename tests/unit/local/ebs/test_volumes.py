@@ -15,7 +15,7 @@ def state(region: Region, id: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ('asked', 'code'),
+    ('requested', 'code'),
     [
         ({'VolumeType': 'gp4'}, 'UnknownVolumeType'),
         ({'Size': 65537}, 'InvalidParameterValue'),
@@ -44,14 +44,14 @@ def state(region: Region, id: str) -> str:
         ),
     ],
 )
-def test_what_no_volume_can_be(region: Region, asked: dict[str, Any], code: str) -> None:
-    wanted = {'AvailabilityZone': ZONES[0], 'Size': 1, 'VolumeType': 'gp3', **asked}
+def test_what_no_volume_can_be(region: Region, requested: dict[str, Any], code: str) -> None:
+    wanted = {'AvailabilityZone': ZONES[0], 'Size': 1, 'VolumeType': 'gp3', **requested}
     assert refused(region.ec2.create_volume, **wanted) == code
     assert region.ec2.describe_volumes()['Volumes'] == []
 
 
 @pytest.mark.parametrize(
-    ('asked', 'shown'),
+    ('requested', 'shown'),
     [
         ({'VolumeType': 'gp3'}, {'Iops': 3000, 'Throughput': 125}),
         ({'Size': 100, 'Iops': 50000, 'Throughput': 2000}, {'Iops': 50000, 'Throughput': 2000}),
@@ -59,8 +59,8 @@ def test_what_no_volume_can_be(region: Region, asked: dict[str, Any], code: str)
         ({'VolumeType': 'io2', 'Size': 4, 'Iops': 4000, 'MultiAttachEnabled': True}, {'MultiAttachEnabled': True}),
     ],
 )
-def test_what_a_volume_becomes(region: Region, volume: Make, asked: dict[str, Any], shown: dict[str, Any]) -> None:
-    found = region.ec2.describe_volumes(VolumeIds=[volume(**asked)])['Volumes'][0]
+def test_what_a_volume_becomes(region: Region, volume: Make, requested: dict[str, Any], shown: dict[str, Any]) -> None:
+    found = region.ec2.describe_volumes(VolumeIds=[volume(**requested)])['Volumes'][0]
     assert {name: found[name] for name in shown} == shown
 
 
@@ -175,7 +175,7 @@ class TestModifications:
         assert region.ec2.modify_volume(VolumeId=id, Size=6)['VolumeModification']['TargetSize'] == 6
 
     @pytest.mark.parametrize(
-        ('asked', 'code'),
+        ('requested', 'code'),
         [
             ({'Size': 4}, 'InvalidParameterValue'),
             ({'Size': 5}, 'InvalidParameterValue'),
@@ -186,8 +186,8 @@ class TestModifications:
             ({'MultiAttachEnabled': True}, 'InvalidParameterCombination'),
         ],
     )
-    def test_what_a_volume_cannot_become(self, region: Region, volume: Make, asked: Any, code: str) -> None:
-        assert refused(region.ec2.modify_volume, VolumeId=volume(Size=5), **asked) == code
+    def test_what_a_volume_cannot_become(self, region: Region, volume: Make, requested: Any, code: str) -> None:
+        assert refused(region.ec2.modify_volume, VolumeId=volume(Size=5), **requested) == code
 
     def test_another_type(self, region: Region, volume: Make) -> None:
         id = volume(Size=4)

@@ -26,7 +26,7 @@ import boto3
 s3, kms, secrets = (boto3.client(name, region_name='us-east-1') for name in ('s3', 'kms', 'secretsmanager'))
 kept.after_deploy()
 backends.keep(kept.save)
-def say(value): print(json.dumps(value)); sys.stdout.flush()
+def show(value): print(json.dumps(value)); sys.stdout.flush()
 def code(call, **facts):
     try: call(**facts)
     except Exception as error: return error.response['Error']['Code']
@@ -63,7 +63,7 @@ def test_objects_come_back_with_versions_metadata_tags_and_locks(tmp_path: Path)
             'Parts': [{'PartNumber': n + 1, 'ETag': tag} for n, tag in enumerate(parts)]})
         s3.put_object(Bucket='bucket', Key='late', Body=b'')
         s3.put_object_tagging(Bucket='bucket', Key='late', Tagging={'TagSet': [{'Key': 'k', 'Value': 'w'}]})
-        say([[v['Key'], v['VersionId'], v['ETag'], v['IsLatest']]
+        show([[v['Key'], v['VersionId'], v['ETag'], v['IsLatest']]
              for v in s3.list_object_versions(Bucket='bucket')['Versions']])
         """,
     )
@@ -77,7 +77,7 @@ def test_objects_come_back_with_versions_metadata_tags_and_locks(tmp_path: Path)
         first = next(v['VersionId'] for v in versions['Versions'] if v['Key'] == 'a/ö' and not v['IsLatest'])
         one = s3.get_object(Bucket='bucket', Key='a/ö', VersionId=first)
         parts = s3.get_object(Bucket='bucket', Key='parts')
-        say({
+        show({
             'listed': listed,
             'one': [one['Body'].read().decode(), one['Metadata'], one['TagCount']],
             'range': s3.get_object(Bucket='bucket', Key='a/ö', Range='bytes=3-7')['Body'].read().decode(),
@@ -118,7 +118,7 @@ def test_deleted_bytes_are_removed_and_rubbish_is_swept(tmp_path: Path) -> None:
     files = tmp_path / 'objects'
     assert sorted(path.read_bytes() for path in files.iterdir()) == [b'c' * 100, b'new']
     (files / 'half-written').write_bytes(b'x')
-    left = life(tmp_path, "say([o['Key'] for o in s3.list_objects_v2(Bucket='bucket')['Contents']])")
+    left = life(tmp_path, "show([o['Key'] for o in s3.list_objects_v2(Bucket='bucket')['Contents']])")
     assert left == ['a', 'c']
     assert not (files / 'half-written').exists()
 
@@ -134,7 +134,7 @@ def test_what_a_key_sealed_opens_again(tmp_path: Path) -> None:
         kms.disable_key(KeyId=other)
         blob = kms.encrypt(KeyId='alias/mine', Plaintext=b'hello', EncryptionContext={'a': 'b'})['CiphertextBlob']
         data = kms.generate_data_key(KeyId=key, KeySpec='AES_256')
-        say([key, other, *(base64.b64encode(b).decode() for b in (blob, data['CiphertextBlob'], data['Plaintext']))])
+        show([key, other, *(base64.b64encode(b).decode() for b in (blob, data['CiphertextBlob'], data['Plaintext']))])
         """,
     )
     key, other, blob, data, plain = sealed
@@ -143,7 +143,7 @@ def test_what_a_key_sealed_opens_again(tmp_path: Path) -> None:
         f"""
         import base64
         blob, data = base64.b64decode({blob!r}), base64.b64decode({data!r})
-        say([
+        show([
             kms.decrypt(CiphertextBlob=blob, EncryptionContext={{'a': 'b'}})['Plaintext'].decode(),
             base64.b64encode(kms.decrypt(CiphertextBlob=data)['Plaintext']).decode(),
             kms.describe_key(KeyId='alias/mine')['KeyMetadata']['KeyId'],
@@ -164,13 +164,13 @@ def test_secrets_keep_their_values_versions_and_names(tmp_path: Path) -> None:
         secrets.create_secret(Name='bytes', SecretBinary=b'\\0\\xff')
         secrets.create_secret(Name='gone', SecretString='x')
         secrets.delete_secret(SecretId='gone', ForceDeleteWithoutRecovery=True)
-        say(secrets.describe_secret(SecretId='text')['ARN'])
+        show(secrets.describe_secret(SecretId='text')['ARN'])
         """,
     )
     after = life(
         tmp_path,
         f"""
-        say([
+        show([
             secrets.get_secret_value(SecretId={arn!r})['SecretString'],
             secrets.get_secret_value(SecretId='text', VersionStage='AWSPREVIOUS')['SecretString'],
             list(secrets.get_secret_value(SecretId='bytes')['SecretBinary']),
@@ -196,11 +196,11 @@ def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
         once = boto3.client('s3', region_name='us-east-1', config=Config(retries={'total_max_attempts': 1}))
         refused = code(once.put_object, Bucket='bucket', Key='a', Body=b'a')
         objects.Objects._stored = write
-        say([refused, code(once.put_object, Bucket='bucket', Key='b', Body=b'b')])
+        show([refused, code(once.put_object, Bucket='bucket', Key='b', Body=b'b')])
         """,
     )
     assert told == ['InternalError', 'done']
-    assert life(tmp_path, "say([o['Key'] for o in s3.list_objects_v2(Bucket='bucket')['Contents']])") == ['a', 'b']
+    assert life(tmp_path, "show([o['Key'] for o in s3.list_objects_v2(Bucket='bucket')['Contents']])") == ['a', 'b']
 
 
 def test_volumes_and_snapshots_of_ebs_keep_their_blocks(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_volumes_and_snapshots_of_ebs_keep_their_blocks(tmp_path: Path) -> None:
         gone = ec2.create_volume(AvailabilityZone='us-east-1a', Size=1)['VolumeId']
         time.sleep(0.5)
         ec2.delete_volume(VolumeId=gone)
-        say([done, volume, open_, gone])
+        show([done, volume, open_, gone])
         """,
     )
     done, volume, open_, gone = ids
@@ -242,7 +242,7 @@ def test_volumes_and_snapshots_of_ebs_keep_their_blocks(tmp_path: Path) -> None:
         copied = ec2.create_snapshot(VolumeId={volume!r})['SnapshotId']
         time.sleep(0.5)
         shown = ec2.describe_volumes(VolumeIds=[{volume!r}])['Volumes'][0]
-        say([
+        show([
             [[index, list(found)] for id in ({done!r}, {open_!r}, copied) for index, found in blocks(id).items()],
             [shown['State'], shown['Size'], shown['Tags']],
             ebs.start_snapshot(VolumeSize=1, ClientToken='first')['SnapshotId'],
