@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from chalicelib.rules.workflows import MACHINES
+
 FILE = Path(__file__).parent / 'permissions' / 'access.yaml'
 
 #: {function: {table, or table/index/name: actions}}.
@@ -67,14 +69,18 @@ def _policy(function: str, rows: Mapping[str, Iterable[str]], tables: Mapping[st
 
 
 def machine_policies(names: Iterable[str]) -> dict[str, Any]:
-    """{logical id: managed policy} for starting state machines and reading their executions.
+    """{logical id: managed policy} for starting state machines, reading their executions and invoking their workers.
 
+    Workers are those of chalicelib/rules/workflows.py: Step Functions runs tasks by them, the reconciler failure tasks.
     Each is named: the pattern ``<stack>-*`` would match those of another stack whose name continues with a hyphen.
     """
     known, place = list(names), 'arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}'
     machines = [{'Fn::Sub': f'{place}:stateMachine:${{AWS::StackName}}-{name}'} for name in known]
     executions = [{'Fn::Sub': f'{place}:execution:${{AWS::StackName}}-{name}:*'} for name in known]
+    functions = 'arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${AWS::StackName}'
+    workers = [{'Fn::Sub': f'{functions}-{worker}'} for worker in sorted({MACHINES[name].worker for name in known})]
     return {
+        'InvokeWorkersPolicy': _managed('Invoke the workers.', 'lambda:InvokeFunction', workers),
         'StartMachinesPolicy': _managed('Start machines.', 'states:StartExecution', machines),
         'FollowMachinesPolicy': _managed('Look at executions.', 'states:DescribeExecution', executions),
     }

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from chalicelib.rules import states, workflows
 from chalicelib.rules.workflows import MACHINES, TASKS, WORKFLOWS, Workflow
@@ -167,37 +166,3 @@ def test_every_task_is_a_function_and_has_one_module() -> None:
     found = [task for machine in MACHINES.values() for task in machine.tasks]
     found += [task for tasks in workflows.OTHER_TASKS.values() for task in tasks]
     assert len(found) == len(set(found)) == len(TASKS)
-
-
-class Template(yaml.SafeLoader):
-    """Reads CloudFormation's short functions as their arguments."""
-
-
-Template.add_multi_constructor(
-    '!',
-    lambda loader, _, node: (
-        loader.construct_scalar(node)
-        if isinstance(node, yaml.ScalarNode)
-        else loader.construct_sequence(node, deep=True)
-        if isinstance(node, yaml.SequenceNode)
-        else loader.construct_mapping(node, deep=True)
-    ),
-)
-
-
-@pytest.mark.parametrize('role', ['MachinesRole', 'ReconcileRole'])
-def test_a_role_may_invoke_the_workers_of_the_table_and_no_others(role: str) -> None:
-    """Step Functions runs their tasks; the reconciler runs their failure tasks."""
-    roles = yaml.load((ROOT / 'infra' / 'roles.yaml').read_text(), Template)['Resources']
-    statements = [
-        one for policy in roles[role]['Properties']['Policies'] for one in policy['PolicyDocument']['Statement']
-    ]
-    invoked = [
-        str(one['Resource'])
-        for one in statements
-        if isinstance(one, dict) and one.get('Action') == 'lambda:InvokeFunction'
-    ]
-    workers = {machine.worker for machine in MACHINES.values()}
-    for worker in ('volume_worker', 'backup_worker'):
-        arn = ''.join(map(str.capitalize, worker.split('_'))) + '.Arn'
-        assert any(worker in text or arn in text for text in invoked) == (worker in workers)

@@ -162,8 +162,9 @@ def statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     for name, body in of_type(template, 'AWS::IAM::ManagedPolicy').items():
         yield from ((name, each) for each in allowed(body['PolicyDocument']))
     for name, body in of_type(template, 'AWS::IAM::Role').items():
-        for policy in body.get('Policies', ()):
-            yield from ((name, each) for each in allowed(policy['PolicyDocument']))
+        for each in body.get('Policies', ()):
+            _, policy, *_ = each.get('Fn::If', ('', each))
+            yield from ((name, statement) for statement in allowed(policy['PolicyDocument']))
 
 
 def allowed(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
