@@ -158,10 +158,10 @@ def test_visible_administrative_metadata_is_among_the_users(member: Caller, make
     assert member.get(f'/volumes/{volume.id}/metadata').body['metadata'] == {'k': 'v'}
 
 
-@pytest.mark.parametrize(('role', 'service', 'shown'), [('member', None, False), ('admin', None, True),
+@pytest.mark.parametrize(('role', 'service', 'has_host'), [('member', None, False), ('admin', None, True),
                                                        ('member', 'service@s', True)])  # fmt: skip
 def test_the_host_of_an_attachment(
-    door: FrontDoor, project: str, make: Any, role: str, service: str | None, shown: bool
+    door: FrontDoor, project: str, make: Any, role: str, service: str | None, has_host: bool
 ) -> None:
     volume, attachment = make.attached()
     answer = door.caller(role, project).get(f'/volumes/{volume.id}', headers={'X-Service-Token': service})
@@ -171,7 +171,7 @@ def test_the_host_of_an_attachment(
         'attachment_id': attachment.id,
         'volume_id': volume.id,
         'server_id': attachment.instance_id,
-        'host_name': 'compute1' if shown else None,
+        'host_name': 'compute1' if has_host else None,
         'device': '/dev/vdb',
         'attached_at': attachment.attached_at,
     }

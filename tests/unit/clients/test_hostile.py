@@ -25,7 +25,7 @@ from chalicelib.clients.barbican import Secrets
 from chalicelib.clients.glance import Images
 from chalicelib.clients.keystone import KeystoneTokens
 from chalicelib.clients.nova import Compute
-from chalicelib.drivers import appliance_client, ontap_client
+from chalicelib.drivers import appliance_client, ontap_client, pinning
 from chalicelib.errors import (
     BackendUnavailable,
     CinderlessError,
@@ -114,8 +114,7 @@ def budgets(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         *((ontap_client, name) for name in ('BUDGET', 'ATTEMPT')),
     ):
         monkeypatch.setattr(module, name, seconds)
-    for module in (appliance_client, ontap_client):
-        monkeypatch.setattr(module, 'MAX_ANSWER', 1 << 20)
+    monkeypatch.setattr(pinning, 'MAX_ANSWER', 1 << 20)
 
 
 def attacked(client: Client, attack: Attack, identity: tuple[Path, Path], *, raw: bool = False) -> Hostile:
