@@ -15,10 +15,11 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from local import conditions
 from local.callers import callers
 from local.settings import ACCOUNT, REGION
 
@@ -62,22 +63,6 @@ REMEMBERED: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ('volume_types', 'shown_name'): ('Query', ('volume-types',)),
     ('pools', 'states'): ('Query', ('services', 'pools')),
 }
-
-#: Objects for which EC2 checks a permission: (action, required parameter) -> kinds of object. No parameter: always.
-_OBJECTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    'ec2:AttachVolume': {'': ('volume', 'instance')},
-    'ec2:DetachVolume': {'': ('volume', 'instance')},
-    'ec2:CopyVolumes': {'': ('volume',)},
-    'ec2:CreateSnapshot': {'': ('volume', 'snapshot')},
-    'ec2:CreateSnapshots': {'': ('instance', 'volume', 'snapshot')},
-    'ec2:CreateVolume': {'': ('volume',), 'SnapshotId': ('snapshot',)},
-    'ec2:DeleteVolume': {'': ('volume',)},
-    'ec2:ModifyVolume': {'': ('volume',)},
-    'ec2:DeleteSnapshot': {'': ('snapshot',)},
-}
-
-#: What an id of EC2 begins with, and what it is an id of.
-_KINDS = {'vol': 'volume', 'snap': 'snapshot', 'i': 'instance'}
 
 
 def install(folder: Path, *, everything: bool = True) -> None:
@@ -162,7 +147,7 @@ class _Notes:
 
     def __init__(self, path: Path, everything: bool) -> None:
         self._path, self.everything = path, everything
-        self._known: set[tuple[str, str, str]] = set()
+        self._known: set[str] = set()
         self._listeners = _listeners(self)
 
     def hear(self, params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -180,25 +165,39 @@ class _Notes:
     def note(self, service: str, operation: str, params: dict[str, Any]) -> None:
         self._listen()
         for function in callers():
-            for action, resource in permissions(service, operation, params):
-                self._write((function, action, resource))
+            for action, resource, context in questions(service, operation, params):
+                self._write([function, action, resource, context])
 
-    def _write(self, call: tuple[str, str, str]) -> None:
-        if call not in self._known:
-            self._known.add(call)
+    def _write(self, call: list[Any]) -> None:
+        line = json.dumps(call, sort_keys=True)
+        if line not in self._known:
+            self._known.add(line)
             with self._path.open('a', encoding='utf-8') as file:
-                file.write(json.dumps(call) + '\n')
+                file.write(line + '\n')
 
 
 def permissions(service: str, operation: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield the (action, resource) pairs that IAM checks for one call, without names of tests' own buckets and keys."""
-    if service == 'dynamodb':
-        return _dynamodb(operation, params)
+    return ((action, resource) for action, resource, _ in questions(service, operation, params))
+
+
+def questions(
+    service: str, operation: str, params: dict[str, Any]
+) -> Iterator[tuple[str, str, conditions.Context | None]]:
+    """Yield (action, resource, context) for each thing that IAM decides about one call.
+
+    The context is None where it depends on an object that is unknown here (local/conditions.py).
+    """
     prefix = PREFIXES.get(service, service)
-    actions = ACTIONS.get(f'{prefix}:{operation}', (f'{prefix}:{operation}',))
-    if prefix in {'ec2', 'ebs'}:
-        return _block_storage(actions[0], params)
-    return [(action, resource) for action in actions for resource in _resources(prefix, action, params)]
+    if service == 'dynamodb':
+        yield from ((action, resource, {}) for action, resource in _dynamodb(operation, params))
+    elif prefix in {'ec2', 'ebs'}:
+        for action, kind, context in conditions.block_storage(prefix, operation, params):
+            yield action, _object(kind) if kind else '*', context
+    else:
+        context = conditions.encryption(params) if prefix == 'kms' else {}
+        for action in ACTIONS.get(f'{prefix}:{operation}', (f'{prefix}:{operation}',)):
+            yield from ((action, resource, context) for resource in _resources(prefix, action, params))
 
 
 def _dynamodb(operation: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -235,36 +234,24 @@ def _resources(prefix: str, action: str, params: dict[str, Any]) -> list[str]:
         case 'secretsmanager':
             return [f'arn:aws:secretsmanager:{place}:secret:{params["SecretId"]}-abcdef']
         case 'states':
-            return [str(params.get('stateMachineArn') or params.get('executionArn'))]
+            return [conditions.sampled(str(params.get('stateMachineArn') or params.get('executionArn')))]
         case 'events':
             return sorted({f'arn:aws:events:{place}:event-bus/{_bus(entry)}' for entry in params['Entries']})
     return ['*']
 
 
-def _block_storage(action: str, params: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """EC2 checks each object that a call names or creates, and the tags of created ones."""
-    if action.startswith('ec2:Describe'):
-        return [(action, '*')]
-    if action.startswith('ebs:'):
-        return [(action, _object('snapshot'))]
-    if action in {'ec2:CreateTags', 'ec2:DeleteTags'}:
-        return [(action, _object(_KINDS[id.partition('-')[0]])) for id in params['Resources']]
-    if action not in _OBJECTS:
-        return [(action, '*')]
-    named = [
-        kind for parameter, kinds in _OBJECTS[action].items() if not parameter or parameter in params for kind in kinds
-    ]
-    tagged = [('ec2:CreateTags', _object(each['ResourceType'])) for each in params.get('TagSpecifications', ())]
-    return [*((action, _object(kind)) for kind in named), *tagged]
-
-
 def objects_of(action: str) -> tuple[str, ...]:
     """Every kind of object that an action may be about: of EC2's and EBS's that change something, else ('',)."""
-    if action.startswith('ebs:'):
-        return ('snapshot',)
-    if action in {'ec2:CreateTags', 'ec2:DeleteTags'}:
+    operation = action.partition(':')[2]
+    if operation in {'CreateTags', 'DeleteTags'}:
         return ('volume', 'snapshot')
-    return tuple(kind for kinds in _OBJECTS.get(action, {'': ('',)}).values() for kind in kinds)
+    if operation == 'CreateSnapshots':
+        return ('instance', 'volume', 'snapshot')
+    named = [parameter.removesuffix('Id').lower() for parameter in conditions.NAMED.get(operation, ())]
+    kinds = [next(kind for kind in conditions.KINDS.values() if name.endswith(kind)) for name in named]
+    return tuple(dict.fromkeys([*kinds, *([conditions.MADE[operation]] if operation in conditions.MADE else [])])) or (
+        '',
+    )
 
 
 def _object(kind: str) -> str:

@@ -43,11 +43,12 @@ ADVICE = (
 
 
 class Call(NamedTuple):
-    """One thing that a function did."""
+    """One thing that a function did. ``context``: its condition keys as JSON; ``null`` where they are unknown."""
 
     function: str
     action: str
     resource: str
+    context: str = '{}'
 
 
 class Permission(NamedTuple):
@@ -65,8 +66,8 @@ class Permission(NamedTuple):
 
 def recorded(folder: Path = RECORDS) -> set[Call]:
     """Every call that any process of the last run noted."""
-    lines = (line for path in folder.glob('*.jsonl') for line in path.read_text(encoding='utf-8').splitlines())
-    return {Call(*json.loads(line)) for line in lines}
+    lines = {line for path in folder.glob('*.jsonl') for line in path.read_text(encoding='utf-8').splitlines()}
+    return {Call(*names, json.dumps(context, sort_keys=True)) for *names, context in map(json.loads, lines)}
 
 
 def allowed(template: dict[str, Any], *, at_most: bool = False) -> set[Permission]:
@@ -154,15 +155,11 @@ def implicit() -> set[tuple[str, str]]:
 def missing(calls: Iterable[Call], permissions: Iterable[Permission]) -> list[str]:
     """Return the calls that AWS would refuse, each with the row to add."""
     known = list(permissions)
+    refused = sorted({call[:3] for call in calls if not any(permission.covers(call) for permission in known)})
     return [
-        f'{call.function} calls {call.action} on {call.resource}, and {_role(call)} does not allow it'
-        for call in sorted(calls)
-        if not any(permission.covers(call) for permission in known)
+        f'{function} calls {action} on {resource}, and {ROLES.get(function, "its role")} does not allow it'
+        for function, action, resource in refused
     ]
-
-
-def _role(call: Call) -> str:
-    return ROLES.get(call.function, 'its role')
 
 
 def unused(calls: Iterable[Call], permissions: Iterable[Permission]) -> list[str]:

@@ -1,8 +1,10 @@
 """pytest's part in the test of the roles: every run records, its end compares.
 
-A call that a role does not allow fails any run. A complete run whose tests passed reports permissions that no call
-needed, for only such a run has made every call. They fail no run, since a call that depends on concurrent requests may
-be missing from one run: the source decides whether a permission may stay (tests/call_graph.py).
+A call that a role does not allow fails any run, and so does a call that an independent evaluator of IAM policies
+denies with its resource and conditions, or allows about another deployment's resources (tests/iam/recorded.py). A
+complete run whose tests passed reports permissions that no call needed, for only such a run has made every call. They
+fail no run, since a call that depends on concurrent requests may be missing from one run: the source decides whether a
+permission may stay (tests/call_graph.py).
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ import pytest
 
 from local import callers, recorder
 from tests import permissions
+from tests.iam import recorded as iam
 
 #: Names the folder for the records of pytest workers and of the local clouds that tests start.
 VARIABLE = 'RECORD_CALLS'
 
 #: The lines to print at the end.
 FOUND = pytest.StashKey[list[str]]()
+COUNTS = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,14 +44,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     calls = permissions.recorded(Path(os.environ[VARIABLE]))
     missing, unused = findings(calls, whole=_is_whole(session, exitstatus))
+    counts, wrong = decisions(calls)
     _keep(Path(os.environ[VARIABLE]), calls)
-    session.config.stash[FOUND] = [*missing, *unused]
-    if missing:
+    session.config.stash[COUNTS] = counts
+    session.config.stash[FOUND] = [*missing, *wrong, *unused]
+    if missing or wrong:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Print the findings below pytest's own output, at the end of the log."""
+    if counts := config.stash.get(COUNTS, ''):
+        print(counts)
     if found := config.stash.get(FOUND, []):
         print(*found, permissions.ADVICE, sep='\n')
 
@@ -59,6 +67,16 @@ def findings(calls: set[permissions.Call], whole: bool) -> tuple[list[str], list
     template = permissions.template()
     missing = permissions.missing(calls, permissions.allowed(template, at_most=True))
     return missing, permissions.unused(calls, permissions.allowed(template)) if whole else []
+
+
+def decisions(calls: set[permissions.Call]) -> tuple[str, list[str]]:
+    """Return the evaluator's counts, and a line for each decision that is not as it should be."""
+    if not calls:
+        return '', []
+    result = iam.check(permissions.template(), calls)
+    unknown = f', {result.unknown} about unknown objects not decided' if result.unknown else ''
+    counts = f"IAM: {result.allowed} calls allowed, {result.denied} about others' resources denied{unknown}"
+    return counts, result.wrong
 
 
 def _keep(folder: Path, calls: set[permissions.Call]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -53,6 +54,30 @@ _THROTTLED = {
     'ebs': Refused('RequestThrottledException', 'Too many requests.', 400, Reason='ACCOUNT_THROTTLED'),
 }
 
+#: The emulators of this process, for ``known_tags``.
+_LIVE: weakref.WeakSet[Ebs] = weakref.WeakSet()
+
+
+def known_tags(id: str) -> Mapping[str, str] | None:
+    """Return the tags of a volume, snapshot or instance of any emulator in this process; None for an unknown one."""
+    for ebs in list(_LIVE):
+        with ebs.lock:
+            found = ebs.cloud.volumes.get(id) or ebs.cloud.snapshots.get(id)
+            if found is not None:
+                return dict(found.tags.now)
+        if id.startswith('i-') and (instance := ebs.cloud.instances(id)) is not None:
+            return dict(instance.tags)
+    return None
+
+
+def attached_volumes(instance_id: str) -> list[str]:
+    """Return the ids of the volumes that an instance of any emulator in this process has attached."""
+    found = []
+    for ebs in list(_LIVE):
+        with ebs.lock:
+            found += [id for id, volume in ebs.cloud.volumes.items() if instance_id in volume.attachments]
+    return found
+
 
 class Ebs:
     """One region's EBS. Thread-safe. ``now`` is its clock, by which objects change state.
@@ -86,6 +111,7 @@ class Ebs:
         self._after: dict[str, list[Exception]] = collections.defaultdict(list)
         #: Held by each call while it reads and changes ``cloud``.
         self.lock = threading.RLock()
+        _LIVE.add(self)
 
     def add_instance(
         self, id: str, zone: str, state: str = 'running', tags: Mapping[str, str] = MappingProxyType({})

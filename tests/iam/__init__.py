@@ -7,6 +7,8 @@ nor distributed.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -41,10 +43,10 @@ class Question(NamedTuple):
     account: str = ACCOUNT
 
 
-def deployment(template: Mapping[str, Any], **parameters: str) -> Deployment:
-    """The stack ``prod`` with these parameters, as the questions are about it."""
+def deployment(template: Mapping[str, Any], stack: str = STACK, **parameters: str) -> Deployment:
+    """A stack with these parameters, as the questions are about it."""
     defaults = {name: str(body.get('Default', '')) for name, body in template['Parameters'].items()}
-    return Deployment(template, {**defaults, **parameters}, STACK, REGION, 'aws', ACCOUNT)
+    return Deployment(template, {**defaults, **parameters}, stack, REGION, 'aws', ACCOUNT)
 
 
 def policies(planned: Deployment, role: str) -> list[Any]:
@@ -68,46 +70,51 @@ def _referred(planned: Deployment, reference: Any) -> Any:
     return planned.template['Resources'][reference['Ref']]['Properties']['PolicyDocument']
 
 
+@functools.cache
+def _evaluator() -> subprocess.Popen[str]:
+    """Start the evaluator: one process for all questions of this process. It ends with its input."""
+    command = ['node', str(Path(__file__).with_name('simulate.mjs')), str(TOOLS)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
+
+
 def decide(planned: Deployment, questions: Iterable[Question]) -> list[str]:
     """Allowed, ImplicitlyDenied or ExplicitlyDenied for each question.
 
     Raises AssertionError for a question with a context key that the action does not have: the evaluator ignores it.
     """
-    asked = list(questions)
-    known = {role: policies(planned, role) for role in {question.role for question in asked}}
+    listed = list(questions)
+    roles = {role: policies(planned, role) for role in {question.role for question in listed}}
     key_policy = planned.scope().resolve(planned.template['Resources']['Key']['Properties']['KeyPolicy'])
-    texts = [
-        {
-            'policies': known[question.role],
-            'action': question.action,
-            'resource': question.resource,
-            'context': dict(question.context),
-            'account': question.account,
-            **({'keyPolicy': key_policy} if question.action.startswith('kms:') else {}),
-        }
-        for question in asked
-    ]
-    results = answers(texts)
-    for question, result in zip(asked, results, strict=True):
+    return decisions(roles, key_policy, listed)
+
+
+def decisions(roles: Mapping[str, list[Any]], key_policy: Any, questions: list[Question]) -> list[str]:
+    """The same for any policies: those of each role, and that of the key. Raises AssertionError as ``decide`` does."""
+    request = {
+        'roles': roles,
+        'keyPolicy': key_policy,
+        'questions': [{**question._asdict(), 'context': dict(question.context)} for question in questions],
+    }
+    process = _evaluator()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(request).replace(ENCRYPTION_CONTEXT, AS_TAG) + '\n')
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    assert answer, 'the evaluator of IAM policies has ended: make setup installs it'
+    results = json.loads(answer)
+    for question, result in zip(questions, results, strict=True):
         assert not result['error'], (question, result['error'])
         assert not result['ignored'], (question, result['ignored'])
     return [str(result['result']) for result in results]
-
-
-def ask(questions: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The decision about each question in simulate.mjs's form. Raises AssertionError as ``decide`` does."""
-    asked = list(questions)
-    results = answers(asked)
-    for question, result in zip(asked, results, strict=True):
-        assert not result['error'], (question['action'], question['resource'], result['error'])
-        assert not result['ignored'], (question['action'], result['ignored'])
-    return [str(result['result']) for result in results]
-
-
-def answers(questions: list[Any]) -> list[dict[str, Any]]:
-    """Run the evaluator once for all questions."""
-    found: list[dict[str, Any]] = _node('simulate.mjs', json.dumps(questions).replace(ENCRYPTION_CONTEXT, AS_TAG))
-    return found
 
 
 def invalid_machines(definitions: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chalicelib.config import settings
 from chalicelib.drivers import ebs_device
 from chalicelib.drivers.base import GIB
 from chalicelib.drivers.ebs_client import Api
@@ -15,20 +16,25 @@ from tests.ebs import ZONES, Region, region, served
 __all__ = ['region', 'served']
 
 
+#: Of objects of this deployment; others' may not be read (infra/roles.yaml).
+OURS = [{'Key': 'cinder:deployment', 'Value': settings().table_prefix}]
+
+
 def written(region: Region, *indexes: int) -> SnapshotDevice:
     """A completed snapshot of 1 GiB with these blocks, each full of its index."""
     id = region.ec2.create_volume(AvailabilityZone=ZONES[0], Size=1, VolumeType='gp3')['VolumeId']
     region.clock.sleep(5)
     for index in indexes:
         region.ebs.disk(id).put(index, index.to_bytes(4, 'big') * (BLOCK // 4))
-    snapshot = region.ec2.create_snapshot(VolumeId=id)['SnapshotId']
+    tags = [{'ResourceType': 'snapshot', 'Tags': OURS}]
+    snapshot = region.ec2.create_snapshot(VolumeId=id, TagSpecifications=tags)['SnapshotId']
     region.clock.sleep(60)
     region.ebs.calls.clear()
     return SnapshotDevice(Api('aws', 'us-east-1'), snapshot, GIB)
 
 
 def opened(region: Region) -> RestoreDevice:
-    snapshot = region.direct.start_snapshot(VolumeSize=1)['SnapshotId']
+    snapshot = region.direct.start_snapshot(VolumeSize=1, Tags=OURS)['SnapshotId']
     return RestoreDevice(Api('aws', 'us-east-1'), snapshot, GIB)
 
 

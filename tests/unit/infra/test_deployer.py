@@ -100,22 +100,13 @@ def documents() -> dict[str, Any]:
 
 def decide(documents: Mapping[str, Any], groups: Iterable[str], asked: Iterable[tuple[str, str]]) -> dict[str, str]:
     """{action on resource: decision}, with the context of this stack's key."""
-    context = {'aws:ResourceTag/aws:cloudformation:stack-name': 'mine'}
+    of_stack = {'aws:ResourceTag/aws:cloudformation:stack-name': 'mine'}
     questions = [
-        {
-            'policies': [documents[group] for group in groups],
-            'action': action,
-            'resource': resource,
-            'account': ACCOUNT,
-            'context': context if resource.startswith('arn:aws:kms') else {},
-            **({'keyPolicy': KEY_POLICY} if resource.startswith('arn:aws:kms') else {}),
-        }
+        iam.Question('deployer', action, resource, of_stack if resource.startswith('arn:aws:kms') else {}, ACCOUNT)
         for action, resource in asked
     ]
-    return {
-        f'{one["action"]} on {one["resource"]}': result
-        for one, result in zip(questions, iam.ask(questions), strict=True)
-    }
+    results = iam.decisions({'deployer': [documents[group] for group in groups]}, KEY_POLICY, questions)
+    return {f'{one.action} on {one.resource}': result for one, result in zip(questions, results, strict=True)}
 
 
 #: As infra/resources.yaml has it: the account decides by its own policies.

@@ -133,7 +133,11 @@ def test_a_thread_belongs_to_the_function_that_started_it(tmp_path: Path) -> Non
     ('operation', 'params', 'expected'),
     [
         ('CreateVolume', {'SnapshotId': 'snap-1'}, {('CreateVolume', f'{VOLUMES}/any'), ('CreateVolume', SNAPSHOTS)}),
-        ('CreateSnapshot', {}, {('CreateSnapshot', f'{VOLUMES}/any'), ('CreateSnapshot', SNAPSHOTS)}),
+        (
+            'CreateSnapshot',
+            {'VolumeId': 'vol-1'},
+            {('CreateSnapshot', f'{VOLUMES}/any'), ('CreateSnapshot', SNAPSHOTS)},
+        ),
         ('CreateTags', {'Resources': ['snap-1']}, {('CreateTags', SNAPSHOTS)}),
         ('DeleteTags', {'Resources': ['vol-1']}, {('DeleteTags', f'{VOLUMES}/any')}),
     ],
@@ -238,6 +242,6 @@ def test_roles_fit_their_limits() -> None:
 
 
 def test_records_of_all_processes_are_read(tmp_path: Path) -> None:
-    (tmp_path / '1.jsonl').write_text(json.dumps(['api', 'a:B', 'r']) + '\n')
-    (tmp_path / '2.jsonl').write_text(json.dumps(['api', 'a:C', 'r']) + '\n')
-    assert permissions.recorded(tmp_path) == {Call('api', 'a:B', 'r'), Call('api', 'a:C', 'r')}
+    (tmp_path / '1.jsonl').write_text(json.dumps(['api', 'a:B', 'r', {}]) + '\n')
+    (tmp_path / '2.jsonl').write_text(json.dumps(['api', 'a:C', 'r', None]) + '\n')
+    assert permissions.recorded(tmp_path) == {Call('api', 'a:B', 'r'), Call('api', 'a:C', 'r', 'null')}
