@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model crash soak tempest clients conformance package deploy policies remove history lock changes release access checkov lint format check coverage docs clean
+.PHONY: help setup run test demo bench vectors model crash soak tempest clients conformance emulator package deploy policies remove history lock changes release access checkov lint format check coverage docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ tempest: setup  ## run Tempest with a real Keystone and Glance [TESTS=regular ex
 
 clients: setup  ## run the functional tests of OpenStack's clients with a real Keystone and Glance [SUITES=...]
 	@$(PYTHON) -m tests.upstream.clients $(SUITES)
+
+emulator: setup  ## deploy to a second AWS (ministack) by the deploy command: workflows, failures, updates, removal
+	@EMULATOR=all $(PYTHON) -m pytest -v -p no:xdist tests/emulator $(ARGS)
 
 bench: setup  ## measure the figures of the README
 	@$(PYTHON) -m bench

@@ -97,6 +97,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'DEBUG': ('`cinderless`', '`1` shows the traceback of an error, as `--debug`'),
     'DRIVER_MODEL_EXAMPLES': ('tests', 'sequences of the model test of each driver (5)'),
     'EDGE_VECTORS': ('`make conformance`', 'file or folder of edge_vectors.json; default: the folder of API_FACTS'),
+    'EMULATOR': ('`make emulator`', '`all` runs the slow tests on the second AWS, too'),
     'INTERRUPTIONS': ('tests', '`all` interrupts the agent at every request instead of a selection'),
     'LOG_LEVEL': ('functions', 'level of the root logger (INFO)'),
     'MODEL_RUNS': ('`make model RUNS=`', 'sequences of the reference model (100)'),

@@ -15,10 +15,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from infra import interpreter
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Environments that ``make test`` needs -> options of ``pip install``.
 OPTIONS = {'keystone': (), 'nova': ('--no-deps', '--no-compile')}
+
+#: The environment whose programs run the functions themselves, with its own interpreter: that of the deployed runtime.
+RUNTIME = 'emulator'
 
 
 def ensure(name: str) -> Path:
@@ -33,12 +38,23 @@ def ensure(name: str) -> Path:
     with requirements.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
-            subprocess.run([sys.executable, '-m', 'venv', '--clear', environment], check=True)
+            subprocess.run([_interpreter(name), '-m', 'venv', '--clear', environment], check=True)
             subprocess.run(
                 [python, '-m', 'pip', 'install', '-qq', *OPTIONS.get(name, ()), '-r', requirements], check=True
             )
             stamp.write_text(wanted)
     return python
+
+
+def _interpreter(name: str) -> str:
+    """Return the Python for an environment. Raises RuntimeError if this machine lacks that of the deployed runtime."""
+    if name != RUNTIME:
+        return sys.executable
+    version = interpreter.runtime()
+    found = interpreter.find(version)
+    if found is None:
+        raise RuntimeError(f'python{version} is not here: {interpreter.ADVICE}')
+    return found
 
 
 def requirements_of(name: str) -> Path:
