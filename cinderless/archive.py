@@ -51,7 +51,7 @@ class Source(NamedTuple):
 
 @contextlib.contextmanager
 def source(folder: Path) -> Iterator[Source]:
-    """Return a state that nothing changes: the folder itself, or for a running instance a copy of one moment.
+    """Return a state that nothing changes: the folder itself, or for a running instance a point-in-time copy.
 
     Raises Failure and Refused.
     """

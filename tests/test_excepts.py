@@ -103,6 +103,7 @@ REASONS = {
     ('chalicelib/tasks/schedules.py', '_run'): _TOP,
     ('chalicelib/tasks/start.py', '_is_started'): _TOP,
     ('cinderless/commands/status.py', '_answered'): 'None: the API does not answer, which is what is reported',
+    ('cinderless/pause.py', '_resume'): 'a file system that is not frozen, or is gone: the writers must continue',
     ('cinderless/program.py', 'main'): _TOP,
     ('infra/deployer.py', 'main'): _TOP,
     ('infra/preflight.py', '_asked'): 'credentials without the right to read: the check is reported as not made',

@@ -1,4 +1,4 @@
-"""What differs, once nothing is in progress, from what the tenants were answered and from what the records say."""
+"""What differs, once nothing is in progress, from what the tenants were answered and from the records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unmodified clients wait as long as a refusal asks, and repeat the request."""
+"""Unmodified clients wait for the time in Retry-After, and repeat the request."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.system.clients import User
 from tests.system.cloud import Cloud, spawn, wait_until_ready
 from tests.system.test_data import Attached
 
-#: nobody and nogroup.
+#: The user and group without rights of their own.
 NOBODY = 65534
 
 _READ = '+dac_read_search'

@@ -16,7 +16,7 @@ from .policy_defaults import CHECK_STRINGS, OTHER, OWN, ROLE_SETS, context
 def granted(check: str, roles: frozenset[str], owns: bool) -> bool:
     """oslo.policy's reading of a check string with roles, the owning project, ``and`` and ``or``.
 
-    tests/system/test_keystone.py asks oslo.policy itself.
+    tests/system/test_keystone.py compares with oslo.policy.
     """
     check = check.replace('is_admin_project:True', 'True').replace('is_admin:True', str('admin' in roles))
     check = re.sub(r'role:(\w+)', lambda found: str(found[1] in roles), check)

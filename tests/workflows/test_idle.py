@@ -1,6 +1,6 @@
 """What the scheduled functions call while no client does anything: docs/idle.json, from which the cost page computes.
 
-Counted with one backend and no records. ``tables`` are the pairs of function and table: DynamoDB asks KMS for each.
+Counted with one backend and no records. ``tables`` are the pairs of function and table: DynamoDB calls KMS for each.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Cli:
     @staticmethod
     def read(folder: Path) -> list[str]:
         """The commands that the last program in a folder ran."""
-        return [_verb(json.loads(line)) for line in (folder / 'asked').read_text().splitlines()]
+        return [_verb(json.loads(line)) for line in (folder / 'calls').read_text().splitlines()]
 
     def verbs(self) -> list[str]:
         return [_verb(words) for words in self.requests()]

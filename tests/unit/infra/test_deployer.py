@@ -22,7 +22,7 @@ PLACE = f'{REGION}:{ACCOUNT}'
 STAGE = Stage('mine', REGION, 'mine', {'IdentityDocument': '{"users": []}'}, ACCOUNT)
 ARTEFACTS = f'arn:aws:s3:::cinderless-artefacts-{ACCOUNT}-{REGION}'
 
-#: Groups for a deploy; the one for a removal is attached by itself.
+#: Groups for a deploy; the one for a removal is attached alone.
 DEPLOYING = ('commands', 'records', 'compute', 'identities')
 
 #: Command of the AWS CLI -> the actions that IAM evaluates for it, with resource.

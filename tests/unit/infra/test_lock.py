@@ -1,4 +1,4 @@
-"""What make setup installs is locked by hashes, and is what pyproject.toml and requirements.txt ask for."""
+"""What make setup installs is locked by hashes, and is what pyproject.toml and requirements.txt require."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linters that are not ours, on the rendered template: checkov with its waivers, and asl-validator.
+"""Independent linters on the rendered template: checkov with its waivers, and asl-validator.
 
 cfn-lint is in test_template.py. checkov has an environment of its own, which the first run creates.
 """

@@ -274,7 +274,7 @@ def test_secure_strings_come_back_and_other_parameters_do_not(tmp_path: Path) ->
         """
         ssm = boto3.client('ssm', region_name='us-east-1')
         found = ssm.get_parameters(Names=['/a/identity', '/a/plain'], WithDecryption=True)
-        say([[each['Name'], each['Type'], each['Value']] for each in found['Parameters']])
+        show([[each['Name'], each['Type'], each['Value']] for each in found['Parameters']])
         """,
     )
     assert after == [['/a/identity', 'SecureString', 'c:d']]
