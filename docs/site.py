@@ -70,6 +70,9 @@ def copy_pages() -> None:
     script = PAGES / 'javascripts' / MERMAID.name
     script.parent.mkdir()
     shutil.copy(MERMAID, script)
+    style = PAGES / 'stylesheets' / 'site.css'
+    style.parent.mkdir()
+    shutil.copy(ROOT / 'docs' / style.name, style)
     shutil.copy(ROOT / 'docs' / 'site.yml', CONFIGURATION)
 
 
