@@ -25,11 +25,11 @@ def servers_of(volume: Volume) -> list[str]:
 
 
 def event(name: str, servers: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the event for Nova that a workflow sends at its end; without servers it sends none.
+    """Return the event for Nova that a workflow sends at its end; without servers it sends none, and has no name.
 
     ``told`` is the choice of executions that began before this release.
     """
-    return {'event': name, 'servers': list(servers), 'told': not servers}
+    return {'event': name if servers else '', 'servers': list(servers), 'told': not servers}
 
 
 def check_deletion(context: Context, attachment: Attachment) -> None:

@@ -199,7 +199,7 @@ def test_a_key_that_is_disabled_answers_503_and_names_what_to_do(network: Flaky,
     with pytest.raises(errors.EncryptionKeyDisabled) as caught:
         aws.seal('secret', 'attachment')
     assert (caught.value.code, caught.value.facts['code'], caught.value.is_transient) == (503, code, True)
-    assert 'enable it' in caught.value.message
+    assert 'has enabled it' in caught.value.message
     with pytest.raises(errors.EncryptionKeyDisabled):
         aws.unseal('c2VhbGVk', 'attachment')
 

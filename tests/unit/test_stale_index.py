@@ -10,7 +10,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.models import Volume, base
 from chalicelib.operations import transfers, volumes
-from chalicelib.tasks import backends, create_volume, report_pools
+from chalicelib.tasks import create_volume, report_pools
 from tests.factories import context
 from tests.factories import create_volume as ask_for_volume
 from tests.simulation import Simulation
@@ -52,7 +52,7 @@ def index(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
 #: What looks for a volume without knowing its project, or by a project that it has left.
 LOOKS: dict[str, Callable[[str], Volume]] = {
     'administrator': lambda id: volumes.get(ADMIN, id),
-    'task': lambda id: backends.find_volume('project', id),
+    'task': lambda id: Volume.locate('project', id),
     'model': Volume.find_anywhere,
 }
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from chalicelib import errors
-from chalicelib.drivers import appliance_client
+from chalicelib.drivers import appliance_client, pinning
 from chalicelib.drivers.base import Driver
 from chalicelib.models import Backup, Message, Snapshot, Volume
 from chalicelib.operations import attachments, backups, quotas, reverts, snapshots, volumes
@@ -142,7 +142,7 @@ SYNCHRONOUS = ('attach', 'detach')
 def stage(chap: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     simulation = chap  # for the key that seals secrets
     Data(simulation, monkeypatch)
-    monkeypatch.setattr(appliance_client, 'CONNECT', 0.5)
+    monkeypatch.setattr(pinning, 'CONNECT', 0.5)
     with Agent(tmp_path, '', 'pool') as agent:
         simulation.backends.clear()
         monkeypatch.setattr('chalicelib.tasks.backends.configured', lambda: Appliance(agent))

@@ -18,7 +18,7 @@ from appliance import certificate
 from appliance.keys import Keys
 from appliance.server import Handler, Server, tls_context
 from appliance.signing import Verifier
-from chalicelib.drivers import appliance_client
+from chalicelib.drivers import appliance_client, pinning
 from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.drivers.base import Driver
 from chalicelib.models import Message, Snapshot, Volume
@@ -114,9 +114,10 @@ class Mixed(FakeBackends):
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
-    for name, seconds in (('CONNECT', PATIENCE), ('ATTEMPT', PATIENCE), ('BUDGET', 2 * PATIENCE + 0.2)):
+    for name, seconds in (('ATTEMPT', PATIENCE), ('BUDGET', 2 * PATIENCE + 0.2)):
         monkeypatch.setattr(appliance_client, name, seconds)
     monkeypatch.setattr(appliance_client, '_WORTHWHILE', 0.01)
+    monkeypatch.setattr(pinning, 'CONNECT', PATIENCE)
     made = Agent(tmp_path)
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,))
     thread.start()
