@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model crash soak tempest clients conformance emulator package deploy policies remove history lock changes release access checkov lint format check coverage docs clean
+.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator package deploy policies remove history lock changes release access checkov lint format check coverage docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ conformance: setup  ## compare the API with Cinder's recorded answers [API_FACTS
 
 model: setup  ## compare the service with a reference model: [RUNS=2000] [SEED=n repeats a search]
 	@MODEL_RUNS=$(or $(RUNS),2000) MODEL_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest tests/model $(ARGS)
+
+mutants: setup  ## change the code of a part in a sample of places; tests must notice: PART=... [COUNT=300] [SEED=1]
+	@$(PYTHON) -m tests.mutants $(PART) $(or $(COUNT),300) $(or $(SEED),1)
 
 crash: setup  ## kill local clouds at random times under load, and compare: [RUNS=50] [SEED=n repeats the times]
 	@CRASH_RUNS=$(or $(RUNS),50) CRASH_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest -q -s tests/system/test_crash.py \
