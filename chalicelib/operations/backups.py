@@ -189,12 +189,12 @@ def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> Non
 
 def _parent(context: Context, volume: Volume, snapshot: Snapshot | None) -> Backup:
     """The newest available backup that an incremental one can build on; an imported one has another lineage."""
-    before = snapshot.created_at if snapshot else base.now()
     candidates = [
         backup
         for backup in base.every(Backup, context.project_id)
         if backup.lineage == volume.id and not backup.location
-        if backup.status == states.AVAILABLE and (backup.data_timestamp or '') < before
+        if backup.status == states.AVAILABLE
+        if snapshot is None or (backup.data_timestamp or '') < snapshot.created_at
     ]
     if not candidates:
         raise errors.InvalidBackup(

@@ -18,7 +18,7 @@ from chalicelib.operations import backups, group_snapshots, groups, snapshots, t
 from tests import invariants
 from tests.disks import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
-from tests.world import World
+from tests.simulation import Simulation
 
 WRITES = ('PutItem', 'UpdateItem', 'DeleteItem', 'TransactWriteItems')
 
@@ -42,26 +42,26 @@ def before_the_write(other: Callable[[], object]) -> Iterator[None]:
 
 
 @pytest.fixture
-def volume(world: World, data: Data) -> Volume:
+def volume(simulation: Simulation, data: Data) -> Volume:
     made = create_volume(context(), 5)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
 @pytest.fixture
-def snapshot(world: World, volume: Volume) -> Snapshot:
+def snapshot(simulation: Simulation, volume: Volume) -> Snapshot:
     made = create_snapshot(context(), volume)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
 @pytest.fixture
-def group(world: World) -> Group:
+def group(simulation: Simulation) -> Group:
     """A group with one volume."""
     made = create_group(context())
-    world.settle()
+    simulation.settle()
     create_volume(context(), 1, group_id=made.id)
-    world.settle()
+    simulation.settle()
     return made.reload()
 
 
@@ -82,30 +82,32 @@ READERS: dict[str, Callable[[Volume, Snapshot], object]] = {
 @pytest.mark.parametrize('reader', READERS)
 @pytest.mark.parametrize('cascade', [False, True])
 def test_a_snapshot_that_is_read_by_now_stays(
-    world: World, volume: Volume, snapshot: Snapshot, reader: str, cascade: bool
+    simulation: Simulation, volume: Volume, snapshot: Snapshot, reader: str, cascade: bool
 ) -> None:
     with before_the_write(lambda: READERS[reader](volume, snapshot)), pytest.raises(errors.Invalid):
         volumes.delete(context(), volume.id, cascade=True) if cascade else snapshots.delete(context(), snapshot.id)
     assert (volume.reload().status, snapshot.reload().reader_count) == ('available', 1)
-    world.settle()
+    simulation.settle()
     assert (snapshot.reload().status, snapshot.reload().reader_count) == ('available', 0)
 
 
-def test_a_snapshot_that_is_read_stays_although_its_status_allows_it(world: World, snapshot: Snapshot) -> None:
+def test_a_snapshot_that_is_read_stays_although_its_status_allows_it(
+    simulation: Simulation, snapshot: Snapshot
+) -> None:
     create_volume(context(), 5, snapshot_id=snapshot.id)
     assert snapshot.reload().status == 'available'
     with pytest.raises(errors.InvalidSnapshot, match='being read by 1'):
         snapshots.delete(context(), snapshot.id)
 
 
-def test_a_volume_that_is_read_by_now_stays(world: World, volume: Volume) -> None:
+def test_a_volume_that_is_read_by_now_stays(simulation: Simulation, volume: Volume) -> None:
     with (
         before_the_write(lambda: create_volume(context(), 5, source_volid=volume.id)),
         pytest.raises(errors.InvalidVolume, match='being read by 1'),
     ):
         volumes.delete(context(), volume.id)
-    world.settle()
-    invariants.check(world)
+    simulation.settle()
+    invariants.check(simulation)
 
 
 #: Copies of a volume or snapshot -> what they are made of.
@@ -119,7 +121,7 @@ COPIES: dict[str, Callable[[Volume, Snapshot], object]] = {
 
 @pytest.mark.parametrize('name', COPIES)
 def test_a_source_that_changes_its_status_is_not_copied(
-    world: World, volume: Volume, snapshot: Snapshot, name: str
+    simulation: Simulation, volume: Volume, snapshot: Snapshot, name: str
 ) -> None:
     def change() -> None:
         if 'snapshot' in name:
@@ -130,12 +132,12 @@ def test_a_source_that_changes_its_status_is_not_copied(
     with before_the_write(change), pytest.raises(errors.Invalid):
         COPIES[name](volume, snapshot)
     assert [one.reload().reader_count for one in (volume, snapshot)] == [0, 0]
-    world.settle()
+    simulation.settle()
     assert len(list(Volume.scan())) == 1
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_volume_with_a_reservation_is_not_extended(world: World, volume: Volume) -> None:
+def test_a_volume_with_a_reservation_is_not_extended(simulation: Simulation, volume: Volume) -> None:
     """Whatever has left it there: a second one would overwrite it, and the quota would never be right again."""
     volume.update(actions=[Volume.reserved_gb.set(2)])
     with pytest.raises(errors.InvalidVolume):
@@ -143,30 +145,30 @@ def test_a_volume_with_a_reservation_is_not_extended(world: World, volume: Volum
     assert volume.reload().reserved_gb == 2
 
 
-def test_a_group_with_a_group_snapshot_stays_when_its_volumes_have_left(world: World, group: Group) -> None:
+def test_a_group_with_a_group_snapshot_stays_when_its_volumes_have_left(simulation: Simulation, group: Group) -> None:
     taken = create_group_snapshot(context(), group)
-    world.settle()
+    simulation.settle()
     [member] = [one for one in Volume.scan() if one.group_id == group.id]
     groups.update(context(), group.id, {}, add=[], remove=[member.id])
     with pytest.raises(errors.InvalidGroup, match='has dependent group snapshots'):
         groups.delete(context(), group.id, delete_volumes=False)
     group_snapshots.delete(context(), taken.id)
-    world.settle()
+    simulation.settle()
     groups.delete(context(), group.id, delete_volumes=False)
-    world.settle()
+    simulation.settle()
     assert list(Group.scan()) == []
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_a_group_that_is_snapshotted_by_now_stays(world: World, group: Group) -> None:
+def test_a_group_that_is_snapshotted_by_now_stays(simulation: Simulation, group: Group) -> None:
     with before_the_write(lambda: create_group_snapshot(context(), group)), pytest.raises(errors.Invalid):
         groups.delete(context(), group.id, delete_volumes=True)
-    world.settle()
+    simulation.settle()
     assert group.reload().group_snapshot_count == 1
-    invariants.check(world)
+    invariants.check(simulation)
 
 
-def test_an_offer_does_not_include_a_volume_that_is_read_by_now(world: World, volume: Volume) -> None:
+def test_an_offer_does_not_include_a_volume_that_is_read_by_now(simulation: Simulation, volume: Volume) -> None:
     made, key = transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
     with (
         before_the_write(lambda: volumes.reset_status(context('admin'), volume.id, 'available', None, None)),
@@ -176,16 +178,16 @@ def test_an_offer_does_not_include_a_volume_that_is_read_by_now(world: World, vo
     assert volume.reload().project_id == 'project'
 
 
-def test_work_that_lost_its_record_to_an_equal_request_does_not_end_it(world: World, volume: Volume) -> None:
+def test_work_that_lost_its_record_to_an_equal_request_does_not_end_it(simulation: Simulation, volume: Volume) -> None:
     """An administrator ends an extension while its backend works, and the owner requests another: equal in status."""
 
     def again() -> None:
-        world.around = quiet
+        simulation.around = quiet
         with reading.together():
             volumes.reset_status(context('admin'), volume.id, 'available', None, None)
             volumes.extend(context(), volume.id, 10)
 
-    quiet = world.around
+    quiet = simulation.around
 
     @contextlib.contextmanager
     def during(name: str) -> Iterator[None]:
@@ -194,7 +196,7 @@ def test_work_that_lost_its_record_to_an_equal_request_does_not_end_it(world: Wo
             again()
 
     volumes.extend(context(), volume.id, 8)
-    world.around = during
-    world.settle()
+    simulation.around = during
+    simulation.settle()
     assert (volume.reload().status, volume.reload().size) == ('available', 10)
-    invariants.check(world)
+    invariants.check(simulation)

@@ -103,6 +103,8 @@ def test_a_copy_that_runs_out_of_time_goes_on(
 def test_locked(simulation: Simulation, data: Data, volume: Volume) -> None:
     migrate(volume, lock_volume=True)
     assert volume.reload().status == 'maintenance'
+    with pytest.raises(errors.InvalidVolume, match='currently maintenance'):
+        volumes.extend(context(), volume.id, 6)
     simulation.settle()
     assert (volume.reload().status, volume.reload().host) == ('available', FAST)
     check(simulation, data)

@@ -140,6 +140,13 @@ def test_an_incremental_builds_on_the_newest_available_backup(simulation: Simula
     assert oldest.id != newest.id
 
 
+def test_an_incremental_builds_on_a_backup_of_an_instance_whose_clock_is_ahead(
+    simulation: Simulation, volume: Volume
+) -> None:
+    full = stored_backup(volume, data_timestamp=base.after(3), created_at=base.after(3))
+    assert create_backup(context(), volume, incremental=True).parent_id == full.id
+
+
 def test_an_incremental_of_a_snapshot_builds_on_what_is_older(simulation: Simulation, volume: Volume) -> None:
     at = moments()
     older = stored_backup(volume, data_timestamp=at())
