@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
 from chalicelib import errors
-from tests.model.admin_rules import AdminRules
-from tests.model.attachment_rules import AttachmentRules
-from tests.model.group_rules import GroupRules
-from tests.model.records import Codes, Resource, Snapshot, Source, Transfer, Volume
-from tests.model.side import FLAWS, LIMITS, PATHS, PICK, PROJECTS, SIZES, TYPES, Request, has, made, precondition, rule
+from tests.model.reference.records import Resource, Volume
+from tests.model.rules.administration import AdminRules
+from tests.model.rules.attachments import AttachmentRules
+from tests.model.rules.backups import BackupRules
+from tests.model.rules.groups import GroupRules
+from tests.model.side import FLAWS, LIMITS, PATHS, PICK, PLACES, PROJECTS, SIZES, Request, has, precondition, rule
 from tests.simulation import Killed
-
-PLACES, KEYS = st.integers(0, 7), st.sampled_from('xy')
 
 #: What runs may begin with beside volumes.
 STAGES: list[tuple[str, ...]] = [
@@ -34,6 +33,10 @@ STAGES: list[tuple[str, ...]] = [
     ('group', 'member', 'copy'),
     ('group', 'member', 'member', 'group snapshot'),
 ]
+
+#: Writes that eventually consistent reads may miss; seconds by which the clocks of the instances are ahead.
+LAGS = [0, 3, 30]
+CLOCKS = [[0.0], [0.0, 0.0], [0.0, 2.5]]
 
 #: What the next call of a driver's verb may do instead.
 FAULTS: dict[str, Callable[[str], Exception]] = {
@@ -50,10 +53,8 @@ VERBS = (
 FAILED = ('error', 'error_deleting', 'error_extending', 'error_restoring')
 
 
-class Model(AttachmentRules, GroupRules, AdminRules):
-    """All rules; here those of volumes, snapshots, backups and transfers, and those of time and faults."""
-
-    # Volumes
+class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
+    """All rules; here those of the beginning, of strangers, of time and of faults."""
 
     @initialize(
         project=PROJECTS,
@@ -61,9 +62,21 @@ class Model(AttachmentRules, GroupRules, AdminRules):
         numbers=st.lists(PLACES, max_size=4),
         patience=st.integers(1, 4),
         stage=st.sampled_from(STAGES),
+        lag=st.sampled_from(LAGS),
+        offsets=st.sampled_from(CLOCKS),
     )
-    def begin(self, project: str, sizes: list[int], numbers: list[int], patience: int, stage: tuple[str, ...]) -> None:
+    def begin(
+        self,
+        project: str,
+        sizes: list[int],
+        numbers: list[int],
+        patience: int,
+        stage: tuple[str, ...],
+        lag: int,
+        offsets: list[float],
+    ) -> None:
         """Begin with volumes, and with what some rules need that would seldom come about otherwise."""
+        self.service.deploy(lag, offsets)
         self.patience = 9
         for size in sizes:
             self._create(project, size, '__DEFAULT__', None, {})
@@ -88,173 +101,6 @@ class Model(AttachmentRules, GroupRules, AdminRules):
             'group snapshot': lambda: self.create_group_snapshot(0),
         }
         steps[name]()
-
-    @rule(weight=4, project=PROJECTS, size=SIZES, kind=TYPES)
-    def create_volume(self, project: str, size: int, kind: str) -> None:
-        self._create(project, size, kind, None, {})
-
-    @has('volumes')
-    @rule(weight=5, at=PICK, more=st.integers(-1, 1), key=st.sampled_from(['source_volid', 'snapshot_id', 'backup_id']))
-    def create_from(self, at: int, more: int, key: str) -> None:
-        model = self.model
-        known: Any = {'source_volid': model.volumes, 'snapshot_id': model.snapshots, 'backup_id': model.backups}[key]
-        source = self.pick(known, at)
-        if source is not None and source.size + more > 0:
-            self._create(source.project, source.size + more, None, source, {key: source.id})
-
-    def _create(self, project: str, size: int, kind: str | None, source: Source, facts: dict[str, str]) -> None:
-        """``kind``: the volume type; None is left to the service, which takes that of a volume or snapshot."""
-
-        def predict(body: Any) -> Codes:
-            type_ = kind or getattr(source, 'type', '__DEFAULT__')
-            return made(self.model.create_volume(project, size, type_, source), body, 'volume')
-
-        name = f'create {" ".join(facts) or "volume"}'
-        body = {'volume': {'size': size, 'volume_type': kind, **facts}}
-        self.play(Request(name, project, 'POST', '/volumes', predict, body, ('volumes', 'volume')))
-
-    @has('volumes')
-    @rule(weight=3, at=PICK, cascade=st.booleans())
-    def delete_volume(self, at: int, cascade: bool) -> None:
-        if volume := self.pick(self.model.volumes, at):
-            path = f'/volumes/{volume.id}?cascade={cascade}'
-            predict = lambda _: self.model.delete_volume(volume, cascade)  # noqa: E731
-            self.play(Request('delete volume', volume.project, 'DELETE', path, predict))
-
-    @has('volumes')
-    @rule(at=PICK, more=st.integers(-1, 4))
-    def extend(self, at: int, more: int) -> None:
-        volume = self.pick(self.model.volumes, at)
-        if volume and (size := volume.size + more) > 0:
-            self.act(volume, 'extend', 'os-extend', {'new_size': size}, lambda _: self.model.extend(volume, size))
-
-    @has('volumes')
-    @rule(weight=3, at=PICK, kind=TYPES)
-    def retype(self, at: int, kind: str) -> None:
-        if volume := self.pick(self.model.volumes, at):
-            facts = {'new_type': kind, 'migration_policy': 'never'}
-            self.act(volume, 'retype', 'os-retype', facts, lambda _: self.model.retype(volume, kind))
-
-    @has('volumes')
-    @rule(
-        weight=1,
-        at=PICK,
-        path=st.sampled_from(['volumes', 'snapshots']),
-        key=st.sampled_from('xy'),
-        replace=st.booleans(),
-    )
-    def set_metadata(self, at: int, path: str, key: str, replace: bool) -> None:
-        if record := self.pick(getattr(self.model, path), at):
-            metadata = {key: str(at)}
-            predict = lambda _: self.model.set_metadata(record, metadata, replace)  # noqa: E731
-            method, name = ('PUT' if replace else 'POST'), f'metadata of {path}'
-            body = {'metadata': metadata}
-            self.play(Request(name, record.project, method, f'/{path}/{record.id}/metadata', predict, body))
-
-    # Snapshots
-
-    @has('volumes')
-    @rule(weight=4, at=PICK)
-    def create_snapshot(self, at: int) -> None:
-        if volume := self.pick(self.model.volumes, at):
-            body = {'snapshot': {'volume_id': volume.id}}
-            predict = lambda body: made(self.model.create_snapshot(volume), body, 'snapshot')  # noqa: E731
-            makes = ('snapshots', 'snapshot')
-            self.play(Request('create snapshot', volume.project, 'POST', '/snapshots', predict, body, makes))
-
-    @has('snapshots')
-    @rule(weight=3, at=PICK)
-    def delete_snapshot(self, at: int) -> None:
-        if snapshot := self.pick(self.model.snapshots, at):
-            predict = lambda _: self.model.delete_snapshot(snapshot)  # noqa: E731
-            self.play(Request('delete snapshot', snapshot.project, 'DELETE', f'/snapshots/{snapshot.id}', predict))
-
-    def _volume_of(self, snapshot: Snapshot | None) -> Volume | None:
-        """The snapshot's volume, unless it was transferred without it."""
-        volume = self.model.volumes.get(snapshot.volume) if snapshot else None
-        return volume if volume and snapshot and volume.project == snapshot.project else None
-
-    @has('snapshots')
-    @rule(weight=3, at=PICK)
-    def revert(self, at: int) -> None:
-        snapshot = self.pick(self.model.snapshots, at)
-        volume = self._volume_of(snapshot)
-        if snapshot and volume:
-            facts = {'snapshot_id': snapshot.id}
-            self.act(volume, 'revert', 'revert', facts, lambda _: self.model.revert(volume, snapshot))
-
-    # Backups
-
-    @has('volumes')
-    @rule(weight=3, at=PICK, incremental=st.booleans())
-    def create_backup(self, at: int, incremental: bool) -> None:
-        if volume := self.pick(self.model.volumes, at):
-            self._back_up(volume, None, incremental)
-
-    @has('snapshots')
-    @rule(at=PICK, incremental=st.booleans())
-    def back_up_snapshot(self, at: int, incremental: bool) -> None:
-        snapshot = self.pick(self.model.snapshots, at)
-        if volume := self._volume_of(snapshot):
-            self._back_up(volume, snapshot, incremental)
-
-    def _back_up(self, volume: Volume, snapshot: Snapshot | None, incremental: bool) -> None:
-        def predict(body: Any) -> Codes:
-            return made(self.model.create_backup(volume, snapshot, incremental), body, 'backup')
-
-        of = {'volume_id': volume.id, 'snapshot_id': snapshot.id if snapshot else None}
-        body = {'backup': {**of, 'incremental': incremental, 'force': True}}
-        name = f'create {"incremental " if incremental else ""}backup'
-        self.play(Request(name, volume.project, 'POST', '/backups', predict, body, ('backups', 'backup')))
-
-    @has('backups')
-    @rule(at=PICK)
-    def delete_backup(self, at: int) -> None:
-        if backup := self.pick(self.model.backups, at):
-            predict = lambda _: self.model.delete_backup(backup)  # noqa: E731
-            self.play(Request('delete backup', backup.project, 'DELETE', f'/backups/{backup.id}', predict))
-
-    @has('backups')
-    @rule(weight=3, at=PICK, to=PICK)
-    def restore(self, at: int, to: int) -> None:
-        backup = self.pick(self.model.backups, at)
-        self.wait()
-        mine = [one for one in self.model.volumes.values() if backup and one.project == backup.project]
-        volume = self.pick(mine, to)
-        if backup and volume:
-            body = {'restore': {'volume_id': volume.id}}
-            predict = lambda _: self.model.restore(backup, volume)  # noqa: E731
-            self.play(Request('restore', backup.project, 'POST', f'/backups/{backup.id}/restore', predict, body))
-
-    # Transfers
-
-    @has('volumes')
-    @rule(at=PICK)
-    def offer(self, at: int) -> None:
-        volume = self.pick(self.model.volumes, at)
-        if volume and self.fault is None:  # the key of an offer whose answer is lost is lost, too
-            body = {'transfer': {'volume_id': volume.id, 'name': None}}
-            predict = lambda body: self.model.offer(volume, body and body['transfer'])  # noqa: E731
-            self.play(Request('offer', volume.project, 'POST', '/volume-transfers', predict, body))
-
-    @has('transfers')
-    @rule(at=PICK)
-    def withdraw(self, at: int) -> None:
-        if transfer := self.pick(self.model.transfers, at):
-            predict = lambda _: self.model.withdraw(transfer)  # noqa: E731
-            self.play(Request('withdraw', transfer.project, 'DELETE', f'/volume-transfers/{transfer.id}', predict))
-
-    @has('transfers')
-    @rule(weight=3, at=PICK, project=PROJECTS, honest=st.booleans())
-    def accept(self, at: int, project: str, honest: bool) -> None:
-        transfer: Transfer | None = self.pick(self.model.transfers, at)
-        if transfer:
-            key = transfer.key if honest else 'f' * 16
-            predict = lambda _: self.model.accept(project, transfer, key)  # noqa: E731
-            path, body = f'/volume-transfers/{transfer.id}/accept', {'accept': {'auth_key': key}}
-            self.play(Request('accept', project, 'POST', path, predict, body))
-
-    # Others
 
     @has('volumes')
     @rule(weight=1, at=PICK, which=st.integers(0, 13))
@@ -285,15 +131,6 @@ class Model(AttachmentRules, GroupRules, AdminRules):
             self.play(Request('stranger', stranger, method, path, lambda _: frozenset({404}), body))
 
     @precondition(lambda self: not self.model.jobs)
-    @rule(weight=3, at=PICK, place=PLACES)
-    def write(self, at: int, place: int) -> None:
-        volume = self.pick([one for one in self.model.volumes.values() if one.placed], at)
-        if volume and volume.status in ('available', 'in-use') and volume.content is not None:
-            self.stamps += 1
-            volume.content[place] = self.stamps
-            self.service.write(volume.id, place, self.stamps)
-            self.counts['bytes written'] += 1
-
     # Time and faults
 
     @rule(weight=1)
@@ -305,6 +142,20 @@ class Model(AttachmentRules, GroupRules, AdminRules):
         """The queue hands each message over again, and the machines run on."""
         self.service.simulation.deliver(times=2)
         self.settle_both()
+
+    @rule(number=st.integers(0, 2**16))
+    def name_the_next_request(self, number: int) -> None:
+        """The next POST has an Idempotency-Key of its own."""
+        self.key = f'key-{len(self.keyed)}-{number}'
+
+    @precondition(lambda self: self.keyed)
+    @rule(weight=3, at=PICK, same=st.booleans())
+    def use_a_key_again(self, at: int, same: bool) -> None:
+        request, key, answer = self.keyed[at % len(self.keyed)]
+        if same:
+            self.repeat(request, key, answer)
+        else:
+            self.reuse(request, key)
 
     @rule(calls=st.integers(0, 6), flaw=st.sampled_from(sorted(FLAWS)))
     def disturb_the_next_request(self, calls: int, flaw: str) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 from pynamodb.connection import Connection
 
-from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume
+from chalicelib import config
+from chalicelib.models import Backup, Group, GroupSnapshot, IdempotencyKey, Snapshot, Volume
+from chalicelib.models.connection import connection
 from tests import invariants
 from tests.api.front_door import Caller, FrontDoor
 from tests.data_backends import TILE, Data
-from tests.simulation import Simulation, forget
+from tests.model.deployment import Instances, LaggingReads
 from tests.small_dynamodb import SmallDynamoDB
 from tests.workflows.crashes import Crasher
 
@@ -35,17 +39,25 @@ def running(store: SmallDynamoDB, limits: dict[str, dict[str, int]]) -> Iterator
     """A service with empty tables, the types above, and these quotas."""
     store.clear()
     with pytest.MonkeyPatch.context() as patch:
-        service = Service(patch)
+        service = Service(patch, store)
         service.set_up(limits)
         yield service
+    config.settings.cache_clear()
 
 
 class Service:
     """What the model needs of the service: requests by project, bytes behind a record, and time that passes."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, store: SmallDynamoDB) -> None:
+        self.reads, self.instances = LaggingReads(store), Instances(patch)
+        patch.setattr(connection().client, '_make_api_call', self.reads.call)
+        patch.setattr(time, 'sleep', self.reads.catch_up)
+        patch.setenv('KMS_KEY_ID', boto3.client('kms').create_key()['KeyMetadata']['KeyId'])
+        config.settings.cache_clear()
+        #: Whether each request, and the work between them, is served by another instance than what was before it.
+        self.takes_turns = False
         self.door = FrontDoor.open(patch)
-        forget()
+        self.forget()
         self.simulation = Simulation()
         for backend in self.simulation.backends.values():
             backend.pools, backend.revert, backend.retype = {'pool': ROOMY}, True, 'done'
@@ -68,22 +80,49 @@ class Service:
         return self.admin.put(f'/os-quota-sets/{project}', {'quota_set': limits}, at=AT).status
 
     def member(self, project: str) -> Caller:
-        return self.door.caller('member', project)
+        return self.caller(project)
+
+    def caller(self, project: str, *, admin: bool = False) -> Caller:
+        """A client of a project; an administrator's token is scoped to it, too."""
+        return self.door.caller('admin' if admin else 'member', project)
+
+    def deploy(self, lag: int, offsets: list[float]) -> None:
+        """Have reads lag behind so many writes, and requests served by instances whose clocks are so much ahead."""
+        self.reads.lag, self.instances.offsets, self.takes_turns = lag, offsets, len(offsets) > 1
+
+    def next_instance(self) -> None:
+        if self.takes_turns:
+            self.instances.switch()
+
+    def forget(self) -> None:
+        """Be new processes."""
+        forget()
+        self.instances.forget()
+
+    def give_up_keys(self) -> None:
+        """Let the time pass after which a client that got no answer repeats its request."""
+        with self.reads.current():
+            for key in IdempotencyKey.scan():
+                if key.code is None:
+                    key.update(actions=[IdempotencyKey.busy_until.set(0)])
 
     # Time
 
     def settle(self) -> None:
         """Deliver, run and reconcile until nothing is under way."""
+        self.next_instance()
         for _ in range(8):
             self.simulation.settle()
             self.simulation.reconcile()
             if not self.simulation.queue and not self._in_flight():
                 break
+            self.reads.catch_up()
         self.simulation.report()
 
     def _in_flight(self) -> bool:
         kinds = (Volume, Snapshot, Backup, Group, GroupSnapshot)
-        return any(one.in_flight for kind in kinds for one in kind.scan())
+        with self.reads.current():
+            return any(one.in_flight for kind in kinds for one in kind.scan())
 
     @contextlib.contextmanager
     def watched(self, crasher: Crasher) -> Iterator[None]:
@@ -97,11 +136,12 @@ class Service:
             patch.setattr(Connection, '_make_api_call', around)
             patch.setattr(self.simulation, 'around', crasher.around)
             yield
-        forget()
+        self.forget()
 
     def check_invariants(self, explained: frozenset[str]) -> None:
         """``explained``: ids of resources whose status an administrator has set."""
-        invariants.check(self.simulation, frozenset({'attaching', 'detaching', 'reserved'}), explained)
+        with self.reads.current():
+            invariants.check(self.simulation, frozenset({'attaching', 'detaching', 'reserved'}), explained)
 
     # Bytes
 
@@ -135,6 +175,11 @@ class Service:
         found = answer.body['messages']
         return {(one['resource_uuid'], one['id']) for one in found if 'unchanged' in one['user_message']}
 
+    def created_at(self, project: str, path: str, id: str) -> str:
+        """When a resource was made, by the clock of the instance that accepted it; '' when it is gone."""
+        shown = self.shown(project, path).get(id)
+        return str(shown['created_at']) if shown else ''
+
     def attachments_of(self, project: str, volume_id: str) -> set[str]:
         shown = self.shown(project, 'attachments')
         return {id for id, one in shown.items() if one['volume_id'] == volume_id}
@@ -160,7 +205,8 @@ class Service:
 
     def holds_source(self, backup_id: str) -> bool:
         """Whether a backup has left something temporary, as its user message reports: it is removed with the backup."""
-        return bool(Backup.find_anywhere(backup_id).reading)
+        with self.reads.current():
+            return bool(Backup.find_anywhere(backup_id).reading)
 
     def usage(self, project: str) -> dict[str, tuple[int, int]]:
         """Quota name -> (in use, reserved)."""

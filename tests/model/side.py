@@ -14,8 +14,8 @@ from hypothesis import stateful
 from hypothesis import strategies as st
 
 from tests.api.front_door import Answer
-from tests.model.administered import Reference
-from tests.model.records import Attachment, Backup, Codes, Group, GroupSnapshot, Snapshot, Volume
+from tests.model.reference import Reference
+from tests.model.reference.records import Attachment, Backup, Codes, Group, GroupSnapshot, Snapshot, Volume
 from tests.model.service import AT, Service, running, snapshot_record, volume_record
 from tests.model.service import TYPES as OTHER_TYPES
 from tests.simulation import Killed
@@ -47,6 +47,7 @@ LIMITS = {
 PROJECTS = st.sampled_from(sorted(LIMITS))
 PICK = st.integers(0, 11)
 SIZES = st.integers(1, 3)
+PLACES = st.integers(0, 7)
 TYPES = st.sampled_from(['__DEFAULT__', *OTHER_TYPES])
 
 #: Resource -> the list that shows it, and the list's member of the answer.
@@ -141,6 +142,15 @@ def made(predicted: tuple[Codes, Callable[[str], Any]], body: Any, member: str) 
     return allowed
 
 
+#: Members of bodies that have a name.
+NAMED = ('volume', 'snapshot', 'backup', 'group', 'group_snapshot', 'transfer')
+
+
+def _renamed(body: Any) -> Any:
+    ((member, facts),) = body.items()
+    return {member: {**facts, 'name': 'another'}}
+
+
 class Sides(stateful.RuleBasedStateMachine):
     """One run. ``counts`` adds up over all runs the requests and how they ended."""
 
@@ -153,6 +163,7 @@ class Sides(stateful.RuleBasedStateMachine):
         self.service: Service = self.running.__enter__()
         self.model = Reference({project: dict(limits) for project, limits in LIMITS.items()})
         self.model.status_of = lambda one: self.service.status_of(one.project, PATHS[type(one)], one.id)
+        self.model.created_at = self.service.created_at
         self.model.is_held = lambda backup: self.service.holds_source(backup.id)
         self.stamps = 0
         self.failed = False
@@ -160,6 +171,9 @@ class Sides(stateful.RuleBasedStateMachine):
         self.explained: set[str] = set()
         #: So many requests may be under way before one waits for all others.
         self.patience = 1
+        #: The Idempotency-Key of the next POST, and [request, key, answer] of those that were accepted with one.
+        self.key: str | None = None
+        self.keyed: list[tuple[Request, str, Answer]] = []
         #: What happens to the next request on its way: its function dies, an answer is lost or an operation resent.
         self.fault: Crasher | None = None
 
@@ -191,11 +205,40 @@ class Sides(stateful.RuleBasedStateMachine):
     def play(self, request: Request) -> None:
         """Make a request to both; the service's answer must be one that the reference allows."""
         self.wait()
+        key = self.take_key(request)
         if self.fault is not None:
-            return self._play_with_fault(request)
-        answer = self.ask(request)
+            return self._play_with_fault(request, key)
+        answer = self.ask(request, key)
         self._count(request, 'accepted' if answer.status < 300 else 'refused')
-        return self._check(request, answer)
+        self._check(request, answer)
+        return self._note(request, key, answer)
+
+    def take_key(self, request: Request) -> str | None:
+        """The key of the next POST; the request after it has none again."""
+        if self.key is None or request.method != 'POST':
+            return None
+        key, self.key = self.key, None
+        return key
+
+    def _note(self, request: Request, key: str | None, answer: Answer) -> None:
+        """Keep what was accepted under a key: its repetition is answered alike, at any later time."""
+        if key is not None and answer.status < 300:
+            self.keyed.append((request, key, answer))
+
+    def repeat(self, request: Request, key: str, first: Answer) -> None:
+        """The same request under the same key changes nothing, whatever has become of what it made."""
+        again = self.ask(request, key)
+        assert (again.status, again.text) == (first.status, first.text), (request.name, again, first)
+        assert again.headers.get('idempotent-replayed') == 'true'
+        self.counts['repeated under its key'] += 1
+
+    def reuse(self, request: Request, key: str) -> None:
+        """Another request under the key is refused."""
+        answers = [self.ask(request, key, at='3.70')]
+        if next(iter(request.body)) in NAMED:
+            answers.append(self.ask(dataclasses.replace(request, body=_renamed(request.body)), key))
+        assert {answer.status for answer in answers} == {422}, (request.name, answers)
+        self.counts['refused under a used key'] += 1
 
     def _check(self, request: Request, answer: Answer) -> None:
         self.failed = True
@@ -214,22 +257,33 @@ class Sides(stateful.RuleBasedStateMachine):
         if self.model.jobs and (len(self.model.jobs) >= self.patience or self.fault is not None):
             self.settle_both()
 
-    def ask(self, request: Request) -> Answer:
-        caller = self.service.admin if request.admin else self.service.member(request.project)
-        return caller.request(request.method, request.path, request.body, at=AT)
+    def ask(self, request: Request, key: str | None = None, at: str = AT) -> Answer:
+        """Send a request, with an Idempotency-Key if given."""
+        self.service.next_instance()
+        caller = self.service.caller(request.project, admin=request.admin)
+        headers: dict[str, str | None] = {'Idempotency-Key': key}
+        return caller.request(request.method, request.path, request.body, at=at, headers=headers)
 
     def _count(self, request: Request, outcome: str) -> None:
         self.counts[f'{request.name} {outcome}'] += 1
 
-    def _play_with_fault(self, request: Request) -> None:
-        """Without an answer all is afterwards as if the request was never sent, or as if it was accepted."""
+    def _play_with_fault(self, request: Request, key: str | None) -> None:
+        """Without an answer all is afterwards as if the request was never sent, or as if it was accepted.
+
+        A client that sent a key repeats the request until it is answered: then it was accepted once, or refused.
+        """
         crasher, answer = self.fault or Crasher(), None
         self.fault, before = None, self._shown(request)
         with self.service.watched(crasher), contextlib.suppress(Killed):
-            answer = self.ask(request)
-        if answer is not None and answer.status < 500:
+            answer = self.ask(request, key)
+        if key is not None and (answer is None or answer.status >= 500):
+            self.service.give_up_keys()
+            answer = self.ask(request, key)
+            self._count(request, 'answered when repeated')
+        if answer is not None and (answer.status < 500 or key is not None):
             self._count(request, 'answered in spite of a fault')
             self._check(request, answer)
+            self._note(request, key, answer)
             return self.settle_both()
         self.service.settle()
         made = self._shown(request) - before

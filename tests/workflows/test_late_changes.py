@@ -16,7 +16,7 @@ from chalicelib import errors
 from chalicelib.models import Group, Snapshot, Volume, reading
 from chalicelib.operations import backups, group_snapshots, groups, snapshots, transfers, volumes
 from tests import invariants
-from tests.disks import Data
+from tests.data_backends import Data
 from tests.factories import context, create_group, create_group_snapshot, create_snapshot, create_volume
 from tests.simulation import Simulation
 

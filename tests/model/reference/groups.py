@@ -5,8 +5,19 @@ from __future__ import annotations
 import collections
 from collections.abc import Iterable, Mapping
 
-from tests.model.records import INVALID, OVER_QUOTA, Accept, Codes, Group, GroupSnapshot, Job, Snapshot, Volume
-from tests.model.reference import READABLE, Core, codes
+from tests.model.reference.core import READABLE, codes
+from tests.model.reference.records import (
+    INVALID,
+    OVER_QUOTA,
+    Accept,
+    Codes,
+    Group,
+    GroupSnapshot,
+    Job,
+    Snapshot,
+    Volume,
+)
+from tests.model.reference.volumes import Volumes
 
 #: Statuses of a volume that may leave its group, and of one whose data a group snapshot can freeze.
 LEAVING = (*READABLE, 'error', 'error_deleting')
@@ -16,7 +27,7 @@ FREEZABLE = ('attaching', 'available', 'backing-up', 'detaching', 'in-use', 'res
 Parts = Mapping[str, str]
 
 
-class Grouping(Core):
+class Grouping(Volumes):
     def members(self, group: Group) -> list[Volume]:
         return [one for one in self.volumes.values() if one.group == group.id]
 

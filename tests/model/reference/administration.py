@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from tests.model.attached import Attaching
-from tests.model.grouped import Grouping
-from tests.model.records import INVALID, Backup, Codes, Job, Snapshot, Volume
-from tests.model.reference import READABLE
+from tests.model.reference.core import READABLE, Core
+from tests.model.reference.records import INVALID, Backup, Codes, Job, Snapshot, Volume
 
 
-class Reference(Attaching, Grouping):
-    """The whole service."""
-
+class Administration(Core):
     def entangled(self) -> list[Volume | Snapshot]:
         """What others still need; nothing but what is being read, when there is that."""
         volumes = [

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from tests.model.records import CONFLICT, INVALID, Accept, Attachment, Codes, Volume
-from tests.model.reference import Core, codes
+from tests.model.reference.core import codes
+from tests.model.reference.records import CONFLICT, INVALID, Accept, Attachment, Codes, Volume
+from tests.model.reference.volumes import Volumes
 
 #: Statuses that follow from attachments, and those in which that waits for the end of what is under way.
 HELD = ('retyping', 'backing-up', 'extending')
 FOLLOWING = ('available', 'reserved', 'attaching', 'in-use', 'detaching')
 
 
-class Attaching(Core):
+class Attaching(Volumes):
     def attachments(self) -> list[tuple[Volume, Attachment]]:
         return [(one, held) for one in self.volumes.values() for held in one.attachments.values()]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.model.records import Codes, Group, GroupSnapshot
+from tests.model.reference.records import Codes, Group, GroupSnapshot
 from tests.model.service import GROUP_TYPE
 from tests.model.side import PICK, PROJECTS, SIZES, TYPES, Request, Sides, action, has, made, rule
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.model.records import Codes
+from tests.model.reference.records import Codes
 from tests.model.side import PICK, Request, Sides, action, has, made, precondition, rule
 
 #: Servers and hosts of a project that attach.

@@ -69,14 +69,14 @@ class Volume:
 
 @dataclasses.dataclass
 class Snapshot:
-    """``taken``: the time of its acceptance, as a number. ``whole``: its data was complete once."""
+    """``taken``: the time of its acceptance. ``whole``: its data was complete once."""
 
     id: str
     project: str
     volume: str
     size: int
     type: str
-    taken: int
+    taken: str
     status: str = 'creating'
     content: Content = dataclasses.field(default_factory=dict)
     readers: int = 0
@@ -87,7 +87,7 @@ class Snapshot:
 
 @dataclasses.dataclass
 class Backup:
-    """``parent``: the backup that an incremental one builds on. ``taken``: the time of its data, as a number.
+    """``parent``: the backup that an incremental one builds on. ``taken``: the time of its data.
 
     ``counts``: its parent shows that it has dependents. ``holds``: the source that it reads, or may have left something
     temporary of. ``metadata``: the volume's.
@@ -97,7 +97,8 @@ class Backup:
     project: str
     volume: str
     size: int
-    taken: int
+    taken: str = ''
+    created: str = ''
     snapshot: str | None = None
     parent: str | None = None
     status: str = 'creating'

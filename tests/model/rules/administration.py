@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.model.records import Backup, Snapshot, Volume
+from tests.model.reference.records import Backup, Snapshot, Volume
 from tests.model.side import LIMITS, PATHS, PICK, PROJECTS, Request, Sides, action, has, precondition, rule
 from tests.simulation import BIG, FAST
 

@@ -1,0 +1,176 @@
+"""Volumes in the reference: creation, removal, extension, retype, metadata."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+from tests.model.reference.core import DELETABLE, READABLE, cancel_all, codes, per_type
+from tests.model.reference.records import (
+    INVALID,
+    OVER_QUOTA,
+    Accept,
+    Backup,
+    Codes,
+    Group,
+    Job,
+    Snapshot,
+    Source,
+    Volume,
+)
+from tests.model.reference.snapshots import Snapshots
+
+
+class Volumes(Snapshots):
+    def create_volume(
+        self, project: str, size: int, kind: str, source: Source, group: Group | None = None
+    ) -> tuple[Codes, Accept]:
+        """The statuses a creation may be answered with, and what an accepted one with this id changes."""
+        allowed = codes(
+            202,
+            (source is not None and self._is_not_copyable(source, size), INVALID),
+            (group is not None and (group.status not in ('available', 'creating') or kind not in group.types), INVALID),
+            (self.exceeds(project, per_type('volumes', size, kind)), OVER_QUOTA),
+        )
+        return allowed, lambda id: self._make_volume(id, project, size, kind, source, group)
+
+    def _make_volume(
+        self, id: str, project: str, size: int, kind: str, source: Source, group: Group | None = None
+    ) -> Volume:
+        volume = self.volumes[id] = Volume(id, project, size, kind, origin=_origin(source))
+        volume.group = group.id if group else None
+        self._hold(source)
+
+        def done() -> None:
+            volume.status, volume.placed = 'available', True
+            volume.content = copy.copy(source.content) if source is not None else {}
+            if isinstance(source, Backup):  # a restore replaces metadata, also what was set meanwhile, as Cinder's does
+                volume.metadata = {**source.metadata, 'src_backup_id': source.id}
+            self._release(source)
+
+        def fail() -> None:
+            volume.status = 'error'
+            self._release(source)
+
+        self.jobs.append(Job(volume, done, fail, lambda: self._release(source)))
+        return volume
+
+    def _is_not_copyable(self, source: Volume | Snapshot | Backup, size: int) -> bool:
+        allowed = READABLE if isinstance(source, Volume) else ('available',)
+        return source.status not in allowed or size < source.size
+
+    def delete_volume(self, volume: Volume, cascade: bool, force: bool = False) -> Codes:
+        """``force``: an administrator's; whatever the status is. All else must hold all the same."""
+        if not volume.placed and volume.status in ('creating', 'error') and volume.group is None:
+            self.gone(volume)
+            return frozenset({202})
+        snapshots = self.snapshots_of(volume)
+        statuses = ('available', 'error', 'error_deleting')
+        removable = cascade and all(
+            (force or one.status in statuses) and not one.readers and not one.group_snapshot for one in snapshots
+        )
+        if volume.group or not self.is_removable(volume, force) or (snapshots and not removable):
+            return frozenset({INVALID})
+        superseded = self.take_over(volume)
+        for record in [volume, *snapshots]:
+            record.status = 'deleting'
+        self.remove_later(volume, [*superseded, *(job for one in snapshots for job in self.take_over(one))])
+        return frozenset({202})
+
+    def is_removable(self, volume: Volume, force: bool = False) -> bool:
+        """Whether a volume may go, but for its snapshots and its group."""
+        attached = self._attach_status(volume) == 'attached'
+        return (force or volume.status in DELETABLE) and not volume.readers and not volume.moving and not attached
+
+    @staticmethod
+    def _attach_status(volume: Volume) -> str:
+        return min((one.status for one in volume.attachments.values()), default='detached')
+
+    def remove_later(self, volume: Volume, superseded: Iterable[Job] = ()) -> None:
+        """Work that removes a volume and its snapshots; with it ends what it has taken the volume from."""
+
+        def done() -> None:
+            cancel_all(superseded)
+            self.all_gone([*self.snapshots_of(volume), volume])
+
+        def fail() -> None:
+            cancel_all(superseded)
+            self.not_removed([*self.snapshots_of(volume), volume])
+
+        def cancel() -> None:
+            """An administrator has ended it: its snapshots go on their own."""
+            cancel_all(superseded)
+            for snapshot in self.snapshots_of(volume):
+                if snapshot.status == 'deleting':
+                    self._remove_snapshot_later(snapshot)
+
+        self.jobs.append(Job(volume, done, fail, cancel, late=True))
+
+    def extend(self, volume: Volume, size: int) -> Codes:
+        growth = size - volume.size
+        refused = codes(
+            202,
+            (growth <= 0 or volume.status not in READABLE, INVALID),
+            (
+                growth > 0 and self.exceeds(volume.project, {'gigabytes': growth, f'gigabytes_{volume.type}': growth}),
+                OVER_QUOTA,
+            ),
+        )
+        if 202 not in refused:
+            return refused
+        self.end_move(volume)
+        volume.before, volume.status, volume.growth = volume.status, 'extending', growth
+
+        def done() -> None:
+            volume.status, volume.growth, volume.size = volume.before, 0, size
+
+        def fail() -> None:
+            as_before = self.status_of(volume) == volume.before
+            volume.status, volume.growth = volume.before if as_before else 'error_extending', 0
+
+        def cancel() -> None:
+            volume.growth = 0
+
+        self.jobs.append(Job(volume, done, fail, cancel))
+        return refused
+
+    def rest(self, volume: Volume) -> str:
+        """The status of a volume that nothing is done with: its attachments decide."""
+        live = sorted(one.status for one in volume.attachments.values())
+        return {'attached': 'in-use'}.get(live[0], live[0]) if live else 'available'
+
+    def retype(self, volume: Volume, kind: str) -> Codes:
+        shared = {volume.type == 'shared', kind == 'shared'}
+        attached_to_many = volume.status != 'available' and len(shared) > 1
+        invalid = volume.type == kind or volume.status not in READABLE or volume.group or volume.moving
+        over = volume.type != kind and self.exceeds(volume.project, self._of_retype(volume, kind))
+        refused = codes(202, (bool(invalid) or attached_to_many, INVALID), (over, OVER_QUOTA))
+        if 202 not in refused:
+            return refused
+        volume.before, volume.status, volume.wanted_type = volume.status, 'retyping', kind
+
+        def done() -> None:
+            volume.type = kind
+            for snapshot in self.snapshots_of(volume):
+                snapshot.type = kind
+            fail()
+
+        def fail() -> None:
+            volume.status, volume.wanted_type = volume.before, None
+
+        def cancel() -> None:
+            volume.wanted_type = None
+
+        self.jobs.append(Job(volume, done, fail, cancel))
+        return refused
+
+    def set_metadata(self, record: Volume | Snapshot, metadata: dict[str, str], replace: bool) -> Codes:
+        if record.status in ('maintenance', 'uploading'):
+            return frozenset({INVALID})
+        record.metadata = {**({} if replace else record.metadata), **metadata}
+        return frozenset({200})
+
+
+def _origin(source: Source) -> tuple[str, str] | None:
+    names = {Volume: 'source_volid', Snapshot: 'snapshot_id'}
+    return (names[type(source)], source.id) if isinstance(source, Volume | Snapshot) else None
