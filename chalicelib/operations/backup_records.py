@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib import bounded_http, errors
-from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base, claims
 from chalicelib.operations import backups, common, quotas
@@ -182,15 +181,3 @@ def _taken_over(facts: dict[str, Any]) -> dict[str, Any]:
     metadata = {str(key)[:255]: str(value)[:255] for key, value in facts['metadata'].items()}
     repository = {name: facts['repository'][name] for name in ('manifest_key', 'root_hash')}
     return {**described, **repository, 'metadata': bounds.fitting('backup', 'metadata', metadata)}
-
-
-def owns_data(backup: Backup) -> bool:
-    """Whether removing the record deletes its data: made or copied here, or imported from this deployment's bucket.
-
-    Another deployment owns the data in its bucket, and the data of a failed import is unknown. A record imported under
-    another id is the second record of a backup that may still exist here.
-    """
-    if not backup.location or backup.copied_from:
-        return True
-    own = str(backup.manifest_key).rpartition('/')[2] == backup.id
-    return own and bool(backup.location['bucket'] == settings().backup_bucket)

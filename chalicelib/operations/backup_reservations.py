@@ -18,6 +18,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import errors
+from chalicelib.config import settings
 from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import common, keys, quotas
 from chalicelib.operations.reservations import SOURCES
@@ -36,6 +37,19 @@ def source_of(backup: Backup) -> Source | None:
     if not reading:
         return None
     return SOURCES[reading['resource']].find_or_none(reading['project_id'], reading['id'])
+
+
+def owns_data(backup: Backup) -> bool:
+    """Whether removing the record deletes its data, and the key that opens it.
+
+    So it is for a backup that was made or copied here, or imported from this deployment's bucket. Another deployment
+    owns the data in its bucket, and the data of a failed import is unknown. A record imported under another id is the
+    second record of a backup that may still exist here.
+    """
+    if not backup.location or backup.copied_from:
+        return True
+    own = str(backup.manifest_key).rpartition('/')[2] == backup.id
+    return own and bool(backup.location['bucket'] == settings().backup_bucket)
 
 
 def restore_source_status(backup: Backup, found: Source | None) -> None:
@@ -107,7 +121,8 @@ def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source 
     def add_writes_to(transaction: base.Transaction) -> None:
         if outcome.status == REMOVED:
             transaction.delete(backup, ours)
-            keys.add_removal_to(transaction, backup.project_id, backup.encryption_key_id)
+            if owns_data(backup):
+                keys.add_removal_to(transaction, backup.project_id, backup.encryption_key_id)
         else:
             read = [] if outcome.keeps_source or not backup.reading else [Backup.reading.remove()]
             final = [*base.end_actions(backup, outcome.status), *read, *actions]

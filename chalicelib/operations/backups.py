@@ -249,7 +249,8 @@ def delete(context: Context, id: str, *, force: bool = False) -> None:
         base.begin(backup, row, context.request_id, common.operation(row))
     except errors.StateChanged:
         raise errors.InvalidBackup(reason='Backup status must be available or error') from None
-    keys.release(backup.encryption_key_id)
+    if backup_reservations.owns_data(backup):
+        keys.release(backup.encryption_key_id)
     common.send(context, 'delete', backup)
 
 

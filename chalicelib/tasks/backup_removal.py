@@ -13,7 +13,7 @@ from chalicelib.backup import engine
 from chalicelib.backup.gc import GRACE
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
-from chalicelib.operations import backup_records
+from chalicelib.operations import backup_reservations
 from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, backup_sources, function_time, postponing
@@ -35,7 +35,7 @@ def delete_manifest(payload: Payload) -> dict[str, Any]:
     backup_sources.clean(backup)
     backup_sources.drop_kept(backup)
     left = {'lineage': backup.lineage, 'container': backup.container, 'location': backup.location}
-    if not backup_records.owns_data(backup):
+    if not backup_reservations.owns_data(backup):
         return {**left, 'seconds': 0, 'lineage': None}
     engine.delete_backup(backup_data.repository(backup), str(backup.lineage), name_in_repository(backup))
     return {**left, 'seconds': int(GRACE) + WAIT_MARGIN}

@@ -18,6 +18,7 @@ from tests import invariants
 from tests.api.front_door import Caller, FrontDoor
 from tests.data_backends import TILE, Data
 from tests.model.deployment import Instances, LaggingReads
+from tests.simulation import Simulation, forget
 from tests.small_dynamodb import SmallDynamoDB
 from tests.workflows.crashes import Crasher
 

@@ -13,7 +13,7 @@ import pytest
 
 from chalicelib import config, errors
 from chalicelib.models import Backup, Volume
-from chalicelib.operations import backup_records, backups
+from chalicelib.operations import backup_records, backup_reservations, backups
 from tests.backup_factories import create_backup
 from tests.data_backends import Data
 from tests.factories import context
@@ -26,7 +26,7 @@ ADMIN = context('admin')
 @pytest.fixture
 def data(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Data:
     known = config.settings()._replace(backup_bucket='own-bucket')
-    for module in (backups, backup_records):
+    for module in (backups, backup_reservations):
         monkeypatch.setattr(module, 'settings', lambda: known)
     return Data(simulation, monkeypatch)
 

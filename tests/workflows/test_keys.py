@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +17,11 @@ from chalicelib.models import TABLES, Backup, BackupSchedule, Message, Secret, V
 from chalicelib.operations import (
     attachments,
     backup_copies,
+    backup_records,
     backup_schedules,
     backups,
     cloud,
+    images,
     keys,
     type_encryption,
     type_specs,
@@ -29,6 +34,7 @@ from tests.backup_factories import create_backup
 from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_barbican import FakeBarbican, serving
+from tests.fake_glance import FakeGlance
 from tests.simulation import Simulation
 
 LUKS = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
@@ -36,11 +42,12 @@ LUKS = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'contr
 
 @pytest.fixture(autouse=True)
 def key(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A KMS key in moto."""
+    """A KMS key in moto, and the name of a bucket."""
     import boto3
 
     from chalicelib import config
 
+    monkeypatch.setenv('BACKUP_BUCKET', 'backups')
     monkeypatch.setenv('KMS_KEY_ID', boto3.client('kms').create_key()['KeyMetadata']['KeyId'])
     config.settings.cache_clear()
     yield
@@ -278,6 +285,50 @@ class TestBackups:
         simulation.settle()
         with pytest.raises(errors.InvalidVolume, match='An encrypted backup is restored to an encrypted volume'):
             backups.restore(context(), backup.id, volume_id=plain.id, name=None)
+
+    def test_removing_a_second_record_of_a_backup_keeps_the_key(self, simulation: Simulation, data: Data) -> None:
+        """It was imported under another id: data and key are the first one's."""
+        luks_type()
+        volume = encrypted(simulation)
+        backup = create_backup(context(), volume)
+        simulation.settle()
+        record = backup_records.export(context('admin'), backup.id)
+        facts = json.loads(base64.b64decode(record['backup_url'])) | {'id': str(uuid.uuid4())}
+        url = base64.b64encode(json.dumps(facts).encode()).decode()
+        second = backup_records.import_(context('admin'), record['backup_service'], url)
+        simulation.settle()
+        before = ids()
+        assert second.reload().encryption_key_id == backup.reload().encryption_key_id
+        backups.delete(context(), second.id)
+        simulation.settle()
+        assert ids() == before
+        backups.delete(context(), backup.id)
+        simulation.settle()
+        assert ids() == {volume.encryption_key_id}
+
+
+class TestImages:
+    """What no key comes along with."""
+
+    def test_an_encrypted_volume_becomes_no_image(self, simulation: Simulation, glance: FakeGlance) -> None:
+        luks_type()
+        volume = encrypted(simulation)
+        with pytest.raises(errors.InvalidVolume, match='is encrypted, and its data is copied as it is'):
+            images.upload(
+                context(), volume.id, name='i', disk_format='raw', container_format='bare', visibility='private',
+                protected=False,
+            )  # fmt: skip
+        assert (volume.reload().status, glance.images) == ('available', {})
+
+    @pytest.mark.parametrize('reserved', [False, True])
+    def test_an_encrypted_volume_is_not_overwritten_with_an_image(
+        self, simulation: Simulation, glance: FakeGlance, reserved: bool
+    ) -> None:
+        luks_type()
+        volume = encrypted(simulation)
+        with pytest.raises(errors.InvalidVolume, match='is encrypted, and its data is copied as it is'):
+            images.reimage(context(), volume.id, glance.add(b'raw data'), reserved=reserved)
+        assert volume.reload().status == 'available'
 
 
 class TestBarbican:
