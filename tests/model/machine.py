@@ -143,10 +143,10 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         self.service.simulation.deliver(times=2)
         self.settle_both()
 
-    @rule(number=st.integers(0, 2**16))
-    def name_the_next_request(self, number: int) -> None:
+    @rule(weight=3)
+    def name_the_next_request(self) -> None:
         """The next POST has an Idempotency-Key of its own."""
-        self.key = f'key-{len(self.keyed)}-{number}'
+        self.key = f'key-{next(self.numbers)}'
 
     @precondition(lambda self: self.keyed)
     @rule(weight=3, at=PICK, same=st.booleans())
@@ -157,12 +157,14 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         else:
             self.reuse(request, key)
 
-    @rule(calls=st.integers(0, 6), flaw=st.sampled_from(sorted(FLAWS)))
-    def disturb_the_next_request(self, calls: int, flaw: str) -> None:
+    @rule(weight=3, calls=st.integers(0, 6), flaw=st.sampled_from(sorted(FLAWS)), keyed=st.booleans())
+    def disturb_the_next_request(self, calls: int, flaw: str, keyed: bool) -> None:
         self.fault = FLAWS[flaw](calls)
+        if keyed:
+            self.name_the_next_request()
 
     @precondition(lambda self: self.model.jobs)
-    @rule(weight=3, calls=st.integers(0, 15), flaw=st.sampled_from(sorted(FLAWS)))
+    @rule(weight=5, calls=st.integers(0, 11), flaw=st.sampled_from(sorted(FLAWS)))
     def disturb_a_worker(self, calls: int, flaw: str) -> None:
         """A function dies that works for what was accepted, or loses an answer; all is done nevertheless."""
         crasher = FLAWS[flaw](calls)

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -173,6 +174,7 @@ class Sides(stateful.RuleBasedStateMachine):
         self.patience = 1
         #: The Idempotency-Key of the next POST, and [request, key, answer] of those that were accepted with one.
         self.key: str | None = None
+        self.numbers = itertools.count()
         self.keyed: list[tuple[Request, str, Answer]] = []
         #: What happens to the next request on its way: its function dies, an answer is lost or an operation resent.
         self.fault: Crasher | None = None
@@ -197,6 +199,7 @@ class Sides(stateful.RuleBasedStateMachine):
             if not self.failed:
                 self.settle_both()
                 self.counts['runs to the end'] += 1
+                self.counts['stale reads'] += self.service.reads.stale
         finally:
             self.running.__exit__(None, None, None)
 

@@ -13,7 +13,7 @@ from tests.run_statistics import Counting
 from tests.small_dynamodb import SmallDynamoDB
 
 #: Runs, and requests in each. ``make model`` searches for longer, with a seed of its own that a failure prints.
-RUNS, STEPS = int(os.environ.get('MODEL_RUNS', '100')), 50
+RUNS, STEPS = int(os.environ.get('MODEL_RUNS', '100')), 60
 SEED = int(os.environ.get('MODEL_SEED', '1'))
 
 #: Requests that must have been accepted for each run, so that the model cannot pass by refusing everything: well
@@ -26,7 +26,7 @@ FLOOR = {
     'offer': 0.05, 'accept': 0.01, 'withdraw': 0.01,
     'reserve': 0.03, 'attach in one step': 0.01, 'connect attachment': 0.01, 'os-attach': 0.13, 'detach': 0.03,
     'create group': 0.13, 'create volume in group': 0.08, 'join group': 0.01, 'leave group': 0.02,
-    'create group snapshot': 0.03, 'delete group snapshot': 0.01, 'create group from group_snapshot': 0.02,
+    'create group snapshot': 0.03, 'delete group snapshot': 0.01, 'create group from group_snapshot': 0.01,
     'create group from source_group': 0.01, 'delete group with volumes': 0.03,
     'reset volume': 0.05, 'reset backup': 0.01, 'force-delete volume': 0.01, 'set quota': 0.03,
 }  # fmt: skip
@@ -35,6 +35,7 @@ FLOOR = {
 ENDINGS = {
     'refused': 5, 'answered in spite of a fault': 0.1, 'lost': 0.02,
     'settled with faults': 0.2, 'failed in spite of faults': 0.03, 'done in spite of faults': 0.2,
+    'repeated under its key': 0.2, 'refused under a used key': 0.1, 'answered when repeated': 0.02, 'stale reads': 1,
     'work with a function killed': 0.01, 'work with an operation resent': 0.01, 'work with an answer lost': 0.01,
 }  # fmt: skip
 

@@ -111,7 +111,7 @@ class GroupRules(Sides):
             self._copy(group, 'source_group_id')
 
     @has('group_snapshots')
-    @rule(weight=3, at=PICK)
+    @rule(weight=5, at=PICK)
     def copy_group_snapshot(self, at: int) -> None:
         if taken := self.pick(self.model.group_snapshots, at):
             self._copy(taken, 'group_snapshot_id')
