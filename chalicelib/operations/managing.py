@@ -141,7 +141,7 @@ def _add_snapshot_to(snapshot: Snapshot, volume: Volume, transaction: base.Trans
     _add_record_to(snapshot, transaction)
     actions = [Volume.snapshot_count.add(1), *base.touched(Volume)]
     free = volumes.is_not_migrating() & ~Volume.status.is_in(*states.NOT_ADOPTING) & reservations.has_type(volume)
-    refused = errors.InvalidVolume(reason=f'Volume {volume.id} is being removed, retyped or migrated.')
+    refused = errors.InvalidVolume(reason=f'Volume {volume.id} is being made, removed, retyped or migrated.')
     transaction.update(volume, actions, free, lambda: refused)
 
 

@@ -10,7 +10,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import backup_reservations, common, keys, reservations, services
+from chalicelib.operations import backup_reservations, common, keys, reservations, services, uploads
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.operations.volume_records import get, is_not_migrating, snapshots_of
 from chalicelib.rules import states, workflows
@@ -39,6 +39,7 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
     snapshots = _removable_snapshots(volume, action == 'force_delete') if cascade else []
     if volume.status == states.ERROR_MANAGING:
         action = 'drop_managed'
+    uploads.abandon(volume)
     _begin_removal(context, volume, action, cascade, snapshots)
     keys.release(volume.encryption_key_id)
     return common.send(context, action, volume)

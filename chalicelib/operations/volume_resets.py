@@ -9,7 +9,7 @@ from pynamodb.expressions.update import Action
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Attachment, Volume, base
-from chalicelib.operations import backup_reservations, common, exports, reservations
+from chalicelib.operations import backup_reservations, common, exports, reservations, uploads
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.operations.volume_records import get
 from chalicelib.rules import states
@@ -21,7 +21,8 @@ def reset_status(
     """Set statuses of a volume for an administrator; an operation in progress cannot change the volume any more.
 
     Cinder changes the statuses only. Here the same transaction releases what a status reset interrupts (quota, a
-    source, capacity in transit), and a volume declared detached loses its exports before its attachments.
+    source, capacity in transit), and a volume declared detached loses its exports before its attachments. One that is
+    being managed and not counted on its pool yet loses its backend, where it has no object.
     """
     volume, gone = get(context, id), list[Attachment]()
     _check_reset(volume, status)
@@ -29,9 +30,12 @@ def reset_status(
     if attach_status == states.DETACHED and (volume.attachments or volume.exports):
         volume, gone = _end_exports(volume)
         held = Volume.revision == volume.revision
-    actions = [*_words(attach_status, migration_status), *(_NO_ATTACHMENTS if gone else [])]
+    is_unplaced = status and volume.status == states.MANAGING and volume.claimed_gb is None
+    unplaced: list[Action] = [Volume.host.remove()] if is_unplaced else []
+    actions = [*_words(attach_status, migration_status), *(_NO_ATTACHMENTS if gone else []), *unplaced]
     remove = functools.partial(_add_attachments_removal_to, volume, gone)
     if status:
+        uploads.abandon(volume)
         reservations.end(volume, held, Outcome.ended(status), actions=actions, add_to=remove)
         backup_reservations.release_from(volume)
     elif actions:

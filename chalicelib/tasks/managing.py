@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.drivers.base import Driver, ManageableObject
 from chalicelib.models import Snapshot, Volume, base
-from chalicelib.operations import quotas, reservations, scheduling
+from chalicelib.operations import quotas, reservations, scheduling, transfers
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backends, placement, postponing
@@ -95,6 +95,7 @@ def unmanage_volume(payload: Payload) -> None:
     work = VolumeWork.take(payload)
     backends.end_exports(work.record)
     backends.driver(work.record).unmanage(backends.volume_ref(work.record))
+    transfers.forget_offers(work.record)
     work.end(Outcome.unmanaged())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -480,3 +481,40 @@ class TestUpload:
         again = create_volume(context(), 1, image_id=id)
         simulation.settle()
         assert data.of(again).same(filled(data.of(volume), data.of(volume).read(0, SMALL)))
+
+
+def upload(volume: Volume) -> str:
+    usual = {'name': 'i', 'disk_format': 'raw', 'container_format': 'bare', 'visibility': 'private'}
+    _, image = images.upload(context(), volume.id, **usual, protected=False)
+    return image.id
+
+
+ENDS: dict[str, Callable[[str], None]] = {
+    'reset': lambda id: volumes.reset_status(context('admin'), id, 'available', None, None),
+    'force-delete': lambda id: volumes.delete(context('admin'), id, force=True),
+}
+
+
+@pytest.mark.parametrize('end', ENDS)
+@pytest.mark.parametrize('is_down', [False, True])
+def test_an_upload_that_an_administrator_ends_leaves_no_image(
+    simulation: Simulation, data: Data, glance: FakeGlance, end: str, is_down: bool
+) -> None:
+    volume = volume_with_data(simulation, data)
+    upload(volume)
+    glance.faults += [503] * 9 * is_down
+    ENDS[end](volume.id)
+    glance.faults.clear()
+    simulation.settle()
+    assert len(glance.images) == is_down
+    check(simulation, data)
+
+
+@pytest.mark.parametrize('end', ENDS)
+def test_an_image_that_is_whole_stays(simulation: Simulation, data: Data, glance: FakeGlance, end: str) -> None:
+    volume = volume_with_data(simulation, data)
+    image = upload(volume)
+    glance._store(image, b'whole')
+    ENDS[end](volume.id)
+    simulation.settle()
+    assert [one['status'] for one in glance.images.values()] == ['active']

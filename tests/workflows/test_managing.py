@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from chalicelib import aws, errors
-from chalicelib.models import Message, Pool, Snapshot, Volume, base
-from chalicelib.operations import managing, quotas, services, snapshots, volumes
+from chalicelib.models import Message, Pool, Snapshot, Transfer, Volume, base
+from chalicelib.operations import managing, quotas, services, snapshots, transfers, volumes
 from chalicelib.operations.common import ListQuery
+from chalicelib.rules import states
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_driver import Object
@@ -111,6 +112,18 @@ def test_a_driver_that_fails_after_the_size_was_counted(legacy: Simulation) -> N
     invariants.check(legacy)
 
 
+def test_a_reset_of_a_volume_that_is_being_managed(legacy: Simulation) -> None:
+    """It is on no pool yet: removing its record leaves the object, and the pool's counters, as they are."""
+    volume = manage()
+    volumes.reset_status(ADMIN, volume.id, 'error', None, None)
+    legacy.settle()
+    assert (volume.reload().status, volume.reload().host) == ('error', None)
+    invariants.check(legacy, explained=frozenset({volume.id}))
+    volumes.delete(context(), volume.id)
+    legacy.settle()
+    assert ('legacy' in legacy.big.objects, list(Volume.scan()), usage('volumes'), room()) == (True, [], 0, (93, 0, 0))
+
+
 def test_over_the_quota(legacy: Simulation) -> None:
     quotas.update('project', {'gigabytes': 5})
     volume = manage()
@@ -182,6 +195,17 @@ def test_deleting_what_was_not_managed_leaves_the_data(legacy: Simulation, force
     invariants.check(legacy)
 
 
+def test_unmanage_ends_offers(legacy: Simulation) -> None:
+    """An administrator has reset a volume on offer, and unmanages it: nothing is left to accept."""
+    volume = manage()
+    legacy.settle()
+    transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
+    volumes.reset_status(ADMIN, volume.id, 'available', None, None)
+    managing.unmanage_volume(ADMIN, volume.id)
+    legacy.settle()
+    assert (list(Volume.scan()), list(Transfer.scan())) == ([], [])
+
+
 def test_unmanage_with_snapshots_or_a_key(legacy: Simulation) -> None:
     volume = manage()
     legacy.settle()
@@ -219,6 +243,15 @@ def test_manage_a_snapshot(legacy: Simulation, volume: Volume) -> None:
     assert (snapshot.status, snapshot.volume_size) == ('available', 6)
     assert (usage('snapshots'), usage('gigabytes')) == (1, 13)
     invariants.check(legacy)
+
+
+@pytest.mark.parametrize('status', states.NOT_ADOPTING)
+def test_a_volume_that_comes_or_goes_takes_no_snapshot(legacy: Simulation, volume: Volume, status: str) -> None:
+    """Its removal has counted its snapshots already."""
+    volume.update(actions=[Volume.status.set(status)])
+    with pytest.raises(errors.InvalidVolume, match='is being made, removed, retyped or migrated'):
+        manage_snapshot(volume)
+    assert (list(Snapshot.scan()), volume.reload().snapshot_count) == ([], 0)
 
 
 def test_manage_a_snapshot_that_is_not_there(legacy: Simulation, volume: Volume) -> None:
