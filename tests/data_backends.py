@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import pytest
@@ -179,6 +179,30 @@ class DiskDriver(FakeDriver):
         super().delete_snapshot(snapshot)
         self.disks.pop(snapshot.name, None)
         self.store.paths.pop(snapshot.name, None)
+
+    def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        found = self._name_of(self.store, existing_ref)
+        update = super().manage_existing(volume, existing_ref)
+        self._rename(found, volume.name)
+        return update
+
+    def unmanage(self, volume: VolumeRef) -> None:
+        super().unmanage(volume)
+        self._rename(volume.name, f'unmanaged-{volume.name}')
+
+    def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
+        found = self._name_of(self.store, existing_ref)
+        update = super().manage_existing_snapshot(snapshot, existing_ref)
+        self._rename(found, snapshot.name)
+        return update
+
+    def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
+        super().unmanage_snapshot(snapshot)
+        self._rename(snapshot.name, f'unmanaged-{snapshot.name}')
+
+    def _rename(self, old: str, new: str) -> None:
+        if old in self.disks:
+            self.disks[new] = self.disks.pop(old)
 
     def open_volume(self, volume: VolumeRef, export_id: str, mode: Literal['rw', 'ro']) -> BlockDevice:
         return self._open('open_volume', volume.name, export_id, writable=mode == 'rw')

@@ -19,6 +19,8 @@ from tests.model.rules.administration import AdminRules
 from tests.model.rules.attachments import AttachmentRules
 from tests.model.rules.backups import BackupRules
 from tests.model.rules.groups import GroupRules
+from tests.model.rules.management import ManagementRules
+from tests.model.rules.types import TypeRules
 from tests.model.side import FLAWS, LIMITS, PATHS, PICK, PLACES, PROJECTS, SIZES, Request, has, precondition, rule
 from tests.simulation import Killed
 
@@ -38,6 +40,9 @@ STAGES: list[tuple[str, ...]] = [
 LAGS = [0, 3, 30]
 CLOCKS = [[0.0], [0.0, 0.0], [0.0, 2.5]]
 
+#: Classes of rules that a run may draw more often than others.
+THEMES = ['', 'AdminRules', 'AttachmentRules', 'BackupRules', 'GroupRules', 'ManagementRules', 'TypeRules']
+
 #: What the next call of a driver's verb may do instead.
 FAULTS: dict[str, Callable[[str], Exception]] = {
     'unavailable': lambda host: errors.BackendUnavailable(backend=host, reason='no route to host'),
@@ -47,13 +52,14 @@ FAULTS: dict[str, Callable[[str], Exception]] = {
 VERBS = (
     'create_volume', 'create_volume_from_snapshot', 'create_cloned_volume', 'delete_volume', 'extend_volume',
     'create_snapshot', 'delete_snapshot', 'revert_to_snapshot', 'open_volume', 'open_snapshot', 'retype',
+    'manage_existing', 'manage_existing_get_size', 'manage_existing_snapshot', 'unmanage', 'unmanage_snapshot',
 )  # fmt: skip
 
 #: The statuses of failed work.
-FAILED = ('error', 'error_deleting', 'error_extending', 'error_restoring')
+FAILED = ('error', 'error_deleting', 'error_extending', 'error_restoring', 'error_unmanaging')
 
 
-class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
+class Model(BackupRules, AttachmentRules, GroupRules, ManagementRules, TypeRules, AdminRules):
     """All rules; here those of the beginning, of strangers, of time and of faults."""
 
     @initialize(
@@ -64,6 +70,7 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         stage=st.sampled_from(STAGES),
         lag=st.sampled_from(LAGS),
         offsets=st.sampled_from(CLOCKS),
+        theme=st.sampled_from(THEMES),
     )
     def begin(
         self,
@@ -74,6 +81,7 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         stage: tuple[str, ...],
         lag: int,
         offsets: list[float],
+        theme: str,
     ) -> None:
         """Begin with volumes, and with what some rules need that would seldom come about otherwise."""
         self.service.deploy(lag, offsets)
@@ -86,7 +94,7 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         for name in stage:
             self._prepare(name, project)
             self.settle_both()
-        self.patience = patience
+        self.patience, self.theme = patience, theme
 
     def _prepare(self, name: str, project: str) -> None:
         steps: dict[str, Callable[[], None]] = {
@@ -130,7 +138,6 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
             stranger = next(project for project in LIMITS if project != owned.project)
             self.play(Request('stranger', stranger, method, path, lambda _: frozenset({404}), body))
 
-    @precondition(lambda self: not self.model.jobs)
     # Time and faults
 
     @rule(weight=1)
@@ -188,7 +195,7 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         """
         draw = random.Random(seed)
         for backend in self.service.simulation.backends.values():
-            for verb in draw.sample(VERBS, 6):
+            for verb in draw.sample(VERBS, 8):
                 backend.fail(verb, *[None] * after, *[FAULTS[kind](backend.host) for _ in range(count)])
         before = self._refusals()
         self.service.settle()
@@ -207,6 +214,8 @@ class Model(BackupRules, AttachmentRules, GroupRules, AdminRules):
         """Whether the work for a resource failed, by what the service shows of it now."""
         shown = self.service.shown(resource.project, PATHS[type(resource)]).get(resource.id)
         failed = shown is not None and (shown['status'] in FAILED or self._is_as_before(resource, shown))
+        if isinstance(resource, Volume) and resource.status == 'uploading':
+            failed = resource.upload not in self.service.images.images
         self.counts[f'work {"failed" if failed else "done"} in spite of faults'] += 1
         return failed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -12,12 +12,15 @@ import pytest
 from pynamodb.connection import Connection
 
 from chalicelib import config
-from chalicelib.models import Backup, Group, GroupSnapshot, IdempotencyKey, Snapshot, Volume
+from chalicelib.models import Backup, Group, GroupSnapshot, IdempotencyKey, Snapshot, Volume, claims, reading
 from chalicelib.models.connection import connection
+from chalicelib.operations import cloud, images
+from chalicelib.tasks import images as image_tasks
 from tests import invariants
 from tests.api.front_door import Caller, FrontDoor
 from tests.data_backends import TILE, Data
 from tests.model.deployment import Instances, LaggingReads
+from tests.model.images import MemoryImages
 from tests.simulation import Simulation, forget
 from tests.small_dynamodb import SmallDynamoDB
 from tests.workflows.crashes import Crasher
@@ -29,7 +32,10 @@ AT = '3.71'
 ROOMY = 10_000
 
 #: Volume type -> its extra specs, beside the default one.
-TYPES = {'other': {}, 'shared': {'multiattach': '<is> True'}}
+TYPES = {'other': {}, 'sealed': {}, 'shared': {'multiattach': '<is> True'}}
+
+#: Bytes that an image has for each GiB of its volume: the places that are written.
+IMAGE_GIB = 8 * TILE
 
 #: The group type of all groups.
 GROUP_TYPE = 'plain'
@@ -54,6 +60,7 @@ class Service:
         patch.setattr(connection().client, '_make_api_call', self.reads.call)
         patch.setattr(time, 'sleep', self.reads.catch_up)
         patch.setenv('KMS_KEY_ID', boto3.client('kms').create_key()['KeyMetadata']['KeyId'])
+        patch.setenv('BACKUP_BUCKET', 'backups')
         config.settings.cache_clear()
         #: Whether each request, and the work between them, is served by another instance than what was before it.
         self.takes_turns = False
@@ -64,6 +71,12 @@ class Service:
             backend.pools, backend.revert, backend.retype = {'pool': ROOMY}, True, 'done'
         self.simulation.install(patch)
         self.data = Data(self.simulation, patch)
+        self.images = MemoryImages(self.simulation)
+        patch.setattr(cloud, 'images', lambda: self.images)
+        for module in (images, image_tasks):
+            patch.setattr(module, 'GIB', IMAGE_GIB)
+        #: Volume type -> its id.
+        self.type_ids: dict[str, str] = {}
         self.admin = self.door.caller('admin', 'administration')
 
     def set_up(self, limits: dict[str, dict[str, int]]) -> None:
@@ -71,6 +84,8 @@ class Service:
         for name, specs in TYPES.items():
             made = self.admin.post('/types', {'volume_type': {'name': name, 'extra_specs': specs}}, at=AT)
             assert made.status == 200, made
+            self.type_ids[name] = made.body['volume_type']['id']
+        self.type_ids['__DEFAULT__'] = self.kinds()['__DEFAULT__']['id']
         made = self.admin.post('/group_types', {'group_type': {'name': GROUP_TYPE}}, at=AT)
         assert made.status == 202, made
         for project, allowed in limits.items():
@@ -107,6 +122,18 @@ class Service:
                 if key.code is None:
                     key.update(actions=[IdempotencyKey.busy_until.set(0)])
 
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        """Volume type -> what administrators see of it."""
+        found = self.admin.get('/types', at=AT).body['volume_types']
+        return {one['name']: one for one in found}
+
+    def is_encrypted(self, name: str) -> bool:
+        return bool(self.admin.get(f'/types/{self.type_ids[name]}/encryption', at=AT).body)
+
+    def qos(self) -> dict[str, str]:
+        """Id of QoS specs -> their name."""
+        return {one['id']: one['name'] for one in self.admin.get('/qos-specs', at=AT).body['qos_specs']}
+
     # Time
 
     def settle(self) -> None:
@@ -139,6 +166,23 @@ class Service:
             yield
         self.forget()
 
+    @contextlib.contextmanager
+    def during(self, verb: str, other: Callable[[], None]) -> Iterator[list[str]]:
+        """Run something in another process after the next call of a backend's verb, which has been carried out."""
+        served: list[str] = []
+
+        @contextlib.contextmanager
+        def around(name: str) -> Iterator[None]:
+            yield
+            if name.endswith(f' {verb}') and not served:
+                served.append(name)
+                with reading.together(), claims.in_force(None):
+                    other()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.simulation, 'around', around)
+            yield served
+
     def check_invariants(self, explained: frozenset[str]) -> None:
         """``explained``: ids of resources whose status an administrator has set."""
         with self.reads.current():
@@ -148,7 +192,9 @@ class Service:
 
     def write(self, volume_id: str, place: int, number: int) -> None:
         """Write as a host does that has the volume."""
-        self.data.of(_volume(volume_id)).write(place * TILE, _bytes(number))
+        with self.reads.current():
+            volume = _volume(volume_id)
+        self.data.of(volume).write(place * TILE, _bytes(number))
 
     def content(self, record: Volume | Snapshot) -> dict[int, int]:
         """The last number written at each place; 0 is never written, and reads where nothing was."""
@@ -185,9 +231,34 @@ class Service:
         shown = self.shown(project, 'attachments')
         return {id for id, one in shown.items() if one['volume_id'] == volume_id}
 
+    def host_of(self, volume_id: str) -> str | None:
+        """The pool of a volume, which administrators see; None before it has one."""
+        with self.reads.current():
+            answer = self.admin.get(f'/volumes/{volume_id}', at=AT)
+        return answer.body['volume']['os-vol-host-attr:host'] if answer.status == 200 else None
+
+    def size_of(self, project: str, path: str, id: str) -> int:
+        shown = self.shown(project, path).get(id)
+        return int(shown['size']) if shown else 0
+
+    def object_of(self, path: str, id: str) -> str:
+        """The name on the backend."""
+        kind: type[Volume] | type[Snapshot] = Volume if path == 'volumes' else Snapshot
+        with self.reads.current():
+            record = kind.find_anywhere(id)
+        return f'{record.resource}-{getattr(record, "name_id", None) or record.id}'
+
+    def image(self, id: str) -> tuple[str, int, dict[int, int]]:
+        """Status of an image, GiB, and the last number written at each place."""
+        image, data = self.images.images[id], self.images.bytes.get(id, b'')
+        numbers = {place: data[place * TILE : place * TILE + 8] for place in range(len(data) // TILE)}
+        found = {place: int.from_bytes(number) for place, number in numbers.items()}
+        size = (image.size or 0) // IMAGE_GIB
+        return image.status, size, {place: number for place, number in found.items() if number}
+
     def backend_of(self, volume_id: str) -> str | None:
         """The backend of a volume, which administrators see; None before it has one."""
-        host = self.admin.get(f'/volumes/{volume_id}', at=AT).body['volume']['os-vol-host-attr:host']
+        host = self.host_of(volume_id)
         return host.partition('#')[0] if host else None
 
     def group_of(self, project: str, volume_id: str) -> str | None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.api.front_door import Answer
 from tests.model.reference import Reference
-from tests.model.reference.records import Attachment, Backup, Codes, Group, GroupSnapshot, Snapshot, Volume
+from tests.model.reference.records import Attachment, Backup, Codes, Exported, Group, GroupSnapshot, Snapshot, Volume
 from tests.model.service import AT, Service, running, snapshot_record, volume_record
 from tests.model.service import TYPES as OTHER_TYPES
 from tests.simulation import Killed
@@ -64,6 +64,10 @@ PATHS: dict[type, str] = {
 WHOLE = ('available', 'in-use', 'awaiting-transfer')
 
 
+#: How much more often a run draws the rules of its theme.
+FOCUS = 4
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """A request of a project's member or (``admin``) of an administrator.
@@ -104,6 +108,8 @@ class Rule(NamedTuple):
     arguments: dict[str, st.SearchStrategy[Any]]
     is_ready: Callable[[Any], Any]
     weight: int
+    #: The class that has it.
+    theme: str
 
 
 def rule(*, weight: int = 2, **arguments: st.SearchStrategy[Any]) -> Any:
@@ -114,7 +120,9 @@ def rule(*, weight: int = 2, **arguments: st.SearchStrategy[Any]) -> Any:
     """
 
     def mark(function: Any) -> Any:
-        function.rule = Rule(function.__name__, arguments, lambda self: True, weight)
+        function.rule = Rule(
+            function.__name__, arguments, lambda self: True, weight, function.__qualname__.partition('.')[0]
+        )
         return function
 
     return mark
@@ -164,17 +172,23 @@ class Sides(stateful.RuleBasedStateMachine):
         self.service: Service = self.running.__enter__()
         self.model = Reference({project: dict(limits) for project, limits in LIMITS.items()})
         self.model.status_of = lambda one: self.service.status_of(one.project, PATHS[type(one)], one.id)
+        self.model.size_of = lambda one: self.service.size_of(one.project, PATHS[type(one)], one.id)
+        self.model.host_of = lambda volume: self.service.host_of(volume.id)
         self.model.created_at = self.service.created_at
         self.model.is_held = lambda backup: self.service.holds_source(backup.id)
         self.stamps = 0
         self.failed = False
         #: Ids of resources whose status an administrator has set.
         self.explained: set[str] = set()
+        #: The class whose rules this run draws more often; '' for none.
+        self.theme = ''
         #: So many requests may be under way before one waits for all others.
         self.patience = 1
         #: The Idempotency-Key of the next POST, and [request, key, answer] of those that were accepted with one.
         self.key: str | None = None
         self.numbers = itertools.count()
+        #: Records of backups that an administrator has exported, each with its service.
+        self.exported: list[tuple[str, Exported]] = []
         self.keyed: list[tuple[Request, str, Answer]] = []
         #: What happens to the next request on its way: its function dies, an answer is lost or an operation resent.
         self.fault: Crasher | None = None
@@ -183,8 +197,12 @@ class Sides(stateful.RuleBasedStateMachine):
     def step(self, data: st.DataObject) -> None:
         """Draw one of the rules that are ready, and what it needs."""
         ready = [one for one in self.drawable() if one.is_ready(self)]
-        chosen = data.draw(st.sampled_from([one for one in ready for _ in range(one.weight)]))
+        chosen = data.draw(st.sampled_from([one for one in ready for _ in range(self._weight(one))]))
         getattr(self, chosen.name)(**{name: data.draw(drawn, name) for name, drawn in chosen.arguments.items()})
+
+    def _weight(self, one: Rule) -> int:
+        """A run draws the rules of its theme more often: what needs several of them would seldom come about else."""
+        return one.weight * (FOCUS if one.theme == self.theme else 1)
 
     @classmethod
     @functools.cache
@@ -209,8 +227,10 @@ class Sides(stateful.RuleBasedStateMachine):
         """Make a request to both; the service's answer must be one that the reference allows."""
         self.wait()
         key = self.take_key(request)
-        if self.fault is not None:
-            return self._play_with_fault(request, key)
+        return self.serve(request, key) if self.fault is None else self._play_with_fault(request, key)
+
+    def serve(self, request: Request, key: str | None = None) -> None:
+        """Make a request to both, without a fault."""
         answer = self.ask(request, key)
         self._count(request, 'accepted' if answer.status < 300 else 'refused')
         self._check(request, answer)
@@ -344,6 +364,8 @@ class Sides(stateful.RuleBasedStateMachine):
             self._compare_attachments(project)
             self._compare('volume-transfers', project, self.model.transfers.values(), lambda one: one.volume)
             self._compare_usage(project)
+        self._compare_images()
+        self._compare_types()
         self.service.check_invariants(frozenset(self.explained))
         self.counts['comparisons'] += 1
         self.failed = False
@@ -389,6 +411,21 @@ class Sides(stateful.RuleBasedStateMachine):
         known = [*self.model.attachments(), *((one, held) for held, one in self.model.orphans.values())]
         wanted = {held.id: (held.status, one.id, held.server) for one, held in known if one.project == project}
         agree('attachments', found, wanted)
+
+    def _compare_images(self) -> None:
+        found = {id: self.service.image(id) for id in self.service.images.images}
+        for one in self.model.images.values():
+            if one.content is None and one.id in found:
+                one.content = found[one.id][2]
+        wanted = {one.id: (one.status, one.size, one.content) for one in self.model.images.values()}
+        agree('images', found, wanted)
+
+    def _compare_types(self) -> None:
+        kinds, known = self.service.kinds(), self.model.kinds
+        named = {name: one['qos_specs_id'] for name, one in kinds.items()}
+        agree('QoS specs of types', named, {name: known[name].qos for name in kinds})
+        agree('QoS specs', self.service.qos(), self.model.qos)
+        assert self.service.is_encrypted('sealed') == known['sealed'].encrypted
 
     def _compare_usage(self, project: str) -> None:
         """Every counter, those of the volume types included; nothing is reserved when nothing is under way."""

@@ -29,13 +29,18 @@ FLOOR = {
     'create group snapshot': 0.03, 'delete group snapshot': 0.01, 'create group from group_snapshot': 0.01,
     'create group from source_group': 0.01, 'delete group with volumes': 0.03,
     'reset volume': 0.05, 'reset backup': 0.01, 'force-delete volume': 0.01, 'set quota': 0.03,
+    'unmanage volume': 0.2, 'manage volume': 0.1, 'unmanage snapshot': 0.1, 'manage snapshot': 0.02,
+    'export': 0.1, 'import record': 0.01, 'import second record': 0.03, 'upload': 0.1, 'create from image': 0.03,
+    'encrypt type': 0.1, 'decrypt type': 0.05, 'create qos': 0.1, 'associate qos': 0.03, 'disassociate qos': 0.05,
+    'delete qos': 0.03,
 }  # fmt: skip
 
 #: The same of refusals, and of the faults that were met.
 ENDINGS = {
     'refused': 5, 'answered in spite of a fault': 0.1, 'lost': 0.02,
     'settled with faults': 0.2, 'failed in spite of faults': 0.03, 'done in spite of faults': 0.2,
-    'repeated under its key': 0.2, 'refused under a used key': 0.1, 'answered when repeated': 0.02, 'stale reads': 1,
+    'repeated under its key': 0.03, 'refused under a used key': 0.03, 'answered when repeated': 0.02,
+    'stale reads': 0.5, 'work overtaken by an equal request': 0.1,
     'work with a function killed': 0.01, 'work with an operation resent': 0.01, 'work with an answer lost': 0.01,
 }  # fmt: skip
 

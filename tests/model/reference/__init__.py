@@ -12,8 +12,12 @@ from tests.model.reference.administration import Administration
 from tests.model.reference.attachments import Attaching
 from tests.model.reference.backups import Backups
 from tests.model.reference.groups import Grouping
+from tests.model.reference.images import Images
+from tests.model.reference.imports import Imports
+from tests.model.reference.management import Managing
 from tests.model.reference.transfers import Transfers
+from tests.model.reference.types import Types
 
 
-class Reference(Administration, Attaching, Backups, Grouping, Transfers):
+class Reference(Administration, Attaching, Backups, Grouping, Images, Imports, Managing, Transfers, Types):
     """The whole service."""

@@ -22,7 +22,7 @@ class Administration(Core):
         if status == 'in-use' and not volume.attachments:
             return frozenset({INVALID})
         self.end_work(volume)
-        volume.status = status
+        volume.status, volume.hosted = status, volume.hosted and volume.placed
         if detached:
             volume.attachments.clear()
         return frozenset({202})

@@ -84,7 +84,15 @@ class Attaching(Volumes):
 
     def _is_not_exportable(self, volume: Volume) -> bool:
         """While the data is made, replaced, moved, removed or offered (Cinder: in maintenance alone)."""
-        made = ('creating', 'restoring-backup', 'reverting', 'awaiting-transfer', 'deleting', 'maintenance')
+        made = (
+            'creating',
+            'restoring-backup',
+            'reverting',
+            'awaiting-transfer',
+            'deleting',
+            'maintenance',
+            'unmanaging',
+        )
         moved = volume.status == 'retyping' and not volume.attachments
         return volume.status in made or moved or volume.moving or not volume.placed
 

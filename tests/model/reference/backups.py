@@ -14,6 +14,7 @@ from tests.model.reference.records import (
     Content,
     Job,
     Snapshot,
+    Stored,
     Volume,
 )
 
@@ -32,6 +33,7 @@ class Backups(Core):
 
         def accept(id: str) -> None:
             backup = self.backups[id] = Backup(id, project, volume.id, source.size)
+            backup.stored, backup.locked = Stored(id), volume.locked
             backup.created = self.created_at(project, 'backups', id)
             backup.taken = snapshot.taken if snapshot else backup.created
             backup.snapshot, backup.parent = snapshot and snapshot.id, parent and parent.id
@@ -83,6 +85,7 @@ class Backups(Core):
         def done() -> None:
             cancel()
             self.let_go(backup, gone=True)
+            backup.stored.is_kept = backup.stored.is_kept and backup.is_second
             self.backups.pop(backup.id, None)
 
         def fail() -> None:
@@ -106,6 +109,8 @@ class Backups(Core):
         """Over a volume that exists; one that is made for the restore is ``create_volume`` from the backup."""
         if backup.status != 'available' or volume.status != 'available' or backup.size > volume.size:
             return frozenset({INVALID})
+        if backup.locked != volume.locked:
+            return frozenset({INVALID})
         self.end_move(volume)
         backup.status, volume.status = 'restoring', 'restoring-backup'
 
@@ -118,8 +123,11 @@ class Backups(Core):
                 backup.status = 'available'
 
         def done() -> None:
+            if not backup.stored.is_kept:
+                return fail()
             end('available', copy.copy(content))
             volume.metadata = {**metadata, **({'src_backup_id': backup.id} if volume.id != backup.volume else {})}
+            return None
 
         def fail() -> None:
             end(*self.after_failure(volume, 'error_restoring'))

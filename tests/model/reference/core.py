@@ -15,8 +15,11 @@ from tests.model.reference.records import (
     Content,
     Group,
     GroupSnapshot,
+    Image,
     Job,
+    Kind,
     Resource,
+    Shelved,
     Snapshot,
     Source,
     Transfer,
@@ -45,8 +48,16 @@ class Core:
         self.group_snapshots: dict[str, GroupSnapshot] = {}
         self.transfers: dict[str, Transfer] = {}
         self.jobs: list[Job] = []
+        self.images: dict[str, Image] = {}
+        #: Volume type -> what administrators have set; QoS specs: id -> name; objects without records: name -> facts.
+        self.kinds: dict[str, Kind] = collections.defaultdict(Kind)
+        self.qos: dict[str, str] = {}
+        self.shelf: dict[str, Shelved] = {}
         #: Attachments whose volume was removed, by id.
         self.orphans: dict[str, tuple[Attachment, Volume]] = {}
+        #: What the service shows after a failure: GiB, and of a volume its backend.
+        self.size_of: Callable[[Volume | Snapshot], int] = lambda resource: resource.size
+        self.host_of: Callable[[Volume], str | None] = lambda volume: None
         #: When the service accepted a snapshot or backup, as it shows that: clocks may differ.
         self.created_at: Callable[[str, str, str], str] = lambda project, path, id: ''
         #: Whether a backup that failed has left something temporary on the backend.
@@ -60,7 +71,7 @@ class Core:
         """The project's quota usage; a resource counts from its acceptance until it is gone."""
         used: collections.Counter[str] = collections.Counter()
         for volume in self.volumes.values():
-            if volume.project == project:
+            if volume.project == project and volume.managed:
                 used.update(per_type('volumes', volume.size, volume.type))
         for snapshot in self.snapshots.values():
             if snapshot.project == project:
@@ -129,13 +140,13 @@ class Core:
     def _hold(self, source: Source) -> None:
         if isinstance(source, Backup):
             source.status = 'restoring'
-        elif source is not None:
+        elif isinstance(source, Volume | Snapshot):
             source.readers += 1
 
     def _release(self, source: Source) -> None:
         if isinstance(source, Backup):
             source.status = 'available'
-        elif source is not None:
+        elif isinstance(source, Volume | Snapshot):
             source.readers -= 1
 
     def all_gone(self, resources: Iterable[Resource]) -> None:
@@ -146,7 +157,7 @@ class Core:
         """Those that the service still shows could not be removed."""
         for one in resources:
             if self.status_of(one):
-                one.status = 'error_deleting'
+                one.status = 'error_deleting' if getattr(one, 'managed', True) else 'error'
             else:
                 self.gone(one)
 

@@ -170,7 +170,7 @@ class Grouping(Volumes):
 
         def done() -> None:
             members = self.members(group)
-            whole = len(members) == len(parts) and not any(one.status.startswith('error') for one in members)
+            whole = len(members) >= len(parts) and not any(one.status.startswith('error') for one in members)
             group.status = 'available' if whole else 'error'
 
         self.jobs.append(Job(group, done, done))

@@ -16,6 +16,9 @@ Content = dict[int, int] | None
 #: Changes the reference as the acceptance of a request that made a resource with this id.
 Accept = Callable[[str], None]
 
+#: The volume of an imported backup, as it is shown.
+NO_VOLUME = '00000000-0000-0000-0000-000000000000'
+
 #: The volume type whose volumes several hosts may attach.
 SHARED_TYPE = 'shared'
 
@@ -37,7 +40,9 @@ class Volume:
 
     ``placed``: a backend was chosen for it. ``wanted_type``: the type that a retype has reserved. ``origin``: the
     member of the API that names what it was made from, and the id. ``moving``: a migration is under way. ``before``:
-    the status that a retype, extension or backup ends with. ``offer``: id of the newest transfer.
+    the status that a retype, extension or backup ends with. ``offer``: id of the newest transfer. ``locked``: its data
+    is encrypted. ``managed``: false for an object that could not be brought under management, which counts for no
+    quota. ``hosted``: it has had a backend from the start. ``upload``: the image that is made of it.
     """
 
     id: str
@@ -56,6 +61,10 @@ class Volume:
     origin: tuple[str, str] | None = None
     group: str | None = None
     moving: bool = False
+    locked: bool = False
+    managed: bool = True
+    hosted: bool = False
+    upload: str | None = None
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -86,11 +95,20 @@ class Snapshot:
 
 
 @dataclasses.dataclass
+class Stored:
+    """The data of a backup in the repository, under the id with which it was made."""
+
+    id: str
+    is_kept: bool = True
+
+
+@dataclasses.dataclass
 class Backup:
     """``parent``: the backup that an incremental one builds on. ``taken``: the time of its data.
 
     ``counts``: its parent shows that it has dependents. ``holds``: the source that it reads, or may have left something
-    temporary of. ``metadata``: the volume's.
+    temporary of. ``metadata``: the volume's. ``stored``: its data in the repository, which a second record
+    (``is_second``) leaves there when it is removed.
     """
 
     id: str
@@ -107,6 +125,51 @@ class Backup:
     whole: bool = False
     holds: Volume | Snapshot | None = None
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
+    stored: Stored = dataclasses.field(default_factory=lambda: Stored(''))
+    locked: bool = False
+    is_second: bool = False
+    is_import: bool = False
+
+
+@dataclasses.dataclass
+class Exported:
+    """A record as an administrator keeps it. ``url``: its text."""
+
+    url: str
+    size: int
+    content: Content
+    metadata: dict[str, str]
+    parent: str | None
+    stored: Stored
+
+
+@dataclasses.dataclass
+class Image:
+    id: str
+    project: str
+    size: int
+    status: str = 'queued'
+    content: Content = dataclasses.field(default_factory=dict)
+    locked: bool = False
+
+
+@dataclasses.dataclass
+class Kind:
+    """A volume type. ``qos``: id of its QoS specs."""
+
+    qos: str | None = None
+    encrypted: bool = False
+
+
+@dataclasses.dataclass
+class Shelved:
+    """An object of a backend without a record. ``volume``: of a snapshot, the volume's id."""
+
+    name: str
+    host: str | None
+    volume: str | None = None
+    size: int = 0
+    content: Content = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -135,7 +198,7 @@ class Transfer:
 
 
 #: What a volume is made of; None: of nothing.
-Source = Volume | Snapshot | Backup | None
+Source = Volume | Snapshot | Backup | Image | None
 
 Resource = Volume | Snapshot | Backup | Group | GroupSnapshot
 

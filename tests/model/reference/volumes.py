@@ -13,6 +13,7 @@ from tests.model.reference.records import (
     Backup,
     Codes,
     Group,
+    Image,
     Job,
     Snapshot,
     Source,
@@ -26,9 +27,11 @@ class Volumes(Snapshots):
         self, project: str, size: int, kind: str, source: Source, group: Group | None = None
     ) -> tuple[Codes, Accept]:
         """The statuses a creation may be answered with, and what an accepted one with this id changes."""
+        encrypted = self.kinds[kind].encrypted
         allowed = codes(
             202,
             (source is not None and self._is_not_copyable(source, size), INVALID),
+            (source is not None and self._is_locked(source) != encrypted, INVALID),
             (group is not None and (group.status not in ('available', 'creating') or kind not in group.types), INVALID),
             (self.exceeds(project, per_type('volumes', size, kind)), OVER_QUOTA),
         )
@@ -38,15 +41,18 @@ class Volumes(Snapshots):
         self, id: str, project: str, size: int, kind: str, source: Source, group: Group | None = None
     ) -> Volume:
         volume = self.volumes[id] = Volume(id, project, size, kind, origin=_origin(source))
-        volume.group = group.id if group else None
+        volume.group, volume.locked = group.id if group else None, self.kinds[kind].encrypted
         self._hold(source)
 
         def done() -> None:
+            if isinstance(source, Backup) and not source.stored.is_kept:
+                return fail()
             volume.status, volume.placed = 'available', True
             volume.content = copy.copy(source.content) if source is not None else {}
             if isinstance(source, Backup):  # a restore replaces metadata, also what was set meanwhile, as Cinder's does
                 volume.metadata = {**source.metadata, 'src_backup_id': source.id}
             self._release(source)
+            return None
 
         def fail() -> None:
             volume.status = 'error'
@@ -55,13 +61,19 @@ class Volumes(Snapshots):
         self.jobs.append(Job(volume, done, fail, lambda: self._release(source)))
         return volume
 
-    def _is_not_copyable(self, source: Volume | Snapshot | Backup, size: int) -> bool:
-        allowed = READABLE if isinstance(source, Volume) else ('available',)
+    def _is_locked(self, source: Volume | Snapshot | Backup | Image) -> bool:
+        if not isinstance(source, Snapshot):
+            return source.locked
+        volume = self.volumes.get(source.volume)
+        return volume is not None and volume.locked
+
+    def _is_not_copyable(self, source: Volume | Snapshot | Backup | Image, size: int) -> bool:
+        allowed = READABLE if isinstance(source, Volume) else ('available', 'active')
         return source.status not in allowed or size < source.size
 
     def delete_volume(self, volume: Volume, cascade: bool, force: bool = False) -> Codes:
         """``force``: an administrator's; whatever the status is. All else must hold all the same."""
-        if not volume.placed and volume.status in ('creating', 'error') and volume.group is None:
+        if not volume.placed and not volume.hosted and volume.status in ('creating', 'error') and volume.group is None:
             self.gone(volume)
             return frozenset({202})
         snapshots = self.snapshots_of(volume)
@@ -111,10 +123,7 @@ class Volumes(Snapshots):
         refused = codes(
             202,
             (growth <= 0 or volume.status not in READABLE, INVALID),
-            (
-                growth > 0 and self.exceeds(volume.project, {'gigabytes': growth, f'gigabytes_{volume.type}': growth}),
-                OVER_QUOTA,
-            ),
+            (growth > 0 and self.exceeds_growth(volume, growth), OVER_QUOTA),
         )
         if 202 not in refused:
             return refused
@@ -134,6 +143,9 @@ class Volumes(Snapshots):
         self.jobs.append(Job(volume, done, fail, cancel))
         return refused
 
+    def exceeds_growth(self, volume: Volume, growth: int) -> bool:
+        return self.exceeds(volume.project, {'gigabytes': growth, f'gigabytes_{volume.type}': growth})
+
     def rest(self, volume: Volume) -> str:
         """The status of a volume that nothing is done with: its attachments decide."""
         live = sorted(one.status for one in volume.attachments.values())
@@ -142,7 +154,11 @@ class Volumes(Snapshots):
     def retype(self, volume: Volume, kind: str) -> Codes:
         shared = {volume.type == 'shared', kind == 'shared'}
         attached_to_many = volume.status != 'available' and len(shared) > 1
-        invalid = volume.type == kind or volume.status not in READABLE or volume.group or volume.moving
+        different = self.kinds[volume.type].encrypted != self.kinds[kind].encrypted
+        qos = volume.status != 'available' and self.kinds[volume.type].qos != self.kinds[kind].qos
+        invalid = (
+            different or qos or volume.type == kind or volume.status not in READABLE or volume.group or volume.moving
+        )
         over = volume.type != kind and self.exceeds(volume.project, self._of_retype(volume, kind))
         refused = codes(202, (bool(invalid) or attached_to_many, INVALID), (over, OVER_QUOTA))
         if 202 not in refused:

@@ -35,8 +35,15 @@ class AdminRules(Sides):
 
     @staticmethod
     def _is_bound(record: Volume | Snapshot | Backup) -> bool:
-        """A part of a group snapshot, or a backup that is being restored: others' work would fail with it."""
-        return bool(getattr(record, 'group_snapshot', None)) or record.status == 'restoring'
+        """A part of a group snapshot, or a backup that is being restored: others' work would fail with it.
+
+        Nor an object that could not be managed: a reset would call data ready that the service has not.
+        """
+        return (
+            bool(getattr(record, 'group_snapshot', None))
+            or record.status == 'restoring'
+            or not getattr(record, 'managed', True)
+        )
 
     @has('volumes')
     @rule(at=st.integers(0, 40), which=st.integers(0, 4), detached=st.booleans())

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.model.reference.records import Codes, Snapshot, Source, Volume
-from tests.model.side import PICK, PLACES, PROJECTS, SIZES, TYPES, Request, Sides, has, made, rule
+from tests.model.side import PICK, PLACES, PROJECTS, SIZES, TYPES, Request, Sides, action, has, made, precondition, rule
 
 
 class VolumeRules(Sides):
@@ -50,6 +50,36 @@ class VolumeRules(Sides):
         if volume and (size := volume.size + more) > 0:
             self.act(volume, 'extend', 'os-extend', {'new_size': size}, lambda _: self.model.extend(volume, size))
 
+    @precondition(lambda self: not self.model.jobs and self.fault is None)
+    @rule(weight=3, at=PICK)
+    def extend_again(self, at: int) -> None:
+        """While the backend grows a volume, an administrator ends that and the owner requests another extension.
+
+        The work for the first request finds the record as it left it, but for the request that owns it.
+        """
+        volume = self.pick([one for one in self.model.volumes.values() if one.status == 'available'], at)
+        if volume is None or volume.moving or self.model.exceeds_growth(volume, 2):
+            return
+
+        def meanwhile() -> None:
+            reset = lambda _: self.model.reset_volume(volume, 'available', False)  # noqa: E731
+            facts, path = {'status': 'available'}, f'/volumes/{volume.id}'
+            self.serve(action('reset volume', volume.project, path, 'os-reset_status', facts, reset, admin=True))
+            self.serve(self._extension(volume, volume.size + 2))
+
+        self.serve(self._extension(volume, volume.size + 1))
+        if volume.status == 'extending':
+            self.explained.add(volume.id)
+            with self.service.during('extend_volume', meanwhile) as served:
+                self.service.settle()
+            self.counts['work overtaken by an equal request'] += len(served)
+        self.settle_both()
+
+    def _extension(self, volume: Volume, size: int) -> Request:
+        predict = lambda _: self.model.extend(volume, size)  # noqa: E731
+        facts, path = {'new_size': size}, f'/volumes/{volume.id}'
+        return action('extend', volume.project, path, 'os-extend', facts, predict)
+
     @has('volumes')
     @rule(weight=3, at=PICK, kind=TYPES)
     def retype(self, at: int, kind: str) -> None:
@@ -73,6 +103,7 @@ class VolumeRules(Sides):
             body = {'metadata': metadata}
             self.play(Request(name, record.project, method, f'/{path}/{record.id}/metadata', predict, body))
 
+    @precondition(lambda self: not self.model.jobs)
     @rule(weight=3, at=PICK, place=PLACES)
     def write(self, at: int, place: int) -> None:
         volume = self.pick([one for one in self.model.volumes.values() if one.placed], at)
