@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from pynamodb.attributes import (
 )
 from pynamodb.models import Model
 
-from chalicelib import models
+from chalicelib import errors, models
 from chalicelib.models import base
+from chalicelib.rules import workflows
+from tests.factories import stored_volume
 
 #: One value of each kind of attribute that a record has, as DynamoDB sends it.
 SENT: dict[type[Attribute[Any]], dict[str, Any]] = {
@@ -58,3 +61,15 @@ def test_a_record_is_read_as_pynamodb_reads_it(kind: type[base.Record]) -> None:
 def test_two_records_share_no_default() -> None:
     one, other = models.Quota.from_raw_data({}), models.Quota.from_raw_data({})
     assert one.usage is not other.usage
+
+
+@pytest.mark.parametrize(
+    ('status', 'owner', 'is_ended'),
+    [('extending', 'mine', True), ('extending', 'another', False), ('available', 'mine', False)],
+)
+def test_only_the_request_that_owns_a_status_ends_it(tables: None, status: str, owner: str, is_ended: bool) -> None:
+    """An equal request may have taken the record over: the same status is not enough."""
+    volume, row = stored_volume(status=status, owner=owner), workflows.VOLUME['extend']
+    with contextlib.nullcontext() if is_ended else pytest.raises(errors.StateChanged):
+        base.update(volume, base.end_actions(volume, 'available'), base.owned_by(models.Volume, row, 'mine'))
+    assert (volume.reload().owner is None) == is_ended
