@@ -83,7 +83,7 @@ def prepare(name: str, part: Part) -> Path:
         'only_mutate': list(part.paths),
         'also_copy': [name for name in copied if name != 'chalicelib'],
         'pytest_add_cli_args_test_selection': list(part.tests),
-        'pytest_add_cli_args': ['-p', 'no:xdist', '-p', 'no:cacheprovider'],
+        'pytest_add_cli_args': ['-p', 'no:xdist', '-p', 'no:cacheprovider', '-p', 'tests.mutants.steady'],
         'do_not_mutate_patterns': list(UNREAD),
         'use_git_change_detection': False,
         'timeout_constant': 5.0,

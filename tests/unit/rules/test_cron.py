@@ -36,6 +36,23 @@ def test_the_next_moment(text: str, expected: str) -> None:
     assert parse(text).after(MOMENT).strftime('%Y-%m-%d %H:%M') == expected
 
 
+def test_a_time_zone_is_kept() -> None:
+    zone = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
+    found = parse('30 4 * * *').after(MOMENT.replace(tzinfo=zone))
+    assert found == datetime.datetime(2026, 11, 23, 4, 30, tzinfo=zone)
+    assert found.utcoffset() == datetime.timedelta(hours=5, minutes=30)
+
+
+def test_the_words_of_refusals() -> None:
+    with pytest.raises(InvalidInput) as never:
+        parse('0 0 30 2 *').after(MOMENT)
+    assert never.value.message.endswith(': The cron expression names no moment that ever comes.')
+    with pytest.raises(InvalidInput) as wrong:
+        parse('0 24 * * *')
+    expected = 'give numbers from 0 to 23, ranges a-b, steps */n, or several with commas.'
+    assert wrong.value.message.endswith(f": '24' is no hour of a cron expression: {expected}")
+
+
 @pytest.mark.parametrize(
     'text',
     [
