@@ -69,8 +69,8 @@ conformance: setup  ## compare the API with Cinder's recorded answers [API_FACTS
 model: setup  ## compare the service with a reference model: [RUNS=2000] [SEED=n repeats a search]
 	@MODEL_RUNS=$(or $(RUNS),2000) MODEL_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest tests/model $(ARGS)
 
-mutants: setup  ## change the code of a part in a sample of places; tests must notice: PART=... [COUNT=300] [SEED=1]
-	@$(PYTHON) -m tests.mutants $(PART) $(or $(COUNT),300) $(or $(SEED),1)
+mutants: setup  ## change the code of a part in a sample of places; tests must notice: PART=... [COUNT=300] [SEED=1] [MINUTES=n]
+	@$(PYTHON) -m tests.mutants $(PART) $(or $(COUNT),300) $(or $(SEED),1) $(or $(MINUTES),0)
 
 crash: setup  ## kill local clouds at random times under load, and compare: [RUNS=50] [SEED=n repeats the times]
 	@CRASH_RUNS=$(or $(RUNS),50) CRASH_SEED=$(or $(SEED),$$$$) $(PYTHON) -m pytest -q -s tests/system/test_crash.py \

@@ -1,4 +1,4 @@
-"""``python -m tests.mutants PART [COUNT] [SEED]``: change the code in a sample of places; tests must fail each time.
+"""``python -m tests.mutants PART [COUNT] [SEED] [MINUTES]``: change the code in many places; tests must fail.
 
 mutmut makes the mutants and runs, for each one of the sample, the part's tests that reach the changed function. The
 report lists those that no test noticed. Exit code 1 when fewer than ``WANTED`` percent were noticed.
@@ -27,6 +27,9 @@ WANTED = 85
 #: mutmut's words for a mutant that was noticed.
 KILLED, TIMED_OUT = ('killed', 'caught by type check', 'segfault', 'suspicious'), 'timeout'
 
+#: mutmut's word for a mutant that was not run.
+NOT_RUN = 'not checked'
+
 #: Entries of the root that the part's folder does not have.
 LEFT_OUT = ('.git', '.build', 'pyproject.toml', 'mutants')
 
@@ -47,12 +50,13 @@ def _first(lines: list[str], sign: str) -> str:
     return next((line[1:].strip() for line in lines if line.startswith(sign)), '')
 
 
-def main(name: str, count: int, seed: int) -> int:
+def main(name: str, count: int, seed: int, minutes: float) -> int:
     """Run one part; print the report, and return the exit code."""
     folder = prepare(name, PARTS[name])
     report = folder / 'report.json'
     report.unlink(missing_ok=True)
-    command = [python(), str(Path(__file__).with_name('worker.py')), str(count), str(seed), str(report)]
+    command = [python(), str(Path(__file__).with_name('worker.py')), str(count), str(seed), str(minutes)]
+    command.append(str(report))
     log = folder / 'mutmut.log'
     print(f'The output of mutmut is in {log.relative_to(ROOT)}', flush=True)
     with log.open('w') as output:
@@ -95,7 +99,8 @@ def prepare(name: str, part: Part) -> Path:
 
 def show(name: str, seed: int, facts: dict[str, Any]) -> int:
     """Print the report; return the exit code."""
-    sample = [Mutant(*one) for one in facts['sample']]
+    drawn = [Mutant(*one) for one in facts['sample']]
+    sample = [one for one in drawn if one.status != NOT_RUN]
     reasons = {one[:3]: one for one in equivalents()}
     left = [one for one in sample if one.status not in (*KILLED, TIMED_OUT)]
     same = [(one, reasons[one.change]) for one in left if one.change in reasons]
@@ -108,6 +113,8 @@ def show(name: str, seed: int, facts: dict[str, Any]) -> int:
     percent = 100 * noticed / real
     print(f'\n{name}, seed {seed}: {len(sample)} of {facts["mutants"]} mutants')
     print(f'{noticed} killed ({counted[TIMED_OUT]} by a time-out), {len(survivors)} survived, {len(same)} equivalent')
+    if len(drawn) > len(sample):
+        print(f'{len(drawn) - len(sample)} more were drawn, and the time was over before they were run')
     print(f'{percent:.1f} % of {real} (wanted: {WANTED} %)')
     return int(percent < WANTED)
 
@@ -122,9 +129,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('part', choices=sorted(PARTS))
     parser.add_argument('count', type=int, nargs='?', default=300)
     parser.add_argument('seed', type=int, nargs='?', default=1)
+    parser.add_argument('minutes', type=float, nargs='?', default=0, help='end after so many minutes (0: never)')
     return parser.parse_args()
 
 
 if __name__ == '__main__':
     wanted = arguments()
-    sys.exit(main(wanted.part, wanted.count, wanted.seed))
+    sys.exit(main(wanted.part, wanted.count, wanted.seed, wanted.minutes))

@@ -1,15 +1,17 @@
 """Make all mutants of a part, draw a sample, and run it: in mutmut's environment, in a folder of the part's own.
 
-    python worker.py COUNT SEED REPORT
+    python worker.py COUNT SEED MINUTES REPORT
 
 The folder has the repository's entries, and a pyproject.toml with mutmut's section. REPORT receives JSON: how many
-mutants there are, and [file, status, diff] of each one in the sample.
+mutants there are, and [file, status, diff] of each one in the sample. After MINUTES (0: never) the others are
+"not checked".
 """
 
 from __future__ import annotations
 
 import json
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,10 +41,13 @@ def _data(path: Path) -> Any:
     return data
 
 
-def main(count: int, seed: int, report: Path) -> None:
+def main(count: int, seed: int, minutes: float, report: Path) -> None:
+    signal.signal(signal.SIGALRM, signal.default_int_handler)  # mutmut ends in order when it is interrupted
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
     known = make()
     sample = random.Random(seed).sample(sorted(known), min(count, len(known)))
     mutmut._run(sample, CHILDREN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     results = [[str(known[name]), _status(name, known[name]), _diff(name, known[name])] for name in sorted(sample)]
     report.write_text(json.dumps({'mutants': len(known), 'sample': results}))
 
@@ -56,4 +61,4 @@ def _diff(name: str, path: Path) -> str:
 
 
 if __name__ == '__main__':
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
