@@ -24,7 +24,7 @@ from appliance.journal import Journal
 from appliance.keeper import Keeper
 from appliance.keys import Keys
 from appliance.lvm import LvmStore
-from appliance.options import StoreOption, parser
+from appliance.options import StoreOption, advertised, parser
 from appliance.pools import Pools
 from appliance.portal_guard import PortalGuard
 from appliance.server import Server, tls_context
@@ -59,14 +59,15 @@ def serve(options: argparse.Namespace) -> int:
     options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_STOP, signal.SIGCHLD))
     with claimed(options.state_dir / 'lock'), contextlib.ExitStack() as started:
+        portals = options.portal = options.portal or ['127.0.0.1:3260']
+        shown = advertised(portals, options.advertise or [])
         store = open_store(options.store, options.state_dir, list(options.pools), options.existing_tgtd)
         started.callback(store.close)
-        portals = options.portal or ['127.0.0.1:3260']
         daemon = None if options.existing_tgtd else start_tgtd(options, portals)
         if daemon:
             started.callback(daemon.stop)
         tgt = daemon.tgt if daemon else Tgt(options.control_port)
-        appliance = build(store, options, keys, tgt, portals, daemon)
+        appliance = build(store, options, keys, tgt, shown, daemon)
         keeper = Keeper(appliance)
         keeper.start()
         started.callback(keeper.stop)
@@ -115,10 +116,10 @@ def start_tgtd(options: argparse.Namespace, portals: list[str]) -> Daemon:
 def build(
     store: Store, options: argparse.Namespace, keys: Keys, tgt: Tgt, portals: list[str], daemon: Daemon | None
 ) -> Appliance:
-    """Create the service, and serve every export of the journal."""
+    """Create the service, and serve every export of the journal. Hosts get ``portals``."""
     tgt.check_protocol()
     if not options.allow_predictable_challenges:
-        challenges.check(tgt, portals[0])
+        challenges.check(tgt, options.portal[0])
     pools = Pools(store, options.pools, options.max_over_subscription)
     journal = Journal(options.state_dir / 'journal', list(options.pools))
     exports = Exports(store, journal, Targets(tgt), keys)

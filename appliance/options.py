@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
         help='address of the agent for the driver (default %(default)s; port 0: a free one)')  # fmt: skip
     add('--portal', type=_checked(_portal), action='append', metavar='IP:PORT',
         help='address of tgtd for initiators; may be repeated (default 127.0.0.1:3260)')  # fmt: skip
+    add('--advertise', type=_checked(_reachable), action='append', metavar='HOST:PORT',
+        help='what initiators get for each --portal, in order (default: the portals)')  # fmt: skip
     add('--state-dir', type=_checked(_absolute), default='/var/lib/cinderless-appliance', metavar='FOLDER',
         help='journal and certificate (default %(default)s)')  # fmt: skip
     add('--store', type=_checked(store), default='dir:/srv/cinderless', metavar='KIND:PLACE',
@@ -96,10 +98,21 @@ def _ratio(text: str) -> float:
     return float(text)
 
 
+def advertised(portals: list[str], given: list[str]) -> list[str]:
+    """Return what initiators get for the portals. Raises ValueError for an address that none can connect to."""
+    if given and len(given) != len(portals):
+        raise ValueError(f'{len(given)} --advertise for {len(portals)} --portal: give one for each')
+    return [_reachable(portal) for portal in given or portals]
+
+
+def _reachable(text: str) -> str:
+    if address(_portal(text))[0] in ('0.0.0.0', '::'):  # noqa: S104  # refused, not used
+        raise ValueError(f'{text}: initiators connect to this address: use one that they can reach')
+    return text
+
+
 def _portal(text: str) -> str:
-    host, port = address(text)
-    if host in ('0.0.0.0', '::'):  # noqa: S104  # refused, not used
-        raise ValueError('initiators connect to this address: use one that they can reach')
+    _, port = address(text)
     if port == 0:
         raise ValueError('initiators connect to this port: set one')
     return text

@@ -10,11 +10,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from local import place
+from local import certificates, place
 from local.settings import HOST, Refused, Settings
 
 #: A process of /proc has ended meanwhile.
 GONE = (FileNotFoundError, ProcessLookupError)
+
+#: Ports that LISTEN opens; the others are on loopback in every case.
+OPENED = ('PORT', 'ISCSI_PORT')
 
 #: Seconds for an external Keystone's first answer, and for the ports of an instance that was just killed.
 KEYSTONE_TIMEOUT, PORT_PATIENCE = 10, 5
@@ -24,8 +27,10 @@ def check(settings: Settings) -> None:
     """Raises Refused for the first thing that is wrong."""
     check_backends(settings.backends)
     check_storage_host(settings)
+    check_open(settings)
+    certificates.check(settings)
     for name, port in settings.ports.items():
-        check_port(name, port)
+        check_port(name, port, settings.listen if name in OPENED else HOST)
     check_keystone(settings.keystone_url)
     if settings.keystone_url and not settings.keystone_password:
         raise Refused(
@@ -54,10 +59,19 @@ def check_storage_host(settings: Settings) -> None:
     place.choose(settings.state_dir / 'appliance', fresh=settings.fresh == '1')
 
 
-def check_port(name: str, port: int) -> None:
+def check_open(settings: Settings) -> None:
+    """An API that other machines reach, with passwords that everyone knows."""
+    if settings.is_open and not settings.keystone_url and settings.insecure != '1':
+        raise Refused(
+            f'LISTEN={settings.listen} opens the API to other machines, and its passwords are well known: '
+            'set KEYSTONE_URL, or INSECURE=1 in a network that you trust'
+        )
+
+
+def check_port(name: str, port: int, host: str = HOST) -> None:
     """A port that is taken; one of an instance that was just killed becomes free within seconds."""
     deadline = time.monotonic() + PORT_PATIENCE
-    while not _is_free(port):
+    while not _is_free(port, host):
         holder = _holder(port)
         if time.monotonic() > deadline or (holder is not None and not _lost_its_parent(holder)):
             by = 'another program' if holder is None else _described(holder)
@@ -65,12 +79,14 @@ def check_port(name: str, port: int) -> None:
         time.sleep(0.1)
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as one:
+def _is_free(port: int, host: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            one.bind((HOST, port))
+            one.bind((host, port))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise Refused(f'LISTEN={host} is not an address of this machine') from None
             if error.errno != errno.EADDRINUSE:
                 raise Refused(f'port {port} cannot be used: {error.strerror}') from None
             return False

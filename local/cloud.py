@@ -15,11 +15,23 @@ from typing import Any, Protocol
 
 from chalicelib import telemetry
 from infra import render
-from local import backends, checks, dynamodb, events, functions, ready, resume, stack, stepfunctions, tables
+from local import (
+    backends,
+    certificates,
+    checks,
+    dynamodb,
+    events,
+    functions,
+    ready,
+    resume,
+    stack,
+    stepfunctions,
+    tables,
+)
 from local.endpoint import Endpoint
 from local.functions import Function, Outcome
 from local.gateway import Gateway
-from local.http import Handler, Server
+from local.http import Server
 from local.kept.write_through import WriteThrough
 from local.queues import Poller
 from local.settings import REGION, Settings
@@ -208,12 +220,12 @@ def _serve(
     _, stage = next(deployed.of_type('AWS::ApiGateway::Stage'))
     invoke = functools.partial(functions.run, roles[ready.API])
     functions.load(roles[ready.API].handler)
-    doors: list[tuple[int, Handler]] = [
-        (settings.port, Gateway(api['Body'], stage['StageName'], invoke)),
-        (settings.aws_port, Endpoint(engine.url if engine else None)),
+    gateway = Gateway(api['Body'], stage['StageName'], invoke, is_secure=settings.has_tls)
+    doors = [
+        Server(settings.port, gateway, settings.listen, certificates.context(settings)),
+        Server(settings.aws_port, Endpoint(engine.url if engine else None)),  # any credentials do: never elsewhere
     ]
-    for port, handler in doors:
-        server = Server(port, handler)
+    for server in doors:
         undo.callback(server.stop)
         server.start()
 

@@ -21,9 +21,13 @@ Invoke = Callable[[dict[str, Any]], Outcome]
 
 
 class Gateway:
-    """Callable as an HTTP handler. ``body`` is the OpenAPI document of AWS::ApiGateway::RestApi."""
+    """Callable as an HTTP handler. ``body`` is the OpenAPI document of AWS::ApiGateway::RestApi.
 
-    def __init__(self, body: Mapping[str, Any], stage: str, invoke: Invoke) -> None:
+    With ``is_secure`` functions read in X-Forwarded-Proto that the client used HTTPS, as they do behind API Gateway.
+    """
+
+    def __init__(self, body: Mapping[str, Any], stage: str, invoke: Invoke, *, is_secure: bool = False) -> None:
+        self._is_secure = is_secure
         self._routes = Routes(body['paths'])
         self._responses = GatewayResponses(body.get('x-amazon-apigateway-gateway-responses', {}))
         self._binary = frozenset(body.get('x-amazon-apigateway-binary-media-types', ()))
@@ -44,7 +48,7 @@ class Gateway:
         return _response(outcome.result)
 
     def _event(self, request: Request, match: Match) -> dict[str, Any]:
-        headers, many_headers = _single_and_many(request.headers)
+        headers, many_headers = _single_and_many(self._headers(request))
         query, many_query = _single_and_many(parse_qsl(request.query, keep_blank_values=True))
         is_binary = request.header('Content-Type').partition(';')[0].strip() in self._binary
         return {
@@ -61,6 +65,12 @@ class Gateway:
             'body': _body(request.body, is_binary),
             'isBase64Encoded': is_binary and bool(request.body),
         }
+
+    def _headers(self, request: Request) -> list[tuple[str, str]]:
+        if not self._is_secure:
+            return request.headers
+        others = [(name, value) for name, value in request.headers if name.lower() != 'x-forwarded-proto']
+        return [*others, ('X-Forwarded-Proto', 'https')]
 
     def _context(self, request: Request, match: Match) -> dict[str, Any]:
         return {

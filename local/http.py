@@ -11,6 +11,7 @@ import math
 import re
 import socket
 import socketserver
+import ssl
 import sys
 import threading
 import traceback
@@ -23,6 +24,9 @@ from local.settings import HOST
 #: Seconds that an idle connection is kept, and that a request may take to arrive.
 IDLE = 75
 REQUEST = 60
+
+#: Seconds between two parts of a TLS handshake.
+HANDSHAKE = 10
 
 #: Requests above this are refused: API Gateway takes 10 MB, an S3 part of a backup is far below.
 MAX_BODY = 128 * 1024 * 1024
@@ -70,10 +74,12 @@ class Unreadable(Exception):
 
 
 class Server:
-    """Serves ``handler`` on HOST:port from daemon threads until ``stop``. Port 0 takes a free one."""
+    """Serves ``handler`` on host:port from daemon threads until ``stop``, over TLS with ``tls``. Port 0: a free one."""
 
-    def __init__(self, port: int, handler: Handler) -> None:
-        self._server = _Threaded((HOST, port), type('Connection', (_Connection,), {'answer': staticmethod(handler)}))
+    def __init__(self, port: int, handler: Handler, host: str = HOST, tls: ssl.SSLContext | None = None) -> None:
+        connection = type('Connection', (_Connection,), {'answer': staticmethod(handler), 'tls': tls})
+        server = type('Server', (_Threaded,), {'address_family': socket.AF_INET6}) if ':' in host else _Threaded
+        self._server = server((host, port), connection)
         self.port = int(self._server.server_address[1])
 
     def start(self) -> None:
@@ -91,8 +97,8 @@ class _Threaded(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that disconnected; report any other error on stderr."""
-        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+        """Ignore a client that disconnected, or speaks no TLS; report any other error on stderr."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError | ssl.SSLError):
             super().handle_error(request, client_address)
 
 
@@ -101,8 +107,12 @@ class _Connection(http.server.BaseHTTPRequestHandler):
     timeout = IDLE
     #: Set by ``Server``.
     answer: Handler
+    tls: ssl.SSLContext | None
 
     def setup(self) -> None:
+        if self.tls is not None:  # in the connection's own thread: a slow client delays no other
+            self.request.settimeout(HANDSHAKE)
+            self.request = self.tls.wrap_socket(self.request, server_side=True)
         super().setup()
         self._reads = BoundedReads(self.rfile.detach(), self.connection, _idle())
         self.rfile = io.BufferedReader(self._reads)

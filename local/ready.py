@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from local import certificates
 from local.functions import Function
-from local.settings import ACCESS_KEY, HOST, REGION, SECRET_KEY, Settings
+from local.settings import ACCESS_KEY, HOST, REGION, SECRET_KEY, Settings, join
 from local.stack import Stack
 
 #: The function that Chalice names APIHandler is called by its role.
@@ -25,8 +26,9 @@ def document(settings: Settings, stack: Stack, functions: Mapping[str, Function]
         'volume': f'{settings.url}/v3',
         'identity': settings.identity_url,
         'aws': settings.aws_url,
-        'iscsi': f'{HOST}:{settings.iscsi_port}',
+        'iscsi': join(settings.host, settings.iscsi_port),
         'appliance': f'http://{HOST}:{settings.appliance_port}',
+        **_authority(settings),
         'pid': os.getpid(),
         'region': REGION,
         'access_key': ACCESS_KEY,
@@ -37,6 +39,12 @@ def document(settings: Settings, stack: Stack, functions: Mapping[str, Function]
         'tables': {_short(name): name for name in _physical(stack, 'AWS::DynamoDB::Table')},
         'bucket': next(iter(_physical(stack, 'AWS::S3::Bucket'))),
     }
+
+
+def _authority(settings: Settings) -> dict[str, str]:
+    """What clients verify a generated certificate with."""
+    path = certificates.authority(settings)
+    return {'cacert': str(path)} if path else {}
 
 
 def role(logical_id: str) -> str:
@@ -84,6 +92,8 @@ def write_clouds(settings: Settings) -> None:
     from chalicelib.rules import microversions
 
     clouds = local_clouds(settings.identity_url, REGION, microversions.text(microversions.MAXIMUM))
+    for cloud in clouds['clouds'].values():
+        cloud.update(_authority(settings))
     write(settings.state_dir / 'clouds.yaml', yaml.safe_dump(clouds))
 
 
@@ -94,7 +104,7 @@ def advice(settings: Settings) -> str:
   block storage  {settings.url}/v3
   identity       {settings.identity_url}
   AWS            {settings.aws_url}
-  iSCSI          {HOST}:{settings.iscsi_port}
+  iSCSI          {join(settings.host, settings.iscsi_port)}
 Try, in another shell, with the tools of .venv/bin:
   export OS_CLIENT_CONFIG_FILE={shlex.quote(str(settings.state_dir / 'clouds.yaml'))} OS_CLOUD=demo
   openstack volume create --size 1 first

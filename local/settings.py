@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
+import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: Everything listens here and nowhere else.
+#: Everything listens here, unless LISTEN opens the API and the portal elsewhere.
 HOST = '127.0.0.1'
 
 REGION = 'us-east-1'
@@ -42,6 +44,16 @@ class Settings:
     iscsi_port: int
     #: The appliance's agent.
     appliance_port: int
+    #: The address on which the API, the identity beside it and the portal listen.
+    listen: str
+    #: The name or address that clients and hosts get for it, '' for ``listen``.
+    advertise: str
+    #: '1' serves the API over TLS with a generated certificate. A given certificate and key (PEM) imply it.
+    tls: str
+    tls_certificate: str
+    tls_key: str
+    #: '1' opens the API to other machines although its passwords are well known.
+    insecure: str
     #: Has the stored state, ready.json, clouds.yaml and logs; belongs to one instance.
     state_dir: Path
     #: 'memory' stores nothing beyond the run; empty for all in the state folder.
@@ -81,6 +93,7 @@ class Settings:
             if not (values[name.lower()].isascii() and values[name.lower()].isdigit()):
                 raise Refused(f'{name}={values[name.lower()]!r}: give a whole number')
         values['backends'] = _document('BACKENDS', values['backends'])
+        _check_addresses(values)
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
 
     @property
@@ -89,9 +102,23 @@ class Settings:
         return {name: getattr(self, name.lower()) for name in PORTS}
 
     @property
+    def has_tls(self) -> bool:
+        return self.tls == '1' or bool(self.tls_certificate)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines reach the API and the portal."""
+        return not ipaddress.ip_address(self.listen).is_loopback
+
+    @property
+    def host(self) -> str:
+        """The name or address by which clients and hosts reach the API and the portal."""
+        return self.advertise or self.listen
+
+    @property
     def url(self) -> str:
         """Where a client finds the API's root."""
-        return f'http://{HOST}:{self.port}'
+        return f'{"https" if self.has_tls else "http"}://{join(self.host, self.port)}'
 
     @property
     def aws_url(self) -> str:
@@ -127,6 +154,12 @@ PACK_SIZE = 8 * 1024 * 1024
 PORTS = {'PORT': 8776, 'AWS_PORT': 4566, 'ISCSI_PORT': 3260, 'APPLIANCE_PORT': 18700}
 
 TEXTS = {
+    'LISTEN': HOST,
+    'ADVERTISE': '',
+    'TLS': '',
+    'TLS_CERTIFICATE': '',
+    'TLS_KEY': '',
+    'INSECURE': '',
     'DYNAMODB': '',
     'STATE': '',
     'FRESH': '',
@@ -145,7 +178,41 @@ TEXTS = {
 
 
 #: Variables with few values.
-CHOICES = {'DYNAMODB': ('', 'moto'), 'STATE': ('', 'memory'), 'FRESH': ('', '0', '1'), 'DEBUG': ('', '0', '1')}
+CHOICES = {
+    'DYNAMODB': ('', 'moto'),
+    'STATE': ('', 'memory'),
+    **dict.fromkeys(('FRESH', 'DEBUG', 'TLS', 'INSECURE'), ('', '0', '1')),
+}
+
+#: A host name of ADVERTISE.
+_NAME = re.compile(r'[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?')
+
+
+def join(host: str, port: int) -> str:
+    """Return host:port, an IPv6 address in brackets."""
+    return f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+
+
+def _check_addresses(values: dict[str, Any]) -> None:
+    """Raises Refused for addresses and certificates that do not go together."""
+    values['listen'] = values['listen'] or HOST
+    listen, advertise = _address(values['listen']), values['advertise']
+    if listen is None:
+        raise Refused(f'LISTEN={values["listen"]}: give an IP address of this machine, or 0.0.0.0 for all of them')
+    if listen.is_unspecified and not advertise:
+        raise Refused(f'LISTEN={listen} is every address: set ADVERTISE to the one that clients and hosts use')
+    named = _address(advertise)
+    if advertise and (named.is_unspecified if named else not _NAME.fullmatch(advertise)):
+        raise Refused(f'ADVERTISE={advertise}: give a host name or an IP address, without a port')
+    if values['tls_key'] and not values['tls_certificate']:
+        raise Refused(f'TLS_KEY={values["tls_key"]} has no certificate: set TLS_CERTIFICATE, or unset TLS_KEY')
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 #: Variable of the local cloud -> description, for the reference and for the options of ``cinderless serve``.
@@ -154,6 +221,12 @@ MEANINGS: Mapping[str, str] = {
     'AWS_PORT': 'port of the endpoint for the AWS CLI',
     'ISCSI_PORT': "port of tgtd's portal",
     'APPLIANCE_PORT': 'port of the storage agent',
+    'LISTEN': 'address on which API, identity and portal listen: [other machines](local-cloud.md#other-machines)',
+    'ADVERTISE': 'host name or address that clients and hosts get for it; empty for LISTEN',
+    'TLS': '`1` serves API and identity over HTTPS, with a generated certificate unless one is given',
+    'TLS_CERTIFICATE': 'your certificate with its chain (PEM file); implies TLS',
+    'TLS_KEY': 'its key (PEM file); empty if it is in the same file',
+    'INSECURE': '`1` opens the API to other machines with the well-known passwords',
     'STATE_DIR': 'the [state folder](local-cloud.md#the-state-folder); one instance each',
     'DYNAMODB': '`moto` keeps tables in moto and implies STATE=memory; empty uses DynamoDB Local if Java is installed',
     'STATE': '`memory` stores nothing beyond the run',

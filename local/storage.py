@@ -21,7 +21,7 @@ from appliance.files import put_in_place
 from infra.render import ROOT
 from local.children import Child
 from local.place import FOLDER, IMAGE, PATH, Place, choose
-from local.settings import HOST, STACK, Settings
+from local.settings import HOST, STACK, Settings, join
 
 #: Pool -> (zone, capacity in GiB). The image is sparse: capacity is claimed, not taken.
 POOLS = {'fast': ('nova', 100), 'slow': ('nova', 100), 'remote': ('az2', 100)}
@@ -87,7 +87,8 @@ class Storage:
         return [
             *(sys.executable, '-m', 'appliance'),
             *('--listen', f'{HOST}:{self._settings.appliance_port}'),
-            *('--portal', f'{HOST}:{self._settings.iscsi_port}'),
+            *('--portal', join(self._settings.listen, self._settings.iscsi_port)),
+            *('--advertise', join(self._settings.host, self._settings.iscsi_port)),
             *('--state-dir', str(self._folder)),
             *('--secret-file', str(self._folder / 'secret')),
             *('--store', self.place.option(self._folder)),

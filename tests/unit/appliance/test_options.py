@@ -12,7 +12,7 @@ from appliance.__main__ import open_store, read_secret
 from appliance.daemon import address, choose_control_port, join
 from appliance.install import install
 from appliance.keys import Keys
-from appliance.options import GIB, StoreOption, parser, pools, size, store
+from appliance.options import GIB, StoreOption, advertised, parser, pools, size, store
 from chalicelib.drivers.appliance import ApplianceDriver
 
 PACKAGE = Path(appliance.__file__).parent
@@ -39,8 +39,9 @@ def test_the_local_cloud_s_command_line() -> None:
 @pytest.mark.parametrize(
     ('arguments', 'reason'),
     [
-        ('--portal 0.0.0.0:3260', 'one that they can reach'),
-        ('--portal [::]:3260', 'one that they can reach'),
+        ('--advertise 0.0.0.0:3260', 'one that they can reach'),
+        ('--advertise [::]:3260', 'one that they can reach'),
+        ('--advertise host:0', 'set one'),
         ('--portal 192.0.2.1:0', 'set one'),
         ('--portal 192.0.2.1', 'not of the form ip:port'),
         ('--listen host:http', 'not of the form ip:port'),
@@ -95,6 +96,15 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
         read_secret(path)
     path.chmod(0o600)
     assert read_secret(path) == b'x' * 40
+
+
+def test_hosts_get_an_address_that_they_can_reach() -> None:
+    assert advertised(['192.0.2.1:3260'], []) == ['192.0.2.1:3260']
+    assert advertised(['0.0.0.0:3260'], ['storage.example:3260']) == ['storage.example:3260']
+    with pytest.raises(ValueError, match='one that they can reach'):
+        advertised(['0.0.0.0:3260'], [])
+    with pytest.raises(ValueError, match='give one for each'):
+        advertised(['192.0.2.1:3260', '192.0.2.2:3260'], ['storage.example:3260'])
 
 
 def test_paths_may_have_spaces_except_in_a_unit(tmp_path: Path) -> None:

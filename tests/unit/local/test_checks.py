@@ -10,7 +10,7 @@ import pytest
 
 from local import checks
 from local.children import free_port
-from local.settings import HOST, Refused
+from local.settings import HOST, Refused, Settings
 
 BACKEND = {
     'name': 'one',
@@ -62,3 +62,16 @@ def test_a_keystone_that_does_not_answer_is_told() -> None:
     url = f'http://{HOST}:{free_port()}/v3'
     with pytest.raises(Refused, match=f'KEYSTONE_URL={url} does not answer .*refused'):
         checks.check_keystone(url)
+
+
+def test_well_known_passwords_are_not_opened_to_other_machines() -> None:
+    opened = {'LISTEN': '192.0.2.1'}
+    with pytest.raises(Refused, match=r'LISTEN=192.0.2.1 opens .* well known: set KEYSTONE_URL, or INSECURE=1'):
+        checks.check_open(Settings.from_environment(opened))
+    for more in ({'INSECURE': '1'}, {'KEYSTONE_URL': 'http://keystone/v3'}, {'LISTEN': '127.0.0.2'}):
+        checks.check_open(Settings.from_environment({**opened, **more}))
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(Refused, match=r'LISTEN=192.0.2.1 is not an address of this machine'):
+        checks.check_port('PORT', free_port(), '192.0.2.1')

@@ -106,3 +106,10 @@ def test_what_has_no_route_never_reaches_the_function(function: Function) -> Non
 def test_too_large_a_request_never_reaches_the_function(function: Function) -> None:
     assert ask(function, method='PUT', body=bytes(MAX_REQUEST + 1)).status == 413
     assert function.event == {}
+
+
+def test_functions_read_that_the_client_used_https(function: Function) -> None:
+    """As behind API Gateway, whatever the client sends."""
+    request = Request('GET', '/v3/volumes/v', '', [('x-forwarded-proto', 'http')], b'', '127.0.0.1')
+    Gateway(BODY, 'volume', function, is_secure=True)(request)
+    assert function.event['headers'] == {'X-Forwarded-Proto': 'https'}

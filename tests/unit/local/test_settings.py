@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,32 @@ def test_a_file_of_backends_that_is_not_json_is_refused(tmp_path: Path, content:
     (tmp_path / 'backends.json').write_bytes(content)
     with pytest.raises(Refused, match=f'BACKENDS={tmp_path}/backends.json'):
         Settings.from_environment({'BACKENDS': f'{tmp_path}/backends.json'})
+
+
+def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+    for environment in ({}, {'LISTEN': ''}, {'LISTEN': '127.0.0.2'}):
+        settings = Settings.from_environment(environment)
+        assert not settings.is_open
+        assert settings.host == (environment.get('LISTEN') or '127.0.0.1')
+    settings = Settings.from_environment({'LISTEN': '::', 'ADVERTISE': '2001:db8::1', 'TLS': '1'})
+    assert settings.is_open
+    assert (settings.url, settings.aws_url) == ('https://[2001:db8::1]:8776', 'http://127.0.0.1:4566')
+    assert settings.identity_url == 'https://[2001:db8::1]:8776/identity/v3'
+
+
+@pytest.mark.parametrize(
+    ('environment', 'refused'),
+    [
+        ({'LISTEN': 'storage.example'}, 'LISTEN=storage.example: give an IP address'),
+        ({'LISTEN': '0.0.0.0'}, 'LISTEN=0.0.0.0 is every address: set ADVERTISE'),
+        ({'LISTEN': '0.0.0.0', 'ADVERTISE': '0.0.0.0'}, 'ADVERTISE=0.0.0.0: give'),
+        ({'ADVERTISE': 'http://storage'}, 'ADVERTISE=http://storage: give a host name'),
+        ({'ADVERTISE': 'storage:8776'}, 'without a port'),
+        ({'TLS_KEY': 'key.pem'}, 'TLS_KEY=key.pem has no certificate'),
+        ({'TLS': 'yes'}, "TLS='yes'"),
+        ({'INSECURE': 'yes'}, "INSECURE='yes'"),
+    ],
+)
+def test_addresses_that_lead_nowhere_are_refused(environment: dict[str, str], refused: str) -> None:
+    with pytest.raises(Refused, match=re.escape(refused)):
+        Settings.from_environment(environment)
