@@ -24,7 +24,9 @@ class ImageStore(FileStore):
         mount_point.mkdir(mode=0o700, parents=True, exist_ok=True)
         kernel.own_mounts()
         commands.run('mount', '--make-rslave', '/')  # unmounts of the host reach it; its own mount stays here
-        commands.run('mount', '-t', 'xfs', '-o', 'loop,noatime,nouuid', str(image), str(mount_point))
+        # discard: the image gives the space of deleted volumes back to the file system under it
+        options = 'loop,noatime,nouuid,discard'
+        commands.run('mount', '-t', 'xfs', '-o', options, str(image), str(mount_point))
         _write_directly(image)
         super().__init__(mount_point, pools)
 

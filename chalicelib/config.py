@@ -61,6 +61,8 @@ class Settings(NamedTuple):
     recovery_public_key: str
     #: Most days that a backup may be locked (S3 Object Lock); 0: the bucket has no Object Lock.
     backup_lock_days: int
+    #: Seconds that the data of a deleted backup stays; longer than a worker can run on after the deletion.
+    backup_grace: int
     #: JSON object of targets for copies of backups, by name (operations/backup_copies.py), or the SSM parameter that
     #: holds it; empty for none.
     backup_targets: str
@@ -110,6 +112,7 @@ DEFAULTS: dict[str, str | int] = {
     'report_max_age': 600,
     'backup_lock_days': 0,
     'pack_size': 32 * 1024 * 1024,
+    'backup_grace': 48 * 3600,
     'osapi_max_limit': 1000,
     'project_rate_limit': 0,
     'project_burst_limit': 100,

@@ -37,6 +37,9 @@ _observers: list[Observer] = []
 #: Stores the changes of a call, under the lock of its service; returns an error response when that fails.
 _keepers: list[Callable[[Call], Answer | None]] = []
 
+#: Refuses a call before it is processed: returns an error response, or None.
+_gates: list[Callable[[Call], Answer | None]] = []
+
 #: URL prefixes that moto does not answer (DynamoDB Local).
 _elsewhere: list[str] = []
 
@@ -72,6 +75,11 @@ def on_call(observer: Observer) -> None:
 def keep(keeper: Callable[[Call], Answer | None]) -> None:
     """Call ``keeper`` after each call and before its answer, to store the changes."""
     _keepers[:] = [keeper]
+
+
+def refuse(gate: Callable[[Call], Answer | None]) -> None:
+    """Call ``gate`` before each call; its response, if any, is the answer."""
+    _gates[:] = [gate]
 
 
 def process(request: Any) -> Answer | None:
@@ -117,7 +125,7 @@ def _lock(call: Call) -> contextlib.AbstractContextManager[Any]:
 
 def _locked(stubber: Any, request: Any, call: Call) -> Answer | None:
     with _lock(call):
-        answer: Answer | None = fidelity.refusal(call)
+        answer: Answer | None = next(filter(None, (gate(call) for gate in _gates)), None) or fidelity.refusal(call)
         if answer is not None:
             return answer
         answer = fidelity.instead(call) or stubber.unguarded(request)

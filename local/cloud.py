@@ -26,6 +26,7 @@ from local import (
     resume,
     stack,
     stepfunctions,
+    sweeps,
     tables,
 )
 from local.endpoint import Endpoint
@@ -34,7 +35,8 @@ from local.gateway import Gateway
 from local.http import Server
 from local.kept.write_through import WriteThrough
 from local.queues import Poller
-from local.settings import REGION, Settings
+from local.reserve import Reserve
+from local.settings import BUCKET, REGION, Settings
 from local.stack import Stack
 from local.state import StateFolder
 from local.steps import Steps
@@ -110,6 +112,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     _keep_log(state.logs, undo)
     step = Steps(sys.stdout, state.logs / 'start.json')
     step('start the storage host and DynamoDB Local')
+    reserve = Reserve(state.path)
     engine = _start_engine(settings, state, undo)
     storage = Storage(settings, state.logs)
     undo.callback(storage.stop)
@@ -132,19 +135,22 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     if kept is not None:
         kept.after_deploy()
         backends.keep(kept.save)
+        backends.refuse(lambda call: kept.refusal(call) if reserve.is_low() else None)
     step('create the tables')
     if engine is not None:
-        _use(engine, deployed)
+        _use(engine, deployed, reserve)
     step('load the functions')
     roles = stack.functions(deployed, client('lambda'))
     functions.set_environment(roles.values())
-    _serve(settings, deployed, roles, engine, undo)
+    _serve(settings, deployed, roles, engine, reserve, undo)
     _connect(deployed, roles, undo)
     step('report the pools')
     state.complete(storage.place.name)
     _finish(settings, deployed, roles)
     step.done()
     resume.start(functools.partial(functions.run, roles['Reconcile']))
+    work = functools.partial(functions.run, roles['BackupWorker'])
+    sweeps.start(BUCKET, client('s3'), work, float(functions.ENVIRONMENT['BACKUP_GRACE']))
     return [storage] if engine is None else [engine, storage]
 
 
@@ -198,11 +204,11 @@ def _identity() -> dict[str, Any]:
     return {key: value for key, value in local_document().items() if key != 'signing_key'}
 
 
-def _use(engine: dynamodb.Engine, deployed: Stack) -> None:
+def _use(engine: dynamodb.Engine, deployed: Stack, reserve: Reserve) -> None:
     """Create the tables in the engine, and send every later client there."""
     engine.wait()
     backends.pass_by(engine.url)
-    dynamodb.intercept(engine.url, engine.data)
+    dynamodb.intercept(engine.url, reserve if engine.data else None)
     wanted = [properties for _, properties in deployed.of_type('AWS::DynamoDB::Table')]
     tables.deploy(wanted, dynamodb.client(engine.url), engine.data)
     dynamodb.redirect(engine.url)
@@ -213,6 +219,7 @@ def _serve(
     deployed: Stack,
     roles: Mapping[str, Function],
     engine: dynamodb.Engine | None,
+    reserve: Reserve,
     undo: contextlib.ExitStack,
 ) -> None:
     """Open the two front doors."""
@@ -220,7 +227,7 @@ def _serve(
     _, stage = next(deployed.of_type('AWS::ApiGateway::Stage'))
     invoke = functools.partial(functions.run, roles[ready.API])
     functions.load(roles[ready.API].handler)
-    gateway = Gateway(api['Body'], stage['StageName'], invoke, is_secure=settings.has_tls)
+    gateway = Gateway(api['Body'], stage['StageName'], invoke, is_secure=settings.has_tls, is_low=reserve.is_low)
     doors = [
         Server(settings.port, gateway, settings.listen, certificates.context(settings)),
         Server(settings.aws_port, Endpoint(engine.url if engine else None)),  # any credentials do: never elsewhere

@@ -25,6 +25,7 @@ from moto.core.botocore_stubber import MockRawResponse
 from local import commits, databases
 from local.calls import text
 from local.children import Child, free_port
+from local.reserve import Reserve
 from local.settings import HOST, REGION
 
 #: Where ``make setup`` puts the engine.
@@ -120,12 +121,11 @@ def prepare(data: Path) -> None:
         raise RuntimeError(f'{data / DATABASE} is in use, or its file system has no shared memory (mode {mode})')
 
 
-def intercept(url: str, data: Path | None = None) -> None:
+def intercept(url: str, reserve: Reserve | None = None) -> None:
     """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
     The engine answers TransactWriteItems before its commit, and loses it when killed at once: local/commits.py. Writes
-    are refused while the disk of the folder ``data`` has less than RESERVE bytes, those of log-ins with less than
-    SMALL_RESERVE. All requests of this process pass ``URLLib3Session``.
+    are refused while ``reserve`` has no room. All requests of this process pass ``URLLib3Session``.
     """
     send, transactions = URLLib3Session.send, commits.Commits()
 
@@ -133,7 +133,7 @@ def intercept(url: str, data: Path | None = None) -> None:
         if not request.url.startswith(url):
             return send(session, request)
         operation = text(request.headers.get('X-Amz-Target', '')).rpartition('.')[2]
-        if data is not None and not operation.startswith(READS) and _is_full(data, operation, request.body):
+        if reserve is not None and not operation.startswith(READS) and not reserve.has_room():
             return AWSResponse(request.url, 500, HeadersDict(_JSON), MockRawResponse(FULL))
 
         def patient(request: AWSPreparedRequest) -> Any:
@@ -143,27 +143,6 @@ def intercept(url: str, data: Path | None = None) -> None:
 
     URLLib3Session.send = sent
 
-
-def _is_full(folder: Path, operation: str, body: Any) -> bool:
-    """Whether the disk lacks the space for a write."""
-    free = _free(folder)
-    if free >= RESERVE or free < SMALL_RESERVE or operation not in ('PutItem', 'UpdateItem'):
-        return free < RESERVE
-    return not str(json.loads(body).get('TableName')).endswith(LOG_INS)
-
-
-def _free(folder: Path) -> int:
-    """Bytes that this user may still write."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-#: Bytes that all transactions under way, of 4 MB at most each, need until they are committed.
-RESERVE = 64 * 1024 * 1024
-
-#: Bytes for writes to the table that counts attempts to log in and stores revoked tokens: a user must be able to log
-#: in, read, and delete what fills the disk. The engine reports a PutItem or UpdateItem that it cannot store.
-SMALL_RESERVE, LOG_INS = 1024 * 1024, '-revocations'
 
 #: First words of operations that write nothing.
 READS = ('BatchGet', 'Describe', 'Get', 'List', 'Query', 'Scan', 'TransactGet')

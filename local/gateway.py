@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from local import functions
 from local.functions import Outcome
 from local.http import Request, Response
+from local.reserve import begins_work
 from local.routes import GatewayResponses, Match, Routes
 
 #: Bytes of a request's body. API Gateway itself takes 10 MB, the function behind it less.
@@ -20,13 +22,32 @@ MAX_REQUEST = functions.MAX_REQUEST
 Invoke = Callable[[dict[str, Any]], Outcome]
 
 
+#: In the form of Cinder's faults; the service itself knows no disk.
+_FULL = {
+    'computeFault': {
+        'code': 507,
+        'message': 'The disk of the local cloud is full: delete volumes, snapshots or backups, or make room on it.',
+    }
+}
+
+
 class Gateway:
     """Callable as an HTTP handler. ``body`` is the OpenAPI document of AWS::ApiGateway::RestApi.
 
     With ``is_secure`` functions read in X-Forwarded-Proto that the client used HTTPS, as they do behind API Gateway.
+    While ``is_low`` a request that begins work is answered with 507.
     """
 
-    def __init__(self, body: Mapping[str, Any], stage: str, invoke: Invoke, *, is_secure: bool = False) -> None:
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        stage: str,
+        invoke: Invoke,
+        *,
+        is_secure: bool = False,
+        is_low: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._is_low = is_low
         self._is_secure = is_secure
         self._routes = Routes(body['paths'])
         self._responses = GatewayResponses(body.get('x-amazon-apigateway-gateway-responses', {}))
@@ -40,6 +61,8 @@ class Gateway:
         match = self._routes.match(request.method, request.path)
         if match is None:
             return self._responses.answer('MISSING_AUTHENTICATION_TOKEN')
+        if begins_work(request) and self._is_low():
+            return Response(507, [('Content-Type', 'application/json')], json.dumps(_FULL).encode())
         outcome = self._invoke(self._event(request, match))
         if outcome.timed_out:
             return self._responses.answer('INTEGRATION_TIMEOUT')

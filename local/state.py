@@ -26,7 +26,7 @@ MARKER, LOCK = 'cinderless.json', 'lock'
 VERSION = 1
 
 #: Folders and files that a local cloud creates in its state folder; ``FRESH=1`` removes these and nothing else.
-KEPT = ('aws', 'dynamodb', 'appliance', 'tls')
+KEPT = ('aws', 'dynamodb', 'appliance', 'tls', 'reserve', 'reserve.new')
 #: Parts of a state that its records need; the marker names them, and the store of volumes, once an instance was ready.
 PARTS = ('dynamodb/shared-local-instance.db', 'aws/documents.db', 'appliance/secret')
 #: What an import has not completed, and the copy of an export that runs.

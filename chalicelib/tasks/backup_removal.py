@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.backup import engine
-from chalicelib.backup.gc import GRACE
+from chalicelib.config import settings
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
 from chalicelib.operations import backup_reservations
@@ -19,7 +19,7 @@ from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, backup_sources, function_time, postponing
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason
 
-#: Seconds that the workflow waits beyond the collector's grace time: clocks differ.
+#: Seconds that the workflow waits beyond the collector's grace time, at most: clocks differ.
 WAIT_MARGIN = 3600
 
 #: Seconds that a collector holds its lease beyond its function's own time.
@@ -38,7 +38,8 @@ def delete_manifest(payload: Payload) -> dict[str, Any]:
     if not backup_reservations.owns_data(backup):
         return {**left, 'seconds': 0, 'lineage': None}
     engine.delete_backup(backup_data.repository(backup), str(backup.lineage), name_in_repository(backup))
-    return {**left, 'seconds': int(GRACE) + WAIT_MARGIN}
+    grace = settings().backup_grace
+    return {**left, 'seconds': grace + min(WAIT_MARGIN, grace // 2)}
 
 
 def name_in_repository(backup: Backup) -> str:
@@ -65,6 +66,7 @@ def collect_backup(payload: Payload) -> dict[str, Any]:
             backup_data.repository(_backup_of(payload)),
             left['lineage'],
             lease=lease,
+            grace=settings().backup_grace,
             seconds_left=function_time.seconds_left,
             cursor=left.get('cursor'),
         )

@@ -61,6 +61,14 @@ class WriteThrough:
         self._secrets.save()
         self._secure_strings.save()
 
+    def refusal(self, call: Call) -> Answer | None:
+        """Return the error response for a call that would store much, None for all others. For a full disk.
+
+        A deletion of a backup stores a small object, too.
+        """
+        is_large = call.method == 'PUT' and len(call.body) > SMALL
+        return _FAILED[call.service] if is_large and call.service in ('s3', 'ebs') else None
+
     def save(self, call: Call) -> Answer | None:
         """Store a request's changes; return an error response when that fails. Call under the lock of the service."""
         save = self._by_service.get(call.service)
@@ -81,6 +89,9 @@ def _reads(call: Call) -> bool:
     """Whether a call changes nothing. EC2 has its operation in the body."""
     return call.method in ('GET', 'HEAD') or call.operation.startswith(_READS) or b'Action=Describe' in call.body[:999]
 
+
+#: Bytes of an object that is stored on a full disk, too.
+SMALL = 64 * 1024
 
 _MESSAGE = 'The local cloud could not store this. Is its disk full?'
 

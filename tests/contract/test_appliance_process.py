@@ -23,6 +23,8 @@ from tests.contract.agent import HOST, ROOT, Agent, wait_for_end
 from tests.contract.driver_suite import BLOCK, Backend
 from tests.tgt import Tgtd
 
+MIB = 1024 * 1024
+
 INITIATOR = 'iqn.2026-01.org.example:host'
 CONNECTOR = {'initiator': INITIATOR}
 
@@ -375,6 +377,25 @@ def test_the_image_is_written_past_the_page_cache(agent: Agent) -> None:
     """Through it, Linux 6.18 acknowledges what a full file system has not taken."""
     command = ['losetup', '--associated', f'{agent.folder}/store.img', '--noheadings', '--output', 'DIO']
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ['1']
+
+
+def test_a_deleted_volume_gives_its_space_back(agent: Agent, backend: Backend) -> None:
+    """To the file system that holds the image: a full disk is freed by deletions."""
+    image = agent.folder / 'store.img'
+    volume = backend.volume(data=b'a' * BLOCK)
+    info = backend.driver.initialize_connection(volume, CONNECTOR, 'one')
+    with iscsi.open_device(info['data'], initiator=INITIATOR) as device:
+        for number in range(32):
+            device.write(number * MIB, os.urandom(MIB))
+        device.flush()
+    agent.driver().terminate_connection(volume, 'one')
+    full = image.stat().st_blocks * 512
+    agent.driver().delete_volume(volume)
+    deadline = time.monotonic() + 30
+    while image.stat().st_blocks * 512 > full - 30 * MIB:
+        assert time.monotonic() < deadline, 'the image keeps the space'
+        os.sync()
+        time.sleep(0.2)
 
 
 def test_no_secret_is_written_or_shown(agent: Agent, backend: Backend) -> None:

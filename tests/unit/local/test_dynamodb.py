@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from infra.render import ROOT
-from local import backends, commits, dynamodb, tables
+from local import backends, commits, dynamodb, reserve, tables
 from local.kept.documents import Documents
 from local.settings import REGION, Refused
 from tests.unit.local.conftest import Clients
@@ -200,7 +200,7 @@ def data(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     if not hasattr(request, 'param'):
         yield tmp_path / 'data'
         return
-    monkeypatch.setattr(dynamodb, 'RESERVE', 0)
+    monkeypatch.setattr(reserve, 'FLOOR', 0)
     (tmp_path / 'small').mkdir()
     subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={request.param}', 'tmpfs', tmp_path / 'small'], check=True)
     try:
@@ -217,7 +217,7 @@ def own(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
         monkeypatch.setenv(name, 'local')
     engine = dynamodb.engine(ROOT, '', tmp_path / 'log', data)
     assert engine is not None
-    dynamodb.intercept(engine.url, engine.data)
+    dynamodb.intercept(engine.url, reserve.Reserve(data.parent))
     engine.start()
     engine.wait()
     dynamodb.client(engine.url).create_table(**DEFINITION)
@@ -265,7 +265,7 @@ def test_a_full_disk_stops_writes_and_not_reads(own: dynamodb.Engine, monkeypatc
     client = dynamodb.client(own.url)
     client.meta.config.retries = {'total_max_attempts': 1}
     client.put_item(TableName='records', Item=key('before'))
-    monkeypatch.setattr(dynamodb, 'RESERVE', 1 << 62)
+    monkeypatch.setattr(reserve, 'FLOOR', 1 << 62)
     with pytest.raises(client.exceptions.InternalServerError, match='is full'):
         client.transact_write_items(**transaction('lost', 'too', token='full'))
     assert client.get_item(TableName='records', Key=key('before'))['Item'] == key('before')

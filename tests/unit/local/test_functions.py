@@ -96,7 +96,7 @@ def test_a_handler_that_is_missing_is_an_error_of_the_invoke() -> None:
 def test_environments_are_laid_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, 'environ', {})
     functions.set_environment([FUNCTION, dataclasses.replace(FUNCTION, environment={'OTHER': '1'})])
-    assert os.environ == {'TABLE_PREFIX': 'cloud', 'OTHER': '1', 'ROUTES_ON_DEMAND': '1'}
+    assert os.environ == {'TABLE_PREFIX': 'cloud', 'OTHER': '1', **functions.ENVIRONMENT}
 
 
 def test_environments_that_differ_are_refused() -> None:

@@ -1,0 +1,83 @@
+"""The reserve of the disk: what begins work, and the file that gives way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import reserve
+from local.http import Request
+from local.reserve import MIB, Reserve, begins_work
+
+
+def request(method: str, path: str, body: Any = None) -> Request:
+    return Request(method, path, '', [], json.dumps(body).encode() if body is not None else b'', '127.0.0.1')
+
+
+@pytest.mark.parametrize(
+    ('method', 'path', 'body'),
+    [
+        ('POST', '/v3/p/volumes', {'volume': {}}),
+        ('PUT', '/v3/p/volumes/v', {'volume': {}}),
+        ('POST', '/v3/p/volumes/v/action', {'os-extend': {'new_size': 2}}),
+        ('POST', '/v3/p/volumes/v/action', {'os-force_delete': {}, 'os-extend': {}}),
+        ('POST', '/v3/p/volumes/v/action', ['os-force_delete']),
+        ('POST', '/v3/p/volumes/os-force_delete', {}),
+        ('POST', '/identity/v3/users/u/application_credentials', {}),
+    ],
+)
+def test_requests_that_store_more_begin_work(method: str, path: str, body: Any) -> None:
+    assert begins_work(request(method, path, body))
+
+
+@pytest.mark.parametrize(
+    ('method', 'path', 'body'),
+    [
+        ('GET', '/v3/p/volumes', None),
+        ('DELETE', '/v3/p/backups/b', None),
+        ('POST', '/identity/v3/auth/tokens', {'auth': {}}),
+        ('POST', '/v3/p/volumes/v/action', {'os-force_delete': {}}),
+        ('POST', '/v3/p/groups/g/action', {'delete': {'delete-volumes': True}}),
+        ('POST', '/v3/p/volumes/v/action', {'os-terminate_connection': {'connector': {}}}),
+    ],
+)
+def test_reads_deletions_and_log_ins_do_not(method: str, path: str, body: Any) -> None:
+    assert not begins_work(request(method, path, body))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 160 MiB."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=160m', 'tmpfs', folder], check=True)
+    yield folder
+    subprocess.run(['umount', '--lazy', folder], check=True)
+
+
+def fill(disk: Path, leave: int) -> None:
+    size = reserve._free(disk) - leave
+    subprocess.run(['fallocate', '-l', str(size), disk / f'filler{size}'], check=True)
+
+
+def test_the_file_gives_way_to_the_tables_and_returns(disk: Path) -> None:
+    kept = Reserve(disk)
+    assert (kept.is_low(), kept.has_room()) == (False, True)
+    assert (disk / reserve.NAME).stat().st_blocks * 512 == reserve.HELD
+    fill(disk, leave=20 * MIB)
+    assert (kept.is_low(), kept.has_room()) == (True, True)
+    assert (disk / reserve.NAME).exists()
+    fill(disk, leave=MIB)
+    assert (kept.is_low(), kept.has_room()) == (True, True)
+    assert not (disk / reserve.NAME).exists()
+    fill(disk, leave=MIB)
+    assert not kept.has_room()
+    for filler in disk.glob('filler*'):
+        filler.unlink()
+    assert not kept.is_low()
+    assert (disk / reserve.NAME).exists()
