@@ -28,11 +28,12 @@ LATE = 'TransactWriteItems'
 
 _VERSION = 'DynamoDB_20120810'
 
-#: Holds a receipt of each of the latest transactions, so that a repeated one finds its own.
+#: Holds receipts of the latest transactions, each in one of so many places that are used in turn. A repeated one
+#: finds its own receipt again.
 TABLE, RECEIPTS = 'local-receipts', 1000
 
-#: Receipts that one request deletes, at most.
-BATCH = 25
+#: Receipts that one request reads, at most.
+BATCH = 100
 
 #: Operations of a transaction, at most: the receipt of one that has as many is written after it.
 MOST = 100
@@ -40,8 +41,8 @@ MOST = 100
 _DEFINITION = {
     'TableName': TABLE,
     'BillingMode': 'PAY_PER_REQUEST',
-    'KeySchema': [{'AttributeName': 'token', 'KeyType': 'HASH'}],
-    'AttributeDefinitions': [{'AttributeName': 'token', 'AttributeType': 'S'}],
+    'KeySchema': [{'AttributeName': 'place', 'KeyType': 'HASH'}],
+    'AttributeDefinitions': [{'AttributeName': 'place', 'AttributeType': 'S'}],
 }
 
 _NOT_STORED = {
@@ -55,13 +56,32 @@ def is_late(request: AWSPreparedRequest) -> bool:
     return text(request.headers.get('X-Amz-Target', '')).endswith(f'.{LATE}')
 
 
+class Receipt:
+    """``stored`` is None until it was looked for."""
+
+    def __init__(self, place: str, token: str) -> None:
+        self.place, self.token = place, token
+        self.stored: bool | None = None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {'place': {'S': self.place}}
+
+    @property
+    def item(self) -> dict[str, Any]:
+        return {**self.key, 'token': {'S': self.token}}
+
+
 class Commits:
     """The transactions of one engine."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._made = False
-        self._tokens: collections.deque[str] = collections.deque()
+        self._places: collections.OrderedDict[str, str] = collections.OrderedDict()
+        self._turn = threading.Condition()
+        self._unread: list[Receipt] = []
+        self._reading = False
 
     def send(self, send: Send, request: AWSPreparedRequest) -> Any:
         """Send a transaction with its receipt; return its answer, or a server error when it is not stored."""
@@ -70,38 +90,55 @@ class Commits:
         if not isinstance(items, list):
             return send(request)
         token = str(body.get('ClientRequestToken') or uuid.uuid4())
-        receipt = {'TableName': TABLE, 'Item': _key(token)}
-        self._prepare(send, request, token)
-        taken = [{'Put': receipt}] if len(items) < MOST else []
+        receipt = self._receipt(send, request, token)
+        put = {'TableName': TABLE, 'Item': receipt.item}
+        taken = [{'Put': put}] if len(items) < MOST else []
         whole = {**body, 'ClientRequestToken': token, 'TransactItems': [*items, *taken]}
         answer = send(_request(request, LATE, whole))
         if answer.status_code != 200:
             return _without_receipt(answer, len(items))
         if not taken:  # a write that is answered later shows that the commit was not cut off
-            send(_request(request, 'PutItem', receipt))
-        return answer if self._is_stored(send, request, token) else _not_stored(request)
+            send(_request(request, 'PutItem', put))
+        return answer if self._is_stored(send, request, receipt) else _not_stored(request)
 
-    def _is_stored(self, send: Send, request: AWSPreparedRequest, token: str) -> bool:
-        read = {'TableName': TABLE, 'Key': _key(token), 'ConsistentRead': True}
-        found = send(_request(request, 'GetItem', read))
-        return found.status_code == 200 and 'Item' in json.loads(found.content)
-
-    def _prepare(self, send: Send, request: AWSPreparedRequest, token: str) -> None:
-        """Make the table, once in the life of a local cloud, and delete old receipts."""
+    def _receipt(self, send: Send, request: AWSPreparedRequest, token: str) -> Receipt:
+        """Return the token's receipt, in the place used least recently. Make the table for the first."""
         with self._lock:
             if not self._made:
                 send(_request(request, 'DeleteTable', {'TableName': TABLE}))
                 self._made = send(_request(request, 'CreateTable', _DEFINITION)).status_code == 200
-            self._tokens.append(token)
-            surplus = len(self._tokens) - RECEIPTS
-            old = [self._tokens.popleft() for _ in range(BATCH)] if surplus >= BATCH else []
-        deletions = [{'DeleteRequest': {'Key': _key(one)}} for one in sorted(set(old))]
-        if deletions:
-            send(_request(request, 'BatchWriteItem', {'RequestItems': {TABLE: deletions}}))
+            if token not in self._places:
+                is_full = len(self._places) >= RECEIPTS
+                self._places[token] = self._places.popitem(last=False)[1] if is_full else str(len(self._places))
+            return Receipt(self._places[token], token)
+
+    def _is_stored(self, send: Send, request: AWSPreparedRequest, receipt: Receipt) -> bool:
+        """Look for a receipt. One request at a time looks, for all that are due: any answer follows all commits."""
+        with self._turn:
+            self._unread.append(receipt)
+            self._turn.wait_for(lambda: receipt.stored is not None or not self._reading)
+            if receipt.stored is not None:
+                return receipt.stored
+            due, self._unread = self._unread[-BATCH:], self._unread[:-BATCH]
+            self._reading = True
+        stored: dict[str, str] = {}
+        try:
+            stored = _read(send, request, due)
+        finally:
+            with self._turn:
+                for one in due:
+                    one.stored = stored.get(one.place) == one.token
+                self._reading = False
+                self._turn.notify_all()
+        return bool(receipt.stored)
 
 
-def _key(token: str) -> dict[str, Any]:
-    return {'token': {'S': token}}
+def _read(send: Send, request: AWSPreparedRequest, receipts: list[Receipt]) -> dict[str, str]:
+    """{place: token of the receipt that is stored there}."""
+    keys = list({one.place: one.key for one in receipts}.values())
+    found = send(_request(request, 'BatchGetItem', {'RequestItems': {TABLE: {'Keys': keys, 'ConsistentRead': True}}}))
+    items = json.loads(found.content)['Responses'][TABLE] if found.status_code == 200 else []
+    return {item['place']['S']: item['token']['S'] for item in items}
 
 
 def _parsed(request: AWSPreparedRequest) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from infra.render import ROOT
@@ -313,7 +314,7 @@ def test_a_refused_transaction_names_its_own_operations_only(own: dynamodb.Engin
         client.transact_write_items(TransactItems=[{'Put': {'TableName': 'records', 'Item': {'id': {'S': 'no key'}}}}])
 
 
-def test_a_repeated_transaction_finds_its_receipt_and_old_receipts_are_deleted(
+def test_a_repeated_transaction_finds_its_receipt_and_places_are_used_again(
     own: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commits, 'RECEIPTS', 10)
@@ -322,8 +323,51 @@ def test_a_repeated_transaction_finds_its_receipt_and_old_receipts_are_deleted(
         for _ in range(2):
             client.transact_write_items(**transaction(f'record{number}', token=f'token{number}'))
     receipts = client.scan(TableName=commits.TABLE, ConsistentRead=True)['Items']
-    assert 'token49' in {one['token']['S'] for one in receipts}
-    assert len(receipts) <= commits.RECEIPTS + commits.BATCH
+    assert {one['token']['S'] for one in receipts} == {f'token{number}' for number in range(40, 50)}
+
+
+def test_transactions_side_by_side_share_the_look_for_their_receipts(
+    own: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, sizes = commits._read, []
+
+    def slowly(send: Any, request: Any, receipts: list[commits.Receipt]) -> dict[str, str]:
+        sizes.append(len(receipts))
+        time.sleep(0.3)
+        found = read(send, request, receipts)
+        return {place: token for place, token in found.items() if token != 'lost'}
+
+    monkeypatch.setattr(commits, '_read', slowly)
+    client = once(own.url)
+    client.transact_write_items(**transaction('first', token='first'))
+
+    def write(token: str) -> str:
+        try:
+            client.transact_write_items(**transaction(token, token=token))
+        except client.exceptions.InternalServerError:
+            return 'refused'
+        return 'stored'
+
+    tokens = [*(f'token{number}' for number in range(7)), 'lost']
+    with concurrent.futures.ThreadPoolExecutor(len(tokens)) as pool:
+        assert list(pool.map(write, tokens)) == ['stored'] * 7 + ['refused']
+    assert sum(sizes) == 1 + len(tokens)
+    assert len(sizes) < len(tokens)
+
+
+def test_a_look_that_fails_leaves_none_waiting(own: dynamodb.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = once(own.url)
+    client.transact_write_items(**transaction('first', token='first'))
+
+    def fails(send: Any, request: Any, receipts: list[commits.Receipt]) -> dict[str, str]:
+        time.sleep(0.2)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(commits, '_read', fails)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(client.transact_write_items, **transaction(f'{n}', token=f'{n}')) for n in range(4)]
+        assert all(isinstance(one.exception(30), ClientError | HTTPClientError | OSError) for one in sent)
+    monkeypatch.undo()
 
 
 def test_the_largest_transaction_is_taken(own: dynamodb.Engine) -> None:
