@@ -25,6 +25,7 @@ class ImageStore(FileStore):
         kernel.own_mounts()
         commands.run('mount', '--make-rslave', '/')  # unmounts of the host reach it; its own mount stays here
         # discard: the image gives the space of deleted volumes back to the file system under it
+        # nouuid: an imported state and its original, with one UUID, may be mounted at the same time
         options = 'loop,noatime,nouuid,discard'
         commands.run('mount', '-t', 'xfs', '-o', options, str(image), str(mount_point))
         _write_directly(image)

@@ -28,13 +28,16 @@ from cinderless.errors import REFUSED, Failure
 from cinderless.instance import holder
 from cinderless.output import size as text_of
 from cinderless.pause import paused
-from local.state import IMPORTING, KEPT, LOCK, LOGS, MARKER, PARTS, STAGING, VERSION, StateFolder
+from local.state import IMPORTING, KEPT, LOCK, LOGS, MARKER, STAGING, VERSION, StateFolder
 
 #: Version of the archive's format, its first and its last member.
 FORMAT, HEAD, END = 1, 'cinderless-state.json', 'complete'
 
 #: Not part of a state: locks, SQLite's shared memory, and the control ports of this machine's tgtd.
 LEFT_OUT = ('lock', 'control_port', 'control-port', 'mount')
+
+#: Folders that every state has.
+NEEDED = ('aws', 'dynamodb', 'appliance')
 
 #: Bytes that stay free on the disk of the state folder while it is copied.
 RESERVE = 256 * 1024 * 1024
@@ -43,15 +46,16 @@ Show = Callable[[int], None]
 
 
 class Source(NamedTuple):
-    """What is archived: a folder with the parts of a state, and the bytes of data in it."""
+    """What is archived: a folder, the files that its state must have, and the bytes of data in it."""
 
     folder: Path
+    parts: list[str]
     size: int
 
 
 @contextlib.contextmanager
 def source(folder: Path) -> Iterator[Source]:
-    """Return a state that nothing changes: the folder itself, or for a running instance a point-in-time copy.
+    """Return a state that nothing changes: the folder, or for a running instance a point-in-time consistent copy.
 
     Raises Failure and Refused.
     """
@@ -60,17 +64,18 @@ def source(folder: Path) -> Iterator[Source]:
     if pid is None:
         state.check()
         _require_durable(state)
-        yield Source(folder, data_size(folder))
+        yield Source(folder, state.marker()[2], data_size(folder))
         return
     _require_durable(state)
     with _staging(folder) as staged:
         _require_space(folder)
         with paused(pid, folder):
-            for part in KEPT:
-                copy_tree(folder / part, staged / part)
+            for part in parts(folder):
+                if part.name != LOGS:
+                    copy_tree(part, staged / part.name)
         with contextlib.suppress(FileNotFoundError):
             copy_tree(folder / LOGS, staged / LOGS)
-        yield Source(staged, data_size(staged))
+        yield Source(staged, state.marker()[2], data_size(staged))
 
 
 def _require_durable(state: StateFolder) -> None:
@@ -164,7 +169,7 @@ def write(state: Source, stream: BinaryIO, show: Show) -> None:
         tarfile.open(fileobj=pressed, mode='w|', format=tarfile.PAX_FORMAT, bufsize=sparse.CHUNK) as tar,
     ):
         now = f'{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}'
-        head = {'format': FORMAT, 'state': VERSION, 'created': now, 'data': state.size}
+        head = {'format': FORMAT, 'state': VERSION, 'parts': state.parts, 'created': now, 'data': state.size}
         _add_text(tar, HEAD, json.dumps(head))
         for part in parts(state.folder):
             for path in entries(part):
@@ -205,8 +210,8 @@ def read(stream: BinaryIO, folder: Path, begin: Callable[[int], Show]) -> dict[s
                     pass
         except (zstandard.ZstdError, tarfile.TarError, EOFError) as error:
             raise Failure(f'the archive is damaged, or is not one of a state ({error})') from None
-        _check_parts(unfinished)
-        _put_in_place(unfinished, folder)
+        _check_parts(unfinished, head['parts'])
+        _put_in_place(unfinished, folder, head['parts'])
     return head
 
 
@@ -270,12 +275,12 @@ def _head(tar: tarfile.TarFile) -> dict[str, Any]:
     return head
 
 
-def _check_parts(folder: Path) -> None:
+def _check_parts(folder: Path, parts: list[str]) -> None:
     """Raises Failure for a state that would not start."""
-    for name in KEPT:
+    for name in NEEDED:
         if not (folder / name).is_dir():
             raise Failure(f'the archive lacks {name}')
-    for part in PARTS:
+    for part in parts:
         if not (folder / part).exists():
             raise Failure(f'the archive lacks {part}')
     for name in ('aws/documents.db', 'dynamodb/shared-local-instance.db'):
@@ -288,13 +293,13 @@ def _check_parts(folder: Path) -> None:
             raise Failure(f'{name} of the archive is damaged ({found})')
 
 
-def _put_in_place(unfinished: Path, folder: Path) -> None:
+def _put_in_place(unfinished: Path, folder: Path, parts: list[str]) -> None:
     """Move the parts, then mark the folder: without the marker no start takes it for a state."""
     for part in (*KEPT, LOGS):
         if (unfinished / part).is_dir():
             shutil.rmtree(folder / part, ignore_errors=True)
             (unfinished / part).rename(folder / part)
     new = folder / (MARKER + '.new')
-    new.write_text(json.dumps({'version': VERSION, 'durable': True, 'parts': PARTS}) + '\n')
+    new.write_text(json.dumps({'version': VERSION, 'durable': True, 'parts': parts}) + '\n')
     put_in_place(new, folder / MARKER)
     unfinished.rmdir()

@@ -1,7 +1,7 @@
-"""A pause during which nothing writes to the state folder of a running local cloud.
+"""A pause in which nothing writes to the state folder of a running local cloud.
 
 The stored state is in three places: DynamoDB Local, the storage host, and the documents of the server. All three are
-stopped at the same time, so what is copied is what a power cut at that time would leave, which every start reads:
+stopped at the same time, so a copy is one that a power cut at that time would leave, which every start reads:
 
 * all child processes of the server (DynamoDB Local, the storage agent, tgtd) are stopped by SIGSTOP. The server itself
   is not: a shell that waits for it would take its terminal away. Its requests to them wait;

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Section of the help -> its commands, in the help's order. Each command is imported when it is needed.
 SECTIONS: Mapping[str, Sequence[str]] = {
-    'Run a local cloud': ('serve', 'status', 'stop', 'demo', 'state'),
-    'Find out what happened': ('logs', 'history'),
+    'Run a local cloud': ('serve', 'status', 'stop', 'demo', 'state', 'unit'),
+    'Find out what happened': ('logs', 'history', 'doctor'),
     'Operate': ('backends', 'backup', 'user'),
     'Deploy to AWS': ('package', 'deploy', 'remove'),
     'Shell': ('completion',),

@@ -1,4 +1,4 @@
-"""Users in an identity document, as functions from document to document, and the three places that hold one."""
+"""Users in an identity document, as functions from document to document, and the places that hold one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,8 +93,48 @@ class Store(Protocol):
         """Replace the document that was read. Raises Failure when another process changed it meanwhile."""
 
 
+def of_stack(clients: Callable[[str], Any], stack: str) -> Store:
+    """Return where a stack, or a local cloud, has its document: by its parameter ``SecretStore`` in SSM or in Secrets
+    Manager. ``clients`` gives the client of a service.
+    """
+    ssm, name = clients('ssm'), f'/{stack}/identity'
+    if ssm.get_parameters(Names=[name])['Parameters']:
+        return ParameterStore(ssm, name)
+    return SecretStore(clients('secretsmanager'), name.removeprefix('/'))
+
+
+class ParameterStore:
+    """The SecureString of a stack or of a local cloud. ``client`` is one of SSM."""
+
+    effect = 'in effect within a minute'
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client, self._name = client, name
+        self._version = 0
+
+    def read(self) -> Document:
+        found = self._client.get_parameter(Name=self._name, WithDecryption=True)['Parameter']
+        self._version = found['Version']
+        document: Document = json.loads(found['Value'])
+        return document
+
+    def write(self, document: Document) -> None:
+        if self._put(json.dumps(document)) != self._version + 1:
+            other = self._client.get_parameter(Name=f'{self._name}:{self._version + 1}', WithDecryption=True)
+            self._put(other['Parameter']['Value'])
+            raise Failure('another change was made at the same time and is kept: repeat this one')
+
+    def _put(self, text: str) -> int:
+        """Write under the key and in the tier that it has; return the version."""
+        filters = [{'Key': 'Name', 'Values': [self._name]}]
+        [found] = self._client.describe_parameters(ParameterFilters=filters)['Parameters']
+        kept = {name: found[name] for name in ('KeyId', 'Tier') if name in found}
+        done = self._client.put_parameter(Name=self._name, Value=text, Type='SecureString', Overwrite=True, **kept)
+        return int(done['Version'])
+
+
 class SecretStore:
-    """The secret of a stack or of a local cloud. ``client`` is one of Secrets Manager."""
+    """The secret of a stack in Secrets Manager. ``client`` is one of this service."""
 
     effect = 'in effect within a minute'
 

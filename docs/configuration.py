@@ -102,6 +102,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'LOG_LEVEL': ('functions', 'level of the root logger (INFO)'),
     'MODEL_RUNS': ('`make model RUNS=`', 'sequences of the reference model (100)'),
     'MODEL_SEED': ('`make model SEED=`', 'seed of the first sequence (1)'),
+    'NOTIFY_SOCKET': ('local cloud', 'set by systemd; the socket on which the server reports that it is ready'),
     'ONLY': ('`make conformance`', 'regular expression: names of the checks to run'),
     'RECORD_CALLS': ('tests', 'folder for the AWS calls that processes record; a test run sets it'),
     'SCHEDULER_VECTORS': ('`make vectors`', 'folder of recorded decisions; default: `tests/vectors/decisions`'),

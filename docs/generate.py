@@ -14,7 +14,7 @@ from chalicelib.api.resources import routes
 from chalicelib.drivers.base import Capabilities, Driver, Option
 from chalicelib.drivers.registry import DRIVERS
 from chalicelib.rules import microversions
-from docs import account_limits, configuration, cost, decision_index, deployer_policies, workflows
+from docs import account_limits, configuration, cost, decision_index, deployer_policies, program, workflows
 from docs.differences import DIFFERENCES
 from docs.drivers import calls
 
@@ -195,6 +195,7 @@ PAGES = {
     'reference/configuration.md': configuration.page,
     'reference/cost.md': cost.page,
     'reference/drivers.md': drivers_page,
+    'reference/program.md': program.page,
     'reference/workflows.md': workflows.page,
 }
 

@@ -63,7 +63,9 @@ def templates() -> Path:
         ) from None
     with lock:
         if not is_current():
-            subprocess.run([sys.executable, '-m', 'infra.render'], cwd=ROOT, check=True)
+            # Without a terminal: a package that Chalice imports sends it queries, whose answers look like typing.
+            nowhere = subprocess.DEVNULL
+            subprocess.run([sys.executable, '-m', 'infra.render'], cwd=ROOT, check=True, stdin=nowhere, stdout=nowhere)
     return BUILD
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -50,7 +51,8 @@ def _served(settings: Settings) -> int:
         raise
     except Exception as error:
         shown = error if settings.debug == '1' else None
-        logging.getLogger('local').error('the local cloud ends: %s (DEBUG=1 shows where)', error, exc_info=shown)
+        text = ' '.join(str(error).split())
+        logging.getLogger('local').error('the local cloud ends: %s (DEBUG=1 shows where)', text, exc_info=shown)
         return 1
     return 0
 
@@ -60,6 +62,14 @@ def _stop(number: int, frame: types.FrameType | None) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
     raise Stop
+
+
+def notify(state: str) -> None:
+    """Report to systemd, when it started this process with Type=notify (sd_notify(3))."""
+    address = os.environ.get('NOTIFY_SOCKET')
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+            one.sendto(state.encode(), address.replace('@', '\0', 1) if address.startswith('@') else address)
 
 
 def serve(settings: Settings) -> None:
@@ -72,6 +82,7 @@ def serve(settings: Settings) -> None:
 
     with running(settings) as restart_ended:
         print(advice(settings), flush=True)
+        notify('READY=1')
         # Short waits: this thread runs the signal handlers, but a signal to another thread does not interrupt its wait.
         while not threading.Event().wait(0.5):
             restart_ended()

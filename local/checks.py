@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import socket
+import sqlite3
 import time
 import urllib.error
 import urllib.request
@@ -11,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from local import certificates, place
-from local.settings import HOST, Refused, Settings
+from local.settings import HOST, STACK, Refused, Settings
 
 #: A process of /proc has ended meanwhile.
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -61,11 +64,31 @@ def check_storage_host(settings: Settings) -> None:
 
 def check_open(settings: Settings) -> None:
     """An API that other machines reach, with passwords that everyone knows."""
-    if settings.is_open and not settings.keystone_url and settings.insecure != '1':
+    if not settings.is_open or settings.keystone_url or settings.insecure == '1':
+        return
+    users = well_known_users(settings)
+    if users:
         raise Refused(
-            f'LISTEN={settings.listen} opens the API to other machines, and its passwords are well known: '
-            'set KEYSTONE_URL, or INSECURE=1 in a network that you trust'
+            f'LISTEN={settings.listen} opens the API to other machines, and passwords of {", ".join(users)} are well '
+            'known: change them (cinderless user passwd, without LISTEN), set KEYSTONE_URL, or INSECURE=1 in a network '
+            'that you trust'
         )
+
+
+def well_known_users(settings: Settings) -> list[str]:
+    """Return the users that this start would serve with their well-known passwords: all of a new state."""
+    from chalicelib.identity.local import USERS, unchanged_users
+
+    database = settings.state_dir / 'aws' / 'documents.db'
+    if settings.fresh == '1' or settings.state == 'memory' or not database.exists():
+        return list(USERS)
+    with contextlib.closing(sqlite3.connect(f'{database.as_uri()}?mode=ro', uri=True)) as stored:
+        query = "select body from documents where kind = 'secure string' and id = ?"
+        try:
+            found = stored.execute(query, (f'/{STACK}/identity',)).fetchone()
+            return unchanged_users(json.loads(json.loads(found[0])['value']))
+        except (sqlite3.Error, TypeError, ValueError, KeyError):  # no state that this program could start with
+            return list(USERS)
 
 
 def check_port(name: str, port: int, host: str = HOST) -> None:

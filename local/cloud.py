@@ -36,7 +36,7 @@ from local.http import Server
 from local.kept.write_through import WriteThrough
 from local.queues import Poller
 from local.reserve import Reserve
-from local.settings import BUCKET, REGION, Settings
+from local.settings import BUCKET, REGION, STACK, Settings
 from local.stack import Stack
 from local.state import StateFolder
 from local.steps import Steps
@@ -110,9 +110,9 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
         print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
     undo.enter_context(state.claimed(settings.ports))
     _keep_log(state.logs, undo)
+    reserve = Reserve(state.path)
     step = Steps(sys.stdout, state.logs / 'start.json')
     step('start the storage host and DynamoDB Local')
-    reserve = Reserve(state.path)
     engine = _start_engine(settings, state, undo)
     storage = Storage(settings, state.logs)
     undo.callback(storage.stop)
@@ -204,6 +204,13 @@ def _identity() -> dict[str, Any]:
     return {key: value for key, value in local_document().items() if key != 'signing_key'}
 
 
+def _unchanged_users() -> list[str]:
+    from chalicelib.identity.local import unchanged_users
+
+    found = client('ssm').get_parameter(Name=f'/{STACK}/identity', WithDecryption=True)
+    return unchanged_users(json.loads(found['Parameter']['Value']))
+
+
 def _use(engine: dynamodb.Engine, deployed: Stack, reserve: Reserve) -> None:
     """Create the tables in the engine, and send every later client there."""
     engine.wait()
@@ -271,7 +278,7 @@ def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) 
     if outcome.error:
         _explain(outcome)
     facts = ready.document(settings, deployed, roles)
-    ready.write_clouds(settings)
+    ready.write_clouds(settings, [] if settings.keystone_url else _unchanged_users())
     gc.collect()
     gc.freeze()  # objects of the start stay: the collector need not scan them again
     gc.set_threshold(*_DEFAULT)

@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 def choose(folder: Path, *, fresh: bool = False) -> Place:
     """Return the place for an agent's folder; ``fresh`` ignores its content. Raises Refused with advice."""
-    obstacle = _obstacle()
+    obstacle = find_obstacle()
     stored = [] if fresh else [name for name in (IMAGE, FOLDER) if (folder / name).exists()]
     if stored == [IMAGE] and obstacle:
         raise Refused(
@@ -61,7 +61,7 @@ def choose(folder: Path, *, fresh: bool = False) -> Place:
     return place
 
 
-def _obstacle() -> str:
+def find_obstacle() -> str:
     """Return what keeps this process from mounting an image, '' for nothing."""
     if os.geteuid() != 0:
         return 'not run as root'

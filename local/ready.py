@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,17 @@ def write_ready(settings: Settings, facts: Mapping[str, Any]) -> None:
     write(settings.state_dir / 'ready.json', json.dumps(facts, indent=1) + '\n')
 
 
-def write_clouds(settings: Settings) -> None:
-    """clouds.yaml for the openstack CLI; with an external Keystone its users are the reader's own."""
+def write_clouds(settings: Settings, users: Collection[str]) -> None:
+    """clouds.yaml for the openstack CLI, with those of its users that are in ``users``.
+
+    With an external Keystone there is none: its users are the reader's own.
+    """
     if settings.keystone_url:
         return
     from chalicelib.identity.local import local_clouds
     from chalicelib.rules import microversions
 
-    clouds = local_clouds(settings.identity_url, REGION, microversions.text(microversions.MAXIMUM))
+    clouds = local_clouds(settings.identity_url, REGION, microversions.text(microversions.MAXIMUM), users)
     for cloud in clouds['clouds'].values():
         cloud.update(_authority(settings))
     write(settings.state_dir / 'clouds.yaml', yaml.safe_dump(clouds))
@@ -105,11 +109,13 @@ def advice(settings: Settings) -> str:
   identity       {settings.identity_url}
   AWS            {settings.aws_url}
   iSCSI          {join(settings.host, settings.iscsi_port)}
-Try, in another shell, with the tools of .venv/bin:
+Try, in another shell:
+  export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH
   export OS_CLIENT_CONFIG_FILE={shlex.quote(str(settings.state_dir / 'clouds.yaml'))} OS_CLOUD=demo
   openstack volume create --size 1 first
   openstack volume list
   export {keys}
   aws --endpoint-url {settings.aws_url} stepfunctions list-state-machines
+  cinderless status --state-dir {shlex.quote(str(settings.state_dir))}
 What is stored is in {settings.state_dir}; logs are in {settings.state_dir / 'logs'}.
 Ctrl-C stops everything."""

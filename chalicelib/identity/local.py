@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection, Mapping
 from typing import Any
 
 #: User -> (its project, its role there). The name is also the password.
@@ -32,12 +33,17 @@ def local_document() -> dict[str, Any]:
     }
 
 
-def local_clouds(identity_url: str, region: str, microversion: str) -> dict[str, Any]:
-    """Return the content of the clouds.yaml for ``local_document``.
+def local_clouds(identity_url: str, region: str, microversion: str, names: Collection[str] = CLOUDS) -> dict[str, Any]:
+    """Return the content of the clouds.yaml for ``local_document``, with those of its users that are in ``names``.
 
     ``identity_url`` ends in /v3; ``microversion`` is the default of block storage clients.
     """
-    return {'clouds': {name: _cloud(name, identity_url, region, microversion) for name in CLOUDS}}
+    return {'clouds': {name: _cloud(name, identity_url, region, microversion) for name in CLOUDS if name in names}}
+
+
+def unchanged_users(document: Mapping[str, Any]) -> list[str]:
+    """Return the users of an identity document that have their well-known password."""
+    return [user['name'] for user in document['users'] if user.get('password') == user['name']]
 
 
 def _cloud(name: str, identity_url: str, region: str, microversion: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def _option(name: str) -> click.Option:
     values = settings.CHOICES.get(name, ())
     text = f'{_plain(settings.MEANINGS[name])} ({name})'
     if ON in values:
-        return click.Option([flag], is_flag=True, default=None, help=text)
+        return click.Option([flag], is_flag=True, default=None, help=text.removeprefix(f'{ON} '))
     return click.Option([flag], metavar='|'.join(filter(None, values)) or 'TEXT', help=text)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,6 @@ from cinderless.errors import FAILED, NOT_RUNNING
 from cinderless.instance import Instance, client, find, state_dir_option
 from cinderless.output import json_option, print_facts, print_json, size
 from local.state import KEPT, MARKER
-
-#: Seconds for the API's answer.
-TIMEOUT = 10
 
 #: Tables whose items are counted.
 COUNTED = ('volumes', 'snapshots', 'backups')
@@ -50,7 +45,7 @@ def _facts(found: Instance) -> Iterator[tuple[str, Any]]:
     yield 'started', found.started or None
     yield 'ports', found.ports
     yield 'durable', _is_durable(found.folder)
-    yield 'stored', {part: used(found.folder / part) for part in (*KEPT, 'logs') if (found.folder / part).exists()}
+    yield 'stored', {part: used(found.folder / part) for part in (*KEPT, 'logs') if (found.folder / part).is_dir()}
     if found.ready:
         yield 'urls', {name: found.ready[name] for name in ('volume', 'identity', 'aws', 'iscsi')}
         yield 'api', _answered(found.ready['volume'])
@@ -93,14 +88,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _answered(url: str) -> float | None:
     """Seconds of a request for the versions, which need no token; None without an answer."""
+    from cinderless.checks import OK, check_api
+
     began = time.monotonic()
-    try:
-        urllib.request.urlopen(url.removesuffix('/v3') + '/', timeout=TIMEOUT).close()  # noqa: S310 - its own address
-    except urllib.error.HTTPError as answer:
-        return time.monotonic() - began if answer.code < 500 else None
-    except OSError:
-        return None
-    return time.monotonic() - began
+    is_there = check_api(url.removesuffix('v3')).result == OK
+    return time.monotonic() - began if is_there else None
 
 
 def _counts(found: Instance) -> dict[str, int]:

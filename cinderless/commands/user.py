@@ -18,12 +18,10 @@ from cinderless.errors import REFUSED, Failure
 from cinderless.instance import client, running, state_dir_option
 from cinderless.output import json_option, print_json, print_table
 from cinderless.program import Group
-from cinderless.users import Document, FileStore, SecretStore, Store
+from cinderless.users import Document, FileStore, Store
+from local.settings import STACK
 
 Command = TypeVar('Command', bound=Callable[..., Any])
-
-#: The secret of the stack that the local cloud is.
-LOCAL_SECRET = 'cinderless/identity'  # noqa: S105 - its name
 
 
 @click.group(cls=Group)
@@ -124,7 +122,7 @@ def _opened(state_dir: Path, stage: str | None, profile: str | None, file: Path 
     else:
         found = running(state_dir)
         with users.locked(found.folder):
-            yield SecretStore(client(found, 'secretsmanager'), LOCAL_SECRET)
+            yield users.of_stack(functools.partial(client, found), STACK)
 
 
 def _deployed(stage: str, profile: str | None) -> Store:
@@ -134,4 +132,4 @@ def _deployed(stage: str, profile: str | None) -> Store:
 
     settings = load(stage, checked=False)
     session = boto3.Session(profile_name=profile, region_name=settings.region)
-    return SecretStore(session.client('secretsmanager'), f'{settings.stack}/identity')
+    return users.of_stack(session.client, settings.stack)

@@ -35,7 +35,7 @@ def program(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
 
 
 class Values(dict[int, set[int]]):
-    """Values of blocks: each that was ever written, to compare with a time in between."""
+    """Values of blocks: each that was ever written, for a comparison with a time in between."""
 
     def __setitem__(self, place: int, values: set[int]) -> None:
         super().__setitem__(place, self.get(place, set()) | values)
@@ -108,7 +108,7 @@ def ports(cloud: Cloud) -> dict[str, str]:
 
 
 def between(before: Ledger, after: Ledger) -> Ledger:
-    """What was acknowledged before the export must be there; requests of its duration may be."""
+    """What was acknowledged before the export must be there; what was requested until after it may be."""
     allowed = Ledger()
     allowed.sizes = {id: sizes | after.sizes[id] for id, sizes in before.sizes.items()}
     allowed.gone, allowed.doubtful = before.gone, after.gone | after.doubtful

@@ -156,6 +156,14 @@ VALUES: dict[tuple[str, str], list[str]] = {
     ('NOVA_URL', 'http:///v2.1'): ["'http:///v2.1'", 'http'],
     ('NOVA_URL', 'http://nova'): ["'http://nova'", '/v2.1'],
     ('BARBICAN_URL', 'ftp://b'): ["'ftp://b'", 'http'],
+    ('LISTEN', 'example.org'): ['example.org', 'IP address'],
+    ('LISTEN', '0.0.0.0'): ['0.0.0.0', 'ADVERTISE'],
+    ('LISTEN', '127.0.0.1 '): ['127.0.0.1 ', 'IP address'],
+    ('ADVERTISE', 'http://storage'): ['http://storage', 'host name'],
+    ('TLS', 'yes'): ["'yes'", 'give one of 0, 1'],
+    ('TLS_CERTIFICATE', '/nowhere.pem'): ['/nowhere.pem'],
+    ('TLS_KEY', '/nowhere.pem'): ['/nowhere.pem', 'TLS_CERTIFICATE'],
+    ('INSECURE', 'perhaps'): ["'perhaps'", 'give one of 0, 1'],
 }
 
 

@@ -60,9 +60,9 @@ def test_ready_appears_at_once(tmp_path: Path) -> None:
 
 
 def test_clouds_are_written_for_the_standalone_identity_alone(tmp_path: Path) -> None:
-    ready.write_clouds(settings(tmp_path, KEYSTONE_URL='http://keystone/v3'))
+    ready.write_clouds(settings(tmp_path, KEYSTONE_URL='http://keystone/v3'), ['admin', 'demo', 'reader', 'alt'])
     assert not (tmp_path / 'clouds.yaml').exists()
-    ready.write_clouds(settings(tmp_path))
+    ready.write_clouds(settings(tmp_path), ['admin', 'demo', 'reader', 'alt'])
     clouds = yaml.safe_load((tmp_path / 'clouds.yaml').read_text())['clouds']
     assert clouds['admin']['auth']['auth_url'] == 'http://127.0.0.1:8776/identity/v3'
 
