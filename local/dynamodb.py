@@ -125,7 +125,7 @@ def intercept(url: str, reserve: Reserve | None = None) -> None:
     """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
     The engine answers TransactWriteItems before its commit, and loses it when killed at once: local/commits.py. Writes
-    are refused while ``reserve`` has no room. All requests of this process pass ``URLLib3Session``.
+    are refused while ``reserve`` has no space. All requests of this process pass ``URLLib3Session``.
     """
     send, transactions = URLLib3Session.send, commits.Commits()
 

@@ -1,7 +1,7 @@
 """Space on the disk of the state folder that is left for deletions, log-ins, and the end of work in progress.
 
-Work that stores more stops while less than ``RESERVE`` is free. What frees space goes on. Hosts that write to attached
-volumes stop at nothing, so a file of ``HELD`` bytes keeps room for the tables: it is removed when they need it, and
+Work that stores more stops while less than ``RESERVE`` is free. What frees space continues. Hosts that write to attached
+volumes stop at nothing, so a file of ``HELD`` bytes keeps space for the tables: it is removed when they need it, and
 made again when the disk has space.
 """
 
@@ -53,7 +53,7 @@ class Reserve:
         return free < RESERVE
 
     def has_room(self) -> bool:
-        """Whether a table may be written; removes the file when that makes room."""
+        """Whether a table may be written; removes the file when that frees enough."""
         if _free(self._folder) >= FLOOR:
             return True
         with self._lock:

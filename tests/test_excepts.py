@@ -106,7 +106,7 @@ REASONS = {
     ('cinderless/program.py', 'main'): _TOP,
     ('infra/deployer.py', 'main'): _TOP,
     ('infra/preflight.py', '_asked'): 'credentials without the right to read: the check is reported as not made',
-    ('cinderless/checks.py', '_asked'): 'credentials that may not ask: the check is reported as not made',
+    ('cinderless/checks.py', '_asked'): 'credentials without the right to read: the check is reported as not made',
     ('cinderless/checks.py', '_start'): 'the refusal is the result of the check',
     ('cinderless/checks.py', 'check_api'): 'no answer is the result of the check',
     ('cinderless/checks.py', 'deployment'): 'the refusal is the result of the check',

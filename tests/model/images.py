@@ -15,7 +15,7 @@ from tests.simulation import Simulation
 
 
 class MemoryImages:
-    """The port of ``chalicelib.clients.glance``. Every call goes through the simulation's ``around``."""
+    """The port of ``chalicelib.clients.glance``. Every call passes the simulation's ``around``."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._world = simulation

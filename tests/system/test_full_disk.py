@@ -1,4 +1,4 @@
-"""A full disk: nothing new begins, and deletions and log-ins make room again. The disk is a file system of its own."""
+"""A full disk: nothing new begins, and deletions and log-ins free space again. The disk is a file system of its own."""
 
 from __future__ import annotations
 

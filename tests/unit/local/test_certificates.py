@@ -34,16 +34,16 @@ def served(tmp_path: Path) -> Iterator[tuple[Settings, Server]]:
 
 
 def verify(path: Path | None, port: int, name: str) -> str:
-    """What ``openssl s_client`` says about the certificate."""
+    """What ``openssl s_client`` reports about the certificate."""
     command = ['openssl', 's_client', '-connect', f'{HOST}:{port}', '-CAfile', str(path), '-verify_hostname', name]
     done = subprocess.run(command, input='', capture_output=True, text=True, timeout=30, check=False)
     return next(line for line in done.stdout.splitlines() if 'Verify return code' in line or 'Verification' in line)
 
 
-@pytest.mark.parametrize(('name', 'said'), [('storage.example', 'OK'), ('localhost', 'OK'), ('other.example', 'error')])
-def test_clients_verify_a_generated_certificate(served: tuple[Settings, Server], name: str, said: str) -> None:
+@pytest.mark.parametrize(('name', 'reported'), [('storage.example', 'OK'), ('localhost', 'OK'), ('other.example', 'error')])
+def test_clients_verify_a_generated_certificate(served: tuple[Settings, Server], name: str, reported: str) -> None:
     chosen, server = served
-    assert said in verify(certificates.authority(chosen), server.port, name)
+    assert reported in verify(certificates.authority(chosen), server.port, name)
 
 
 def test_the_key_is_the_owners_and_both_are_kept(tmp_path: Path) -> None:
