@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, JSONAttribute, MapAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.expressions.update import Action
 
 from chalicelib import errors
 from chalicelib.models import base
 from chalicelib.models.reading import Key
+from chalicelib.rules import states
 
 
 class Volume(base.StatefulRecord):
@@ -82,6 +84,14 @@ class Volume(base.StatefulRecord):
     def operation_facts(self) -> dict[str, Any]:
         """The current operation, or {}."""
         return self.operation or {}
+
+    def end_of_move(self) -> list[Action]:
+        """Actions of a request that takes the volume over from a move, which did not lock it (as in Cinder).
+
+        The move's execution notices and removes the target. It may be lost with the process, so the move's status on
+        the volume ends with the write that takes over.
+        """
+        return [Volume.migration_status.set(states.ERROR)] if self.migration_status in states.MOVING else []
 
     def related(self) -> list[Key]:
         """The volume's type, the type that a retype under way leads to, and the service of its backend."""

@@ -219,9 +219,10 @@ def _add_backup_to(
     table = workflows.SNAPSHOT if isinstance(source, Snapshot) else workflows.VOLUME
     row = table['backup_attached' if force and isinstance(source, Volume) else 'backup']
     operation = common.operation(row, backup_id=backup.id, backup_project_id=backup.project_id)
+    ended = source.end_of_move() if isinstance(source, Volume) else []
     transaction.update(
         source,
-        [*base.begin_actions(kind, row, context.request_id, operation), kind.reader_count.add(1)],
+        [*base.begin_actions(kind, row, context.request_id, operation), kind.reader_count.add(1), *ended],
         base.is_allowed(kind, row),
         functools.partial(_source_moved, source),
     )
@@ -284,7 +285,7 @@ def restore(context: Context, id: str, *, volume_id: str | None, name: str | Non
         backup_reservations.add_restore_to(transaction, backup, volume, context.request_id, workflows.BACKUP['restore'])
         if key:
             key.add_to(transaction)
-        actions = [*base.begin_actions(Volume, row, context.request_id, operation), started]
+        actions = [*base.begin_actions(Volume, row, context.request_id, operation), started, *volume.end_of_move()]
         transaction.update(volume, actions, base.is_allowed(Volume, row) & exports.are_none(), lambda: refused)
     common.send(context, 'restore', backup, volume)
     return backup, volume

@@ -55,7 +55,8 @@ def _add_growth_to(context: Context, volume: Volume, action: str, new_size: int,
     row = workflows.VOLUME[action]
     operation = common.operation(row, new_size=new_size)
     growth = new_size - int(volume.size) if volume.consumes_quota else 0
-    actions = [*base.begin_actions(Volume, row, context.request_id, operation), Volume.reserved_gb.set(growth)]
+    reserved = [Volume.reserved_gb.set(growth), *volume.end_of_move()]
+    actions = [*base.begin_actions(Volume, row, context.request_id, operation), *reserved]
     condition = base.is_allowed(Volume, row) & (Volume.size == volume.size) & (Volume.reserved_gb == 0)
     transaction.update(volume, actions, condition, lambda: _not_extendable(volume, row))
 

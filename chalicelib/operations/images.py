@@ -112,7 +112,8 @@ def reimage(context: Context, volume_id: str, image_id: str, *, reserved: bool) 
         raise errors.Conflict(f'Volume {volume.id} is connected to a host and cannot be reimaged; detach it first.')
     operation = common.operation(row, image_id=image_id)
     try:
-        base.begin(volume, row, context.request_id, operation, condition=exports.unchanged(volume))
+        also = volume.end_of_move()
+        base.begin(volume, row, context.request_id, operation, also=also, condition=exports.unchanged(volume))
     except errors.StateChanged:
         raise _wrong_status(volume.reload(), row) from None
     common.send(context, action, volume)
@@ -143,7 +144,7 @@ def upload(
     operation = common.operation(row, image_id=image_id, image=facts, protected=protected)
     idempotency.keep(image_id=image_id)
     try:
-        base.begin(volume, row, context.request_id, operation)
+        base.begin(volume, row, context.request_id, operation, also=volume.end_of_move())
     except errors.StateChanged:
         raise _wrong_status(volume.reload(), row) from None
     try:

@@ -28,6 +28,9 @@ RETYPE_REFUSED = (
     'specs cannot change.'
 )
 
+#: Actions whose work is a move.
+ACTIONS = ('retype', 'migrate', 'migrate_attached', 'migrate_locked')
+
 #: A transaction has at most 100 writes and checks: what ends a retype changes each snapshot of the volume.
 MAX_SNAPSHOTS = 90
 
@@ -273,6 +276,27 @@ def make_target(volume: Volume, held: Condition) -> Volume:
 
 class _Exists(Exception):
     """The target was made by an earlier run."""
+
+
+def forget(project_id: str, id: str, request_id: str) -> None:
+    """Set the migration_status of a move that is lost to error, and clear the operation if it is still the move's.
+
+    The status stays. Raises ServiceUnavailable when the volume changes at each attempt.
+    """
+    for _ in range(common.CONTENDED):
+        volume = Volume.find_or_none(project_id, id)
+        if volume is None or volume.migration_status not in states.MOVING:
+            return
+        actions = [*volume.end_of_move(), *base.touched(Volume)]
+        if volume.owner == request_id:
+            held = (Volume.operation, Volume.owner, Volume.in_flight, Volume.deadline)
+            actions += [attribute.remove() for attribute in held]
+        elif volume.operation_facts().get('action') in ACTIONS:
+            return
+        with contextlib.suppress(*base.moved_on(Volume)):
+            base.update(volume, actions, Volume.revision == volume.revision)
+            return
+    raise errors.ServiceUnavailable(reason=f'volume {id} is being changed; try again')
 
 
 def discard(target: Volume) -> None:

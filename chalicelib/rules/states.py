@@ -71,7 +71,7 @@ VOLUME_STATUSES = {
     RETYPING: 'its type is being changed',
     REVERTING: 'being set back to its latest snapshot; for up to a day while its backend does not answer',
     MANAGING: 'an existing backend object is being brought under management (shown as creating)',
-    UNMANAGING: 'being released; the data stays on the backend',
+    UNMANAGING: 'being released, and its data stays on the backend; for up to a day while its backend does not answer',
     AWAITING_TRANSFER: 'offered to another project',
     ERROR: 'could not be created or used; a user message has the reason; can be deleted',
     ERROR_DELETING: 'could not be removed; an administrator may force it',

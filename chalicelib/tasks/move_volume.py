@@ -40,9 +40,6 @@ from chalicelib.tasks.work import Payload, VolumeWork
 
 logger = logging.getLogger(__name__)
 
-#: Actions whose work is a move.
-ACTIONS = ('retype', 'migrate', 'migrate_attached', 'migrate_locked')
-
 
 def plan_move(payload: Payload) -> dict[str, bool]:
     """Change the type in place if that suffices ({'done': True}); else claim capacity for a copy.
@@ -293,21 +290,9 @@ def abandon_move(payload: Payload) -> None:
         VolumeWork.take(payload)  # only the target is lost
         fail_move(payload)
         return
+    moves.forget(payload['project_id'], payload['id'], payload['request_id'])
     target = moves.target_of(payload['id'], payload['request_id'])
     if target is not None and target.operation_facts().get('action') == 'force_delete':
         common.enqueue(target, 'force_delete', payload['request_id'])  # done, but for this message
     elif target is not None:
         moves.discard(target)
-    with contextlib.suppress(errors.VolumeNotFound, errors.StateChanged):
-        _forget_move(Volume.find(payload['project_id'], payload['id']), payload)
-
-
-def _forget_move(volume: Volume, payload: Payload) -> None:
-    """Set migration_status to error, and clear the operation if it is still the move's; the status stays."""
-    actions = [Volume.migration_status.set(states.ERROR), *base.touched(Volume)]
-    if volume.owner == payload['request_id']:
-        held = (Volume.operation, Volume.owner, Volume.in_flight, Volume.deadline)
-        actions += [attribute.remove() for attribute in held]
-    elif volume.operation_facts().get('action') in ACTIONS:
-        return
-    base.update(volume, actions, Volume.migration_status.is_in(*states.MOVING) & (Volume.revision == volume.revision))

@@ -209,6 +209,9 @@ def _discard(volume: base.StatefulRecord) -> None:
     from chalicelib.operations import moves  # most runs find nothing to discard, and need none of what it knows
 
     if isinstance(volume, Volume):
+        operation = volume.operation_facts()
+        if operation.get('action') == 'receive':
+            moves.forget(operation['volume_project_id'], operation['volume_id'], str(volume.owner))
         moves.discard(volume)
 
 

@@ -31,9 +31,16 @@ TRACES: Kinds = (*RESOURCES, Attachment, Secret, Transfer)
 
 def settle(cloud: Cloud) -> list[str]:
     """Wait until no record is in a transitional status; return those that still are after PATIENCE."""
+    reconcile = cloud.ready['functions']['reconcile']
+
+    def is_settled() -> bool:
+        cloud.client('lambda').invoke(FunctionName=reconcile, Payload=b'{}')
+        time.sleep(2)
+        return not _moving()
+
     with crash.records_of(cloud):
         with contextlib.suppress(AssertionError):
-            until(lambda: not _moving(), PATIENCE)
+            until(is_settled, PATIENCE)
         return _moving()
 
 

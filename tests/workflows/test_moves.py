@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
-from chalicelib.models import Message, Pool, Quota, Volume, VolumeType, base
-from chalicelib.operations import attachments, moves, quotas, volume_types, volumes
+from chalicelib.models import Backup, Message, Pool, Quota, Volume, VolumeType, base
+from chalicelib.operations import attachments, backups, moves, quotas, volume_types, volumes
 from tests import invariants
+from tests.backup_factories import create_backup
 from tests.data_backends import Data, Disk
 from tests.factories import context, create_snapshot, create_volume
 from tests.simulation import BIG, FAST, Simulation
@@ -163,11 +164,63 @@ def test_extended_meanwhile(simulation: Simulation, data: Data, volume: Volume) 
     [execution] = simulation.executions.values()
     simulation.work('plan_move', execution.payload)
     simulation.work('prepare_target', execution.payload)
-    volumes.extend(context(), volume.id, 6)
+    extensions.extend(context(), volume.id, 6)
     simulation.settle()
     assert execution.path == ['PlanMove', 'AbandonMove']
     volume = volume.reload()
     assert (volume.size, volume.host, volume.migration_status) == (6, BIG, 'error')
+    check(simulation, data)
+
+
+#: Requests that take a volume over from a move that does not lock it, as in Cinder.
+TAKING_OVER: dict[str, Callable[[Volume], object]] = {
+    'extend': lambda volume: extensions.extend(context(), volume.id, 6),
+    'backup': lambda volume: create_backup(context(), volume),
+    'restore': lambda volume: backups.restore(context(), stored_backup(volume).id, volume_id=volume.id, name=None),
+}
+
+
+def stored_backup(volume: Volume) -> Backup:
+    [found] = base.every(Backup, volume.project_id)
+    return found
+
+
+@pytest.mark.parametrize('begun', [[], ['plan_move'], ['plan_move', 'prepare_target']], ids=len)
+@pytest.mark.parametrize('request_', TAKING_OVER)
+def test_a_move_that_lost_its_volume_and_then_its_execution(
+    simulation: Simulation, data: Data, volume: Volume, request_: str, begun: list[str]
+) -> None:
+    """As after a local cloud was killed: nothing continues the move, and its status must not stay 'migrating'."""
+    if request_ == 'restore':
+        create_backup(context(), volume)
+        simulation.settle()
+        simulation.executions.clear()
+    migrate(volume)
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    for task in begun:
+        simulation.work(task, execution.payload)
+    simulation.executions.clear()
+    TAKING_OVER[request_](volume)
+    simulation.settle()
+    simulation.reconcile()
+    simulation.settle()
+    assert (volume.reload().status, volume.reload().migration_status) == ('available', 'error')
+    check(simulation, data)
+
+
+def test_the_move_is_forgotten_by_the_reconciler(simulation: Simulation, data: Data, volume: Volume) -> None:
+    """Without the request that takes the volume over: its record was read before the move began."""
+    migrate(volume)
+    simulation.deliver()
+    [execution] = simulation.executions.values()
+    simulation.work('plan_move', execution.payload)
+    simulation.work('prepare_target', execution.payload)
+    simulation.executions.clear()
+    base.update(volume.reload(), base.end_actions(volume, 'available'))
+    simulation.reconcile()
+    simulation.settle()
+    assert volume.reload().migration_status == 'error'
     check(simulation, data)
 
 
