@@ -107,7 +107,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'RECORD_CALLS': ('tests', 'folder for the AWS calls that processes record; a test run sets it'),
     'SCHEDULER_VECTORS': ('`make vectors`', 'folder of recorded decisions; default: `tests/vectors/decisions`'),
     'SOAK_LOG': ('`make soak`', 'file that receives the faults of the functions'),
-    'SOAK_MINUTES': ('`make soak MINUTES=`', 'minutes of load (0.5)'),
+    'SOAK_MINUTES': ('`make soak MINUTES=`', 'minutes of load (0.3)'),
     'SOAK_RATE': ('`make soak`', "share of the functions' calls that meet a fault"),
     'SOAK_SEED': ('`make soak SEED=`', 'seed of the choices of a soak (random)'),
     'TGT_IPC_SOCKET': ('appliance', "prefix of tgtd's control socket (tgt's own variable)"),

@@ -7,6 +7,7 @@ of the workers.
 
 from __future__ import annotations
 
+import collections
 import datetime
 import json
 import os
@@ -87,6 +88,22 @@ class Instance:
     def add_backend(self, host: str, zone: str) -> None:
         """Add a backend, or move one to another zone, as a new document would."""
         self.simulation.backends[host] = Backend(host, {'pool': 100_000}, availability_zone=zone)
+
+    def limit_rate(self, rate: int, burst: int) -> None:
+        """Run as a function whose stack has this limit of each project."""
+        from chalicelib import config
+        from chalicelib.operations import rate_limits
+
+        os.environ.update(PROJECT_RATE_LIMIT=str(rate), PROJECT_BURST_LIMIT=str(burst))
+        config.settings.cache_clear()
+        rate_limits.forget()
+
+    def flood(self, project: str, seconds: float) -> dict[int, int]:
+        """Send requests without a pause; return how many got each status."""
+        until, statuses = time.monotonic() + seconds, collections.Counter[int]()
+        while time.monotonic() < until:
+            statuses[self.door.caller('member', project).request('GET', '/types').status] += 1
+        return statuses
 
     def report(self) -> None:
         from chalicelib.tasks import report_pools

@@ -27,7 +27,7 @@ from tests.soak.tenants import CLIENT_ERRORS, Tenant
 from tests.system.clients import User
 
 #: Seconds of load.
-SECONDS = float(os.environ.get('SOAK_MINUTES', '0.5')) * 60
+SECONDS = float(os.environ.get('SOAK_MINUTES', '0.3')) * 60
 SEED = int(os.environ.get('SOAK_SEED', '') or random.randrange(1 << 30))
 
 #: Share of the functions' calls to AWS and to the agent with a fault, and the tenants.
