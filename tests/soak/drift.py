@@ -14,7 +14,7 @@ from chalicelib.backup.s3 import S3Repository
 from chalicelib.models import Attachment, Backup, Group, GroupSnapshot, Message, Secret, Snapshot, Transfer, Volume
 from tests import invariants
 from tests.soak.disturbances import Running
-from tests.soak.tenants import Expected, Tenant
+from tests.soak.tenants import OF_CLIENTS, Expected, Tenant
 from tests.system import crash
 from tests.system.clients import until
 from tests.system.cloud import Cloud
@@ -78,7 +78,11 @@ def compare_data(tenants: Iterable[Tenant]) -> list[str]:
     for tenant in tenants:
         tenant.resume()
         for id, one in list(tenant.volumes.items()):
-            if not (one.gone or one.doubtful) and tenant.settled(one.user.cinder.volumes, id).status == 'available':
+            if one.gone or one.doubtful:
+                continue
+            if tenant.settled(one.user.cinder.volumes, id).status in OF_CLIENTS:
+                tenant.detach(id, one)
+            if tenant.settled(one.user.cinder.volumes, id).status == 'available':
                 tenant._settle_data(id, one)
         for id, one in list(tenant.backups.items()):
             if one.gone or one.doubtful or one.user.cinder.backups.get(id).status != 'available':

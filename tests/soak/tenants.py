@@ -90,7 +90,8 @@ class Tenant:
         self.maybe: set[str] = set()
         self.broken: list[str] = []
         self._values = itertools.count(number * 10_000_000 + 1)
-        self._initiator = f'iqn.2004-10.com.example:soak-{number}'
+        #: A host belongs to one project: each project's initiator has another name.
+        self._initiators = {user: f'iqn.2004-10.com.example:soak-{number}-{user.project}' for user in users}
         self._stopped = threading.Event()
 
     def run(self, stopped: threading.Event, failed: threading.Event) -> None:
@@ -332,12 +333,13 @@ class Tenant:
     @contextlib.contextmanager
     def attached(self, id: str, one: Expected) -> Iterator[Any]:
         """Yield the volume as a block device; end every attachment afterwards, as far as requests succeed."""
-        connector = {'host': 'soak', 'initiator': self._initiator, 'ip': '127.0.0.1'}
+        initiator = self._initiators[one.user]
+        connector = {'host': 'soak', 'initiator': initiator, 'ip': '127.0.0.1'}
         attachments = one.user.cinder.attachments
         try:
             made = self.call('attach', lambda: attachments.create(id, connector, str(uuid.uuid4()), 'rw'))
             self.call('attachment complete', lambda: attachments.complete(made['id']))
-            with open_device(made['connection_info'], initiator=self._initiator, timeout=20) as device:
+            with open_device(made['connection_info'], initiator=initiator, timeout=20) as device:
                 yield device
         finally:
             self.detach(id, one)

@@ -69,6 +69,13 @@ class Resources:
 
         return str(until(look))
 
+    def remove_groups(self) -> None:
+        """Remove the project's groups with their volumes."""
+        groups = self.user.cinder.groups
+        for group in groups.list():
+            groups.delete(group.id, delete_volumes=True)
+        until(lambda: not groups.list())
+
     def _by_requests(self) -> Mapping[tuple[str, str], Callable[[], str]]:
         return {
             ('volume', 'reserved'): self._reserved,

@@ -100,5 +100,6 @@ def test_the_commands_for_a_status(bash: Shell, cloud: Cloud, demo: User, admin:
     bash.run(commands(STATUSES[heading]), **made)
     after = resources.status(resource, made[KINDS[resource][1]])
     assert after in ({status} if status in REMAINS else GOOD)
+    resources.remove_groups()
     if status in REMAINS:
         admin.cinder.volumes.reset_state(made['VOLUME'], 'available')
