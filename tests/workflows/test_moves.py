@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.models import Backup, Message, Pool, Quota, Volume, VolumeType, base
-from chalicelib.operations import attachments, backups, moves, quotas, volume_types, volumes
+from chalicelib.operations import attachments, backups, extensions, moves, quotas, volume_types, volumes
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.data_backends import Data, Disk
