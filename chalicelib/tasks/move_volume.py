@@ -265,7 +265,7 @@ def fail_move(payload: Payload) -> None:
     volume = work.record
     target = moves.target_of(volume.id, work.request_id)
     if target is not None:
-        _try_close(work, target)
+        _try_close(volume, target)
         moves.discard(target)
     action = Action.VOLUME_RETYPE if payload['action'] == 'retype' else Action.VOLUME_MIGRATE
     work.report(action, Detail.VOLUME_MOVE_ERROR)
@@ -273,20 +273,22 @@ def fail_move(payload: Payload) -> None:
     work.end(Outcome.ended(), failed)
 
 
-def _try_close(work: VolumeWork, target: Volume) -> None:
-    """Close the exports; only log an error: no host knows their secret, and they end with the volumes."""
-    volume = work.record
+def _try_close(volume: Volume, target: Volume) -> None:
+    """Close the exports; only log an error: no host knows their secret, and they end with the volumes.
+
+    The move's exports have the name of its target (work.export_id, moves.target_id).
+    """
     try:
         if target.host:
-            backends.driver(volume).close_volume(backends.volume_ref(volume), work.export_id)
-            backends.driver(target).cancel_restore(backends.volume_ref(target), work.export_id)
+            backends.driver(volume).close_volume(backends.volume_ref(volume), target.id)
+            backends.driver(target).cancel_restore(backends.volume_ref(target), target.id)
     except errors.CinderlessError as left:
         logger.warning('exports of volume %s may be left: %s', volume.id, left.message)
 
 
 def abandon_move(payload: Payload) -> None:
     """Remove what was made for the move, and its traces on the volume, which this move does not own any more."""
-    with contextlib.suppress(errors.StateChanged):
+    with contextlib.suppress(errors.StateChanged, errors.VolumeNotFound):
         VolumeWork.take(payload)  # only the target is lost
         fail_move(payload)
         return
@@ -295,4 +297,7 @@ def abandon_move(payload: Payload) -> None:
     if target is not None and target.operation_facts().get('action') == 'force_delete':
         common.enqueue(target, 'force_delete', payload['request_id'])  # done, but for this message
     elif target is not None:
+        volume = Volume.find_or_none(payload['project_id'], payload['id'])
+        if volume is not None:
+            _try_close(volume, target)
         moves.discard(target)

@@ -208,11 +208,20 @@ def _discard(volume: base.StatefulRecord) -> None:
     """Remove a volume that was made for other work."""
     from chalicelib.operations import moves  # most runs find nothing to discard, and need none of what it knows
 
-    if isinstance(volume, Volume):
-        operation = volume.operation_facts()
-        if operation.get('action') == 'receive':
-            moves.forget(operation['volume_project_id'], operation['volume_id'], str(volume.owner))
+    if not isinstance(volume, Volume):
+        return
+    operation = volume.operation_facts()
+    if operation.get('action') == 'receive':
+        _abandon_move(operation, str(volume.owner))
+    else:
         moves.discard(volume)
+
+
+def _abandon_move(operation: dict[str, Any], request_id: str) -> None:
+    """Let a worker end a move that lost its volume: its status there, its exports and its target."""
+    ids = {'project_id': operation['volume_project_id'], 'id': operation['volume_id'], 'request_id': request_id}
+    payload = {'action': 'migrate', 'resource': Volume.resource, **ids}
+    aws.invoke(executions.worker_of(workflows.MACHINES['move_volume']), 'abandon_move', payload)
 
 
 def _follow_drill(scratch: base.StatefulRecord, _: Workflow) -> None:

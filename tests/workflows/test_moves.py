@@ -185,7 +185,11 @@ def stored_backup(volume: Volume) -> Backup:
     return found
 
 
-@pytest.mark.parametrize('begun', [[], ['plan_move'], ['plan_move', 'prepare_target']], ids=len)
+@pytest.mark.parametrize(
+    'begun',
+    [[], ['plan_move'], ['plan_move', 'prepare_target'], ['plan_move', 'prepare_target', 'copy_volume']],
+    ids=len,
+)
 @pytest.mark.parametrize('request_', TAKING_OVER)
 def test_a_move_that_lost_its_volume_and_then_its_execution(
     simulation: Simulation, data: Data, volume: Volume, request_: str, begun: list[str]
