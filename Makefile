@@ -111,8 +111,8 @@ checkov: setup  ## compare checkov's findings about the template with tests/chec
 changes: setup  ## show what a deployment of this version changes in a stack of the last release
 	@$(PYTHON) -m infra.changes
 
-release: setup  ## keep this version's tables, bucket and key in infra/released, for `make changes`
-	@$(PYTHON) -m infra.changes --release
+release: setup  ## tag the version of pyproject.toml, with its changes and what `make changes` compares with
+	@$(PYTHON) -m infra.release
 
 clean:  ## delete build results and caches; keep .venv, .tools and state folders of local clouds
 	@rm -rf .build .pytest_cache .mypy_cache .ruff_cache .hypothesis

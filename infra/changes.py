@@ -1,7 +1,8 @@
 """The changes of a deployed stack of the last release by this version: ``make changes`` prints them.
 
 ``infra/released/<version>.json`` keeps the parts of each release that must outlive it: tables, bucket, key, secrets,
-queues, and the names of parameters and outputs. ``make release`` writes it. The properties that CloudFormation can only
+queues, the names of parameters and outputs, and the state machines, whose executions go on after an update. ``make
+release`` (infra/release.py) writes it. The properties that CloudFormation can only
 change by replacing the resource are read from AWS's own resource schemas, which cfn-lint contains.
 """
 
@@ -9,12 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.render import REGION, ROOT, templates, write
+from infra.render import REGION, templates
 
 RELEASED = Path(__file__).parent / 'released'
 
@@ -91,7 +91,18 @@ def kept(template: Template) -> dict[str, Any]:
     """Return the parts of a template that a release keeps."""
     resources = {name: body for name, body in template['Resources'].items() if body['Type'] in KEPT}
     names = {key: sorted(template.get(key, ())) for key in ('Parameters', 'Outputs')}
-    return {**names, 'Resources': resources}
+    return {**names, 'Resources': resources, 'Machines': machines(template)}
+
+
+def machines(template: Template) -> dict[str, str]:
+    """Return {name: definition} of the state machines, with placeholders for functions and parameters."""
+    found = {}
+    for body in template['Resources'].values():
+        if body['Type'] == 'AWS::StepFunctions::StateMachine':
+            definition = body['Properties']['DefinitionString']
+            name = body['Properties']['StateMachineName']['Fn::Sub'].partition('}-')[2]
+            found[name] = definition['Fn::Sub'][0] if isinstance(definition, dict) else definition
+    return found
 
 
 def last_release() -> tuple[str, Template]:
@@ -118,19 +129,8 @@ def lines_of(found: Iterable[Change]) -> Iterator[str]:
         yield f'{change.kind:8}{change.name}, {change.type}{properties}{"  <-- LOSS" if change.is_loss else ""}'
 
 
-def release() -> Path:
-    """Store the template's kept parts for the version in pyproject.toml."""
-    version = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['version']
-    RELEASED.mkdir(exist_ok=True)
-    write(RELEASED / f'{version}.json', kept(current()))
-    return RELEASED / f'{version}.json'
-
-
-def main(keep: bool) -> int:
+def main() -> int:
     """Print the changes; the exit code is 1 when one of them loses data or cannot be deployed."""
-    if keep:
-        print(release())
-        return 0
     version, old = last_release()
     found = list(changes(old, current()))
     print('\n'.join([f'since {version}:', *(list(lines_of(found)) or ['nothing that is kept'])]))
@@ -138,4 +138,4 @@ def main(keep: bool) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main(keep='--release' in sys.argv))
+    sys.exit(main())

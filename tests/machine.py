@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra import asl
+from infra import asl, changes
 
 FOLDER = Path(__file__).parent.parent / 'stepfunctions'
 
@@ -30,6 +30,13 @@ def complete(machine: str) -> dict[str, Any]:
 
 
 definition = complete
+
+
+@functools.cache
+def released() -> dict[str, Any]:
+    """Return {name: state machine} of the last release, as it was deployed."""
+    known = changes.last_release()[1]['Machines']
+    return {name: json.loads(re.sub(r'(?<!")\$\{\w+}(?!")', '4', text)) for name, text in known.items()}
 
 
 def impatient(machine: str) -> dict[str, Any]:
@@ -112,7 +119,7 @@ class Execution:
             except Exception as error:
                 failed = error if isinstance(error, TaskFailed) else TaskFailed(type(error).__name__, str(error))
                 rule = _matching(state.get('Retry', []), failed.name)
-                if rule is not None and tried[rule] < state['Retry'][rule]['MaxAttempts']:
+                if rule is not None and tried[rule] < state['Retry'][rule].get('MaxAttempts', 3):
                     self.wait(self.random.uniform(0, _interval(state['Retry'][rule], tried[rule])))
                     tried[rule] += 1
                     continue
@@ -160,7 +167,8 @@ def _fits(choice: Mapping[str, Any], data: Any) -> bool:
 
 def _interval(rule: Mapping[str, Any], tried: int) -> float:
     """Seconds that jitter draws the next delay from."""
-    return float(min(rule['IntervalSeconds'] * rule['BackoffRate'] ** min(tried, 64), rule['MaxDelaySeconds']))
+    first, rate = rule.get('IntervalSeconds', 1), rule.get('BackoffRate', 2)
+    return float(min(first * rate ** min(tried, 64), rule.get('MaxDelaySeconds', 31_622_400)))
 
 
 def _matching(rules: list[dict[str, Any]], name: str) -> int | None:

@@ -48,6 +48,8 @@ class Agent:
         # Not in the folder: the path of a UNIX socket has 107 characters at most.
         self.sockets = tempfile.TemporaryDirectory(prefix='tgtd-')
         self.environment = os.environ | {'TGT_IPC_SOCKET': f'{self.sockets.name}/ipc'}
+        #: The source of its program: another release's, in tests of updates.
+        self.root = ROOT
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
@@ -74,10 +76,8 @@ class Agent:
         command += ['--state-dir', f'{self.folder}/state', '--secret-file', f'{self.folder}/secret']
         command += ['--store', self.store, *self._options]
         with self.log.open('a') as log:
-            start = functools.partial(
-                subprocess.Popen, bound(command), cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=log
-            )
-            self.process = STARTER.submit(start, text=True).result()
+            start = functools.partial(subprocess.Popen, bound(command), cwd=self.root, env=self.environment)
+            self.process = STARTER.submit(start, stdout=subprocess.PIPE, stderr=log, text=True).result()
         return self.process
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
