@@ -34,10 +34,11 @@ def remove(stage: Stage, aws: Aws, *, data: bool) -> list[str]:
     """Delete the stack, and with ``data`` what it keeps; return what remains, one line each. Raises Refused."""
     caller(stage, aws)
     stack = identity(stage, aws)
+    before = list(kept(stack, aws))
     aws.run('cloudformation', 'delete-stack', '--stack-name', stack)
     aws.run('cloudformation', 'wait', 'stack-delete-complete', '--stack-name', stack)
     stored_secrets.delete(stage.stack, aws)
-    found = list(kept(stack, aws))
+    found = list(dict.fromkeys([*before, *kept(stack, aws)]))
     if not data:
         return [f'{each.type} {each.name}' for each in found]
     return [line for each in found for line in VERBS[each.type](each.name, aws)]
@@ -60,7 +61,10 @@ def identity(stage: Stage, aws: Aws) -> str:
 
 
 def kept(stack: str, aws: Aws) -> Iterator[Kept]:
-    """Return the resources that the deleted stack kept, buckets first: their objects need the key."""
+    """Return the resources that a stack keeps when it is deleted, buckets first: their objects need the key.
+
+    CloudFormation lists those of a deleted stack, too, for 90 days.
+    """
     query = 'StackResourceSummaries[].[ResourceType,PhysicalResourceId]'
     words = ('--stack-name', stack, '--query', query, '--output', 'json')
     rows = json.loads(aws.run('cloudformation', 'list-stack-resources', *words) or '[]')

@@ -26,8 +26,8 @@ RELATED = ('Volume', 'VolumeType')
 def run(event: Mapping[str, Any], context: Any) -> Any:
     """Run one task in this worker; its error is raised under its own class name, which workflows catch."""
     name, payload = event['task'], event['input']
-    if name not in TASKS:
-        raise errors.CinderlessError(f'There is no task {name!r}; the worker is older than the state machine.')
+    if name not in TASKS:  # the state is retried: during an update workers may be older than what calls them
+        raise errors.ServiceUnavailable(reason=f'this version of the worker has no task {name!r}')
     function = getattr(context, 'function_name', '').rpartition('-')[2] or None
     with (
         telemetry.bind_context(function=function, task=name, **telemetry.context_from_event(payload)),

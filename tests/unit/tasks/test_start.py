@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from chalicelib import aws, tasks
-from chalicelib.errors import CinderlessError
+from chalicelib.errors import ServiceUnavailable
 from chalicelib.rules import workflows
+from chalicelib.rules.workflows import MACHINES
 from chalicelib.tasks import executions, start
+from tests import machine
 from tests.simulation import Simulation
 
 MESSAGE = {
@@ -93,9 +95,16 @@ def test_payload_has_the_keys_of_related_records(simulation: Simulation) -> None
     assert execution.payload['related'] == related
 
 
-def test_a_task_that_does_not_exist(simulation: Simulation) -> None:
-    with pytest.raises(CinderlessError, match='no task'):
+def test_a_task_that_a_worker_does_not_know_is_retried(simulation: Simulation) -> None:
+    """During an update, workers may be older than the state machine or the API that calls them."""
+    with pytest.raises(ServiceUnavailable, match="no task 'explode'"):
         tasks.run({'task': 'explode', 'input': {}}, simulation.lambda_context)
+    assert all(
+        ServiceUnavailable.__name__ in {name for retrier in state['Retry'] for name in retrier['ErrorEquals']}
+        for name in MACHINES
+        for state in machine.complete(name)['States'].values()
+        if state['Type'] == 'Task'
+    )
 
 
 @pytest.mark.parametrize(
