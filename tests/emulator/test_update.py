@@ -24,13 +24,15 @@ from tests.system.test_data import Attached, hypervisor
 
 pytestmark = pytest.mark.xdist_group('emulator')
 
-#: A resource that CloudFormation cannot create, after everything else has been updated.
+#: A resource whose creation fails after everything else has been updated: nothing signals the wait condition.
 BROKEN = """
 Resources:
+  NeverSignalled:
+    Type: AWS::CloudFormation::WaitConditionHandle
   Broken:
-    Type: AWS::S3::Bucket
+    Type: AWS::CloudFormation::WaitCondition
     DependsOn: [APIHandler, VolumeWorker, BackupWorker, CreateVolumeMachine]
-    Properties: {BucketName: Not-A-Name-Of-A-Bucket}
+    Properties: {Handle: !Ref NeverSignalled, Timeout: '5'}
 """
 
 
