@@ -99,7 +99,7 @@ class Service:
     def deploy(self) -> str:
         """Run ``deploy``; return its output."""
         self._write_stage()
-        output = self._command('infra.deploy', self.stage)
+        output = self._command('deploy', self.stage)
         self._put_gateway_responses()
         self._write_clouds()
         return output
@@ -107,13 +107,13 @@ class Service:
     def refused_deploy(self) -> str:
         """Run a ``deploy`` that fails; return its output and message."""
         self._write_stage()
-        done = self._run('infra.deploy', self.stage)
+        done = self._run('deploy', self.stage)
         assert done.returncode == 1, done.stdout
         return done.stdout + done.stderr
 
     def remove(self) -> str:
         """Run ``remove`` for the stack and its data; return its output."""
-        return self._command('infra.remove', self.stage, '--data', self.stack)
+        return self._command('remove', self.stage, '--data', self.stack)
 
     def user(self, name: str = 'demo') -> User:
         """An unmodified client (python-cinderclient, openstacksdk) as one of the identity document's users."""
@@ -196,13 +196,14 @@ class Service:
         ]
         return sorted(name for name in found if self.stack in name)
 
-    def _command(self, module: str, *words: str) -> str:
-        done = self._run(module, *words)
+    def _command(self, verb: str, *words: str) -> str:
+        done = self._run(verb, *words)
         assert done.returncode == 0, f'{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{self._events()}'
         return done.stdout
 
-    def _run(self, module: str, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, '-m', module, *words]
+    def _run(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        program = ['cinderless', verb] if (self.root / 'cinderless').exists() else [f'infra.{verb}']  # 0.1.0 has none
+        command = [sys.executable, '-m', *program, *words]
         return subprocess.run(
             command, cwd=self.root, env=self.aws.environment, capture_output=True, text=True, timeout=PATIENCE
         )

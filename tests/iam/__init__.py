@@ -91,9 +91,30 @@ def decide(planned: Deployment, questions: Iterable[Question]) -> list[str]:
     Raises AssertionError for a question with a context key that the action does not have: the evaluator ignores it.
     """
     listed = list(questions)
-    roles = {role: policies(planned, role) for role in {question.role for question in listed}}
+    known = {role: policies(planned, role) for role in {question.role for question in listed}}
+    about = [question._replace(role=f'{question.role} {_service(question)}') for question in listed]
+    roles = {one.role: _about(_service(one), known[one.role.partition(' ')[0]]) for one in about}
     key_policy = planned.scope().resolve(planned.template['Resources']['Key']['Properties']['KeyPolicy'])
-    return decisions(roles, key_policy, listed)
+    return decisions(roles, key_policy, about)
+
+
+def _service(question: Question) -> str:
+    return question.action.partition(':')[0]
+
+
+def _about(service: str, documents: list[Any]) -> list[Any]:
+    """Return the statements that can decide a service's actions: the evaluator's time grows with their number."""
+    found = []
+    for document in documents:
+        kept = [
+            each for each in document['Statement'] if any(f'{service}:' in name for name in _listed(each['Action']))
+        ]
+        found += [{**document, 'Statement': kept}] if kept else []
+    return found
+
+
+def _names(actions: str | list[str], service: str) -> bool:
+    return any(name.startswith((f'{service}:', '*')) for name in ([actions] if isinstance(actions, str) else actions))
 
 
 def decisions(roles: Mapping[str, list[Any]], key_policy: Any, questions: list[Question]) -> list[str]:
