@@ -106,9 +106,7 @@ def _about(service: str, documents: list[Any]) -> list[Any]:
     """Return the statements that can decide a service's actions: the evaluator's time grows with their number."""
     found = []
     for document in documents:
-        kept = [
-            each for each in document['Statement'] if any(f'{service}:' in name for name in _listed(each['Action']))
-        ]
+        kept = [each for each in document['Statement'] if _names(each['Action'], service)]
         found += [{**document, 'Statement': kept}] if kept else []
     return found
 
