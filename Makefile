@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator package deploy policies remove history lock changes release access checkov lint format check coverage docs clean
+.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator package deploy smoke publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ package: setup  ## build .build/template.json and its three archives
 
 deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: STAGE=... [PROFILE=...] [REVIEW=1]
 	@$(PROGRAM) deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
+
+smoke: setup  ## check that a deployed stage answers: STAGE=... [PROFILE=...]
+	@$(PYTHON) -m infra.live $(STAGE) $(if $(PROFILE),--profile $(PROFILE))
+
+publish: setup  ## upload the packaged template for Terraform and CDK: BUCKET=... REGION=... [PROFILE=...]
+	@$(PYTHON) -m infra.publish $(BUCKET) --region $(REGION) $(if $(PROFILE),--profile $(PROFILE))
 
 policies: setup  ## print the least-privilege policies of the deployer of deploy/STAGE.yaml: STAGE=...
 	@$(PYTHON) -m infra.deployer $(STAGE)
@@ -96,8 +102,14 @@ docs: setup  ## write the generated pages of docs/ and build their site in .buil
 	@WRITE_CALLS=1 $(PYTHON) -m pytest -q tests/workflows/test_budgets.py tests/workflows/test_idle.py tests/contract \
 	  -k 'budgets or idle or test_calls'
 	@$(PYTHON) -m docs.generate
+	@$(PYTHON) -m infra.terraform_module
 	@$(PYTHON) -m tests.system.environments docs > /dev/null
 	@.venv-docs/bin/python -m docs.site
+
+terraform:  ## check the format of infra/terraform, and validate it (needs terraform and registry.terraform.io)
+	@terraform fmt -check -recursive infra/terraform
+	@terraform -chdir=infra/terraform init -backend=false -input=false > /dev/null
+	@terraform -chdir=infra/terraform validate
 
 lock: setup  ## lock packages with hashes: requirements-dev.lock and infra/layers/*.txt, from requirements*.txt
 	@$(PYTHON) -m infra.lock

@@ -25,6 +25,7 @@ EVENTS = {'push', 'pull_request', 'workflow_dispatch'}
 ACTIONS = {
     'actions/checkout@v4': set(),
     'actions/setup-python@v5': {'python-version'},
+    'hashicorp/setup-terraform@v3': {'terraform_wrapper'},
     'actions/upload-artifact@v4': {'name', 'path', 'include-hidden-files'},
     'aws-actions/configure-aws-credentials@v4': {'role-to-assume', 'aws-region'},
 }
@@ -47,7 +48,7 @@ def test_every_key_is_one_that_github_knows(workflow: dict[str, Any]) -> None:
     assert set(workflow['on']) <= EVENTS
     for job in workflow['jobs'].values():
         assert set(job) <= JOB
-        assert set(job.get('needs', '').split()) <= set(workflow['jobs'])
+        assert set(job.get('needs', ())) <= set(workflow['jobs'])
     for step in steps(workflow):
         assert set(step) <= STEP
         assert ('uses' in step) != ('run' in step)
@@ -75,14 +76,24 @@ def test_what_has_to_be_set_is_documented(workflow: dict[str, Any]) -> None:
 def test_only_the_deploy_gets_a_token_and_nobody_a_key(workflow: dict[str, Any]) -> None:
     assert workflow['permissions'] == {'contents': 'read'}
     asking = [name for name, job in workflow['jobs'].items() if 'id-token' in job.get('permissions', {})]
-    assert asking == ['deploy']
+    assert asking == ['staging', 'production']
     assert not re.search('AWS_(ACCESS|SECRET)', FILE.read_text(), re.IGNORECASE)
-    assert "github.ref == 'refs/heads/main'" in workflow['jobs']['deploy']['if']
+    assert "github.ref == 'refs/heads/main'" in workflow['jobs']['staging']['if']
+
+
+def test_what_is_promoted_was_checked_tested_and_smoked(workflow: dict[str, Any]) -> None:
+    """A job whose needs failed or were omitted does not run, so production needs a staging that was deployed."""
+    jobs = workflow['jobs']
+    assert set(jobs['staging']['needs']) == {'lint', 'test'}
+    assert jobs['production']['needs'] == ['staging']
+    assert 'always()' not in FILE.read_text()
+    commands = [step.get('run', '') for step in jobs['staging']['steps']]
+    assert [command.split()[1] for command in commands if command.startswith('make')] == ['deploy', 'smoke']
 
 
 def test_the_files_that_it_writes_make_a_stage(workflow: dict[str, Any], tmp_path: Any) -> None:
     """As the example does, with the names under which the workflow puts its parts."""
-    [writing] = [step['run'] for step in steps(workflow) if 'printf' in step.get('run', '')]
+    [writing] = {step['run'] for step in steps(workflow) if 'printf' in step.get('run', '')}
     files = re.findall(r'deploy/\$STAGE\.([\w.]+)"', writing)
     assert files == ['yaml', 'backends.json', 'identity.json']
     parameters = {'Backends': '@ci.backends.json', 'IdentityDocument': '@ci.identity.json'}

@@ -1,0 +1,43 @@
+"""``make publish BUCKET=...``: upload the packaged template, for Terraform, CDK and the console; print its URL."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from infra import package
+from infra.deploy import PACKAGED, Aws, compact, program
+from infra.render import BUILD
+from infra.stage import Refused
+
+
+def publish(bucket: str, prefix: str, region: str, aws: Aws) -> str:
+    """Upload archives and template below ``prefix``; return the template's URL. Raises Refused."""
+    where = ['--s3-bucket', bucket, '--s3-prefix', prefix, '--use-json', '--output-template-file', str(PACKAGED)]
+    aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
+    compact(PACKAGED)
+    aws.run('s3', 'cp', str(PACKAGED), f's3://{bucket}/{prefix}/cinderless.json')
+    suffix = 'amazonaws.com.cn' if region.startswith('cn-') else 'amazonaws.com'
+    return f'https://{bucket}.s3.{region}.{suffix}/{prefix}/cinderless.json'
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog='python -m infra.publish', description='Upload the packaged template.')
+    parser.add_argument('bucket', help='a bucket in the region of the stack')
+    parser.add_argument('--region', required=True)
+    parser.add_argument('--prefix', default='cinderless')
+    parser.add_argument('--profile')
+    options = parser.parse_args(words)
+    try:
+        aws = Aws(program(), options.region, options.profile or None)
+        aws.run('s3api', 'head-bucket', '--bucket', options.bucket)
+        package.main()
+        print(publish(options.bucket, options.prefix, options.region, aws))
+    except Refused as refused:
+        print(f'not published: {refused}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
