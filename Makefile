@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator package deploy smoke publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
+.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator package deploy smoke recover publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: STAGE=... [PROFI
 
 smoke: setup  ## check that a deployed stage answers: STAGE=... [PROFILE=...]
 	@$(PYTHON) -m infra.live $(STAGE) $(if $(PROFILE),--profile $(PROFILE))
+
+recover: setup  ## restore a table: STAGE=... TABLE=volumes TIME=2026-11-30T10:00:00 [REPLACE=<its whole name>]
+	@$(PYTHON) -m infra.recover $(STAGE) $(TABLE) $(TIME) $(if $(REPLACE),--replace $(REPLACE)) $(if $(PROFILE),--profile $(PROFILE))
 
 publish: setup  ## upload the packaged template for Terraform and CDK: BUCKET=... REGION=... [PROFILE=...]
 	@$(PYTHON) -m infra.publish $(BUCKET) --region $(REGION) $(if $(PROFILE),--profile $(PROFILE))

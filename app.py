@@ -15,10 +15,11 @@ FUNCTION = os.environ.get('AWS_LAMBDA_FUNCTION_NAME')
 if FUNCTION is None or FUNCTION.endswith('-api'):
     # Routes, schemas and views are half of all imports: only this function imports them, and only those that a
     # request needs. So does the local cloud, which sets the second variable. Packaging imports all.
-    from chalicelib.api import route_registration
+    from chalicelib.api import route_registration, snapstart
 
     on_demand = FUNCTION is not None or 'ROUTES_ON_DEMAND' in os.environ
     route_registration.register_on_demand(app) if on_demand else route_registration.register_all(app)
+    snapstart.register()
 
 
 @app.on_sqs_message(queue='cinderless-work', batch_size=10, name='start_workflow')

@@ -50,7 +50,7 @@ ENVIRONMENT = {
     'AWS_ACCESS_KEY_ID': 'x',
     'AWS_SECRET_ACCESS_KEY': 'x',
     'AWS_DEFAULT_REGION': 'us-east-1',
-    'IDENTITY_SECRET': 'bench',
+    'IDENTITY_SECRET': '/bench/identity',
     'PYTHONDONTWRITEBYTECODE': '1',
     'TABLE_PREFIX': 'bench',
     'WORK_QUEUE_URL': 'https://sqs.us-east-1.amazonaws.com/123456789012/bench',
@@ -84,7 +84,7 @@ class Raw(io.BytesIO):
         yield self.read()
 
 def send(self, request):
-    answer = {'Items': [], 'Count': 0, 'ScannedCount': 0, 'SecretString': document, 'MessageId': 'x'}
+    answer = {'Items': [], 'Count': 0, 'ScannedCount': 0, 'Parameter': {'Value': document}, 'MessageId': 'x'}
     return AWSResponse(request.url, 200, {}, Raw(json.dumps(answer).encode()))
 
 began = time.process_time()
@@ -127,10 +127,15 @@ def _rows(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _artefacts(folder: Path, version: str, python: str) -> tuple[list[str], list[str]]:
     """Search paths of the artefacts with byte code, and of our source without any."""
-    package.build(folder, version, python)
+    compiled = archives(folder, version, python)
     package.copy_source(folder / 'source')
-    shared = [str(folder / layer / 'python') for layer in layers.LAYERS]
-    return [str(folder / 'functions'), *shared], [str(folder / 'source'), *shared]
+    return compiled, [str(folder / 'source'), *compiled[1:]]
+
+
+def archives(folder: Path, version: str, python: str) -> list[str]:
+    """Build the archives' contents in ``folder``; return a function's search path."""
+    package.build(folder, version, python)
+    return [str(folder / 'functions'), *(str(folder / layer / 'python') for layer in layers.LAYERS)]
 
 
 def start(function: str, python: str, path: list[str]) -> tuple[float, float, list[str]]:
@@ -147,7 +152,7 @@ def first_request(python: str, path: list[str], method: str, url: str, body: Any
     Raises RuntimeError when the request fails: then something else was measured.
     """
     document = json.dumps(local_document())
-    answers = _fresh('api', python, _REQUEST, [path, _event(method, url, body, document), document])
+    answers = _fresh('api', python, _REQUEST, [path, event(method, url, body, document), document])
     if any(answer[2] >= 400 for answer in answers):
         raise RuntimeError(f'{method} {url} answered {answers[0][2]}')
     whole, imported = (statistics.median(answer[place] for answer in answers) * 1000 for place in (0, 1))
@@ -166,7 +171,7 @@ def _fresh(function: str, python: str, script: str, asked: list[Any]) -> list[li
     return answers
 
 
-def _event(method: str, path: str, body: Any, document: str) -> dict[str, Any]:
+def event(method: str, path: str, body: Any, document: str) -> dict[str, Any]:
     """Return API Gateway's event for a request of the project demo."""
     headers = {'Content-Type': 'application/json', 'Host': 'bench', 'X-Auth-Token': _token(json.loads(document))}
     return {

@@ -14,7 +14,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from chalicelib import errors, telemetry
@@ -43,6 +44,10 @@ INVOKE_TIMEOUT = 27
 EVENT_SOURCE = 'cinderless'
 
 
+#: Clients whose connections a restored environment closes (api/snapstart.py).
+_clients: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 @functools.cache
 def session() -> Any:
     """The process's only SDK session, also for DynamoDB, so that the SDK's data files are read once.
@@ -58,7 +63,9 @@ def create_client(service: str, region: str, **options: Any) -> Any:
     """Return a new SDK client. ``options`` are those of botocore.config.Config."""
     from botocore.config import Config
 
-    return whole_answers_only(session().create_client(service, region_name=region, config=Config(**options)))
+    created = whole_answers_only(session().create_client(service, region_name=region, config=Config(**options)))
+    _clients.add(created)
+    return created
 
 
 def whole_answers_only(client: Any) -> Any:
@@ -77,6 +84,11 @@ def whole_answers_only(client: Any) -> Any:
 
     http.send = checked
     return client
+
+
+def clients() -> Iterator[Any]:
+    """Every client that ``create_client`` has returned and that still exists."""
+    return iter(_clients)
 
 
 @functools.cache

@@ -172,6 +172,7 @@ ${compared:.2f} a month for each backend.
 | `Dashboard: 'true'` (an account's first three are free) | +3.00 |
 | `Tracing: Active`: X-Ray, per million traces | +5.00 |
 | `SnapStart: 'true'`: the cached snapshot of `api` with 1 GB | +{snapstart:.2f} |
+| and each environment that is restored from it | +{restored:.5f} |
 | each custom metric with data (the service has {metrics}; an idle stack reports none) | +0.30 |
 | an identity document above 4 KB: advanced parameter | +0.05 |
 | a NAT gateway | +33 |
@@ -281,6 +282,7 @@ def page() -> str:
         compared=PRICES['read'] * 250 * MINUTES / 15,
         detailed=DETAILED_ALARMS,
         detailed_cost=PRICES['alarm_month'] * DETAILED_ALARMS,
+        restored=PRICES['snapstart_restored_gb'] * MEMORY['api'],
         snapstart=PRICES['snapstart_gb_second'] * MEMORY['api'] * MINUTES * 60,
         ha=ha,
         ha_what=ha_what,

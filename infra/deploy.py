@@ -8,6 +8,7 @@ change set and does not execute it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -21,7 +22,7 @@ from typing import NamedTuple
 
 from infra import artefacts, package, preflight, stored_secrets
 from infra.quotas import Deployment
-from infra.render import BUILD, templates
+from infra.render import BUILD, digest, templates
 from infra.stage import Refused, Stage
 from infra.stored_secrets import Plan
 
@@ -97,6 +98,8 @@ def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *,
     if not review:
         remove_second_stage(before, aws)
         stored_secrets.before_update(plan, aws)
+    elif plan.moves:
+        print('note: execute the change set with make deploy, not by hand: make deploy first moves the secret')
     bucket = artefacts.bucket(who.account, who.partition, stage.region, aws)
     where = ['--s3-bucket', bucket, '--s3-prefix', stage.stack, '--use-json', '--output-template-file', str(PACKAGED)]
     aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
@@ -108,13 +111,21 @@ def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *,
     tags = [f'{key}={value}' for key, value in stage.tags.items()]
     options += ['--tags', *tags] if tags else []
     command = ['cloudformation', 'deploy', '--template-file', str(PACKAGED), '--stack-name', stage.stack]
-    with overrides(stored_secrets.passed(plan)) as path:
+    with overrides(with_version(stored_secrets.passed(plan), plan.after)) as path:
         print(aws.run(*command, *options, '--parameter-overrides', f'file://{path}'))
     if not review:
         stored_secrets.after_update(plan, aws)
         query = 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
         print(aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, '--query', query,
                       '--output', 'text'))  # fmt: skip
+
+
+def with_version(passed: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters, with SnapStart also a label of code and parameters: a new one publishes a version."""
+    if after['SnapStart'] != 'true':
+        return dict(passed)
+    facts = json.dumps([digest(), {**after, **passed, 'ApiVersion': ''}], sort_keys=True)
+    return {**passed, 'ApiVersion': hashlib.sha256(facts.encode()).hexdigest()[:16]}
 
 
 def remove_second_stage(before: Deployed, aws: Aws) -> None:

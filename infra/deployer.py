@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from infra.stage import Refused, Stage, load
+from infra.stage import Refused, Stage, load, partition
 
 FILE = Path(__file__).parent / 'permissions' / 'deployer.yaml'
 
@@ -63,11 +63,11 @@ def _filled(document: Any, values: Mapping[str, str]) -> Any:
     return json.loads(text)
 
 
-def of_stage(stage: Stage, account: str, partition: str) -> dict[str, Any]:
-    """Return the policies for one stage. CloudFormation begins the bucket's name with that of the stack."""
+def of_stage(stage: Stage, account: str, place: str) -> dict[str, Any]:
+    """Return the policies for one stage in the partition ``place``. CloudFormation names the bucket after the stack."""
     bucket = stage.parameters.get('BucketName') or f'{stage.stack.lower()}-backupbucket-*'
     return policies(
-        {'PARTITION': partition, 'REGION': stage.region, 'ACCOUNT': account, 'STACK': stage.stack, 'BUCKET': bucket}
+        {'PARTITION': place, 'REGION': stage.region, 'ACCOUNT': account, 'STACK': stage.stack, 'BUCKET': bucket}
     )
 
 
@@ -82,9 +82,7 @@ def main(words: list[str] | None = None) -> int:
     except Refused as refused:
         print(f'no policies: {refused}', file=sys.stderr)
         return 1
-    partition = {'cn-': 'aws-cn', 'us-gov-': 'aws-us-gov'}
-    chosen = next((value for prefix, value in partition.items() if stage.region.startswith(prefix)), 'aws')
-    print(json.dumps(of_stage(stage, stage.account, chosen), indent=2))
+    print(json.dumps(of_stage(stage, stage.account, partition(stage.region)), indent=2))
     return 0
 
 

@@ -55,7 +55,7 @@ class Deployment(NamedTuple):
             'AWS::Region': self.region,
             'AWS::StackId': self._arn('AWS::CloudFormation::Stack', f'stack/{self.stack}/{"0" * 36}'),
             'AWS::StackName': self.stack,
-            'AWS::URLSuffix': 'amazonaws.com',
+            'AWS::URLSuffix': 'amazonaws.com.cn' if self.partition == 'aws-cn' else 'amazonaws.com',
         }
         logical = {name: f'{self.stack}-{name}-0123456789ab' for name in self.template['Resources']}
         first = Scope({**logical, **pseudo, **self._typed()}, {}, self.template['Conditions'])

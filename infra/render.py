@@ -158,7 +158,24 @@ def chalice_template() -> dict[str, Any]:
     template: dict[str, Any] = SAMTemplateGenerator(config, factory.create_package_options()).generate(resources)
     for function in _serverless(template, 'Function'):
         del function['Properties']['Runtime']  # that of this interpreter; infra/functions.yaml has the deployed one
-    return template
+    invoked: dict[str, Any] = _of_alias(template)
+    return invoked
+
+
+#: What API Gateway invokes: with SnapStart the alias of a published version.
+API_ARN = {'Fn::If': ['HasSnapStart', {'Ref': 'ApiAlias'}, {'Fn::GetAtt': ['APIHandler', 'Arn']}]}
+
+
+def _of_alias(node: Any) -> Any:
+    """Return a template in which each integration of the API invokes API_ARN."""
+    if isinstance(node, list):
+        return [_of_alias(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    text = node.get('Fn::Sub')
+    if isinstance(text, str) and '${APIHandler.Arn}' in text:
+        return {'Fn::Sub': [text.replace('${APIHandler.Arn}', '${Api}'), {'Api': API_ARN}]}
+    return {key: _of_alias(value) for key, value in node.items()}
 
 
 class _Artefact:

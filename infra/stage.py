@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from chalicelib.errors import BackendMisconfigured
+from infra import values
 from infra.backends import check as check_backends
 from infra.render import ROOT, templates
 
@@ -56,19 +57,30 @@ class Stage(NamedTuple):
     tags: Mapping[str, str] = {}  # read only
 
 
+#: Prefix of a region's name -> its partition; any other region is in aws.
+_PARTITIONS = {'cn-': 'aws-cn', 'us-gov-': 'aws-us-gov'}
+
+
+def partition(region: str) -> str:
+    """Return the partition of a region."""
+    return next((found for prefix, found in _PARTITIONS.items() if region.startswith(prefix)), 'aws')
+
+
 def load(name: str, folder: Path = FOLDER, *, checked: bool = True) -> Stage:
     """Read a stage, and unless ``checked`` is false check its parameters.
 
     Raises Refused with a line for each problem.
     """
+    if not re.fullmatch(r'[\w.-]+', name, re.ASCII):
+        raise Refused(f'the stage is {name!r}: give the name of a file deploy/NAME.yaml, without its folder')
     path = folder / f'{name}.yaml'
     if not path.exists():
         raise Refused(f'{path} does not exist: copy deploy/example.yaml and fill it in')
     given = _yaml(path)
     _check_keys(path.name, given)
-    parameters = {key: _value(key, _text(value), folder) for key, value in given['parameters'].items()}
-    tags = {str(key): str(value) for key, value in (given.get('tags') or {}).items()}
-    stage = Stage(name, str(given['region']), str(given['stack']), parameters, str(given.get('account') or ''), tags)
+    parameters = {key: _value(key, _text(key, value), folder) for key, value in given['parameters'].items()}
+    tags = {str(key): _text(f'tag {key}', value) for key, value in (given.get('tags') or {}).items()}
+    stage = Stage(name, str(given['region']), str(given['stack']), parameters, _account(given), tags)
     if not checked:
         return stage
     declared = json.loads((templates() / 'template.json').read_text())['Parameters']
@@ -77,9 +89,19 @@ def load(name: str, folder: Path = FOLDER, *, checked: bool = True) -> Stage:
     return stage
 
 
-def _text(value: Any) -> str:
-    """YAML reads ``true`` and ``1`` as such; parameters are texts."""
+def _text(name: str, value: Any) -> str:
+    """Return a value as text: YAML reads ``true`` and ``1`` as such. Raises Refused for one that is empty in YAML."""
+    if value is None:
+        raise Refused(f"{name} has no value: give one, '' for an empty text, or leave the line out")
     return json.dumps(value) if isinstance(value, bool | dict | list) else str(value)
+
+
+def _account(given: Mapping[str, Any]) -> str:
+    """Return the account, '' for any. YAML reads digits after a leading 0 as an octal number, hence the quotes."""
+    account = given.get('account') or ''
+    if account and not (isinstance(account, str) and re.fullmatch('[0-9]{12}', account)):
+        raise Refused(f"account is {account!r}: give 12 digits in quotes, '123456789012'")
+    return str(account)
 
 
 def _check_keys(name: str, given: Mapping[str, Any]) -> None:
@@ -94,10 +116,31 @@ def _check_keys(name: str, given: Mapping[str, Any]) -> None:
             raise Refused(f'{name}: {key} are names and their values')
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader takes the last of two equal keys; this one refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f'{", ".join(twice)} is there twice: keep one')
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path) -> str:
+    """Return a file's text. Raises Refused."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+        raise Refused(f'{path} is not UTF-8: convert it, or give the right file') from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise Refused(f'{path} cannot be read ({error.strerror}): give a readable file') from None
+
+
 def _yaml(path: Path) -> dict[str, Any]:
     """Return a mapping from a file. Raises Refused."""
     try:
-        found = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+        found = yaml.load(_read(path), _UniqueKeys) or {}  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise Refused(f'{path} is not YAML: {error}') from None
     if not isinstance(found, dict):
@@ -114,7 +157,7 @@ def _value(key: str, text: str, folder: Path) -> str:
         raise Refused(f'{key}: {path} does not exist')
     if path.suffix in ('.yaml', '.yml'):
         return json.dumps(_yaml(path))
-    return path.read_text(encoding='utf-8').strip()
+    return _read(path).strip()
 
 
 def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
@@ -138,8 +181,9 @@ def complaints(stage: Stage, declared: Mapping[str, Any]) -> Iterator[str]:
     for one, other in TOGETHER:
         if bool(given.get(one)) != bool(given.get(other)):
             yield f'{one} and {other} go together'
+    yield from values.complaints(given, stage.tags)
     yield from _wrong_arns(stage)
-    yield from _unreachable_targets(given)
+    yield from _unreachable_targets(given, partition(stage.region))
 
 
 def _out_of_bounds(key: str, text: str, declared: Mapping[str, Any]) -> Iterator[str]:
@@ -152,7 +196,7 @@ def _out_of_bounds(key: str, text: str, declared: Mapping[str, Any]) -> Iterator
     if declared['Type'] != 'Number':
         return
     low, high = int(declared.get('MinValue', 0)), int(declared.get('MaxValue', 2**31))
-    if not re.fullmatch(r'\d+', text) or not low <= int(text) <= high:
+    if not re.fullmatch('[0-9]+', text) or not low <= int(text) <= high:
         yield f'{key} is {text!r}: give a whole number from {low} to {high}'
 
 
@@ -183,12 +227,12 @@ def _wrong_backends(text: str, stack: str) -> Iterator[str]:
 
 def _wrong_arns(stage: Stage) -> Iterator[str]:
     for key, service in ARNS.items():
-        text = stage.parameters.get(key, '')
-        if text and not re.fullmatch(rf'arn:[\w-]+:{service}:{re.escape(stage.region)}:\d{{12}}:\S+', text):
-            yield f'{key} is {text!r}: give the ARN of one in {stage.region}, arn:aws:{service}:{stage.region}:...'
+        text, wanted = stage.parameters.get(key, ''), f'arn:{partition(stage.region)}:{service}:{stage.region}'
+        if text and not re.fullmatch(rf'{re.escape(wanted)}:\d{{12}}:\S+', text):
+            yield f'{key} is {text!r}: give the ARN of one in {stage.region}, {wanted}:...'
 
 
-def _unreachable_targets(given: Mapping[str, str]) -> Iterator[str]:
+def _unreachable_targets(given: Mapping[str, str], place: str) -> Iterator[str]:
     """Return targets for copies to which the workers' role would not have access."""
     if not _is_object(given.get('BackupTargets', '')):
         return
@@ -200,7 +244,8 @@ def _unreachable_targets(given: Mapping[str, str]) -> Iterator[str]:
         bucket, key = str(target.get('bucket', '')), str(target.get('kms_key', ''))
         for resource in (bucket, f'{bucket}/{target.get("prefix", "")}*'):
             if not any(fnmatch.fnmatchcase(resource, arn.rpartition(':')[2]) for arn in buckets):
-                yield f'BackupTargets: {name} needs {resource}: BackupTargetResources must list arn:aws:s3:::{resource}'
+                wanted = f'arn:{place}:s3:::{resource}'
+                yield f'BackupTargets: {name} needs {resource}: BackupTargetResources must list {wanted}'
         if key and key not in keys:
             yield f'BackupTargets: {name} has the key {key}: BackupTargetKeys must list it'
 

@@ -11,6 +11,7 @@ locals {
     ApiReservedConcurrency          = tostring(var.api_reserved_concurrency)
     ApiSecurityGroupIds             = join(",", var.api_security_group_ids)
     ApiSubnetIds                    = join(",", var.api_subnet_ids)
+    ApiVersion                      = var.api_version
     Backends                        = var.backends
     BackupConcurrency               = tostring(var.backup_concurrency)
     BackupLockDays                  = tostring(var.backup_lock_days)
@@ -40,10 +41,13 @@ locals {
     OtherBackupResources            = join(",", var.other_backup_resources)
     PackSize                        = tostring(var.pack_size)
     PermissionsBoundaryArn          = var.permissions_boundary_arn
+    ProjectBurstLimit               = tostring(var.project_burst_limit)
+    ProjectRateLimit                = tostring(var.project_rate_limit)
     PublicEndpoint                  = var.public_endpoint
     RecoveryPublicKey               = var.recovery_public_key
     SchedulerOptions                = var.scheduler_options
     SecretStore                     = var.secret_store
+    SnapStart                       = tostring(var.snap_start)
     StartWorkflowConcurrency        = tostring(var.start_workflow_concurrency)
     Tracing                         = var.tracing
     VolumeWorkerMemory              = tostring(var.volume_worker_memory)

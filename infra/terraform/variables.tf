@@ -22,6 +22,11 @@ variable "api_burst_limit" {
   description = "Requests in a burst that the API accepts."
   type        = number
   default     = 1000
+
+  validation {
+    condition     = var.api_burst_limit >= 1
+    error_message = "api_burst_limit: give a whole number from 1."
+  }
 }
 
 variable "api_memory" {
@@ -39,6 +44,11 @@ variable "api_rate_limit" {
   description = "Requests a second that the API accepts in all. More get 413 with Retry-After."
   type        = number
   default     = 500
+
+  validation {
+    condition     = var.api_rate_limit >= 1
+    error_message = "api_rate_limit: give a whole number from 1."
+  }
 }
 
 variable "api_reserved_concurrency" {
@@ -62,6 +72,17 @@ variable "api_subnet_ids" {
   description = "Subnets from which the API reaches a private Keystone. Empty for none."
   type        = list(string)
   default     = []
+}
+
+variable "api_version" {
+  description = "Label of the API's published version with SnapStart. A new value publishes a version with the current code and parameters; make deploy computes it."
+  type        = string
+  default     = "1"
+
+  validation {
+    condition     = can(regex("^[\\w.-]{1,64}$", var.api_version))
+    error_message = "api_version: it must match [\\w.-]{1,64}."
+  }
 }
 
 variable "backends" {
@@ -287,6 +308,28 @@ variable "permissions_boundary_arn" {
   default     = ""
 }
 
+variable "project_burst_limit" {
+  description = "Requests that each project may send at once, with ProjectRateLimit."
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.project_burst_limit >= 1
+    error_message = "project_burst_limit: give a whole number from 1."
+  }
+}
+
+variable "project_rate_limit" {
+  description = "Requests a minute that each project may send; more get 413 with Retry-After. 0 for no limit. Requests of other OpenStack services are not limited."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.project_rate_limit >= 0
+    error_message = "project_rate_limit: give a whole number from 0."
+  }
+}
+
 variable "public_endpoint" {
   description = "URL in the links of responses, for an API behind a custom domain. Empty takes it from the request."
   type        = string
@@ -294,7 +337,7 @@ variable "public_endpoint" {
 }
 
 variable "recovery_public_key" {
-  description = "Public half (64 hex digits) of a recovery key, as python -m chalicelib.backup keygen prints it. New chains of backups can then be restored without KMS, with the key file. Empty for none."
+  description = "Public half (64 hex digits) of a recovery key, as cinderless backup keygen prints it. New chains of backups can then be restored without KMS, with the key file. Empty for none."
   type        = string
   default     = ""
 
@@ -319,6 +362,12 @@ variable "secret_store" {
     condition     = contains(["ParameterStore", "SecretsManager"], var.secret_store)
     error_message = "secret_store: allowed are ParameterStore, SecretsManager."
   }
+}
+
+variable "snap_start" {
+  description = "Lambda starts environments of the API from a snapshot of an initialized one. Shortens the first request after idle, and costs the snapshot's cache (docs/reference/cost.md)."
+  type        = bool
+  default     = false
 }
 
 variable "start_workflow_concurrency" {

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from chalicelib.drivers import registry
+from chalicelib.identity.secret import hash_secret
 from cinderless.program import main
 from infra import deploy, render, stage
 from infra.deploy import Aws, Refused, Stage
@@ -31,7 +32,7 @@ AGENT = json.dumps(
 
 TARGETS = json.dumps({'far': {'bucket': 'far', 'region': 'eu-north-1', 'kms_key': 'arn:aws:kms:eu-north-1:1:key/1'}})
 
-IDENTITY = json.dumps({'users': [{'name': 'admin'}]})
+IDENTITY = json.dumps({'users': [{'name': 'admin', 'password_hash': hash_secret('x')}]})
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +53,10 @@ def write(folder: Path, **parameters: str) -> None:
 
 
 def test_a_stage_is_read_with_its_files(folder: Path) -> None:
-    write(folder, IdentityDocument='@mine.identity.json', AlarmEmail='a@b')
+    write(folder, IdentityDocument='@mine.identity.json', AlarmEmail='a@b.org')
     mine = stage.load('mine', folder)
     assert (mine.region, mine.stack) == ('eu-west-1', 'mine')
-    assert mine.parameters == {'IdentityDocument': IDENTITY, 'AlarmEmail': 'a@b'}
+    assert mine.parameters == {'IdentityDocument': IDENTITY, 'AlarmEmail': 'a@b.org'}
 
 
 @pytest.mark.parametrize(
@@ -221,6 +222,16 @@ def test_a_review_changes_nothing(tmp_path: Path) -> None:
     assert 'apigateway delete-stage' not in cli.verbs()
 
 
+def test_a_review_of_a_move_warns_and_moves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A change set that is executed by hand would delete the secret with its edits."""
+    secret = {'secretsmanager get-secret-value': '{"signing_key": "k"}'}
+    cli = Cli(tmp_path, parameters={'SecretStore': 'SecretsManager'}, answers=secret)
+    back = STAGE._replace(parameters={**STAGE.parameters, 'SecretStore': 'ParameterStore'})
+    prepared(cli, review=True, stage=back)
+    assert 'execute the change set with make deploy, not by hand' in capsys.readouterr().out
+    assert 'ssm put-parameter' not in cli.verbs()
+
+
 @pytest.mark.parametrize('status', ['', 'REVIEW_IN_PROGRESS', 'CREATE_FAILED'])
 def test_a_first_deploy_is_never_rolled_back(tmp_path: Path, status: str) -> None:
     """What is never deleted would stay, and the second attempt would find its names taken."""
@@ -247,6 +258,23 @@ def test_the_second_stage_of_older_releases_is_removed(tmp_path: Path) -> None:
     gone = Cli(tmp_path, errors={'apigateway get-stage': 'NotFoundException'})
     prepared(gone)
     assert 'apigateway delete-stage' not in gone.verbs()
+
+
+def test_with_snapstart_new_code_or_parameters_publish_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def label(**parameters: str) -> str:
+        cli = Cli(tmp_path)
+        prepared(cli, stage=STAGE._replace(parameters={**STAGE.parameters, **parameters}))
+        [(_, _, text)] = cli.files()
+        return next((each for each in json.loads(text) if each.startswith('ApiVersion=')), '')
+
+    assert label() == ''
+    first = label(SnapStart='true')
+    assert label(SnapStart='true') == first != ''
+    assert label(SnapStart='true', ApiMemory='2048') != first
+    monkeypatch.setattr(deploy, 'digest', lambda: 'other code')
+    assert label(SnapStart='true') != first
 
 
 def test_tags_and_the_account_of_a_stage(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def _commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     for status, parameters, given in (
         ('', {}, {}),
         ('UPDATE_COMPLETE', {}, {'ApiAccessLogs': 'true'}),
-        ('UPDATE_COMPLETE', {'SecretStore': 'SecretsManager'}, {}),
+        ('UPDATE_COMPLETE', {'SecretStore': 'SecretsManager'}, {'SecretStore': 'ParameterStore'}),
         ('UPDATE_COMPLETE', {}, {'SecretStore': 'SecretsManager'}),
     ):
         answers = {

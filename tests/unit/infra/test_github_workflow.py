@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from chalicelib.identity.secret import hash_secret
 from infra.render import ROOT
 from infra.stage import load
 
@@ -99,5 +100,7 @@ def test_the_files_that_it_writes_make_a_stage(workflow: dict[str, Any], tmp_pat
     parameters = {'Backends': '@ci.backends.json', 'IdentityDocument': '@ci.identity.json'}
     (tmp_path / 'ci.yaml').write_text(yaml.safe_dump({'region': 'r', 'stack': 's', 'parameters': parameters}))
     (tmp_path / 'ci.backends.json').write_text('{"backends": []}')
-    (tmp_path / 'ci.identity.json').write_text(json.dumps({'users': [{'name': 'a'}]}))
+    (tmp_path / 'ci.identity.json').write_text(
+        json.dumps({'users': [{'name': 'a', 'password_hash': hash_secret('x')}]})
+    )
     assert load('ci', tmp_path).parameters['Backends'] == '{"backends": []}'

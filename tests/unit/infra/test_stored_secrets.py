@@ -12,11 +12,10 @@ import pytest
 from moto import mock_aws
 
 from infra import stored_secrets
-from infra.deploy import Aws, program
+from infra.deploy import Aws
 from infra.stage import Refused
 from infra.stored_secrets import Plan
-from local.endpoint import Endpoint
-from local.http import Server
+from tests.unit.infra.in_process_cli import InProcessCli as Noting
 
 DOCUMENT = json.dumps({'users': [{'name': 'admin'}]})
 OTHER = json.dumps({'users': [{'name': 'admin'}, {'name': 'demo'}]})
@@ -36,37 +35,19 @@ Clients = Any
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-    """A cloud with the stack ``mine``, which has a key; the CLI reaches it over HTTP."""
+    """A cloud with the stack ``mine``, which has a key."""
     for name, value in (('AWS_ACCESS_KEY_ID', 'a'), ('AWS_SECRET_ACCESS_KEY', 'b')):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv('AWS_PROFILE', raising=False)
     with mock_aws():
-        server = Server(0, Endpoint(None))
-        server.start()
         clients = {name: boto3.client(name, 'us-east-1') for name in ('cloudformation', 'kms', 'secretsmanager', 'ssm')}
-        monkeypatch.setenv('AWS_ENDPOINT_URL', f'http://127.0.0.1:{server.port}')  # for the CLI only
         clients['cloudformation'].create_stack(StackName='mine', TemplateBody=json.dumps(TEMPLATE))
         yield clients.__getitem__
-        server.stop()
 
 
-class Noting(Aws):
-    """The AWS CLI, with its command lines."""
-
-    def __init__(self) -> None:
-        super().__init__(program(), 'us-east-1', None)
-        self.commands: list[tuple[str, ...]] = []
-        self.failing = ''
-
-    def run(self, *words: str) -> str:
-        self.commands.append(words)
-        if self.failing and self.failing in words:
-            raise Refused('An error occurred (InternalServerError)')
-        return super().run(*words)
-
-    def changes(self) -> list[str]:
-        reading = ('get-', 'list-', 'describe-')
-        return [words[1] for words in self.commands if not words[1].startswith(reading)]
+def changes(aws: Noting) -> list[str]:
+    """The commands that change something."""
+    return [verb for verb in aws.verbs() if not verb.startswith(('get-', 'list-', 'describe-'))]
 
 
 def plan(before: dict[str, str] | None, document: str | None = DOCUMENT, **after: str) -> Plan:
@@ -109,7 +90,7 @@ def test_a_repeated_deploy_changes_nothing(cloud: Clients) -> None:
     before, aws = document(cloud), Noting()
     update(plan(DEFAULTS), aws)
     assert document(cloud) == before
-    assert aws.changes() == []
+    assert changes(aws) == []
 
 
 def test_another_document_keeps_the_key_so_tokens_stay_valid(cloud: Clients) -> None:
@@ -193,7 +174,7 @@ def test_a_document_that_no_parameter_holds_is_refused_before_anything_changes(c
     aws = Noting()
     [line] = stored_secrets.complaints(plan(OLD), aws)
     assert 'the parameter store takes 8192: set SecretStore: SecretsManager' in line
-    assert aws.changes() == []
+    assert changes(aws) == []
     assert list(stored_secrets.complaints(plan(OLD, SecretStore='SecretsManager'), aws)) == []
 
 

@@ -418,3 +418,22 @@ def test_the_api_may_be_behind_a_firewall_and_a_domain_alone(plain: dict[str, An
     assert 'HasNoEndpointOfItsOwn' in json.dumps(api)
     (topic,) = of_type(plain, 'AWS::SNS::Topic').values()
     assert topic['KmsMasterKeyId']['Fn::If'][:2] == ['OwnKey', {'Ref': 'Key'}]
+
+
+def test_snapstart_is_a_parameter_and_the_api_invokes_the_snapshot_with_it(plain: dict[str, Any]) -> None:
+    assert plain['Parameters']['SnapStart']['Default'] == 'false'
+    functions = of_type(plain, 'AWS::Lambda::Function')
+    started = {name: body['SnapStart'] for name, body in functions.items() if 'SnapStart' in body}
+    assert started == {'APIHandler': {'ApplyOn': {'Fn::If': ['HasSnapStart', 'PublishedVersions', 'None']}}}
+    for name in ('ApiSnapshot', 'ApiAlias', 'ApiAliasInvokePermission'):
+        assert plain['Resources'][name]['Condition'] == 'HasSnapStart'
+    assert plain['Resources']['ApiSnapshot']['Properties']['Description'] == {'Ref': 'ApiVersion'}
+    paths = of_type(plain, 'AWS::ApiGateway::RestApi')['RestAPI']['Body']['paths']
+    integrations = [
+        method['x-amazon-apigateway-integration']
+        for methods in paths.values()
+        for method in methods.values()
+        if 'x-amazon-apigateway-integration' in method
+    ]
+    targets = {json.dumps(each['uri']['Fn::Sub'][1]) for each in integrations if 'uri' in each}
+    assert targets == {json.dumps({'Api': render.API_ARN})}

@@ -143,7 +143,7 @@ def test_a_template_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cli = Cli(tmp_path)
     url = publish.publish('mine', 'c', 'eu-west-1', Aws(str(cli.program), 'eu-west-1', None))
     assert url == 'https://mine.s3.eu-west-1.amazonaws.com/c/cinderless.json'
-    assert cli.asked('s3 cp')[0][-1] == 's3://mine/c/cinderless.json'
+    assert cli.requests('s3 cp')[0][-1] == 's3://mine/c/cinderless.json'
     assert (tmp_path / 'packaged.json').read_text() == '{"Resources":{}}'
 
 
