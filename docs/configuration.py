@@ -91,6 +91,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'AWS_ENDPOINT_URL_DYNAMODB': ('local cloud', 'address of DynamoDB Local; the local cloud sets it'),
     'AWS_ENDPOINT_URL_DYNAMODB_STREAMS': ('local cloud', 'the same; the local cloud sets it'),
     'AWS_LAMBDA_FUNCTION_NAME': ('functions', 'set by Lambda; selects what a function imports'),
+    'AWS_LAMBDA_INITIALIZATION_TYPE': ('functions', 'set by Lambda; snap-start registers the hooks of SnapStart'),
     'CLOCK_OFFSET': ('tests', 'seconds that a test process adds to its clock'),
     'CRASH_RUNS': ('`make crash RUNS=`', 'rounds of kills under load (2)'),
     'CRASH_SEED': ('`make crash SEED=`', 'seed of the times; printed when a round fails'),

@@ -35,7 +35,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-os.environ['AWS_ENDPOINT_URL'] = f'http://127.0.0.1:{server.server_port}'
+os.environ.update(AWS_ENDPOINT_URL=f'http://127.0.0.1:{server.server_port}')
 
 hooks = {}
 runtime = types.ModuleType('snapshot_restore_py')
