@@ -78,7 +78,8 @@ def add(tar: tarfile.TarFile, path: Path, name: str, show: Callable[[int], None]
         if ranges == [(0, found.st_size)] or not found.st_size:
             info.size, table = found.st_size, b''
         else:
-            table = _table(ranges)
+            ends = [(found.st_size, 0)]  # GNU tar makes a hole at the end only before such a range
+            table = _table([*ranges, *ends])
             info.size = len(table) + sum(size for _, size in ranges)
             info.pax_headers = {
                 'GNU.sparse.major': '1',
