@@ -112,6 +112,6 @@ def _json(path: Path) -> dict[str, Any]:
     """The object in a file; {} for none, or for one that is being written."""
     try:
         found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

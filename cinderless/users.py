@@ -172,7 +172,7 @@ class FileStore:
             return {'projects': [], 'users': []}
         try:
             document = json.loads(self._path.read_text(encoding='utf-8'))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Failure(f'{self._path} is not JSON: {error}', REFUSED) from None
         if not isinstance(document, dict):
             raise Failure(f'{self._path} is not a JSON object', REFUSED)

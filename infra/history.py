@@ -125,6 +125,6 @@ def parsed(text: str) -> dict[str, Any]:
     """Return a log line; {} for one that was cut off when its process was killed."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

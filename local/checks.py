@@ -87,7 +87,7 @@ def well_known_users(settings: Settings) -> list[str]:
         try:
             found = stored.execute(query, (f'/{STACK}/identity',)).fetchone()
             return unchanged_users(json.loads(json.loads(found[0])['value']))
-        except (sqlite3.Error, TypeError, ValueError, KeyError, RecursionError):  # no state that this program could start with
+        except (sqlite3.Error, TypeError, ValueError, KeyError, RecursionError):  # not a state that could start
             return list(USERS)
 
 

@@ -69,7 +69,7 @@ def _is_durable(folder: Path) -> bool | None:
     """None for a folder without a state, or with one that this program cannot read."""
     try:
         return bool(json.loads((folder / MARKER).read_text())['durable'])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
