@@ -109,6 +109,10 @@ def for_moto(template: Mapping[str, Any]) -> dict[str, Any]:
         if resource['Type'] == 'AWS::Lambda::Function':
             resource['Properties']['Code'] = CODE
             resource['Properties'].pop('Layers', None)
+        if resource['Type'] == 'AWS::IAM::Role' and 'Policies' in resource['Properties']:
+            # moto keeps AWS::NoValue in lists, and enforces no policy here.
+            policies = resource['Properties']['Policies']
+            resource['Properties']['Policies'] = [each for each in policies if 'Fn::If' not in each]
     rest = {key: value for key, value in template.items() if key in ('Parameters', 'Conditions')}
     return {'AWSTemplateFormatVersion': '2010-09-09', **rest, 'Resources': kept}
 
