@@ -71,10 +71,11 @@ class Clock:
         return min(self._due.values(), default=self._now() + 3600) - self._now()
 
     def tick(self) -> None:
-        """Fire the rules that are due."""
+        """Fire the rules that are due, each once: periods in which this process was stopped are not made up for."""
         for rule in self._rules:
-            if self._due[rule.arn] <= self._now():
-                self._due[rule.arn] += period(rule.schedule)
+            late = self._now() - self._due[rule.arn]
+            if late >= 0:
+                self._due[rule.arn] += period(rule.schedule) * (1 + late // period(rule.schedule))
                 rule.fire(event('aws.events', 'Scheduled Event', {}, [rule.arn]))
 
 

@@ -36,7 +36,8 @@ def start(bucket: str, client: Any, work: Callable[[dict[str, Any]], Outcome], g
 def _run(bucket: str, client: Any, work: Callable[[dict[str, Any]], Outcome], grace: float) -> None:
     pages = client.get_paginator('list_objects_v2').paginate(Bucket=bucket)
     for due, lineage, backup in deleted(found for page in pages for found in page.get('Contents', ())):
-        time.sleep(max(0.0, due + grace + 1 - time.time()))
+        wait = grace + 1
+        time.sleep(min(wait, max(0.0, due + wait - time.time())))  # not for longer after a step of the clock
         collect(lineage, backup, work)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from local import launch
+from local.children import bound
 from local.hypervisor import Hypervisor
 from tests.system.clients import User
 from tests.system.cloud import start
@@ -70,6 +72,62 @@ def test_everything_acknowledged_is_there_after_a_kill(machine: Machine, host: H
             host.io(other, 'read -P 0x5a 0 4M', 'read -P 0 8M 1M')
         again.cinder.attachments.delete(attachment['id'])
         again.tidy()
+
+
+def test_a_host_that_stays_attached_goes_on_after_the_restart(machine: Machine, host: Hypervisor) -> None:
+    """One QEMU process for the whole time, as a guest's disk: its initiator logs in again and repeats what it sent."""
+    with machine.start() as cloud:
+        user = User(cloud, 'demo')
+        volume = user.volume()
+        attachment = user.cinder.attachments.create(volume.id, host.connector, str(uuid.uuid4()), 'rw')
+        info = attachment['connection_info']
+        user.cinder.attachments.complete(attachment['id'])
+        guest = Guest(host, info)
+        assert 'wrote 4194304' in guest.run('write -P 0x5a 0 4M')
+        assert 'failed' not in guest.run('flush')
+        cloud.kill()
+        guest.send('write -P 0x77 8M 1M')  # while nothing listens
+    with machine.start() as cloud:
+        assert 'wrote 1048576' in guest.answer()
+        assert 'failed' not in guest.run('read -P 0x5a 0 4M') + guest.run('read -P 0x77 8M 1M')
+        assert 'wrote 1048576' in guest.run('write -P 0x33 16M 1M')
+        assert 'failed' not in guest.run('flush')
+        guest.end()
+        host.io(info, 'read -P 0x77 8M 1M', 'read -P 0x33 16M 1M')
+        user = User(cloud, 'demo')
+        user.cinder.attachments.delete(attachment['id'])
+        user.tidy()
+
+
+class Guest:
+    """qemu-io with its standard input open: a device that is opened once."""
+
+    def __init__(self, host: Hypervisor, info: Any) -> None:
+        with host._secret(info) as secret:
+            command = ['qemu-io', *secret, '--image-opts', host.drive(info)]
+            pipe = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT}
+            self._process = subprocess.Popen(bound(command), **pipe)  # type: ignore[call-overload]
+            self.answer()  # the first prompt: it has read the secret's file
+
+    def send(self, command: str) -> None:
+        self._process.stdin.write(f'{command}\n'.encode())
+        self._process.stdin.flush()
+
+    def answer(self) -> str:
+        """What it prints until the next prompt."""
+        found = b''
+        while not found.endswith(b'qemu-io> '):
+            read = self._process.stdout.read1()
+            assert read, found
+            found += read
+        return found.decode()
+
+    def run(self, command: str) -> str:
+        self.send(command)
+        return self.answer()
+
+    def end(self) -> None:
+        self._process.communicate(b'quit\n', timeout=60)
 
 
 def test_interrupted_work_is_done_after_the_restart(machine: Machine) -> None:

@@ -58,6 +58,18 @@ def test_a_schedule_fires_one_period_after_the_start_and_then_each() -> None:
     assert seen[0]['resources'] == ['arn:rule']
 
 
+def test_periods_in_which_the_process_was_stopped_are_not_made_up_for() -> None:
+    seen: list[dict[str, Any]] = []
+    time = Time()
+    clock = Clock([rule(seen, 'rate(1 minute)')], time)
+    clock.start()
+    clock.stop()
+    time.now += 3600 + 10
+    clock.tick()
+    clock.tick()
+    assert (len(seen), clock.pause()) == (1, 50)
+
+
 def test_an_execution_that_ended_is_told_as_step_functions_does() -> None:
     event = events.execution_ended(DETAIL)
     assert event['source'] == 'aws.states'
