@@ -130,3 +130,12 @@ def test_secrets_are_made_with_a_value_of_their_own(deployed: Stack, aws: Client
     assert found['users'] == []
     assert len(found['signing_key']) == 40
     assert aws('secretsmanager').get_secret_value(SecretId='plain')['SecretString'] == 'small'
+
+
+def test_policies_that_a_condition_may_exclude_are_not_given_to_moto() -> None:
+    """moto keeps the excluded ones as None, and fails."""
+    always = {'PolicyName': 'always', 'PolicyDocument': {}}
+    policies = [always, {'Fn::If': ['HasLogs', {'PolicyName': 'logs'}, {'Ref': 'AWS::NoValue'}]}]
+    role = {'Type': 'AWS::IAM::Role', 'Properties': {'Policies': policies}}
+    made = stack.for_moto({'Resources': {'Role': role}})
+    assert made['Resources']['Role']['Properties']['Policies'] == [always]
