@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
@@ -52,6 +53,8 @@ START_DEADLINE = 60
 SETTLING = (0, 0.05, 0.1, 0.2, 0.4, 0.8)
 
 R = TypeVar('R', bound='Record')
+
+_FIRST_USE = threading.Lock()
 
 __all__ = ['Transaction', 'put', 'remove', 'state_changed', 'write']
 
@@ -128,11 +131,12 @@ class Record(Model):
     @classmethod
     def _get_connection(cls) -> TableConnection:
         """PynamoDB's method, changed to use the connection that all tables share."""
-        table = super()._get_connection()
         shared = connection()
-        if table.connection is not shared:
-            shared.add_meta_table(table.connection.get_meta_table(table.table_name))
-            table.connection = shared
+        with _FIRST_USE:  # threads of one function (tasks/side_by_side.py) may use a table first at the same time
+            table = super()._get_connection()
+            if table.connection is not shared:
+                shared.add_meta_table(table.connection.get_meta_table(table.table_name))
+                table.connection = shared
         return table
 
     @classmethod

@@ -31,6 +31,19 @@ Source = Volume | Snapshot
 _ROWS = {'volume': workflows.VOLUME['backup'], 'snapshot': workflows.SNAPSHOT['backup']}
 
 
+def owns_data(backup: Backup) -> bool:
+    """Whether removing the record deletes its data, and the key that opens it.
+
+    So it is for a backup that was made or copied here, or imported from this deployment's bucket. Another deployment
+    owns the data in its bucket, and the data of a failed import is unknown. A record imported under another id is the
+    second record of a backup that may still exist here.
+    """
+    if not backup.location or backup.copied_from:
+        return True
+    own = str(backup.manifest_key).rpartition('/')[2] == backup.id
+    return own and bool(backup.location['bucket'] == settings().backup_bucket)
+
+
 def source_of(backup: Backup) -> Source | None:
     """Return what the backup reads; None when it reads nothing any more, or the source is gone."""
     reading = backup.reading

@@ -13,8 +13,8 @@ from chalicelib.models.connection import connection
 from chalicelib.operations import quotas, volume_types, volumes
 from tests.factories import context, create_volume, query
 from tests.model.deployment import LaggingReads
+from tests.simulation import Simulation, forget
 from tests.small_dynamodb import SmallDynamoDB
-from tests.world import World, forget
 
 
 def together(id: str) -> list[str]:
@@ -37,7 +37,7 @@ LOOKS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.fixture
-def lagging(world: World, tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> LaggingReads:
+def lagging(simulation: Simulation, tables: SmallDynamoDB, monkeypatch: pytest.MonkeyPatch) -> LaggingReads:
     reads = LaggingReads(tables)
     reads.lag = 100
     monkeypatch.setattr(connection().client, '_make_api_call', reads.call)

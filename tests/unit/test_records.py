@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -73,3 +75,19 @@ def test_only_the_request_that_owns_a_status_ends_it(tables: None, status: str, 
     with contextlib.nullcontext() if is_ended else pytest.raises(errors.StateChanged):
         base.update(volume, base.end_actions(volume, 'available'), base.owned_by(models.Volume, row, 'mine'))
     assert (volume.reload().owner is None) == is_ended
+
+
+def test_threads_that_use_a_table_first_at_the_same_time(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, add = base.connection(), base.connection().add_meta_table
+    models.Volume._get_connection()
+    monkeypatch.setattr(models.Volume, '_connection', None)
+    monkeypatch.delitem(shared._tables, models.Volume.Meta.table_name)
+
+    def slow(table: Any) -> None:
+        time.sleep(0.05)
+        add(table)
+
+    monkeypatch.setattr(shared, 'add_meta_table', slow)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(models.Volume._get_connection) for _ in range(4)]
+    assert {one.result().connection for one in found} == {shared}

@@ -91,9 +91,7 @@ def test_a_snapshot_that_is_read_by_now_stays(
     assert (snapshot.reload().status, snapshot.reload().reader_count) == ('available', 0)
 
 
-def test_a_snapshot_that_is_read_stays_although_its_status_allows_it(
-    simulation: Simulation, snapshot: Snapshot
-) -> None:
+def test_a_snapshot_that_is_read_stays_in_spite_of_its_status(simulation: Simulation, snapshot: Snapshot) -> None:
     create_volume(context(), 5, snapshot_id=snapshot.id)
     assert snapshot.reload().status == 'available'
     with pytest.raises(errors.InvalidSnapshot, match='being read by 1'):

@@ -98,3 +98,27 @@ def test_what_a_manifest_says_is_taken_as_far_as_it_fits() -> None:
     many = {f'key{number:03}': 'v' for number in range(200)}
     assert list(bounds.fitting('volume', 'metadata', many)) == list(many)[:128]
     assert bounds.fitting('volume', 'metadata', {'a': 'x' * 2000, 'b': 'c'}) == {'b': 'c'}
+
+
+@pytest.mark.parametrize(
+    ('name', 'entries', 'shown'),
+    [('qos_specs', 258, 'qos_specs'), ('volume.volume_image_metadata', 256, 'volume volume_image_metadata')],
+)
+def test_parts_of_bodies(name: str, entries: int, shown: str) -> None:
+    """A part has a row of its own, or the bound of the attribute that it becomes."""
+    value = {str(number): 'x' for number in range(entries)}
+    bounds.check_part(name, value)
+    with pytest.raises(errors.AttributeTooLarge) as refused:
+        bounds.check_part(name, {**value, 'one more': 'x'})
+    facts = {'name': shown, 'limit': f'{entries} entries', 'found': entries + 1}
+    assert {key: refused.value.facts[key] for key in facts} == facts
+
+
+def test_a_map_is_shortened_to_the_bound_of_its_attribute() -> None:
+    many = {str(number): 'x' for number in range(500)}
+    assert len(bounds.fitting('volume', 'volume_image_metadata', many)) == 256
+    assert len(bounds.fitting('volume', 'admin_metadata', many)) == 16
+
+
+def test_a_text_that_is_not_unicode_is_shortened_too() -> None:
+    assert bounds.shortened('a\ud800b', 9) == 'a?b'

@@ -47,9 +47,13 @@ def test_the_words_of_refusals() -> None:
     with pytest.raises(InvalidInput) as never:
         parse('0 0 30 2 *').after(MOMENT)
     assert never.value.message.endswith(': No date matches the cron expression.')
+    with pytest.raises(InvalidInput) as short:
+        parse('0 0 1')
+    assert short.value.message.endswith(": The cron expression '0 0 1' has 3 fields, not 5.")
     with pytest.raises(InvalidInput) as wrong:
         parse('0 24 * * *')
-    assert ": '24' is not a hour of a cron expression: use numbers from 0 to 23, " in wrong.value.message
+    expected = 'use numbers from 0 to 23, ranges a-b, steps */n, or several with commas.'
+    assert wrong.value.message.endswith(f": '24' is not a hour of a cron expression: {expected}")
 
 
 @pytest.mark.parametrize(
