@@ -53,12 +53,8 @@ TYPES = st.sampled_from(['__DEFAULT__', *OTHER_TYPES])
 
 #: Resource -> the list that shows it, and the list's member of the answer.
 PATHS: dict[type, str] = {
-    Volume: 'volumes',
-    Snapshot: 'snapshots',
-    Backup: 'backups',
-    Group: 'groups',
-    GroupSnapshot: 'group_snapshots',
-}
+    Volume: 'volumes', Snapshot: 'snapshots', Backup: 'backups', Group: 'groups', GroupSnapshot: 'group_snapshots',
+}  # fmt: skip
 
 #: Statuses in which the data of a volume or snapshot is what the reference has.
 WHOLE = ('available', 'in-use', 'awaiting-transfer')
