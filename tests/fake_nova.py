@@ -14,6 +14,13 @@ from tests import http_double
 EVENTS = {'volume-extended': 51, 'volume-reimaged': 93}
 
 
+class NoTokens:
+    """The source of the service token of a cloud without Keystone."""
+
+    def service_token(self, refused: str | None = None) -> str:
+        return ''
+
+
 class FakeNova:
     """``servers``: server -> {volume: attachment}; ``hosts``: server -> the host that runs it.
 

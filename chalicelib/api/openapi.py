@@ -15,7 +15,7 @@ from chalicelib.api.pagination import PAGING
 from chalicelib.api.parameters import only
 from chalicelib.api.resource import Route
 from chalicelib.api.resources import PREFIXES, routes
-from chalicelib.api.schema import SINCE, UNTIL
+from chalicelib.api.schema import SINCE
 from chalicelib.rules import microversions
 
 Document = dict[str, Any]
@@ -155,7 +155,7 @@ def _rule(route: Route) -> Document:
     """Return policy, action, versions and success status of a route."""
     facts = {'policy': route.policy, 'status': route.status, SINCE: microversions.text(route.since)}
     if route.until != microversions.MAXIMUM:
-        facts[UNTIL] = microversions.text(route.until)
+        facts['x-until'] = microversions.text(route.until)
     return facts | ({'action': route.action} if route.action else {})
 
 
@@ -191,8 +191,7 @@ def _body(route: Route) -> Document:
 def _plain(schema: Any) -> Any:
     """Return a schema as JSON: versions as text."""
     if isinstance(schema, Mapping):
-        return {key: microversions.text(part) if key in (SINCE, UNTIL) else _plain(part)
-                for key, part in schema.items()}  # fmt: skip
+        return {key: microversions.text(part) if key == SINCE else _plain(part) for key, part in schema.items()}
     if isinstance(schema, list | tuple):
         return [_plain(part) for part in schema]
     return schema

@@ -19,18 +19,13 @@ from chalicelib.rules.microversions import Version
 Schema = Mapping[str, Any]
 Validator = Callable[[Any], Any]
 
-#: Mark parts that apply only from a microversion on, or until one.
-SINCE, UNTIL = 'x-since', 'x-until'
+#: Marks parts that apply only from a microversion on.
+SINCE = 'x-since'
 
 
 def since(version: str, schema: Schema) -> Schema:
     """Mark a member that bodies may have from ``version`` on."""
     return {**schema, SINCE: microversions.parse(version)}
-
-
-def until(version: str, schema: Schema) -> Schema:
-    """Mark a member that bodies may have up to and including ``version``."""
-    return {**schema, UNTIL: microversions.parse(version)}
 
 
 class BodySchema:
@@ -70,7 +65,7 @@ def at(schema: Any, version: Version) -> Any:
         return [at(part, version) for part in schema if _holds(part, version)]
     if not isinstance(schema, Mapping):
         return schema
-    kept = {key: at(part, version) for key, part in schema.items() if key not in (SINCE, UNTIL)}
+    kept = {key: at(part, version) for key, part in schema.items() if key != SINCE}
     return {key: part for key, part in kept.items() if _holds(schema[key], version)}
 
 
@@ -85,9 +80,7 @@ def _bounded(schema: Schema, body: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _holds(part: Any, version: Version) -> bool:
-    if not isinstance(part, Mapping):
-        return True
-    return bool(part.get(SINCE, version) <= version <= part.get(UNTIL, version))
+    return not isinstance(part, Mapping) or bool(part.get(SINCE, version) <= version)
 
 
 def _boundaries(schema: Any) -> Iterator[Version]:
@@ -98,7 +91,5 @@ def _boundaries(schema: Any) -> Iterator[Version]:
     elif isinstance(schema, Mapping):
         if SINCE in schema:
             yield schema[SINCE]
-        if UNTIL in schema:
-            yield (schema[UNTIL][0], schema[UNTIL][1] + 1)
         for part in schema.values():
             yield from _boundaries(part)

@@ -34,13 +34,6 @@ class Tokens(Hashable, Protocol):
         """
 
 
-class NoTokens:
-    """For a service without authentication."""
-
-    def service_token(self, refused: str | None = None) -> str:
-        return ''
-
-
 def _bounds() -> Bounds:
     """Return the limits of one call, within the time that the client's request has left."""
     return Bounds(time_left.at_most(BUDGET), READ_TIMEOUT, MAX_ANSWER)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.api import parameters as p
 from chalicelib.api.formats import FORMATS, REFUSALS, is_base64, is_uuid
 from chalicelib.api.resources import routes
-from chalicelib.api.schema import BodySchema, at, since, until
+from chalicelib.api.schema import BodySchema, at
 from chalicelib.api.schemas import backups, volumes
 from chalicelib.errors import Invalid, InvalidInput
 
@@ -118,13 +118,6 @@ def test_a_member_that_came_later(version: tuple[int, int], fits: bool) -> None:
     message = refusal(backups.CREATE, body, version)
     assert (message is None) == fits
     assert fits or "('metadata' was unexpected)" in str(message)
-
-
-def test_a_member_that_went() -> None:
-    schema = p.members({'old': until('3.15', {'type': 'string'}), 'new': since('3.16', {'type': 'string'})})
-    assert refusal(schema, {'old': 'x'}, (3, 15)) is None
-    assert refusal(schema, {'old': 'x'}, (3, 16)) == "Additional properties are not allowed ('old' was unexpected)"
-    assert refusal(schema, {'new': 'x'}, (3, 15)) == "Additional properties are not allowed ('new' was unexpected)"
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from chalicelib.clients.glance import Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.models import Volume
 from chalicelib.operations import cloud
 from tests.api.front_door import Caller
 from tests.fake_glance import FakeGlance, serving
+from tests.fake_nova import NoTokens
 
 UPLOAD: dict[str, Any] = {'image_name': 'gold', 'force': False, 'disk_format': 'raw', 'container_format': 'bare'}
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib.clients.glance import Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.models import Volume
 from chalicelib.operations import cloud
 from tests import machine
 from tests.data_backends import Data
 from tests.factories import context, create_volume
 from tests.fake_glance import FakeGlance, serving
+from tests.fake_nova import NoTokens
 from tests.simulation import Simulation
 
 #: Modules whose tests run a second time with the state machines of the last release: an update leaves executions in

@@ -9,14 +9,13 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.clients.glance import Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.clients.nova import Compute
 from chalicelib.models import Attachment, Message, Volume
 from chalicelib.operations import attachments, cloud, images, legacy_attachments, volumes
 from tests import fake_glance, invariants
 from tests.data_backends import Data
 from tests.factories import context, create_volume
-from tests.fake_nova import FakeNova, serving
+from tests.fake_nova import FakeNova, NoTokens, serving
 from tests.simulation import Simulation
 
 SERVER = 'c2a4f3f2-6d3a-4e5e-9f0e-0d7c5b7b6a11'

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from chalicelib.clients.glance import Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.models import Volume
 from chalicelib.operations import cloud, images
 from chalicelib.tasks import images as tasks
 from tests.data_backends import Data, Disk
 from tests.factories import context, create_volume
 from tests.fake_glance import FakeGlance, serving
+from tests.fake_nova import NoTokens
 from tests.simulation import Simulation
 from tests.workflows.crashes import Crasher, Scenario, Stage
 

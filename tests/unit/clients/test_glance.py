@@ -13,9 +13,9 @@ import pytest
 
 from chalicelib.clients import http as http_module
 from chalicelib.clients.glance import Image, Images
-from chalicelib.clients.http import NoTokens
 from chalicelib.errors import ImageCopyFailure, ImageNotFound, InvalidInput, ServiceUnavailable
 from tests.fake_glance import FakeGlance, serving
+from tests.fake_nova import NoTokens
 
 DATA = bytes(range(256)) * 100
 

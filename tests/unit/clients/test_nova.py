@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from chalicelib.clients.http import NoTokens
 from chalicelib.clients.nova import EVENTS, Compute
 from chalicelib.errors import ServiceUnavailable
-from tests.fake_nova import FakeNova, serving
+from tests.fake_nova import FakeNova, NoTokens, serving
 
 
 @pytest.fixture

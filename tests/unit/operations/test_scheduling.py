@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
-from chalicelib.clients.http import NoTokens
 from chalicelib.clients.nova import Compute
 from chalicelib.models import Volume
 from chalicelib.operations import cloud, pools, scheduling, volumes
 from chalicelib.scheduler.config import SchedulerConfig
 from tests.factories import context, create_volume
-from tests.fake_nova import FakeNova, serving
+from tests.fake_nova import FakeNova, NoTokens, serving
 from tests.simulation import BIG, Simulation
 
 SERVER = '0b5e7f0e-9d5c-4b0e-8a39-0c2c7f4f3d11'
