@@ -26,7 +26,7 @@ Invoke = Callable[[dict[str, Any]], Outcome]
 _FULL = {
     'computeFault': {
         'code': 507,
-        'message': 'The disk of the local cloud is full: delete volumes, snapshots or backups, or free some space on it.',
+        'message': 'The disk of the local cloud is full: delete volumes, snapshots or backups, or free space on it.',
     }
 }
 

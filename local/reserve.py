@@ -1,6 +1,6 @@
 """Space on the disk of the state folder that is left for deletions, log-ins, and the end of work in progress.
 
-Work that stores more stops while less than ``RESERVE`` is free. What frees space continues. Hosts that write to attached
+Work that stores more stops while less than ``RESERVE`` is free. Deletions continue. Hosts that write to attached
 volumes stop at nothing, so a file of ``HELD`` bytes keeps space for the tables: it is removed when they need it, and
 made again when the disk has space.
 """

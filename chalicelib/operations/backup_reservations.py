@@ -52,19 +52,6 @@ def source_of(backup: Backup) -> Source | None:
     return SOURCES[reading['resource']].find_or_none(reading['project_id'], reading['id'])
 
 
-def owns_data(backup: Backup) -> bool:
-    """Whether removing the record deletes its data, and the key that opens it.
-
-    So it is for a backup that was made or copied here, or imported from this deployment's bucket. Another deployment
-    owns the data in its bucket, and the data of a failed import is unknown. A record imported under another id is the
-    second record of a backup that may still exist here.
-    """
-    if not backup.location or backup.copied_from:
-        return True
-    own = str(backup.manifest_key).rpartition('/')[2] == backup.id
-    return own and bool(backup.location['bucket'] == settings().backup_bucket)
-
-
 def restore_source_status(backup: Backup, found: Source | None) -> None:
     """Restore the status of the source (as ``source_of`` found it), unless the backup does not hold it any more."""
     if found is not None and _is_held(found, backup):

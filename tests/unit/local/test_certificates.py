@@ -40,7 +40,9 @@ def verify(path: Path | None, port: int, name: str) -> str:
     return next(line for line in done.stdout.splitlines() if 'Verify return code' in line or 'Verification' in line)
 
 
-@pytest.mark.parametrize(('name', 'reported'), [('storage.example', 'OK'), ('localhost', 'OK'), ('other.example', 'error')])
+@pytest.mark.parametrize(
+    ('name', 'reported'), [('storage.example', 'OK'), ('localhost', 'OK'), ('other.example', 'error')]
+)
 def test_clients_verify_a_generated_certificate(served: tuple[Settings, Server], name: str, reported: str) -> None:
     chosen, server = served
     assert reported in verify(certificates.authority(chosen), server.port, name)
