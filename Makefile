@@ -16,7 +16,7 @@ help:  ## this list
 ##@ Use
 setup: $(VENV)/.complete  ## install what the local cloud and the tests need (Debian packages, .venv, .tools)
 
-$(VENV)/.complete: local/setup.sh requirements-dev.lock pyproject.toml tests/iam/package-lock.json
+$(VENV)/.complete: local/setup.sh requirements-dev.lock pyproject.toml tests/iam/package-lock.json infra/console.py
 	@sh local/setup.sh $(VENV)
 	@touch $@
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import hashlib
 import json
 import logging
 import random
@@ -134,22 +133,6 @@ def publish(bus: str, kind: str, detail: str) -> None:
         raise errors.ServiceUnavailable(reason=f'EventBridge: {answer["Entries"][0].get("ErrorCode")}')
 
 
-def execution_name(action: str, resource_id: str, request: str) -> str:
-    """Name one run so that a redelivered message starts nothing twice.
-
-    ``<action, 12>-<resource, 32 hex>-<request, 32 hex>``: names have at most 80 characters and stay used for 90 days.
-    """
-    return f'{action[:12]}-{_hex(resource_id)}-{_hex(request)}'
-
-
-def _hex(text: str) -> str:
-    """Return 32 hex digits for an id: its own if it is a (req-)uuid, else a digest."""
-    digits = text.removeprefix('req-').replace('-', '').lower()
-    if len(digits) == 32 and all(digit in '0123456789abcdef' for digit in digits):
-        return digits
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def start_workflow(machine: str, name: str, payload: dict[str, Any]) -> str:
     """Start one execution and return its ARN; an execution that exists under this name is success."""
     header = telemetry.trace_header()
@@ -176,6 +159,21 @@ def execution_status(arn: str) -> str | None:
             return str(states.describe_execution(executionArn=arn)['status'])
         except states.exceptions.ExecutionDoesNotExist:
             return None
+
+
+#: Events of an execution that are read at most: a page of Step Functions.
+MAX_EVENTS = 1000
+
+
+def execution_events(arn: str) -> list[dict[str, Any]] | None:
+    """Return the first ``MAX_EVENTS`` events of an execution, oldest first; None when it was never started."""
+    with translated('states:GetExecutionHistory'):
+        states = client('stepfunctions')
+        try:
+            answer = states.get_execution_history(executionArn=arn, maxResults=MAX_EVENTS)
+        except states.exceptions.ExecutionDoesNotExist:
+            return None
+    return list(answer['events'])
 
 
 def invoke(function: str, task: str, payload: dict[str, Any], *, seconds: float = INVOKE_TIMEOUT) -> Any:

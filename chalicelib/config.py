@@ -73,6 +73,8 @@ class Settings(NamedTuple):
     project_rate_limit: int
     #: Requests that a project may send at once, if its rate is limited.
     project_burst_limit: int
+    #: Days for which the log of operations is kept.
+    operation_days: int
 
     @property
     def deployment(self) -> str:
@@ -116,6 +118,7 @@ DEFAULTS: dict[str, str | int] = {
     'osapi_max_limit': 1000,
     'project_rate_limit': 0,
     'project_burst_limit': 100,
+    'operation_days': 30,
 }
 
 

@@ -23,6 +23,10 @@ IMPLIED_ROLES = {role: frozenset(ROLE_CHAIN[place:]) for place, role in enumerat
 caller_token: contextvars.ContextVar[str] = contextvars.ContextVar('caller_token', default='')
 
 
+#: The user of the current request, for the log of operations; '' outside of a request.
+caller_id: contextvars.ContextVar[str] = contextvars.ContextVar('caller_id', default='')
+
+
 def implied_roles(roles: Iterable[str]) -> frozenset[str]:
     """Return ``roles`` and all that they imply; a role outside the chain implies nothing."""
     return frozenset(roles).union(*(IMPLIED_ROLES.get(role, frozenset()) for role in roles))

@@ -35,6 +35,9 @@ ELSEWHERE = {
     '.github/SECURITY.md': 'project/security-policy.md',
 }
 
+#: The folder of images that pages show.
+IMAGES = 'images'
+
 LINK = re.compile(r'\[([^\]]*)\]\(([^)#\s]*)(#[^)]*)?\)')
 
 
@@ -53,6 +56,8 @@ def page(source: str, pages: dict[str, str]) -> str:
         if not target or '://' in target:
             return found[0]
         path = os.path.normpath(Path(source).parent / target)
+        if path.startswith(f'docs/{IMAGES}/'):
+            return f'[{text}]({os.path.relpath(path.removeprefix("docs/"), Path(pages[source]).parent)})'
         if path not in pages:
             return text if text.startswith('`') else f'{text} (`{path}`)'
         return f'[{text}]({os.path.relpath(pages[path], Path(pages[source]).parent)}{anchor})'
@@ -67,6 +72,7 @@ def copy_pages() -> None:
     for source, target in pages.items():
         (PAGES / target).parent.mkdir(parents=True, exist_ok=True)
         (PAGES / target).write_text(page(source, pages), encoding='utf-8')
+    shutil.copytree(ROOT / 'docs' / IMAGES, PAGES / IMAGES)
     script = PAGES / 'javascripts' / MERMAID.name
     script.parent.mkdir()
     shutil.copy(MERMAID, script)

@@ -83,6 +83,7 @@ def machine_policies(names: Iterable[str]) -> dict[str, Any]:
         'InvokeWorkersPolicy': _managed('Invoke the workers.', 'lambda:InvokeFunction', workers),
         'StartMachinesPolicy': _managed('Start machines.', 'states:StartExecution', machines),
         'FollowMachinesPolicy': _managed('Look at executions.', 'states:DescribeExecution', executions),
+        'ReadMachinesPolicy': _managed('Read the steps of executions.', 'states:GetExecutionHistory', executions),
     }
 
 

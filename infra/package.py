@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra import interpreter, smoke
+from infra import console, interpreter, smoke
 from infra.layers import LAYERS, fetch, unpack
 from infra.render import BUILD, ROOT, templates
 
@@ -58,6 +58,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def main() -> int:
+    try:
+        console.fetch()
+    except console.Missing as missing:
+        print(missing, file=sys.stderr)
+        return 1
     templates()
     runtime = interpreter.runtime()
     python = interpreter.find(runtime)

@@ -234,7 +234,14 @@ def _serve(
     _, stage = next(deployed.of_type('AWS::ApiGateway::Stage'))
     invoke = functools.partial(functions.run, roles[ready.API])
     functions.load(roles[ready.API].handler)
-    gateway = Gateway(api['Body'], stage['StageName'], invoke, is_secure=settings.has_tls, is_low=reserve.is_low)
+    gateway = Gateway(
+        api['Body'],
+        stage['StageName'],
+        invoke,
+        is_secure=settings.has_tls,
+        is_low=reserve.is_low,
+        minimum_compression=api.get('MinimumCompressionSize'),
+    )
     doors = [
         Server(settings.port, gateway, settings.listen, certificates.context(settings)),
         Server(settings.aws_port, Endpoint(engine.url if engine else None)),  # any credentials do: never elsewhere

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -46,6 +48,7 @@ class Gateway:
         *,
         is_secure: bool = False,
         is_low: Callable[[], bool] = lambda: False,
+        minimum_compression: int | None = None,
     ) -> None:
         self._is_low = is_low
         self._is_secure = is_secure
@@ -54,6 +57,7 @@ class Gateway:
         self._binary = frozenset(body.get('x-amazon-apigateway-binary-media-types', ()))
         self._stage = stage
         self._invoke = invoke
+        self._minimum_compression = minimum_compression
 
     def __call__(self, request: Request) -> Response:
         if len(request.body) > MAX_REQUEST:
@@ -68,7 +72,22 @@ class Gateway:
             return self._responses.answer('INTEGRATION_TIMEOUT')
         if outcome.error or not _is_proxy_result(outcome.result):
             return self._responses.answer('INTEGRATION_FAILURE')
-        return _response(outcome.result)
+        return self._compressed(_response(outcome.result, self._is_binary(request)), request)
+
+    def _is_binary(self, request: Request) -> bool:
+        """Whether base64 is decoded: by the first media type of the Accept header alone (lambda-proxy-binary-media)."""
+        first = request.header('Accept').partition(',')[0].partition(';')[0].strip()
+        return first in self._binary or '*/*' in self._binary
+
+    def _compressed(self, response: Response, request: Request) -> Response:
+        """Compress as API Gateway does: a body of the minimum's size at least, for a client that prefers gzip."""
+        least = self._minimum_compression
+        if least is None or len(response.body) < least or not _prefers_gzip(request.header('Accept-Encoding')):
+            return response
+        if any(name.lower() == 'content-encoding' for name, _ in response.headers):
+            return response
+        headers = [*response.headers, ('Content-Encoding', 'gzip'), ('Vary', 'Accept-Encoding')]
+        return Response(response.status, headers, gzip.compress(response.body, 6, mtime=0))
 
     def _event(self, request: Request, match: Match) -> dict[str, Any]:
         headers, many_headers = _single_and_many(self._headers(request))
@@ -127,13 +146,23 @@ def _is_proxy_result(result: Any) -> bool:
     return isinstance(result, dict) and isinstance(result.get('statusCode'), int)
 
 
-def _response(result: dict[str, Any]) -> Response:
+def _prefers_gzip(accepted: str) -> bool:
+    """Whether gzip is among the codings with the highest weight."""
+    weights = {}
+    for term in accepted.lower().split(','):
+        coding, _, weight = term.partition(';')
+        text = weight.strip().removeprefix('q=')
+        weights[coding.strip()] = float(text) if re.fullmatch(r'[01](\.\d{0,3})?', text) else 1.0
+    return weights.get('gzip', 0) > 0 and weights['gzip'] == max(weights.values())
+
+
+def _response(result: dict[str, Any], decodes: bool) -> Response:
     many: dict[str, list[Any]] = result.get('multiValueHeaders') or {}
     single: dict[str, Any] = result.get('headers') or {}
     headers = [(name, str(value)) for name, value in single.items() if name not in many]
     headers += [(name, str(value)) for name, values in many.items() for value in values]
     text = result.get('body') or ''
-    body = base64.b64decode(text) if result.get('isBase64Encoded') else text.encode()
+    body = base64.b64decode(text) if result.get('isBase64Encoded') and decodes else text.encode()
     if not any(name.lower() == 'content-type' for name, _ in headers) and body:
         headers.append(('Content-Type', 'application/json'))
     return Response(result['statusCode'], headers, body)

@@ -106,6 +106,7 @@ def advice(settings: Settings) -> str:
     keys = f'AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={SECRET_KEY} AWS_DEFAULT_REGION={REGION}'
     return f"""ready
   block storage  {settings.url}/v3
+  console        {settings.url}/console
   identity       {settings.identity_url}
   AWS            {settings.aws_url}
   iSCSI          {join(settings.host, settings.iscsi_port)}

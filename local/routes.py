@@ -20,14 +20,16 @@ class Match:
 
 
 class Routes:
-    """The tree of resources. A literal part wins over a variable; undeclared paths have no route."""
+    """The tree of resources. A literal part wins over a variable, and a variable over a greedy one (``{file+}``), which
+    takes all parts that are left. Undeclared paths have no route.
+    """
 
     def __init__(self, paths: Mapping[str, Mapping[str, Any]]) -> None:
         self._root: dict[str, Any] = {}
         for pattern, methods in paths.items():
             node = self._root
             for part in _parts(pattern):
-                node = node.setdefault('{}' if part.startswith('{') else part, {})
+                node = node.setdefault(_kind(part), {})
             node['/'] = (pattern, {method.upper() for method in methods})
 
     def match(self, method: str, path: str) -> Match | None:
@@ -43,9 +45,21 @@ class Routes:
             if '/' in node:
                 yield node['/']
             return
-        for name in (parts[0], '{}'):
+        for name in (parts[0], _VARIABLE):
             if name in node and parts[0]:
                 yield from self._leaves(node[name], parts[1:])
+        if _GREEDY in node and parts[0]:
+            yield node[_GREEDY]['/']
+
+
+#: Names of the tree's branches for variables; no part of a request's path is one.
+_VARIABLE, _GREEDY = '{}', '{+}'
+
+
+def _kind(part: str) -> str:
+    if not part.startswith('{'):
+        return part
+    return _GREEDY if part.endswith('+}') else _VARIABLE
 
 
 def _parts(path: str) -> list[str]:
@@ -54,8 +68,10 @@ def _parts(path: str) -> list[str]:
 
 
 def _parameters(pattern: str, parts: list[str]) -> Iterator[tuple[str, str]]:
-    for name, part in zip(_parts(pattern), parts, strict=True):
-        if name.startswith('{'):
+    for place, (name, part) in enumerate(zip(_parts(pattern), parts, strict=False)):
+        if _kind(name) == _GREEDY:
+            yield name[1:-2], unquote('/'.join(parts[place:]))
+        elif name.startswith('{'):
             yield name[1:-1], unquote(part)
 
 

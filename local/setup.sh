@@ -41,6 +41,7 @@ packages() {
   missing java default-jre-headless  # DynamoDB Local
   missing npm npm                    # fetches it, and the evaluator of IAM policies
   missing openssl openssl
+  missing chromium chromium                # tests: the console in a browser
   missing systemd-analyze systemd          # tests: whether systemd reads the unit as it is meant
   missing /usr/bin/python3 python3-minimal # and finds what it starts
   "$1" -c 'import ensurepip, venv' 2> /dev/null || printf 'python3-venv '
@@ -121,9 +122,15 @@ install_iam() {
   mv .tools/iam.new .tools/iam
 }
 
+# The libraries of the web page /console, which is tested in Chromium.
+install_console() {
+  "$VENV/bin/python" -m infra.console > /dev/null
+}
+
 PYTHON=$(python)
 install_packages "$PYTHON"
 install_python "$PYTHON"
 install_engine
 install_iam
+install_console
 report "complete: $VENV/bin/cinderless --help lists the commands"

@@ -35,7 +35,10 @@ RESOURCE_FILTERS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 #: The same for resources that Cinder does not have.
-EXTENSIONS: Mapping[str, tuple[str, ...]] = {'backup_schedule': ('name', 'volume_id')}
+EXTENSIONS: Mapping[str, tuple[str, ...]] = {
+    'backup_schedule': ('name', 'volume_id'),
+    'operation': ('resource_id', 'resource_type', 'action', 'status', 'since'),
+}
 
 CONFIGURABLE: Version = (3, 31)
 LIKE: Version = (3, 34)

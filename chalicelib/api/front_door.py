@@ -21,7 +21,7 @@ from chalicelib.api.negotiation import Stamp
 from chalicelib.api.reply import reply
 from chalicelib.api.request import MALFORMED, Request
 from chalicelib.config import settings
-from chalicelib.context import Context, caller_token, new_request_id
+from chalicelib.context import Context, caller_id, caller_token, new_request_id
 from chalicelib.rules.microversions import Version
 from chalicelib.rules.policies import allowed, authorize
 
@@ -105,6 +105,7 @@ def _outcome(answer: Callable[[HttpRequest, Stamp], Response], http: HttpRequest
         return faults.hidden()
     finally:
         caller_token.set('')
+        caller_id.set('')
 
 
 def _challenge(http: HttpRequest) -> Response:
@@ -120,6 +121,7 @@ def _answer(http: HttpRequest, stamp: Stamp, routes: Sequence[Route], ids: dict[
     stamp.is_admin = context.is_admin
     _limit_rate(context)
     caller_token.set(headers['x-auth-token'].strip())
+    caller_id.set(context.user_id)
     stamp.version = negotiation.requested(headers.get(negotiation.HEADER.lower()))
     negotiation.check(stamp.version)
     # API Gateway does not decode variables of a path; ids contain no percent sign.

@@ -57,6 +57,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     '/os-quota-sets': ('quota_sets',),
     '/os-quota-class-sets': ('quota_sets',),
     '/messages': ('messages',),
+    '/operations': ('operations',),
     '/extensions': ('extensions',),
     '/resource_filters': ('resource_filters',),
     '/os-volume-manage': ('managing',),

@@ -25,6 +25,7 @@ BESIDE: Mapping[str, str] = {
     'healthcheck': 'healthcheck',
     'identity': 'identity',
     'key-manager': 'key_manager',
+    'console': 'console',
 }
 
 

@@ -58,6 +58,10 @@ class MessageNotFound(NotFound):
     template = 'Message {id} could not be found.'
 
 
+class OperationNotFound(NotFound):
+    template = 'Operation {id} could not be found.'
+
+
 class VolumeTypeNotFound(NotFound):
     template = 'Volume type {id} could not be found.'
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chalicelib.models.idempotency_key import IdempotencyKey
     from chalicelib.models.lease import Lease
     from chalicelib.models.message import Message
+    from chalicelib.models.operation import Operation
     from chalicelib.models.pool import Pool, Service
     from chalicelib.models.qos_specs import DefaultType, QosSpecs
     from chalicelib.models.quota import Quota
@@ -54,6 +55,7 @@ _MODULES: Mapping[str, str] = {
     'Group': 'group',
     'GroupSnapshot': 'group',
     'IdempotencyKey': 'idempotency_key',
+    'Operation': 'operation',
 }
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     'Lease',
     'Message',
     'Name',
+    'Operation',
     'Pool',
     'QosSpecs',
     'Quota',

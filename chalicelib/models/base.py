@@ -373,6 +373,21 @@ def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
     }
 
 
+def newest_first(kind: type[R], project_id: str, *, since: str | None = None, marker: R | None = None) -> Iterator[R]:
+    """A project's records, newest first, read a hundred at a time; ``since``: the oldest ``created_at``."""
+    return iter(
+        kind.query(
+            project_id,
+            None if since is None else kind.created_at >= since,
+            index_name='by_created_at',
+            consistent_read=True,
+            scan_index_forward=False,
+            page_size=100,
+            last_evaluated_key=_start_key(marker) if marker is not None else None,
+        )
+    )
+
+
 def has_order(kind: type[Record], attribute: str) -> bool:
     """Whether records can be sorted by this attribute: it exists, and it is neither a map nor secret."""
     known = isinstance(kind.get_attributes().get(attribute), (UnicodeAttribute, NumberAttribute, BooleanAttribute))

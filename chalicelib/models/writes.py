@@ -25,7 +25,7 @@ from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from chalicelib import errors, telemetry
-from chalicelib.models import bounded, claims, reading
+from chalicelib.models import bounded, claims, operation_log, reading
 from chalicelib.models.connection import COLLISIONS, code_of, connection, is_too_large, wait_after
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def write(record: Record, actions: list[Action], condition: Condition | None = N
     AttributeTooLarge, RecordTooLarge, and OutcomeUnknown when even a read does not show whether the write was done.
     """
     kind, token = type(record), _Token()
-    claim = claims.current()
-    if claim is not None and claim.decides('update', record, actions):
+    if _is_accompanied('update', record, actions):
         return _decide(record, lambda transaction: transaction.update(record, actions, condition, _moved(record)))
     bounded.fit_actions(record, actions)
     reading.drop(record)
@@ -83,8 +82,7 @@ def write(record: Record, actions: list[Action], condition: Condition | None = N
 def put(record: Record, condition: Condition | None = None) -> None:
     """Store a whole record. Raises as ``write`` does."""
     token = _Token()
-    claim = claims.current()
-    if claim is not None and claim.decides('save', record):
+    if _is_accompanied('save', record):
         return _decide(record, lambda transaction: transaction.put(record, condition, _moved(record)))
     record.write_token = token.text
     bounded.fit_record(record)
@@ -101,8 +99,15 @@ def remove(record: Record) -> None:
     record.delete()
 
 
+def _is_accompanied(verb: str, record: Record, actions: Iterable[Action] = ()) -> bool:
+    """Whether the request's key (models/claims.py) or the log of operations is written with this write."""
+    claim = claims.current()
+    is_decision = claim is not None and claim.decides(verb, record, actions)
+    return is_decision or operation_log.step_of((verb, record, actions)) is not None
+
+
 def _decide(record: Record, add: Callable[[Transaction], None]) -> None:
-    """Make the one write of a record a transaction, so that it marks the request's key (models/claims.py)."""
+    """Make the one write of a record a transaction, with what accompanies it."""
     with Transaction() as transaction:
         add(transaction)
     record.attribute_values = record.reload().attribute_values
@@ -182,11 +187,14 @@ class Transaction:
         self._otherwise.append(otherwise or functools.partial(state_changed, record))
 
     def commit(self) -> None:
-        """Apply all, with the mark of the request's key where this decides (models/claims.py).
+        """Apply all, with the mark of the request's key where this decides (models/claims.py), and with its log.
 
         Raises the error of the first failed condition's operation, RecordTooLarge, ServiceUnavailable, or
         OutcomeUnknown.
         """
+        for entry, actions in operation_log.entries(self._named()):
+            if len(self._operations) < operation_log.FULL:
+                self._add('update', entry, (entry, actions, None), None)
         claim = claims.current()
         if claim is not None and any(claim.decides(*operation) for operation in self._named()):
             begun = claim.add_mark_to(self, [record for verb, record, _ in self._named() if verb == 'save'])

@@ -125,8 +125,8 @@ def _not_removable(volume: Volume, force: bool) -> errors.Invalid:
     )
 
 
-#: A transaction has at most 100 writes.
-MOST_SNAPSHOTS = 99
+#: A transaction has at most 100 writes: the volume, its snapshots, the mark of the request's key, and the log.
+MOST_SNAPSHOTS = 97
 
 
 def _removable_snapshots(volume: Volume, force: bool) -> list[Snapshot]:

@@ -149,6 +149,14 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         'reconciliation': Bound(96 * KIB),
         'reconciliation_confirmed': Bound(32 * KIB),
     },
+    'operation': {
+        'resource_name': TEXT,
+        'first': Bound(2 * KIB),
+        'last': Bound(2 * KIB),
+        # models/operation_log.py cuts its texts.
+        'end': Bound(64 * KIB),
+        'end_of_group': Bound(64 * KIB),
+    },
     'secret': {'sealed': Bound(8 * KIB)},
     'idempotency_key': {
         'begun': Bound(2 * KIB),

@@ -147,6 +147,9 @@ POLICIES: Mapping[str, Predicate] = {
     'backup_schedule:update': project_member,
     'volume_extension:backup_admin_actions:force_delete': admin,
     'volume_extension:backup_admin_actions:reset_status': admin,
+    # Operations (not Cinder's)
+    'operation:get': project_reader,
+    'operation:get_all': project_reader,
     # Messages
     'message:delete': project_member,
     'message:get': project_reader,

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 #: Classes of records that a task fetches with the one that leads to them.
 RELATED = ('Volume', 'VolumeType')
 
+#: Beginnings of the names of tasks that end work which did not succeed.
+FAILING = ('fail_', 'cancel_', 'abandon_')
+
 
 def run(event: Mapping[str, Any], context: Any) -> Any:
     """Run one task in this worker; its error is raised under its own class name, which workflows catch."""
@@ -37,9 +40,9 @@ def run(event: Mapping[str, Any], context: Any) -> Any:
 
 
 def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
-    from chalicelib.models import reading
+    from chalicelib.models import operation_log, reading
     from chalicelib.operations import volume_types
-    from chalicelib.tasks import notifications  # both know the models, which start_workflow never needs
+    from chalicelib.tasks import notifications, work  # they know the models, which start_workflow never needs
 
     began = time.monotonic()
     outcome = 'done'
@@ -52,6 +55,7 @@ def _run(name: str, payload: Mapping[str, Any], context: Any) -> Any:
             volume_types.reading_once(),
             reading.together(*reading.of_payload(payload), along=RELATED),
             notifications.emit_start_and_end(name, payload),
+            operation_log.failing((lambda: work.failure(payload)) if name.startswith(FAILING) else None),
         ):
             return getattr(module, name)(payload)
     except Exception as error:

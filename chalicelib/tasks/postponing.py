@@ -13,8 +13,8 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.models import base
 from chalicelib.operations import messages
+from chalicelib.rules.executions import run_name
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import executions
 from chalicelib.tasks.work import Work, failure
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def postpone(work: Work[Any], action: Action, detail: Detail) -> bool:
     if not is_passing(failure(payload)[0]) or since < base.after(-PATIENCE):
         return False
     attempt, times = int(operation.get('attempt', 0)), int(operation.get('postponed', 0))
-    if payload.get('execution') not in (None, executions.name(payload, attempt)):
+    if payload.get('execution') not in (None, run_name(payload, attempt)):
         return True  # postponed already: this is the second run of the task
     cause = f'The storage does not answer. The service repeats the operation until it does, for {PATIENCE_HOURS} hours.'
     messages.create(record, work.request_id, action, detail, cause=cause)

@@ -22,6 +22,7 @@ from pynamodb.expressions.update import Action
 from chalicelib import aws, errors, telemetry
 from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, base
 from chalicelib.rules import states, workflows
+from chalicelib.rules.executions import machine_of
 from chalicelib.rules.workflows import WaitsFor, Workflow
 from chalicelib.tasks import executions
 
@@ -299,7 +300,7 @@ def _postpone(record: base.StatefulRecord, seconds: int, operation: dict[str, An
 
 def _give_up(record: base.StatefulRecord, message: dict[str, str], status: str) -> None:
     """Run the workflow's failure task, as after any failure that an execution catches."""
-    machine = executions.machine_of(message)
+    machine = machine_of(message)
     reason = f'The operation was interrupted {ATTEMPTS} times (last: {status}) and was given up; request it again.'
     logger.error('%s of %s %s is given up', message['action'], record.resource, record.id)
     aws.invoke(executions.worker_of(machine), machine.failure, {**message, 'error': {'Error': status, 'Cause': reason}})

@@ -115,6 +115,8 @@ def match(routes: tuple[str, ...], path: str) -> tuple[str, dict[str, str]] | No
     fitting = []
     for route in routes:
         names = route.strip('/').split('/')
+        if names[-1].endswith('+}') and parts[: len(names) - 1] == names[:-1] and len(parts) >= len(names):
+            return route, {names[-1][1:-2]: '/'.join(parts[len(names) - 1 :])}
         if len(names) == len(parts) and all(n.startswith('{') or n == p for n, p in zip(names, parts, strict=True)):
             fitting.append((sum(name.startswith('{') for name in names), route, names))
     if not fitting:

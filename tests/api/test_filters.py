@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib.api.filters import EXTENSIONS, RESOURCE_FILTERS
 from chalicelib.api.openapi import LIST, QUERIES
-from chalicelib.models import BackupSchedule, Snapshot, Transfer, VolumeType, base
+from chalicelib.models import BackupSchedule, Operation, Snapshot, Transfer, VolumeType, base
 from tests.api.front_door import Caller
 from tests.api.records import Records
 
@@ -85,6 +85,13 @@ CASES: dict[str, dict[str, Case]] = {
         'extra_specs': Case("{'a': 'b'}", {'extra_specs': {'a': 'b'}}, {'extra_specs': {'a': 'c'}}),
     },
     'backup_schedule': {'name': _NAME, 'volume_id': plain('volume_id', ONE, OTHER)},
+    'operation': {
+        'resource_id': plain('resource_id', ONE, OTHER),
+        'resource_type': plain('resource_type', 'volume', 'backup'),
+        'action': plain('action', 'create', 'delete'),
+        'status': Case('failed', {'end': {'failed': True}}, {'end': {'failed': False}}),
+        'since': Case('2026-11-15T00:00:00', {'created_at': _MOMENTS[0]}, {'created_at': _MOMENTS[1]}),
+    },
     'transfer': {'name': _NAME, 'volume_id': plain('volume_id', ONE, OTHER)},
 }  # fmt: skip
 
@@ -92,6 +99,7 @@ PATHS = {
     'volume': 'volumes', 'backup': 'backups', 'snapshot': 'snapshots', 'group': 'groups',
     'group_snapshot': 'group_snapshots', 'attachment': 'attachments', 'message': 'messages', 'volume_type': 'types',
     'backup_schedule': 'backup-schedules', 'transfer': 'volume-transfers',
+    'operation': 'operations',
 }  # fmt: skip
 
 #: Tested on their own: a filter that every record matches, and the list of pools.
@@ -101,6 +109,12 @@ ALONE = {('message', 'message_level'), ('pool', 'name'), ('pool', 'volume_type')
 def _schedule(make: Records, **facts: Any) -> BackupSchedule:
     usual = {'created_at': base.now(), 'user_id': 'u', 'volume_id': ONE, 'cron': '0 0 * * *', 'next_run_at': base.now()}
     made: BackupSchedule = make._saved(BackupSchedule, usual | facts)
+    return made
+
+
+def _operation(make: Records, **facts: Any) -> Operation:
+    usual = {'created_at': base.now(), 'user_id': 'u', 'resource_id': ONE, 'resource_type': 'volume', 'first': {}}
+    made: Operation = make._saved(Operation, usual | facts)
     return made
 
 
@@ -124,6 +138,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     'message': lambda make, **facts: make.message(**facts),
     'volume_type': lambda make, **facts: make.type(**facts),
     'backup_schedule': _schedule,
+    'operation': _operation,
     'transfer': _transfer,
 }
 

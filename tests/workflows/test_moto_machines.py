@@ -16,6 +16,7 @@ import pytest
 from chalicelib import aws, config, errors
 from chalicelib.models import Volume
 from chalicelib.operations import snapshots, volumes
+from chalicelib.rules.executions import execution_name
 from tests import invariants
 from tests.factories import context, create_snapshot, create_volume
 from tests.machine import FOLDER, definition
@@ -85,7 +86,7 @@ def run(simulation: Simulation, machine: str) -> list[str]:
     simulation.deliver(times=2)
     client = aws.client('stepfunctions')
     [execution] = client.list_executions(stateMachineArn=config.settings().state_machine_prefix + machine)['executions']
-    name = aws.execution_name(message['action'], message['id'], message['request_id'])
+    name = execution_name(message['action'], message['id'], message['request_id'])
     deadline = time.monotonic() + PATIENCE
     while aws.execution_status(aws.execution_arn(machine, name)) == 'RUNNING' and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -55,6 +55,7 @@ EXPLAINED = {
 }
 
 
+LOGGED = 'models/operation_log.py adds an item to transactions that begin or end work'
 OF_TABLES = 'tasks/backend_reconciliation.py has the kinds of record in a table'
 
 #: What roles allow and the source does not show: (function, table, verb) -> why.
@@ -67,6 +68,10 @@ UNTOLD = {
     ('reconcile', 'groups/index/in_flight', 'Query'): OF_KINDS,
     ('reconcile', 'snapshots/index/in_flight', 'Query'): OF_KINDS,
     ('reconcile', 'volumes/index/in_flight', 'Query'): OF_KINDS,
+    **{
+        (function, 'operations', 'UpdateItem'): LOGGED
+        for function in ('api', 'backup_schedules', 'backup_worker', 'reconcile', 'volume_worker')
+    },
     **{('volume_worker', table, 'DescribeTable'): OF_TABLES for table in ('backups', 'snapshots', 'volumes')},
 }
 

@@ -217,7 +217,7 @@ def test_machines_are_allowed_by_their_names() -> None:
     template = permissions.template()
     starting = [one.pattern for one in permissions.allowed(template) if one.action.startswith('states:')]
     machines = [body for body in template['Resources'].values() if body['Type'] == 'AWS::StepFunctions::StateMachine']
-    assert len(starting) == 3 * len(machines)
+    assert len(starting) == 4 * len(machines)
     assert not [pattern for pattern in starting if '*' in pattern.removesuffix(':*')]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import Any
 
 import pytest
@@ -77,10 +78,41 @@ def test_the_result_becomes_the_response(function: Function) -> None:
     assert response.headers[:3] == [('X', '1'), ('Vary', 'A'), ('Vary', 'B')]
 
 
-def test_a_binary_result_is_decoded(function: Function) -> None:
+def test_a_binary_result_is_decoded_for_a_client_that_names_the_type_first(function: Function) -> None:
+    """API Gateway looks at the first type of Accept alone; a browser's is never the binary one."""
     body = base64.b64encode(b'\x00\x01').decode()
     function.outcome = Outcome({'statusCode': 200, 'body': body, 'isBase64Encoded': True})
-    assert ask(function).body == b'\x00\x01'
+    assert ask(function, headers=[('Accept', 'application/octet-stream, */*')]).body == b'\x00\x01'
+    for accept in ('*/*', 'image/avif,application/octet-stream', ''):
+        assert ask(function, headers=[('Accept', accept)]).body == body.encode(), accept
+
+
+@pytest.mark.parametrize(
+    ('accepted', 'size', 'compressed'),
+    [
+        ('gzip', 1024, True),
+        ('gzip, deflate, br', 1024, True),
+        ('gzip;q=0.5, br;q=0.4', 1024, True),
+        ('br, gzip;q=0.9', 1024, False),
+        ('gzip;q=0', 1024, False),
+        ('identity', 1024, False),
+        ('', 1024, False),
+        ('gzip', 1023, False),
+    ],
+)
+def test_text_is_compressed_from_the_minimum_on(function: Function, accepted: str, size: int, compressed: bool) -> None:
+    function.outcome = Outcome({'statusCode': 200, 'headers': {'Content-Type': 'text/css'}, 'body': 'x' * size})
+    request = Request('GET', '/v3/volumes/v', '', [('Accept-Encoding', accepted)], b'', '127.0.0.1')
+    response = Gateway(BODY, 'volume', function, minimum_compression=1024)(request)
+    assert (('Content-Encoding', 'gzip') in response.headers) is compressed
+    assert (gzip.decompress(response.body) if compressed else response.body) == b'x' * size
+    assert Gateway(BODY, 'volume', function)(request).body == b'x' * size
+
+
+def test_what_the_function_has_encoded_is_not_compressed_again(function: Function) -> None:
+    function.outcome = Outcome({'statusCode': 200, 'headers': {'Content-Encoding': 'br'}, 'body': 'x' * 4096})
+    request = Request('GET', '/v3/volumes/v', '', [('Accept-Encoding', 'gzip')], b'', '127.0.0.1')
+    assert Gateway(BODY, 'volume', function, minimum_compression=0)(request).body == b'x' * 4096
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ ROUTES = Routes(
         '/v3/volumes/{volume_id}': {'get': {}, 'delete': {}},
         '/v3/{project_id}/volumes/{volume_id}': {'get': {}},
         '/files/{name}': {'x-amazon-apigateway-any-method': {}},
+        '/files/own/{rest+}': {'get': {}},
+        '/files/own/{name}/text': {'get': {}},
     }
 )
 
@@ -36,6 +38,10 @@ ROUTES = Routes(
         ),
         ('GET', '/v3/volumes/a%20b%2Fc', Match('/v3/volumes/{volume_id}', {'volume_id': 'a b/c'})),
         ('PATCH', '/files/x', Match('/files/{name}', {'name': 'x'})),
+        ('GET', '/files/own/a', Match('/files/own/{rest+}', {'rest': 'a'})),
+        ('GET', '/files/own/a/b%20c.js', Match('/files/own/{rest+}', {'rest': 'a/b c.js'})),
+        ('GET', '/files/own/a/text', Match('/files/own/{name}/text', {'name': 'a'})),
+        ('GET', '/files/own/a/text/more', Match('/files/own/{rest+}', {'rest': 'a/text/more'})),
     ],
 )
 def test_a_declared_route_is_found(method: str, path: str, expected: Match) -> None:

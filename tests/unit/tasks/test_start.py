@@ -10,8 +10,9 @@ import pytest
 from chalicelib import aws, tasks
 from chalicelib.errors import ServiceUnavailable
 from chalicelib.rules import workflows
+from chalicelib.rules.executions import run_name
 from chalicelib.rules.workflows import MACHINES
-from chalicelib.tasks import executions, start
+from chalicelib.tasks import start
 from tests import machine
 from tests.simulation import Simulation
 
@@ -36,7 +37,7 @@ def test_name_tells_action_record_and_request(simulation: Simulation) -> None:
 
 
 def test_later_attempts_have_names_of_their_own() -> None:
-    names = {executions.name(MESSAGE, attempt) for attempt in range(4)}
+    names = {run_name(MESSAGE, attempt) for attempt in range(4)}
     assert len(names) == 4
     assert all(len(name) <= 80 for name in names)
 
@@ -85,7 +86,7 @@ def test_throttling_fails_only_what_it_met(simulation: Simulation, monkeypatch: 
 def test_payload_holds_ids_and_no_more(simulation: Simulation) -> None:
     start.run(batch(json.dumps({**MESSAGE, 'token': 'secret'})))
     [execution] = simulation.executions.values()
-    assert execution.payload == {**MESSAGE, 'execution': executions.name(MESSAGE)}
+    assert execution.payload == {**MESSAGE, 'execution': run_name(MESSAGE)}
 
 
 def test_payload_has_the_keys_of_related_records(simulation: Simulation) -> None:

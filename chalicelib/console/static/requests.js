@@ -1,0 +1,95 @@
+// What each accepted request became: the list, and one request as a waterfall of its steps.
+import { useState } from '../vendor/preact-hooks.js';
+import { can, get, session } from './api.js';
+import { Badge, Copies, Facts, Failure, Name, Panel, Progress, Table, Time, date, html, seconds, usePoll } from './ui.js';
+
+const PAGE = 50;
+
+const link = one => ({ volume: `#/volumes/${one.resource_id}`, backup: `#/protection/${one.resource_id}` })[one.resource_type];
+
+export const OPERATION_COLUMNS = [
+  { key: 'action', label: 'Request', sort: row => row.action, of: row => html`<a href="#/requests/${row.id}">${row.action.replaceAll('_', ' ')} ${row.resource_type.replaceAll('_', ' ')}</a>` },
+  { key: 'status', label: 'Status', sort: row => row.status, of: row => html`<${Badge} status=${row.status} />` },
+  { key: 'resource', label: 'Resource', of: row => html`<${Name} of=${row.resource_name} id=${row.resource_id} href=${link(row)} />` },
+  { key: 'started', label: 'Started', sort: row => row.started_at, of: row => html`<${Time} at=${row.started_at} />` },
+  { key: 'took', label: 'Took', number: true, of: row => (row.ended_at ? seconds(date(row.ended_at) - date(row.started_at)) : html`<span class="soft">runs</span>`) },
+  { key: 'error', label: 'Error', of: row => row.error || html`<span class="soft">–</span>` },
+];
+
+export default function Requests({ rest }) {
+  return rest[0] ? html`<${Request} id=${rest[0]} />` : html`<${List} />`;
+}
+
+function List() {
+  const [filters, setFilters] = useState({ status: '', resource_type: '' });
+  const [markers, setMarkers] = useState([]);
+  const words = new URLSearchParams({ limit: PAGE });
+  for (const [name, value] of Object.entries(filters)) if (value) words.set(name, value);
+  if (markers.length) words.set('marker', markers.at(-1));
+  const path = `/operations?${words}`;
+  const { data, error } = usePoll(() => get(path), found => found.operations.some(one => one.status === 'running'), [path]);
+  const rows = data?.operations;
+  const choice = (name, label, options) => html`<label><span class="soft">${label} </span><select value=${filters[name]} onChange=${event => { setMarkers([]); setFilters(old => ({ ...old, [name]: event.target.value })); }}>
+    <option value="">all</option>${options.map(one => html`<option value=${one}>${one.replaceAll('_', ' ')}</option>`)}</select></label>`;
+  const foot = html`<span>${rows ? `${rows.length} shown` : ''}</span><span class="actions"><button disabled=${!markers.length} onClick=${() => setMarkers(old => old.slice(0, -1))}>Newer</button>
+    <button disabled=${!rows || rows.length < PAGE} onClick=${() => setMarkers(old => [...old, rows.at(-1).id])}>Older</button></span>`;
+  return html`<div class="heading"><h1>Requests</h1><div class="actions">${choice('status', 'Status', ['running', 'succeeded', 'failed'])}${choice('resource_type', 'Resource', ['volume', 'snapshot', 'backup', 'group', 'group_snapshot'])}</div></div>
+    <${Table} title="Requests" rows=${rows} error=${error} columns=${OPERATION_COLUMNS} foot=${foot} path=${path} empty="No requests in the last 30 days." />`;
+}
+
+/** Start and width in percent of the whole, of a span of time. */
+function placed(from, to, begin, whole) {
+  const left = (100 * (from - begin)) / whole;
+  return { x: `${Math.min(left, 99.4)}%`, width: `${Math.max((100 * (to - from)) / whole, 0.6)}%` };
+}
+
+function Line({ label, from, to, begin, whole, kind, took }) {
+  const bar = placed(from, to, begin, whole);
+  return html`<div class="line"><span>${label}</span><svg role="img" aria-label=${`${label}: ${took}`} preserveAspectRatio="none"><rect class="wait" x="0" y="45%" width="100%" height="10%" /><rect class=${kind} x=${bar.x} width=${bar.width} y="10%" height="80%" rx="2" /></svg><span class="took">${took}</span></div>`;
+}
+
+const words = name => name.replace(/([a-z])([A-Z])/g, '$1 $2');
+
+export function Waterfall({ operation }) {
+  const begin = date(operation.started_at);
+  const now = new Date();
+  const times = operation.steps.flatMap(step => [date(step.started_at), step.ended_at ? date(step.ended_at) : now]);
+  const end = new Date(Math.max(...times, operation.ended_at ? date(operation.ended_at) : now, +begin + 1));
+  const whole = end - begin;
+  const line = (label, from, to, kind) => html`<${Line} label=${label} from=${from} to=${to} begin=${begin} whole=${whole} kind=${kind} took=${seconds(Math.max(to - from, 0))} />`;
+  const first = operation.steps[0];
+  return html`<div class="waterfall">
+    ${line('Accepted by the API, queued', begin, first ? date(first.started_at) : operation.ended_at ? date(operation.ended_at) : now, 'wait')}
+    ${operation.steps.map((step, place) => {
+      const to = step.ended_at ? date(step.ended_at) : operation.ended_at ? date(operation.ended_at) : now;
+      const kind = step.failures.length ? 'bad' : step.ended_at ? 'good' : 'busy';
+      const label = `${words(step.name)}${step.failures.length ? `, ${step.failures.length} failed attempt${step.failures.length > 1 ? 's' : ''}` : ''}`;
+      return html`<div key=${place}>${line(label, date(step.started_at), to, kind)}
+        ${step.failures.map(one => html`<div class="failure">${one.error}${one.cause && html`<br /><code>${one.cause}</code>`}</div>`)}</div>`;
+    })}
+    ${!operation.steps.length && html`<p class="soft">${operation.status === 'running' ? 'The work is queued. Its steps appear when its state machine has started.' : 'The steps are no longer known.'}</p>`}
+  </div>`;
+}
+
+function Request({ id }) {
+  const { data, error } = usePoll(() => get(`/operations/${id}`), found => found.operation.status === 'running', [id]);
+  if (!data) {
+    if (error?.status === 404) return html`<h1>Request</h1><p class="notice">There is no operation of request <code>${id}</code>: it was answered at once, was refused before any work was accepted, or is older than 30 days.</p>`;
+    return html`<${Failure} error=${error} />${!error && html`<p class="soft" role="status">Loading…</p>`}`;
+  }
+  const one = data.operation;
+  return html`<div class="heading"><div><h1>${one.action.replaceAll('_', ' ')} ${one.resource_type.replaceAll('_', ' ')}</h1><span><${Badge} status=${one.status} /> ${one.step && html`<span class="soft">in ${words(one.step)}</span>`}</span></div></div>
+    <${Failure} error=${error} />
+    ${one.error && html`<p class="notice bad">${one.error}</p>`}
+    <${Progress} of=${one.progress} />
+    <${Panel} title="Steps" extra=${html`<${Copies} path="/operations/${id}" />`}><${Waterfall} operation=${one} /><//>
+    <div class="grid"><${Panel} title="Facts"><${Facts} of=${[
+      ['Request', html`<code>${one.id}</code>`], ['Resource', html`<${Name} of=${one.resource_name} id=${one.resource_id} href=${link(one)} />`], ['Resource id', html`<code>${one.resource_id}</code>`],
+      ['Ended with status', one.resource_status && html`<${Badge} status=${one.resource_status} />`], ['User', one.user_id === session.value.userId ? `${session.value.user} (you)` : html`<code>${one.user_id}</code>`], ['Started', html`<${Time} at=${one.started_at} />`], ['Ended', html`<${Time} at=${one.ended_at} />`],
+    ]} /><//>
+    ${can.admin && html`<${Panel} title="For administrators"><${Facts} of=${[
+      ['Pool', one.host && html`<code>${one.host}</code>`], ['Cause', one.cause && html`<code>${one.cause}</code>`],
+      ['Pools tried before', one.tried?.length ? one.tried.map(tried => html`<div><code>${tried.host}</code> ${tried.error}: ${tried.reason}</div>`) : 'none'],
+      ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>make history REQUEST=${one.id}</code>`],
+    ]} /><//>`}</div>`;
+}

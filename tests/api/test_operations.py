@@ -1,0 +1,114 @@
+"""The operations of a project, over HTTP."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from typing import Any
+
+import pytest
+
+from chalicelib import aws
+from chalicelib.models import Operation, base
+from chalicelib.rules.executions import execution_name
+from tests.api.front_door import Caller
+
+#: An execution's history in the form of GetExecutionHistory: one attempt fails, and is made again.
+MOMENT = datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.UTC)
+CAUSE = json.dumps({'errorType': 'BackendUnavailable', 'errorMessage': 'agent 10.0.0.7:18700 is away'})
+EVENTS = [
+    {'type': 'ExecutionStarted', 'executionStartedEventDetails': {}},
+    {'type': 'TaskStateEntered', 'stateEnteredEventDetails': {'name': 'Schedule'}},
+    {'type': 'TaskStateExited', 'stateExitedEventDetails': {'name': 'Schedule'}},
+    {'type': 'TaskStateEntered', 'stateEnteredEventDetails': {'name': 'Provision'}},
+    {
+        'type': 'LambdaFunctionFailed',
+        'lambdaFunctionFailedEventDetails': {'error': 'BackendUnavailable', 'cause': CAUSE},
+    },
+]
+
+
+@pytest.fixture
+def executions(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
+    """ARN of an execution -> its events."""
+    known: dict[str, list[dict[str, Any]]] = {}
+    monkeypatch.setattr(aws, 'execution_events', known.get)
+    return known
+
+
+def shown(caller: Caller, id: str) -> Any:
+    answer = caller.get(f'/operations/{id}')
+    assert answer.status == 200, answer.body
+    return answer.body['operation']
+
+
+def test_an_accepted_request_is_an_operation(
+    member: Caller, reader: Caller, stranger: Caller, executions: dict[str, Any]
+) -> None:
+    made = member.post('/volumes', {'volume': {'size': 1, 'name': '<b>'}})
+    id = made.headers['x-openstack-request-id']
+    [listed] = reader.get('/operations').body['operations']
+    assert (listed['id'], listed['action'], listed['resource_type']) == (id, 'create', 'volume')
+    assert (listed['resource_id'], listed['resource_name']) == (made.body['volume']['id'], '<b>')
+    assert (listed['status'], listed['ended_at'], listed['error']) == ('running', None, None)
+    assert listed['user_id'] == 'user-member'
+    assert shown(reader, id)['steps'] == []
+    assert stranger.get(f'/operations/{id}').status == 404
+    assert stranger.get('/operations').body['operations'] == []
+
+
+def test_a_refused_request_is_none(member: Caller) -> None:
+    assert member.post('/volumes', {'volume': {'size': 0}}).status == 400
+    assert member.get('/operations').body['operations'] == []
+
+
+def test_the_steps_come_from_the_execution_and_its_inside_is_for_administrators(
+    member: Caller, admin: Caller, project: str, executions: dict[str, Any]
+) -> None:
+    made = member.post('/volumes', {'volume': {'size': 1}})
+    id = made.headers['x-openstack-request-id']
+    name = execution_name('create', made.body['volume']['id'], id)
+    timed = [{**event, 'timestamp': MOMENT + datetime.timedelta(seconds=i)} for i, event in enumerate(EVENTS)]
+    executions[aws.execution_arn('create_volume', name)] = timed
+    for caller in (member, admin):
+        found = shown(caller, id)
+        assert found['step'] == 'Provision'
+        assert [(step['name'], step['ended_at']) for step in found['steps']] == [
+            ('Schedule', '2026-11-30T12:00:02.000000'),
+            ('Provision', None),
+        ]
+        [failure] = found['steps'][1]['failures']
+        assert ('10.0.0.7' in json.dumps(found)) == (caller is admin)
+        assert failure['error'] == 'The storage backend gave no answer in time. Try again later.'
+    inside = {'host', 'cause', 'tried', 'why', 'trace'}
+    assert not inside & set(shown(member, id))
+    assert inside <= set(shown(admin, id))
+
+
+def test_lists_have_pages_and_filters(member: Caller, executions: dict[str, Any]) -> None:
+    made = [member.post('/volumes', {'volume': {'size': 1}}).body['volume']['id'] for _ in range(3)]
+    first = member.get('/operations?limit=2').body
+    assert [one['resource_id'] for one in first['operations']] == [made[2], made[1]]
+    marker = first['operations'][-1]['id']
+    rest = member.get(f'/operations?limit=2&marker={marker}').body
+    assert [one['resource_id'] for one in rest['operations']] == [made[0]]
+    for query, count in [
+        (f'resource_id={made[0]}', 1),
+        ('status=running', 3),
+        ('status=failed', 0),
+        ('action=delete', 0),
+        ('resource_type=volume', 3),
+        (f'since={first["operations"][0]["started_at"]}', 1),
+        ('since=2020-01-01T00:00:00', 3),
+    ]:
+        assert len(member.get(f'/operations?{query}').body['operations']) == count, query
+    assert member.get('/operations?since=yesterday').status == 400
+    assert member.get('/operations?marker=unknown').status == 404
+
+
+def test_an_operation_is_kept_for_the_days_that_are_configured(member: Caller, project: str) -> None:
+    id = member.post('/volumes', {'volume': {'size': 1}}).headers['x-openstack-request-id']
+    record = Operation.find(project, id)
+    begun = datetime.datetime.fromisoformat(f'{record.created_at}+00:00').timestamp()
+    assert 29.9 < (int(record.expires) - begun) / 86400 < 30.1
+    assert record.created_at <= base.now()
