@@ -123,10 +123,11 @@ def test_the_site_lists_every_page_but_single_decisions() -> None:
 
 def test_links_of_a_page_of_the_site_lead_to_pages() -> None:
     pages = site.sources()
+    images = {f'{site.IMAGES}/{path.name}' for path in (FOLDER / site.IMAGES).iterdir()}
     for source, target in pages.items():
         linked = [link for link, _ in LINK.findall(site.page(source, pages)) if link and '://' not in link]
         folder = Path(target).parent
-        assert {os.path.normpath(folder / link) for link in linked} <= set(pages.values()), source
+        assert {os.path.normpath(folder / link) for link in linked} <= {*pages.values(), *images}, source
 
 
 def code(document: Path) -> str:

@@ -119,7 +119,7 @@ def test_the_four_workflows_by_clicking_with_real_bytes(visitor: Visitor, alt: U
     detach(visitor)
     visitor.expected.add(404)
     visitor.press('Delete')
-    visitor.send('Delete for good')
+    visitor.send('Delete permanently')
     visitor.sees('The volume is gone')
 
 
@@ -232,7 +232,7 @@ def test_an_expired_token_asks_again_and_loses_nothing(visitor: Visitor, cloud: 
     visitor.status('available')
     visitor.press('Delete')
     visitor.expected.add(404)
-    visitor.send('Delete for good')
+    visitor.send('Delete permanently')
     visitor.sees('The volume is gone')
 
 

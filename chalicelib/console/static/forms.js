@@ -125,7 +125,7 @@ const VOLUME_FORMS = [
     submit: values => action(volume, 'os-reset_status', { status: values.status }, 'The status is reset.'),
   },
   volume => ({
-    key: 'delete', label: 'Delete', title: `Delete ${named(volume)}`, button: 'Delete for good', danger: true, when: [...IDLE, 'error_restoring', 'error_extending', 'error_deleting', 'error_managing'],
+    key: 'delete', label: 'Delete', title: `Delete ${named(volume)}`, button: 'Delete permanently', danger: true, when: [...IDLE, 'error_restoring', 'error_extending', 'error_deleting', 'error_managing'],
     what: `The volume and its ${volume.size} GiB of data are removed. There is no undo: what you keep is in its backups.`,
     fields: [{ name: 'cascade', label: 'Delete its snapshots, too', type: 'check' }],
     submit: values => work('Accepted: delete.', `/volumes/${volume.id}${values.cascade ? '?cascade=true' : ''}`, { method: 'DELETE' }),
@@ -144,7 +144,7 @@ export const snapshotForms = (snapshot, known = {}) => allowed([
     submit: () => work('Accepted: revert.', `/volumes/${snapshot.volume_id}/action`, { body: { revert: { snapshot_id: snapshot.id } } }),
   },
   {
-    key: 'delete', label: 'Delete', title: `Delete snapshot ${named(snapshot)}`, button: 'Delete for good', danger: true, when: [...IDLE, 'error_deleting'],
+    key: 'delete', label: 'Delete', title: `Delete snapshot ${named(snapshot)}`, button: 'Delete permanently', danger: true, when: [...IDLE, 'error_deleting'],
     what: 'The snapshot is removed; the volume stays as it is. There is no undo.',
     submit: () => work('Accepted: delete.', `/snapshots/${snapshot.id}`, { method: 'DELETE' }),
   },
@@ -178,7 +178,7 @@ export const backupForms = (backup, { volumes = [] } = {}) => allowed([
     submit: values => work('Accepted: copy.', `/backups/${backup.id}/action`, { body: { 'cinderless:copy': { target: values.target } } }),
   },
   {
-    key: 'delete', label: 'Delete', title: `Delete backup ${named(backup)}`, button: 'Delete for good', danger: true, when: IDLE,
+    key: 'delete', label: 'Delete', title: `Delete backup ${named(backup)}`, button: 'Delete permanently', danger: true, when: IDLE,
     what: 'The backup is removed. Incremental backups that were made from it stay whole. There is no undo.',
     submit: () => work('Accepted: delete.', `/backups/${backup.id}`, { method: 'DELETE' }),
   },
