@@ -47,8 +47,9 @@ ENDPOINTS = {'stepfunctions': 'states'}
 #: The parts of Chalice that run in Lambda; the rest is its command line.
 CHALICE = ('__init__.py', 'app.py')
 
-#: The limit for the project's own code, in bytes: a deployment that changes only code uploads no more.
-MAX_FUNCTIONS = 1024 * 1024
+#: The limit for the project's own code with the console's files, in bytes: a deployment that changes only code uploads
+#: no more.
+MAX_FUNCTIONS = 1280 * 1024
 
 #: Lambda's limit for a function with its layers, unzipped.
 MAX_UNZIPPED = 250 * 1024 * 1024
