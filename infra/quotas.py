@@ -166,8 +166,10 @@ def _role_policies(deployment: Deployment) -> int:
 def _inline(deployment: Deployment) -> int:
     """Return the characters of the largest role's own policies together."""
     scope = deployment.scope()
-    roles = deployment.of_type('AWS::IAM::Role').values()
-    return max(len(json.dumps(scope.resolve(role.get('Policies', [])), separators=(',', ':'))) for role in roles)
+    roles = [
+        scope.resolve({'Policies': role.get('Policies', [])}) for role in deployment.of_type('AWS::IAM::Role').values()
+    ]
+    return max(len(json.dumps(role.get('Policies', []), separators=(',', ':'))) for role in roles)
 
 
 def _count(*kinds: str) -> Callable[[Deployment], int]:
