@@ -1,5 +1,6 @@
 """Fixtures for tests of every kind."""
 
+from tests.groups import pytest_xdist_make_scheduler
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.run_statistics import counted, pytest_terminal_summary
 from tests.simulation import simulation, tables, tables_of_moto, unreliable
@@ -12,6 +13,7 @@ __all__ = [
     'pytest_sessionfinish',
     'pytest_terminal_summary',
     'pytest_unconfigure',
+    'pytest_xdist_make_scheduler',
     'simulation',
     'tables',
     'tables_of_moto',

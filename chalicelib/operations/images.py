@@ -17,7 +17,7 @@ from chalicelib.clients import digest
 from chalicelib.clients.glance import CORE, Image
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
-from chalicelib.operations import cloud, common, exports, idempotency
+from chalicelib.operations import cloud, common, exports, idempotency, uploads
 from chalicelib.rules import bounds, workflows
 
 GIB = 1024**3
@@ -150,6 +150,7 @@ def upload(
     try:
         image = port.create(image_id, new_image(operation))
     except errors.CinderlessError:
+        uploads.abandon(volume)  # Glance may have made it, and its answer is lost
         end_upload(volume, context.request_id)
         idempotency.undo()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import pytest
@@ -17,7 +18,8 @@ RUNS, STEPS = int(os.environ.get('MODEL_RUNS', '100')), 60
 SEED = int(os.environ.get('MODEL_SEED', '1'))
 
 #: Requests that must have been accepted for each run, so that the model cannot pass by refusing everything: well
-#: below what is usual.
+#: below what is usual. Three standard deviations of a Poisson distribution are allowed for: of a rare request, few runs
+#: may have none, many may not.
 FLOOR = {
     'create volume': 0.33, 'create source_volid': 0.03, 'create snapshot_id': 0.02, 'create backup_id': 0.01,
     'delete volume': 0.05, 'extend': 0.03, 'retype': 0.03, 'metadata of volumes': 0.03, 'migrate': 0.03,
@@ -63,7 +65,11 @@ def test_model_and_service_agree(tables: SmallDynamoDB, counted: Counting) -> No
     run_state_machine_as_test(seed(SEED)(Model), settings=limits)
     for name, number in Model.counts.items():
         counted(f'model: {name}', number)
-    accepted = {name: Model.counts[f'{name} accepted'] / RUNS for name in FLOOR}
-    endings = {name: sum(count for key, count in Model.counts.items() if key.endswith(name)) / RUNS for name in ENDINGS}
+    accepted = {name: Model.counts[f'{name} accepted'] for name in FLOOR}
+    endings = {name: sum(count for key, count in Model.counts.items() if key.endswith(name)) for name in ENDINGS}
     floors = FLOOR | ENDINGS
-    assert {name: found for name, found in (accepted | endings).items() if found < floors[name]} == {}
+    assert {name: found for name, found in (accepted | endings).items() if found < least(floors[name] * RUNS)} == {}
+
+
+def least(expected: float) -> float:
+    return expected - 3 * math.sqrt(expected)

@@ -19,7 +19,7 @@ MARK = 'mark-of-the-owner'
 #: Collections whose objects belong to a project.
 OWNED = frozenset({
     'volumes', 'snapshots', 'backups', 'attachments', 'groups', 'group_snapshots', 'consistencygroups', 'cgsnapshots',
-    'messages', 'volume-transfers', 'os-volume-transfer', 'backup-schedules',
+    'messages', 'volume-transfers', 'os-volume-transfer', 'backup-schedules', 'operations',
 })  # fmt: skip
 
 #: Members of bodies that name an object of a project -> its collection.
@@ -105,7 +105,7 @@ def make(project: str) -> Objects:
         'consistencygroups': consistency_group.id, 'cgsnapshots': records.group_snapshot(consistency_group).id,
         'messages': records.message(user_message=MARK).id,
         'volume-transfers': transfer.id, 'os-volume-transfer': transfer.id,
-        'backup-schedules': _schedule(project, volume),
+        'backup-schedules': _schedule(project, volume), 'operations': _operation(project, volume),
         'types': kind.id, 'private type': private.id, 'group_types': consistent.id,
         'qos-specs': records.qos_specs(specs={'k': 'v'}).id, 'os-hosts': HOST.partition('#')[0],
         'capabilities': HOST.partition('#')[0], 'extensions': 'os-hosts', 'clusters': 'x',
@@ -121,6 +121,17 @@ def _schedule(project: str, volume: Volume) -> str:
     facts: dict[str, Any] = {'created_at': base.now(), 'user_id': 'u', 'name': MARK, 'cron': '0 3 * * *'}
     facts |= {'volume_id': volume.id, 'keep': {}, 'next_run_at': base.after(9e5)}
     made = BackupSchedule(project, str(uuid.uuid4()), **facts)
+    made.save()
+    return str(made.id)
+
+
+def _operation(project: str, volume: Volume) -> str:
+    from chalicelib.models import Operation
+
+    first = {'resource': 'volume', 'project_id': project, 'id': volume.id, 'action': 'extend'}
+    facts: dict[str, Any] = {'created_at': base.now(), 'user_id': 'u', 'action': 'extend', 'resource_name': MARK}
+    facts |= {'resource_type': 'volume', 'resource_id': volume.id, 'first': first, 'last': first}
+    made = Operation(project, f'req-{uuid.uuid4()}', **facts)
     made.save()
     return str(made.id)
 

@@ -40,6 +40,7 @@ TABLE = routes()
 LIKE = {
     **{f'backup_schedule:{verb}': f'backup:{verb}' for verb in ('create', 'delete', 'get', 'get_all', 'update')},
     **{f'backup:{verb}': 'backup:create' for verb in ('copy', 'drill', 'scrub')},
+    **{f'operation:{verb}': f'backup:{verb}' for verb in ('get', 'get_all')},
 }
 
 #: Objects that any caller finds who has the key of the offer.
@@ -96,6 +97,7 @@ def opened(patch: pytest.MonkeyPatch) -> FrontDoor:
 
     patch.setattr(aws, 'invoke', Worker().invoke)
     patch.setattr(aws, 'enqueue', lambda message: None)
+    patch.setattr(aws, 'execution_events', lambda arn: None)
     memory.forget()
     return FrontDoor(app)
 

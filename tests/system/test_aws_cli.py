@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from infra import history
+from cinderless import program
 from tests.system.cloud import Cloud
 
 #: Seconds for automatic work of the service.
@@ -179,11 +179,11 @@ def test_a_request_has_a_history(
     cloud: Cloud, volume: tuple[str, str], capsys: pytest.CaptureFixture[str], api: Api
 ) -> None:
     id, request = volume
-    assert history.main([request, '--local', str(cloud.state_dir / 'ready.json')]) == 0
+    assert program.main(['history', request, '--state-dir', str(cloud.state_dir)]) == 0
     told = capsys.readouterr().out
     who = [line.split()[1] for line in told.splitlines()]
     assert who[0] == 'api'
     assert {'api', 'start_workflow', 'create_volume', 'volume_worker'} <= set(who)
     assert id in told
     assert 'enters Provision' in told
-    assert history.main(['req-unknown', '--local', str(cloud.state_dir / 'ready.json')]) == 1
+    assert program.main(['history', f'req-{uuid.uuid4()}', '--state-dir', str(cloud.state_dir)]) == 1

@@ -165,7 +165,15 @@ class TestStop:
             assert socket.exists()
             assert cloud.stop(number) == 0
             assert [pid for pid in pids if alive(pid)] == []
-            assert contents(cloud.state_dir) == {'cinderless.json', 'lock', 'logs', 'aws', 'dynamodb', 'appliance'}
+            assert contents(cloud.state_dir) == {
+                'cinderless.json',
+                'lock',
+                'logs',
+                'aws',
+                'dynamodb',
+                'appliance',
+                'reserve',
+            }
             assert str(cloud.state_dir) not in loop_devices()
             assert not socket.exists()
 

@@ -10,6 +10,7 @@ import pytest
 
 from chalicelib import errors
 from chalicelib.clients import digest
+from chalicelib.clients.glance import Images
 from chalicelib.models import Message, Quota, Volume
 from chalicelib.operations import attachments, images, volumes
 from chalicelib.tasks import executions, image_copies
@@ -507,6 +508,23 @@ def test_an_upload_that_an_administrator_ends_leaves_no_image(
     glance.faults.clear()
     simulation.settle()
     assert len(glance.images) == is_down
+    check(simulation, data)
+
+
+def test_an_upload_whose_image_was_made_without_an_answer_leaves_none(
+    simulation: Simulation, data: Data, glance: FakeGlance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = volume_with_data(simulation, data)
+    create = Images.create
+
+    def unanswered(port: Images, id: str, facts: Any) -> None:
+        create(port, id, facts)
+        raise errors.ServiceUnavailable(reason='no answer')
+
+    monkeypatch.setattr(Images, 'create', unanswered)
+    with pytest.raises(errors.ServiceUnavailable):
+        upload(volume)
+    assert (volume.reload().status, glance.images) == ('available', {})
     check(simulation, data)
 
 
