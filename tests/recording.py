@@ -43,8 +43,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if hasattr(session.config, 'workerinput'):
         return
     calls = permissions.recorded(Path(os.environ[VARIABLE]))
-    missing, unused = findings(calls, whole=_is_whole(session, exitstatus))
-    counts, wrong = decisions(calls)
+    whole = _is_whole(session, exitstatus)
+    missing, unused = findings(calls, whole=whole)
+    counts, wrong = decisions(calls, whole=whole)
     _keep(Path(os.environ[VARIABLE]), calls)
     session.config.stash[COUNTS] = counts
     session.config.stash[FOUND] = [*missing, *wrong, *unused]
@@ -69,11 +70,11 @@ def findings(calls: set[permissions.Call], whole: bool) -> tuple[list[str], list
     return missing, permissions.unused(calls, permissions.allowed(template)) if whole else []
 
 
-def decisions(calls: set[permissions.Call]) -> tuple[str, list[str]]:
+def decisions(calls: set[permissions.Call], whole: bool) -> tuple[str, list[str]]:
     """Return the evaluator's counts, and a line for each decision that is not as it should be."""
     if not calls:
         return '', []
-    result = iam.check(permissions.template(), calls)
+    result = iam.check(permissions.template(), calls, whole=whole)
     unknown = f', {result.unknown} about unknown objects not decided' if result.unknown else ''
     counts = f"IAM: {result.allowed} calls allowed, {result.denied} about others' resources denied{unknown}"
     return counts, result.wrong
