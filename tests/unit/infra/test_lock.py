@@ -55,7 +55,7 @@ def test_what_is_deployed_is_what_is_tested() -> None:
 
 def test_setup_takes_nothing_without_a_hash() -> None:
     """The second line installs the source tree itself, with what the first one installed."""
-    lines = (ROOT / 'local' / 'setup.sh').read_text().splitlines()
+    lines = re.sub(r'\\\n\s*', '', (ROOT / 'local' / 'setup.sh').read_text()).splitlines()
     packages, own = [line for line in lines if 'pip install' in line]
     assert '--require-hashes -r requirements-dev.lock' in packages
     assert '--no-index --no-deps --no-build-isolation --editable .' in own
