@@ -37,6 +37,7 @@ locals {
     LoginRateLimit                  = tostring(var.login_rate_limit)
     MachineLogLevel                 = var.machine_log_level
     NovaUrl                         = var.nova_url
+    OperationDays                   = tostring(var.operation_days)
     OtherBackupKeys                 = join(",", var.other_backup_keys)
     OtherBackupResources            = join(",", var.other_backup_resources)
     PackSize                        = tostring(var.pack_size)

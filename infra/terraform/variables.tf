@@ -284,6 +284,17 @@ variable "nova_url" {
   default     = ""
 }
 
+variable "operation_days" {
+  description = "Days for which the log of operations is kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.operation_days >= 1 && var.operation_days <= 3650
+    error_message = "operation_days: give a whole number from 1 to 3650."
+  }
+}
+
 variable "other_backup_keys" {
   description = "KMS keys (ARNs) that wrap the data keys of those backups. Their key policies must allow it, too."
   type        = list(string)

@@ -66,8 +66,8 @@ class Emulator:
         }
         python = environments.ensure('emulator')
         with self.log.open('wb') as output:
-            command = bound([str(python), str(Path(__file__).with_name('serve.py'))])
-            self._process = subprocess.Popen(command, env=told, stdout=output, stderr=subprocess.STDOUT)
+            command = [str(python), str(Path(__file__).with_name('serve.py'))]
+            self._process = subprocess.Popen(bound(command), env=told, stdout=output, stderr=subprocess.STDOUT)
         self._wait()
         return self
 

@@ -26,14 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='package')
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with Emulator(tmp_path_factory.mktemp('emulator')) as running, resolving(), pytest.MonkeyPatch.context() as patch:
         patch.setenv('REQUESTS_CA_BUNDLE', str(running.certificate))
         yield running
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='package')
 def cloud(aws: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The deployed service, with the storage host and the pools reported."""
     folder: Path = tmp_path_factory.mktemp('service')

@@ -43,8 +43,8 @@ def old_cloud(tmp_path: Path) -> Iterator[clouds.Cloud]:
     environment = {**os.environ, **launch.free_ports(), 'STATE_DIR': str(state)}
     environment.pop('RECORD_CALLS', None)  # that release's recorder writes another form
     with log.open('wb') as output:
-        command = bound([sys.executable, '-m', 'local'])
-        process = subprocess.Popen(command, cwd=source, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        command = [sys.executable, '-m', 'local']
+        process = subprocess.Popen(bound(command), cwd=source, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield clouds.Cloud(clouds.wait_until_ready(process, state, log), state, process, log)
     finally:

@@ -32,6 +32,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     'publish': lambda: aws.publish('bus', 'volume.create.end', '{}'),
     'start_workflow': lambda: aws.start_workflow('create_volume', 'name', {}),
     'execution_status': lambda: aws.execution_status(aws.execution_arn('create_volume', 'name')),
+    'execution_events': lambda: aws.execution_events(aws.execution_arn('create_volume', 'name')),
     'invoke': lambda: aws.invoke('worker', 'report_backend', {}, seconds=3),
     'parameter': lambda: aws.parameter('/backends'),
     'document': lambda: aws.document('/backends'),
@@ -47,7 +48,7 @@ NO_CALLS = {
     'whole_answers_only',
     'client',
     'invoker',
-    'execution_name',
+    'clients',
     'execution_arn',
     'forget_documents',
     'renew_documents',
@@ -103,7 +104,13 @@ def repeating() -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize('fault', [*DONE, *NOT_DONE])
 @pytest.mark.parametrize('name', repeating())
 def test_a_fault_of_the_network_is_waited_out(name: str, fault: str, network: Flaky) -> None:
-    expected = {'parameter': 'document', 'document': 'document', 'secret': 'password', 'execution_status': None}
+    expected = {
+        'parameter': 'document',
+        'document': 'document',
+        'secret': 'password',
+        'execution_status': None,
+        'execution_events': None,
+    }
     call = (lambda: aws.unseal(aws.seal('text', 'p'), 'p')) if name == 'unseal' else CALLS[name]
     network.faults = [fault]
     found = call()

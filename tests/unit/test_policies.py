@@ -13,7 +13,7 @@ from chalicelib.rules.policies import ANY_AUTHENTICATED, POLICIES, allowed, auth
 from .policy_defaults import CHECK_STRINGS, OTHER, OWN, ROLE_SETS, context
 
 #: Rules that Cinder does not have: those of the extensions (docs/how-to/backup-schedules.md, backup-checks.md, ...).
-EXTENSIONS = re.compile(r'backup_schedule:|backup:(copy|drill|scrub)$')
+EXTENSIONS = re.compile(r'backup_schedule:|operation:|backup:(copy|drill|scrub)$')
 
 
 def granted(check: str, roles: frozenset[str], owns: bool) -> bool:

@@ -112,7 +112,7 @@ def test_a_record_without_progress_is_reported_at_the_third_look(
 ) -> None:
     """Within eight minutes of its deadline: looks are at most 60 and 120 s apart, and up to a minute late each."""
     stored(Volume, 'poisoned', 0)
-    monkeypatch.setattr(reconcile, '_bring_on', is_unexpected)
+    monkeypatch.setattr(reconcile, '_continue_work', is_unexpected)
     monkeypatch.setenv('AWS_LAMBDA_FUNCTION_NAME', 'stack-reconcile')
     [record], seen = Volume.scan(), []
     for _ in range(4):
