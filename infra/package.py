@@ -22,7 +22,7 @@ from pathlib import Path
 
 from infra import console, interpreter, smoke
 from infra.layers import LAYERS, fetch, unpack
-from infra.render import BUILD, ROOT, templates
+from infra.render import BUILD, ROOT, locked, templates
 
 #: Services whose descriptions botocore keeps in the artefact; those of all 400 have 19 MB.
 SERVICES = (
@@ -59,6 +59,13 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def main() -> int:
+    """Package; one process at a time, since all use one folder. Returns the exit code."""
+    BUILD.mkdir(exist_ok=True)
+    with locked(BUILD / 'package.lock'):
+        return _package()
+
+
+def _package() -> int:
     try:
         console.fetch()
     except console.Missing as missing:

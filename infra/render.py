@@ -56,7 +56,7 @@ def templates() -> Path:
         return BUILD
     try:
         BUILD.mkdir(exist_ok=True)
-        lock = _locked(BUILD / 'lock')
+        lock = locked(BUILD / 'lock')
     except PermissionError as error:
         raise RuntimeError(
             f'{BUILD} is outdated ({error.strerror}): the owner of the source runs make package'
@@ -69,7 +69,7 @@ def templates() -> Path:
     return BUILD
 
 
-def _locked(path: Path) -> TextIO:
+def locked(path: Path) -> TextIO:
     """Return the open lock file; closing it releases the lock."""
     file = path.open('w')
     fcntl.flock(file, fcntl.LOCK_EX)
