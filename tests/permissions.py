@@ -83,13 +83,20 @@ def allowed(template: dict[str, Any], *, at_most: bool = False) -> set[Permissio
         for statement in _statements(template, role, at_most)
         if statement.get('Effect') == 'Allow'
         for action in _list(statement['Action'])
-        for pattern in _patterns(scope, statement['Resource'])
+        for pattern in _patterns(scope, statement['Resource'], at_most)
     }
 
 
-def _patterns(scope: Scope, resource: Any) -> list[str]:
-    """Resources of a statement; those that are a deployer's list may be any."""
-    return [pattern or '*' for pattern in _list(scope.resolve(resource))]
+def _patterns(scope: Scope, resource: Any, at_most: bool) -> list[str]:
+    """Resources of a statement; those that are a deployer's list may be any. ``at_most``: under any parameters."""
+    chosen = _choices(resource) if at_most else [resource]
+    return [pattern or '*' for each in chosen for pattern in _list(scope.resolve(each))]
+
+
+def _choices(resource: Any) -> list[Any]:
+    if isinstance(resource, dict) and 'Fn::If' in resource:
+        return [choice for branch in resource['Fn::If'][1:] for choice in _choices(branch)]
+    return [resource]
 
 
 def _statements(template: dict[str, Any], role: str, at_most: bool) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from chalicelib.models import Backup, BackupSchedule, Group, Message, Secret, Vo
 from chalicelib.operations import (
     backup_schedules,
     keys,
+    moves,
     qos_specs,
     type_encryption,
     volume_creation,
@@ -65,6 +66,7 @@ def test_a_target_that_was_never_placed_is_removed_by_the_reconciler(simulation:
     simulation.settle()
     target = stored_volume(
         base.GLOBAL,
+        id=moves.target_id(volume.id, 'req-gone'),
         status=workflows.VOLUME['receive'].running,
         owner='req-gone',
         in_flight='1',
