@@ -144,8 +144,8 @@ DIFFERENCES = (
         'References in other formats (backing files, data files, descriptors) were used to attack Cinder.',
     ),
     (
-        'a volume of an encrypted type from an image or overwritten with one, an image of an encrypted volume',
-        'encrypted during the copy, or the key is handed over with the image',
+        'a volume of an encrypted type from an image',
+        'encrypted during the copy',
         '400; the image can be copied onto an empty volume in a server',
         'The compute host encrypts; a key never reaches a worker.',
     ),

@@ -104,7 +104,6 @@ def reimage(context: Context, volume_id: str, image_id: str, *, reserved: bool) 
     if len(volume.attachments) > 1:
         raise errors.Conflict(f'Volume {volume.id} has more than one attachment and cannot be reimaged.')
     _check_status(volume, row)
-    _check_plain(volume)
     usable(context, image_id, int(volume.size))
     if volume.exports:
         volume = exports.end(volume, volume.exports)
@@ -136,7 +135,6 @@ def upload(
     if kept is not None:
         return volume, _uploaded(volume, kept['image_id'])
     _check_status(volume, row)
-    _check_plain(volume)
     _check_formats(disk_format, container_format)
     port = cloud.images()
     image_id = str(uuid.uuid4())
@@ -204,18 +202,6 @@ def _check_formats(disk_format: str, container_format: str) -> None:
 def _check_status(volume: Volume, row: workflows.Workflow) -> None:
     if volume.status not in row.allowed:
         raise _wrong_status(volume, row)
-
-
-def _check_plain(volume: Volume) -> None:
-    """Refuse an encrypted volume: an image has no key of it, so no host could read what was copied in either direction.
-
-    Cinder decrypts or encrypts the data on its way, or hands the key over with the image.
-    """
-    if volume.encryption_key_id is not None:
-        raise errors.InvalidVolume(
-            reason=f'Volume {volume.id} is encrypted, and its data is copied as it is: copy the data inside a server '
-            'to a volume of a type without encryption, and use that one.'
-        )
 
 
 def _wrong_status(volume: Volume, row: workflows.Workflow) -> errors.InvalidVolume:

@@ -17,10 +17,11 @@ def abandon(volume: Volume) -> None:
 
     It is called before that request's write: a process that dies between leaves an upload that makes the image again.
     """
-    if volume.status != states.UPLOADING:
+    image_id = (volume.operation or {}).get('image_id') if volume.status == states.UPLOADING else None
+    if image_id is None:  # an administrator may have set the status
         return
     try:
-        image = cloud.images().get(str(volume.operation_facts()['image_id']))
+        image = cloud.images().get(image_id)
         if image.status != 'active':
             cloud.images().delete(image.id)
     except errors.ImageNotFound:

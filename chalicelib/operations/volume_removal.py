@@ -39,7 +39,8 @@ def remove(context: Context, volume: Volume, action: str, *, cascade: bool = Fal
     snapshots = _removable_snapshots(volume, action == 'force_delete') if cascade else []
     if volume.status == states.ERROR_MANAGING:
         action = 'drop_managed'
-    uploads.abandon(volume)
+    if action == 'force_delete':  # no other removal ends an upload
+        uploads.abandon(volume)
     _begin_removal(context, volume, action, cascade, snapshots)
     keys.release(volume.encryption_key_id)
     return common.send(context, action, volume)

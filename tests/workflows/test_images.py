@@ -12,7 +12,7 @@ from chalicelib import errors
 from chalicelib.clients import digest
 from chalicelib.clients.glance import Images
 from chalicelib.models import Message, Quota, Volume
-from chalicelib.operations import attachments, images, volumes
+from chalicelib.operations import attachments, images, managing, volumes
 from chalicelib.tasks import executions, image_copies
 from chalicelib.tasks import images as tasks
 from tests import invariants
@@ -526,6 +526,20 @@ def test_an_upload_whose_image_was_made_without_an_answer_leaves_none(
         upload(volume)
     assert (volume.reload().status, glance.images) == ('available', {})
     check(simulation, data)
+
+
+def test_a_removal_that_is_refused_leaves_the_upload_alone(
+    simulation: Simulation, data: Data, glance: FakeGlance
+) -> None:
+    volume = volume_with_data(simulation, data)
+    image = upload(volume)
+    with pytest.raises(errors.InvalidVolume):
+        volumes.delete(context(), volume.id)
+    with pytest.raises(errors.InvalidVolume):
+        managing.unmanage_volume(context('admin'), volume.id)
+    assert list(glance.images) == [image]
+    simulation.settle()
+    assert glance.images[image]['status'] == 'active'
 
 
 @pytest.mark.parametrize('end', ENDS)

@@ -21,7 +21,6 @@ from chalicelib.operations import (
     backup_schedules,
     backups,
     cloud,
-    images,
     keys,
     type_encryption,
     type_specs,
@@ -34,7 +33,6 @@ from tests.backup_factories import create_backup
 from tests.data_backends import Data
 from tests.factories import context, create_snapshot, create_volume
 from tests.fake_barbican import FakeBarbican, serving
-from tests.fake_glance import FakeGlance
 from tests.simulation import Simulation
 
 LUKS = {'provider': 'luks', 'cipher': 'aes-xts-plain64', 'key_size': 256, 'control_location': 'front-end'}
@@ -305,30 +303,6 @@ class TestBackups:
         backups.delete(context(), backup.id)
         simulation.settle()
         assert ids() == {volume.encryption_key_id}
-
-
-class TestImages:
-    """What no key comes along with."""
-
-    def test_an_encrypted_volume_becomes_no_image(self, simulation: Simulation, glance: FakeGlance) -> None:
-        luks_type()
-        volume = encrypted(simulation)
-        with pytest.raises(errors.InvalidVolume, match='is encrypted, and its data is copied as it is'):
-            images.upload(
-                context(), volume.id, name='i', disk_format='raw', container_format='bare', visibility='private',
-                protected=False,
-            )  # fmt: skip
-        assert (volume.reload().status, glance.images) == ('available', {})
-
-    @pytest.mark.parametrize('reserved', [False, True])
-    def test_an_encrypted_volume_is_not_overwritten_with_an_image(
-        self, simulation: Simulation, glance: FakeGlance, reserved: bool
-    ) -> None:
-        luks_type()
-        volume = encrypted(simulation)
-        with pytest.raises(errors.InvalidVolume, match='is encrypted, and its data is copied as it is'):
-            images.reimage(context(), volume.id, glance.add(b'raw data'), reserved=reserved)
-        assert volume.reload().status == 'available'
 
 
 class TestBarbican:

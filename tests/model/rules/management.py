@@ -108,7 +108,8 @@ class ManagementRules(Sides):
     @precondition(lambda self: self.model.volumes and (self.fault is None or self.key))
     @rule(weight=3, at=PICK)
     def upload(self, at: int) -> None:
-        if volume := self.pick(self.model.volumes, at):
+        volume = self.pick(self.model.volumes, at)
+        if volume and not volume.locked:  # the image of an encrypted volume is as it is: no host can read it
 
             def predict(body: Any) -> Codes:
                 allowed, accept = self.model.upload(volume)
