@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group('probe')
 @pytest.mark.parametrize('number', range(8))
 def test_process(number):
     with open({log!r}, 'a') as log:
-        log.write(os.environ['PYTEST_XDIST_WORKER'] + '\\n')
+        log.write(f'{{os.getpid()}}\\n')
 """
 
 

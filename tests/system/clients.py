@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ import openstack.connection
 import pytest
 import yaml
 from cinderclient import client as cinder
+from cinderclient.exceptions import NotFound
 
 from tests.system.cloud import Cloud
 
@@ -81,8 +83,9 @@ class User:
     @staticmethod
     def _remove_all(manager: Any) -> None:
         for found in manager.list():
-            until(lambda id=found.id: manager.get(id).status.startswith(('available', 'error')))
-            found.delete()
+            with contextlib.suppress(NotFound):  # the test has begun its deletion
+                until(lambda id=found.id: manager.get(id).status.startswith(('available', 'error')))
+                found.delete()
         until(lambda: not manager.list())
 
 
