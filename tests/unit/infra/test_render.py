@@ -74,7 +74,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_not_an_input(tree: Path, monke
 
 def test_templates_that_are_current_need_no_right_to_write(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree / '.build' / 'inputs.sha256').write_text(render.digest())
-    monkeypatch.setattr(render, '_locked', None)
+    monkeypatch.setattr(render, 'locked', None)
     assert render.templates() == tree / '.build'
 
 
@@ -82,7 +82,7 @@ def test_outdated_templates_of_another_user_are_named(tree: Path, monkeypatch: p
     def refused(path: Path) -> None:
         raise PermissionError(13, 'Permission denied', path)
 
-    monkeypatch.setattr(render, '_locked', refused)
+    monkeypatch.setattr(render, 'locked', refused)
     with pytest.raises(RuntimeError, match=r'\.build is outdated \(Permission denied\): .*make package'):
         render.templates()
 
