@@ -49,7 +49,7 @@ class Emulator:
         self.certificate = _certificate(self.folder)
         temporary = self.folder / 'tmp'
         temporary.mkdir()
-        told = {
+        variables = {
             **_without_aws(),
             **self.credentials,
             'BIND_HOST': HOST,
@@ -67,7 +67,7 @@ class Emulator:
         python = environments.ensure('emulator')
         with self.log.open('wb') as output:
             command = [str(python), str(Path(__file__).with_name('serve.py'))]
-            self._process = subprocess.Popen(bound(command), env=told, stdout=output, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(bound(command), env=variables, stdout=output, stderr=subprocess.STDOUT)
         self._wait()
         return self
 

@@ -24,13 +24,13 @@ from tests.system.cloud import Cloud, spawn, wait_until_ready
 from tests.system.test_data import Attached
 
 #: The user and group without rights of their own.
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 _READ = '+dac_read_search'
 
 #: Runs a program as that user.
-AS_NOBODY = (
-    *('setpriv', f'--reuid={NOBODY}', f'--regid={NOBODY}', '--clear-groups', '--no-new-privs'),
+AS_UNPRIVILEGED = (
+    *('setpriv', f'--reuid={UNPRIVILEGED}', f'--regid={UNPRIVILEGED}', '--clear-groups', '--no-new-privs'),
     *(f'--inh-caps=-all,{_READ}', f'--ambient-caps=-all,{_READ}', f'--bounding-set=-all,{_READ}', '--'),
 )
 
@@ -43,12 +43,12 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / 'my cloud of one user' / ('deep' * 20)
         self.folder.mkdir(parents=True)
-        os.chown(self.folder, NOBODY, NOBODY)
+        os.chown(self.folder, UNPRIVILEGED, UNPRIVILEGED)
         self.ports = launch.free_ports()
 
     @contextlib.contextmanager
     def start(self) -> Iterator[Cloud]:
-        command = [*AS_NOBODY, sys.executable, '-m', 'local']
+        command = [*AS_UNPRIVILEGED, sys.executable, '-m', 'local']
         process, state, log = spawn(
             command, self.folder, **self.ports, RECORD_CALLS=''
         )  # the recorder's file is root's
@@ -72,7 +72,7 @@ def machine() -> Iterator[Machine]:
 def test_a_user_without_rights_keeps_volumes_and_backups(machine: Machine) -> None:
     host = Hypervisor('compute-1', f'iqn.2004-10.com.example:{uuid.uuid4().hex[:12]}')
     with machine.start() as cloud:
-        assert (cloud.state_dir / 'appliance' / 'store').stat().st_uid == NOBODY
+        assert (cloud.state_dir / 'appliance' / 'store').stat().st_uid == UNPRIVILEGED
         assert 'mounts no image (not run as root)' in cloud.log.read_text()
         user = User(cloud, 'demo')
         volume = user.volume()
@@ -100,9 +100,9 @@ def test_state_that_only_root_can_mount_is_refused(machine: Machine) -> None:
     (state / 'cinderless.json').write_text('{"version": 1, "durable": true}')
     (state / 'appliance' / 'store.img').touch()
     for path in (state, *state.rglob('*')):
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
     environment = {**os.environ, **machine.ports, 'STATE_DIR': str(state)}
-    command = [*AS_NOBODY, sys.executable, '-m', 'local']
+    command = [*AS_UNPRIVILEGED, sys.executable, '-m', 'local']
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert 'store.img holds the volumes, and cannot be mounted here (not run as root)' in done.stderr

@@ -21,7 +21,7 @@ from tests.simulation import Simulation
 
 
 @pytest.fixture
-def told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+def published(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """Everything that was published, in order."""
     monkeypatch.setenv('NOTIFICATION_BUS', 'bus')
     config.settings.cache_clear()
@@ -38,8 +38,8 @@ def told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
     config.settings.cache_clear()
 
 
-def names(told: list[dict[str, Any]]) -> list[str]:
-    return [message['event_type'] for message in told]
+def names(published: list[dict[str, Any]]) -> list[str]:
+    return [message['event_type'] for message in published]
 
 
 def volume(simulation: Simulation) -> Volume:
@@ -48,30 +48,30 @@ def volume(simulation: Simulation) -> Volume:
     return made.reload()
 
 
-def test_a_volume_from_its_beginning_to_its_end(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+def test_a_volume_from_its_beginning_to_its_end(simulation: Simulation, published: list[dict[str, Any]]) -> None:
     made = volume(simulation)
     volumes.extend(context(), made.id, 2)
     simulation.settle()
     volumes.delete(context(), made.id)
     simulation.settle()
-    assert names(told) == [
+    assert names(published) == [
         'volume.create.start', 'volume.create.end', 'volume.resize.start', 'volume.resize.end', 'volume.delete.start',
         'volume.delete.end',
     ]  # fmt: skip
-    assert [message['payload']['size'] for message in told] == [1, 1, 1, 2, 2, 2]
+    assert [message['payload']['size'] for message in published] == [1, 1, 1, 2, 2, 2]
 
 
-def test_snapshots(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+def test_snapshots(simulation: Simulation, published: list[dict[str, Any]]) -> None:
     snapshot = create_snapshot(context(), volume(simulation))
     simulation.settle()
     snapshots.delete(context(), snapshot.id)
     simulation.settle()
-    assert names(told)[2:] == [
+    assert names(published)[2:] == [
         'snapshot.create.start', 'snapshot.create.end', 'snapshot.delete.start', 'snapshot.delete.end',
     ]  # fmt: skip
 
 
-def test_backups(simulation: Simulation, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backups(simulation: Simulation, published: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     Data(simulation, monkeypatch)
     backup = create_backup(context(), volume(simulation))
     simulation.settle()
@@ -79,17 +79,17 @@ def test_backups(simulation: Simulation, told: list[dict[str, Any]], monkeypatch
     simulation.settle()
     backups.delete(context(), backup.id)
     simulation.settle()
-    assert names(told)[2:] == [
+    assert names(published)[2:] == [
         'backup.create.start', 'backup.create.end', 'volume.create.start', 'backup.restore.start', 'backup.restore.end',
         'backup.delete.start', 'backup.delete.end',
     ]  # fmt: skip
 
 
-def test_what_one_holds(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+def test_what_one_holds(simulation: Simulation, published: list[dict[str, Any]]) -> None:
     caller = context()
     made = create_volume(caller, 1, metadata={'k': 'v'})
     simulation.settle()
-    message = told[1]
+    message = published[1]
     assert {key: message[key] for key in ('publisher_id', 'priority', '_context_request_id')} == {
         'publisher_id': f'volume.{made.reload().host}',
         'priority': 'INFO',
@@ -100,38 +100,38 @@ def test_what_one_holds(simulation: Simulation, told: list[dict[str, Any]]) -> N
     assert (facts['display_name'], facts['metadata'], facts['user_id']) == ('data', {'k': 'v'}, 'member-user')
 
 
-def test_a_failure_has_no_end(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+def test_a_failure_has_no_end(simulation: Simulation, published: list[dict[str, Any]]) -> None:
     create_volume(context(), 500)
     simulation.settle()
-    assert names(told) == ['volume.create.start']
+    assert names(published) == ['volume.create.start']
 
 
-def test_a_repeated_task_repeats_its_id(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+def test_a_repeated_task_repeats_its_id(simulation: Simulation, published: list[dict[str, Any]]) -> None:
     create_volume(context(), 1)
     simulation.deliver()
     [execution] = simulation.executions.values()
     simulation.work('schedule', execution.payload)
     simulation.run_machines()
-    starts = [message['message_id'] for message in told if message['event_type'] == 'volume.create.start']
+    starts = [message['message_id'] for message in published if message['event_type'] == 'volume.create.start']
     assert len(starts) == 2
     assert len(set(starts)) == 1
 
 
-def test_a_late_task_tells_nothing(simulation: Simulation, told: list[dict[str, Any]]) -> None:
+def test_a_late_task_publishes_nothing(simulation: Simulation, published: list[dict[str, Any]]) -> None:
     made = volume(simulation)
     [execution] = simulation.executions.values()
     with pytest.raises(errors.StateChanged):
         simulation.work('schedule', execution.payload)
-    assert len(told) == 2
+    assert len(published) == 2
     volumes.delete(context(), made.id)
     simulation.settle()
     with pytest.raises(errors.StateChanged):
         simulation.work('schedule', execution.payload)
-    assert len(told) == 4
+    assert len(published) == 4
 
 
 def test_nothing_depends_on_them(
-    simulation: Simulation, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, published: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: str) -> None:
         raise ConnectionError('EventBridge is out of reach')

@@ -64,8 +64,8 @@ def test_the_command_prints_advice_and_fails(
 @pytest.fixture
 def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A stage, and an AWS CLI with given answers."""
-    told = {'region': 'eu-west-1', 'stack': 'mine', 'parameters': {'KeystoneUrl': 'https://k/v3'}}
-    (tmp_path / 'mine.yaml').write_text(yaml.safe_dump(told))
+    settings = {'region': 'eu-west-1', 'stack': 'mine', 'parameters': {'KeystoneUrl': 'https://k/v3'}}
+    (tmp_path / 'mine.yaml').write_text(yaml.safe_dump(settings))
     load = stage.load
     monkeypatch.setattr(stage, 'load', lambda name, **options: load(name, tmp_path, **options))
     usual = {
