@@ -87,6 +87,8 @@ class Backups(Core):
             self.let_go(backup, gone=True)
             backup.stored.is_kept = backup.stored.is_kept and backup.is_second
             self.backups.pop(backup.id, None)
+            for other in self.backups.values():  # a record that is imported under this id later does not count them
+                other.counts = other.counts and other.parent != backup.id
 
         def fail() -> None:
             cancel()

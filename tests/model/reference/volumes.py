@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from tests.model.reference.core import DELETABLE, READABLE, cancel_all, codes, per_type
 from tests.model.reference.records import (
@@ -84,9 +85,10 @@ class Volumes(Snapshots):
         if volume.group or not self.is_removable(volume, force) or (snapshots and not removable):
             return frozenset({INVALID})
         superseded = self.take_over(volume)
+        before = {record.id: record.status for record in [volume, *snapshots]}
         for record in [volume, *snapshots]:
             record.status = 'deleting'
-        self.remove_later(volume, [*superseded, *(job for one in snapshots for job in self.take_over(one))])
+        self.remove_later(volume, [*superseded, *(job for one in snapshots for job in self.take_over(one))], before)
         return frozenset({202})
 
     def is_removable(self, volume: Volume, force: bool = False) -> bool:
@@ -98,12 +100,21 @@ class Volumes(Snapshots):
     def _attach_status(volume: Volume) -> str:
         return min((one.status for one in volume.attachments.values()), default='detached')
 
-    def remove_later(self, volume: Volume, superseded: Iterable[Job] = ()) -> None:
-        """Work that removes a volume and its snapshots; with it ends what it has taken the volume from."""
+    def remove_later(
+        self, volume: Volume, superseded: Iterable[Job] = (), before: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Work that removes a volume and its snapshots; with it ends what it has taken the volume from.
+
+        ``before``: their statuses, by id.
+        """
 
         def done() -> None:
             cancel_all(superseded)
-            self.all_gone([*self.snapshots_of(volume), volume])
+            left = self.snapshots_of(volume)
+            if any(self._is_taken_out(one) for one in left) and self.status_of(volume):
+                self._called_off([volume, *left], before)
+            else:
+                self.all_gone([*left, volume])
 
         def fail() -> None:
             cancel_all(superseded)
@@ -117,6 +128,22 @@ class Volumes(Snapshots):
                     self._remove_snapshot_later(snapshot)
 
         self.jobs.append(Job(volume, done, fail, cancel, late=True))
+
+    def _is_taken_out(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is in use again: an administrator has reset it, and another request has taken it since.
+
+        The removal of its volume finds the volume busy, if it comes before that request's work ends.
+        """
+        return bool(snapshot.readers) or any(job.resource is snapshot for job in self.jobs)
+
+    def _called_off(self, resources: Iterable[Volume | Snapshot], before: Mapping[str, str]) -> None:
+        """What a removal that is called off had not yet removed: available, or in error as before."""
+        for one in resources:
+            if self.status_of(one) is None:
+                self.gone(one)
+            elif one.status == 'deleting' and not any(job.resource is one for job in self.jobs):
+                status = before.get(one.id, 'available')
+                one.status = status if status.startswith('error') else 'available'
 
     def extend(self, volume: Volume, size: int) -> Codes:
         growth = size - volume.size
