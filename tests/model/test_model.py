@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Model
@@ -47,8 +51,37 @@ ENDINGS = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed makes the same draws in every process: Hypothesis mixes in constants of the modules that are loaded."""
+    monkeypatch.setattr(HypothesisProvider, '_maybe_draw_constant', lambda *_, **__: None)
+
+
+def test_a_seed_draws_the_same_whatever_modules_are_loaded(
+    repeatable: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draws() -> list[int]:
+        drawn: list[int] = []
+
+        @seed(SEED)
+        @settings(max_examples=300, database=None, phases=[Phase.generate])
+        @given(st.integers(0, 10**6))
+        def draw(number: int) -> None:
+            drawn.append(number)
+
+        draw()
+        return drawn
+
+    before = draws()
+    monkeypatch.syspath_prepend(tmp_path)
+    for number in range(20):  # each with numbers of its own
+        (tmp_path / f'loaded_{number}.py').write_text(f'NUMBERS = {list(range(number * 1000, number * 1000 + 500))}')
+        importlib.import_module(f'loaded_{number}')
+    assert draws() == before
+
+
 @pytest.mark.timeout(RUNS * 10)
-def test_model_and_service_agree(tables: SmallDynamoDB, counted: Counting) -> None:
+def test_model_and_service_agree(tables: SmallDynamoDB, counted: Counting, repeatable: None) -> None:
     Model.store = tables
     Model.counts.clear()
     limits = settings(
