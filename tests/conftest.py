@@ -3,7 +3,7 @@
 from tests.groups import pytest_xdist_make_scheduler
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.run_statistics import counted, pytest_terminal_summary
-from tests.simulation import simulation, tables, tables_of_moto, unreliable
+from tests.simulation import settings_left, simulation, tables, tables_of_moto, unreliable
 from tests.system.cloud import cloud
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'pytest_terminal_summary',
     'pytest_unconfigure',
     'pytest_xdist_make_scheduler',
+    'settings_left',
     'simulation',
     'tables',
     'tables_of_moto',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -192,6 +193,17 @@ def forget() -> None:
     for module in (pools, reading, volume_types):
         module.forget()
     aws.forget_documents()
+
+
+@pytest.fixture(autouse=True)
+def settings_left() -> Iterator[None]:
+    """No test leaves behind settings that it read in an environment of its own: the next test would work with them."""
+    yield
+    config = sys.modules.get('chalicelib.config')
+    if config is not None and config.settings.cache_info().currsize:
+        stale = config.settings() != config.Settings.from_environment(dict(os.environ))
+        config.settings.cache_clear()
+        assert not stale, 'clear the cache of chalicelib.config.settings after a change of the environment'
 
 
 @pytest.fixture

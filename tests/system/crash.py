@@ -19,6 +19,7 @@ import keystoneauth1.exceptions
 import pytest
 from cinderclient import exceptions
 
+from chalicelib import config
 from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import open_device
@@ -262,12 +263,17 @@ def records_of(cloud: Cloud) -> Iterator[None]:
         patch.setenv('AWS_ENDPOINT_URL_DYNAMODB', cloud.ready['aws'])
         patch.setenv('AWS_ACCESS_KEY_ID', cloud.ready['access_key'])
         patch.setenv('AWS_SECRET_ACCESS_KEY', cloud.ready['secret_key'])
-        _connect_anew()
-        yield
-    _connect_anew()
+        connect_anew()
+        try:
+            yield
+        finally:
+            patch.undo()
+            connect_anew()
 
 
-def _connect_anew() -> None:
+def connect_anew() -> None:
+    """Read settings and tables as the environment names them now."""
+    config.settings.cache_clear()
     connection.cache_clear()
     for table in TABLES:
         table._connection = None

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from chalicelib.models import TABLES, Message, Pool, Volume
-from chalicelib.models.connection import connection
 from local import dynamodb
 from tests.factories import context, create_volume
-from tests.simulation import Simulation, forget
+from tests.simulation import Simulation
 from tests.system.cloud import ROOT
+from tests.system.crash import connect_anew
 
 CREATES, PLACES, THREADS = 200, 150, 16
 
@@ -28,7 +28,7 @@ def real_tables(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     engine.wait()
     monkeypatch.setenv('AWS_ENDPOINT_URL_DYNAMODB', engine.url)
     assert os.environ['AWS_ACCESS_KEY_ID']
-    _connect_anew()
+    connect_anew()
     try:
         for table in TABLES:
             table.create_table(billing_mode='PAY_PER_REQUEST', wait=True)
@@ -36,14 +36,7 @@ def real_tables(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     finally:
         engine.stop()
         monkeypatch.undo()
-        _connect_anew()
-
-
-def _connect_anew() -> None:
-    connection.cache_clear()
-    for table in TABLES:
-        table._connection = None
-    forget()
+        connect_anew()
 
 
 def test_two_hundred_creates_for_a_hundred_and_fifty_places(real_tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
