@@ -110,6 +110,7 @@ READ: Mapping[str, tuple[str, str]] = {
     'SOAK_LOG': ('`make soak`', 'file that receives the faults of the functions'),
     'SOAK_MINUTES': ('`make soak MINUTES=`', 'minutes of load (0.3)'),
     'SOAK_RATE': ('`make soak`', "share of the functions' calls that meet a fault"),
+    'SOAK_SYSTEMS': ('`make soak`', 'JSON: the backends, secrets and URLs that the cloud gets beside its own'),
     'SOAK_SEED': ('`make soak SEED=`', 'seed of the choices of a soak (random)'),
     'TGT_IPC_SOCKET': ('appliance', "prefix of tgtd's control socket (tgt's own variable)"),
     'WRITE_CALLS': ('`make docs`', 'any text: tests write the counted calls to docs/'),

@@ -49,8 +49,8 @@ class Clock:
 class Region:
     """``ebs`` is replaced for each test; server and clients stay."""
 
-    def __init__(self) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
         self.ebs = self.fresh()
         self.server = Server(0, self._answer)
         self.url = f'http://127.0.0.1:{self.server.port}'
@@ -90,9 +90,9 @@ class Region:
 
 
 @contextmanager
-def serving() -> Iterator[Region]:
-    """A region whose endpoint the SDK finds in the environment."""
-    region = Region()
+def serving(clock: Clock | None = None) -> Iterator[Region]:
+    """A region whose endpoint the SDK finds in the environment. Without ``clock`` only sleep calls advance its time."""
+    region = Region(clock)
     region.server.start()
     variables = {**ENVIRONMENT, 'AWS_ENDPOINT_URL_EC2': region.url, 'AWS_ENDPOINT_URL_EBS': region.url}
     before = {name: os.environ.get(name) for name in variables}

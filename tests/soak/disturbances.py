@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from local import launch
+from tests.soak.systems import Systems
 from tests.system import crash
 from tests.system.cloud import Cloud, alive, spawn, wait_until_ready
 
@@ -31,8 +32,8 @@ KINDS = {
 class Running:
     """One state folder, and the cloud that serves it now. Its ports stay the same over restarts."""
 
-    def __init__(self, folder: Path, rate: float, seed: int) -> None:
-        self.folder, self.log = folder, folder / 'faults.jsonl'
+    def __init__(self, folder: Path, systems: Systems, rate: float, seed: int) -> None:
+        self.folder, self.systems, self.log = folder, systems, folder / 'faults.jsonl'
         self._rate, self._seed = rate, seed
         self._ports, self._lives = launch.free_ports(), 0
         self.cloud: Cloud
@@ -41,6 +42,7 @@ class Running:
         self._lives += 1
         environment = {
             **self._ports,
+            **self.systems.environment(),
             'SOAK_RATE': str(self._rate),
             'SOAK_SEED': f'{self._seed}/{self._lives}',
             'SOAK_LOG': str(self.log),
@@ -66,14 +68,15 @@ class Running:
 
 @contextlib.contextmanager
 def running(folder: Path, rate: float, seed: int) -> Iterator[Running]:
-    """A cloud with faults, until the context ends."""
+    """A cloud with faults and the systems around it, until the context ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = Running(folder, rate, seed)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
+    with Systems(folder / 'systems') as systems:
+        made = Running(folder, systems, rate, seed)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
 
 
 class Disturbances:

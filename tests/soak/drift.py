@@ -14,9 +14,10 @@ from chalicelib.backup.s3 import S3Repository
 from chalicelib.models import Attachment, Backup, Group, GroupSnapshot, Message, Secret, Snapshot, Transfer, Volume
 from tests import invariants
 from tests.soak.disturbances import Running
-from tests.soak.tenants import OF_CLIENTS, Expected, Tenant
+from tests.soak.expected import Expected
+from tests.soak.tenants import OF_CLIENTS, Tenant
 from tests.system import crash
-from tests.system.clients import until
+from tests.system.clients import User, until
 from tests.system.cloud import Cloud
 
 #: Seconds in which everything must leave its transitional status: the reconciler looks each minute.
@@ -51,18 +52,20 @@ def _moving() -> list[str]:
 def compare(cloud: Cloud, tenants: Iterable[Tenant]) -> list[str]:
     """Return the differences: answers and resources, records and backends, errors and messages, backups and objects."""
     tenants = list(tenants)
-    answered = [difference for tenant in tenants for difference in _acknowledged(tenant)]
+    answered = [*(difference for tenant in tenants for difference in _acknowledged(tenant)), *_made_once(tenants)]
     with crash.records_of(cloud):
-        explained = invariants._errors_explained([*Volume.scan(), *Snapshot.scan(), *Group.scan()], frozenset())
+        failed = [*Volume.scan(), *Snapshot.scan(), *Group.scan(), *GroupSnapshot.scan()]
+        explained = invariants._errors_explained(failed, frozenset())
+        groups = invariants._groups(list(Volume.scan()), list(Snapshot.scan()))
         secrets = invariants._secrets([*Volume.scan(), *Snapshot.scan(), *Backup.scan()])
         repository = _repository(cloud)
-    return [*answered, *explained, *secrets, *repository, *crash.miscounted(cloud), *crash.left_over(cloud)]
+    left = [*crash.miscounted(cloud), *crash.left_over(cloud), *tenants[0].systems.left()]
+    return [*answered, *explained, *groups, *secrets, *repository, *left]
 
 
 def _acknowledged(tenant: Tenant) -> Iterator[str]:
-    for name, manager in (('volumes', 'volumes'), ('snapshots', 'volume_snapshots'), ('backups', 'backups')):
-        found = {one.id: one for user in tenant.users for one in getattr(user.cinder, manager).list(detailed=True)}
-        expected: dict[str, Expected] = getattr(tenant, name)
+    for name, expected in tenant.kept.items():
+        found = {one.id: one for user in tenant.users for one in getattr(user.cinder, name).list(detailed=True)}
         for id, one in expected.items():
             if one.gone and id in found and found[id].status != 'error_deleting':
                 yield f'{name} {id} is {found[id].status}, its deletion was acknowledged'
@@ -70,6 +73,27 @@ def _acknowledged(tenant: Tenant) -> Iterator[str]:
                 yield f'{name} {id} is lost'
             if id in found and name == 'volumes' and found[id].size not in one.sizes:
                 yield f'{name} {id} has {found[id].size} GiB, not one of {one.sizes}'
+
+
+def _made_once(tenants: Iterable[Tenant]) -> Iterator[str]:
+    """A name is of one resource, which is known or may be: a repeated request makes nothing more."""
+    tenants = list(tenants)
+    maybe = {name for tenant in tenants for name in tenant.maybe}
+    for kind in tenants[0].kept:
+        known = {id for tenant in tenants for id in tenant.kept[kind]}
+        found = [one for user in tenants[0].users for one in getattr(user.cinder, kind).list(detailed=True)]
+        named = [one for one in found if str(one.name).startswith('soak-') and not _is_member(one)]
+        for name, number in collections.Counter(one.name for one in named).items():
+            if number > 1:
+                yield f'{number} {kind} are named {name}'
+        for one in named:
+            if one.id not in known and one.name not in maybe:
+                yield f'{kind} {one.id} ({one.name}) was answered to no tenant'
+
+
+def _is_member(one: Any) -> bool:
+    """Whether a volume or snapshot was made with a group, and shares a name."""
+    return bool(one._info.get('group_id') or one._info.get('group_snapshot_id'))
 
 
 def compare_data(tenants: Iterable[Tenant]) -> list[str]:
@@ -83,19 +107,14 @@ def compare_data(tenants: Iterable[Tenant]) -> list[str]:
             if tenant.settled(one.user.cinder.volumes, id).status in OF_CLIENTS:
                 tenant.detach(id, one)
             if tenant.settled(one.user.cinder.volumes, id).status == 'available':
-                tenant._settle_data(id, one)
+                tenant.settle_data(id, one)
         for id, one in list(tenant.backups.items()):
             if one.gone or one.doubtful or one.user.cinder.backups.get(id).status != 'available':
                 continue
             restored = Expected(one.user, set(one.sizes), one.blocks)
-            made, _ = tenant._make(
-                tenant.volumes,
-                'restores',
-                restored,
-                partial(_restore, one, id),
-            )
-            tenant._settle_data(made, restored)
-            tenant.remove(tenant.volumes, made, 'volumes')
+            made, _ = tenant.make('volumes', restored, partial(_restore, one, id), called='restores')
+            tenant.settle_data(made, restored)
+            tenant.remove('volumes', made)
     return [difference for tenant in tenants for difference in tenant.broken]
 
 
@@ -152,6 +171,7 @@ def remove_all(target: Running, tenants: Iterable[Tenant]) -> list[str]:
         for offer in user.cinder.transfers.list():
             user.cinder.transfers.delete(offer.id)
         _force_failed_deletions(admin, user)
+        _remove_groups(user)
         user.tidy()
     left = settle(cloud)
     with crash.records_of(cloud):
@@ -164,8 +184,24 @@ def remove_all(target: Running, tenants: Iterable[Tenant]) -> list[str]:
     return [*left, *records, *objects, *crash.miscounted(cloud), *(f'{key} is left' for key in collect(cloud))]
 
 
+def _remove_groups(user: User) -> None:
+    """Delete the group snapshots, then the groups with their volumes, whose other snapshots go before."""
+    cinder = user.cinder
+    for attachment in cinder.attachments.list():
+        cinder.attachments.delete(attachment.id)
+    for one in cinder.group_snapshots.list():
+        cinder.group_snapshots.delete(one.id)
+    until(lambda: not cinder.group_snapshots.list())
+    user._remove_all(cinder.volume_snapshots)
+    for group in cinder.groups.list():
+        cinder.groups.delete(group.id, delete_volumes=True)
+    until(lambda: not cinder.groups.list())
+
+
 def _force_failed_deletions(admin: Any, user: Any) -> None:
     managers: list[tuple[Any, Callable[[str], Any]]] = [
+        (user.cinder.group_snapshots, lambda id: admin.cinder.group_snapshots.reset_state(id, 'error')),
+        (user.cinder.groups, lambda id: admin.cinder.groups.reset_state(id, 'error')),
         (user.cinder.backups, lambda id: admin.cinder.backups.reset_state(id, 'error')),
         (user.cinder.volume_snapshots, lambda id: admin.cinder.volume_snapshots.reset_state(id, 'error')),
         (user.cinder.volumes, lambda id: admin.cinder.volumes.reset_state(id, 'error')),

@@ -1,7 +1,8 @@
 """``python -m tests.soak.server``: a local cloud whose functions meet faults at AWS and at the storage agent.
 
 ``SOAK_RATE`` is the share of calls with a fault, ``SOAK_SEED`` their seed, ``SOAK_LOG`` a file that receives one line
-of JSON for each fault, and for each metric that a function counts. SIGUSR1 ends the faults.
+of JSON for each fault, and for each metric that a function counts. SIGUSR1 ends the faults. ``SOAK_SYSTEMS`` has what
+systems.py adds to the cloud: backends, secrets by name, and URLs of services that moto does not play.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from moto.core.models import botocore_stubber
 from urllib3.exceptions import ProtocolError
 
 from chalicelib import aws, bounded_http, telemetry
+from local import backends, stack, storage
 from local.http import Request
 from tests.flaky import refusal
 
@@ -41,8 +43,8 @@ AWS_FAULTS: Mapping[str, int] = {
     'late': 2, 'answer lost': 4, 'error after': 2, 'died after': 1,
 }  # fmt: skip
 
-#: The same of calls to the agent.
-AGENT_FAULTS: Mapping[str, int] = {'no connection': 3, 'late': 2, 'answer lost': 3, 'died before': 1, 'died after': 1}
+#: The same of calls to a storage system, Glance and Nova.
+SENDER_FAULTS: Mapping[str, int] = {'no connection': 3, 'late': 2, 'answer lost': 3, 'died before': 1, 'died after': 1}
 
 #: Status and code of an error that AWS answers.
 _ERRORS = {
@@ -83,9 +85,9 @@ def _is_function() -> bool:
 
 
 def install(faults: Faults) -> None:
-    """Put the faults between functions and AWS, and between driver and agent; log what the functions count."""
+    """Put the faults between the functions and all that they call; log what the functions count."""
     aws.session().get_component('event_emitter').register_first('before-send', _before_send(faults))
-    _wrap_agent(faults)
+    _wrap_senders(faults)
     counted = telemetry.count
 
     def count(name: str, value: float = 1, unit: str = 'Count', **facts: Any) -> None:
@@ -130,17 +132,19 @@ def _text(value: Any) -> str:
     return value.decode('latin-1') if isinstance(value, bytes) else str(value)
 
 
-def _wrap_agent(faults: Faults) -> None:
-    fetch = bounded_http.fetch
+def _wrap_senders(faults: Faults) -> None:
+    """Put the faults between the functions and the agent, ONTAP, Glance and Nova."""
+    send = bounded_http.send
 
     def flaky(sender: Any, method: str, url: str, **options: Any) -> Any:
-        kind = faults.choose('agent', AGENT_FAULTS) if url.startswith('/') else None
+        kind = faults.choose(_hop(url), SENDER_FAULTS)
         if kind == 'no connection':
             raise ProtocolError('the soak cut the connection')
         if kind == 'died before':
             raise Died('killed')
-        answer = fetch(sender, method, url, **options)
+        answer = send(sender, method, url, **options)
         if kind == 'answer lost':
+            answer.close()
             raise ProtocolError('the soak cut the connection')
         if kind == 'died after':
             raise Died('killed')
@@ -148,7 +152,32 @@ def _wrap_agent(faults: Faults) -> None:
             time.sleep(LATE)
         return answer
 
-    bounded_http.fetch = flaky
+    bounded_http.send = flaky
+
+
+def _hop(url: str) -> str:
+    """The service of a request: a driver's URL is a path."""
+    if url.startswith('/'):
+        return 'ontap' if url.startswith('/api/') else 'agent'
+    return 'glance' if url.startswith(os.environ['GLANCE_URL']) else 'nova'
+
+
+def join(systems: Mapping[str, Any]) -> None:
+    """Let the cloud have more backends and secrets, and services elsewhere."""
+    for url in systems['elsewhere']:
+        backends.pass_by(url)
+    own, put = storage.Storage.backends, stack.put_secret
+
+    def document(self: storage.Storage) -> dict[str, Any]:
+        known = own(self)
+        return {**known, 'backends': [*known['backends'], *systems['backends']]}
+
+    def put_all(client: Any, name: str, text: str) -> None:
+        for each, value in {name: text, **systems['secrets']}.items():
+            put(client, each, value)
+
+    storage.Storage.backends = document  # type: ignore[method-assign]
+    stack.put_secret = put_all
 
 
 def counts(log: Path) -> dict[str, collections.Counter[str]]:
@@ -168,6 +197,7 @@ if __name__ == '__main__':
     base.START_DEADLINE = 20  # the reconciler finds work that was never started three times as soon
 
     chosen = Faults(float(os.environ['SOAK_RATE']), os.environ['SOAK_SEED'], Path(os.environ['SOAK_LOG']))
+    join(json.loads(os.environ['SOAK_SYSTEMS']))
     install(chosen)
     signal.signal(signal.SIGUSR1, lambda *_: setattr(chosen, 'rate', 0.0))
     code = main()

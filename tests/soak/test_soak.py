@@ -20,10 +20,12 @@ from typing import Any
 import pytest
 
 from tests.run_statistics import Counting
-from tests.soak import drift
+from tests.soak import drift, groups
 from tests.soak.disturbances import Disturbances, Running, running
 from tests.soak.server import counts
+from tests.soak.systems import TYPES
 from tests.soak.tenants import CLIENT_ERRORS, Tenant
+from tests.soak.works import WORKS
 from tests.system.clients import User
 
 #: Seconds of load.
@@ -33,14 +35,39 @@ SEED = int(os.environ.get('SOAK_SEED', '') or random.randrange(1 << 30))
 #: Share of the functions' calls to AWS and to the agent with a fault, and the tenants.
 RATE, TENANTS = 0.05, 3
 
+#: Quotas.
+LIMITS = ('volumes', 'gigabytes', 'snapshots', 'backups', 'backup_gigabytes', 'groups')
+
 
 def tenants_of(target: Running) -> list[Tenant]:
-    """Tenants over two projects, whose quotas do not limit them."""
-    demo, alt, admin = (retried(partial(User, target.cloud, name)) for name in ('demo', 'alt', 'admin'))
-    users, limits = (demo, alt), ('volumes', 'gigabytes', 'snapshots', 'backups', 'backup_gigabytes')
-    for user in users:
-        retried(partial(admin.cinder.quotas.update, user.project, **dict.fromkeys(limits, -1)))
-    return [Tenant(users, admin, number, SEED) for number in range(TENANTS)]
+    """Tenants over two projects, whose quotas do not limit them. Each has clients of its own."""
+    admin = retried(partial(User, target.cloud, 'admin'))
+    prepared(admin)
+    tenants = []
+    for number in range(TENANTS):
+        users = tuple(retried(partial(User, target.cloud, name)) for name in ('demo', 'alt'))
+        for user in users:
+            retried(partial(admin.cinder.quotas.update, user.project, **dict.fromkeys(LIMITS, -1)))
+        tenants.append(Tenant(users, admin, target.systems, number, SEED))
+    return tenants
+
+
+def prepared(admin: User) -> None:
+    """Create the volume types, one for each kind of backend, and the group type."""
+    for name, (backend, _) in TYPES.items():
+        kind = named(admin.cinder.volume_types, name)
+        retried(partial(kind.set_keys, {'volume_backend_name': backend}))
+    kind = named(admin.cinder.group_types, groups.GROUP_TYPE)
+    retried(partial(kind.set_keys, {'consistent_group_snapshot_enabled': '<is> True'}))
+
+
+def named(manager: Any, name: str) -> Any:
+    """Return the type of this name; create it if the request before, without an answer, did not."""
+
+    def find_or_create() -> Any:
+        return next((one for one in manager.list() if one.name == name), None) or manager.create(name)
+
+    return retried(find_or_create)
 
 
 def retried(request: Callable[[], Any]) -> Any:
@@ -85,7 +112,7 @@ def loaded(target: Running, tenants: list[Tenant], disturbances: Disturbances) -
     """Load and disturb the cloud for SECONDS."""
     stopped, failed = threading.Event(), threading.Event()
     with ThreadPoolExecutor(len(tenants), thread_name_prefix='tenant') as threads:
-        works = [threads.submit(tenant.run, stopped, failed) for tenant in tenants]
+        works = [threads.submit(tenant.run, WORKS, stopped, failed) for tenant in tenants]
         try:
             disturbances.run(time.monotonic() + SECONDS, failed)
         finally:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import random
 import threading
 import time
@@ -20,12 +19,12 @@ import pytest
 from cinderclient import exceptions
 
 from chalicelib import config
-from chalicelib.drivers.appliance import ApplianceDriver
+from chalicelib.drivers import registry
+from chalicelib.drivers.base import Driver
 from chalicelib.errors import DeviceError
 from chalicelib.iscsi import open_device
 from chalicelib.models import TABLES, Snapshot, Volume
 from chalicelib.models.connection import connection
-from local.storage import POOLS
 from tests import invariants
 from tests.simulation import forget
 from tests.system.clients import User, until
@@ -36,9 +35,6 @@ GONE = (keystoneauth1.exceptions.ClientException, exceptions.ClientException)
 
 #: Bytes of one write to an attached volume, and so many places are written.
 BLOCK, BLOCKS = 65536, 256
-
-#: GiB of volumes for each GiB of a thin pool.
-OVER_SUBSCRIPTION = 20
 
 #: Seconds in which everything must have left its transitional status.
 PATIENCE = 180
@@ -222,11 +218,11 @@ def compare_bytes(info: dict[str, Any], initiator: str, ledger: Ledger) -> list[
 
 
 class Seen:
-    """The appliance as ``invariants`` looks at a backend."""
+    """A backend as ``invariants`` looks at it."""
 
     violations = ()
 
-    def __init__(self, host: str, driver: ApplianceDriver, pools: dict[str, int]) -> None:
+    def __init__(self, host: str, driver: Driver, pools: dict[str, int]) -> None:
         self.host, self.pools = host, pools
         self.objects = {found.name: Found(found.pool, found.size >> 30) for found in driver.inventory()}
         self.paths: dict[str, list[str | None]] = {}
@@ -240,17 +236,27 @@ class Found:
 
 
 class Backends:
+    """All backends of the cloud's document, with its secrets."""
+
     def __init__(self, cloud: Cloud) -> None:
         self.backends = {}
-        secret = (cloud.state_dir / 'appliance' / 'secret').read_text()
-        document = json.loads(cloud.client('ssm').get_parameter(Name='/cinderless/backends')['Parameter']['Value'])
-        for entry in document['backends']:
-            options = {'url': '', 'fingerprint': '', 'pools': [], **entry['options'], 'secret': secret}
-            defaults = {name: option.default for name, option in ApplianceDriver.OPTIONS.items()}
-            driver = ApplianceDriver(entry['name'], {**defaults, **options})
-            pools = {pool: POOLS[pool][1] * OVER_SUBSCRIPTION for pool in options['pools']}
-            host = f'{document["host"]}@{entry["name"]}'
-            self.backends[host] = Seen(host, driver, pools)
+        document = cloud.client('ssm').get_parameter(Name='/cinderless/backends')['Parameter']['Value']
+        secrets = cloud.client('secretsmanager')
+        known = registry.load(document, lambda name: secrets.get_secret_value(SecretId=name)['SecretString'])
+        for host in known.names():
+            driver = known.driver(host)
+            self.backends[host] = Seen(host, driver, {pool['pool_name']: _total(pool) for pool in _pools(driver)})
+
+
+def _pools(driver: Driver) -> list[dict[str, Any]]:
+    pools: list[dict[str, Any]] = driver.get_volume_stats()['pools']
+    return pools
+
+
+def _total(pool: dict[str, Any]) -> int:
+    """GiB of volumes that a pool may have."""
+    ratio = pool['max_over_subscription_ratio'] if pool['thin_provisioning_support'] else 1
+    return int(pool['total_capacity_gb'] * ratio)
 
 
 @contextlib.contextmanager
