@@ -181,7 +181,8 @@ def remove_all(target: Running, tenants: Iterable[Tenant]) -> list[str]:
             for host, backend in crash.Backends(cloud).backends.items()
             for name in (*backend.objects, *backend.paths)
         ]
-    return [*left, *records, *objects, *crash.miscounted(cloud), *(f'{key} is left' for key in collect(cloud))]
+    repository = (f'{key} is left' for key in collect(cloud))
+    return [*left, *records, *objects, *target.systems.remains(), *crash.miscounted(cloud), *repository]
 
 
 def _remove_groups(user: User) -> None:

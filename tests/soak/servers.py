@@ -6,8 +6,8 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 
-from tests.soak.expected import Expected, Refused
-from tests.soak.tenants import PLACES, Tenant, Work
+from tests.soak.expected import Doubt, Expected, Refused
+from tests.soak.tenants import PATIENCE, PLACES, Tenant, Work
 from tests.system.crash import BLOCK, pattern
 
 
@@ -33,10 +33,16 @@ def extend_attached(tenant: Tenant) -> None:
 
 
 def _is_notified(tenant: Tenant, id: str, one: Expected, server: str) -> bool:
-    if ('volume-extended', server, id) in tenant.systems.nova.notified:
-        return True
-    messages = tenant.call('list messages', lambda: one.user.cinder.messages.list())
-    return any(each.resource_uuid == id for each in messages)
+    """Whether Nova, or the user by a message, is notified: after the volume has its size and status, as in Cinder."""
+    for _ in range(PATIENCE):
+        if ('volume-extended', server, id) in tenant.systems.nova.notified:
+            return True
+        messages = tenant.call('list messages', lambda: one.user.cinder.messages.list())
+        if any(each.resource_uuid == id for each in messages):
+            return True
+        if tenant.stopped.wait(1):
+            raise Doubt('the load ends')
+    return False
 
 
 def take_away(tenant: Tenant) -> None:

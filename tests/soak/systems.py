@@ -31,6 +31,14 @@ TYPES: Mapping[str, tuple[str, dict[str, str]]] = {
 PASSWORD, CHAP = 'cinderless/ontap-password', 'cinderless/ontap-chap'
 
 
+#: What an ONTAP has for volumes. Hosts keep their igroups and accounts for a day.
+ONTAP = ('luns', 'snapshots', 'groups', 'maps')
+
+
+#: Beginning of the names of hosts' igroups.
+HOSTS = 'cinderless-host-'
+
+
 class RealTime(Clock):
     """The machine's time: the cloud's functions wait in it."""
 
@@ -90,9 +98,10 @@ class Systems:
             'iscsi_port': self.ontap.fabric.port,
         }
         secrets = {'password': {'secret': PASSWORD}, 'chap_secret': {'secret': CHAP}}
+        ebs = {'zones': [ZONES[0]], 'capacity_gb': 1000}
         return [
             {'name': 'ontap', 'driver': 'ontap', 'availability_zone': 'nova', 'options': options, 'secrets': secrets},
-            {'name': 'ebs', 'driver': 'ebs', 'options': {'zones': [ZONES[0]], 'capacity_gb': 1000}},
+            {'name': 'ebs', 'driver': 'ebs', 'availability_zone': ZONES[0], 'options': ebs},
         ]
 
     @contextlib.contextmanager
@@ -108,6 +117,15 @@ class Systems:
         """Return what Glance and Nova found wrong, and the images that an upload left unfinished."""
         unfinished = [f'image {id} is {one["status"]}' for id, one in self.glance.images.items() if not _is_whole(one)]
         return [*self.glance.violations, *self.nova.violations, *unfinished]
+
+    def remains(self) -> list[str]:
+        """Return what the emulators have of volumes, whether or not a driver takes it for its own."""
+        cluster, ebs = self.ontap.double.cluster, self.region.ebs
+        found = [f'ontap has {kind} {one}' for kind in ONTAP for one in getattr(cluster, kind)]
+        found += [f'ontap has igroup {one["name"]}' for one in cluster.igroups if not one['name'].startswith(HOSTS)]
+        with ebs.lock:
+            ebs.cloud.settle()
+            return [*found, *(f'EBS has {id}' for id in (*ebs.cloud.volumes, *ebs.cloud.snapshots))]
 
 
 def _is_whole(image: Mapping[str, Any]) -> bool:

@@ -109,9 +109,9 @@ class Tenant:
         except CLIENT_ERRORS as error:
             code = getattr(error, 'code', None) or getattr(error, 'http_status', None)
             if code in REFUSED and _KEY_IN_USE not in str(error):
-                self.counts['refused'] += 1
+                self.counts[f'{name}: refused'] += 1
                 raise Refused(f'{name}: {error}') from error
-            self.counts['failed'] += 1
+            self.counts[f'{name}: no answer'] += 1
             raise Doubt(f'{name}: {error}') from error
         self.counts[name] += 1
         return answer
