@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 
 #: Processes that run tests at once.
 CHILDREN = 2
+
+#: Bytes of address space for each process: a mutant may allocate without end before its time is up.
+MEMORY = 5 * 1024**3
 
 
 def make() -> dict[str, Path]:
@@ -42,6 +46,7 @@ def _data(path: Path) -> Any:
 
 
 def main(count: int, seed: int, minutes: float, report: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, signal.default_int_handler)  # mutmut ends in order when it is interrupted
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
     known = make()
