@@ -165,8 +165,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _upload(self, id: str) -> None:
         image = self.glance.images.get(id)
-        if image is None or self.headers['Content-Type'] != 'application/octet-stream':
-            return self._odd(404 if image is None else 415)
+        if image is None:
+            return self._upload_to_none(id)
+        if self.headers['Content-Type'] != 'application/octet-stream':
+            return self._odd(415)
         if image['status'] != 'queued':
             self._drain()
             return self._answer(409)
@@ -178,6 +180,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return None
         self.glance._store(id, data)
         return self._answer(204)
+
+    def _upload_to_none(self, id: str) -> None:
+        """One that its client has broken off may be read so late that the client has removed the image since."""
+        if len(self._body()) < int(self.headers['Content-Length']):
+            self.close_connection = True
+            return None
+        self.glance.violations.append(f'{self.command} {self.path}')
+        return self._answer(404)
 
     def _download(self, id: str) -> None:
         data = self.glance.data.get(id)
