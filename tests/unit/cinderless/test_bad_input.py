@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from local.children import free_port
+from local import launch
 from local.state import LOCK, MARKER, VERSION
 from tests.unit.cinderless.test_program import run
 
@@ -90,8 +90,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], list[str]]] = {
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Settings that would work."""
-    ports = {name: str(free_port()) for name in ('PORT', 'AWS_PORT', 'ISCSI_PORT', 'APPLIANCE_PORT')}
-    return {**ports, 'STATE_DIR': str(tmp_path / 'state')}
+    return {**launch.free_ports(), 'STATE_DIR': str(tmp_path / 'state')}
 
 
 def listing(path: Path) -> list[tuple[str, int]]:

@@ -13,14 +13,14 @@ import yaml
 from cinderless import checks, program
 from cinderless.checks import FAILED, OK, WARNING, Result
 from infra import deploy, stage
+from local import launch
 from local.children import free_port
 from tests.unit.infra.aws_cli import Cli
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    ports = {name: str(free_port()) for name in ('PORT', 'AWS_PORT', 'ISCSI_PORT', 'APPLIANCE_PORT')}
-    return {**ports, 'STATE_DIR': str(tmp_path / 'state')}
+    return {**launch.free_ports(), 'STATE_DIR': str(tmp_path / 'state')}
 
 
 def by_name(results: Any) -> dict[str, Result]:
