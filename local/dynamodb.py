@@ -125,7 +125,7 @@ def intercept(url: str, reserve: Reserve | None = None) -> None:
     """Have a request to the engine wait for the engine's restart, and a transaction's answer for its commit.
 
     The engine answers TransactWriteItems before its commit, and loses it when killed at once: local/commits.py. Writes
-    are refused while ``reserve`` has no space. All requests of this process pass ``URLLib3Session``.
+    that ``reserve`` does not admit are refused. All requests of this process pass ``URLLib3Session``.
     """
     send, transactions = URLLib3Session.send, commits.Commits()
 
@@ -133,7 +133,7 @@ def intercept(url: str, reserve: Reserve | None = None) -> None:
         if not request.url.startswith(url):
             return send(session, request)
         operation = text(request.headers.get('X-Amz-Target', '')).rpartition('.')[2]
-        if reserve is not None and not operation.startswith(READS) and not reserve.has_room():
+        if reserve is not None and not operation.startswith(READS) and not reserve.admits(operation, request.body):
             return AWSResponse(request.url, 500, HeadersDict(_JSON), MockRawResponse(FULL))
 
         def patient(request: AWSPreparedRequest) -> Any:

@@ -14,7 +14,7 @@ import yaml
 
 from local import certificates
 from local.functions import Function
-from local.settings import ACCESS_KEY, HOST, REGION, SECRET_KEY, Settings, join
+from local.settings import ACCESS_KEY, REGION, SECRET_KEY, Settings, join
 from local.stack import Stack
 
 #: The function that Chalice names APIHandler is called by its role.
@@ -28,7 +28,7 @@ def document(settings: Settings, stack: Stack, functions: Mapping[str, Function]
         'identity': settings.identity_url,
         'aws': settings.aws_url,
         'iscsi': join(settings.host, settings.iscsi_port),
-        'appliance': f'http://{HOST}:{settings.appliance_port}',
+        'appliance': settings.appliance_url,
         **_authority(settings),
         'pid': os.getpid(),
         'region': REGION,

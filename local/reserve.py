@@ -2,7 +2,8 @@
 
 Work that stores more stops while less than ``RESERVE`` is free. Deletions continue. Hosts that write to attached
 volumes stop at nothing, so a file of ``HELD`` bytes keeps space for the tables: it is removed when they need it, and
-made again when the disk has space.
+made again when the disk has space. If the hosts fill that space too, the tables take only writes that free space or
+secure an account, down to ``LAST`` bytes.
 """
 
 from __future__ import annotations
@@ -22,8 +23,20 @@ log = logging.getLogger('local')
 
 MIB = 1024 * 1024
 
-#: Free bytes below which nothing new is begun; of the file; and below which the tables take no write.
+#: Free bytes below which nothing new is begun; of the file; and below which the tables take no new item.
 RESERVE, HELD, FLOOR = 64 * MIB, 32 * MIB, 8 * MIB
+
+#: Free bytes below which the tables take no write: space for the commits of some requests at the same time.
+LAST = MIB
+
+#: Bytes of a write that may use the space between LAST and FLOOR.
+SMALL = 64 * 1024
+
+#: Parts of writes that store no new item. An update of a counter of wrong passwords may: such a log-in must work.
+_FREEING = ('Update', 'UpdateItem', 'Delete', 'DeleteItem', 'DeleteRequest', 'ConditionCheck')
+
+#: The end of the name of a table whose new items withdraw access.
+_SECURING = '-revocations'
 
 #: The file in the state folder.
 NAME = 'reserve'
@@ -52,15 +65,15 @@ class Reserve:
             self._hold()
         return free < RESERVE
 
-    def has_room(self) -> bool:
-        """Whether a table may be written; removes the file when that frees enough."""
+    def admits(self, operation: str, body: bytes) -> bool:
+        """Whether a table may be written; removes the file when that frees enough. ``body`` is DynamoDB's request."""
         if _free(self._folder) >= FLOOR:
             return True
         with self._lock:
             if self._file.exists():
                 log.warning('the disk of %s is full: delete volumes, backups or other files', self._folder)
                 self._file.unlink()
-        return _free(self._folder) >= FLOOR
+        return _free(self._folder) >= (LAST if frees_or_secures(operation, body) else FLOOR)
 
     def _hold(self) -> None:
         unfinished = self._file.with_suffix('.new')
@@ -78,6 +91,28 @@ def _free(folder: Path) -> int:
     """Bytes that this user may still write."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def frees_or_secures(operation: str, body: bytes) -> bool:
+    """Whether a write to the tables is small and stores no new item, or only items that withdraw access."""
+    if len(body) > SMALL:
+        return False
+    parts = _parts(operation, body)
+    return bool(parts) and all(part in _FREEING or table.endswith(_SECURING) for part, table in parts)
+
+
+def _parts(operation: str, body: bytes) -> list[tuple[str, str]]:
+    """[(operation, table)] of each write in a request; [] for one that cannot be read."""
+    try:
+        request = json.loads(body)
+        if operation == 'TransactWriteItems':
+            return [(part, one[part]['TableName']) for one in request['TransactItems'] for part in one]
+        if operation == 'BatchWriteItem':
+            batches = request['RequestItems'].items()
+            return [(part, table) for table, batch in batches for one in batch for part in one]
+        return [(operation, request['TableName'])]
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        return []
 
 
 def begins_work(request: Request) -> bool:

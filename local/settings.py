@@ -125,6 +125,11 @@ class Settings:
         return f'http://{HOST}:{self.aws_port}'
 
     @property
+    def appliance_url(self) -> str:
+        """The storage agent, which serves HTTPS only."""
+        return f'https://{HOST}:{self.appliance_port}'
+
+    @property
     def identity_url(self) -> str:
         """The Keystone for clients: the external one, or the standalone one. Ends in /v3."""
         return self.keystone_url or f'{self.url}/identity/v3'

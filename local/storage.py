@@ -155,7 +155,7 @@ class Storage:
             'driver': 'appliance',
             'availability_zone': zone,
             'options': {
-                'url': f'https://{HOST}:{self._settings.appliance_port}',
+                'url': self._settings.appliance_url,
                 'fingerprint': self.fingerprint,
                 'pools': [name for name, (of, _) in POOLS.items() if of == zone],
             },

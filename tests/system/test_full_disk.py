@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cinderclient import exceptions
 
 from local import launch, reserve
 from local.hypervisor import Hypervisor
 from tests.system.clients import User, until
-from tests.system.cloud import start
+from tests.system.cloud import Cloud, start
 from tests.system.test_crash import Disk, run
 from tests.system.test_data import Attached
 
@@ -48,6 +49,19 @@ def written(user: User, host: Hypervisor) -> Any:
     return volume
 
 
+def revoke(user: User, cloud: Cloud) -> None:
+    session = user.sdk.session
+    token = session.get_token()
+    answer = session.delete(
+        f'{cloud.ready["identity"]}/auth/tokens', headers={'X-Subject-Token': token}, raise_exc=False
+    )
+    assert answer.status_code == 204, answer.text
+    answer = requests.get(
+        f'{cloud.ready["volume"]}/{user.project}/volumes', headers={'X-Auth-Token': token}, timeout=30
+    )
+    assert answer.status_code == 401
+
+
 def test_deletions_and_log_ins_work_and_free_the_disk(disk: Disk) -> None:
     host = Hypervisor('compute-1', f'iqn.2004-10.com.example:{uuid.uuid4().hex[:12]}')
     with start(disk.mounted, **launch.free_ports(), BACKUP_GRACE='1') as cloud:
@@ -65,6 +79,11 @@ def test_deletions_and_log_ins_work_and_free_the_disk(disk: Disk) -> None:
                 refused()
             assert error.value.code == 507
         fill(disk, leave=1 * MIB)
+        User(cloud, 'demo').cinder.volumes.list()
+        fill(disk, leave=2 * MIB)  # also what the file in the state folder kept
+        assert not (cloud.state_dir / reserve.NAME).exists()
+        user = User(cloud, 'demo')
+        revoke(user, cloud)
         user = User(cloud, 'demo')
         assert {one.id for one in user.cinder.volumes.list()} == {one.id for one in volumes}
         user.cinder.backups.delete(backup.id)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from tests.system.cloud import ROOT, STOP, Cloud, alive, family, spawn, start, wait_until_ready
@@ -47,6 +48,12 @@ class TestReady:
         assert ready['iscsi'].startswith('127.0.0.1:')
         assert ready['pid'] == cloud.process.pid
         assert ready['region'] == 'us-east-1'
+
+    @pytest.mark.filterwarnings('ignore:Unverified HTTPS request')
+    @pytest.mark.parametrize('name', ['volume', 'identity', 'aws', 'appliance'])
+    def test_each_url_is_answered(self, cloud: Cloud, name: str) -> None:
+        answer = requests.get(cloud.ready[name], timeout=30, verify=False)
+        assert answer.status_code < 500
 
     def test_it_names_what_the_stack_holds(self, cloud: Cloud) -> None:
         workers = {'volume_worker', 'backup_worker'}

@@ -65,19 +65,74 @@ def fill(disk: Path, leave: int) -> None:
     subprocess.run(['fallocate', '-l', str(size), disk / f'filler{size}'], check=True)
 
 
+def write(table: str) -> bytes:
+    return json.dumps({'TableName': f'cinderless-{table}'}).encode()
+
+
+def transaction(*parts: tuple[str, str]) -> bytes:
+    return json.dumps(
+        {'TransactItems': [{part: {'TableName': f'cinderless-{table}'}} for part, table in parts]}
+    ).encode()
+
+
 def test_the_file_gives_way_to_the_tables_and_returns(disk: Path) -> None:
     kept = Reserve(disk)
-    assert (kept.is_low(), kept.has_room()) == (False, True)
+
+    def admits() -> bool:
+        return kept.admits('PutItem', write('volumes'))
+
+    assert (kept.is_low(), admits()) == (False, True)
     assert (disk / reserve.NAME).stat().st_blocks * 512 == reserve.HELD
     fill(disk, leave=20 * MIB)
-    assert (kept.is_low(), kept.has_room()) == (True, True)
+    assert (kept.is_low(), admits()) == (True, True)
     assert (disk / reserve.NAME).exists()
     fill(disk, leave=MIB)
-    assert (kept.is_low(), kept.has_room()) == (True, True)
+    assert (kept.is_low(), admits()) == (True, True)
     assert not (disk / reserve.NAME).exists()
     fill(disk, leave=MIB)
-    assert not kept.has_room()
+    assert not admits()
     for filler in disk.glob('filler*'):
         filler.unlink()
     assert not kept.is_low()
     assert (disk / reserve.NAME).exists()
+
+
+#: A write and whether the last MiB but one of a disk are for it.
+WRITES = {
+    'log-in': ('UpdateItem', write('revocations'), True),
+    'revocation': ('PutItem', write('revocations'), True),
+    'deletion': ('DeleteItem', write('volumes'), True),
+    'deletion with its quota': (
+        'TransactWriteItems',
+        transaction(('Delete', 'volumes'), ('Update', 'quotas'), ('ConditionCheck', 'services')),
+        True,
+    ),
+    'deletions': (
+        'BatchWriteItem',
+        json.dumps({'RequestItems': {'cinderless-volumes': [{'DeleteRequest': {}}]}}).encode(),
+        True,
+    ),
+    'new item': ('PutItem', write('messages'), False),
+    'new volume': ('TransactWriteItems', transaction(('Put', 'volumes'), ('Update', 'quotas')), False),
+    'new items': (
+        'BatchWriteItem',
+        json.dumps({'RequestItems': {'t': [{'DeleteRequest': {}}, {'PutRequest': {}}]}}).encode(),
+        False,
+    ),
+    'large update': ('UpdateItem', json.dumps({'TableName': 't', 'x': 'x' * reserve.SMALL}).encode(), False),
+    'new table': ('CreateTable', write('volumes'), False),
+    'no transaction': ('TransactWriteItems', b'{"TransactItems": []}', False),
+    'not JSON': ('PutItem', b'{', False),
+    'not an object': ('PutItem', b'[]', False),
+}
+
+
+@pytest.mark.parametrize(('operation', 'body', 'admitted'), WRITES.values(), ids=WRITES)
+def test_the_last_space_is_for_writes_that_free_or_secure(
+    disk: Path, operation: str, body: bytes, admitted: bool
+) -> None:
+    kept = Reserve(disk)
+    fill(disk, leave=2 * MIB)
+    assert kept.admits(operation, body) == admitted
+    fill(disk, leave=MIB // 2)
+    assert not kept.admits(operation, body)
