@@ -28,6 +28,7 @@ from cinderless.errors import REFUSED, Failure
 from cinderless.instance import holder
 from cinderless.output import size as text_of
 from cinderless.pause import paused
+from infra.progress import Progress, Show, silent
 from local.state import IMPORTING, KEPT, LOCK, LOGS, MARKER, STAGING, VERSION, StateFolder
 
 #: Version of the archive's format, its first and its last member.
@@ -42,8 +43,6 @@ NEEDED = ('aws', 'dynamodb', 'appliance')
 #: Bytes that stay free on the disk of the state folder while it is copied.
 RESERVE = 256 * 1024 * 1024
 
-Show = Callable[[int], None]
-
 
 class Source(NamedTuple):
     """What is archived: a folder, the files that its state must have, and the bytes of data in it."""
@@ -54,10 +53,10 @@ class Source(NamedTuple):
 
 
 @contextlib.contextmanager
-def source(folder: Path) -> Iterator[Source]:
+def source(folder: Path, progress: Progress = silent) -> Iterator[Source]:
     """Return a state that nothing changes: the folder, or for a running instance a point-in-time consistent copy.
 
-    Raises Failure and Refused.
+    ``progress`` shows the copy. Raises Failure and Refused.
     """
     pid = holder(folder / LOCK)
     state = StateFolder(folder)
@@ -69,10 +68,11 @@ def source(folder: Path) -> Iterator[Source]:
     _require_durable(state)
     with _staging(folder) as staged:
         _require_space(folder)
-        with paused(pid, folder):
+        with paused(pid, folder), progress('copy', data_size(folder)) as show:
+            count = _counted(show)
             for part in parts(folder):
                 if part.name != LOGS:
-                    copy_tree(part, staged / part.name)
+                    copy_tree(part, staged / part.name, count)
         with contextlib.suppress(FileNotFoundError):
             copy_tree(folder / LOGS, staged / LOGS)
         yield Source(staged, state.marker()[2], data_size(staged))
@@ -115,7 +115,19 @@ def _staging(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def copy_tree(source: Path, target: Path) -> None:
+def _counted(show: Show, most: int | None = None) -> Show:
+    """Return a function that receives the bytes of each part; ``show`` receives their sum, ``most`` at most."""
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        show(done if most is None else min(done, most))
+
+    return count
+
+
+def copy_tree(source: Path, target: Path, show: Show = lambda size: None) -> None:
     """Copy a folder. Objects, which never change, are linked; one that is being deleted is left out."""
     for path in entries(source):
         place = target / path.relative_to(source)
@@ -125,7 +137,7 @@ def copy_tree(source: Path, target: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.link(path, place)
         else:
-            sparse.copy(path, place)
+            sparse.copy(path, place, show)
 
 
 def entries(folder: Path) -> Iterator[Path]:
@@ -156,13 +168,7 @@ def data_size(folder: Path) -> int:
 
 def write(state: Source, stream: BinaryIO, show: Show) -> None:
     """Write the archive. ``show`` receives the sum of bytes that were read."""
-    done = 0
-
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        show(min(done, state.size))
-
+    count = _counted(show, state.size)
     packed = zstandard.ZstdCompressor(level=3, threads=2, write_checksum=True)
     with (
         packed.stream_writer(stream, closefd=False) as pressed,

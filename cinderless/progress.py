@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import TextIO
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from cinderless.output import size
-
-#: Reports what is done so far, in the unit of the total.
-Show = Callable[[int], None]
+from infra.progress import Show
 
 #: Parts of the total, each of which is a line where there is no terminal.
 PARTS = 10
@@ -39,12 +37,25 @@ def _bar(what: str, total: int, unit: str, stream: TextIO) -> Iterator[Show]:
         rich.BarColumn(),
         rich.TaskProgressColumn(),
         rich.DownloadColumn(binary_units=True) if counted else rich.MofNCompleteColumn(),
-        rich.TransferSpeedColumn() if counted else rich.TextColumn(unit),
+        rich.TransferSpeedColumn() if counted else _rate(unit),
         rich.TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with rich.Progress(*columns, console=Console(file=stream)) as bar:
+    with rich.Progress(*columns, console=Console(file=stream), redirect_stdout=False) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+def _rate(unit: str) -> Any:
+    """A column with the number of things in a second."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(unit if speed is None else f'{unit}, {speed:.1f}/s')
+
+    return Rate()
 
 
 class _Lines:

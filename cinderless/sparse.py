@@ -19,6 +19,9 @@ NO_CLONE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENO
 #: Bytes that are copied at a time.
 CHUNK = 4 * 1024 * 1024
 
+#: Bytes that the kernel copies in one call.
+PART = 64 * 1024 * 1024
+
 #: Tar's unit.
 BLOCK = 512
 
@@ -43,8 +46,11 @@ def data_size(path: Path) -> int:
         return sum(size for _, size in extents(file))
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a file with its mode and holes to a new one; share its blocks where the file system can."""
+def copy(source: Path, target: Path, show: Callable[[int], None] = lambda size: None) -> None:
+    """Copy a file with its mode and holes to a new one; share its blocks where the file system can.
+
+    ``show`` receives the bytes of data as they are copied; none for blocks that are shared.
+    """
     with source.open('rb') as reader, target.open('xb') as writer:
         os.fchmod(writer.fileno(), os.fstat(reader.fileno()).st_mode & 0o777)
         try:
@@ -52,20 +58,21 @@ def copy(source: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in NO_CLONE:
                 raise
-            _copy_extents(reader, writer)
+            _copy_extents(reader, writer, show)
 
 
-def _copy_extents(reader: BinaryIO, writer: BinaryIO) -> None:
+def _copy_extents(reader: BinaryIO, writer: BinaryIO, show: Callable[[int], None]) -> None:
     os.truncate(writer.fileno(), os.fstat(reader.fileno()).st_size)
     for offset, size in extents(reader):
         done = 0
         while done < size:
             copied = os.copy_file_range(
-                reader.fileno(), writer.fileno(), min(size - done, 1 << 30), offset + done, offset + done
+                reader.fileno(), writer.fileno(), min(size - done, PART), offset + done, offset + done
             )
             if copied == 0:
                 raise OSError(errno.EIO, 'the file became shorter while it was copied')
             done += copied
+            show(copied)
 
 
 def add(tar: tarfile.TarFile, path: Path, name: str, show: Callable[[int], None]) -> None:

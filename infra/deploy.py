@@ -15,12 +15,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from infra import artefacts, package, preflight, stored_secrets
+from infra.deploy_progress import Uploads, stack_progress
+from infra.progress import Progress, silent
 from infra.quotas import Deployment
 from infra.render import BUILD, digest, templates
 from infra.stage import Refused, Stage
@@ -47,13 +49,37 @@ class Aws:
         """Run a command and return its output. Raises Refused with the CLI's message."""
         print('aws', shlex.join(words), flush=True)
         answer = subprocess.run([*self._common, *words], capture_output=True, text=True, check=False)  # noqa: S603
-        if answer.returncode != 0:
-            raise Refused(f'aws {words[0]} {words[1]} failed: {answer.stderr.strip()}')
-        return answer.stdout.strip()
+        return _output(words, answer.returncode, answer.stdout, answer.stderr)
+
+    def observed(self, observe: Callable[[str], None], *words: str) -> str:
+        """Do as ``run``; ``observe`` receives each part of the standard error as it is written."""
+        print('aws', shlex.join(words), flush=True)
+        errors = ''
+        with (
+            tempfile.TemporaryFile('w+', encoding='utf-8') as output,
+            subprocess.Popen([*self._common, *words], stdout=output, stderr=subprocess.PIPE) as command,  # noqa: S603
+        ):
+            assert command.stderr is not None
+            while part := command.stderr.read1(4096):  # type: ignore[attr-defined]
+                errors += part.decode(errors='replace')
+                observe(part.decode(errors='replace'))
+            code = command.wait()
+            output.seek(0)
+            return _output(words, code, output.read(), errors)
+
+    def look(self, *words: str) -> str | None:
+        """Run a command that changes nothing, without printing it; None when it fails."""
+        answer = subprocess.run([*self._common, *words], capture_output=True, text=True, check=False)  # noqa: S603
+        return answer.stdout.strip() if answer.returncode == 0 else None
 
     def succeeds(self, *words: str) -> bool:
-        answer = subprocess.run([*self._common, *words], capture_output=True, check=False)  # noqa: S603
-        return answer.returncode == 0
+        return self.look(*words) is not None
+
+
+def _output(words: tuple[str, ...], code: int, output: str, errors: str) -> str:
+    if code != 0:
+        raise Refused(f'aws {words[0]} {words[1]} failed: {errors.strip()}')
+    return output.strip()
 
 
 class Caller(NamedTuple):
@@ -71,11 +97,12 @@ class Deployed(NamedTuple):
     outputs: Mapping[str, str]
 
 
-def run(stage: Stage, aws: Aws, *, review: bool) -> None:
-    """Check, build and deploy: the whole command."""
+def run(stage: Stage, aws: Aws, *, review: bool, progress: Progress = silent) -> None:
+    """Check, build and deploy: the whole command. Raises Refused, and RuntimeError for artefacts that do not load."""
     checked = prepare(stage, aws)
-    package.main()
-    deploy(stage, aws, *checked, review=review)
+    if package.main(progress) != 0:
+        raise Refused('the artefacts could not be built: see the message above')
+    deploy(stage, aws, *checked, review=review, progress=progress)
 
 
 def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed, Plan]:
@@ -93,7 +120,9 @@ def prepare(stage: Stage, aws: Aws) -> tuple[Caller, Deployed, Plan]:
     return who, before, plan
 
 
-def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *, review: bool) -> None:
+def deploy(
+    stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *, review: bool, progress: Progress = silent
+) -> None:
     """Bring the stage's stack up to date, or with ``review`` only create the change set."""
     if not review:
         remove_second_stage(before, aws)
@@ -101,9 +130,7 @@ def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *,
     elif plan.moves:
         print('note: execute the change set with make deploy, not by hand: make deploy first moves the secret')
     bucket = artefacts.bucket(who.account, who.partition, stage.region, aws)
-    where = ['--s3-bucket', bucket, '--s3-prefix', stage.stack, '--use-json', '--output-template-file', str(PACKAGED)]
-    aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
-    compact(PACKAGED)
+    upload(bucket, stage.stack, aws, progress)
     options = ['--no-execute-changeset'] if review else ['--no-fail-on-empty-changeset']
     options += ['--disable-rollback'] if before.status in NEVER_COMPLETE else []
     options += ['--s3-bucket', bucket, '--s3-prefix', stage.stack]  # templates above 51,200 bytes come from S3
@@ -112,12 +139,26 @@ def deploy(stage: Stage, aws: Aws, who: Caller, before: Deployed, plan: Plan, *,
     options += ['--tags', *tags] if tags else []
     command = ['cloudformation', 'deploy', '--template-file', str(PACKAGED), '--stack-name', stage.stack]
     with overrides(with_version(stored_secrets.passed(plan), plan.after)) as path:
-        print(aws.run(*command, *options, '--parameter-overrides', f'file://{path}'))
+        watched = nullcontext() if review or progress is silent else stack_progress(stage.stack, aws, progress)
+        with watched:
+            output = aws.run(*command, *options, '--parameter-overrides', f'file://{path}')
+        print(output)
     if not review:
         stored_secrets.after_update(plan, aws)
         query = 'Stacks[0].Outputs[].[OutputKey,OutputValue]'
         print(aws.run('cloudformation', 'describe-stacks', '--stack-name', stage.stack, '--query', query,
                       '--output', 'text'))  # fmt: skip
+
+
+def upload(bucket: str, prefix: str, aws: Aws, progress: Progress = silent) -> None:
+    """Upload the archives that the bucket lacks, and write the template that names them."""
+    where = ['--s3-bucket', bucket, '--s3-prefix', prefix, '--use-json', '--output-template-file', str(PACKAGED)]
+    total = sum(archive.stat().st_size for archive in BUILD.glob('*.zip'))
+    with progress('upload', total) as show:
+        observe = Uploads(total, show)
+        aws.observed(observe, 'cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
+        show(total)
+    compact(PACKAGED)
 
 
 def with_version(passed: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

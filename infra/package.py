@@ -17,11 +17,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from infra import console, interpreter, smoke
 from infra.layers import LAYERS, fetch, unpack
+from infra.progress import Counter, Progress, silent
 from infra.render import BUILD, ROOT, locked, templates
 
 #: Services whose descriptions botocore keeps in the artefact; those of all 400 have 19 MB.
@@ -58,50 +59,67 @@ MAX_UNZIPPED = 250 * 1024 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def main() -> int:
+#: Steps of a run: the template; for each layer download and unpacking; for each archive compilation and compression;
+#: each function's load.
+STEPS = 1 + 2 * len(LAYERS) + 2 * (len(LAYERS) + 1) + len(smoke.REACHES)
+
+Done = Callable[[], None]
+
+
+def main(progress: Progress = silent) -> int:
     """Package; one process at a time, since all use one folder. Returns the exit code."""
     BUILD.mkdir(exist_ok=True)
     with locked(BUILD / 'package.lock'):
-        return _package()
+        return _package(progress)
 
 
-def _package() -> int:
+def _package(progress: Progress) -> int:
     try:
         console.fetch()
     except console.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
-    templates()
     runtime = interpreter.runtime()
     python = interpreter.find(runtime)
     if python is None:
         print(f'python{runtime} is not here ({interpreter.ADVICE}): no .pyc files, cold starts take longer')
-    archives = build(BUILD, runtime, python)
+    with progress('package', STEPS, unit='steps') as show:
+        done = Counter(show)
+        templates()
+        done()
+        archives = build(BUILD, runtime, python, done)
+        smoke.run(python or sys.executable, BUILD, done)
     for archive in archives:
         print(f'{archive}: {archive.stat().st_size / 1024:,.0f} KiB')
     print(f'unzipped, a worker with its layers: {unzipped(BUILD) / 1024**2:.1f} of {MAX_UNZIPPED // 1024**2} MiB')
-    smoke.run(python or sys.executable, BUILD)
     print(f'every handler loads from the artefacts ({python or "not the runtime deployed: " + sys.executable})')
     print(f'{BUILD / "template.json"}: make deploy uploads and deploys it')
     return 0
 
 
-def build(folder: Path, runtime: str, python: str | None) -> list[Path]:
-    """Write the archives to ``folder`` and return them. Raises ValueError for one that Lambda would refuse."""
+def build(folder: Path, runtime: str, python: str | None, done: Done = lambda: None) -> list[Path]:
+    """Write the archives to ``folder`` and return them; call ``done`` after each step.
+
+    Raises ValueError for an archive that Lambda would refuse.
+    """
     trees = {name: folder / name for name in ('functions', *LAYERS)}
     for tree in trees.values():
         shutil.rmtree(tree, ignore_errors=True)
     copy_source(trees['functions'])
     for layer in LAYERS:
-        unpack(fetch(layer, runtime), trees[layer] / 'python')
+        wheels = fetch(layer, runtime)
+        done()
+        unpack(wheels, trees[layer] / 'python')
+        done()
     trim_botocore(trees['common'] / 'python' / 'botocore' / 'data')
     trim_chalice(trees['common'] / 'python' / 'chalice')
-    if python is not None:
-        for tree in trees.values():
-            compile_ahead(tree, python)
     archives = [folder / f'{name}.zip' for name in trees]
     for tree, archive in zip(trees.values(), archives, strict=True):
+        if python is not None:
+            compile_ahead(tree, python)
+        done()
         write_zip(tree, archive)
+        done()
     check_sizes(archives[0].stat().st_size, unzipped(folder))
     return archives
 

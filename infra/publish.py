@@ -6,16 +6,13 @@ import argparse
 import sys
 
 from infra import package
-from infra.deploy import PACKAGED, Aws, compact, program
-from infra.render import BUILD
+from infra.deploy import PACKAGED, Aws, program, upload
 from infra.stage import Refused
 
 
 def publish(bucket: str, prefix: str, region: str, aws: Aws) -> str:
     """Upload archives and template below ``prefix``; return the template's URL. Raises Refused."""
-    where = ['--s3-bucket', bucket, '--s3-prefix', prefix, '--use-json', '--output-template-file', str(PACKAGED)]
-    aws.run('cloudformation', 'package', '--template-file', str(BUILD / 'template.json'), *where)
-    compact(PACKAGED)
+    upload(bucket, prefix, aws)
     aws.run('s3', 'cp', str(PACKAGED), f's3://{bucket}/{prefix}/cinderless.json')
     suffix = 'amazonaws.com.cn' if region.startswith('cn-') else 'amazonaws.com'
     return f'https://{bucket}.s3.{region}.{suffix}/{prefix}/cinderless.json'
@@ -31,7 +28,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         aws = Aws(program(), options.region, options.profile or None)
         aws.run('s3api', 'head-bucket', '--bucket', options.bucket)
-        package.main()
+        if package.main() != 0:
+            return 1
         print(publish(options.bucket, options.prefix, options.region, aws))
     except Refused as refused:
         print(f'not published: {refused}', file=sys.stderr)

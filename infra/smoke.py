@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from infra import interpreter
@@ -44,8 +45,8 @@ for name in names:
 ENVIRONMENT = {'AWS_DEFAULT_REGION': 'us-east-1', 'AWS_REGION': 'us-east-1', 'TABLE_PREFIX': 'smoke'}
 
 
-def run(python: str, folder: Path) -> None:
-    """Raise RuntimeError with the function's name and the interpreter's message, when one does not load."""
+def run(python: str, folder: Path, done: Callable[[], None] = lambda: None) -> None:
+    """Load each function, and call ``done`` after each. Raise RuntimeError with the name of one that does not load."""
     extra = () if is_deployed(python) else tuple(path for path in sys.path if path.endswith('site-packages'))
     for handler, (layers, names) in REACHES.items():
         path = [str(folder / 'functions'), *(str(folder / layer / 'python') for layer in layers), *extra]
@@ -54,6 +55,7 @@ def run(python: str, folder: Path) -> None:
         answer = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
         if answer.returncode != 0:
             raise RuntimeError(f'{handler} does not load from {folder}:\n{answer.stderr}')
+        done()
 
 
 def _named(handler: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from cinderless.progress import progress
+
 Command = TypeVar('Command', bound=Callable[..., Any])
 
 
@@ -29,4 +31,5 @@ def deploy(stage: str, profile: str | None, review: bool) -> None:
     from infra.stage import load
 
     settings = load(stage)
-    deploy.run(settings, deploy.Aws(deploy.program(), settings.region, profile or None), review=review)
+    aws = deploy.Aws(deploy.program(), settings.region, profile or None)
+    deploy.run(settings, aws, review=review, progress=progress)

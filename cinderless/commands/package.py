@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cinderless.progress import progress
+
 
 @click.command()
 def package() -> int:
@@ -13,4 +15,4 @@ def package() -> int:
     """
     from infra import package
 
-    return package.main()
+    return package.main(progress)

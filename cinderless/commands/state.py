@@ -45,7 +45,7 @@ def export(file: Path, state_dir: Path) -> None:
     folder = find(state_dir).folder
     with ExitStack() as undo:
         stream, finish = _output(file, undo)
-        source = undo.enter_context(archive.source(folder))
+        source = undo.enter_context(archive.source(folder, progress))
         with progress('export', source.size) as show:
             archive.write(source, stream, show)
         finish()

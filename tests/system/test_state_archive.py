@@ -75,7 +75,8 @@ def test_an_archive_under_load_has_all_that_was_acknowledged(
     with Load(cloud, ledger, 1):
         time.sleep(LOAD)
         before = copy.deepcopy(ledger)
-        program('state', 'export', str(archive), '--state-dir', str(cloud.state_dir))
+        shown = program('state', 'export', str(archive), '--state-dir', str(cloud.state_dir)).stderr
+        assert 'export: 100 %' in shown
         at_once = copy.deepcopy(ledger)
         time.sleep(LOAD)
     assert before.acknowledged > 50

@@ -101,6 +101,21 @@ def test_a_copy_keeps_holes(name: str, folder: Path, tmp_path: Path) -> None:
     assert is_same(folder / name, tmp_path / 'copy')
 
 
+def test_a_copy_reports_its_data(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system shares no blocks; holes are no data."""
+    monkeypatch.setattr(sparse.fcntl, 'ioctl', _refuse_to_share)
+    monkeypatch.setattr(sparse, 'PART', 4096)
+    for name in HOLES:
+        copied: list[int] = []
+        sparse.copy(folder / name, tmp_path / 'copy', copied.append)
+        assert sum(copied) == sparse.data_size(folder / name)
+        (tmp_path / 'copy').unlink()
+
+
+def _refuse_to_share(*_: object) -> None:
+    raise OSError(sparse.NO_CLONE[0], 'no shared blocks')
+
+
 @pytest.mark.parametrize('at', [0.3, 0.9, 0.999])
 def test_an_archive_that_is_cut_off_leaves_no_state(at: float, folder: Path, tmp_path: Path) -> None:
     data = exported(folder)

@@ -295,11 +295,19 @@ def test_what_aws_refuses_is_reported(tmp_path: Path) -> None:
 
 def test_nothing_is_built_before_the_checks_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[int] = []
-    monkeypatch.setattr(deploy.package, 'main', lambda: built.append(1))
+    monkeypatch.setattr(deploy.package, 'main', lambda progress: built.append(1))
     cli = Cli(tmp_path, errors={'sts get-caller-identity': 'ExpiredToken'})
     with pytest.raises(Refused):
         deploy.run(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=False)
     assert built == []
+
+
+def test_nothing_is_deployed_that_was_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy.package, 'main', lambda progress: 1)
+    cli = Cli(tmp_path)
+    with pytest.raises(Refused, match='could not be built'):
+        deploy.run(STAGE, Aws(str(cli.program), 'eu-west-1', None), review=False)
+    assert not cli.requests('cloudformation deploy')
 
 
 def test_the_bucket_of_artefacts_is_made_closed_and_owned(tmp_path: Path) -> None:
