@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 import threading
 import traceback
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from local.place import PATH
 from local.settings import Refused, Settings
@@ -21,6 +22,28 @@ from local.settings import Refused, Settings
 
 class Stop(BaseException):
     """A signal ended the process, possibly during the start."""
+
+
+class _Signals:
+    """``postponed``: a signal waits for the end of ``undisturbed``. ``arrived``: one waits."""
+
+    postponed = False
+    arrived = False
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Raise Stop at the end of the block for a signal that arrives in it.
+
+    An exception in the middle of Popen.poll would leave its lock taken, and the stop would wait for it forever.
+    """
+    _Signals.postponed = True
+    try:
+        yield
+    finally:
+        _Signals.postponed = False
+    if _Signals.arrived:
+        raise Stop
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -61,7 +84,9 @@ def _stop(number: int, frame: types.FrameType | None) -> None:
     """End the foreground; further signals must not disturb the stopping."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)
-    raise Stop
+    _Signals.arrived = True
+    if not _Signals.postponed:
+        raise Stop
 
 
 def notify(state: str) -> None:
@@ -85,7 +110,8 @@ def serve(settings: Settings) -> None:
         notify('READY=1')
         # Short waits: this thread runs the signal handlers, but a signal to another thread does not interrupt its wait.
         while not threading.Event().wait(0.5):
-            restart_ended()
+            with undisturbed():
+                restart_ended()
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ import random
 import select
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from local.settings import HOST
@@ -32,10 +32,13 @@ def bound(command: Sequence[str]) -> list[str]:
     return [*BOUND, str(os.getpid()), *command]
 
 
-def free_port() -> int:
-    """Return a port that no program uses."""
-    with socket.socket() as one:
-        return bind_free(one)
+def free_port(besides: Collection[int] = ()) -> int:
+    """Return a port that no program uses, other than those that are for programs that start later."""
+    while True:
+        with socket.socket() as one:
+            port = bind_free(one)
+        if port not in besides:
+            return port
 
 
 def bind_free(one: socket.socket) -> int:

@@ -190,7 +190,8 @@ def client(service: str) -> Any:
 
 def _start_engine(settings: Settings, state: StateFolder, undo: contextlib.ExitStack) -> dynamodb.Engine | None:
     data = None if state.memory else state.path / 'dynamodb'
-    engine = dynamodb.engine(render.ROOT, settings.dynamodb, state.logs / 'dynamodb.log', data)
+    log = state.logs / 'dynamodb.log'
+    engine = dynamodb.engine(render.ROOT, settings.dynamodb, log, data, settings.ports.values())
     if engine is not None:
         undo.callback(engine.stop)
         engine.start()

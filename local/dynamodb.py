@@ -13,7 +13,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,14 @@ START_TIMEOUT = 60
 class Engine:
     """One DynamoDB Local on a free port. It stores tables in the folder ``data``, or in memory without one.
 
-    ``folder`` holds the program; ``log`` receives its standard error.
+    ``folder`` holds the program; ``log`` receives its standard error; ``besides`` are ports that others will take.
     """
 
-    def __init__(self, folder: Path, log: Path, data: Path | None) -> None:
+    def __init__(self, folder: Path, log: Path, data: Path | None, besides: Collection[int] = ()) -> None:
         self._folder = folder
         self._log = log
         self.data = data
-        self._port = free_port()
+        self._port = free_port(besides)
         self._child: Child | None = None
 
     @property
@@ -103,9 +103,11 @@ def available(root: Path, wanted: str) -> bool:
     return wanted != 'moto' and shutil.which('java') is not None and (root / ENGINE / 'DynamoDBLocal.jar').exists()
 
 
-def engine(root: Path, wanted: str, log: Path, data: Path | None = None) -> Engine | None:
+def engine(
+    root: Path, wanted: str, log: Path, data: Path | None = None, besides: Collection[int] = ()
+) -> Engine | None:
     """Return the engine that can be started here, or None for moto. ``wanted`` 'moto' forces moto."""
-    return Engine(root / ENGINE, log, data) if available(root, wanted) else None
+    return Engine(root / ENGINE, log, data, besides) if available(root, wanted) else None
 
 
 def prepare(data: Path) -> None:

@@ -99,3 +99,11 @@ def test_every_program_that_is_started_ends_with_who_started_it(file: Path) -> N
 
 def test_a_free_port_is_free() -> None:
     assert 1024 < free_port() < 65536
+
+
+def test_a_free_port_is_none_that_another_program_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API binds its port after DynamoDB Local has chosen one from the same range."""
+    first, second = free_port(), free_port()
+    ports = iter([first, second])
+    monkeypatch.setattr(children.random, 'randrange', lambda *_: next(ports))
+    assert free_port(besides=[first]) == second
