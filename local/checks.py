@@ -13,14 +13,18 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from local import certificates, place
+from local import certificates, place, reserve
 from local.settings import HOST, STACK, Refused, Settings
+from local.state import MARKER
 
 #: A process of /proc has ended meanwhile.
 GONE = (FileNotFoundError, ProcessLookupError)
 
 #: Ports that LISTEN opens; the others are on loopback in every case.
 OPENED = ('PORT', 'ISCSI_PORT')
+
+#: Bytes of a new state (the log of an XFS image is most of them), and what must stay free for it to take work.
+NEW_STATE = 200 * reserve.MIB + reserve.RESERVE + reserve.HELD
 
 #: Seconds for an external Keystone's first answer, and for the ports of an instance that was just killed.
 KEYSTONE_TIMEOUT, PORT_PATIENCE = 10, 5
@@ -30,6 +34,7 @@ def check(settings: Settings) -> None:
     """Raises Refused for the first thing that is wrong."""
     check_backends(settings.backends)
     check_storage_host(settings)
+    check_space(settings)
     check_open(settings)
     certificates.check(settings)
     for name, port in settings.ports.items():
@@ -60,6 +65,19 @@ def check_backends(document: str) -> None:
 def check_storage_host(settings: Settings) -> None:
     """A machine without the storage host's programs, and stored volumes that it cannot mount."""
     place.choose(settings.state_dir / 'appliance', fresh=settings.fresh == '1')
+
+
+def check_space(settings: Settings) -> None:
+    """A disk without space for a new state. An existing state starts on a full disk, for deletions."""
+    if (settings.state_dir / MARKER).exists():
+        return
+    folder = next(each for each in (settings.state_dir, *settings.state_dir.parents) if each.exists())
+    free = reserve.free_bytes(folder)
+    if free < NEW_STATE:
+        raise Refused(
+            f'STATE_DIR={settings.state_dir}: the disk has {free // reserve.MIB} MiB free, and a new state needs '
+            f'{NEW_STATE // reserve.MIB} MiB: free some, or set STATE_DIR to another disk'
+        )
 
 
 def check_open(settings: Settings) -> None:

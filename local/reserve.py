@@ -60,20 +60,20 @@ class Reserve:
 
     def is_low(self) -> bool:
         """Whether nothing new may be stored."""
-        free = _free(self._folder)
+        free = free_bytes(self._folder)
         if free > RESERVE + HELD and not self._file.exists():
             self._hold()
         return free < RESERVE
 
     def admits(self, operation: str, body: bytes) -> bool:
         """Whether a table may be written; removes the file when that frees enough. ``body`` is DynamoDB's request."""
-        if _free(self._folder) >= FLOOR:
+        if free_bytes(self._folder) >= FLOOR:
             return True
         with self._lock:
             if self._file.exists():
                 log.warning('the disk of %s is full: delete volumes, backups or other files', self._folder)
                 self._file.unlink()
-        return _free(self._folder) >= (LAST if frees_or_secures(operation, body) else FLOOR)
+        return free_bytes(self._folder) >= (LAST if frees_or_secures(operation, body) else FLOOR)
 
     def _hold(self) -> None:
         unfinished = self._file.with_suffix('.new')
@@ -87,7 +87,7 @@ class Reserve:
                     raise
 
 
-def _free(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Bytes that this user may still write."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize

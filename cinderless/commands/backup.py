@@ -21,7 +21,8 @@ from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, Unsu
 from cinderless.errors import FAILED
 from cinderless.output import json_option, print_json, print_table
 from cinderless.program import Group
-from cinderless.progress import Show, progress
+from cinderless.progress import progress
+from infra.progress import Show
 
 Command = TypeVar('Command', bound=Callable[..., Any])
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from local import checks
 from local.children import free_port
 from local.settings import HOST, Refused, Settings
+from local.state import MARKER
 
 BACKEND = {
     'name': 'one',
@@ -75,3 +78,20 @@ def test_well_known_passwords_are_not_opened_to_other_machines() -> None:
 def test_an_address_of_another_machine_is_refused() -> None:
     with pytest.raises(Refused, match=r'LISTEN=192.0.2.1 is not an address of this machine'):
         checks.check_port('PORT', free_port(), '192.0.2.1')
+
+
+def test_a_new_state_needs_space_and_an_existing_one_starts_on_a_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=100m', 'tmpfs', disk], check=True)
+    try:
+        settings = Settings.from_environment({'STATE_DIR': str(disk / 'new' / 'state')})
+        with pytest.raises(Refused, match=r'has 100 MiB free, and a new state needs 296 MiB'):
+            checks.check_space(settings)
+        assert list(disk.iterdir()) == []
+        settings.state_dir.mkdir(parents=True)
+        (settings.state_dir / MARKER).touch()
+        checks.check_space(settings)
+    finally:
+        subprocess.run(['umount', '--lazy', disk], check=True)
+    checks.check_space(Settings.from_environment({'STATE_DIR': str(tmp_path)}))

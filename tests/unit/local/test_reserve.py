@@ -61,7 +61,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, leave: int) -> None:
-    size = reserve._free(disk) - leave
+    size = reserve.free_bytes(disk) - leave
     subprocess.run(['fallocate', '-l', str(size), disk / f'filler{size}'], check=True)
 
 
