@@ -102,7 +102,7 @@ def test_a_copy_keeps_holes(name: str, folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_copy_reports_its_data(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the file system shares no blocks; holes are no data."""
+    """Where the file system shares no blocks. Holes are not counted."""
     monkeypatch.setattr(sparse.fcntl, 'ioctl', _refuse_to_share)
     monkeypatch.setattr(sparse, 'PART', 4096)
     for name in HOLES:

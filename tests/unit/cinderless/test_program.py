@@ -89,7 +89,7 @@ def test_an_unexpected_error_is_one_line_and_with_debug_a_traceback(
 ) -> None:
     from infra import package
 
-    def broken() -> int:
+    def broken(progress: object) -> int:
         raise RuntimeError('the disk melted')
 
     monkeypatch.setattr(package, 'main', broken)
@@ -104,7 +104,7 @@ def test_an_unexpected_error_is_one_line_and_with_debug_a_traceback(
 def test_an_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from infra import package
 
-    def interrupted() -> int:
+    def interrupted(progress: object) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(package, 'main', interrupted)

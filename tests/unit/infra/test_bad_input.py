@@ -26,7 +26,7 @@ RIGHT: dict[str, Any] = {'region': 'eu-west-1', 'stack': 'mine', 'parameters': {
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Deploys read their stage from this folder, and would fail at building."""
 
-    def built() -> None:
+    def built(progress: object) -> None:
         raise AssertionError('it was built')
 
     cli = Cli(tmp_path)
