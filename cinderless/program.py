@@ -26,6 +26,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     'Run a local cloud': ('serve', 'status', 'stop', 'demo', 'state', 'unit'),
     'Find out what happened': ('logs', 'history', 'doctor'),
     'Operate': ('backends', 'backup', 'user'),
+    'Move in from Cinder': ('migrate',),
     'Deploy to AWS': ('package', 'deploy', 'remove'),
     'Shell': ('completion',),
 }

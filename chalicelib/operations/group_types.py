@@ -55,7 +55,7 @@ def find(context: Context, id_or_name: str) -> GroupType:
 
 def consistency_groups() -> GroupType:
     """Return the type of legacy consistency groups, made on first use (Cinder's migrations make it)."""
-    id = str(uuid.uuid5(NAMESPACE, rules.CONSISTENCY_GROUPS))
+    id = consistency_groups_id()
     known = GroupType.find_or_none(base.GLOBAL, id)
     if known is not None:
         return known
@@ -70,6 +70,11 @@ def consistency_groups() -> GroupType:
     with contextlib.suppress(errors.GroupTypeExists), claims.in_force(None):  # not the work of the request
         _add(made)
     return made
+
+
+def consistency_groups_id() -> str:
+    """Return the id of the type of legacy consistency groups, which is the same in every deployment."""
+    return str(uuid.uuid5(NAMESPACE, rules.CONSISTENCY_GROUPS))
 
 
 def list_(context: Context, query: common.ListQuery, is_public: bool | None = True) -> tuple[list[GroupType], bool]:

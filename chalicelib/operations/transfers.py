@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import hashlib
 import hmac
 import secrets
 import uuid
@@ -28,6 +27,9 @@ from chalicelib.rules import states, workflows
 
 #: Bytes of the key and of its salt; users see two hex digits of each (Cinder's volume_transfer_key_length, 16).
 KEY_BYTES, SALT_BYTES = 8, 4
+
+#: Digits of the hash that Cinder stores.
+CINDERS_DIGITS = 40
 
 #: A transaction has at most 100 writes and checks: nine for volume, type, key, offer and quotas, two for each snapshot.
 MAX_SNAPSHOTS = 45
@@ -81,8 +83,14 @@ def create(
     return transfer, key
 
 
-def _digest(salt: str, key: str) -> str:
-    return hmac.new(salt.encode(), key.encode(), hashlib.sha256).hexdigest()
+def _digest(salt: str, key: str, algorithm: str = 'sha256') -> str:
+    return hmac.new(salt.encode(), key.encode(), algorithm).hexdigest()
+
+
+def _fits(transfer: Transfer, key: str) -> bool:
+    """Return whether a key is that of an offer. An offer that was brought over from Cinder has an HMAC of SHA-1."""
+    algorithm = 'sha1' if len(transfer.crypt_hash) == CINDERS_DIGITS else 'sha256'
+    return hmac.compare_digest(_digest(transfer.salt, key, algorithm), transfer.crypt_hash)
 
 
 def _check_volume(volume: Volume) -> None:
@@ -225,7 +233,7 @@ def accept(context: Context, id: str, auth_key: str) -> Transfer:
     if kept is not None:
         return Transfer(id=id, **kept)
     transfer = _find_anywhere(id)
-    if not hmac.compare_digest(_digest(transfer.salt, auth_key), transfer.crypt_hash):
+    if not _fits(transfer, auth_key):
         raise errors.InvalidAuthKey(reason=f'Attempt to transfer {id} with invalid auth key.')
     volume = _on_offer(transfer)
     exports.end(volume, None)

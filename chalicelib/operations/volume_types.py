@@ -244,7 +244,7 @@ def common_default() -> VolumeType:
 def _make_default() -> VolumeType:
     volume_type = VolumeType(
         base.GLOBAL,
-        str(uuid.uuid5(NAMESPACE, DEFAULT)),
+        _generated_id(),
         created_at=base.now(),
         name=DEFAULT,
         description='Default Volume Type',
@@ -255,6 +255,18 @@ def _make_default() -> VolumeType:
     except errors.VolumeTypeExists:
         forget()
     return volume_type
+
+
+def _generated_id() -> str:
+    return str(uuid.uuid5(NAMESPACE, DEFAULT))
+
+
+def remove_generated_default() -> None:
+    """Remove the default type that this service made, unless it is in use: another one is about to take its name."""
+    with contextlib.suppress(errors.TypeChanged, errors.VolumeTypeInUse, errors.VolumeTypeDefaultDeletionError):
+        volume_type = read_if_there(_generated_id())
+        if volume_type is not None and volume_type.name == DEFAULT:
+            _remove_unused(volume_type)
 
 
 def list_(context: Context, query: common.ListQuery, is_public: bool | None = True) -> tuple[list[VolumeType], bool]:
@@ -358,6 +370,12 @@ def _delete(context: Context, id: str) -> None:
     volume_type = get(context, id)
     if volume_type.id == common_default().id:
         raise errors.VolumeTypeDefaultDeletionError(id=id)
+    _remove_unused(volume_type)
+
+
+def _remove_unused(volume_type: VolumeType) -> None:
+    """Remove a type. Raises VolumeTypeInUse, VolumeTypeDefaultDeletionError for a project's default, TypeChanged."""
+    id = volume_type.id
     with type_locks.closed(volume_type):
         if _is_default_of_a_project(id):
             raise errors.VolumeTypeDefaultDeletionError(id=id)

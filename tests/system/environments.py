@@ -20,7 +20,7 @@ from infra import interpreter
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Environments that ``make test`` needs -> options of ``pip install``.
-OPTIONS = {'checkov': (), 'hcl': (), 'keystone': (), 'nova': ('--no-deps', '--no-compile')}
+OPTIONS = {'checkov': (), 'cinder': (), 'hcl': (), 'keystone': (), 'nova': ('--no-deps', '--no-compile')}
 
 #: The environment whose programs run the functions themselves, with its own interpreter: that of the deployed runtime.
 RUNTIME = 'emulator'

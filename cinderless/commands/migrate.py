@@ -1,0 +1,157 @@
+"""``cinderless migrate``: from the database of a Cinder to this deployment."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from cinderless.commands.deploy import profile_option
+from cinderless.errors import FAILED
+from cinderless.instance import state_dir_option
+from cinderless.migration import hosts as tables
+from cinderless.migration import target
+from cinderless.output import json_option, print_json, print_table
+from cinderless.program import Group
+from cinderless.progress import progress
+
+if TYPE_CHECKING:
+    from cinderless.migration.report import Report
+    from cinderless.migration.source import Source
+
+Command = TypeVar('Command', bound=Callable[..., Any])
+
+_COLUMNS = ('record', 'new', 'changed', 'unchanged', 'removed', 'kept')
+
+#: Records a second that a plan expects, as measured with DynamoDB Local.
+EXPECTED_RATE = 400
+
+
+@click.group(cls=Group)
+def migrate() -> None:
+    """Bring the records of a Cinder over, from its database. Ids, times, projects and users stay.
+
+    The data of volumes is not read or moved. See docs/how-to/coming-from-cinder.md.
+    """
+
+
+def _deployment(command: Command) -> Command:
+    """Add the options of the deployment that is written to."""
+    stage = click.option('--stage', help='The deployment of deploy/STAGE.yaml, instead of the local cloud.')
+    return state_dir_option(stage(profile_option(json_option(command))))
+
+
+def _database(command: Command) -> Command:
+    """Add the options of a command that reads Cinder's database."""
+    options = (
+        click.option(
+            '--database',
+            metavar='URL',
+            required=True,
+            envvar='CINDER_DATABASE',
+            help='mysql+pymysql://user:password@host/cinder or sqlite:////path (CINDER_DATABASE).',
+        ),
+        click.option(
+            '--hosts',
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            metavar='FILE',
+            help='The table of backends: lines "old host@backend#pool -> new host@backend#pool".',
+        ),
+    )
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(options), _deployment(command))
+
+
+@migrate.command()
+@_database
+def plan(**given: Any) -> int:
+    """Show what a run would bring, what it would leave out and why, and what needs a decision. Writes nothing.
+
+    Exit code 1: a row would be left out.
+    """
+    return _migrate(given, apply=False)
+
+
+@migrate.command()
+@_database
+@click.option('--apply', is_flag=True, help='Write. Without it, this is a plan.')
+@click.option('--rate', type=click.FloatRange(min=0, min_open=True), metavar='N', help='At most N records a second.')
+def run(apply: bool, rate: float | None, **given: Any) -> int:
+    """Bring the records over; with --apply. Repeat it for what has changed since, or after an interruption.
+
+    Records that were changed here are kept, and reported. Exit code 1: a row was left out.
+    """
+    return _migrate(given, apply=apply, rate=rate)
+
+
+@migrate.command()
+@_database
+def verify(**given: Any) -> int:
+    """Compare each row with its record, attribute by attribute, and each project's usage with its records.
+
+    Exit code 1: something differs, or was left out.
+    """
+    with _opened(given) as (source, hosts):
+        from cinderless.migration import run, stages
+
+        with progress('verify', stages.Stages(source, hosts).total(), unit='rows') as show:
+            report = run.verify(source, hosts, show=show)
+    return _show(report, given['as_json'])
+
+
+@migrate.command()
+@_deployment
+@click.option('--apply', is_flag=True, help='Remove. Without it, nothing is changed.')
+def rollback(apply: bool, as_json: bool, state_dir: Path, stage: str | None, profile: str | None) -> int:
+    """Remove exactly the records that runs brought; with --apply. What was changed here since is kept, and reported.
+
+    Exit code 1: a record was kept.
+    """
+    target.connect(state_dir, stage, profile)
+    from cinderless.migration import ledger, run
+
+    total = sum(1 for kind in run.ROLLBACK for _ in ledger.every(kind))
+    with progress('rollback', total, unit='records') as show:
+        report = run.rollback(apply=apply, show=show)
+    return _show(report, as_json)
+
+
+def _migrate(given: dict[str, Any], *, apply: bool, rate: float | None = None) -> int:
+    with _opened(given) as (source, hosts):
+        from cinderless.migration import run, stages
+
+        with progress('migrate' if apply else 'plan', stages.Stages(source, hosts).total(), unit='rows') as show:
+            report = run.migrate(source, hosts, apply=apply, rate=rate, show=show)
+    return _show(report, given['as_json'])
+
+
+@contextmanager
+def _opened(given: dict[str, Any]) -> Iterator[tuple[Source, tables.HostMap]]:
+    """Yield the database and the table of backends, both checked, with the deployment connected."""
+    from cinderless.migration.source import open_source
+
+    hosts = tables.parse(given['hosts'].read_text(encoding='utf-8') if given['hosts'] else '')
+    with open_source(given['database']) as source:
+        source.check()
+        target.connect(given['state_dir'], given['stage'], given['profile'])
+        tables.check_pools(hosts, target.pools())
+        yield source, hosts
+
+
+def _show(report: Report, as_json: bool) -> int:
+    from cinderless.migration.report import Outcome
+
+    if as_json:
+        print_json(report.document())
+        return 0 if report.is_complete else FAILED
+    print_table(_COLUMNS, report.rows())
+    for paragraph in report.problems():
+        click.echo(f'\n{paragraph}')
+    planned = report.total(Outcome.NEW, Outcome.CHANGED, Outcome.REMOVED)
+    done = 'written or removed' if report.applied else 'to be written or removed'
+    estimate = '' if report.applied else f', about {planned / EXPECTED_RATE:.0f} s at {EXPECTED_RATE} records a second'
+    click.echo(f'\n{planned} records {done} in {report.seconds:.1f} s{estimate}')
+    return 0 if report.is_complete else FAILED

@@ -1,0 +1,227 @@
+"""A plan, a run, a verification and a rollback, from the database to the report."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from chalicelib import errors, models
+from chalicelib.models import DefaultType, Group, base
+from chalicelib.operations import type_locks, volume_types
+from cinderless.migration import counters, items, ledger, overlays
+from cinderless.migration.hosts import HostMap
+from cinderless.migration.items import Item
+from cinderless.migration.ledger import Mark
+from cinderless.migration.report import Outcome, Report
+from cinderless.migration.source import PAGE, Source
+from cinderless.migration.stages import ROWS, Stages
+from cinderless.migration.writer import Writer, remove
+
+#: Reports the number of rows that are done.
+Show = Callable[[int], None]
+
+#: The order of a rollback: what names a record is removed after the record, apart from what a volume counts.
+ROLLBACK = (
+    *('Message', 'Volume', 'Snapshot', 'Attachment', 'Transfer', 'Backup', 'GroupSnapshot', 'Group', 'DefaultType'),
+    *('Service', 'Quota', 'GroupType', 'VolumeType', 'QosSpecs'),
+)
+
+#: Kinds whose records belong to a volume, and stay with one that stays.
+OF_VOLUMES = frozenset({'Snapshot', 'Attachment', 'Transfer'})
+
+_CHANGED = 'it was changed here since it was brought'
+
+
+def migrate(
+    source: Source, hosts: HostMap, *, apply: bool, rate: float | None = None, show: Show = lambda _: None
+) -> Report:
+    """Map every row; with ``apply`` write the records, and remove those whose rows were deleted since an earlier run.
+
+    Without ``apply`` nothing is written. ``rate``: at most so many records a second.
+    """
+    started = time.monotonic()
+    report = Report(source.name, source.check(), apply)
+    writer, done = Writer(report, rate=rate), itertools.count(1)
+    if apply:
+        volume_types.remove_generated_default()
+    for stage in Stages(source, hosts):
+        for mapped in stage.mapped():
+            report.findings += mapped.findings
+            if mapped.unit:
+                writer.add(mapped.unit)
+            show(next(done))
+        writer.flush()
+    _remove_deleted(source, hosts, report)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _remove_deleted(source: Source, hosts: HostMap, report: Report) -> None:
+    """Remove records, unless changed here, whose rows Cinder has deleted since they were brought."""
+    for kind, (table, column) in ROWS.items():
+        for marks in _batches(ledger.every(kind)):
+            alive = {str(row[column]) for row in source.having(table, column, [mark.id for mark in marks])}
+            for mark in marks:
+                if mark.id not in alive:
+                    _remove(mark, report, f'its row in {table} was deleted')
+    for kind, current in _overlays(source, hosts).items():
+        for mark in list(ledger.every(kind)):
+            if (mark.project_id, mark.id) not in current:
+                _remove(mark, report, 'its rows were deleted or reset')
+
+
+def _overlays(source: Source, hosts: HostMap) -> dict[str, set[tuple[str, str]]]:
+    catalog = Stages(source, hosts).catalog
+    found = {'Quota': catalog.quotas(), 'Service': catalog.disabled_services(hosts)}
+    return {kind: {(item.project_id, item.id) for one in mapped for item in one.unit} for kind, mapped in found.items()}
+
+
+def _batches(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
+    remaining = iter(marks)
+    while batch := list(itertools.islice(remaining, PAGE)):
+        yield batch
+
+
+def _remove(mark: Mark, report: Report, why: str) -> None:
+    if not report.applied or remove(mark):
+        report.count(mark.kind, Outcome.REMOVED)
+    else:
+        report.count(mark.kind, Outcome.KEPT)
+        report.findings.append(items.left_out(mark.kind, mark.id, f'{why}, and {_CHANGED}', 'delete it here'))
+
+
+def rollback(*, apply: bool, show: Show = lambda _: None) -> Report:
+    """Remove exactly the records that runs brought; what was changed here since stays, and is reported."""
+    started, report = time.monotonic(), Report('-', '-', apply)
+    removal, done = _Removal(apply), itertools.count(1)
+    for kind in ROLLBACK:
+        for mark in list(ledger.every(kind)):
+            if removal.take(mark):
+                report.count(kind, Outcome.REMOVED)
+            else:
+                report.count(kind, Outcome.KEPT)
+                reason = f'{_CHANGED}, or it is in use'
+                report.findings.append(items.left_out(kind, mark.id, reason, 'delete it with the API, or keep it'))
+            show(next(done))
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class _Removal:
+    """The removals of a rollback. Without ``apply``, what would be removed is subtracted from what records count."""
+
+    def __init__(self, apply: bool) -> None:
+        self._apply = apply
+        self._kept_volumes = set[str]()
+        self._subtracted: collections.Counter[counters.Counter] = collections.Counter()
+
+    def take(self, mark: Mark) -> bool:
+        """Remove the record of a mark; return False for one that stays."""
+        found = getattr(models, mark.kind).find_or_none(mark.project_id, mark.id)
+        removed = self._is_free(mark, found) and (_remove_it(mark) if self._apply else _is_unchanged(mark, found))
+        if not removed and mark.kind == 'Volume':
+            self._kept_volumes.add(mark.id)
+        if removed and not self._apply and found is not None:
+            self._subtracted.update(counters.of(mark.kind, mark.project_id, found.attribute_values))
+        return removed
+
+    def _is_free(self, mark: Mark, found: Any) -> bool:
+        """Return whether nothing that stays uses the record of a mark."""
+        if found is None:
+            return True
+        if mark.kind in OF_VOLUMES:
+            return found.volume_id not in self._kept_volumes
+        if mark.kind == 'GroupType' and self._apply:
+            return not any(group.group_type_id == mark.id for group in base.every(Group, None))
+        names = ('volume_count', 'group_snapshot_count', 'association_count')
+        keys = [counters.Counter(*mark.key, name) for name in names]
+        return all(int(getattr(found, key.attribute, 0)) <= self._subtracted[key] for key in keys)
+
+
+def _is_unchanged(mark: Mark, found: Any) -> bool:
+    if mark.kind in overlays.KINDS:
+        return found is None or overlays.digest_of(mark.kind, found) == mark.digest
+    return found is None or int(found.revision) == mark.revision
+
+
+def _remove_it(mark: Mark) -> bool:
+    return _remove_type(mark) if mark.kind == 'VolumeType' else remove(mark)
+
+
+def _remove_type(mark: Mark) -> bool:
+    """Remove a volume type that nothing here uses: closed first, so that no new volume begins to."""
+    found = models.VolumeType.find_or_none(mark.project_id, mark.id)
+    if found is None or int(found.revision) != mark.revision:
+        return remove(mark)
+    if _is_used(mark.id):
+        return False
+    with contextlib.suppress(errors.TypeChanged), type_locks.closed(found):
+        if not _is_used(mark.id) and remove(mark, revision=int(found.revision)):
+            volume_types.forget()
+            return True
+        raise errors.TypeChanged(resource='volume_type', id=mark.id)  # opens it again
+    return False
+
+
+def _is_used(type_id: str) -> bool:
+    return (
+        volume_types.is_in_use(type_id)
+        or any(one.volume_type_id == type_id for one in base.every(DefaultType, base.GLOBAL))
+        or any(type_id in group.volume_type_ids for group in base.every(Group, None))
+    )
+
+
+def differences(item: Item, found: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (attribute, value of the row, value here) of each attribute in which a record differs from its row."""
+    if found is None:
+        yield 'record', 'a row', None
+        return
+    stored = overlays.values_of(item.kind, found) if item.kind in overlays.KINDS else found.attribute_values
+    for name, value in item.values.items():
+        here = stored.get(name)
+        if here != value and not (value in ({}, [], 0, False) and not here):
+            yield name, value, here
+
+
+def verify(source: Source, hosts: HostMap, *, show: Show = lambda _: None) -> Report:
+    """Compare each row with its record, attribute by attribute, and the counters of each project with its records."""
+    started = time.monotonic()
+    report, done = Report(source.name, source.check(), False), itertools.count(1)
+    for stage in Stages(source, hosts):
+        for mapped in stage.mapped():
+            report.findings += mapped.findings
+            for item in mapped.unit:
+                _compare(item, report)
+            show(next(done))
+    _compare_counters(report)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _compare(item: Item, report: Report) -> None:
+    found = getattr(models, item.kind).find_or_none(item.project_id, item.id)
+    different = list(differences(item, found))
+    report.count(item.kind, Outcome.KEPT if different else Outcome.SAME)
+    for name, there, here in different:
+        problem = f'{name} is {there!r} in Cinder and {here!r} here'
+        report.findings.append(items.left_out(item.kind, item.id, problem, 'run again, or see what changed it here'))
+
+
+def _compare_counters(report: Report) -> None:
+    """Compare the usage of each project with what its records count."""
+    counted: dict[counters.Counter, int] = {}
+    for kind in ('Volume', 'Snapshot', 'Backup', 'Group'):
+        for record in base.every(getattr(models, kind), None):
+            for counter, amount in counters.of(kind, record.project_id, record.attribute_values).items():
+                counted[counter] = counted.get(counter, 0) + amount
+    for quota in models.Quota.scan(consistent_read=True):
+        for name, used in quota.usage.attribute_values.items():
+            wanted = counted.pop(counters.Counter('Quota', quota.project_id, quota.id, name), 0)
+            if int(used) != wanted:
+                problem = f'{name} counts {int(used)}, and the records {wanted}'
+                advice = 'a request may have been under way: verify again'
+                report.findings.append(items.left_out('Quota', quota.project_id, problem, advice))

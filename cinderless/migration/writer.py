@@ -1,0 +1,191 @@
+"""Records of a migration in DynamoDB: written with their marks, names and counters, or not at all.
+
+A batch of units is one transaction. When one of its conditions fails, each unit is written alone, so that one record
+that is taken keeps no other away. Every write may be repeated: the mark's condition lets it take effect once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from chalicelib import aws, errors, models
+from chalicelib.models import bounded
+from cinderless.migration import counters, items, ledger, overlays
+from cinderless.migration.items import Item, Unit
+from cinderless.migration.ledger import Mark
+from cinderless.migration.report import Outcome, Report
+from cinderless.migration.transactions import Writes
+
+#: Items of a batch before their counters: a transaction has at most 100 writes.
+BATCH_ITEMS = 30
+
+Key = tuple[str, str, str]
+
+_SEE = 'compare both, then delete one of them, and run again'
+
+
+class Writer:
+    """Writes units, or with ``apply`` unset only counts what it would write. ``rate``: records a second at most."""
+
+    def __init__(self, report: Report, *, rate: float | None = None) -> None:
+        self._report, self._rate = report, rate
+        self._waiting: list[Unit] = []
+        self._started, self._written = time.monotonic(), 0
+
+    def add(self, unit: Unit) -> None:
+        """Take a unit; it is written with the next batch."""
+        self._waiting.append(unit)
+        if sum(map(len, self._waiting)) >= BATCH_ITEMS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        units, self._waiting = self._waiting, []
+        marks = ledger.marks_of(item for unit in units for item in unit)
+        ready = [kept for unit in units if (kept := self._changes(unit, marks))]
+        if self._report.applied:
+            self._commit(ready, marks)
+        else:
+            self._count(ready, marks)
+
+    def _changes(self, unit: Unit, marks: Mapping[Key, Mark]) -> Unit:
+        """Return the items of a unit that are new or have changed in Cinder."""
+        changed = [item for item in unit if item.key not in marks or marks[item.key].digest != item.digest]
+        same = [item for item in unit if item not in changed]
+        for item in same:
+            self._report.count(item.kind, Outcome.SAME)
+        return changed
+
+    def _count(self, units: Iterable[Unit], marks: Mapping[Key, Mark]) -> None:
+        for item in (item for unit in units for item in unit):
+            self._report.count(item.kind, Outcome.CHANGED if item.key in marks else Outcome.NEW)
+
+    def _commit(self, units: list[Unit], marks: Mapping[Key, Mark]) -> None:
+        for part in _parts(units):
+            try:
+                self._write(part, marks)
+            except (errors.StateChanged, errors.AttributeTooLarge, _Kept):
+                for unit in part:
+                    self._write_alone(unit, marks)
+            self._slow_down(sum(map(len, part)))
+
+    def _write_alone(self, unit: Unit, marks: Mapping[Key, Mark]) -> None:
+        """Write one unit, or report why it cannot be written."""
+        try:
+            self._write([unit], marks)
+        except (errors.StateChanged, errors.AttributeTooLarge, _Kept) as error:
+            for item in unit:
+                self._report.count(item.kind, Outcome.KEPT)
+            first, reason = unit[0], str(error)
+            if isinstance(error, errors.StateChanged):
+                reason = 'its id or name is taken here, or it was changed here since it was brought'
+            self._report.findings.append(items.left_out(first.kind, first.id, reason, _SEE))
+
+    def _write(self, units: Iterable[Unit], marks: Mapping[Key, Mark]) -> None:
+        writes, outcomes = Writes(), list[tuple[str, Outcome]]()
+        for item in (item for unit in units for item in unit):
+            outcomes.append((item.kind, self._add_item(writes, item, marks.get(item.key))))
+        writes.commit()
+        for kind, outcome in outcomes:
+            self._report.count(kind, outcome)
+
+    def _add_item(self, writes: Writes, item: Item, mark: Mark | None) -> Outcome:
+        if item.kind in overlays.KINDS:
+            overlays.add(writes, item, mark)
+        elif mark is None:
+            _add_new(writes, item)
+        else:
+            _add_change(writes, item, mark)
+        return Outcome.NEW if mark is None else Outcome.CHANGED
+
+    def _slow_down(self, written: int) -> None:
+        self._written += written
+        if self._rate:
+            ahead = self._written / self._rate - (time.monotonic() - self._started)
+            time.sleep(max(0.0, ahead))
+
+
+class _Kept(Exception):
+    """A record stays as it is here; the text is the reason."""
+
+
+def _parts(units: list[Unit]) -> Iterable[list[Unit]]:
+    """Divide units into transactions; a unit that is too large for one is divided, too."""
+    part: list[Unit] = []
+    for unit in units:
+        for start in range(0, len(unit), BATCH_ITEMS):
+            piece = unit[start : start + BATCH_ITEMS]
+            if part and sum(map(len, part)) + len(piece) > BATCH_ITEMS:
+                yield part
+                part = []
+            part.append(piece)
+    if part:
+        yield part
+
+
+def record_of(item: Item) -> Any:
+    """Return the record of an item, its secret sealed. Raises AttributeTooLarge."""
+    values = dict(item.values)
+    if item.secret:
+        values['sealed'] = aws.seal(json.dumps(dict(item.secret)), item.id)
+    record = getattr(models, item.kind)(item.project_id, item.id, **values)
+    bounded.fit_record(record)
+    return record
+
+
+def _add_new(writes: Writes, item: Item) -> None:
+    record = record_of(item)
+    writes.put(record)
+    writes.mark(Mark(*item.key, item.digest, int(record.revision)), None)
+    writes.add_counts(counters.of(item.kind, item.project_id, item.values))
+    writes.take_name(counters.name_of(*item.key, item.values), record.created_at)
+
+
+def _add_change(writes: Writes, item: Item, mark: Mark) -> None:
+    """Set what the row has now, unless the record was changed here since."""
+    found = unchanged(mark)
+    if found is None:
+        raise _Kept('it was changed or deleted here since it was brought')
+    before, record = dict(found.attribute_values), record_of(item)
+    writes.replace(found, record)
+    writes.mark(Mark(*item.key, item.digest, mark.revision + 1), mark)
+    writes.add_counts(counters.of(item.kind, item.project_id, item.values))
+    writes.add_counts(counters.of(item.kind, item.project_id, before), -1)
+    old, new = counters.name_of(*item.key, before), counters.name_of(*item.key, item.values)
+    if old != new:
+        writes.take_name(new, record.created_at)
+        writes.release_name(old)
+
+
+def unchanged(mark: Mark) -> Any:
+    """Return the record of a mark as the migration wrote it; None for one that was changed or deleted here since."""
+    found = getattr(models, mark.kind).find_or_none(mark.project_id, mark.id)
+    return found if found is not None and int(found.revision) == mark.revision else None
+
+
+def remove(mark: Mark, *, revision: int | None = None) -> bool:
+    """Remove the record of a mark with the mark; return False for a record that was changed here, which stays.
+
+    A record that is gone already leaves only its mark to be removed. ``revision``: the record's, if the caller has
+    changed it.
+    """
+    if mark.kind in overlays.KINDS:
+        return overlays.remove(mark)
+    writes, kind = Writes(), getattr(models, mark.kind)
+    current = kind.find_or_none(mark.project_id, mark.id)
+    if current is not None:
+        if int(current.revision) != (mark.revision if revision is None else revision):
+            return False
+        values = dict(current.attribute_values)
+        writes.delete(current)
+        writes.add_counts(counters.of(mark.kind, mark.project_id, values), -1)
+        writes.release_name(counters.name_of(*mark.key, values))
+    writes.unmark(mark)
+    try:
+        writes.commit()
+    except errors.StateChanged:
+        return False
+    return True
