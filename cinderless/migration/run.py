@@ -19,7 +19,7 @@ from cinderless.migration.ledger import Mark
 from cinderless.migration.report import Outcome, Report
 from cinderless.migration.source import PAGE, Source
 from cinderless.migration.stages import ROWS, Stages
-from cinderless.migration.writer import Writer, remove
+from cinderless.migration.writer import PIECE, Writer, records_of, remove, remove_together
 
 #: Reports the number of rows that are done.
 Show = Callable[[int], None]
@@ -63,7 +63,7 @@ def migrate(
 def _remove_deleted(source: Source, hosts: HostMap, report: Report) -> None:
     """Remove records, unless changed here, whose rows Cinder has deleted since they were brought."""
     for kind, (table, column) in ROWS.items():
-        for marks in _batches(ledger.every(kind)):
+        for marks in _batches(ledger.every(kind), PAGE):
             alive = {str(row[column]) for row in source.having(table, column, [mark.id for mark in marks])}
             for mark in marks:
                 if mark.id not in alive:
@@ -80,9 +80,9 @@ def _overlays(source: Source, hosts: HostMap) -> dict[str, set[tuple[str, str]]]
     return {kind: {(item.project_id, item.id) for one in mapped for item in one.unit} for kind, mapped in found.items()}
 
 
-def _batches(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
+def _batches(marks: Iterable[Mark], size: int) -> Iterator[list[Mark]]:
     remaining = iter(marks)
-    while batch := list(itertools.islice(remaining, PAGE)):
+    while batch := list(itertools.islice(remaining, size)):
         yield batch
 
 
@@ -99,14 +99,14 @@ def rollback(*, apply: bool, show: Show = lambda _: None) -> Report:
     started, report = time.monotonic(), Report('-', '-', apply)
     removal, done = _Removal(apply), itertools.count(1)
     for kind in ROLLBACK:
-        for mark in list(ledger.every(kind)):
-            if removal.take(mark):
-                report.count(kind, Outcome.REMOVED)
-            else:
-                report.count(kind, Outcome.KEPT)
+        for marks in _batches(ledger.every(kind), PIECE):
+            stay = removal.take(kind, marks)
+            for mark in marks:
+                report.count(kind, Outcome.KEPT if mark in stay else Outcome.REMOVED)
+                show(next(done))
+            for mark in sorted(stay):
                 reason = f'{_CHANGED}, or it is in use'
                 report.findings.append(items.left_out(kind, mark.id, reason, 'delete it with the API, or keep it'))
-            show(next(done))
     report.seconds = time.monotonic() - started
     return report
 
@@ -119,15 +119,22 @@ class _Removal:
         self._kept_volumes = set[str]()
         self._subtracted: collections.Counter[counters.Counter] = collections.Counter()
 
-    def take(self, mark: Mark) -> bool:
-        """Remove the record of a mark; return False for one that stays."""
-        found = getattr(models, mark.kind).find_or_none(mark.project_id, mark.id)
-        removed = self._is_free(mark, found) and (_remove_it(mark) if self._apply else _is_unchanged(mark, found))
-        if not removed and mark.kind == 'Volume':
-            self._kept_volumes.add(mark.id)
-        if removed and not self._apply and found is not None:
-            self._subtracted.update(counters.of(mark.kind, mark.project_id, found.attribute_values))
-        return removed
+    def take(self, kind: str, marks: list[Mark]) -> set[Mark]:
+        """Remove the records of marks of one kind; return the marks of those that stay."""
+        found = records_of(kind, marks)
+        free = [mark for mark in marks if self._is_free(mark, found.get(mark))]
+        if not self._apply:
+            gone = {mark for mark in free if _is_unchanged(mark, found.get(mark))}
+            for mark in gone & found.keys():
+                values = found[mark].attribute_values
+                self._subtracted.update(counters.of(kind, mark.project_id, values))
+        elif kind == 'VolumeType':
+            gone = {mark for mark in free if _remove_type(mark)}
+        else:
+            gone = set(free) - remove_together(free)
+        stay = set(marks) - gone
+        self._kept_volumes |= {mark.id for mark in stay if kind == 'Volume'}
+        return stay
 
     def _is_free(self, mark: Mark, found: Any) -> bool:
         """Return whether nothing that stays uses the record of a mark."""
@@ -146,10 +153,6 @@ def _is_unchanged(mark: Mark, found: Any) -> bool:
     if mark.kind in overlays.KINDS:
         return found is None or overlays.digest_of(mark.kind, found) == mark.digest
     return found is None or int(found.revision) == mark.revision
-
-
-def _remove_it(mark: Mark) -> bool:
-    return _remove_type(mark) if mark.kind == 'VolumeType' else remove(mark)
 
 
 def _remove_type(mark: Mark) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chalicelib import aws, errors, models
@@ -19,8 +19,11 @@ from cinderless.migration.ledger import Mark
 from cinderless.migration.report import Outcome, Report
 from cinderless.migration.transactions import Writes
 
-#: Items of a batch before their counters: a transaction has at most 100 writes.
-BATCH_ITEMS = 30
+#: Items that are read together, and writes of one transaction: DynamoDB takes 100.
+BATCH_ITEMS, LARGEST = 100, 90
+
+#: Most items of one unit, or removals, in a transaction.
+PIECE = 15
 
 Key = tuple[str, str, str]
 
@@ -112,18 +115,26 @@ class _Kept(Exception):
     """A record stays as it is here; the text is the reason."""
 
 
-def _parts(units: list[Unit]) -> Iterable[list[Unit]]:
+def _parts(units: Iterable[Unit]) -> Iterator[list[Unit]]:
     """Divide units into transactions; a unit that is too large for one is divided, too."""
     part: list[Unit] = []
     for unit in units:
-        for start in range(0, len(unit), BATCH_ITEMS):
-            piece = unit[start : start + BATCH_ITEMS]
-            if part and sum(map(len, part)) + len(piece) > BATCH_ITEMS:
+        for start in range(0, len(unit), PIECE):
+            piece = unit[start : start + PIECE]
+            if part and _weight([*part, piece]) > LARGEST:
                 yield part
                 part = []
             part.append(piece)
     if part:
         yield part
+
+
+def _weight(units: Iterable[Unit]) -> int:
+    """Return the most writes of units: records, marks, names, and the records that count them before and after."""
+    found = [item for unit in units for item in unit]
+    counted = {counter[:3] for item in found for counter in counters.of(item.kind, item.project_id, item.values)}
+    named = [item for item in found if counters.name_of(*item.key, item.values)]
+    return 2 * (len(found) + len(counted) + len(named))
 
 
 def record_of(item: Item) -> Any:
@@ -166,6 +177,13 @@ def unchanged(mark: Mark) -> Any:
     return found if found is not None and int(found.revision) == mark.revision else None
 
 
+def records_of(kind: str, marks: Iterable[Mark]) -> dict[Mark, Any]:
+    """Return the records of marks of one kind; those that are gone are missing. At most 100 marks."""
+    wanted = {(mark.project_id, mark.id): mark for mark in marks}
+    found = getattr(models, kind).batch_get(list(wanted), consistent_read=True)
+    return {wanted[record.project_id, record.id]: record for record in found}
+
+
 def remove(mark: Mark, *, revision: int | None = None) -> bool:
     """Remove the record of a mark with the mark; return False for a record that was changed here, which stays.
 
@@ -174,16 +192,36 @@ def remove(mark: Mark, *, revision: int | None = None) -> bool:
     """
     if mark.kind in overlays.KINDS:
         return overlays.remove(mark)
-    writes, kind = Writes(), getattr(models, mark.kind)
-    current = kind.find_or_none(mark.project_id, mark.id)
-    if current is not None:
-        if int(current.revision) != (mark.revision if revision is None else revision):
-            return False
-        values = dict(current.attribute_values)
-        writes.delete(current)
-        writes.add_counts(counters.of(mark.kind, mark.project_id, values), -1)
-        writes.release_name(counters.name_of(*mark.key, values))
-    writes.unmark(mark)
+    found = getattr(models, mark.kind).find_or_none(mark.project_id, mark.id)
+    if found is not None and int(found.revision) != (mark.revision if revision is None else revision):
+        return False
+    return _remove([(mark, found)])
+
+
+def remove_together(marks: Iterable[Mark]) -> set[Mark]:
+    """Remove the records of at most PIECE marks of one kind as ``remove`` does; return the marks of those that stay."""
+    wanted = list(marks)
+    if not wanted or wanted[0].kind in overlays.KINDS:
+        return {mark for mark in wanted if not remove(mark)}
+    found = records_of(wanted[0].kind, wanted)
+    pairs = [(mark, found.get(mark)) for mark in wanted]
+    ready = [pair for pair in pairs if pair[1] is None or int(pair[1].revision) == pair[0].revision]
+    stay = {mark for mark, _ in pairs} - {mark for mark, _ in ready}
+    if _remove(ready):
+        return stay
+    return stay | {mark for mark, _ in ready if not remove(mark)}
+
+
+def _remove(pairs: Iterable[tuple[Mark, Any]]) -> bool:
+    """Remove marks with their records in one transaction; return False, with nothing removed, when one has changed."""
+    writes = Writes()
+    for mark, found in pairs:
+        if found is not None:
+            values = dict(found.attribute_values)
+            writes.delete(found)
+            writes.add_counts(counters.of(mark.kind, mark.project_id, values), -1)
+            writes.release_name(counters.name_of(*mark.key, values))
+        writes.unmark(mark)
     try:
         writes.commit()
     except errors.StateChanged:

@@ -107,7 +107,9 @@ def catalog(world: World) -> dict[str, str]:
     db.volume_type_encryption_create(admin, sealed['id'], facts)
     db.project_default_volume_type_set(admin, gold['id'], PROJECTS[1])
     kind = group_types.create(admin, 'together', {'consistent_group_snapshot_enabled': '<is> False'})
-    db.quota_create(admin, PROJECTS[0], 'volumes', 2000)
+    for project in PROJECTS:
+        for resource, limit in (('volumes', 2000), ('gigabytes', 5000)):
+            db.quota_create(admin, project, resource, limit)
     db.quota_create(admin, PROJECTS[0], 'gigabytes_gold', 500)
     db.quota_class_create(admin, 'default', 'per_volume_gigabytes', 900)
     return {'specs': specs.id, 'gold': gold['id'], 'private': private['id'], 'sealed': sealed['id'], 'kind': kind.id}
