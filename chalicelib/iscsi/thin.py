@@ -113,7 +113,7 @@ def _merged(ranges: Iterable[Range]) -> Iterator[Range]:
     for offset, length in ranges:
         if offset != end and start != end:
             yield start, end - start
-        start = offset if offset != end or start == end else start
+        start = offset if offset != end else start
         end = offset + length
     if start != end:
         yield start, end - start

@@ -82,10 +82,15 @@ class Double:
     violations: list[str] = field(default_factory=list)
     #: Keys of the operational stage, as the initiator sent them.
     heard: dict[str, str] = field(default_factory=dict)
+    #: Keys of the first request of the login.
+    named: dict[str, str] = field(default_factory=dict)
     #: Operation codes of all commands, and the number of logins.
     seen: list[int] = field(default_factory=list)
     #: Transfer tags of the NOP-Outs that answered a ping.
     pongs: list[int] = field(default_factory=list)
+    data_outs: int = 0
+    #: Answers that were sent and that the initiator had not acknowledged, at each command.
+    lags: list[int] = field(default_factory=list)
     isids: list[bytes] = field(default_factory=list)
     logins: int = 0
     logouts: int = 0
@@ -205,6 +210,7 @@ class _Conversation:
             header, text = self._receive()
             self._greet(header)
             keys = dict(pair.split('=', 1) for pair in text.decode().split('\0') if pair)
+            self.double.named = self.double.named or keys
             stage, transit = header[1] >> 2 & 3, bool(header[1] & 0x80)
             status, transit, answer = self._negotiate(stage, keys, transit)
             flags = stage << 2 | (0x80 | header[1] & 3 if transit else 0)
@@ -302,6 +308,7 @@ class _Conversation:
         expected, cmd_sn = struct.unpack_from('>II', header, 20)
         if cmd_sn != self.cmd_sn & NONE or self.cmd_sn > self.max_cmd_sn:
             self._violation(f'CmdSN {cmd_sn} where {self.cmd_sn} of at most {self.max_cmd_sn} was due')
+        self.double.lags.append((self.stat_sn - int.from_bytes(header[28:32], 'big')) & NONE)
         self.cmd_sn += 1
         self.in_flight += 1
         cdb, writes, final = header[32:48], bool(header[1] & 0x20), bool(header[1] & 0x80)
@@ -321,6 +328,7 @@ class _Conversation:
         self._collect(tag, task)
 
     def _data_out(self, header: bytes, tag: int, data: bytes) -> None:
+        self.double.data_outs += 1
         task = self.tasks[tag]
         data_sn, offset = struct.unpack_from('>II', header, 36)
         final = bool(header[1] & 0x80)

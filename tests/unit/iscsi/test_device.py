@@ -16,7 +16,7 @@ from chalicelib.iscsi import IscsiDevice
 from chalicelib.iscsi.transfers import Buffers
 from tests.unit.iscsi.conftest import connect
 from tests.unit.iscsi.fake_disk import BLOCK, Disk, sense
-from tests.unit.iscsi.fake_target import Double
+from tests.unit.iscsi.fake_target import Double, hang_up, once
 
 BLOCKS = 1024
 SIZE = BLOCKS * BLOCK
@@ -269,6 +269,26 @@ def test_closing_logs_out_once(double: Double) -> None:
         device.close()
         device.close()
     assert double.logouts == 2
+
+
+@pytest.mark.parametrize('answer', [hang_up, lambda pdu: [b'\x3e' + pdu[1:]]], ids=['none', 'malformed'])
+def test_a_target_that_does_not_accept_the_logout_is_left(
+    double: Double, answer: Callable[[bytes], list[bytes]]
+) -> None:
+    device = connect(double)
+    double.tamper = once(0x26, answer)
+    device.close()
+    assert double.logouts == 1
+
+
+@pytest.mark.parametrize(('immediate', 'pdus'), [('Yes', 0), ('No', 1)])
+def test_a_small_write_is_one_pdu_where_the_target_takes_immediate_data(
+    double: Double, immediate: str, pdus: int
+) -> None:
+    double.answers = {'ImmediateData': immediate, 'InitialR2T': 'No'}
+    with connect(double) as device:
+        device.write(0, bytes(512))
+    assert double.data_outs == pdus
 
 
 def test_a_closed_device_says_so(double: Double) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.errors import DeviceError, DeviceTimeout, DeviceUnreachable, LoginFailed, ProtocolError
 from chalicelib.iscsi import login
-from tests.unit.iscsi.conftest import connect
+from tests.unit.iscsi.conftest import INITIATOR, connect
 from tests.unit.iscsi.fake_target import Double, hang_up, once, patched, reply
 
 LOGIN_RESPONSE = 0x23
@@ -18,6 +18,12 @@ MUTUAL = CHAP | {'target_auth_username': 'target', 'target_auth_password': 'thei
 
 def test_without_authentication(double: Double) -> None:
     connect(double).close()
+    assert double.named == {
+        'InitiatorName': INITIATOR,
+        'TargetName': 'iqn.2026-01.test:double',
+        'SessionType': 'Normal',
+        'AuthMethod': 'None',
+    }
     assert double.heard['MaxConnections'] == '1'
     assert double.heard['ErrorRecoveryLevel'] == '0'
 

@@ -90,6 +90,7 @@ def test_luns_are_addressed_as_os_brick_does(lun: object, mode: str | None, enco
         ({'target_portal': '10.0.0.1:0'}, 'not of the form'),
         ({'target_portal': '10.0.0.1:65536'}, 'not of the form'),
         ({'target_portal': '10.0.0.1:³'}, 'not of the form'),
+        ({'target_portal': '10.0.0.1::3260'}, 'not of the form'),
         ({'target_portal': '2001:db8::1'}, 'not of the form'),
         ({'target_portal': '[2001:db8::1]3260x'}, 'not of the form'),
         ({'target_iqn': None}, 'target_iqn is missing'),
@@ -108,6 +109,9 @@ def test_luns_are_addressed_as_os_brick_does(lun: object, mode: str | None, enco
 def test_what_is_wrong_is_named(more: dict[str, Any], message: str) -> None:
     with pytest.raises(DeviceError) as caught:
         ConnectionData.parse(DATA | more)
+    given = DATA | more
+    device = f'{given["target_iqn"] or "iSCSI"} LUN {given["target_lun"]}'
+    assert caught.value.message.startswith(f'The device {device} failed: connection_info is not usable: ')
     assert message in caught.value.message
     assert 'our-secret' not in caught.value.message
 

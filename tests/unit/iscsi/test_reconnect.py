@@ -209,6 +209,13 @@ class TestLuns:
         double.outcomes_of_probe.extend([sense(6, 0x2900)] * 3)
         connect(double).close()
 
+    def test_a_serial_number_that_is_not_ascii(self) -> None:
+        """Such a device works, and it is the same unit after the session was lost."""
+        with Double(Disk(serial='Größe')) as target, connect(target) as device:
+            target.hang_up()
+            device.write(0, PATTERN)
+            assert device.read(0, len(PATTERN)) == PATTERN
+
     def test_a_lun_without_vital_product_data(self) -> None:
         with Double(Disk(vital_data=False)) as target, connect(target) as device:
             device.write(0, PATTERN)

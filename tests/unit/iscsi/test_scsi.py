@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -18,22 +19,25 @@ DESCRIPTOR_SENSE = bytes.fromhex('72 03 11 00 00000000')
 
 
 @pytest.mark.parametrize(
-    ('cdb', 'expected'),
+    ('command', 'arguments', 'expected'),
     [
-        (scsi.read16(0x0102030405060708, 0x0A0B0C0D), '88 00 0102030405060708 0a0b0c0d 00 00'),
-        (scsi.write16(1, 2048), '8a 00 0000000000000001 00000800 00 00'),
-        (scsi.write_same_unmap(1, 2048), '93 08 0000000000000001 00000800 00 00'),
-        (scsi.unmap(24), '42 00 00000000 00 0018 00' + '00' * 6),
-        (scsi.get_lba_status(1), '9e 12 0000000000000001 00004008 00 00'),
-        (scsi.read_capacity16(), '9e 10 0000000000000000 00000020 00 00'),
-        (scsi.inquiry(), '12 00 00 00ff 00' + '00' * 10),
-        (scsi.inquiry(0xB0), '12 01 b0 00ff 00' + '00' * 10),
-        (scsi.TEST_UNIT_READY, '00' * 16),
-        (scsi.SYNCHRONIZE_CACHE, '91 00 0000000000000000 00000000 00 00'),
+        (scsi.read16, (0x0102030405060708, 0x0A0B0C0D), '88 00 0102030405060708 0a0b0c0d 00 00'),
+        (scsi.write16, (1, 2048), '8a 00 0000000000000001 00000800 00 00'),
+        (scsi.write_same_unmap, (1, 2048), '93 08 0000000000000001 00000800 00 00'),
+        (scsi.unmap, (24,), '42 00 00000000 00 0018 00' + '00' * 6),
+        (scsi.get_lba_status, (1,), '9e 12 0000000000000001 00004008 00 00'),
+        (scsi.read_capacity16, (), '9e 10 0000000000000000 00000020 00 00'),
+        (scsi.inquiry, (), '12 00 00 00ff 00' + '00' * 10),
+        (scsi.inquiry, (0xB0,), '12 01 b0 00ff 00' + '00' * 10),
     ],
 )
-def test_command_descriptor_blocks(cdb: bytes, expected: str) -> None:
-    assert cdb.hex() == expected.replace(' ', '')
+def test_command_descriptor_blocks(command: Callable[..., bytes], arguments: tuple[int, ...], expected: str) -> None:
+    assert command(*arguments).hex() == expected.replace(' ', '')
+
+
+def test_commands_without_arguments() -> None:
+    assert bytes(16) == scsi.TEST_UNIT_READY
+    assert scsi.SYNCHRONIZE_CACHE.hex() == '91' + '00' * 15
 
 
 def test_unmap_parameter_list() -> None:
@@ -107,6 +111,7 @@ class TestCapacity:
     def test_fields(self) -> None:
         assert Capacity.parse(self.answer(flags=0xC000)) == (100, 512, True, True)
         assert Capacity.parse(self.answer(flags=0x8000)) == (100, 512, True, False)
+        assert Capacity.parse(self.answer(flags=0x3FFF)) == (100, 512, False, False)
         assert Capacity.parse(self.answer(last=2**64 - 1, block_size=4096)) == (2**64, 4096, False, False)
 
     @pytest.mark.parametrize('block_size', [0, 1, 256, 520, 131072, 2**32 - 1])
@@ -133,6 +138,7 @@ class TestVitalProductData:
 
     def test_a_page_ends_where_it_says(self) -> None:
         assert scsi.vpd_page(bytes([0, 0x80, 0, 2]) + b'abcd', 0x80) == bytes([0, 0x80, 0, 2]) + b'ab'
+        assert len(scsi.vpd_page(bytes([0, 0x80, 1, 2]) + bytes(300), 0x80)) == 4 + 258
 
     def test_another_page_than_asked_for_is_refused(self) -> None:
         for answer in (b'', b'\0\x80', bytes([0, 0x83, 0, 0])):

@@ -235,3 +235,12 @@ def test_unsolicited_data_up_to_the_first_burst(double: Double) -> None:
         device.write(0, PATTERN)
     assert double.disk.data[: len(PATTERN)] == PATTERN
     assert solicited == [4096, 12288, 20480, 28672]
+
+
+def test_each_answer_is_acknowledged_with_the_next_command(double: Double) -> None:
+    """A target keeps the answers that are not acknowledged."""
+    with connect(double, queue_depth=1) as device:
+        for _ in range(3):
+            device.read(0, 512)
+            device.write(0, bytes(512))
+    assert set(double.lags) == {0}

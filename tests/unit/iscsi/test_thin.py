@@ -108,6 +108,21 @@ class TestAllocated:
             list(device.allocated(2 * BLOCK, BLOCK))
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3))))
+def test_ranges_that_touch_are_one(steps: list[tuple[int, int]]) -> None:
+    """``steps``: (gap before a range, its length)."""
+    ranges, end = [], 0
+    for gap, length in steps:
+        ranges.append((end + gap, length))
+        end += gap + length
+    joined = list(thin._merged(iter(ranges)))
+    assert {place for offset, length in joined for place in range(offset, offset + length)} == {
+        place for offset, length in ranges for place in range(offset, offset + length)
+    }
+    assert all(length for _, length in joined)
+    assert all(first + length < second for (first, length), (second, _) in itertools.pairwise(joined))
+
+
 def blocks(ranges: Any) -> list[tuple[int, int]]:
     return [(offset // BLOCK, length // BLOCK) for offset, length in ranges]
 

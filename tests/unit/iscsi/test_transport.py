@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.iscsi import transport
@@ -108,6 +108,7 @@ def test_an_absurd_length_takes_no_memory(pair: Pair) -> None:
 
 
 @settings(max_examples=25, deadline=None)
+@example([(7, 3_000_000)], 600)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 100_000)), max_size=20), st.integers(600, 2000))
 def test_all_is_sent_however_many_pieces_it_is(sizes: list[tuple[int, int]], small: int) -> None:
     """More buffers than one system call takes, and more bytes than the socket holds."""
