@@ -192,7 +192,7 @@ def deployment(name: str, profile: str | None) -> Iterator[Result]:
     try:
         stage = load(name)
         yield Result('stage', OK, f'deploy/{name}.yaml: stack {stage.stack} in {stage.region}')
-        aws: Any = _Quiet(deploy.Aws(deploy.program(), stage.region, profile or None))
+        aws: Any = Quiet(deploy.Aws(deploy.program(), stage.region, profile or None))
         yield Result('credentials', OK, f'account {deploy.caller(stage, aws).account}')
         stack = deploy.deployed(stage, aws)
     except Refused as refused:
@@ -206,7 +206,7 @@ def deployment(name: str, profile: str | None) -> Iterator[Result]:
             yield _asked(check, stage.stack, aws)
 
 
-class _Quiet:
+class Quiet:
     """The AWS CLI without the lines that name its commands."""
 
     def __init__(self, aws: Any) -> None:
@@ -229,7 +229,7 @@ def _stack(stack: str, stage: str, status: str) -> Result:
     return Result('stack', WARNING, f'{stack} is {status}', 'docs/how-to/deploy.md, "A deploy that failed"')
 
 
-def _asked(check: Callable[[str, _Quiet], Result], stack: str, aws: _Quiet) -> Result:
+def _asked(check: Callable[[str, Quiet], Result], stack: str, aws: Quiet) -> Result:
     from infra.stage import Refused
 
     try:
@@ -239,7 +239,7 @@ def _asked(check: Callable[[str, _Quiet], Result], stack: str, aws: _Quiet) -> R
         return Result(name, WARNING, ' '.join(str(refused).split()), 'give the credentials this permission')
 
 
-def _alarms(stack: str, aws: _Quiet) -> Result:
+def _alarms(stack: str, aws: Quiet) -> Result:
     query = ('--query', 'MetricAlarms[].AlarmName')
     words = ('--alarm-name-prefix', f'{stack}-', '--state-value', 'ALARM')
     found = aws.json('cloudwatch', 'describe-alarms', *words, *query)
@@ -248,7 +248,7 @@ def _alarms(stack: str, aws: _Quiet) -> Result:
     return Result('alarms', FAILED, ', '.join(found), 'docs/how-to/monitor.md, "Alarms"')
 
 
-def _dead_letters(stack: str, aws: _Quiet) -> Result:
+def _dead_letters(stack: str, aws: Quiet) -> Result:
     url = aws.json('sqs', 'get-queue-url', '--queue-name', f'{stack}-work-dead')['QueueUrl']
     name = 'ApproximateNumberOfMessages'
     words = ('--queue-url', url, '--attribute-names', name)
@@ -258,7 +258,7 @@ def _dead_letters(stack: str, aws: _Quiet) -> Result:
     return Result('dead letters', WARNING, str(count), 'docs/how-to/troubleshoot.md, "Dead letters"')
 
 
-def _pools(stack: str, aws: _Quiet) -> Result:
+def _pools(stack: str, aws: Quiet) -> Result:
     words = ('--table-name', f'{stack}-pools', '--projection-expression', 'id,warning')
     items = aws.json('dynamodb', 'scan', *words)['Items']
     wrong = [f'{item["id"]["S"]}: {item["warning"]["S"]}' for item in items if 'S' in item.get('warning', {})]

@@ -27,7 +27,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     'Find out what happened': ('logs', 'history', 'doctor'),
     'Operate': ('backends', 'backup', 'user'),
     'Move in from Cinder': ('migrate',),
-    'Deploy to AWS': ('package', 'deploy', 'remove'),
+    'Deploy to AWS': ('package', 'deploy', 'remove', 'dr'),
     'Shell': ('completion',),
 }
 

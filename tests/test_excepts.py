@@ -113,6 +113,7 @@ REASONS = {
     ('cinderless/checks.py', '_start'): 'the refusal is the result of the check',
     ('cinderless/checks.py', 'check_api'): 'no answer is the result of the check',
     ('cinderless/checks.py', 'deployment'): 'the refusal is the result of the check',
+    ('cinderless/commands/dr.py', 'plan'): 'the refusal of a restore is part of the plan',
     ('infra/recover.py', 'main'): _TOP,
     ('local/__main__.py', '_served'): _TOP,
     ('local/__main__.py', 'main'): 'a refused start is reported in one line',
