@@ -32,7 +32,19 @@ export const can = {
   get write() { return Boolean(session.value?.roles.some(role => ['admin', 'manager', 'member'].includes(role))); },
 };
 
+const REFUSED = 'cinderless-refused';
+
+/** The newest requests of this tab that were refused: the service keeps accepted ones only. */
+export function refusals() {
+  try { return JSON.parse(sessionStorage.getItem(REFUSED)) || []; } catch { return []; }
+}
+
+function remembered(refusal) {
+  if (refusal.id) sessionStorage.setItem(REFUSED, JSON.stringify([...refusals().slice(-29), refusal]));
+}
+
 async function send(url, { method = 'GET', body, token, headers = {} } = {}) {
+  const began = Date.now();
   let answer;
   try {
     answer = await fetch(url, {
@@ -48,7 +60,11 @@ async function send(url, { method = 'GET', body, token, headers = {} } = {}) {
   const text = await answer.text();
   let parsed = null;
   try { parsed = text ? JSON.parse(text) : null; } catch { /* a proxy's page */ }
-  if (!answer.ok) throw new Refused(answer.status, message(parsed) || `The service answered ${answer.status}.`, requestId);
+  if (!answer.ok) {
+    const refused = new Refused(answer.status, message(parsed) || `The service answered ${answer.status}.`, requestId);
+    if (url.startsWith(VOLUME)) remembered({ id: requestId, method, path: url.slice(VOLUME.length), status: answer.status, message: refused.message, began, ended: Date.now() });
+    throw refused;
+  }
   return { body: parsed, headers: answer.headers, requestId };
 }
 
@@ -83,6 +99,12 @@ function loggedIn() {
 
 export const get = async path => (await request(path)).body;
 
+/** For administrators: whether lists show all projects. */
+export const everywhere = signal(false);
+
+/** The path of a list, of this project or of all. */
+export const listed = path => (can.admin && everywhere.value ? `${path}${path.includes('?') ? '&' : '?'}all_tenants=1` : path);
+
 /** Every record of a list, page by page, at most `most`. */
 export async function all(path, name, most = 5000) {
   const found = [];
@@ -94,13 +116,6 @@ export async function all(path, name, most = 5000) {
     next = link && body[name].length ? `${path.split('?')[0]}${new URL(link.href).search}` : null;
   }
   return found;
-}
-
-/** Send work, and show that it was accepted, with a link to its steps. */
-export async function work(text, path, options) {
-  const answer = await request(path, { method: 'POST', ...options });
-  toast(text, answer.requestId);
-  return answer;
 }
 
 export function toast(text, requestId, kind = '') {
@@ -161,8 +176,10 @@ export async function logInByToken(token) {
 
 /** Revoke what this session holds, and forget it. */
 export async function logOut() {
+  everywhere.value = false;
   const { token, base } = session.value;
   keep(null);
+  sessionStorage.removeItem(REFUSED);
   for (const one of new Set([token, base])) {
     await send(`${IDENTITY}/auth/tokens`, { method: 'DELETE', token: one, headers: { 'X-Subject-Token': one } }).catch(() => {});
   }
@@ -170,7 +187,7 @@ export async function logOut() {
 
 /** A request as curl; the token is never part of it. */
 export function curl(path, method = 'GET', body) {
-  const parts = [`curl -s -H "X-Auth-Token: $OS_TOKEN" -H "OpenStack-API-Version: volume 3.71"`];
+  const parts = [`curl -s -H "X-Auth-Token: \${OS_TOKEN:-$(openstack token issue -f value -c id)}" -H "OpenStack-API-Version: volume 3.71"`];
   if (method !== 'GET') parts.push(`-X ${method}`);
   if (body) parts.push(`-H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`);
   return `${parts.join(' ')} ${quoted(VOLUME + path)}`;

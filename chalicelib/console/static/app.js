@@ -2,7 +2,7 @@
 import { render } from '../vendor/preact.js';
 import { useEffect, useState } from '../vendor/preact-hooks.js';
 import '../vendor/signals.js';
-import { can, expired, logInByCredential, logInByPassword, logInByToken, logOut, session, switchProject } from './api.js';
+import { can, everywhere, expired, logInByCredential, logInByPassword, logInByToken, logOut, session, switchProject } from './api.js';
 import { Dialog, Failure, Field, Toasts, html } from './ui.js';
 
 /** Path -> module of the screen, the name of its function and its title; loaded when it is first opened. */
@@ -31,9 +31,9 @@ const WAYS = {
     logIn: values => logInByPassword(values.user, values.password, values.domain, values.project),
   },
   credential: {
-    label: 'Application credential',
+    label: 'App credential',
     fields: [
-      { name: 'id', label: 'Id of the credential', required: true },
+      { name: 'id', label: 'Id of the application credential', required: true },
       { name: 'secret', label: 'Secret', type: 'password', required: true },
     ],
     logIn: values => logInByCredential(values.id, values.secret),
@@ -78,12 +78,14 @@ function useFragment() {
 
 function Screen({ screen, rest }) {
   const [view, setView] = useState(null);
+  const [failed, setFailed] = useState(false);
   useEffect(() => {
     let gone = false;
-    screen.load().then(module => { if (!gone) setView(() => module.default); }, error => { console.error(error); });
+    screen.load().then(module => { if (!gone) setView(() => module.default); }, () => { if (!gone) setFailed(true); });
     return () => { gone = true; };
   }, [screen]);
   useEffect(() => { document.title = `${screen.title} – Cinderless`; }, [screen]);
+  if (failed) return html`<h1>${screen.title}</h1><p class="notice bad" role="alert">This page could not be loaded from the service.</p><p><button type="button" onClick=${() => location.reload()}>Load again</button></p>`;
   return view ? html`<${view} rest=${rest} />` : html`<p class="soft" role="status">Loading…</p>`;
 }
 
@@ -100,18 +102,24 @@ function Top() {
   const change = event => switchProject(event.target.value).then(() => { location.hash = '#/'; }, setError);
   return html`<div class="top"><${Failure} error=${error} />
     ${projects.length > 1 ? html`<label><span class="soft">Project </span><select value=${projectId} onChange=${change}>${projects.map(one => html`<option value=${one.id} selected=${one.id === projectId}>${one.name}</option>`)}</select></label>` : html`<span><span class="soft">Project </span>${project}</span>`}
+    ${can.admin && html`<label><input type="checkbox" checked=${everywhere.value} onChange=${event => { everywhere.value = event.target.checked; }} /> All projects</label>`}
     <span title=${roles.join(', ')}><span class="soft">User </span>${user}</span>
     <button type="button" onClick=${logOut}>Log out</button></div>`;
+}
+
+function Unknown({ path }) {
+  const title = SCREENS.find(one => one.path === path)?.title;
+  return html`<h1>${title || 'Page not found'}</h1><p class="notice">${title ? 'This page is for administrators. Log in with the role admin to see it.' : html`There is no page <code>${path}</code>.`} <a href="#/">Back to the overview</a></p>`;
 }
 
 function App() {
   const fragment = useFragment();
   if (!session.value) return html`<main class="login"><div class="panel"><${LogIn} text="Block storage. Log in to see your volumes." /></div></main>`;
   const [first, ...rest] = fragment.split('/');
-  const screen = SCREENS.find(one => one.path === first && (!one.admin || can.admin)) || SCREENS[0];
+  const screen = SCREENS.find(one => one.path === first && (!one.admin || can.admin));
   return html`<a class="skip" href="#main" onClick=${event => { event.preventDefault(); document.getElementById('main').focus(); }}>Skip to the content</a>
     <div class="shell"><${Navigation} current=${screen} />
-      <main class="main" id="main" tabindex="-1"><${Top} /><div key=${`${session.value.projectId}/${fragment}`}><${Screen} screen=${screen} rest=${rest} /></div></main></div>
+      <main class="main" id="main" tabindex="-1"><${Top} /><div key=${`${session.value.projectId}/${everywhere.value}/${fragment}`}>${screen ? html`<${Screen} screen=${screen} rest=${rest} />` : html`<${Unknown} path=${first} />`}</div></main></div>
     ${expired.value && html`<${Dialog} title="Log in again" locked onClose=${() => {}}><${LogIn} text="Your session has expired. Log in to go on where you were." /><//>`}
     <${Toasts} />`;
 }

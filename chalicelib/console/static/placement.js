@@ -12,7 +12,7 @@ export default function Placement() {
   const fields = [
     { name: 'size', label: 'Size in GiB', type: 'number', min: 1, required: true },
     { name: 'volume_type', label: 'Volume type', options: [{ value: '', label: 'Default' }, ...(facts.types || []).map(one => ({ value: one.name, label: one.name }))] },
-    { name: 'availability_zone', label: 'Availability zone', options: [{ value: '', label: 'Any' }, ...(facts.zones || []).map(one => ({ value: one.zoneName, label: one.zoneName }))] },
+    { name: 'availability_zone', label: 'Availability zone', options: [{ value: '', label: 'Default' }, ...(facts.zones || []).map(one => ({ value: one.zoneName, label: one.zoneName }))] },
   ];
   async function send(event) {
     event.preventDefault();

@@ -1,12 +1,12 @@
 // How well each volume is protected: last backup, its age against the schedule, chain, checks; all backups; schedules.
-import { all, can, get, request, toast } from './api.js';
+import { all, can, get, listed } from './api.js';
 import { backupForms } from './forms.js';
 import { Actions, Badge, Copies, Facts, Failure, Name, Panel, Progress, Table, Time, ago, date, html, isBusy, usePoll } from './ui.js';
 import { BACKUPS } from './volume.js';
 import { OPERATION_COLUMNS } from './requests.js';
 
 async function read() {
-  const [volumes, backups, schedules] = await Promise.all([all('/volumes/detail?limit=1000', 'volumes', 1000), all('/backups/detail?limit=500', 'backups', 2000), get('/backup-schedules')]);
+  const [volumes, backups, schedules] = await Promise.all([all(listed('/volumes/detail?limit=1000'), 'volumes', 1000), all(listed('/backups/detail?limit=500'), 'backups', 2000), get(listed('/backup-schedules'))]);
   return { volumes, backups, schedules: schedules.backup_schedules };
 }
 
@@ -51,21 +51,21 @@ const scheduleForm = volumes => ({
     { name: 'daily', label: 'Daily backups to keep', type: 'number', min: 0, max: 1000, value: 7 },
     { name: 'full_every', label: 'Every n-th is a full one', type: 'number', min: 0, max: 1000, value: 7 },
   ],
-  submit: async values => {
-    const body = { backup_schedule: { volume_id: values.volume_id, cron: values.cron, keep: { daily: Number(values.daily) }, full_every: Number(values.full_every) } };
-    await request('/backup-schedules', { method: 'POST', body });
-    toast('The schedule is in force.');
-  },
+  sends: values => ({ path: '/backup-schedules', body: { backup_schedule: { volume_id: values.volume_id, cron: values.cron, keep: { daily: Number(values.daily) }, full_every: Number(values.full_every) } } }),
+  done: 'The schedule is in force.',
 });
 
 const removeSchedule = one => ({
   key: 'remove', label: 'Remove', title: 'Remove the schedule', button: 'Remove', danger: true, what: 'No more backups are made by it. The existing ones stay.',
-  submit: () => request(`/backup-schedules/${one.id}`, { method: 'DELETE' }),
+  sends: () => ({ path: `/backup-schedules/${one.id}`, method: 'DELETE' }),
+  done: 'The schedule is removed.',
 });
 
 const pauseSchedule = one => ({
   key: 'pause', label: one.enabled ? 'Pause' : 'Resume', title: one.enabled ? 'Pause the schedule' : 'Resume the schedule', button: one.enabled ? 'Pause' : 'Resume',
-  submit: () => request(`/backup-schedules/${one.id}`, { method: 'PUT', body: { backup_schedule: { enabled: !one.enabled } } }),
+  what: one.enabled ? 'No backups are made by it until it is resumed. The existing ones stay.' : 'The volume is backed up again at the next of its times.',
+  sends: () => ({ path: `/backup-schedules/${one.id}`, method: 'PUT', body: { backup_schedule: { enabled: !one.enabled } } }),
+  done: one.enabled ? 'The schedule is paused.' : 'The schedule is resumed.',
 });
 
 export default function Protection({ rest }) {
@@ -75,7 +75,7 @@ export default function Protection({ rest }) {
 function All() {
   const { data, error, again } = usePoll(read, found => found.backups.some(one => isBusy(one.status)));
   const schedules = [
-    { key: 'volume', label: 'Volume', of: row => html`<a href="#/volumes/${row.volume_id}">${data?.volumes.find(one => one.id === row.volume_id)?.name || row.volume_id.slice(0, 8)}</a>` },
+    { key: 'volume', label: 'Volume', of: row => html`<${Name} of=${data?.volumes.find(one => one.id === row.volume_id)?.name} id=${row.volume_id} href="#/volumes/${row.volume_id}" />` },
     { key: 'cron', label: 'Times (UTC)', of: row => html`<code>${row.cron}</code>` },
     { key: 'next', label: 'Next', sort: row => row.next_run_at, of: row => (row.enabled ? html`<${Time} at=${row.next_run_at} />` : 'paused') },
     { key: 'keep', label: 'Keeps', of: row => Object.entries(row.keep || {}).map(([name, count]) => `${count} ${name}`).join(', ') },
@@ -106,7 +106,7 @@ function Backup({ id }) {
     ${backup.fail_reason && html`<p class="notice bad">${backup.fail_reason}</p>`}
     <${Progress} of=${backup['cinderless:progress']} />
     <${Panel} title="Facts" extra=${html`<${Copies} cli="openstack volume backup show ${id}" path="/backups/${id}" />`}><${Facts} of=${[
-      ['Id', html`<code>${backup.id}</code>`], ['Volume', html`<a href="#/volumes/${backup.volume_id}">${backup.volume_id}</a>`], ['Created', html`<${Time} at=${backup.created_at} />`],
+      ['Id', html`<code>${backup.id}</code>`], ['Volume', html`<${Name} of=${data.volumes.find(one => one.id === backup.volume_id)?.name} id=${backup.volume_id} href="#/volumes/${backup.volume_id}" />`], backup.is_incremental && ['Changes since', 'the backup before it'], ['Created', html`<${Time} at=${backup.created_at} />`],
       ['Data of', html`<${Time} at=${backup.data_timestamp} />`], ['Stored objects', backup.object_count], ['Dependent backups', backup.has_dependent_backups ? 'yes' : 'no'],
       ['Locked until', html`<${Time} at=${backup['cinderless:locked_until']} />`], ['Last scrub', html`<${Check} of=${backup['cinderless:scrub']} />`], ['Last drill', html`<${Check} of=${backup['cinderless:drill']} />`],
     ]} /><//>

@@ -1,11 +1,12 @@
 // For administrators: the quota of this project, with what is used and reserved.
-import { get, request, session, toast } from './api.js';
+import { get, session } from './api.js';
 import { Actions, Table, html, usePoll } from './ui.js';
 
 const change = row => ({
   key: 'change', label: 'Change', title: `Change the limit of ${row.id}`, button: 'Save', what: `${row.in_use} are in use. -1 means no limit.`,
   fields: [{ name: 'limit', label: 'Limit', type: 'number', min: -1, required: true, value: row.limit }],
-  submit: async values => { await request(`/os-quota-sets/${session.value.projectId}`, { method: 'PUT', body: { quota_set: { [row.id]: Number(values.limit) } } }); toast('The quota is changed.'); },
+  sends: values => ({ path: `/os-quota-sets/${session.value.projectId}`, method: 'PUT', body: { quota_set: { [row.id]: Number(values.limit) } } }),
+  done: 'The quota is changed.',
 });
 
 export default function Quotas() {

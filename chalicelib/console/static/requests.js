@@ -1,19 +1,20 @@
 // What each accepted request became: the list, and one request as a waterfall of its steps.
 import { useState } from '../vendor/preact-hooks.js';
-import { can, get, session } from './api.js';
-import { Badge, Copies, Facts, Failure, Name, Panel, Progress, Table, Time, date, html, seconds, usePoll } from './ui.js';
+import { can, get, listed, refusals, session } from './api.js';
+import { Badge, Copies, Facts, Failure, Name, Panel, Progress, Table, Time, date, html, projectColumn, seconds, usePoll } from './ui.js';
 
 const PAGE = 50;
 
-const link = one => ({ volume: `#/volumes/${one.resource_id}`, backup: `#/protection/${one.resource_id}` })[one.resource_type];
+/** The page of an operation's resource. */
+export const link = one => ({ volume: `#/volumes/${one.resource_id}`, backup: `#/protection/${one.resource_id}` })[one.resource_type];
 
 export const OPERATION_COLUMNS = [
-  { key: 'action', label: 'Request', sort: row => row.action, of: row => html`<a href="#/requests/${row.id}">${row.action.replaceAll('_', ' ')} ${row.resource_type.replaceAll('_', ' ')}</a>` },
+  { key: 'action', label: 'Request', sort: row => row.action, of: row => html`<a class="nobreak" href="#/requests/${row.id}">${row.action.replaceAll('_', ' ')} ${row.resource_type.replaceAll('_', ' ')}</a>` },
   { key: 'status', label: 'Status', sort: row => row.status, of: row => html`<${Badge} status=${row.status} />` },
   { key: 'resource', label: 'Resource', of: row => html`<${Name} of=${row.resource_name} id=${row.resource_id} href=${link(row)} />` },
   { key: 'started', label: 'Started', sort: row => row.started_at, of: row => html`<${Time} at=${row.started_at} />` },
   { key: 'took', label: 'Took', number: true, of: row => (row.ended_at ? seconds(date(row.ended_at) - date(row.started_at)) : html`<span class="soft">runs</span>`) },
-  { key: 'error', label: 'Error', of: row => row.error || html`<span class="soft">–</span>` },
+  { key: 'error', label: 'Error', of: row => (row.error ? html`<span class="reason">${row.error}</span>` : html`<span class="soft">–</span>`) },
 ];
 
 export default function Requests({ rest }) {
@@ -26,7 +27,7 @@ function List() {
   const words = new URLSearchParams({ limit: PAGE });
   for (const [name, value] of Object.entries(filters)) if (value) words.set(name, value);
   if (markers.length) words.set('marker', markers.at(-1));
-  const path = `/operations?${words}`;
+  const path = listed(`/operations?${words}`);
   const { data, error } = usePoll(() => get(path), found => found.operations.some(one => one.status === 'running'), [path]);
   const rows = data?.operations;
   const choice = (name, label, options) => html`<label><span class="soft">${label} </span><select value=${filters[name]} onChange=${event => { setMarkers([]); setFilters(old => ({ ...old, [name]: event.target.value })); }}>
@@ -34,7 +35,7 @@ function List() {
   const foot = html`<span>${rows ? `${rows.length} shown` : ''}</span><span class="actions"><button disabled=${!markers.length} onClick=${() => setMarkers(old => old.slice(0, -1))}>Newer</button>
     <button disabled=${!rows || rows.length < PAGE} onClick=${() => setMarkers(old => [...old, rows.at(-1).id])}>Older</button></span>`;
   return html`<div class="heading"><h1>Requests</h1><div class="actions">${choice('status', 'Status', ['running', 'succeeded', 'failed'])}${choice('resource_type', 'Resource', ['volume', 'snapshot', 'backup', 'group', 'group_snapshot'])}</div></div>
-    <${Table} title="Requests" rows=${rows} error=${error} columns=${OPERATION_COLUMNS} foot=${foot} path=${path} empty="No requests in the last 30 days." />`;
+    <${Table} title="Requests" rows=${rows} error=${error} columns=${[...OPERATION_COLUMNS, ...projectColumn()]} foot=${foot} path=${path} empty="No requests in the last 30 days." />`;
 }
 
 /** Start and width in percent of the whole, of a span of time. */
@@ -59,7 +60,7 @@ export function Waterfall({ operation }) {
   const line = (label, from, to, kind) => html`<${Line} label=${label} from=${from} to=${to} begin=${begin} whole=${whole} kind=${kind} took=${seconds(Math.max(to - from, 0))} />`;
   const first = operation.steps[0];
   return html`<div class="waterfall">
-    ${line('Accepted by the API, queued', begin, first ? date(first.started_at) : operation.ended_at ? date(operation.ended_at) : now, 'wait')}
+    ${line(first || !operation.ended_at ? 'Accepted by the API, queued' : 'From accepted to ended', begin, first ? date(first.started_at) : operation.ended_at ? date(operation.ended_at) : now, 'wait')}
     ${operation.steps.map((step, place) => {
       const to = step.ended_at ? date(step.ended_at) : operation.ended_at ? date(operation.ended_at) : now;
       const kind = step.failures.length ? 'bad' : step.ended_at ? 'good' : 'busy';
@@ -71,25 +72,37 @@ export function Waterfall({ operation }) {
   </div>`;
 }
 
+/** A request without an operation: what this tab knows of it. */
+function Unaccepted({ id }) {
+  const known = refusals().find(one => one.id === id);
+  if (!known) return html`<h1>Request</h1><p class="notice">There is no operation of request <code>${id}</code>. It was a read, it was refused before any work was accepted, or it is older than 30 days.</p>`;
+  const took = seconds(known.ended - known.began);
+  return html`<div class="heading"><div><h1>Refused request</h1><span><${Badge} status="failed" /> <span class="soft">nothing was changed</span></span></div></div>
+    <p class="notice bad">${known.message}</p>
+    <${Panel} title="Steps"><div class="waterfall"><${Line} label="Sent by this page" from=${known.began} to=${known.ended} begin=${known.began} whole=${known.ended - known.began || 1} kind="wait" took=${took} />
+      <${Line} label="Refused by the API" from=${known.ended} to=${known.ended} begin=${known.began} whole=${known.ended - known.began || 1} kind="bad" took=${String(known.status)} /><div class="failure">${known.message}</div></div><//>
+    <${Panel} title="Facts" extra=${can.admin && html`<${Copies} cli="cinderless history ${id}" />`}><${Facts} of=${[['Request', html`<code>${id}</code>`], ['Sent', html`<code>${known.method} ${known.path}</code>`], ['Status', known.status], ['At', html`<${Time} at=${new Date(known.ended).toISOString()} whole />`]]} /><//>`;
+}
+
 function Request({ id }) {
   const { data, error } = usePoll(() => get(`/operations/${id}`), found => found.operation.status === 'running', [id]);
   if (!data) {
-    if (error?.status === 404) return html`<h1>Request</h1><p class="notice">There is no operation of request <code>${id}</code>: it was answered at once, was refused before any work was accepted, or is older than 30 days.</p>`;
+    if (error?.status === 404) return html`<${Unaccepted} id=${id} />`;
     return html`<${Failure} error=${error} />${!error && html`<p class="soft" role="status">Loading…</p>`}`;
   }
   const one = data.operation;
-  return html`<div class="heading"><div><h1>${one.action.replaceAll('_', ' ')} ${one.resource_type.replaceAll('_', ' ')}</h1><span><${Badge} status=${one.status} /> ${one.step && html`<span class="soft">in ${words(one.step)}</span>`}</span></div></div>
+  return html`<div class="heading"><div><h1 class="sentence">${one.action.replaceAll('_', ' ')} ${one.resource_type.replaceAll('_', ' ')}</h1><span><${Badge} status=${one.status} /> ${one.step && html`<span class="soft">in ${words(one.step)}</span>`}</span></div></div>
     <${Failure} error=${error} />
     ${one.error && html`<p class="notice bad">${one.error}</p>`}
     <${Progress} of=${one.progress} />
-    <${Panel} title="Steps" extra=${html`<${Copies} path="/operations/${id}" />`}><${Waterfall} operation=${one} /><//>
+    <${Panel} title="Steps" extra=${html`<${Copies} cli=${can.admin && `cinderless history ${id}`} path="/operations/${id}" />`}><${Waterfall} operation=${one} /><//>
     <div class="grid"><${Panel} title="Facts"><${Facts} of=${[
       ['Request', html`<code>${one.id}</code>`], ['Resource', html`<${Name} of=${one.resource_name} id=${one.resource_id} href=${link(one)} />`], ['Resource id', html`<code>${one.resource_id}</code>`],
-      ['Ended with status', one.resource_status && html`<${Badge} status=${one.resource_status} />`], ['User', one.user_id === session.value.userId ? `${session.value.user} (you)` : html`<code>${one.user_id}</code>`], ['Started', html`<${Time} at=${one.started_at} />`], ['Ended', html`<${Time} at=${one.ended_at} />`],
+      ['Ended with status', one.resource_status && html`<${Badge} status=${one.resource_status} />`], ['User', one.user_id === session.value.userId ? `${session.value.user} (you)` : html`<code>${one.user_id}</code>`], ['Started', html`<${Time} at=${one.started_at} whole />`], ['Ended', html`<${Time} at=${one.ended_at} whole />`], one.ended_at && ['Took', seconds(date(one.ended_at) - date(one.started_at))],
     ]} /><//>
     ${can.admin && html`<${Panel} title="For administrators"><${Facts} of=${[
       ['Pool', one.host && html`<code>${one.host}</code>`], ['Cause', one.cause && html`<code>${one.cause}</code>`],
       ['Pools tried before', one.tried?.length ? one.tried.map(tried => html`<div><code>${tried.host}</code> ${tried.error}: ${tried.reason}</div>`) : 'none'],
-      ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>make history REQUEST=${one.id}</code>`],
+      ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>cinderless history ${one.id}</code>`],
     ]} /><//>`}</div>`;
 }

@@ -1,5 +1,5 @@
 // For administrators: services with enable and disable, pools, and what the reconciler found on backends.
-import { get, request, toast } from './api.js';
+import { get } from './api.js';
 import { Actions, Badge, Panel, Table, Time, html, usePoll } from './ui.js';
 import { poolUse, rounded } from './overview.js';
 
@@ -11,9 +11,9 @@ async function read() {
 const toggle = one => (one.status === 'enabled'
   ? { key: 'off', label: 'Disable', title: `Disable ${one.host}`, button: 'Disable', danger: true, what: 'The scheduler places nothing new there. What is there stays usable. Undo: enable it.',
     fields: [{ name: 'reason', label: 'Reason', required: true, max_length: 255 }],
-    submit: async values => { await request('/os-services/disable-log-reason', { method: 'PUT', body: { host: one.host, binary: one.binary, disabled_reason: values.reason } }); toast('Disabled.'); } }
+    sends: values => ({ path: '/os-services/disable-log-reason', method: 'PUT', body: { host: one.host, binary: one.binary, disabled_reason: values.reason } }), done: 'Disabled.' }
   : { key: 'on', label: 'Enable', title: `Enable ${one.host}`, button: 'Enable', what: 'The scheduler places volumes there again.',
-    submit: async () => { await request('/os-services/enable', { method: 'PUT', body: { host: one.host, binary: one.binary } }); toast('Enabled.'); } });
+    sends: () => ({ path: '/os-services/enable', method: 'PUT', body: { host: one.host, binary: one.binary } }), done: 'Enabled.' });
 
 const SERVICES = again => [
   { key: 'binary', label: 'Service', sort: row => row.binary, of: row => row.binary },
@@ -32,7 +32,7 @@ const POOLS = [
   { key: 'claimed', label: 'Claimed GiB', number: true, of: row => rounded(poolUse(row).claimed) },
   { key: 'free', label: 'Free GiB', number: true, of: row => rounded(poolUse(row).free) },
   { key: 'thin', label: 'Over-subscription', number: true, of: row => row.capabilities.max_over_subscription_ratio ?? '–' },
-  { key: 'driver', label: 'Driver', of: row => row.capabilities.storage_protocol || '–' },
+  { key: 'protocol', label: 'Protocol', of: row => row.capabilities.storage_protocol || '–' },
 ];
 
 const REPORTS = [

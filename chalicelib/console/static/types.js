@@ -1,20 +1,21 @@
 // For administrators: volume types with their extra specs.
-import { get, request, toast } from './api.js';
+import { get } from './api.js';
 import { Actions, Name, Table, html, usePoll } from './ui.js';
+
+/** Lines of key=value as an object. */
+export const pairs = text => Object.fromEntries(text.split('\n').map(line => line.trim()).filter(Boolean).map(line => { const [key, ...rest] = line.split('='); return [key.trim(), rest.join('=').trim()]; }));
 
 const create = () => ({
   key: 'create', label: 'Create type', title: 'Create a volume type', button: 'Create', look: 'primary', what: 'Extra specs choose the pools on which volumes of the type are placed.',
   fields: [{ name: 'name', label: 'Name', required: true, max_length: 255 }, { name: 'description', label: 'Description', max_length: 255 }, { name: 'specs', label: 'Extra specs', type: 'text-area', hint: 'One a line: key=value' }, { name: 'private', label: 'Private: only for projects that are given access', type: 'check' }],
-  submit: async values => {
-    const specs = Object.fromEntries(values.specs.split('\n').map(line => line.trim()).filter(Boolean).map(line => { const at = line.indexOf('='); return [line.slice(0, at).trim(), line.slice(at + 1).trim()]; }));
-    await request('/types', { method: 'POST', body: { volume_type: { name: values.name, description: values.description || null, 'os-volume-type-access:is_public': !values.private, extra_specs: specs } } });
-    toast('The type is created.');
-  },
+  sends: values => ({ path: '/types', body: { volume_type: { name: values.name, description: values.description || null, 'os-volume-type-access:is_public': !values.private, extra_specs: pairs(values.specs) } } }),
+  done: 'The type is created.',
 });
 
 const remove = one => ({
   key: 'delete', label: 'Delete', title: `Delete type “${one.name}”`, button: 'Delete', danger: true, what: 'The type is removed, unless a volume uses it.',
-  submit: async () => { await request(`/types/${one.id}`, { method: 'DELETE' }); toast('The type is deleted.'); },
+  sends: () => ({ path: `/types/${one.id}`, method: 'DELETE' }),
+  done: 'The type is deleted.',
 });
 
 export default function Types() {

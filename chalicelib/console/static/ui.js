@@ -1,7 +1,7 @@
 // Parts that every screen uses. All text is set as text nodes (htm and Preact never parse it), so names cannot be markup.
 import { html } from '../vendor/htm-preact.js';
 import { useCallback, useEffect, useRef, useState } from '../vendor/preact-hooks.js';
-import { Refused, curl, dismiss, toast, toasts } from './api.js';
+import { Refused, can, curl, everywhere, dismiss, request, toast, toasts } from './api.js';
 
 export { html };
 
@@ -27,12 +27,13 @@ export function ago(text) {
   if (!moment) return '–';
   const seconds = Math.round((Date.now() - moment) / 1000);
   for (const [unit, size] of [['d', 86400], ['h', 3600], ['min', 60]]) {
-    if (Math.abs(seconds) >= size) return `${Math.round(Math.abs(seconds) / size)} ${unit} ${seconds < 0 ? 'from now' : 'ago'}`;
+    if (Math.abs(seconds) >= size) { const count = `${Math.round(Math.abs(seconds) / size)} ${unit}`; return seconds < 0 ? `in ${count}` : `${count} ago`; }
   }
   return seconds < 0 ? `in ${-seconds} s` : seconds < 5 ? 'just now' : `${seconds} s ago`;
 }
 
-export const Time = ({ at }) => (at ? html`<time datetime=${date(at).toISOString()} title=${date(at).toLocaleString()}>${ago(at)}</time>` : html`<span class="soft">–</span>`);
+/** A moment, as a distance from now; the whole date with `whole`, and on pointing at it. */
+export const Time = ({ at, whole }) => (at ? html`<time datetime=${date(at).toISOString()} title=${date(at).toLocaleString()}>${ago(at)}${whole && html` <span class="soft">(${date(at).toLocaleString()})</span>`}</time>` : html`<span class="soft">–</span>`);
 
 export function size(bytes) {
   if (bytes == null) return '–';
@@ -58,6 +59,9 @@ export function Progress({ of }) {
   return html`<div><progress max="100" value=${percent} aria-label="Bytes copied" /><span class="soft">${text}</span></div>`;
 }
 
+/** A column of the owner, where lists show all projects. */
+export const projectColumn = () => (can.admin && everywhere.value ? [{ key: 'project', label: 'Project', of: row => html`<code>${row['os-vol-tenant-attr:tenant_id'] || row['os-extended-snapshot-attributes:project_id'] || row['os-backup-project-attr:project_id'] || row.project_id || '–'}</code>` }] : []);
+
 export const Usage = ({ label, used, limit, unit = '' }) => {
   const open = limit < 0 || limit == null;
   return html`<span>${label}</span><progress max=${open ? Math.max(used, 1) : Math.max(limit, 1)} value=${open ? 0 : Math.min(used, limit)} aria-label=${label} />
@@ -65,10 +69,12 @@ export const Usage = ({ label, used, limit, unit = '' }) => {
 };
 
 /** What a failed request says, with its id, which is also the id of its operation. */
-export const Failure = ({ error }) => {
+export const Failure = ({ error, apart }) => {
   if (!error) return null;
   const id = error.requestId;
-  return html`<p class="notice bad" role="alert">${error.message}${id && html` <span class="mono">(${error.status}, <a href="#/requests/${id}">${id}</a>)</span>`}</p>`;
+  // From a dialog, another tab opens: what is filled in must stay. It is of the same session, so it needs the opener.
+  const place = apart ? { target: '_blank', rel: 'opener' } : {};
+  return html`<p class="notice bad" role="alert">${error.message}${id && html` <span class="mono">(${error.status}, <a href="#/requests/${id}" ...${place}>${id}</a>)</span>`}</p>`;
 };
 
 /**
@@ -177,9 +183,20 @@ export function Field({ spec, value, onChange, id }) {
   return html`<div class="field"><label for=${id}><span>${spec.label}</span></label>${control}${hint}</div>`;
 }
 
+/** The same body without what must not reach a shell's history. */
+const concealed = body => JSON.parse(JSON.stringify(body, (name, value) => (name === 'auth_key' ? '...' : value)));
+
+/** Send what a form describes, and show that it was accepted. */
+async function carriedOut({ sends, done, then }, values) {
+  const { path, method = 'POST', body } = sends(values);
+  const answer = await request(path, { method, body });
+  await then?.(answer, values);
+  if (done) toast(typeof done === 'function' ? done(values) : done, answer.requestId);
+}
+
 /**
- * A dialog from a table: {title, what, fields, button, danger, submit(values), aside(values)}. A refused request leaves
- * the form as it was filled.
+ * A dialog from a table: {title, what, fields, button, danger, sends(values) -> {path, method, body}, done, then(answer),
+ * aside(values)}. A refused request leaves the form as it was filled. The request can be copied before it is sent.
  */
 export function FormDialog({ form, onClose }) {
   const initial = Object.fromEntries((form.fields || []).map(one => [one.name, one.value ?? '']));
@@ -189,16 +206,17 @@ export function FormDialog({ form, onClose }) {
   async function send(event) {
     event.preventDefault();
     setSending(true); setError(null);
-    try { if ((await form.submit(values)) !== false) onClose(true); } catch (refused) { if (!(refused instanceof Refused)) console.error(refused); setError(refused); setSending(false); }
+    try { await carriedOut(form, values); onClose(true); } catch (refused) { if (!(refused instanceof Refused)) console.error(refused); setError(refused); setSending(false); }
   }
+  const copy = () => { const { path, method = 'POST', body } = form.sends(values); copied(curl(path, method, body && concealed(body)), 'curl command'); };
   const what = typeof form.what === 'function' ? form.what(values) : form.what;
   return html`<${Dialog} title=${form.title} onClose=${onClose}><form onSubmit=${send}>
     <h2>${form.title}</h2>
     ${what && html`<p class="notice">${what}</p>`}
     ${(form.fields || []).map(one => html`<${Field} key=${one.name} id="f-${one.name}" spec=${one} value=${values[one.name]} onChange=${value => setValues(old => ({ ...old, [one.name]: value }))} />`)}
     ${form.aside && html`<${form.aside} values=${values} />`}
-    <${Failure} error=${error} />
-    <div class="row"><button type="button" onClick=${() => onClose(false)}>Cancel</button>
+    <${Failure} error=${error} apart />
+    <div class="row"><button type="button" class="quiet first" onClick=${copy}>Copy as curl</button><button type="button" onClick=${() => onClose(false)}>Cancel</button>
       <button class=${form.danger ? 'danger' : 'primary'} disabled=${sending}>${sending ? 'Sending…' : form.button}</button></div>
   </form><//>`;
 }

@@ -1,6 +1,6 @@
 // One volume: facts, attachments with what a host needs to connect, snapshots, backups, lineage, history, and actions.
 import { useState } from '../vendor/preact-hooks.js';
-import { can, get, request, toast, quoted } from './api.js';
+import { can, get, quoted, request } from './api.js';
 import { backupForms, known, snapshotForms, volumeForms } from './forms.js';
 import { Actions, Badge, Copies, Dialog, Facts, Failure, Name, Panel, Progress, Table, Time, html, isBusy, usePoll } from './ui.js';
 import { OPERATION_COLUMNS } from './requests.js';
@@ -26,21 +26,19 @@ const attachForm = volume => ({
   fields: [
     { name: 'host', label: 'Host name', required: true, hint: 'Of the machine that will use the volume.' },
     { name: 'initiator', label: 'Initiator (IQN)', required: true, pattern: '(iqn|eui|naa)\\..+', hint: 'On the host: cat /etc/iscsi/initiatorname.iscsi' },
-    { name: 'ip', label: 'IP address of the host', value: '127.0.0.1' },
+    { name: 'ip', label: 'IP address of the host', required: true, value: ['127.0.0.1', 'localhost'].includes(location.hostname) ? '127.0.0.1' : '', hint: 'From which it connects to the backend.' },
     { name: 'mode', label: 'Access', value: 'rw', options: [{ value: 'rw', label: 'Read and write' }, { value: 'ro', label: 'Read only' }] },
   ],
-  submit: async values => {
-    const connector = { host: values.host, initiator: values.initiator, ip: values.ip, multipath: false };
-    const { body } = await request('/attachments', { method: 'POST', body: { attachment: { volume_uuid: volume.id, connector, mode: values.mode } } });
-    await request(`/attachments/${body.attachment.id}/action`, { method: 'POST', body: { 'os-complete': {} } });
-    toast('Attached: the host may connect now.');
-  },
+  sends: values => ({ path: '/attachments', body: { attachment: { volume_uuid: volume.id, connector: { host: values.host, initiator: values.initiator, ip: values.ip, multipath: false }, mode: values.mode } } }),
+  done: 'Attached: the host may connect now.',
+  then: ({ body }) => request(`/attachments/${body.attachment.id}/action`, { method: 'POST', body: { 'os-complete': {} } }),
 });
 
 const detachForm = one => ({
   key: 'detach', label: 'Detach', title: 'Detach from the host', button: 'Detach', danger: true,
   what: 'The host can no longer reach the volume. Unmount it there first: what the host has not written yet is lost. Undo: attach it again.',
-  submit: async () => { await request(`/attachments/${one.id}`, { method: 'DELETE' }); toast('Detached.'); },
+  sends: () => ({ path: `/attachments/${one.id}`, method: 'DELETE' }),
+  done: 'Detached.',
 });
 
 function Attachment({ one, onDone }) {
@@ -95,7 +93,8 @@ function Lineage({ volume, snapshots, backups }) {
 
 const cancelForm = one => ({
   key: 'cancel', label: 'Cancel the transfer', title: 'Cancel the transfer', button: 'Cancel it', what: 'The volume stays in this project; the key becomes worthless.',
-  submit: async () => { await request(`/volume-transfers/${one.id}`, { method: 'DELETE' }); toast('The transfer is cancelled.'); },
+  sends: () => ({ path: `/volume-transfers/${one.id}`, method: 'DELETE' }),
+  done: 'The transfer is cancelled.',
 });
 
 export function Volume({ id }) {

@@ -1,8 +1,8 @@
 // The list of volumes, by pages of the service; one volume is in volume.js.
 import { useState } from '../vendor/preact-hooks.js';
-import { all, can, get } from './api.js';
+import { all, can, everywhere, get, listed } from './api.js';
 import { acceptTransfer, createVolume, known } from './forms.js';
-import { Actions, Badge, Name, Progress, Table, Time, html, isBusy, usePoll } from './ui.js';
+import { Actions, Badge, Name, Progress, Table, Time, html, isBusy, projectColumn, usePoll } from './ui.js';
 import { Volume } from './volume.js';
 
 const PAGE = 100;
@@ -25,7 +25,7 @@ export default function Volumes({ rest }) {
 /** Volumes with a part of a name or id. The service filters by whole names, so all are read, and compared here. */
 async function searched(text, status) {
   const wanted = text.toLowerCase();
-  const found = await all(`/volumes/detail?limit=1000${status ? `&status=${status}` : ''}`, 'volumes');
+  const found = await all(listed(`/volumes/detail?limit=1000${status ? `&status=${status}` : ''}`), 'volumes');
   return { volumes: found.filter(one => `${one.name}`.toLowerCase().includes(wanted) || one.id.startsWith(wanted)).slice(0, 200) };
 }
 
@@ -36,7 +36,7 @@ function List({ status }) {
   const words = new URLSearchParams({ limit: PAGE, sort: `${order.key}:${order.down ? 'desc' : 'asc'}` });
   if (status) words.set('status', status);
   if (markers.length) words.set('marker', markers.at(-1));
-  const path = `/volumes/detail?${words}`;
+  const path = listed(`/volumes/detail?${words}`);
   const { data, error, again } = usePoll(() => (search ? searched(search, status) : get(path)), found => found.volumes.some(one => isBusy(one.status)), [path, search]);
   const facts = usePoll(known);
   const rows = data?.volumes;
@@ -44,11 +44,11 @@ function List({ status }) {
   const foot = html`<span>${rows ? `${rows.length} shown` : ''}${markers.length ? `, page ${markers.length + 1}` : ''}</span><span class="actions">
     <button disabled=${!markers.length} onClick=${() => setMarkers(old => old.slice(0, -1))}>Previous</button>
     <button disabled=${search || !rows || rows.length < PAGE} onClick=${() => setMarkers(old => [...old, rows.at(-1).id])}>Next</button></span>`;
-  const cli = `openstack volume list --long --limit ${PAGE}${status ? ` --status ${status}` : ''}`;
+  const cli = `openstack volume list --long --limit ${PAGE}${status ? ` --status ${status}` : ''}${everywhere.value ? ' --all-projects' : ''}`;
   return html`<div class="heading"><h1>Volumes${status ? `: ${status}` : ''}</h1><div class="actions">
       <label><span class="soft">Search </span><input type="search" value=${search} placeholder="Part of a name or id" onInput=${event => { setSearch(event.target.value); first(); }} /></label>
       ${status && html`<a class="button" href="#/volumes">Show all</a>`}
       ${can.write && html`<${Actions} forms=${[acceptTransfer(), createVolume(facts.data || {})]} onDone=${again} />`}</div></div>
-    <${Table} title="Volumes" rows=${rows} error=${error} columns=${COLUMNS} order=${order} onOrder=${found => { setOrder(found); first(); }} foot=${foot} cli=${cli} path=${path}
-      empty=${search || status ? 'No volume matches.' : 'This project has no volumes yet.'} />`;
+    <${Table} title="Volumes" rows=${rows} error=${error} columns=${[...COLUMNS, ...projectColumn()]} order=${order} onOrder=${found => { setOrder(found); first(); }} foot=${foot} cli=${cli} path=${path}
+      empty=${search || status ? 'No volume matches.' : can.write ? 'This project has no volumes yet: create the first one.' : 'This project has no volumes yet.'} />`;
 }
