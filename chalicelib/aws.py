@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from chalicelib import errors, telemetry
 from chalicelib.aws_errors import translated
 from chalicelib.config import settings
+from chalicelib.jitter import jittered
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,12 @@ INVOKE_TIMEOUT = 27
 
 #: Source of this service's events; their detail types are Cinder's.
 EVENT_SOURCE = 'cinderless'
+
+#: Attempts to publish an event, and the mean seconds before the second one.
+PUBLISHES, PUBLISH_PAUSE = 4, 0.1
+
+#: Codes of a refused event that may be accepted when it is sent again.
+PASSING = frozenset({'InternalException', 'InternalFailure', 'ThrottlingException'})
 
 
 #: Clients whose connections a restored environment closes (api/snapstart.py).
@@ -119,18 +126,29 @@ def enqueue(message: dict[str, Any]) -> None:
 
 @functools.cache
 def _publisher() -> Any:
-    """The client for events: short time-outs and no retries, since no request may wait for an event."""
-    once = {'total_max_attempts': 1}
-    return create_client('events', settings().region, retries=once, connect_timeout=1, read_timeout=2)
+    """The client for events: short time-outs and few retries, since work waits for its events."""
+    retries = {'mode': 'standard', 'total_max_attempts': PUBLISHES}
+    return create_client('events', settings().region, retries=retries, connect_timeout=1, read_timeout=2)
 
 
 def publish(bus: str, kind: str, detail: str) -> None:
-    """Put one event (JSON) on an EventBridge bus. Raises ServiceUnavailable when the bus did not accept it."""
+    """Put one event (JSON) on an EventBridge bus. Raises ServiceUnavailable when the bus did not accept it.
+
+    An entry may be refused in a successful response, which the SDK does not repeat. A repeated event has the same
+    ``message_id``.
+    """
     entry = {'EventBusName': bus, 'Source': EVENT_SOURCE, 'DetailType': kind, 'Detail': detail}
-    with translated('events:PutEvents', sent_once=True):
-        answer = _publisher().put_events(Entries=[entry])
-    if answer.get('FailedEntryCount'):
-        raise errors.ServiceUnavailable(reason=f'EventBridge: {answer["Entries"][0].get("ErrorCode")}')
+    code = None
+    for attempt in range(PUBLISHES):
+        with translated('events:PutEvents'):
+            answer = _publisher().put_events(Entries=[entry])
+        if not answer.get('FailedEntryCount'):
+            return
+        code = answer['Entries'][0].get('ErrorCode')
+        if code not in PASSING or attempt == PUBLISHES - 1:
+            break
+        time.sleep(jittered(PUBLISH_PAUSE * 2**attempt))
+    raise errors.ServiceUnavailable(reason=f'EventBridge: {code}')
 
 
 def start_workflow(machine: str, name: str, payload: dict[str, Any]) -> str:

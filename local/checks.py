@@ -33,6 +33,7 @@ KEYSTONE_TIMEOUT, PORT_PATIENCE = 10, 5
 def check(settings: Settings) -> None:
     """Raises Refused for the first thing that is wrong."""
     check_backends(settings.backends)
+    check_webhooks(settings.webhooks)
     check_storage_host(settings)
     check_space(settings)
     check_open(settings)
@@ -45,6 +46,13 @@ def check(settings: Settings) -> None:
             f'KEYSTONE_PASSWORD is empty: set the password of KEYSTONE_USERNAME={settings.keystone_username}, which '
             'validates tokens'
         )
+
+
+def check_webhooks(document: str) -> None:
+    if document:
+        from local import webhooks  # most instances have none
+
+        webhooks.read(document)
 
 
 def check_backends(document: str) -> None:

@@ -144,6 +144,7 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
     functions.set_environment(roles.values())
     _serve(settings, deployed, roles, engine, reserve, undo)
     _connect(deployed, roles, undo)
+    _start_webhooks(settings, deployed, undo)
     step('report the pools')
     state.complete(storage.place.name)
     _finish(settings, deployed, roles)
@@ -267,6 +268,17 @@ def _connect(deployed: Stack, roles: Mapping[str, Function], undo: contextlib.Ex
     clock.start()
     bus = events.Bus([rule for rule in rules if rule.pattern])
     stepfunctions.on_end(lambda detail: bus.put(events.execution_ended(detail)))
+
+
+def _start_webhooks(settings: Settings, deployed: Stack, undo: contextlib.ExitStack) -> None:
+    if not settings.webhooks:
+        return
+    from local import webhooks  # most instances have none
+
+    [bus] = [properties['Name'] for _, properties in deployed.of_type('AWS::Events::EventBus')]
+    for poller in webhooks.start(webhooks.read(settings.webhooks), bus, client):
+        undo.callback(poller.stop)
+        poller.start()
 
 
 def _rules(deployed: Stack, by_arn: Mapping[str, Function]) -> Iterator[events.Rule]:

@@ -74,6 +74,8 @@ class Settings:
     nova_url: str
     #: A backends document (JSON), or empty for the default one.
     backends: str
+    #: Webhooks (JSON, local/webhooks.py), or empty for none.
+    webhooks: str
     #: Requests a minute that a project may send; 0 for no limit.
     project_rate_limit: str
     #: Requests that a project may send at once, if its rate is limited.
@@ -92,7 +94,8 @@ class Settings:
         for name in NUMBERS:
             if not (values[name.lower()].isascii() and values[name.lower()].isdigit()):
                 raise Refused(f'{name}={values[name.lower()]!r}: give a whole number')
-        values['backends'] = _document('BACKENDS', values['backends'])
+        for name in DOCUMENTS:
+            values[name.lower()] = _document(name, values[name.lower()])
         _check_addresses(values)
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
 
@@ -177,6 +180,7 @@ TEXTS = {
     'BARBICAN_URL': '',
     'NOVA_URL': '',
     'BACKENDS': '',
+    'WEBHOOKS': '',
     'PROJECT_RATE_LIMIT': '0',
     'PROJECT_BURST_LIMIT': '100',
 }
@@ -245,6 +249,7 @@ MEANINGS: Mapping[str, str] = {
     'BARBICAN_URL': "Barbican's root; empty for the built-in key manager",
     'NOVA_URL': 'Nova, ends in /v2.1',
     'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
+    'WEBHOOKS': '[webhooks](../how-to/webhooks.md#the-local-cloud) (JSON, `@file` or a path); empty for none',
     'PROJECT_RATE_LIMIT': 'requests a minute that a project may send; 0 for no limit',
     'PROJECT_BURST_LIMIT': 'requests that a project may send at once, if its rate is limited',
 }
@@ -267,6 +272,9 @@ def _check_url(name: str, text: str, ending: str) -> None:
     if text and not text.rstrip('/').endswith(ending):
         raise Refused(f'{name}={text!r} does not end in {ending}: give one such as {example}')
 
+
+#: Variables with a JSON document, or the path of one.
+DOCUMENTS = ('BACKENDS', 'WEBHOOKS')
 
 #: Variables whose text is a whole number.
 NUMBERS = ('PROJECT_RATE_LIMIT', 'PROJECT_BURST_LIMIT')

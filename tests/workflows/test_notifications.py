@@ -182,6 +182,31 @@ def test_the_bus_takes_them(simulation: Simulation, monkeypatch: pytest.MonkeyPa
         aws.publish('bus', 'volume.create.end', '{}')
 
 
+@pytest.mark.parametrize(
+    ('code', 'refusals', 'calls'),
+    [('ThrottlingException', 3, 4), ('InternalFailure', 1, 2), ('ThrottlingException', 9, 4), ('NotAuthorized', 9, 1)],
+)
+def test_an_entry_that_is_refused_for_a_moment_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch, code: str, refusals: int, calls: int
+) -> None:
+    """PutEvents answers 200 then, so the SDK repeats nothing."""
+    bus = Refusing(code, refusals)
+    monkeypatch.setattr(aws, '_publisher', lambda: bus)
+    monkeypatch.setattr(aws, 'PUBLISH_PAUSE', 0.001)
+    if refusals < 4:
+        aws.publish('bus', 'volume.create.end', '{}')
+    else:
+        with pytest.raises(errors.ServiceUnavailable, match=code):
+            aws.publish('bus', 'volume.create.end', '{}')
+    assert bus.calls == calls
+
+
 class Refusing:
+    def __init__(self, code: str = 'ThrottlingException', refusals: int = 9) -> None:
+        self.code, self.refusals, self.calls = code, refusals, 0
+
     def put_events(self, Entries: list[Any]) -> dict[str, Any]:  # noqa: N803 - AWS's own name
-        return {'FailedEntryCount': 1, 'Entries': [{'ErrorCode': 'ThrottlingException'}]}
+        self.calls += 1
+        if self.calls > self.refusals:
+            return {'FailedEntryCount': 0, 'Entries': [{'EventId': '1'}]}
+        return {'FailedEntryCount': 1, 'Entries': [{'ErrorCode': self.code}]}
