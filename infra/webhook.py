@@ -105,15 +105,14 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
         connection = http.client.HTTPConnection(host, place.port, timeout=TIMEOUT)
     try:
         connection.request('POST', path, body, headers)
-        status: int = connection.getresponse().status
-        return status
+        return connection.getresponse().status
     finally:
         connection.close()
 
 
 def pause(attempts: int) -> int:
     """Return the seconds before the next attempt: twice as many each time, the second half of them at random."""
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts - 1, 10))
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE << min(attempts - 1, 10))
     return longest - random.randrange(longest // 2)  # noqa: S311 - no secret
 
 
