@@ -124,6 +124,35 @@ def enqueue(message: dict[str, Any]) -> None:
         )
 
 
+def receive_dead_letters(hidden: int) -> list[dict[str, Any]]:
+    """Return up to ten visible messages of the dead-letter queue, and hide them for ``hidden`` seconds."""
+    with translated('sqs:ReceiveMessage'):
+        found = client('sqs').receive_message(
+            QueueUrl=settings().dead_letter_queue_url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=hidden,
+            MessageSystemAttributeNames=['SentTimestamp'],
+        )
+    return list(found.get('Messages', []))
+
+
+def dead_letter_count() -> int:
+    """Return about how many messages the dead-letter queue has, hidden ones included."""
+    names = ['ApproximateNumberOfMessages', 'ApproximateNumberOfMessagesNotVisible']
+    with translated('sqs:GetQueueAttributes'):
+        url = settings().dead_letter_queue_url
+        found = client('sqs').get_queue_attributes(QueueUrl=url, AttributeNames=names)['Attributes']
+    return sum(int(found[name]) for name in names)
+
+
+def move_dead_letter(body: str, receipt: str) -> None:
+    """Send a dead letter to the work queue, then remove it. It may be sent again if this ends in between."""
+    with translated('sqs:SendMessage'):
+        client('sqs').send_message(QueueUrl=settings().work_queue_url, MessageBody=body)
+    with translated('sqs:DeleteMessage'):
+        client('sqs').delete_message(QueueUrl=settings().dead_letter_queue_url, ReceiptHandle=receipt)
+
+
 @functools.cache
 def _publisher() -> Any:
     """The client for events: short time-outs and few retries, since work waits for its events."""

@@ -16,6 +16,8 @@ class Settings(NamedTuple):
     stack_id: str
     #: URL of the queue that carries accepted work to ``start_workflow``.
     work_queue_url: str
+    #: URL of the queue that keeps messages which were given up.
+    dead_letter_queue_url: str
     #: ``arn:...:stateMachine:<stack>-``; followed by its name, it is a state machine's ARN.
     state_machine_prefix: str
     #: ``arn:...:execution:<stack>-``; followed by state machine, ':' and execution name, it is an execution's ARN.

@@ -46,6 +46,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     '/os-services': ('services',),
     '/os-services/reconciliation': ('reconciliations',),
     '/os-services/confirm-reconciliation': ('reconciliations',),
+    '/os-services/dead-letters': ('dead_letters',),
     '/os-services/get-log': ('log_levels',),
     '/os-services/set-log': ('log_levels',),
     '/clusters': ('clusters',),

@@ -53,7 +53,9 @@ def cloud_in_memory(**settings: str) -> Iterator[None]:
 
         from chalicelib import config
 
-        os.environ['WORK_QUEUE_URL'] = boto3.client('sqs').create_queue(QueueName='work')['QueueUrl']
+        for name in ('WORK', 'DEAD_LETTER'):
+            queue = boto3.client('sqs').create_queue(QueueName=name.lower())
+            os.environ[f'{name}_QUEUE_URL'] = queue['QueueUrl']
         os.environ['KMS_KEY_ID'] = boto3.client('kms').create_key()['KeyMetadata']['KeyId']
         os.environ.update(settings)
         config.settings.cache_clear()
@@ -63,6 +65,6 @@ def cloud_in_memory(**settings: str) -> Iterator[None]:
                 yield
         finally:
             forget()
-            for name in ('WORK_QUEUE_URL', 'KMS_KEY_ID', *settings):
+            for name in ('WORK_QUEUE_URL', 'DEAD_LETTER_QUEUE_URL', 'KMS_KEY_ID', *settings):
                 del os.environ[name]
             config.settings.cache_clear()

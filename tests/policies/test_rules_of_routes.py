@@ -25,7 +25,7 @@ OTHER_RULES = {
 #: First words of paths that are extensions of this service, or older forms of a resource with the rules of the newer.
 WITHOUT_DOCUMENTS = (
     '/backup-schedules', '/consistencygroups', '/cgsnapshots', '/os-volume-manage', '/os-snapshot-manage',
-    '/os-services/reconciliation', '/os-services/confirm-reconciliation', '/operations',
+    '/os-services/reconciliation', '/os-services/confirm-reconciliation', '/os-services/dead-letters', '/operations',
 )  # fmt: skip
 
 #: Requests that Cinder's policies do not document, or under another path -> the rule that its code checks.

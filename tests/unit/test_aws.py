@@ -26,9 +26,15 @@ __all__ = ['moto']
 
 MACHINE = {'StartAt': 'End', 'States': {'End': {'Type': 'Succeed'}}}
 
+#: The receipt of a message in the dead-letter queue of a test.
+DEAD: dict[str, str] = {}
+
 #: Every function of aws.py that calls AWS, and how.
 CALLS: dict[str, Callable[[], Any]] = {
     'enqueue': lambda: aws.enqueue({'id': 'v'}),
+    'receive_dead_letters': lambda: aws.receive_dead_letters(2),
+    'dead_letter_count': aws.dead_letter_count,
+    'move_dead_letter': lambda: aws.move_dead_letter('{}', DEAD['receipt']),
     'publish': lambda: aws.publish('bus', 'volume.create.end', '{}'),
     'start_workflow': lambda: aws.start_workflow('create_volume', 'name', {}),
     'execution_status': lambda: aws.execution_status(aws.execution_arn('create_volume', 'name')),
@@ -69,6 +75,7 @@ def no_documents() -> Iterator[None]:
 def deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     known = settings()._replace(
         work_queue_url='https://sqs.us-east-1.amazonaws.com/123456789012/work',
+        dead_letter_queue_url='https://sqs.us-east-1.amazonaws.com/123456789012/dead',
         state_machine_prefix='arn:aws:states:us-east-1:123456789012:stateMachine:cinderless-',
         execution_prefix='arn:aws:states:us-east-1:123456789012:execution:cinderless-',
         kms_key_id='alias/cinderless',
@@ -83,6 +90,9 @@ def network(
 ) -> Iterator[Flaky]:
     """moto over HTTP, with what the calls need."""
     moto('sqs').create_queue(QueueName='work')
+    dead = moto('sqs').create_queue(QueueName='dead')['QueueUrl']
+    moto('sqs').send_message(QueueUrl=dead, MessageBody='{}')
+    DEAD['receipt'] = moto('sqs').receive_message(QueueUrl=dead)['Messages'][0]['ReceiptHandle']
     moto('events').create_event_bus(Name='bus')
     role = 'arn:aws:iam::123456789012:role/machines'
     moto('stepfunctions').create_state_machine(
@@ -253,7 +263,7 @@ CALLED = {
     'ssm': ('GetParameter',),
     's3': ('GetObject', 'PutObject', 'HeadObject', 'CopyObject', 'ListObjectsV2', 'DeleteObjects'),
     'lambda': ('Invoke',),
-    'sqs': ('SendMessage',),
+    'sqs': ('SendMessage', 'ReceiveMessage', 'DeleteMessage', 'GetQueueAttributes'),
     'stepfunctions': ('StartExecution', 'DescribeExecution'),
     'events': ('PutEvents',),
     'dynamodb': ('GetItem', 'PutItem', 'UpdateItem', 'Query', 'Scan', 'TransactWriteItems'),
