@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -214,6 +215,70 @@ def test_a_backend_that_fails_is_shown_where_it_failed(visitor: Visitor, cloud: 
     visitor.status('succeeded')
 
 
+def test_an_administrator_sees_all_projects(visitor: Visitor, alt: User) -> None:
+    volume = alt.volume(name=unique('elsewhere'))
+    visitor.enter('admin')
+    visitor.go('volumes', 'Volumes')
+    expect(visitor.page.get_by_role('link', name=volume.name)).to_have_count(0)
+    visitor.page.get_by_label('All projects').check()
+    visitor.page.get_by_role('link', name=volume.name).click()
+    visitor.status('available')
+    visitor.go('topology', 'Topology and cost')
+    expect(visitor.page.locator('svg.graph')).to_contain_text('xfs-nova')
+    expect(visitor.page.locator(f'svg.graph a[href="#/volumes/{volume.id}"]')).to_be_visible()
+    alt.cinder.volumes.delete(volume.id)
+
+
+def test_a_refused_request_is_explained_and_the_form_stays(visitor: Visitor) -> None:
+    """Its message, its id, and a page of what is known of it, in another tab of the same session."""
+    visitor.expected.add(413)
+    visitor.enter('demo')
+    visitor.press('Create volume')
+    visitor.fill(name='too much', size='900000')
+    visitor.page.locator('dialog').get_by_role('button', name='Create', exact=True).click()
+    alert = visitor.page.locator('dialog').get_by_role('alert')
+    expect(alert).to_contain_text('VolumeSizeExceedsAvailableQuota')
+    with visitor.page.expect_popup() as opened:
+        alert.get_by_role('link').click()
+    expect(opened.value.get_by_role('heading', name='Refused request')).to_be_visible()
+    expect(opened.value.get_by_text('VolumeSizeExceedsAvailableQuota').first).to_be_visible()
+    expect(opened.value.get_by_text('POST /volumes')).to_be_visible()
+    expect(visitor.page.locator('dialog [name=name]')).to_have_value('too much')
+
+
+def test_dead_letters_are_sent_again(visitor: Visitor, cloud: Cloud) -> None:
+    sqs, urls = cloud.client('sqs'), cloud.ready['queues']
+    dead = next(url for url in urls.values() if url.endswith('-work-dead'))
+    message = {'action': 'create', 'resource': 'volume', 'id': 'gone', 'project_id': 'demo', 'request_id': 'req-dead'}
+    sqs.send_message(QueueUrl=dead, MessageBody=json.dumps(message))
+    visitor.enter('admin')
+    visitor.go('dead-letters', 'Dead letters')
+    visitor.sees('req-dead')
+    visitor.press('Send again')
+    visitor.send('Send again')
+    visitor.sees('None: all accepted work has begun.')
+
+
+def test_an_action_can_be_copied_as_curl_and_runs(visitor: Visitor, cloud: Cloud, alt: User) -> None:
+    visitor.page.context.grant_permissions(['clipboard-read', 'clipboard-write'])
+    visitor.enter('alt')
+    visitor.press('Create volume')
+    name = unique("it's copied")
+    visitor.fill(name=name, size='1')
+    visitor.page.locator('dialog').get_by_role('button', name='Copy as curl').click()
+    visitor.sees('curl command copied')
+    command = visitor.page.evaluate('navigator.clipboard.readText()')
+    token = alt.sdk.session.get_token()
+    assert token not in command
+    answer = subprocess.run(
+        ['bash', '-c', command], env={**os.environ, 'OS_TOKEN': token}, capture_output=True, check=True
+    )
+    made = json.loads(answer.stdout)['volume']
+    assert made['name'] == name
+    alt.wait(alt.cinder.volumes, made['id'])
+    alt.cinder.volumes.delete(made['id'])
+
+
 def test_an_expired_token_asks_again_and_loses_nothing(visitor: Visitor, cloud: Cloud) -> None:
     visitor.expected.add(401)
     visitor.enter('demo')
@@ -268,7 +333,8 @@ def test_the_keyboard_and_a_screen_reader_can_use_every_screen(visitor: Visitor,
         for screen, title in [
             ('', 'Overview'), ('volumes', 'Volumes'), ('requests', 'Requests'), ('protection', 'Backups'),
             ('placement', 'Placement'), ('topology', 'Topology and cost'), ('services', 'Services and pools'),
-            ('types', 'Volume types'), ('quotas', 'Quotas'), ('snapshots', 'Snapshots'),
+            ('types', 'Volume types'), ('quotas', 'Quotas'), ('snapshots', 'Snapshots'), ('qos', 'QoS specs'),
+            ('dead-letters', 'Dead letters'), ('nonsense', 'Page not found'),
         ]:  # fmt: skip
             visitor.go(screen, title)
             expect(page.get_by_text('Loading…')).to_have_count(0)

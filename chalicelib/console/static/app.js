@@ -16,6 +16,8 @@ const SCREENS = [
   { path: 'topology', title: 'Topology and cost', load: () => import('./topology.js') },
   { path: 'services', title: 'Services and pools', group: 'Administration', admin: true, load: () => import('./services.js') },
   { path: 'types', title: 'Volume types', group: 'Administration', admin: true, load: () => import('./types.js') },
+  { path: 'qos', title: 'QoS specs', group: 'Administration', admin: true, load: () => import('./qos.js') },
+  { path: 'dead-letters', title: 'Dead letters', group: 'Administration', admin: true, load: () => import('./letters.js') },
   { path: 'quotas', title: 'Quotas', group: 'Administration', admin: true, load: () => import('./quotas.js') },
 ];
 
