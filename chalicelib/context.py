@@ -27,6 +27,10 @@ caller_token: contextvars.ContextVar[str] = contextvars.ContextVar('caller_token
 caller_id: contextvars.ContextVar[str] = contextvars.ContextVar('caller_id', default='')
 
 
+#: Whether the current request has begun work that is an operation of its own (models/operation_log.py).
+has_begun_work: contextvars.ContextVar[bool] = contextvars.ContextVar('has_begun_work', default=False)
+
+
 def implied_roles(roles: Iterable[str]) -> frozenset[str]:
     """Return ``roles`` and all that they imply; a role outside the chain implies nothing."""
     return frozenset(roles).union(*(IMPLIED_ROLES.get(role, frozenset()) for role in roles))

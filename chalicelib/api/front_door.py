@@ -192,7 +192,12 @@ def _run(route: Route, request: Request, ids: Mapping[str, str], body: Any) -> R
 
 
 def _handle(route: Route, request: Request, ids: Mapping[str, str]) -> Response:
-    result = route.handler(request, **ids)
+    if route.method == 'GET':
+        result = route.handler(request, **ids)
+    else:
+        from chalicelib.api import synchronous_writes  # reads do not need it
+
+        result = synchronous_writes.carry_out(route, request, ids)
     return result if isinstance(result, Response) else reply(route.status, result)
 
 

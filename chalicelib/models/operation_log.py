@@ -105,7 +105,10 @@ def _entry(steps: list[Step]) -> tuple[Operation, list[Action]]:
     from chalicelib.models.operation import Operation  # a process that writes no record under way does not need it
 
     entry = Operation(leading.record.project_id, leading.request_id)
-    return entry, _ended(leading) if leading.status is not None else _begun(leading)
+    if leading.status is not None:
+        return entry, _ended(leading)
+    context.has_begun_work.set(True)
+    return entry, _begun(leading)
 
 
 def _step(
@@ -151,12 +154,13 @@ def _begun(step: Step) -> list[Action]:
         'resource_name': (record.name or '')[:255] or None,
         'first': work,
         'trace': telemetry.trace_header()[:255] or None,
-        'expires': _expiry(),
+        'expires': expiry(),
     }
-    return [*_kept({name: value for name, value in facts.items() if value is not None}), Operation.last.set(work)]
+    return [*kept({name: value for name, value in facts.items() if value is not None}), Operation.last.set(work)]
 
 
-def _expiry() -> int:
+def expiry() -> int:
+    """Return when the log forgets what is written now, in seconds since the epoch."""
     return int(time.time()) + settings().operation_days * 86400
 
 
@@ -183,10 +187,10 @@ def _ended(step: Step) -> list[Action]:
     }
     name = 'end_of_group' if row.waits_for is WaitsFor.MEMBERS or record.resource == 'group' else 'end'
     ended = {name: {key: value for key, value in facts.items() if value is not None}}
-    return _kept({**ended, 'expires': _expiry()})
+    return kept({**ended, 'expires': expiry()})
 
 
-def _kept(facts: dict[str, Any]) -> list[Action]:
+def kept(facts: dict[str, Any]) -> list[Action]:
     """Actions that set attributes which have no value yet."""
     from chalicelib.models.operation import Operation
 

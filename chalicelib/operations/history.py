@@ -13,9 +13,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib import aws, errors
+from chalicelib import aws, errors, telemetry
 from chalicelib.context import Context
-from chalicelib.models import Backup, Operation, Volume, base
+from chalicelib.models import Backup, Operation, Volume, base, operation_log
 from chalicelib.operations import common, progress
 from chalicelib.rules.executions import machine_of, run_name
 from chalicelib.rules.sentences import for_users
@@ -90,6 +90,36 @@ def status(operation: Operation) -> str:
     if ended is None:
         return RUNNING
     return FAILED if ended.get('failed') else SUCCEEDED
+
+
+class Write(NamedTuple):
+    """A request that was carried out before its response: attach, transfer, a change of a type."""
+
+    action: str
+    resource_type: str
+    resource_id: str
+    resource_name: str | None
+    started_at: str
+
+
+def record(context: Context, write: Write) -> None:
+    """Write the operation of a request that began no workflow, in the caller's project. Raises ServiceUnavailable."""
+    ended = {'at': base.now(), 'failed': False}
+    facts = {
+        'created_at': write.started_at,
+        'user_id': context.user_id,
+        'action': write.action,
+        'resource_type': write.resource_type,
+        'resource_id': write.resource_id or None,
+        'resource_name': write.resource_name,
+        'first': {},
+        'end': ended,
+        'end_of_group': ended if write.resource_type == 'group' else None,
+        'trace': telemetry.trace_header()[:255] or None,
+        'expires': operation_log.expiry(),
+    }
+    actions = operation_log.kept({name: value for name, value in facts.items() if value is not None})
+    base.write(Operation(context.project_id, context.request_id), actions)
 
 
 _MATCHERS: Mapping[str, common.Matcher] = {

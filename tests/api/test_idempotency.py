@@ -334,4 +334,5 @@ SERVED_AGAIN = {
     ('/volumes/{id}/action', 'os-set_image_metadata'),
     ('/groups/{id}/action', 'list_replication_targets'),
     ('/workers/cleanup', None),
+    ('/os-services/dead-letters', None),
 }

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib import aws
+from chalicelib import aws, errors
 from chalicelib.models import Operation, base
+from chalicelib.operations import history
 from chalicelib.rules.executions import execution_name
 from tests.api.front_door import Caller
 
@@ -112,3 +113,68 @@ def test_an_operation_is_kept_for_the_days_that_are_configured(member: Caller, p
     begun = datetime.datetime.fromisoformat(f'{record.created_at}+00:00').timestamp()
     assert 29.9 < (int(record.expires) - begun) / 86400 < 30.1
     assert record.created_at <= base.now()
+
+
+def logged(caller: Caller, answer: Any) -> Any:
+    """The operation of an answer's request."""
+    return shown(caller, answer.headers['x-openstack-request-id'])
+
+
+def test_a_write_that_is_complete_with_its_answer_is_an_operation(
+    member: Caller, reader: Caller, make: Any, executions: dict[str, Any]
+) -> None:
+    volume = make.volume(name='data')
+    offered = member.post('/volume-transfers', {'transfer': {'volume_id': volume.id, 'name': 'gift'}})
+    found = logged(reader, offered)
+    transfer = offered.body['transfer']['id']
+    assert (found['action'], found['resource_type'], found['resource_id']) == ('create', 'transfer', transfer)
+    assert (found['resource_name'], found['status'], found['user_id']) == ('gift', 'succeeded', 'user-member')
+    assert (found['steps'], found['step'], found['progress']) == ([], None, None)
+    assert found['started_at'] <= found['ended_at']
+    renamed = member.put(f'/volumes/{volume.id}', {'volume': {'name': 'other'}})
+    assert logged(reader, renamed)['action'] == 'update'
+    assert [one['action'] for one in reader.get('/operations').body['operations']] == ['update', 'create']
+
+
+def test_work_of_a_workflow_is_logged_once(member: Caller, make: Any, executions: Any) -> None:
+    volume = make.volume()
+    answer = member.post(f'/volumes/{volume.id}/action', {'os-extend': {'new_size': volume.size + 1}})
+    found = logged(member, answer)
+    assert (found['action'], found['status'], found['ended_at']) == ('extend', 'running', None)
+    # The request after it begins none: what one has begun is not taken for another's.
+    renamed = member.put(f'/volumes/{volume.id}', {'volume': {'name': 'other'}})
+    assert logged(member, renamed)['status'] == 'succeeded'
+
+
+@pytest.mark.parametrize(
+    ('method', 'path', 'body'),
+    [
+        ('post', '/volumes?dry_run=1', {'volume': {'size': 1}}),
+        ('put', '/os-services/get-log', {}),
+        ('get', '/volumes', None),
+        ('post', '/volumes', {'volume': {'size': 0}}),
+    ],
+)
+def test_what_changes_nothing_is_no_operation(admin: Caller, method: str, path: str, body: Any) -> None:
+    admin.get(path) if body is None else getattr(admin, method)(path, body)
+    assert admin.get('/operations').body['operations'] == []
+
+
+def test_a_log_that_cannot_be_written_fails_no_request(
+    member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = make.volume()
+
+    def failing(*_: Any) -> None:
+        raise errors.OutcomeUnknown(operation='dynamodb:UpdateItem', reason='closed')
+
+    monkeypatch.setattr(history, 'record', failing)
+    assert member.put(f'/volumes/{volume.id}', {'volume': {'name': 'other'}}).body['volume']['name'] == 'other'
+
+
+def test_a_repeated_request_with_a_key_is_one_operation(member: Caller, make: Any) -> None:
+    volume = make.volume()
+    for _ in range(2):
+        body = {'transfer': {'volume_id': volume.id}}
+        assert member.post('/volume-transfers', body, headers={'Idempotency-Key': 'one'}).status == 202
+    assert len(member.get('/operations').body['operations']) == 1

@@ -23,10 +23,11 @@ function placed(nodes, columns, leading) {
   return y;
 }
 
-/** Put nodes at their wanted places, each at least one height below the one before. */
+/** Put nodes at their wanted places, in their order: each at least one height below the one before. */
 function stack(nodes, y, wanted) {
   let free = TOP;
-  for (const [one, at] of nodes.map(one => [one, wanted(one)]).sort((a, b) => (a[1] === b[1] ? 0 : a[1] - b[1]))) {
+  for (const one of nodes) {
+    const at = wanted(one);
     const top = Math.max(free, at === Infinity ? free : at);
     y.set(one.id, top);
     free = top + HEIGHT + GAP;
@@ -49,7 +50,7 @@ export function Graph({ label, titles, nodes, leading }) {
       <text x=${x(one.column) + 11} y=${y.get(one.id) + 17} class="node-name">${fitted(one.name)}</text><text x=${x(one.column) + 11} y=${y.get(one.id) + 32} class="node-note">${one.note}</text><title>${one.name}: ${one.note}</title>`;
     return one.href ? html`<a key=${one.id} href=${one.href} aria-label=${`${one.name}: ${one.note}`}>${box}</a>` : html`<g key=${one.id}>${box}</g>`;
   };
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><svg class="graph" viewBox="0 0 ${width} ${height}" style=${{ width: `${width}px` }} role="group" aria-label=${label}>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><svg class="graph" viewBox="0 0 ${width} ${height}" style=${{ maxWidth: `${width}px` }} role="group" aria-label=${label}>
     ${titles.map((title, column) => html`<text key=${title} class="node-note" x=${x(column) + 2} y="16">${title}</text>`)}
     ${nodes.flatMap(one => one.from.filter(id => byId.has(id)).map(id => html`<path key=${`${id} ${one.id}`} class="edge" d=${curve(byId.get(id), one)} />`))}
     ${nodes.map(node)}</svg></div>`;
