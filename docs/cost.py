@@ -122,8 +122,8 @@ which is not counted. Lambda's time was measured in local clouds on a busy machi
 request (mean of 1,539), {task:.0f} ms for a task (mean of 420, including tasks that copy data). A slower backend
 costs more: $0.06 an hour with 1 GB. An external Keystone adds one call to validate a token, cached for 5 min. The
 dollars include API Gateway, logs, and the poller's receive and delete. Operations without a queue (attach, detach,
-transfers, changes of types) are counted without their entry in the log of operations: one call and three writes, ${quick:.2f}
-for a million.
+transfers, changes of types) are counted without their entry in the log of operations: one call and three writes,
+${quick:.2f} for a million.
 
 ## Per GiB of data
 
