@@ -70,7 +70,7 @@ UNTOLD = {
     ('reconcile', 'volumes/index/in_flight', 'Query'): OF_KINDS,
     **{
         (function, 'operations', 'UpdateItem'): LOGGED
-        for function in ('api', 'backup_schedules', 'backup_worker', 'reconcile', 'volume_worker')
+        for function in ('backup_schedules', 'backup_worker', 'reconcile', 'volume_worker')
     },
     **{('volume_worker', table, 'DescribeTable'): OF_TABLES for table in ('backups', 'snapshots', 'volumes')},
 }
