@@ -26,7 +26,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     'Run a local cloud': ('serve', 'status', 'stop', 'demo', 'state', 'unit'),
     'Find out what happened': ('logs', 'history', 'doctor'),
     'Operate': ('backends', 'backup', 'user'),
-    'Move in from Cinder': ('migrate',),
+    'Move in from Cinder': ('convert', 'migrate'),
     'Deploy to AWS': ('package', 'deploy', 'remove', 'dr'),
     'Shell': ('completion',),
 }
