@@ -19,6 +19,7 @@ from chalicelib.backup.manifests import Manifest
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
 from cinderless.errors import FAILED
+from cinderless.migration.import_command import import_cinder
 from cinderless.output import json_option, print_json, print_table
 from cinderless.program import Group
 from cinderless.progress import progress
@@ -39,6 +40,9 @@ def backup() -> None:
     A REPOSITORY is s3://bucket/prefix or a folder, even a read-only one. KMS unwraps the data keys, or a recovery key
     does. AWS is reached as by the AWS command line (profile, region, AWS_ENDPOINT_URL).
     """
+
+
+backup.add_command(import_cinder)
 
 
 def _opened(command: Command) -> Command:

@@ -1,0 +1,345 @@
+"""Backups that Cinder's chunked drivers wrote (metadata version 1.0.0): POSIX, NFS, S3, Swift and Google.
+
+A backup is objects beside each other, whose names begin with its prefix:
+
+    <prefix>_metadata     JSON: version, backup_id, volume_id, parent_id, created_at, objects [{name: {offset, length,
+                          compression, md5}}]; ``length`` is that of the data, before its compression
+    <prefix>_sha256file   JSON: chunk_size (bytes of one hashed block), sha256s of all blocks of the volume, in order
+    <prefix>-00001 ...    data: a range of the volume each; an incremental backup has only the ranges that changed
+
+An incremental backup is read over its parent. Every block is checked against the newest hashes before it is used.
+Source: cinder/backup/chunkeddriver.py and drivers/ of Cinder 29.
+"""
+
+from __future__ import annotations
+
+import bz2
+import collections
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import zstandard
+
+from chalicelib.device import Closing, Extent
+from chalicelib.errors import IntegrityError, InvalidBackup, NotSupported, ObjectMissing, UnsupportedFormat
+
+VERSION = '1.0.0'
+
+_METADATA, _HASHES = '_metadata', '_sha256file'
+
+#: Bytes of the largest document: the hashes of 16 TiB in blocks of 32 KiB take 35 GiB, so 1 GiB is a volume of 480 GiB.
+MOST_BYTES = 1 << 30
+
+#: Decompressed objects that are kept; Cinder's have 50 MiB.
+CACHED = 3
+
+_ID = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,63}')
+
+
+class Store(Protocol):
+    """Where the objects are. Raises ObjectMissing."""
+
+    def names(self) -> Iterator[str]:
+        """Yield the name of every object, folders separated by slashes."""
+
+    def read(self, name: str) -> bytes: ...
+
+
+class Folder:
+    """Files of the POSIX and NFS drivers, or Swift objects that were downloaded. Links are not followed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def names(self) -> Iterator[str]:
+        for path in sorted(self._root.rglob('*')):
+            if path.is_file() and not path.is_symlink():
+                yield path.relative_to(self._root).as_posix()
+
+    def read(self, name: str) -> bytes:
+        path = self._root / name
+        if '..' in Path(name).parts or path.is_symlink():
+            raise ObjectMissing(key=name)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise ObjectMissing(key=name) from error
+
+
+class Piece(NamedTuple):
+    """One object: ``length`` bytes of the volume at ``offset``."""
+
+    name: str
+    offset: int
+    length: int
+    compression: str
+
+
+class ChunkedBackup(NamedTuple):
+    """One backup of Cinder. ``container``: what precedes the names of its objects in the store."""
+
+    id: str
+    volume_id: str
+    parent_id: str | None
+    name: str | None
+    description: str | None
+    created_at: str
+    container: str
+    prefix: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def hashes_name(self) -> str:
+        return f'{self.container}{self.prefix}{_HASHES}'
+
+    @property
+    def end(self) -> int:
+        """The end of its last object in the volume, in bytes."""
+        return max((piece.offset + piece.length for piece in self.pieces), default=0)
+
+
+def find_backups(store: Store) -> Iterator[ChunkedBackup | InvalidBackup]:
+    """Yield every backup of a store, and an error for each that cannot be read."""
+    for name in store.names():
+        if name.endswith(_METADATA):
+            try:
+                yield read_metadata(store, name)
+            except (InvalidBackup, UnsupportedFormat, IntegrityError) as error:
+                yield InvalidBackup(reason=f'{name}: {error.message}')
+
+
+def read_metadata(store: Store, name: str) -> ChunkedBackup:
+    """Read the metadata of one backup. Raises UnsupportedFormat for another version, IntegrityError."""
+    facts = _document(store, name)
+    if facts.get('version') != VERSION:
+        raise UnsupportedFormat(f'{name} has version {facts.get("version")!r}; {VERSION} can be read')
+    try:
+        pieces = tuple(_piece(object_name, one) for each in facts['objects'] for object_name, one in each.items())
+        id, volume_id, parent_id = facts['backup_id'], facts['volume_id'], facts['parent_id']
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(key=name, reason=f'its metadata has no usable {error}') from None
+    if not all(isinstance(one, str) and _ID.fullmatch(one) for one in (id, volume_id, parent_id or id)):
+        raise IntegrityError(key=name, reason='its ids are not ids')
+    container, prefix = _split(name, pieces)
+    created_at = str(facts.get('created_at') or '1970-01-01').replace(' ', 'T')
+    described = facts.get('backup_name'), facts.get('backup_description')
+    return ChunkedBackup(id, volume_id, parent_id, *described, created_at, container, prefix, pieces)
+
+
+def _piece(name: str, facts: Mapping[str, Any]) -> Piece:
+    offset, length = int(facts['offset']), int(facts['length'])
+    if offset < 0 or length <= 0:
+        raise ValueError('offset or length')
+    return Piece(str(name), offset, length, str(facts['compression']).lower())
+
+
+def _split(name: str, pieces: Iterable[Piece]) -> tuple[str, str]:
+    """Return container and prefix: an object's name has the prefix, and may have slashes itself."""
+    whole = name.removesuffix(_METADATA)
+    first = next(iter(pieces), None)
+    prefix = first.name.rpartition('-')[0] if first else whole.rpartition('/')[2]
+    if not whole.endswith(prefix):
+        raise IntegrityError(key=name, reason=f'it names objects of another backup ({prefix})')
+    return whole.removesuffix(prefix), prefix
+
+
+def _document(store: Store, name: str) -> dict[str, Any]:
+    data = store.read(name)
+    try:
+        found = json.loads(data) if len(data) <= MOST_BYTES else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise IntegrityError(key=name, reason='it is not a JSON object')
+    return found
+
+
+def chain_of(backup: ChunkedBackup, known: Mapping[str, ChunkedBackup]) -> list[ChunkedBackup]:
+    """Return a backup with its ancestors, the full one first. Raises InvalidBackup for one that is missing."""
+    chain, seen = [backup], {backup.id}
+    while parent_id := chain[0].parent_id:
+        parent = known.get(parent_id)
+        if parent is None or parent.id in seen or parent.volume_id != backup.volume_id:
+            raise InvalidBackup(reason=f'its ancestor {parent_id} is not in this place: backup {backup.id} needs it')
+        chain.insert(0, parent)
+        seen.add(parent.id)
+    return chain
+
+
+def _zlib(data: bytes, length: int) -> bytes:
+    return zlib.decompressobj().decompress(data, length + 1)
+
+
+def _bz2(data: bytes, length: int) -> bytes:
+    return bz2.BZ2Decompressor().decompress(data, length + 1)
+
+
+def _zstd(data: bytes, length: int) -> bytes:
+    with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+        return reader.read(length + 1)
+
+
+#: Cinder's names of its algorithms. None of them decompresses more than one byte beyond the length.
+_ALGORITHMS: Mapping[str, Callable[[bytes, int], bytes]] = {
+    **dict.fromkeys(('none', 'off', 'no'), lambda data, _: data),
+    **dict.fromkeys(('zlib', 'gzip'), _zlib),
+    **dict.fromkeys(('bz2', 'bzip2'), _bz2),
+    'zstd': _zstd,
+}
+
+#: What the decompressors raise for damaged data.
+_DAMAGE = (zlib.error, OSError, EOFError, zstandard.ZstdError)
+
+
+class ChunkedDevice(Closing):
+    """The volume as a chain of backups has it, as a read-only BlockDevice. ``size`` in bytes.
+
+    A read raises IntegrityError for a block that differs from the hash in the newest backup.
+    """
+
+    block_size = 512
+
+    def __init__(self, store: Store, chain: list[ChunkedBackup]) -> None:
+        self._store, self._chain = store, chain
+        self._newest = chain[-1]
+        hashes = _document(store, self._newest.hashes_name)
+        try:
+            self._hashed, self._hashes = int(hashes['chunk_size']), list(hashes['sha256s'])
+        except (KeyError, TypeError, ValueError):
+            raise IntegrityError(key=self._newest.hashes_name, reason='it has no hashes') from None
+        self.size = chain[0].end
+        if self._hashed <= 0 or len(self._hashes) != -(-self.size // self._hashed):
+            reason = f'it has {len(self._hashes)} hashes of {self._hashed} bytes, the volume has {self.size} bytes'
+            raise IntegrityError(key=self._newest.hashes_name, reason=reason)
+        self._objects: collections.OrderedDict[tuple[str, str], bytes] = collections.OrderedDict()
+        self._segments = _overlaid(chain)
+
+    def changes(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """Yield the ranges in which the newest backup differs from its parent (the ``Changes`` of a backup)."""
+        for piece in self._newest.pieces:
+            start, stop = max(offset, piece.offset), min(offset + length, piece.offset + piece.length)
+            if start < stop:
+                yield start, stop - start
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return exactly ``length`` bytes, checked."""
+        first, last = offset // self._hashed, -(-(offset + length) // self._hashed)
+        start = first * self._hashed
+        data = self._assemble(start, min(last * self._hashed, self.size) - start)
+        view = memoryview(data)
+        for block in range(first, last):
+            place = block * self._hashed - start
+            if hashlib.sha256(view[place : place + self._hashed]).hexdigest() != self._hashes[block]:
+                reason = f'bytes {block * self._hashed} to {(block + 1) * self._hashed} have another sha256'
+                raise IntegrityError(key=self._newest.hashes_name, reason=reason)
+        return data[offset - start : offset - start + length]
+
+    def _assemble(self, offset: int, length: int) -> bytes:
+        parts = []
+        for segment in _between(self._segments, offset, offset + length):
+            data = self._data(segment)
+            start = max(offset, segment.start) - segment.piece.offset
+            parts.append(memoryview(data)[start : min(offset + length, segment.stop) - segment.piece.offset])
+        found = b''.join(parts)
+        if len(found) != length:
+            raise IntegrityError(key=self._newest.hashes_name, reason=f'no object has the {length} bytes at {offset}')
+        return found
+
+    def _data(self, segment: Segment) -> bytes:
+        key = segment.container, segment.piece.name
+        if key not in self._objects:
+            self._objects[key] = _content(self._store, segment)
+            while len(self._objects) > CACHED:
+                self._objects.popitem(last=False)
+        self._objects.move_to_end(key)
+        return self._objects[key]
+
+    def read_many(self, ranges: Iterable[tuple[int, int]]) -> Iterator[Extent]:
+        for offset, length in ranges:
+            yield offset, memoryview(self.read(offset, length))
+
+    def allocated(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        yield offset, length
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        raise NotSupported(operation='write', backend='a backup')
+
+    def write_many(self, extents: Iterable[Extent]) -> None:
+        raise NotSupported(operation='write', backend='a backup')
+
+    def zero(self, offset: int, length: int) -> None:
+        raise NotSupported(operation='write', backend='a backup')
+
+    def flush(self) -> None:
+        """Nothing is written."""
+
+    def close(self) -> None:
+        self._objects.clear()
+
+
+class Segment(NamedTuple):
+    """A range of the volume, and the object that has its newest content."""
+
+    start: int
+    stop: int
+    container: str
+    piece: Piece
+
+
+def _content(store: Store, segment: Segment) -> bytes:
+    name, piece = f'{segment.container}{segment.piece.name}', segment.piece
+    decompress = _ALGORITHMS.get(piece.compression)
+    if decompress is None:
+        raise UnsupportedFormat(f'{name} is compressed with {piece.compression}; known: {", ".join(_ALGORITHMS)}')
+    try:
+        data = decompress(store.read(name), piece.length)
+    except _DAMAGE as error:
+        raise IntegrityError(key=name, reason=f'it cannot be decompressed: {error}') from None
+    if len(data) != piece.length:
+        raise IntegrityError(key=name, reason=f'its data does not have the {piece.length} bytes of the metadata')
+    return data
+
+
+def _overlaid(chain: Iterable[ChunkedBackup]) -> list[Segment]:
+    """Return the ranges of the volume, ascending, each with the newest object that has it."""
+    found: list[Segment] = []
+    for backup in chain:
+        own = [
+            Segment(piece.offset, piece.offset + piece.length, backup.container, piece)
+            for piece in sorted(backup.pieces, key=lambda piece: piece.offset)
+        ]
+        found = list(_merged(found, own)) if found else own
+    return found
+
+
+def _merged(older: Iterable[Segment], newer: list[Segment]) -> Iterator[Segment]:
+    """Yield the older ranges without what the newer ones cover, and the newer ones, by their beginning."""
+    left = [part for segment in older for part in _uncovered(segment, newer)]
+    yield from sorted([*left, *newer], key=lambda segment: segment.start)
+
+
+def _uncovered(segment: Segment, newer: list[Segment]) -> Iterator[Segment]:
+    start = segment.start
+    for cover in _between(newer, segment.start, segment.stop):
+        if cover.start > start:
+            yield segment._replace(start=start, stop=cover.start)
+        start = max(start, cover.stop)
+    if start < segment.stop:
+        yield segment._replace(start=start)
+
+
+def _between(segments: list[Segment], start: int, stop: int) -> Iterator[Segment]:
+    """Yield the segments that overlap a range; they are sorted and do not overlap each other."""
+    low, high = 0, len(segments)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if segments[middle].stop <= start else (low, middle)
+    for index in range(low, len(segments)):
+        if segments[index].start >= stop:
+            return
+        yield segments[index]

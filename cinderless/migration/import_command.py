@@ -1,0 +1,146 @@
+"""``cinderless backup import-cinder``: list, verify and import backups that a Cinder wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chalicelib.backup import keys
+from chalicelib.backup.files import FileRepository
+from chalicelib.backup.repository import Repository
+from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
+from cinderless.errors import FAILED, REFUSED, Failure
+from cinderless.migration import chunks, imports
+from cinderless.output import json_option, print_json, print_table
+from cinderless.program import Group
+from cinderless.progress import progress
+
+#: Errors of one backup, which keep no other from being processed.
+_OF_ONE = (IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat)
+
+
+@click.group('import-cinder', cls=Group)
+def import_cinder() -> None:
+    """List, verify and import backups that Cinder wrote to a folder, an NFS share or a bucket.
+
+    A SOURCE is a folder (backup_posix_path, a mounted backup_share, or downloaded Swift objects) or s3://bucket/prefix.
+    """
+
+
+@import_cinder.command('list')
+@click.argument('source')
+@json_option
+def list_(source: str, as_json: bool) -> int:
+    """List the backups of a source with their parents. Exit code 1: one cannot be read."""
+    known, broken = _read(_store(source))
+    rows = [
+        [one.id, one.volume_id, one.parent_id or '-', len(one.pieces), one.created_at, one.name or '-']
+        for one in sorted(known.values(), key=lambda one: (one.volume_id, one.created_at))
+    ]
+    heads = ['backup', 'volume', 'parent', 'objects', 'created', 'name']
+    if as_json:
+        print_json([dict(zip(heads, row, strict=True)) for row in rows])
+    else:
+        print_table(heads, rows)
+    return FAILED if broken else 0
+
+
+@import_cinder.command()
+@click.argument('source')
+@click.argument('backups', nargs=-1)
+def verify(source: str, backups: tuple[str, ...]) -> int:
+    """Read every byte of BACKUPS, by default of all, and compare it with its sha256. Exit code 1: one is damaged."""
+    store = _store(source)
+    known, broken = _read(store)
+    for id in _wanted(backups, known):
+        try:
+            with progress(id, known[id].end) as show:
+                size = imports.verify(store, chunks.chain_of(known[id], known), show)
+            click.echo(f'{id}: {size} bytes are intact')
+        except _OF_ONE as error:
+            broken = True
+            click.echo(f'{id}: {error.message}', err=True)
+    return FAILED if broken else 0
+
+
+@import_cinder.command()
+@click.argument('source')
+@click.argument('target')
+@click.argument('backups', nargs=-1)
+@click.option('--kms-key', default='', metavar='KEY', help='Wraps the data keys of full backups.')
+@click.option(
+    '--recovery-key', type=click.Path(path_type=Path), metavar='FILE', help='Instead of a KMS key (backup keygen).'
+)
+@click.option('--region', help='Of the target bucket and of its KMS key.')
+def run(
+    source: str, target: str, backups: tuple[str, ...], kms_key: str, recovery_key: Path | None, region: str | None
+) -> int:
+    """Import BACKUPS, by default all, with their ancestors into the repository TARGET. Safe to repeat.
+
+    TARGET is s3://bucket/prefix or a folder. Blocks that the repository has already are not stored again. Exit code 1:
+    one could not be imported.
+    """
+    if bool(kms_key) == bool(recovery_key):
+        raise click.UsageError('give --kms-key or --recovery-key, not both')
+    store = _store(source)
+    known, broken = _read(store)
+    repository, wrapper = _repository(target, region), _wrapper(kms_key, recovery_key, region)
+    done: set[str] = set()
+    for id in _wanted(backups, known):
+        try:
+            for chain in imports.in_order(id, known, done):
+                with progress(chain[-1].id, chain[0].end) as show:
+                    manifest = imports.import_backup(store, chain, repository, wrapper, show)
+                click.echo(f'{chain[-1].id} imported: {manifest.stored_bytes} bytes, root hash {manifest.root_hash}')
+                done.add(chain[-1].id)
+        except _OF_ONE as error:
+            broken = True
+            click.echo(f'{id}: {error.message}', err=True)
+    return FAILED if broken else 0
+
+
+def _read(store: chunks.Store) -> tuple[dict[str, chunks.ChunkedBackup], bool]:
+    """Return the backups by id, and whether one cannot be read, which is printed."""
+    known, broken = {}, False
+    for found in chunks.find_backups(store):
+        if isinstance(found, InvalidBackup):
+            broken = True
+            click.echo(found.message, err=True)
+        else:
+            known[found.id] = found
+    return known, broken
+
+
+def _wanted(backups: tuple[str, ...], known: dict[str, Any]) -> list[str]:
+    missing = [id for id in backups if id not in known]
+    if missing:
+        raise Failure(f'the source has no backup {", ".join(missing)}; list shows those that it has', REFUSED)
+    return list(backups or sorted(known, key=lambda id: str(known[id].created_at)))
+
+
+def _store(source: str) -> chunks.Store:
+    if source.startswith('s3://'):
+        from cinderless.migration import bucket
+
+        return bucket.Bucket(source)
+    if not Path(source).is_dir():
+        raise Failure(f'{source} is neither a folder nor s3://bucket/prefix', REFUSED)
+    return chunks.Folder(Path(source))
+
+
+def _repository(target: str, region: str | None) -> Repository:
+    if target.startswith('s3://'):
+        from chalicelib.backup import s3
+
+        return s3.repository_at(target, region)
+    return FileRepository(target)
+
+
+def _wrapper(kms_key: str, recovery_key: Path | None, region: str | None) -> keys.KeyWrapper:
+    if recovery_key:
+        return keys.read_recovery_key(recovery_key)
+    from chalicelib.backup import s3
+
+    return s3.key_wrapper(kms_key, region)
