@@ -319,14 +319,14 @@ def _typed(section: str, option: str, value: str, kind: type) -> Any:
         if kind is list:
             return _list(value)
         return value.lower() in _TRUE if kind is bool else kind(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Failure(f'[{section}] {option}: {value!r} is not a number', REFUSED) from None
 
 
 def _object(section: str, option: str, value: str) -> dict[str, Any]:
     try:
         found = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Failure(f'[{section}] {option}: {value!r} is not a JSON object', REFUSED)
