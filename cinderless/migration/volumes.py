@@ -277,7 +277,7 @@ def _kept_from_moving(row: Row, attachments: list[Mapping[str, Any]], place: Pla
 def _is_json(text: Any) -> bool:
     try:
         return document(text) is None or isinstance(document(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
