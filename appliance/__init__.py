@@ -9,11 +9,13 @@ for the chosen store mkfs.xfs and mount, or lvm2. README.md describes how to sta
     names        the grammar of every name that reaches a file system or tgtd
     locks        one lock per object
         store        the interface of stores; files, image and lvm are the stores
+    extents      what differs between two files that share blocks; thin: between two thin volumes
         pools        capacity
         journal      data that a store cannot hold: exports, and the volume of each snapshot
     tgt          tgtd's control protocol
     challenges   whether tgtd's CHAP challenges can be predicted
         targets      iSCSI targets: LUN, account, access list, sessions; compare tgtd's state with the required one
+    kept         snapshots of finished backups, kept for comparisons
         exports      access to objects: the journal's exports, each served by a target
     service      the verbs: volumes, snapshots, exports; idempotent and safe against a crash between any two steps
         keeper       the thread that finishes interrupted changes
@@ -26,4 +28,4 @@ for the chosen store mkfs.xfs and mount, or lvm2. README.md describes how to sta
     options      the command line; install: a unit that starts with it; __main__: serve until a signal
 """
 
-__version__ = '1.0'
+__version__ = '1.1'

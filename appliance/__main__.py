@@ -120,8 +120,8 @@ def build(
     tgt.check_protocol()
     if not options.allow_predictable_challenges:
         challenges.check(tgt, options.portal[0])
-    pools = Pools(store, options.pools, options.max_over_subscription)
     journal = Journal(options.state_dir / 'journal', list(options.pools))
+    pools = Pools(store, options.pools, options.max_over_subscription, journal.kept)
     exports = Exports(store, journal, Targets(tgt), keys)
     appliance = Appliance(store, pools, journal, exports, portals, daemon.paused if daemon else None)
     appliance.recover(adopt=options.existing_tgtd)

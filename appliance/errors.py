@@ -79,6 +79,13 @@ class Busy(ApplianceError):
     code = 'busy'
 
 
+class NotComparable(ApplianceError):
+    """The store cannot tell what differs between two snapshots: anything may."""
+
+    status = 409
+    code = 'incomparable'
+
+
 class TooLarge(ApplianceError):
     """The body is larger than any request needs."""
 
@@ -98,3 +105,7 @@ class Full(ApplianceError):
 
     status = 507
     code = 'full'
+
+
+class OutOfSpace(Full):
+    """Nothing more can be written: deleting objects helps, unlike with a promise that is too large."""

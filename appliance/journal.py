@@ -38,12 +38,14 @@ class Export:
 class Record:
     """``source`` is the name of a snapshot's volume, or of the object that a volume was made from.
 
-    ``deployment`` is the mark of the service that made the object; '' without one.
+    ``deployment`` is the mark of the service that made the object; '' without one. ``kept`` is when a backup's snapshot
+    was kept for comparisons, in seconds since the epoch; 0 for all other objects.
     """
 
     source: str = ''
     exports: dict[str, Export] = dataclasses.field(default_factory=dict)
     deployment: str = ''
+    kept: int = 0
 
     @property
     def iqns(self) -> set[str]:
@@ -75,6 +77,10 @@ class Journal:
 
     def items(self) -> list[tuple[Key, Record]]:
         return list(self._records.items())
+
+    def kept(self, pool: str) -> list[str]:
+        """Return the names of the snapshots that are kept for comparisons."""
+        return [key.name for key, record in self.items() if record.kept and key.pool == pool]
 
     def put(self, key: Key, record: Record) -> None:
         """Raises Unavailable. Then ``get`` returns what a restart would: the record may exist, and may be lost with
@@ -133,4 +139,4 @@ def _document(record: Record) -> dict[str, Any]:
 
 def _parse(document: dict[str, Any]) -> Record:
     exports = {export_id: Export(**export) for export_id, export in document['exports'].items()}
-    return Record(document['source'], exports, document.get('deployment', ''))
+    return Record(document['source'], exports, document.get('deployment', ''), document.get('kept', 0))

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from appliance import commands
-from appliance.errors import ApplianceError, Full, Invalid, NotFound, Unavailable
+from appliance import commands, thin
+from appliance.errors import ApplianceError, Invalid, NotComparable, NotFound, OutOfSpace, Unavailable
 from appliance.names import Key
 from appliance.store import NEW, TRASH, Medium, Object
 
@@ -84,6 +84,37 @@ class LvmStore:
             with contextlib.suppress(ApplianceError):  # the first error is more specific; the next verb tries again
                 self._finish_interrupted()
             raise
+
+    def compares(self) -> bool:
+        """Where thin_delta is installed."""
+        try:
+            return self._run(('thin_delta', '--version'))[0] == 0
+        except OSError:
+            return False
+
+    def changes(self, new: Key, old: Key, start: int, stop: int) -> Iterable[tuple[int, int]]:
+        """Both maps are read from one metadata snapshot, so they are of one moment; a pool has one at a time."""
+        ids = {_name(row['lv_name']): row['thin_id'] for row in self._report('lv_name,thin_id', self._group)}
+        target = f'{thin.device(self._group, self._thin_pool)}-tpool'
+        path = f'/dev/mapper/{thin.device(self._group, self._thin_pool)}_tmeta'
+        with self._lock:
+            try:
+                self._run(('dmsetup', 'message', target, '0', 'release_metadata_snap'))  # what a crash left
+                self._checked('dmsetup', 'message', target, '0', 'reserve_metadata_snap')
+                try:
+                    delta = self._checked('thin_delta', '-m', '--snap1', ids[new.name], '--snap2', ids[old.name], path)
+                finally:
+                    self._run(('dmsetup', 'message', target, '0', 'release_metadata_snap'))
+            except (OSError, KeyError) as error:
+                raise NotComparable(f'thin pool {self._thin_pool} does not show its metadata: {error}') from error
+        return thin.differences(delta, start, stop)
+
+    def _checked(self, *command: str) -> str:
+        """Raises OSError."""
+        status, output, errors = self._run(command)
+        if status != 0:
+            raise OSError(f'{command[0]} failed: {errors.strip()}')
+        return output
 
     def flush(self, key: Key) -> None:
         """Nothing is cached in memory."""
@@ -185,7 +216,7 @@ class LvmStore:
         if status == 0:
             return output
         if any(text in errors.lower() for text in _NO_SPACE):
-            raise Full(f'{command}: {errors.strip()}')
+            raise OutOfSpace(f'{command}: {errors.strip()}')
         if any(text in errors.lower() for text in _NOT_THERE):
             raise NotFound(f'{command}: {errors.strip()}')
         raise Unavailable(f'{command} failed: {errors.strip()}')

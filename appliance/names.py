@@ -24,6 +24,9 @@ GRAMMAR: dict[str, Pattern[str]] = {
     'snapshot': re.compile(SNAPSHOT + _WORD % 63),
     'object': re.compile(f'({VOLUME}|{SNAPSHOT})' + _WORD % 63),
     'any': re.compile(_WORD % 99),
+    'older': re.compile(SNAPSHOT + _WORD % 63),
+    'start': re.compile('[0-9]{1,16}'),
+    'stop': re.compile('[0-9]{1,16}'),
     'export_id': re.compile(_WORD % 99),
     # RFC 7143, section 4.2.7, without the characters beyond ASCII, which tgt does not support.
     'initiator': re.compile(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from appliance.errors import Full, NoPool
+from appliance.errors import Full, NoPool, OutOfSpace
 from appliance.names import Key
 from appliance.store import Store
 
@@ -15,8 +15,12 @@ from appliance.store import Store
 RESERVE = 16 * 1024**2
 
 
+#: A pool with less than this share of its capacity free keeps no snapshots of backups.
+LEAST_FREE = 0.1
+
+
 class Usage(NamedTuple):
-    """``provisioned`` is the sum of all sizes, ``free`` the bytes that can still be written."""
+    """``provisioned`` is the sum of all sizes but of kept snapshots, ``free`` the bytes that can still be written."""
 
     total_bytes: int
     free_bytes: int
@@ -26,10 +30,17 @@ class Usage(NamedTuple):
 
 class Pools:
     """``capacities`` in bytes, 0 for the store's whole capacity. ``ratio``: Cinder's max_over_subscription_ratio. An
-    object may be larger than its pool (Cinder: thin pools)."""
+    object may be larger than its pool (Cinder: thin pools). ``kept``: names of the snapshots kept in a pool."""
 
-    def __init__(self, store: Store, capacities: Mapping[str, int], ratio: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        capacities: Mapping[str, int],
+        ratio: float,
+        kept: Callable[[str], Collection[str]] = lambda pool: (),
+    ) -> None:
         self._store = store
+        self._kept = kept
         self._capacities = capacities
         self._ratio = ratio
         self._lock = threading.Lock()
@@ -45,10 +56,16 @@ class Pools:
 
     def usage(self, pool: str) -> Usage:
         medium = self._store.medium()
-        objects = self._store.objects(pool).values()
+        objects, kept = self._store.objects(pool), set(self._kept(pool))
         total = min(self._capacities[pool] or medium.total, medium.total)
-        free = min(total - sum(found.used for found in objects), medium.free - RESERVE)
-        return Usage(total, max(free, 0), sum(found.size for found in objects), len(objects))
+        free = min(total - sum(found.used for found in objects.values()), medium.free - RESERVE)
+        promised = sum(found.size for name, found in objects.items() if name not in kept)
+        return Usage(total, max(free, 0), promised, len(objects))
+
+    def is_short(self, pool: str) -> bool:
+        """Whether so little is free that snapshots of backups must make room."""
+        usage = self.usage(pool)
+        return usage.free_bytes < usage.total_bytes * LEAST_FREE
 
     @contextlib.contextmanager
     def claim(self, key: Key, growth: int, written: int = 0) -> Iterator[None]:
@@ -71,4 +88,4 @@ class Pools:
         if promised > usage.total_bytes * self._ratio:
             raise Full(f'pool {key.pool} of {usage.total_bytes} bytes cannot hold {promised} (ratio {self._ratio})')
         if usage.free_bytes <= written:
-            raise Full(f'pool {key.pool} has {usage.free_bytes} bytes left to write')
+            raise OutOfSpace(f'pool {key.pool} has {usage.free_bytes} bytes left to write')

@@ -9,7 +9,7 @@ from re import Pattern
 from typing import Any, NamedTuple
 
 from appliance import names
-from appliance.errors import Invalid, NoRoute
+from appliance.errors import Invalid, NoRoute, OutOfSpace
 from appliance.names import Key
 from appliance.service import Answer, Appliance
 
@@ -90,6 +90,12 @@ def _deployment(value: Any) -> str:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise Invalid(f'{value!r:.40} is not true or false')
+    return value
+
+
 _VOLUME = '/v1/pools/{pool}/volumes/{volume}'
 _SNAPSHOT = '/v1/pools/{pool}/snapshots/{snapshot}'
 _EXPORT = '/v1/pools/{pool}/exports/{object}/{export_id}'
@@ -113,8 +119,11 @@ ROUTES = [
     Route('PUT', _VOLUME + '/data', Appliance.revert_volume, {'snapshot': Field(_name('snapshot'))}),
     Route('GET', _SNAPSHOT, Appliance.show),
     Route('PUT', _SNAPSHOT, Appliance.create_snapshot,
-          {'volume': Field(_name('volume')), 'existing': Field(_name('any'), False), **_MARK}),
+          {'volume': Field(_name('volume')), 'existing': Field(_name('any'), False), 'kept': Field(_flag, False),
+           **_MARK}),
     Route('DELETE', _SNAPSHOT, Appliance.delete),
+    Route('GET', _SNAPSHOT + '/changes/{older}/{start}/{stop}', Appliance.list_changes),
+    Route('PUT', '/v1/pools/{pool}/retired/{snapshot}', Appliance.retire_snapshot),
     Route('PUT', '/v1/snapshots', Appliance.create_snapshots, {'snapshots': Field(_snapshots), **_MARK}),
     Route('GET', '/v1/pools/{pool}/exports', Appliance.list_exports),
     Route('PUT', _EXPORT, Appliance.create_export,
@@ -127,7 +136,16 @@ _PATTERNS = [(route, route.pattern) for route in ROUTES]
 
 
 def answer(appliance: Appliance, method: str, path: str, body: bytes) -> Answer:
-    """Run a request. Raises an ApplianceError."""
+    """Run a request; once more if deleting what is only kept makes room for it. Raises an ApplianceError."""
+    try:
+        return _answer(appliance, method, path, body)
+    except OutOfSpace:
+        if not appliance.make_room():
+            raise
+        return _answer(appliance, method, path, body)
+
+
+def _answer(appliance: Appliance, method: str, path: str, body: bytes) -> Answer:
     for route, pattern in _PATTERNS:
         match = pattern.fullmatch(path)
         if match and route.method == method:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from appliance import __version__, names
-from appliance.errors import ApplianceError, Busy, Conflict, Invalid, NotFound
+from appliance import __version__, extents, names
+from appliance.errors import ApplianceError, Busy, Conflict, Invalid, NotComparable, NotFound
 from appliance.exports import Exports, view
 from appliance.journal import Journal, Record
+from appliance.kept import KeptSnapshots
 from appliance.locks import KeyedLocks
 from appliance.names import Key
 from appliance.pools import Pools
@@ -28,6 +31,9 @@ Pause = Callable[[], AbstractContextManager[None]]
 
 #: The prefix of an unmanaged object's name.
 RELEASED = 'unmanaged-'
+
+#: Ranges in one answer to ``list_changes``.
+CHANGES_PAGE = 8192
 
 #: Key in a volume's source -> the kind of name it holds.
 _SOURCES = {'volume': 'volume', 'snapshot': 'snapshot', 'existing': 'any'}
@@ -46,6 +52,7 @@ class Appliance:
         self._portals = portals
         self._pause = pause
         self._locks = KeyedLocks()
+        self._kept = KeptSnapshots(store, pools, journal, self._locks, self._drop)
 
     def recover(self, adopt: bool) -> None:
         """At start, before any request: finish what a crash interrupted, and serve every export again."""
@@ -54,6 +61,7 @@ class Appliance:
             if self._store.size(key) is None:
                 self._journal.remove(key)
         self._exports.restore(adopt)
+        self._kept.tidy()
 
     def reconcile(self, compare: bool = False) -> bool:
         """Finish unsettled changes in tgtd; with ``compare`` check every target. Return whether all is settled.
@@ -64,6 +72,7 @@ class Appliance:
         found = self._exports.unsettled()
         if compare:
             self._remove_strays()
+            self._kept.tidy()
             found += [key for key in self._exports.compare() if key not in found]
         return sum(map(self._settle, found)) == len(found)
 
@@ -118,7 +127,7 @@ class Appliance:
     def _manageable(self, key: Key, size: int) -> Answer:
         record = self._journal.get(key)
         facts = {'source': record.source, 'exported': bool(record.exports), 'deployment': record.deployment}
-        return {'name': key.name, 'size_bytes': size, **facts}
+        return {'name': key.name, 'size_bytes': size, **facts, 'kept': record.kept}
 
     def list_exports(self, pool: str) -> Answer:
         self._pools.check(pool)
@@ -146,14 +155,19 @@ class Appliance:
                 raise Conflict(f'{key} exists with {size} bytes, not {size_bytes}')
             return self.show(key)
 
-    def create_snapshot(self, key: Key, volume: str, existing: str | None = None, deployment: str = '') -> Answer:
-        """``existing`` is an object that becomes the snapshot, instead of a copy of the volume."""
+    def create_snapshot(
+        self, key: Key, volume: str, existing: str | None = None, deployment: str = '', kept: bool = False
+    ) -> Answer:
+        """``existing`` is an object that becomes the snapshot, instead of a copy of the volume.
+
+        ``kept``: it is deleted with the volume, and needed only for ``list_changes``.
+        """
         origin = Key(key.pool, existing or volume)
         with self._locks.holding(key, origin):
             self._pools.check(key.pool)
             if self._store.size(key) is None:
                 if existing is None:
-                    self._copy(key, self._existing(origin), origin)
+                    self._copy(key, self._existing(origin), origin, kept=int(time.time()) if kept else 0)
                 else:
                     self._rename(origin, key.name, Record(volume))
             elif self._journal.get(key).source != volume:
@@ -178,6 +192,30 @@ class Appliance:
             for key in origins:
                 self._mark(key, deployment)
             return {'snapshots': [self.show(key) for key in origins]}
+
+    def list_changes(self, key: Key, older: str, start: str, stop: str) -> Answer:
+        """Return the ranges, (offset, length) in bytes, ascending, in which a snapshot may differ from an older one.
+
+        All beyond the older one's end differs. ``next`` is where the following page starts, or None. Raises
+        NotComparable.
+        """
+        other, first, last = Key(key.pool, older), int(start), int(stop)
+        with self._locks.holding(key, other):
+            last = min(last, self._existing(key))
+            end = max(first, min(last, self._existing(other)))
+            if self._journal.get(key).source != self._journal.get(other).source:
+                raise NotComparable(f'{key} and {other} are not of one volume')
+            parts = self._store.changes(key, other, first, end) if first < end else ()
+            whole = extents.joined(itertools.chain(parts, [(end, last)] if end < last else []))
+            page = list(itertools.islice(whole, CHANGES_PAGE))
+            whole.close()
+        more = len(page) == CHANGES_PAGE and page[-1][1] < last
+        return {'changes': [[one, two - one] for one, two in page], 'next': page[-1][1] if more else None}
+
+    def retire_snapshot(self, key: Key) -> Answer:
+        """Keep the snapshot of a finished backup for ``list_changes``, or delete it; a missing one is not kept."""
+        self._pools.check(key.pool)
+        return {'kept': self._kept.retire(key)}
 
     def extend_volume(self, key: Key, size_bytes: int) -> Answer:
         """Grow a volume; a larger one stays as it is. Open sessions lose the connection briefly.
@@ -218,14 +256,20 @@ class Appliance:
                 with self._exports.refusing_logins(key):
                     self._exports.remove_all(key)
                     self._rename(key, f'{RELEASED}{key.name}', Record(self._journal.get(key).source))
-            return {}
+        self._kept.drop_of(key)
+        return {}
 
     def delete(self, key: Key) -> Answer:
         """Delete a volume or snapshot, its exports first. Not while a session is open."""
         with self._locks.holding(key):
             self._pools.check(key.pool)
             self._drop(key)
-            return {}
+        self._kept.drop_of(key)
+        return {}
+
+    def make_room(self) -> bool:
+        """Delete the snapshots kept of backups, for a request that found no space; return whether there were any."""
+        return self._kept.make_room()
 
     # Exports
 
@@ -319,13 +363,13 @@ class Appliance:
         self._store.rename(key, name)
         self._journal.remove(key)
 
-    def _copy(self, key: Key, size: int, origin: Key) -> None:
+    def _copy(self, key: Key, size: int, origin: Key, kept: int = 0) -> None:
         if size < self._existing(origin):
             raise Invalid(f'{size} bytes are less than {origin} has')
         if not self._store.copies_attached and self._exports.is_writable(origin):
             raise Busy(f'{origin} is attached, and this store cannot make a consistent copy of it: detach it first')
         with self._pools.claim(key, size, self._written(origin)):
-            self._journal.put(key, dataclasses.replace(self._journal.get(key), source=origin.name))
+            self._journal.put(key, dataclasses.replace(self._journal.get(key), source=origin.name, kept=kept))
             try:
                 self._store.copy(origin, key, size)
             except ApplianceError:

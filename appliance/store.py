@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from appliance.errors import Full, Unavailable
+from appliance.errors import OutOfSpace, Unavailable
 from appliance.names import Key
 
 #: Suffixes of incomplete and deleted objects. Names in requests contain no '.'.
@@ -55,6 +55,15 @@ class Store(Protocol):
     def copy(self, source: Key, target: Key, size: int) -> None:
         """Create ``target`` with the source's data, grown to ``size``; an older ``target`` is replaced atomically."""
 
+    def compares(self) -> bool:
+        """Whether a snapshot shares what nothing has overwritten since, and ``changes`` lists the rest."""
+
+    def changes(self, new: Key, old: Key, start: int, stop: int) -> Iterable[tuple[int, int]]:
+        """Return the (start, stop) from ``start`` to ``stop`` in which two snapshots of a volume may differ, ascending.
+
+        Both are at least ``stop`` long, and nothing writes to them. Raises NotComparable.
+        """
+
     def flush(self, key: Key) -> None:
         """Write back cached writes of hosts, so that a copy soon after is fast."""
 
@@ -83,5 +92,5 @@ def translated(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Full(f'{what}: {error.strerror}') from error
+            raise OutOfSpace(f'{what}: {error.strerror}') from error
         raise Unavailable(f'{what}: {error.strerror}') from error

@@ -35,6 +35,7 @@ python() {
 packages() {
   missing tgtd tgt             # iSCSI target of the storage host
   missing mkfs.xfs xfsprogs    # its file system, with reflinks
+  missing thin_restore thin-provisioning-tools  # tests: metadata of thin pools, and what differs in it
   missing qemu-img qemu-utils  # tests: an independent initiator, and disk images
   [ -e "/usr/lib/$(uname -m)-linux-gnu/qemu/block-iscsi.so" ] || printf 'qemu-block-extra '
   missing iscsi-inq libiscsi-bin

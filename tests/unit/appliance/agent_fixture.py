@@ -47,8 +47,8 @@ class Rig:
             self.lvm.is_open = self._has_lun
         self.keys = Keys(SECRET)
         self.store = self._open_store()
-        self.pools = Pools(self.store, self.capacities, 2.0)
         self.journal = Journal(self.folder / 'journal', list(self.capacities))
+        self.pools = Pools(self.store, self.capacities, 2.0, self.journal.kept)
         self.exports = Exports(self.store, self.journal, Targets(self.tgt), self.keys)
         self.appliance = Appliance(self.store, self.pools, self.journal, self.exports, ['192.0.2.1:3260'], self.pause)
         self.appliance.recover(adopt=tgt is not None)

@@ -264,6 +264,7 @@ class _Lv:
     size: int
     tags: set[str]
     active: bool = True
+    thin_id: int = 0
 
 
 class FakeLvm:
@@ -288,9 +289,14 @@ class FakeLvm:
     def __init__(self, group: str = 'vg', pool: str = 'thin', size: int = 64 * 1024**3) -> None:
         self.group, self.pool, self.size = group, pool, size
         self.volumes: dict[str, _Lv] = {}
+        self._ids = itertools.count(1)
         self.commands: list[tuple[str, ...]] = []
         self.full = ''
         self.zeroes = True
+        #: thin_delta's output of a pair of devices; whether the pool has a metadata snapshot, and the tools are there.
+        self.deltas: dict[tuple[str, str], str] = {}
+        self.reserved = False
+        self.tools = True
         #: Path -> the volume that was opened by it; a volume keeps its device when it is renamed.
         self.opened: dict[str, _Lv] = {}
         self.is_open: Callable[[str], bool] = lambda path: False
@@ -301,6 +307,8 @@ class FakeLvm:
             raise KeyboardInterrupt
         self.commands.append(command)
         name, *arguments = command
+        if name in ('dmsetup', 'thin_delta'):
+            return self._metadata(name, *arguments)
         if name != 'lvs':
             assert arguments.pop(0) == '--yes', 'lvm would wait for an answer'
         try:
@@ -311,6 +319,25 @@ class FakeLvm:
             return 3, '', f'  {error}'
         except OSError as error:
             return 5, '', f'  {error}'
+
+    def _metadata(self, name: str, *arguments: str) -> tuple[int, str, str]:
+        """A pool takes one metadata snapshot at a time; thin_delta reads nothing else of a live pool."""
+        if not self.tools:
+            raise FileNotFoundError(name)
+        if arguments == ('--version',):
+            return 0, '0.9.0\n', ''
+        if name == 'dmsetup':
+            wanted = arguments[-1] == 'reserve_metadata_snap'
+            assert arguments == ('message', f'{self.group}-{self.pool}-tpool', '0', arguments[-1])
+            if wanted == self.reserved:
+                return 1, '', 'device-mapper: message ioctl failed: Device or resource busy'
+            self.reserved = wanted
+            return 0, '', ''
+        option, one, first, two, second, path = arguments
+        assert (option, one, two, path) == ('-m', '--snap1', '--snap2', f'/dev/mapper/{self.group}-{self.pool}_tmeta')
+        if not self.reserved or (first, second) not in self.deltas:
+            return 1, '', 'no current metadata snap'
+        return 0, self.deltas[first, second], ''
 
     def _lvcreate(self, *arguments: str) -> str:
         if '--snapshot' in arguments:
@@ -324,7 +351,7 @@ class FakeLvm:
             size = self._bytes(text)
         assert (name_option, tag_option) == ('--name', '--addtag')
         self._check_new(name)
-        self.volumes[name] = _Lv(size, {tag})
+        self.volumes[name] = _Lv(size, {tag}, thin_id=next(self._ids))
         return ''
 
     def _lvextend(self, option: str, text: str, name: str) -> str:
@@ -360,7 +387,7 @@ class FakeLvm:
         *options, fields, what = arguments
         assert options == ['--reportformat', 'json', '--units', 'b', '--nosuffix', '--options']
         pool = {'lv_name': self.pool, 'lv_size': str(self.size), 'data_percent': '25.00', 'lv_tags': '', 'pool_lv': ''}
-        pool |= {'lv_active': 'active', 'zero': 'zero' if self.zeroes else ''}
+        pool |= {'thin_id': '', 'lv_active': 'active', 'zero': 'zero' if self.zeroes else ''}
         rows = [pool, *(self._row(name, volume) for name, volume in self.volumes.items())]
         if what != self.group:
             assert what == f'{self.group}/{self.pool}'
@@ -370,7 +397,14 @@ class FakeLvm:
     def _row(self, name: str, volume: _Lv) -> dict[str, str]:
         tags = ','.join(sorted(volume.tags))
         size = str(volume.size)
-        row = {'lv_name': name, 'lv_size': size, 'pool_lv': self.pool, 'data_percent': '50.00', 'lv_tags': tags}
+        row = {
+            'thin_id': str(volume.thin_id),
+            'lv_name': name,
+            'lv_size': size,
+            'pool_lv': self.pool,
+            'data_percent': '50.00',
+            'lv_tags': tags,
+        }
         return row | {'lv_active': 'active' if volume.active else '', 'data_percent': '50.00' if volume.active else ''}
 
     def _find(self, path: str) -> _Lv:

@@ -7,6 +7,7 @@ is dead does nothing more, so what follows the cut fails, too, clean-up included
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,18 @@ def base(rig: Rig) -> None:
 
 NEW = Key('slow', 'volume-2')
 
+
+def retire(rig: Rig, *names: str, then: Key | None = None) -> None:
+    """Snapshots of backups that end one after the other; a folder of the tests says that it compares them."""
+    rig.store.compares = lambda: True  # type: ignore[method-assign]
+    for name in names:
+        if rig.store.size(VOLUME) is not None:
+            rig.appliance.create_snapshot(Key('fast', name), 'volume-1')
+        rig.appliance.retire_snapshot(Key('fast', name))
+    if then is not None:
+        rig.appliance.delete(then)
+
+
 VERBS: dict[str, Callable[[Rig], Any]] = {
     'create': lambda rig: rig.appliance.create_volume(NEW, GIB),
     'from snapshot': lambda rig: rig.appliance.create_volume(NEW, 2 * GIB, {'snapshot': 'snapshot-1', 'pool': 'fast'}),
@@ -109,6 +122,10 @@ VERBS: dict[str, Callable[[Rig], Any]] = {
     'manage a snapshot': lambda rig: rig.appliance.create_snapshot(
         Key('fast', 'snapshot-3'), 'volume-1', existing='stranger'
     ),
+    'retire': lambda rig: retire(rig, 'snapshot-1'),
+    'retire the next': lambda rig: retire(rig, 'snapshot-1', 'snapshot-2'),
+    'delete a volume with a kept snapshot': lambda rig: retire(rig, 'snapshot-1', then=VOLUME),
+    'temporary snapshot': lambda rig: rig.appliance.create_snapshot(Key('fast', 'snapshot-2'), 'volume-1', kept=True),
     'release': lambda rig: rig.appliance.release(VOLUME),
     'release a snapshot': lambda rig: rig.appliance.release(SNAPSHOT),
 }
@@ -139,7 +156,11 @@ def state(rig: Rig) -> dict[str, Any]:
     }  # fmt: skip
     return {
         'objects': {str(key): (rig.store.size(key), None if rig.lvm else rig.read(key, 3)) for key in keys},
-        'journal': {str(key): record for key, record in rig.journal.items() if record.exports or record.source},
+        'journal': {
+            str(key): dataclasses.replace(record, kept=int(record.kept > 0))
+            for key, record in rig.journal.items()
+            if record.exports or record.source
+        },
         'targets': targets,
         'left': sorted(rig.lvm.volumes) if rig.lvm else sorted(path.name for path in rig.folder.rglob('*.*')),
     }
@@ -209,7 +230,7 @@ def test_a_caller_that_gives_up_leaves_nothing(tmp_path: Path, kind: str, verb: 
 
 
 #: Verbs that change the volume itself.
-CHANGING = {'delete volume', 'release', 'revert', 'extend'}
+CHANGING = {'delete volume', 'delete a volume with a kept snapshot', 'release', 'revert', 'extend'}
 
 
 @pytest.mark.parametrize('verb', sorted(set(VERBS) - CHANGING))
