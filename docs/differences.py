@@ -307,7 +307,7 @@ DIFFERENCES = (
         '[Security](../explanation/security.md#password-guessing)',
     ),
     (
-        '`cinderless:` fields, `?progress`, `?dry_run`, `/backup-schedules`, `/operations`, scrub, drill, copy',
+        '`cinderless:` fields, `?progress`, `?method`, `?dry_run`, `/backup-schedules`, `/operations`, scrub, drill, copy',
         'none',
         'extensions',
         'Strict clients do not see them unless they use them.',

@@ -16,7 +16,7 @@ import pytest
 from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.backup.keys import RecoveryKeyWrapper
-from chalicelib.device import BlockDevice, Extent
+from chalicelib.device import BlockDevice, Changes, Extent
 from chalicelib.drivers.base import GIB, ModelUpdate, SnapshotRef, VolumeRef
 from chalicelib.models import Backup
 from chalicelib.operations import backup_copies as copies
@@ -63,6 +63,17 @@ class Disk:
         """Whether both read the same, over the longer one's size."""
         tiles = self.tiles.keys() | other.tiles.keys()
         return all(self.tiles.get(tile, bytes(TILE)) == other.tiles.get(tile, bytes(TILE)) for tile in tiles)
+
+    def changes(self, older: Disk, offset: int, length: int) -> list[tuple[int, int]]:
+        """The tiles that differ from an older disk's, and all beyond its end."""
+        end = max(offset, min(offset + length, older.size))
+        places = (
+            place
+            for place in range(offset, end, TILE)
+            if self.tiles.get(place // TILE) != older.tiles.get(place // TILE)
+        )
+        beyond = [(end, offset + length - end)] if end < offset + length else []
+        return [*((place, TILE) for place in places), *beyond]
 
     def fill(self, seed: int, count: int = 6) -> Disk:
         """Write ``count`` random stretches of up to 3 tiles, anywhere, one over each shard's border."""
@@ -173,6 +184,19 @@ class DiskDriver(FakeDriver):
         self.disks[volume.name] = self.disks[snapshot.name].copy(volume.size * GIB)
         return update
 
+    def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
+        def changes(offset: int, length: int) -> list[tuple[int, int]] | None:
+            with self._verb('changes_since', snapshot.name):
+                new, old = self.disks[snapshot.name], self.disks.get(older.name)
+                return new.changes(old, offset, length) if old else None
+
+        return changes
+
+    def _drop_kept(self, store: Backend, volume: VolumeRef, spared: str = '') -> None:
+        super()._drop_kept(store, volume, spared)
+        for name in [name for name in self.disks if name not in store.objects and name.startswith('snapshot-')]:
+            del self.disks[name]
+
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         if self.store.paths.get(snapshot.name):
             raise errors.SnapshotIsBusy(id=snapshot.id, reason='it has a path')
@@ -248,14 +272,19 @@ def _name(record: Any) -> str:
 
 
 class Data:
-    """Disks by backend and name, repositories by prefix; ``zeroed``: new volumes on all backends read as zeroes."""
+    """Disks by backend and name, repositories by prefix; ``zeroed``: new volumes on all backends read as zeroes.
 
-    def __init__(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    ``keeps``: the backends keep the snapshot of each volume's last backup.
+    """
+
+    def __init__(self, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, *, keeps: bool = False) -> None:
         from chalicelib.tasks import backends, backup_data
 
         self.simulation = simulation
         self.disks: dict[str, dict[str, Disk]] = {host: {} for host in simulation.backends}
         self.zeroed = True
+        for backend in simulation.backends.values():
+            backend.keeps = keeps
         self.repositories: dict[str, MemoryRepository] = {}
         monkeypatch.setattr(backends, 'configured', lambda: DiskBackends(simulation.backends, self))
         monkeypatch.setattr(backup_data, 'repository', self._repository)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from chalicelib.drivers.base import (
     ConnectionInfo,
     Connector,
     Driver,
+    Kept,
     ManageableObject,
     ModelUpdate,
     SnapshotRef,
@@ -59,6 +61,10 @@ class Backend:
     #: Result of the driver's retype: 'done' or 'refused'; '' for a driver without retype.
     retype: str = ''
     consistent: bool = False
+    #: The driver keeps the last backup's snapshot of each volume; ``kept``: snapshot -> its volume, both by name.
+    keeps: bool = False
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
+    kept_since: float = dataclasses.field(default_factory=time.time)
     objects: dict[str, Object] = dataclasses.field(default_factory=dict)
     paths: dict[str, set[str]] = dataclasses.field(default_factory=lambda: collections.defaultdict(set))
     #: (object, export id) -> the initiator that is logged in: every host logs in as soon as it may.
@@ -94,6 +100,9 @@ class Backend:
         volumes = (found for name, found in self.objects.items() if 'snapshot-' not in name)
         return sum(found.size for found in volumes if found.pool == pool)
 
+    def kept_as(self, name: str) -> Kept | None:
+        return Kept(self.kept[name], self.kept_since) if name in self.kept else None
+
     def full(self, size: int) -> errors.BackendFull:
         return errors.BackendFull(backend=self.host, size=size, reason='the disks are full')
 
@@ -118,6 +127,7 @@ class FakeDriver(Driver):
             manage=True,
             manage_snapshots=True,
             consistent_group_snapshots=backend.consistent,
+            changed_blocks=backend.keeps,
         )
 
     @contextlib.contextmanager
@@ -188,11 +198,19 @@ class FakeDriver(Driver):
 
     def delete_volume(self, volume: VolumeRef) -> None:
         with self._verb('delete_volume', volume.name) as store:
-            if any(name.startswith('snapshot-') and one.origin == volume.name for name, one in store.objects.items()):
+            users = {name for name, one in store.objects.items() if one.origin == volume.name} - set(store.kept)
+            if any(name.startswith('snapshot-') for name in users):
                 raise errors.VolumeIsBusy(id=volume.id, reason='it has snapshots')
             self._refuse_used(store, volume)
+            self._drop_kept(store, volume)
             store.objects.pop(volume.name, None)
             store.paths.pop(volume.name, None)
+
+    def _drop_kept(self, store: Backend, volume: VolumeRef, spared: str = '') -> None:
+        """Delete the snapshots that are kept of a volume, but for one."""
+        for name in [name for name, kept_of in store.kept.items() if kept_of == volume.name and name != spared]:
+            del store.kept[name]
+            store.objects.pop(name, None)
 
     def _refuse_used(self, store: Backend, volume: VolumeRef) -> None:
         users = sorted(initiator for (name, _), initiator in store.sessions.items() if name == volume.name)
@@ -229,6 +247,18 @@ class FakeDriver(Driver):
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         with self._verb('delete_snapshot', snapshot.name) as store:
             store.objects.pop(snapshot.name, None)
+            store.kept.pop(snapshot.name, None)
+
+    def retire_snapshot(self, snapshot: SnapshotRef) -> None:
+        if not self.store.keeps:
+            self.delete_snapshot(snapshot)
+            return
+        with self._verb('retire_snapshot', snapshot.name) as store:
+            if snapshot.volume.name not in store.objects:
+                store.objects.pop(snapshot.name, None)
+            if snapshot.name in store.objects:
+                store.kept[snapshot.name] = snapshot.volume.name
+                self._drop_kept(store, snapshot.volume, spared=snapshot.name)
 
     def revert_to_snapshot(self, volume: VolumeRef, snapshot: SnapshotRef) -> ModelUpdate:
         with self._verb('revert_to_snapshot', volume.name) as store:
@@ -277,6 +307,7 @@ class FakeDriver(Driver):
 
     def unmanage(self, volume: VolumeRef) -> None:
         with self._verb('unmanage', volume.name) as store:
+            self._drop_kept(store, volume)
             if volume.name in store.objects:
                 self._refuse_used(store, volume)
                 store.objects[f'unmanaged-{volume.name}'] = store.objects.pop(volume.name)
@@ -297,7 +328,7 @@ class FakeDriver(Driver):
             return [
                 ManageableObject({'source-name': name}, one.size, source_reference={'source-name': one.origin})
                 for name, one in store.objects.items()
-                if one.pool == pool and 'snapshot-' in name
+                if one.pool == pool and 'snapshot-' in name and name not in store.kept
             ]
 
     def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
@@ -322,7 +353,7 @@ class FakeDriver(Driver):
     def inventory(self) -> list[StoredObject]:
         with self._verb('inventory', '') as store:
             return [
-                StoredObject(name, one.pool, one.size * GIB, one.deployment or None)
+                StoredObject(name, one.pool, one.size * GIB, one.deployment or None, store.kept_as(name))
                 for name, one in store.objects.items()
                 if name.startswith(('volume-', 'snapshot-'))
             ]

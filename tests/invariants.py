@@ -46,6 +46,7 @@ def check(
         *_at_rest([*Backup.scan(), *Group.scan(), *GroupSnapshot.scan()]),
         *_groups(volumes, snapshots),
         *_objects(simulation, volumes, snapshots),
+        *_kept(simulation),
         *unrecorded_exports(simulation),
         *surviving_sessions(simulation),
         *miscounted(simulation),
@@ -95,7 +96,7 @@ def _objects(simulation: Simulation, volumes: list[Volume], snapshots: list[Snap
         name: (f'{backend.host}#{one.pool}', one.size)
         for backend in simulation.backends.values()
         for name, one in backend.objects.items()
-        if name.startswith(('volume-', 'snapshot-'))
+        if name.startswith(('volume-', 'snapshot-')) and name not in backend.kept
     }
     doubtful |= {f'snapshot-{backup.id}' for backup in Backup.scan() if backup.reading}
     placeless = {f'volume-{volume.id}' for volume in volumes if not volume.host}
@@ -103,6 +104,19 @@ def _objects(simulation: Simulation, volumes: list[Volume], snapshots: list[Snap
         f'{name}: the record shows {wanted.get(name)}, the backend {found.get(name)}'
         for name in sorted(wanted.keys() | found.keys())
         if wanted.get(name) != found.get(name) and (name not in doubtful or name in placeless)
+    ]
+
+
+def _kept(simulation: Simulation) -> list[str]:
+    """Snapshots kept of backups that are of no volume or no backup, more than one of a volume, or without an object."""
+    backups = {f'snapshot-{backup.id}' for backup in Backup.scan()}
+    return [
+        f'{name} is kept of {volume} on {backend.host}, and of no use'
+        for backend in simulation.backends.values()
+        for name, volume in backend.kept.items()
+        if name not in backups
+        or not {name, volume} <= set(backend.objects)
+        or list(backend.kept.values()).count(volume) > 1
     ]
 
 

@@ -36,7 +36,7 @@ QUERIES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ('GET', '/volumes/summary'): ('all_tenants',),
     ('POST', '/volumes'): ('dry_run',),
     ('GET', '/volumes/{id}'): ('progress',),
-    ('GET', '/backups/{id}'): ('progress',),
+    ('GET', '/backups/{id}'): ('progress', 'method'),
     ('DELETE', '/volumes/{id}'): ('cascade', 'force'),
     **{('GET', f'/snapshots{tail}'): (*LIST, *_SNAPSHOT) for tail in ('', '/detail')},
     **{('GET', f'/backups{tail}'): (*LIST, 'name', 'status', 'volume_id') for tail in ('', '/detail')},

@@ -7,22 +7,26 @@ shared secret, so an export id returns the same connection data each time, and n
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from chalicelib import errors, iscsi
 from chalicelib.config import settings
-from chalicelib.device import BlockDevice
+from chalicelib.device import BlockDevice, Changes
 from chalicelib.drivers import pinning
 from chalicelib.drivers.appliance_client import Client, Refused
 from chalicelib.drivers.appliance_device import PoolDevice
 from chalicelib.drivers.base import (
     GIB,
+    KEPT_DAYS,
     Capabilities,
     ConnectionInfo,
     Connector,
     Driver,
+    Kept,
     ManageableObject,
     ModelUpdate,
     Option,
@@ -32,6 +36,11 @@ from chalicelib.drivers.base import (
     VolumeRef,
 )
 from chalicelib.drivers.connection_info import iscsi_target
+
+logger = logging.getLogger(__name__)
+
+#: The agent's error codes when it cannot list changes; 'route' is that of an agent before 1.1.
+_UNKNOWN_CHANGES = frozenset(('not_found', 'incomparable', 'route'))
 
 #: The prefix that the agent puts before the name of an unmanaged object, and the names of managed ones.
 _RELEASED, _OURS = 'unmanaged-', re.compile(r'(volume|snapshot)-[0-9a-f-]{36}')
@@ -71,6 +80,10 @@ class ApplianceDriver(Driver):
         'secret': Option(str, required=True, secret=True),
         #: The agent's pools of this backend; all by default: pools of one agent may be in two zones.
         'pools': Option(list),
+        #: Keep the last backup's snapshot of each volume, so that the next backup reads only what changed; the agent
+        #: keeps it where its store can compare snapshots. Days until the reconciler deletes it all the same.
+        'keep_backup_snapshots': Option(bool, default=True),
+        'keep_backup_snapshots_days': Option(int, default=KEPT_DAYS),
     }
 
     capabilities = Capabilities(
@@ -86,6 +99,7 @@ class ApplianceDriver(Driver):
         read_only_exports=True,
         consistent_group_snapshots=True,
         zeroed_volumes=True,
+        changed_blocks=True,
     )
 
     def __init__(self, backend: str, options: Mapping[str, Any]) -> None:
@@ -145,6 +159,39 @@ class ApplianceDriver(Driver):
 
     def delete_snapshot(self, snapshot: SnapshotRef) -> None:
         self._request('DELETE', self._snapshot(snapshot), snapshot)
+
+    def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
+        return functools.partial(self._changes, snapshot, older)
+
+    def _changes(
+        self, snapshot: SnapshotRef, older: SnapshotRef, offset: int, length: int
+    ) -> list[tuple[int, int]] | None:
+        """Return the differences as (offset, length) in bytes; None when the agent cannot compare the two now."""
+        found: list[tuple[int, int]] = []
+        place: int | None = offset
+        while place is not None:
+            path = f'{self._snapshot(snapshot)}/changes/{older.name}/{place}/{offset + length}'
+            try:
+                page = self._client.request('GET', path)
+            except Refused as refused:
+                if refused.code not in _UNKNOWN_CHANGES:
+                    raise self._failure(refused, snapshot, 0) from refused
+                logger.warning('all of %s is read: %s', snapshot.name, refused)
+                return None
+            found += [(start, size) for start, size in page['changes']]
+            place = page['next']
+        return found
+
+    def retire_snapshot(self, snapshot: SnapshotRef) -> None:
+        """The agent keeps the snapshot where its store can compare it; one before 1.1 has no such request."""
+        if self.options.get('keep_backup_snapshots', True):
+            try:
+                self._client.request('PUT', f'/v1/pools/{self._pool(snapshot.volume)}/retired/{snapshot.name}')
+                return
+            except Refused as refused:
+                if refused.code != 'route':
+                    raise self._failure(refused, snapshot, 0) from refused
+        self.delete_snapshot(snapshot)
 
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'
@@ -208,7 +255,7 @@ class ApplianceDriver(Driver):
         return {}
 
     def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
-        return [_manageable(found) for found in self._objects(pool) if _is_snapshot(found)]
+        return [_manageable(found) for found in self._objects(pool) if _is_snapshot(found) and not _kept(found)]
 
     def unmanage_snapshot(self, snapshot: SnapshotRef) -> None:
         self._release(snapshot, snapshot.volume)
@@ -224,7 +271,7 @@ class ApplianceDriver(Driver):
         pools = [str(pool['name']) for pool in self._pools(self._capacity())]
         found = [(pool, one) for pool in pools for one in self._objects(pool)]
         return [
-            StoredObject(one['name'], pool, int(one['size_bytes']), one.get('deployment') or None)
+            StoredObject(one['name'], pool, int(one['size_bytes']), one.get('deployment') or None, _kept(one))
             for pool, one in found
             if one['name'].startswith(('volume-', 'snapshot-'))
         ]
@@ -335,6 +382,10 @@ def _gigabytes(found: Mapping[str, Any]) -> int:
 def _is_snapshot(found: Mapping[str, Any]) -> bool:
     """Whether it is a snapshot, by its name or by its former name if it is unmanaged."""
     return str(found['name']).removeprefix(_RELEASED).startswith('snapshot-')
+
+
+def _kept(found: Mapping[str, Any]) -> Kept | None:
+    return Kept(str(found['source']), float(found['kept'])) if found.get('kept') else None
 
 
 def _manageable(found: Mapping[str, Any]) -> ManageableObject:

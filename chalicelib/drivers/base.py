@@ -22,7 +22,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from chalicelib.device import BlockDevice, Changes
 from chalicelib.errors import NotSupported
@@ -99,17 +99,33 @@ class ManageableObject:
     provider_id: str | None = None
 
 
+#: Days that a snapshot is kept for ``changes_since`` at most: default of the option keep_backup_snapshots_days.
+KEPT_DAYS = 30
+
+
+class Kept(NamedTuple):
+    """Why a snapshot is on the backend that no record has: for ``changes_since``, or while its volume is restored.
+
+    ``volume`` is the name of its volume, ``since`` the time in seconds since the epoch.
+    """
+
+    volume: str
+    since: float
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredObject:
     """A volume or snapshot on the backend. ``size`` in bytes.
 
-    ``deployment`` is the mark of the deployment that created it; None for an object without a mark.
+    ``deployment`` is the mark of the deployment that created it; None for an object without a mark. ``kept``: of a
+    snapshot that ``retire_snapshot`` or ``changes_of_restore`` kept.
     """
 
     name: str
     pool: str
     size: int
     deployment: str | None = None
+    kept: Kept | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -285,16 +301,17 @@ class Driver(abc.ABC):
     def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
         """Return a function that lists the differences of a snapshot from an older snapshot of the same volume.
 
-        None when they cannot be determined: the older one is missing, or the volume's data was replaced since. A
-        missed difference would damage backups unnoticed. Only with ``capabilities.changed_blocks``.
+        None, also of the function, when they cannot be determined: the older one is missing, or the volume's data was
+        replaced since. A missed difference would damage backups unnoticed. Only with ``capabilities.changed_blocks``.
         """
         return None
 
     def retire_snapshot(self, snapshot: SnapshotRef) -> None:
         """Release a backup's snapshot: delete it, or keep it for ``changes_since``; a missing one is success.
 
-        A kept snapshot is not in ``list_objects``. It is deleted by ``delete_snapshot``, with its volume, or when the
-        next one of the volume is kept.
+        A kept snapshot is marked in the ``inventory``. It is deleted by ``delete_snapshot``, with its volume, or when
+        the next one of the volume is kept; the others after ``keep_backup_snapshots_days``, by
+        tasks/kept_snapshots.py.
         """
         self.delete_snapshot(snapshot)
 
@@ -379,8 +396,8 @@ class Driver(abc.ABC):
         raise self._unsupported('inventory')
 
     def list_objects(self) -> list[str]:
-        """Return the names of the inventory."""
-        return [found.name for found in self.inventory()]
+        """Return the names of the inventory, without kept snapshots."""
+        return [found.name for found in self.inventory() if found.kept is None]
 
     def list_exports(self) -> list[StoredExport]:
         """Return the exports of all objects in the inventory, those of workers included."""

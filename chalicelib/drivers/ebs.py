@@ -16,6 +16,7 @@ from chalicelib.device import BlockDevice, Changes
 from chalicelib.drivers import ebs_changes, ebs_exports, ebs_groups, ebs_inventory, ebs_types
 from chalicelib.drivers.base import (
     GIB,
+    KEPT_DAYS,
     Capabilities,
     ConnectionInfo,
     Connector,
@@ -73,6 +74,8 @@ class EbsDriver(Manager):
         'capacity_gb': Option(int),
         #: Keep the last backup's snapshot of each volume, so that the next backup reads only changed blocks.
         'keep_backup_snapshots': Option(bool, default=False),
+        #: Days until the reconciler deletes it all the same.
+        'keep_backup_snapshots_days': Option(int, default=KEPT_DAYS),
     }
 
     capabilities = Capabilities(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from chalicelib.config import settings
 from chalicelib.drivers import ebs_exports
-from chalicelib.drivers.base import GIB, StoredExport, StoredObject
+from chalicelib.drivers.base import GIB, Kept, StoredExport, StoredObject
 from chalicelib.drivers.ebs_objects import Row, tags
 
 
@@ -22,11 +22,17 @@ def objects(rows: Iterable[Row], default_zone: str) -> list[StoredObject]:
             row.get('AvailabilityZone') or default_zone,
             _gib(row) * GIB,
             deployment,
+            _kept(row),
         )
         for row in rows
-        if 'cinder:for' not in tags(row)
+        if 'cinder:for' not in tags(row) or 'VolumeSize' in row
     }
     return [found[name] for name in sorted(found) if name.startswith(('volume-', 'snapshot-'))]
+
+
+def _kept(row: Row) -> Kept | None:
+    volume = tags(row).get('cinder:for')
+    return Kept(volume, row['StartTime'].timestamp()) if volume else None
 
 
 def _gib(row: Row) -> int:

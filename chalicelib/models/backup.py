@@ -47,6 +47,8 @@ class Backup(base.StatefulRecord):
     storage_class = UnicodeAttribute(null=True)
     #: Until then it cannot be deleted (S3 Object Lock); a timestamp as in ``base.now``.
     locked_until = UnicodeAttribute(null=True)
+    #: How it was made (rules/backup_methods.py); before the end only where changes are not known.
+    method = UnicodeAttribute(null=True)
     #: The schedule that created it.
     schedule_id = UnicodeAttribute(null=True)
     #: The results of the last scrub and the last restore drill (operations/backup_checks.py).

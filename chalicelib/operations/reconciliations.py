@@ -28,7 +28,7 @@ MANY_SIZES = 'too many volumes have another size than in their records: confirm 
 TABLES_CHANGED = 'a table was restored or replaced: live data may be on no record; compare, then confirm the report'
 
 #: What a report shows to administrators.
-SHOWN = ('at', 'objects', 'exports', 'unknown_count', 'stopped', 'differences', 'removed')
+SHOWN = ('at', 'objects', 'exports', 'kept', 'unknown_count', 'stopped', 'differences', 'removed')
 
 
 def _service(host: str) -> Service:
@@ -81,7 +81,7 @@ def list_(context: Context, host: str | None = None) -> list[dict[str, Any]]:
 def _shown(service: Service) -> dict[str, Any]:
     report = service.reconciliation or {}
     unknown = [report['unknown'][key] for key in sorted(report['unknown'])]
-    return {'host': service.host, **{name: report[name] for name in SHOWN}, 'unknown': unknown}
+    return {'host': service.host, **{name: report.get(name) for name in SHOWN}, 'unknown': unknown}
 
 
 def confirm(context: Context, host: str) -> dict[str, Any]:

@@ -16,7 +16,8 @@ Removal stops while many objects are unknown, or while a table is not the one th
 restore of tables, live data is on no record. An administrator then looks at the report and confirms it
 (operations/reconciliations.py). Exports end all the same, as long as the tables are the known ones.
 
-Where record and object differ in size, the smaller one grows (tasks/differences.py).
+Where record and object differ in size, the smaller one grows (tasks/differences.py). Snapshots kept of backups are no
+findings: tasks/kept_snapshots.py deletes those of no use.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from chalicelib.models import Backup, Snapshot, Volume, base
 from chalicelib.operations import exports, reconciliations
 from chalicelib.operations.reconciliations import Finding
 from chalicelib.rules import states
-from chalicelib.tasks import backends, differences, side_by_side
+from chalicelib.tasks import backends, differences, kept_snapshots, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class Known(NamedTuple):
     snapshots: Mapping[str, Snapshot]
     #: Names of objects whose record has work under way, or that a backup has frozen.
     busy: frozenset[str]
+    #: Names of the snapshots that backups may have kept.
+    backups: frozenset[str]
 
     @classmethod
     def read(cls, host: str) -> Known:
@@ -97,8 +100,9 @@ class Known(NamedTuple):
             if snapshot.in_flight or snapshot.reader_count:
                 busy.add(f'snapshot-{snapshot.id}')
             snapshots[f'snapshot-{snapshot.id}'] = snapshot
-        busy |= {f'snapshot-{backup.id}' for backup in base.every(Backup, None) if backup.in_flight}
-        return cls(volumes, snapshots, frozenset(busy))
+        backups = list(base.every(Backup, None))
+        busy |= {f'snapshot-{backup.id}' for backup in backups if backup.in_flight}
+        return cls(volumes, snapshots, frozenset(busy), frozenset(f'snapshot-{backup.id}' for backup in backups))
 
     def knows(self, name: str) -> bool:
         return name in self.busy or name in self.volumes or name in self.snapshots
@@ -122,9 +126,10 @@ def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     host = str(payload['backend'])
     driver = backends.on(host)
     try:
-        objects, found, idle = driver.inventory(), driver.list_exports(), driver.list_idle_access()
+        inventory, found, idle = driver.inventory(), driver.list_exports(), driver.list_idle_access()
     except errors.NotSupported:
         return None
+    objects = [one for one in inventory if one.kept is None]
     known = Known.read(host)
     before = reconciliations.report_of(host) or {}
     confirmed = reconciliations.confirmation_of(host)
@@ -135,10 +140,12 @@ def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     ended = _settle_entries(driver, known, found)
     different = differences.list_(objects, found, known.volumes, before.get('differences', []))
     stopped = differences.finish(driver, different, known.volumes, stopped, confirmed.get('sizes', []))
+    kept = _sweep_kept(driver, host, inventory, known, stopped)
     report = {
         'at': base.now(),
         'objects': len(objects),
         'exports': len(found),
+        'kept': kept,
         'unknown': reconciliations.bounded({key: one for key, one in unknown.items() if key not in removed}),
         'unknown_count': len(unknown) - len(removed),
         'differences': different[: reconciliations.MOST_FINDINGS],
@@ -150,6 +157,16 @@ def reconcile_backend(payload: Mapping[str, Any]) -> dict[str, Any] | None:
     reconciliations.write(host, report)
     _log_report(host, report, len(removed) + ended)
     return report
+
+
+def _sweep_kept(
+    driver: Driver, host: str, inventory: Collection[StoredObject], known: Known, stopped: str | None
+) -> int:
+    """Return the number of snapshots kept of backups; none is deleted while a table may lack records."""
+    if stopped == reconciliations.TABLES_CHANGED:
+        return sum(1 for one in inventory if one.kept is not None)
+    facts = {'volumes': known.volumes, 'backups': known.backups, 'busy': known.busy}
+    return kept_snapshots.sweep(driver, host, inventory, **facts)
 
 
 def _log_report(host: str, report: Mapping[str, Any], removed: int) -> None:

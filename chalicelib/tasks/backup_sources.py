@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chalicelib import errors
@@ -106,6 +106,21 @@ def changes(backup: Backup, source: Source) -> Changes | None:
         return None
     parent = Backup.find_or_none(backup.project_id, backup.parent_id)
     return source.changes(parent) if parent else None
+
+
+class Listed:
+    """Changes of a source since the backup's parent. ``missed`` is called once when they are not known for a range."""
+
+    def __init__(self, known: Changes | None, missed: Callable[[], None]) -> None:
+        self._known, self._missed = known, missed
+        self._is_complete = True
+
+    def __call__(self, offset: int, length: int) -> Iterable[tuple[int, int]] | None:
+        found = self._known(offset, length) if self._known else None
+        if found is None and self._is_complete:
+            self._is_complete = False
+            self._missed()
+        return found
 
 
 def clean(backup: Backup) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.backup import engine
+from chalicelib.device import Changes
 from chalicelib.drivers.base import GIB
-from chalicelib.models import Backup, Volume
+from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import backup_reservations, messages, progress
 from chalicelib.operations.backup_reservations import Outcome
+from chalicelib.rules import backup_methods as methods
 from chalicelib.rules.messages import Action, Detail
 from chalicelib.tasks import backup_data, backup_sources, function_time
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
@@ -74,7 +76,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
         opened_source = source.open()
     except errors.NotReady:
         return dict(payload['progress'])  # the workflow calls again
-    changes = backup_sources.changes(backup, source)
+    changes = _listed_changes(work, source)
     with opened_source as device:
 
         def copy(shard: int, cursor: Any) -> engine.ShardResult:
@@ -96,6 +98,25 @@ def copy_range(payload: Payload) -> dict[str, Any]:
         return backup_data.shard_by_shard(payload, copy)
 
 
+def _listed_changes(work: BackupWork, source: backup_sources.Source) -> Changes | None:
+    """What differs from the parent; the record says it when that is not known, and all is read and compared."""
+    backup = work.record
+    if backup.parent_id is None or not source.driver.capabilities.changed_blocks:
+        return None
+
+    def missed() -> None:
+        with contextlib.suppress(*base.moved_on(Backup)):
+            base.update(backup, [Backup.method.set(methods.COMPARED)], work.is_ours)
+
+    return backup_sources.Listed(backup_sources.changes(backup, source), missed)
+
+
+def _method(backup: Backup, source: backup_sources.Source) -> str:
+    if backup.parent_id is None:
+        return methods.FULL
+    return backup.method or (methods.CHANGED_BLOCKS if source.driver.capabilities.changed_blocks else methods.COMPARED)
+
+
 def complete_backup(payload: Payload) -> None:
     """Write the manifest: the commit. Then remove what was temporary, and make the record available."""
     work = BackupWork.take(payload)
@@ -108,6 +129,7 @@ def complete_backup(payload: Payload) -> None:
         Backup.stored_bytes.set(manifest.stored_bytes),
         Backup.manifest_key.set(manifest.object_key),
         Backup.root_hash.set(manifest.root_hash),
+        Backup.method.set(_method(backup, source)),
     ]
     work.end(Outcome(work.workflow.done, dependents=1, source=source.record), actions)
 

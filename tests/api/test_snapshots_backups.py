@@ -225,6 +225,16 @@ def test_progress_is_told_to_those_who_ask(member: Caller, make: Any) -> None:
     assert (shown['bytes_done'], shown['bytes_total']) == (0, 1000)
 
 
+def test_the_method_is_shown_to_those_who_ask(member: Caller, make: Any) -> None:
+    backup = make.backup(status='available', method='changed_blocks')
+    for path in f'/backups/{backup.id}', '/backups/detail':
+        body = member.get(path).body
+        assert 'cinderless:method' not in body.get('backup', body.get('backups', [{}])[0])
+    assert member.get(f'/backups/{backup.id}?method=1').body['backup']['cinderless:method'] == 'changed_blocks'
+    unfinished = make.backup(status='creating')
+    assert 'cinderless:method' not in member.get(f'/backups/{unfinished.id}?method=1').body['backup']
+
+
 def test_a_backup_in_a_cheaper_class(member: Caller, make: Any) -> None:
     body = {'volume_id': make.volume().id, 'cinderless:storage_class': 'STANDARD_IA'}
     made = member.post('/backups', {'backup': body}).body['backup']

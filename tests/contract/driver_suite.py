@@ -405,6 +405,95 @@ class OpenedContract(Cleaned):
                 assert other.read(GIB - BLOCK, BLOCK) == b'a' * BLOCK
 
 
+class ChangesContract(Cleaned):
+    """For drivers with ``capabilities.changed_blocks`` that keep snapshots: a kept one is no object of the service."""
+
+    def kept(self, backend: Backend) -> list[str]:
+        return [one.name for one in backend.driver.inventory() if one.kept is not None]
+
+    def changes(self, backend: Backend, new: SnapshotRef, old: SnapshotRef) -> set[int]:
+        """The blocks that are listed; all lie in the range that is asked for."""
+        listed = backend.driver.changes_since(new, old)
+        found = listed(0, new.size * GIB) if listed else None
+        assert found is not None
+        parts = list(found)
+        assert parts == sorted(parts)
+        return {offset // BLOCK + n for offset, length in parts for n in range(-(-length // BLOCK))}
+
+    def test_what_was_written_is_listed(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * 16 * BLOCK)
+        first = backend.snapshot(volume)
+        for place in (3 * BLOCK, GIB // 2, GIB - BLOCK):
+            backend.write(volume, place, b'b' * BLOCK)
+        second = backend.snapshot(volume)
+        assert {3, GIB // 2 // BLOCK, GIB // BLOCK - 1} <= self.changes(backend, second, first)
+        assert len(self.changes(backend, second, first)) < 3 * 512 * 1024 // BLOCK + 1
+        backend.driver.extend_volume(volume, 2)
+        third = dataclasses.replace(backend.snapshot(volume), size=2)
+        assert self.changes(backend, third, first) >= set(range(GIB // BLOCK, 2 * GIB // BLOCK))
+
+    def test_a_discard_and_a_revert(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * 16 * BLOCK)
+        first = backend.snapshot(volume)
+        with backend.driver.open_volume(volume, 'writer', 'rw') as device:
+            device.zero(4 * BLOCK, 2 * BLOCK)
+            device.flush()
+        backend.driver.close_volume(volume, 'writer')
+        second = backend.snapshot(volume)
+        assert {4, 5} <= self.changes(backend, second, first)
+        backend.driver.revert_to_snapshot(volume, first)
+        assert {4, 5} <= self.changes(backend, backend.snapshot(volume), second)
+
+    def test_one_that_is_missing_or_of_another_volume(self, backend: Backend) -> None:
+        volume = backend.volume()
+        snapshot = backend.snapshot(volume)
+        for older in (backend.snapshot_ref(volume), backend.snapshot(backend.volume())):
+            listed = backend.driver.changes_since(snapshot, older)
+            assert listed is None or listed(0, GIB) is None
+
+    def test_the_last_one_of_a_volume_is_kept(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * BLOCK)
+        first, second, users = (backend.snapshot(volume) for _ in range(3))
+        for one in (first, first, second, second):
+            backend.driver.retire_snapshot(one)
+        assert self.kept(backend) == [second.name]
+        assert sorted(backend.driver.list_objects()) == sorted([volume.name, users.name])
+        assert [one.reference for one in backend.driver.get_manageable_snapshots(volume.pool)] == [
+            {'source-name': users.name}
+        ]
+        [found] = [one.kept for one in backend.driver.inventory() if one.kept]
+        assert found.volume == volume.name
+        backend.driver.delete_snapshot(second)
+        assert self.kept(backend) == []
+
+    @pytest.mark.parametrize('leave', ['delete_volume', 'unmanage'])
+    def test_it_goes_with_its_volume(self, backend: Backend, leave: str) -> None:
+        volume = backend.volume(data=b'a' * BLOCK)
+        kept = backend.snapshot(volume)
+        backend.driver.retire_snapshot(kept)
+        for _ in range(2):
+            getattr(backend.driver, leave)(volume)
+        assert self.kept(backend) == []
+        backend.driver.retire_snapshot(kept)
+        assert backend.driver.inventory() == []
+        if leave == 'unmanage':
+            [found] = backend.driver.get_manageable_volumes(volume.pool)
+            backend.driver.manage_existing(volume, found.reference)
+
+    def test_a_kept_one_takes_nothing_from_the_volume(self, backend: Backend) -> None:
+        """Reverts, clones, extensions and restarts of backups go on beside it."""
+        volume = backend.volume(data=b'a' * BLOCK)
+        users, kept = backend.snapshot(volume), backend.snapshot(volume)
+        backend.driver.retire_snapshot(kept)
+        backend.write(volume, 0, b'b' * BLOCK)
+        backend.driver.revert_to_snapshot(volume, users)
+        backend.driver.extend_volume(volume, 2)
+        clone = backend.volume_ref(2)
+        backend.driver.create_cloned_volume(clone, volume)
+        assert backend.read(clone, 0, BLOCK) == b'a' * BLOCK
+        assert self.kept(backend) == [kept.name]
+
+
 class Counter(threading.Thread):
     """A host that counts: it writes n to the first place, then to the second, and so on, each write answered before the
     next. In a point-in-time consistent copy the first places hold n and the others n - 1. The places are in no order on

@@ -3,7 +3,13 @@ pytest finds them there, and hands them the module's fixture ``backend``."""
 
 from __future__ import annotations
 
-from tests.contract.driver_suite import AttachedContract, DriverContract, OpenedContract, RestoreContract
+from tests.contract.driver_suite import (
+    AttachedContract,
+    ChangesContract,
+    DriverContract,
+    OpenedContract,
+    RestoreContract,
+)
 from tests.contract.iscsi_suite import IscsiContract
 
 
@@ -24,4 +30,8 @@ class TestPaths(IscsiContract):
 
 
 class TestAttached(AttachedContract):
+    pass
+
+
+class TestChanges(ChangesContract):
     pass

@@ -12,9 +12,9 @@ from tests.contract import calls, driver_model
 from tests.contract.agent import Agent
 from tests.contract.driver_suite import Backend
 from tests.contract.group_suite import GroupContract
-from tests.contract.iscsi_backends import TestAttached, TestDriver, TestOpened, TestPaths, TestRestore
+from tests.contract.iscsi_backends import TestAttached, TestChanges, TestDriver, TestOpened, TestPaths, TestRestore
 
-__all__ = ['TestAttached', 'TestDriver', 'TestOpened', 'TestPaths', 'TestRestore']
+__all__ = ['TestAttached', 'TestChanges', 'TestDriver', 'TestOpened', 'TestPaths', 'TestRestore']
 
 
 @pytest.fixture(scope='module')

@@ -49,3 +49,14 @@ def test_a_copy_that_would_be_torn_is_refused(backend: Backend) -> None:
     backend.snapshot(volume)
     backend.clean()
     assert backend.driver.list_objects() == []
+
+
+def test_nothing_is_compared_or_kept(backend: Backend) -> None:
+    volume = backend.volume()
+    snapshots = [backend.snapshot(volume) for _ in range(2)]
+    listed = backend.driver.changes_since(snapshots[1], snapshots[0])
+    assert listed is not None
+    assert listed(0, 1024**3) is None
+    backend.driver.retire_snapshot(snapshots[1])
+    assert [one.name for one in backend.driver.inventory()] == sorted([snapshots[0].name, volume.name])
+    backend.clean()

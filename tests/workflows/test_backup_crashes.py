@@ -46,7 +46,7 @@ class Story:
 
     def begin(self, simulation: Simulation) -> None:
         """A volume with data."""
-        self.simulation, self.data = simulation, Data(simulation, self.monkeypatch)
+        self.simulation, self.data = simulation, Data(simulation, self.monkeypatch, keeps=True)
         self.volume = create_volume(context(), 5)
         simulation.settle()
         self.data.of(self.volume).fill(seed=1, count=2)
@@ -242,7 +242,7 @@ class DataStage(Stage):
 
     def world_again(self) -> Simulation:
         simulation = super().world_again()
-        data = Data(simulation, self.monkeypatch)
+        data = Data(simulation, self.monkeypatch, keeps=True)
         for host, disks in self.disks.items():
             data.disks[host].update({name: disk.copy(disk.size) for name, disk in disks.items()})
         data.repositories = {prefix: found.copy() for prefix, found in self.repositories.items()}

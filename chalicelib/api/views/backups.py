@@ -45,6 +45,7 @@ DETAIL = View(
         when=lambda backup: progress.shown(backup) is not None,
         requested_by='progress',
     ),
+    attribute('cinderless:method', 'method', when=lambda backup: backup.method is not None, requested_by='method'),
     attribute('cinderless:scrub', 'scrub', when=lambda backup: backup.scrub is not None),
     attribute('cinderless:drill', 'drill', when=lambda backup: backup.drill is not None),
     field(

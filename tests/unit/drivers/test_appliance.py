@@ -12,7 +12,7 @@ import pytest
 from chalicelib import errors, iscsi
 from chalicelib.drivers.appliance import ApplianceDriver
 from chalicelib.drivers.appliance_client import Refused
-from chalicelib.drivers.base import GIB, SnapshotRef, StoredExport, StoredObject, VolumeRef
+from chalicelib.drivers.base import GIB, Kept, SnapshotRef, StoredExport, StoredObject, VolumeRef
 
 OPTIONS = {'url': 'https://192.0.2.10:18700', 'fingerprint': 'ab' * 32, 'secret': 'x' * 40}
 VOLUME = VolumeRef(id='v1', size=2, project_id='p', host='cinderless@b#fast')
@@ -210,7 +210,7 @@ def test_every_code_of_the_agent_is_known_here() -> None:
     def all_codes(kind: type[ApplianceError]) -> set[str]:
         return {kind.code}.union(*(all_codes(one) for one in kind.__subclasses__()))
 
-    assert all_codes(ApplianceError) <= {code for _, code, _ in ERRORS} | {'too_large'}
+    assert all_codes(ApplianceError) <= {code for _, code, _ in ERRORS} | {'too_large', 'incomparable'}
 
 
 def test_a_busy_snapshot_is_a_snapshot(driver: ApplianceDriver, agent: Agent) -> None:
@@ -371,3 +371,68 @@ def test_what_the_agent_has(driver: ApplianceDriver, agent: Agent) -> None:
         StoredObject('volume-1', 'fast', GIB, 'other'), StoredObject('snapshot-2', 'fast', GIB, None),
     ]  # fmt: skip
     assert driver.list_exports() == [StoredExport('volume-1', 'fast', 'e', 'iqn.a')]
+
+
+class TestChanges:
+    """What the agent lists, page by page, and what it cannot list."""
+
+    older = SnapshotRef(id='s0', size=2, volume=VOLUME)
+
+    def test_pages(self, driver: ApplianceDriver, agent: Agent) -> None:
+        pages = {'10': {'changes': [[10, 5], [20, 1]], 'next': 21}, '21': {'changes': [], 'next': None}}
+        agent.answer = lambda path: pages[path.split('/')[-2]]
+        changes = driver.changes_since(SNAPSHOT, self.older)
+        assert changes is not None
+        assert changes(10, 90) == [(10, 5), (20, 1)]
+        place = f'{SNAPSHOTS}/snapshot-s1/changes/snapshot-s0'
+        assert agent.requests == [('GET', f'{place}/10/100', None), ('GET', f'{place}/21/100', None)]
+
+    @pytest.mark.parametrize('code', ['not_found', 'incomparable', 'route'])
+    def test_what_is_not_known(self, driver: ApplianceDriver, agent: Agent, code: str) -> None:
+        agent.answer = Refused(404, code, 'no')
+        changes = driver.changes_since(SNAPSHOT, self.older)
+        assert changes is not None
+        assert changes(0, GIB) is None
+
+    @pytest.mark.parametrize('code', ['unavailable', 'internal', 'signature', 'pool'])
+    def test_other_failures_are_raised(self, driver: ApplianceDriver, agent: Agent, code: str) -> None:
+        agent.answer = Refused(503, code, 'no')
+        changes = driver.changes_since(SNAPSHOT, self.older)
+        assert changes is not None
+        with pytest.raises(errors.DriverError):
+            changes(0, GIB)
+
+    def test_retiring(self, driver: ApplianceDriver, agent: Agent) -> None:
+        driver.retire_snapshot(SNAPSHOT)
+        assert agent.requests == [('PUT', '/v1/pools/fast/retired/snapshot-s1', None)]
+        agent.answer = Refused(503, 'unavailable', 'no')
+        with pytest.raises(errors.BackendUnavailable):
+            driver.retire_snapshot(SNAPSHOT)
+
+    def test_an_agent_that_keeps_nothing(self, driver: ApplianceDriver, agent: Agent) -> None:
+        def answer(path: str) -> dict[str, Any]:
+            if '/retired/' in path:
+                raise Refused(404, 'route', 'no')
+            return {}
+
+        agent.answer = answer
+        driver.retire_snapshot(SNAPSHOT)
+        assert [method for method, _, _ in agent.requests] == ['PUT', 'DELETE']
+
+    def test_without_the_option(self, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+        driver = ApplianceDriver('b', OPTIONS | {'keep_backup_snapshots': False})
+        monkeypatch.setattr(driver._client, 'request', agent)
+        driver.retire_snapshot(SNAPSHOT)
+        assert agent.requests == [('DELETE', f'{SNAPSHOTS}/snapshot-s1', None)]
+
+    def test_kept_ones_are_no_users_snapshots(self, driver: ApplianceDriver, agent: Agent) -> None:
+        facts = {'size_bytes': GIB, 'source': 'volume-v1', 'exported': False, 'deployment': 'ours'}
+        objects = [{'name': 'snapshot-1', 'kept': 5, **facts}, {'name': 'snapshot-2', 'kept': 0, **facts}]
+        agent.answer = {'pools': [{'name': 'fast'}], 'objects': objects}
+        assert driver.inventory() == [
+            StoredObject('snapshot-1', 'fast', GIB, 'ours', Kept('volume-v1', 5)),
+            StoredObject('snapshot-2', 'fast', GIB, 'ours'),
+        ]
+        assert driver.list_objects() == ['snapshot-2']
+        [found] = driver.get_manageable_snapshots('fast')
+        assert found.reference == {'source-name': 'snapshot-2'}
