@@ -80,7 +80,7 @@ class Busy(ApplianceError):
 
 
 class NotComparable(ApplianceError):
-    """The store cannot tell what differs between two snapshots: anything may."""
+    """The store cannot list what differs between two snapshots: anything may."""
 
     status = 409
     code = 'incomparable'

@@ -17,11 +17,11 @@ from appliance.errors import NotComparable
 _FIEMAP = 0xC020660B
 _SYNC = 0x1
 
-#: Start, length, flags, mapped, room, reserved; then an extent each: logical, physical, length, reserved, flags.
+#: Start, length, flags, mapped, capacity, reserved; then an extent each: logical, physical, length, reserved, flags.
 _HEADER = struct.Struct('=QQIIII')
 _EXTENT = struct.Struct('=QQQQQI12x')
 
-#: Flags of linux/fiemap.h. Merged and shared say nothing about a place; with any other flag it is not where it seems.
+#: Flags of linux/fiemap.h. Merged and shared do not matter here; with any other flag the position is not reliable.
 _LAST, _UNWRITTEN, _MERGED, _SHARED = 0x1, 0x800, 0x1000, 0x2000
 _UNDERSTOOD = _LAST | _UNWRITTEN | _MERGED | _SHARED
 
@@ -73,7 +73,7 @@ def _extents(file: int, start: int, stop: int) -> Iterator[tuple[int, int, int, 
 def differences(new: int, old: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of the parts in which two open files may differ, ascending; some touch the next.
 
-    Raises NotComparable, also when the old file's blocks were moved meanwhile (xfs_fsr): the maps are of two moments.
+    Raises NotComparable, also when the old file's blocks were moved meanwhile (xfs_fsr): the maps are of two times.
     """
     for first in range(start, stop, _WINDOW):
         last = min(first + _WINDOW, stop)

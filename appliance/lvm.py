@@ -93,7 +93,7 @@ class LvmStore:
             return False
 
     def changes(self, new: Key, old: Key, start: int, stop: int) -> Iterable[tuple[int, int]]:
-        """Both maps are read from one metadata snapshot, so they are of one moment; a pool has one at a time."""
+        """Both maps are read from one metadata snapshot, so they belong together; a pool has one at a time."""
         ids = {_name(row['lv_name']): row['thin_id'] for row in self._report('lv_name,thin_id', self._group)}
         target = f'{thin.device(self._group, self._thin_pool)}-tpool'
         path = f'/dev/mapper/{thin.device(self._group, self._thin_pool)}_tmeta'

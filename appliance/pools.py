@@ -63,7 +63,7 @@ class Pools:
         return Usage(total, max(free, 0), promised, len(objects))
 
     def is_short(self, pool: str) -> bool:
-        """Whether so little is free that snapshots of backups must make room."""
+        """Whether so little is free that no snapshots of backups are kept."""
         usage = self.usage(pool)
         return usage.free_bytes < usage.total_bytes * LEAST_FREE
 

@@ -136,7 +136,7 @@ _PATTERNS = [(route, route.pattern) for route in ROUTES]
 
 
 def answer(appliance: Appliance, method: str, path: str, body: bytes) -> Answer:
-    """Run a request; once more if deleting what is only kept makes room for it. Raises an ApplianceError."""
+    """Run a request; once more after kept snapshots were deleted for its sake. Raises an ApplianceError."""
     try:
         return _answer(appliance, method, path, body)
     except OutOfSpace:

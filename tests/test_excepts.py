@@ -38,6 +38,11 @@ REASONS = {
     ('appliance/exports.py', 'restore'): 'one export that cannot be served keeps no other away',
     ('appliance/exports.py', 'settle'): 'the first error is raised after all targets were served',
     ('appliance/keeper.py', 'check'): _TOP,
+    ('appliance/kept.py', '_drop_all'): 'the error is logged; the next pass, or the service, deletes what is left',
+    (
+        'appliance/lvm.py',
+        'compares',
+    ): 'a program that is missing or hangs compares nothing; a backup then reads everything',
     ('appliance/lvm.py', 'copy'): _FIRST_ERROR,
     ('appliance/portal_guard.py', '_run'): _TOP,
     (
@@ -81,6 +86,7 @@ REASONS = {
     ('chalicelib/tasks/backend_reconciliation.py', '_settle_entries'): 'the next comparison tries again',
     ('chalicelib/tasks/backend_reconciliation.py', '_compare'): 'one backend keeps no other from being compared',
     ('chalicelib/tasks/backups.py', '_try_clean'): 'a user message reports what is left, and deletion tries again',
+    ('chalicelib/tasks/kept_snapshots.py', '_delete'): 'the error is logged; the next comparison tries again',
     ('chalicelib/tasks/backup_sources.py', 'drop_kept'): "the volume's next backup removes what is left",
     ('chalicelib/tasks/connections.py', '_undone_on_error'): _FIRST_ERROR,
     ('chalicelib/tasks/create_volume.py', '_removed'): 'False: recorded as a leftover that every report tries again',

@@ -16,8 +16,8 @@ Removal stops while many objects are unknown, or while a table is not the one th
 restore of tables, live data is on no record. An administrator then looks at the report and confirms it
 (operations/reconciliations.py). Exports end all the same, as long as the tables are the known ones.
 
-Where record and object differ in size, the smaller one grows (tasks/differences.py). Snapshots kept of backups are no
-findings: tasks/kept_snapshots.py deletes those of no use.
+Where record and object differ in size, the smaller one grows (tasks/differences.py). Snapshots kept of backups are not
+findings: tasks/kept_snapshots.py deletes the useless ones.
 """
 
 from __future__ import annotations

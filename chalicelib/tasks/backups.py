@@ -99,7 +99,7 @@ def copy_range(payload: Payload) -> dict[str, Any]:
 
 
 def _listed_changes(work: BackupWork, source: backup_sources.Source) -> Changes | None:
-    """What differs from the parent; the record says it when that is not known, and all is read and compared."""
+    """What differs from the parent; the record has it when that is not known, and all is read and compared."""
     backup = work.record
     if backup.parent_id is None or not source.driver.capabilities.changed_blocks:
         return None

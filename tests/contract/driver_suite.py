@@ -406,13 +406,13 @@ class OpenedContract(Cleaned):
 
 
 class ChangesContract(Cleaned):
-    """For drivers with ``capabilities.changed_blocks`` that keep snapshots: a kept one is no object of the service."""
+    """For drivers with ``capabilities.changed_blocks`` that keep snapshots, which are not in ``list_objects``."""
 
     def kept(self, backend: Backend) -> list[str]:
         return [one.name for one in backend.driver.inventory() if one.kept is not None]
 
     def changes(self, backend: Backend, new: SnapshotRef, old: SnapshotRef) -> set[int]:
-        """The blocks that are listed; all lie in the range that is asked for."""
+        """The blocks that are listed; all lie within the snapshot."""
         listed = backend.driver.changes_since(new, old)
         found = listed(0, new.size * GIB) if listed else None
         assert found is not None

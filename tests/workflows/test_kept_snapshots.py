@@ -94,7 +94,7 @@ def test_a_snapshot_that_is_lost(simulation: Simulation, data: Data, volume: Vol
 
 
 def test_one_that_goes_in_the_middle(simulation: Simulation, data: Data, volume: Volume) -> None:
-    """Another backup of the volume has ended: the rest is compared, and the record says so."""
+    """Another backup of the volume has ended: the rest is compared, and the record has it."""
     backed_up(simulation, volume)
     data.of(volume).fill(seed=3)
     seen: list[str] = []
@@ -168,7 +168,7 @@ def test_a_move_leaves_it_behind(simulation: Simulation, data: Data, volume: Vol
 
 
 def test_a_transfer(simulation: Simulation, data: Data, volume: Volume) -> None:
-    """The receiver's backups begin anew; the donor's snapshot goes with its backup, or with the receiver's first."""
+    """The donor's snapshot is deleted with its backup, or when that of the receiver's first one is kept."""
     backup = backed_up(simulation, volume)
     transfer, key = transfers.create(context(), volume.id, name=None, no_snapshots=False, allow_encrypted=False)
     receiver = context(project_id='other')

@@ -93,7 +93,7 @@ NEW = Key('slow', 'volume-2')
 
 
 def retire(rig: Rig, *names: str, then: Key | None = None) -> None:
-    """Snapshots of backups that end one after the other; a folder of the tests says that it compares them."""
+    """Snapshots of backups that end one after the other; a folder of the tests claims to compare them."""
     rig.store.compares = lambda: True  # type: ignore[method-assign]
     for name in names:
         if rig.store.size(VOLUME) is not None:

@@ -1,4 +1,4 @@
-"""What differs between two snapshots on a real XFS, against what their bytes say.
+"""What differs between two snapshots on a real XFS, against their bytes.
 
 ``CHANGES_MODEL_EXAMPLES`` sets the number of histories (30); 1,000 take some minutes.
 """
@@ -105,7 +105,7 @@ def test_a_windows_border_joins(store: FileStore, monkeypatch: pytest.MonkeyPatc
 
 
 def test_blocks_that_move_during_the_comparison(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As xfs_fsr and a dedupe do: the older file's map must be of the same moment as the newer one's."""
+    """As xfs_fsr and a dedupe do: the older file's map must be of the same time as the newer one's."""
     store.create(VOLUME, MIB)
     write(store, VOLUME, 0, b'x' * MIB)
     store.copy(VOLUME, key(1), 0)

@@ -22,7 +22,7 @@ FIRST, SECOND, USERS = (Key('fast', f'snapshot-{name}') for name in ('first', 's
 
 @pytest.fixture
 def rig(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    """A store that compares snapshots, or says so: an ordinary folder cannot."""
+    """A store that compares snapshots, or claims to: an ordinary folder cannot."""
     monkeypatch.setattr(type(rig.store), 'compares', lambda store: True)
     rig.appliance.create_volume(VOLUME, GIB)
     return rig

@@ -426,12 +426,12 @@ class TestChanges:
         assert agent.requests == [('DELETE', f'{SNAPSHOTS}/snapshot-s1', None)]
 
     def test_kept_ones_are_no_users_snapshots(self, driver: ApplianceDriver, agent: Agent) -> None:
-        facts = {'size_bytes': GIB, 'source': 'volume-v1', 'exported': False, 'deployment': 'ours'}
+        facts = {'size_bytes': GIB, 'source': 'volume-v1', 'exported': False, 'deployment': 'mine'}
         objects = [{'name': 'snapshot-1', 'kept': 5, **facts}, {'name': 'snapshot-2', 'kept': 0, **facts}]
         agent.answer = {'pools': [{'name': 'fast'}], 'objects': objects}
         assert driver.inventory() == [
-            StoredObject('snapshot-1', 'fast', GIB, 'ours', Kept('volume-v1', 5)),
-            StoredObject('snapshot-2', 'fast', GIB, 'ours'),
+            StoredObject('snapshot-1', 'fast', GIB, 'mine', Kept('volume-v1', 5)),
+            StoredObject('snapshot-2', 'fast', GIB, 'mine'),
         ]
         assert driver.list_objects() == ['snapshot-2']
         [found] = driver.get_manageable_snapshots('fast')

@@ -54,6 +54,8 @@ NEEDS: dict[tuple[str, str], tuple[Question, ...]] = {
     ('appliance', 'certificate'): NETWORK,
     ('appliance', 'secret'): read('agent'),
     ('appliance', 'pools'): NETWORK,
+    ('appliance', 'keep_backup_snapshots'): NETWORK,
+    ('appliance', 'keep_backup_snapshots_days'): NETWORK,
     ('ebs', 'zones'): (
         *one('VolumeWorkerRole', 'ec2:DescribeAvailabilityZones', '*'),
         *both('ec2:CreateVolume', f'{EC2}:volume/vol-1', **MADE),
@@ -66,6 +68,7 @@ NEEDS: dict[tuple[str, str], tuple[Question, ...]] = {
         *both('ec2:DeleteSnapshot', SNAPSHOT, **OURS),
         *one('BackupWorkerRole', 'ebs:ListChangedBlocks', SNAPSHOT, **OURS),
     ),
+    ('ebs', 'keep_backup_snapshots_days'): one('VolumeWorkerRole', 'ec2:DeleteSnapshot', SNAPSHOT, **OURS),
     ('ontap', 'url'): NETWORK,
     ('ontap', 'svm'): NETWORK,
     ('ontap', 'username'): NETWORK,
