@@ -13,6 +13,9 @@ GOOD = {
     'snapshot': ['snapshot-1'],
     'object': ['volume-1', 'snapshot-1'],
     'any': ['lv_of_somebody', 'volume-1'],
+    'older': ['snapshot-1'],
+    'start': ['0', '1099511627776'],
+    'stop': ['1099511627776'],
     'export_id': ['145640ba-3b54-4ec2-82d0-5e656a01cf30', 'backup-1'],
     'initiator': ['iqn.1993-08.org.debian:01:604af6a341', 'iqn.2026-01.a', 'eui.02004567A425678D', 'naa.' + '5' * 16],
 }

@@ -133,6 +133,8 @@ JSON = st.recursive(
 )
 
 
+NAMES = ['fast', 'volume-1', 'snapshot-1', '0', '4096']
+
 FIELDS = st.sampled_from(['size_bytes', 'source', 'volume', 'snapshot', 'initiator', 'mode'])
 
 
@@ -140,7 +142,7 @@ FIELDS = st.sampled_from(['size_bytes', 'source', 'volume', 'snapshot', 'initiat
 @given(
     method=st.sampled_from(['GET', 'PUT', 'DELETE']),
     route=st.sampled_from(ROUTES),
-    names=st.lists(st.text(max_size=12) | st.sampled_from(['fast', 'volume-1', 'snapshot-1']), min_size=3, max_size=3),
+    names=st.lists(st.text(max_size=12) | st.sampled_from(NAMES), min_size=5, max_size=5),
     body=JSON | st.dictionaries(FIELDS, JSON),
 )
 def test_garbage_is_answered_or_refused(files: Rig, method: str, route: Any, names: list[str], body: object) -> None:
