@@ -136,7 +136,8 @@ class Appliance:
 
     def show(self, key: Key) -> Answer:
         size, record = self._existing(key), self._journal.get(key)
-        return {'name': key.name, 'size_bytes': size, 'source': record.source, 'exports': sorted(record.exports)}
+        facts = {'source': record.source, 'exports': sorted(record.exports), 'kept': record.kept}
+        return {'name': key.name, 'size_bytes': size, **facts}
 
     # Volumes and snapshots
 

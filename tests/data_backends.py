@@ -188,7 +188,8 @@ class DiskDriver(FakeDriver):
         def changes(offset: int, length: int) -> list[tuple[int, int]] | None:
             with self._verb('changes_since', snapshot.name):
                 new, old = self.disks[snapshot.name], self.disks.get(older.name)
-                return new.changes(old, offset, length) if old else None
+                known = old is not None and (older.name in self.store.kept or not older.kept)
+                return new.changes(old, offset, length) if old and known else None
 
         return changes
 

@@ -161,7 +161,17 @@ class ApplianceDriver(Driver):
         self._request('DELETE', self._snapshot(snapshot), snapshot)
 
     def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
-        return functools.partial(self._changes, snapshot, older)
+        return functools.partial(self._changes, snapshot, older) if self._is_comparable(older) else None
+
+    def _is_comparable(self, older: SnapshotRef) -> bool:
+        """Whether the older snapshot is there, and marked as kept if it was a backup's own."""
+        try:
+            found = self._client.request('GET', self._snapshot(older))
+        except Refused as refused:
+            if refused.code != 'not_found':
+                raise self._failure(refused, older, 0) from refused
+            return False
+        return bool(found.get('kept')) or not older.kept
 
     def _changes(
         self, snapshot: SnapshotRef, older: SnapshotRef, offset: int, length: int

@@ -68,12 +68,17 @@ class VolumeRef:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SnapshotRef:
-    """The facts of a snapshot for drivers. ``size`` in GiB is that of the volume when it was taken."""
+    """The facts of a snapshot for drivers. ``size`` in GiB is that of the volume when it was taken.
+
+    ``kept``: a finished backup's own snapshot, for ``changes_since``. It counts only while the backend has it marked as
+    kept: a late request may have taken another one under the same name.
+    """
 
     id: str
     size: int
     volume: VolumeRef
     provider_id: str | None = None
+    kept: bool = False
 
     @property
     def name(self) -> str:

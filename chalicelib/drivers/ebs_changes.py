@@ -24,6 +24,8 @@ def since(objects: Objects, snapshot: SnapshotRef, older: SnapshotRef) -> Change
     first, second = objects.find_snapshot(older), objects.require_snapshot(snapshot)
     if first is None or first['State'] != 'completed' or first['StartTime'] > second['StartTime']:
         return None
+    if older.kept and not tags(first).get('cinder:for'):
+        return None
     if any(first[fact] != second[fact] for fact in ('VolumeId', 'VolumeSize')):
         return None
     return functools.partial(_changed, objects.api, first['SnapshotId'], second['SnapshotId'])

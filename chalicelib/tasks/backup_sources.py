@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import errors
 from chalicelib.device import BlockDevice, Changes
-from chalicelib.drivers.base import Driver, SnapshotRef
+from chalicelib.drivers.base import Driver, SnapshotRef, VolumeRef
 from chalicelib.models import Backup, Snapshot, Volume
 from chalicelib.operations import backup_reservations
 from chalicelib.tasks import backends
@@ -59,8 +59,7 @@ class Source:
         """What differs from the data that a parent was made of, where the backend knows; None: anything may."""
         if parent.location or not self.driver.capabilities.changed_blocks:
             return None
-        older = SnapshotRef(parent.snapshot_id or parent.id, int(parent.size), self.frozen.volume)
-        return self.driver.changes_since(self.frozen, older)
+        return self.driver.changes_since(self.frozen, made_of(parent, self.frozen.volume))
 
     def retire(self) -> None:
         """End the export; the backend may keep a temporary snapshot for ``changes`` of the next backup."""
@@ -94,6 +93,11 @@ def planned(backup_id: str, plan: Mapping[str, Any]) -> Source:
         return _temporary(backup_id, volume, plan['size'])
     snapshot = Snapshot.find(volume.project_id, plan['snapshot_id'])
     return Source(backup_id, volume, snapshot, backends.snapshot_ref(snapshot, volume))
+
+
+def made_of(backup: Backup, volume: VolumeRef) -> SnapshotRef:
+    """Return the snapshot that a finished backup was made of, for a comparison; it may be gone."""
+    return SnapshotRef(backup.snapshot_id or backup.id, int(backup.size), volume, kept=backup.snapshot_id is None)
 
 
 def _temporary(backup_id: str, volume: Volume, size: int) -> Source:

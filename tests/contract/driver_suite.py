@@ -480,6 +480,15 @@ class ChangesContract(Cleaned):
             [found] = backend.driver.get_manageable_volumes(volume.pool)
             backend.driver.manage_existing(volume, found.reference)
 
+    def test_a_backups_own_snapshot_counts_while_it_is_kept(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * BLOCK)
+        older, newer = (backend.snapshot(volume) for _ in range(2))
+        own = dataclasses.replace(older, kept=True)
+        listed = backend.driver.changes_since(newer, own)
+        assert listed is None or listed(0, GIB) is None
+        backend.driver.retire_snapshot(older)
+        assert self.changes(backend, newer, own) == set()
+
     def test_a_kept_one_takes_nothing_from_the_volume(self, backend: Backend) -> None:
         """Reverts, clones, extensions and restarts of backups go on beside it."""
         volume = backend.volume(data=b'a' * BLOCK)

@@ -27,7 +27,7 @@ class TestVolumes:
     def test_create_is_idempotent(self, rig: Rig) -> None:
         first = rig.appliance.create_volume(VOLUME, GIB)
         assert first == rig.appliance.create_volume(VOLUME, GIB) == rig.appliance.show(VOLUME)
-        assert first == {'name': 'volume-1', 'size_bytes': GIB, 'source': '', 'exports': []}
+        assert first == {'name': 'volume-1', 'size_bytes': GIB, 'source': '', 'exports': [], 'kept': 0}
 
     def test_another_size_is_a_conflict(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
@@ -306,7 +306,7 @@ class TestExports:
         rig.appliance.delete_export(VOLUME, 'e1')
         assert rig.tgt.live == {}
         assert not [user for user in rig.tgt.passwords if not user.startswith('cinderless-')]
-        assert rig.appliance.list_exports('fast') == {'exports': []}
+        assert rig.appliance.list_exports('fast') == {'exports': [], 'kept': 0}
 
     def test_all_paths_at_once(self, rig: Rig) -> None:
         rig.appliance.create_volume(VOLUME, GIB)
