@@ -40,7 +40,7 @@ class KeptSnapshots:
         with self._locks.holding(key, volume):
             if self._store.size(key) is None:
                 return False
-            if not self._is_worth_keeping(key, volume):
+            if self._store.size(volume) is None or not self.is_possible(key.pool):
                 self._drop(key)
                 return False
             record = self._journal.get(key)
@@ -64,8 +64,9 @@ class KeptSnapshots:
         self._drop_all(kept)
         return bool(kept)
 
-    def _is_worth_keeping(self, key: Key, volume: Key) -> bool:
-        return self._store.compares() and self._store.size(volume) is not None and not self._pools.is_short(key.pool)
+    def is_possible(self, pool: str) -> bool:
+        """Whether the store compares snapshots, and the pool has the space for them."""
+        return self._store.compares() and not self._pools.is_short(pool)
 
     def _has_volume(self, key: Key) -> bool:
         return self._store.size(Key(key.pool, self._journal.get(key).source)) is not None

@@ -167,6 +167,8 @@ class Appliance:
         with self._locks.holding(key, origin):
             self._pools.check(key.pool)
             if self._store.size(key) is None:
+                if kept and not self._kept.is_possible(key.pool):
+                    raise NotComparable(f'pool {key.pool} compares no snapshots, or is short of space')
                 if existing is None:
                     self._copy(key, self._existing(origin), origin, kept=int(time.time()) if kept else 0)
                 else:

@@ -21,7 +21,7 @@ from chalicelib.drivers.base import GIB, ModelUpdate, SnapshotRef, VolumeRef
 from chalicelib.models import Backup
 from chalicelib.operations import backup_copies as copies
 from chalicelib.operations import backups as operations
-from tests.fake_driver import Backend, FakeBackends, FakeDriver
+from tests.fake_driver import OURS, Backend, FakeBackends, FakeDriver, Object
 from tests.simulation import Simulation
 from tests.unit.backup.fakes import MemoryRepository, Wrapped
 
@@ -187,11 +187,33 @@ class DiskDriver(FakeDriver):
     def changes_since(self, snapshot: SnapshotRef, older: SnapshotRef) -> Changes | None:
         def changes(offset: int, length: int) -> list[tuple[int, int]] | None:
             with self._verb('changes_since', snapshot.name):
-                new, old = self.disks[snapshot.name], self.disks.get(older.name)
-                known = old is not None and (older.name in self.store.kept or not older.kept)
-                return new.changes(old, offset, length) if old and known else None
+                new, old = self.disks.get(snapshot.name), self.disks.get(older.name)
+                known = older.name in self.store.kept or not older.kept
+                return new.changes(old, offset, length) if new and old and known else None
 
         return changes
+
+    def changes_of_restore(self, volume: VolumeRef, export_id: str, older: SnapshotRef) -> Changes | None:
+        with self._verb('changes_of_restore', volume.name) as store:
+            if older.name not in store.objects:
+                return None
+            frozen = SnapshotRef(export_id, volume.size, volume)
+            source = self._require(store, volume.name)
+            store.objects.setdefault(frozen.name, Object(source.pool, volume.size, volume.name, OURS))
+            store.kept[frozen.name] = volume.name
+            self.disks.setdefault(frozen.name, self.disks[volume.name].copy(volume.size * GIB))
+        return self.changes_since(frozen, older)
+
+    def complete_restore(
+        self, volume: VolumeRef, export_id: str, written: Callable[[], Iterable[tuple[int, int]]]
+    ) -> ModelUpdate:
+        self.cancel_restore(volume, export_id)
+        return {}
+
+    def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
+        super().cancel_restore(volume, export_id)
+        if self.store.keeps:
+            self.delete_snapshot(SnapshotRef(export_id, volume.size, volume))
 
     def _drop_kept(self, store: Backend, volume: VolumeRef, spared: str = '') -> None:
         super()._drop_kept(store, volume, spared)

@@ -12,7 +12,7 @@ from chalicelib.backup.listing import Entry
 from chalicelib.backup.manifests import Manifest, load_shard
 from chalicelib.backup.packs import fetch_all, gather, runs
 from chalicelib.backup.repository import Repository
-from chalicelib.device import BlockDevice, Extent
+from chalicelib.device import BlockDevice, Changes, Extent
 from chalicelib.errors import BackupError
 
 
@@ -30,6 +30,7 @@ def restore_shard(
     index: int,
     *,
     target_is_zeroed: bool,
+    changes: Changes | None = None,
     seconds_left: SecondsLeft = lambda: math.inf,
     cursor: Cursor | None = None,
     progress: Progress = no_progress,
@@ -38,12 +39,13 @@ def restore_shard(
     """Write the content of shard ``index`` to the device; the last shard's call also zeroes the bytes beyond it.
 
     ``target_is_zeroed``: the device reads as zeroes wherever nothing was written. Zero blocks are then not written;
-    otherwise they are zeroed where ``device.allocated`` reports possible data. What was written is durable on return.
+    otherwise they are zeroed where ``device.allocated`` reports possible data. ``changes`` lists what may differ on the
+    device from the backup's data: nothing else is read or written. What was written is durable on return.
     Raises IntegrityError or ObjectMissing before any byte of a damaged block is written, and what device and repository
     raise. A repeated call starts over and does no harm.
     """
     _check_target(device, manifest)
-    job = _Job(device, repository, manifest, index, limits or Limits())
+    job = _Job(device, repository, manifest, index, limits or Limits(), changes)
     steps = job.steps(int(cursor['next']) if cursor else job.shard.offset)
     with Pool(job.limits.downloads) as pool:
         for count, (start, stop) in enumerate(steps):
@@ -74,7 +76,13 @@ def _check_target(device: BlockDevice, manifest: Manifest) -> None:
 
 class _Job:
     def __init__(
-        self, device: BlockDevice, repository: Repository, manifest: Manifest, index: int, limits: Limits
+        self,
+        device: BlockDevice,
+        repository: Repository,
+        manifest: Manifest,
+        index: int,
+        limits: Limits,
+        changes: Changes | None,
     ) -> None:
         self.limits = limits
         self.shard = manifest.geometry.shard(manifest.size, index)
@@ -84,6 +92,18 @@ class _Job:
         self._listing = load_shard(repository, manifest, index, manifest.shards[index])
         self._opener = Opener(manifest.key, manifest.geometry.block_size)
         self._is_last = self.shard.offset + self.shard.length == manifest.size
+        self._wanted = self._find_wanted(changes) if changes else None
+
+    def _find_wanted(self, changes: Changes) -> list[tuple[int, int]] | None:
+        """Return the (start, stop) that may differ, whole blocks in the shard, ascending; None when that is unknown."""
+        end = self.shard.offset + self.shard.length
+        within = changes(self.shard.offset, self.shard.length)
+        beyond = changes(end, self._device.size - end) if self._is_last and end < self._device.size else ()
+        if within is None or beyond is None:
+            return None
+        blocks = sorted(self._geometry.touched(self.shard, within))
+        extents = [*(self._geometry.extent(self.shard, block) for block in blocks), *beyond]
+        return [(offset, offset + length) for offset, length in extents]
 
     def steps(self, start: int) -> Iterator[tuple[int, int]]:
         """Yield ranges of the device, (start, stop) in bytes: of the shard, then of what is beyond the last one."""
@@ -94,14 +114,28 @@ class _Job:
             yield from _stretches(max(start, end), self._device.size, size)
 
     def restore(self, pool: Pool, start: int, stop: int, target_is_zeroed: bool) -> None:
-        """Write the stored blocks of one range, and zero the rest of it."""
+        """Write the stored blocks of one range, and zero the rest of it; with changes, only what may differ."""
         first = (start - self.shard.offset) // self._geometry.block_size
         last = min(-(-(stop - self.shard.offset) // self._geometry.block_size), self._listing.blocks)
-        stored = list(self._listing.stored(first, last))
+        parts = self._parts(start, stop)
+        starts = {one for one, _ in parts}
+        stored = [
+            (block, entry)
+            for block, entry in self._listing.stored(first, last)
+            if self._wanted is None or self._geometry.extent(self.shard, block)[0] in starts
+        ]
         if stored:
             self._device.write_many(self._extents(pool, stored))
         if not target_is_zeroed:
-            self._zero_around([self._geometry.extent(self.shard, block) for block, _ in stored], start, stop)
+            written = [self._geometry.extent(self.shard, block) for block, _ in stored]
+            for one, other in parts:
+                self._zero_around([extent for extent in written if one <= extent[0] < other], one, other)
+
+    def _parts(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the parts of a range that are restored: all of it, or what may differ."""
+        if self._wanted is None:
+            return [(start, stop)]
+        return [(max(one, start), min(other, stop)) for one, other in self._wanted if one < stop and start < other]
 
     def _extents(self, pool: Pool, stored: Sequence[tuple[int, Entry]]) -> Iterator[Extent]:
         wanted = list(runs(gather(stored), self._listing.packs, self.limits))

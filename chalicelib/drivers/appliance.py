@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from chalicelib import errors, iscsi
@@ -202,6 +202,30 @@ class ApplianceDriver(Driver):
                 if refused.code != 'route':
                     raise self._failure(refused, snapshot, 0) from refused
         self.delete_snapshot(snapshot)
+
+    def changes_of_restore(self, volume: VolumeRef, export_id: str, older: SnapshotRef) -> Changes | None:
+        """The frozen copy is a kept snapshot of the agent."""
+        if not self._is_comparable(older):
+            return None
+        frozen = SnapshotRef(export_id, volume.size, volume)
+        body = {'volume': volume.name, 'kept': True, 'deployment': settings().deployment}
+        try:
+            self._client.request('PUT', self._snapshot(frozen), body)
+        except Refused as refused:
+            if refused.code not in ('incomparable', 'invalid', 'full'):  # 'invalid': an agent before 1.1
+                raise self._failure(refused, frozen, 0) from refused
+            return None
+        return functools.partial(self._changes, frozen, older)
+
+    def complete_restore(
+        self, volume: VolumeRef, export_id: str, written: Callable[[], Iterable[tuple[int, int]]]
+    ) -> ModelUpdate:
+        self.cancel_restore(volume, export_id)
+        return {}
+
+    def cancel_restore(self, volume: VolumeRef, export_id: str) -> None:
+        self.close_volume(volume, export_id)
+        self.delete_snapshot(SnapshotRef(export_id, volume.size, volume))
 
     def initialize_connection(
         self, volume: VolumeRef, connector: Connector, export_id: str, mode: Literal['rw', 'ro'] = 'rw'

@@ -328,6 +328,16 @@ class Driver(abc.ABC):
         """
         return self.open_volume(volume, export_id, 'rw')
 
+    def changes_of_restore(self, volume: VolumeRef, export_id: str, older: SnapshotRef) -> Changes | None:
+        """Freeze a volume that is being restored under this export, and list its differences from a snapshot.
+
+        None, also of the function, as in ``changes_since``. Each worker calls it before its first write; the first call
+        freezes the volume, until ``complete_restore`` or ``cancel_restore``. A volume that is frozen again after some
+        writes is right, too: what was written then differs from the snapshot. Only with ``changed_blocks`` and
+        ``opens_volumes``.
+        """
+        return None
+
     def complete_restore(
         self, volume: VolumeRef, export_id: str, written: Callable[[], Iterable[tuple[int, int]]]
     ) -> ModelUpdate:

@@ -15,13 +15,13 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.backup.limits import Progress, no_progress
 from chalicelib.backup.repository import Repository
-from chalicelib.device import BlockDevice
-from chalicelib.drivers.base import GIB
+from chalicelib.device import BlockDevice, Changes
+from chalicelib.drivers.base import GIB, Driver
 from chalicelib.models import Backup, Volume, base
 from chalicelib.operations import common, keys, progress
 from chalicelib.rules import bounds, states, workflows
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, backup_data, function_time, pending_copies
+from chalicelib.tasks import backends, backup_data, backup_sources, function_time, pending_copies
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.work import BackupWork, Payload, VolumeWork
 
@@ -76,10 +76,23 @@ def restore_range(payload: Payload) -> dict[str, Any]:
     reporter = backup_data.progress_reporter(payload, manifest.size, note)
     zeroed = not driver.capabilities.opens_volumes or (_is_new(volume) and driver.capabilities.zeroed_volumes)
     with driver.open_restore(backends.volume_ref(volume), target.export_id) as device:
+        changes = _changes(driver, backup, target)
         if driver.capabilities.opens_volumes:  # else the volume is as it was until the restore is complete
             _begin_to_write(target)
-        work = restorer(device, store, manifest, zeroed, reporter.of_shard)
+        work = restorer(device, store, manifest, zeroed, reporter.of_shard, changes)
         return backup_data.shard_by_shard(payload, work)
+
+
+def _changes(driver: Driver, backup: Backup, target: VolumeWork) -> Changes | None:
+    """What differs between the volume that was backed up and the snapshot that the backup was made of, if it is known.
+
+    Copies and imported backups are not made of a snapshot of this volume.
+    """
+    volume, can = target.record, driver.capabilities
+    if not (can.changed_blocks and can.opens_volumes) or volume.id != backup.volume_id or backup.location:
+        return None
+    ref = backends.volume_ref(volume)
+    return driver.changes_of_restore(ref, target.export_id, backup_sources.made_of(backup, ref))
 
 
 def _is_new(volume: Volume) -> bool:
@@ -102,6 +115,7 @@ def restorer(
     manifest: engine.Manifest,
     zeroed: bool,
     progress_of: Callable[[int], Progress] = lambda _: no_progress,
+    changes: Changes | None = None,
 ) -> Callable[[int, Any], engine.RestoreResult]:
     """Return the work on one shard: (shard, cursor) -> how far it came. ``zeroed``: of a target, as the engine's."""
 
@@ -112,6 +126,7 @@ def restorer(
             manifest,
             shard,
             target_is_zeroed=zeroed,
+            changes=changes,
             seconds_left=function_time.seconds_left,
             cursor=cursor,
             progress=progress_of(shard),

@@ -489,6 +489,29 @@ class ChangesContract(Cleaned):
         backend.driver.retire_snapshot(older)
         assert self.changes(backend, newer, own) == set()
 
+    def test_a_restore_lists_what_differs_from_a_snapshot(self, backend: Backend) -> None:
+        volume = backend.volume(data=b'a' * 16 * BLOCK)
+        older = backend.snapshot(volume)
+        backend.write(volume, 3 * BLOCK, b'b' * BLOCK)
+        for _ in range(2):  # two workers, of which the second begins after the first has written
+            with backend.driver.open_restore(volume, RESTORE) as device:
+                listed = backend.driver.changes_of_restore(volume, RESTORE, older)
+                found = listed(0, GIB) if listed else None
+                assert found is not None
+                assert any(offset <= 3 * BLOCK < offset + length for offset, length in found)
+                assert sum(length for _, length in found) <= 512 * 1024
+                device.write(8 * BLOCK, b'c' * BLOCK)
+                device.flush()
+        assert len(self.kept(backend)) == 1
+        for _ in range(2):
+            backend.driver.complete_restore(volume, RESTORE, list)
+        assert self.kept(backend) == []
+        assert backend.driver.changes_of_restore(volume, RESTORE, backend.snapshot_ref(volume)) is None
+        backend.driver.changes_of_restore(volume, RESTORE, older)
+        for _ in range(2):
+            backend.driver.cancel_restore(volume, RESTORE)
+        assert self.kept(backend) == []
+
     def test_a_kept_one_takes_nothing_from_the_volume(self, backend: Backend) -> None:
         """Reverts, clones, extensions and restarts of backups go on beside it."""
         volume = backend.volume(data=b'a' * BLOCK)

@@ -57,6 +57,7 @@ def test_nothing_is_compared_or_kept(backend: Backend) -> None:
     listed = backend.driver.changes_since(snapshots[1], snapshots[0])
     assert listed is not None
     assert listed(0, 1024**3) is None
+    assert backend.driver.changes_of_restore(volume, 'restore', snapshots[0]) is None
     backend.driver.retire_snapshot(snapshots[1])
     assert [one.name for one in backend.driver.inventory()] == sorted([snapshots[0].name, volume.name])
     backend.clean()

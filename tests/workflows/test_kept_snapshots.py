@@ -262,3 +262,106 @@ class TestReconciliation:
             backend.fail('delete_snapshot', backend.unavailable())
         assert compare(simulation)[backend.host]['kept'] == 1
         assert len(kept(simulation)) == 1
+
+
+class TestRestoreInPlace:
+    """Of the volume that was backed up, only what differs is written; the bytes are those of a full restore."""
+
+    def writes(self, simulation: Simulation) -> int:
+        verbs = ('write ', 'zero ')
+        return sum(call.startswith(verbs) for backend in simulation.backends.values() for call in backend.calls)
+
+    def restore(self, simulation: Simulation, backup: Backup, volume: Volume) -> int:
+        for backend in simulation.backends.values():
+            backend.calls.clear()
+        assert restored(simulation, backup, volume).status == 'available'
+        return self.writes(simulation)
+
+    def test_what_differs_is_written(self, simulation: Simulation, data: Data, volume: Volume) -> None:
+        original = data.of(volume).copy(data.of(volume).size)
+        backup = backed_up(simulation, volume)
+        for place in (4 * GIB + 5 * TILE, GIB):
+            data.of(volume).write(place, b'changed' * 10_000)
+        assert self.restore(simulation, backup, volume) <= 4
+        assert data.of(volume).same(original)
+        assert kept(simulation) == [f'snapshot-{backup.id}']
+        check(simulation, data)
+
+    def test_what_was_discarded_comes_back(self, simulation: Simulation, data: Data, volume: Volume) -> None:
+        original = data.of(volume).copy(data.of(volume).size)
+        backup = backed_up(simulation, volume)
+        data.of(volume).tiles.clear()
+        self.restore(simulation, backup, volume)
+        assert data.of(volume).same(original)
+
+    def test_a_volume_that_has_grown(self, simulation: Simulation, data: Data, volume: Volume) -> None:
+        original = data.of(volume).copy(data.of(volume).size)
+        backup = backed_up(simulation, volume)
+        volumes.extend(context(), volume.id, SIZE + 4)
+        simulation.settle()
+        data.of(volume).fill(seed=4)
+        self.restore(simulation, backup, volume)
+        assert data.of(volume).same(original)
+        check(simulation, data)
+
+    def test_of_a_snapshot_of_a_user(self, simulation: Simulation, data: Data, volume: Volume) -> None:
+        snapshot = create_snapshot(context(), volume)
+        simulation.settle()
+        original = data.of(volume).copy(data.of(volume).size)
+        backup = backed_up(simulation, volume, snapshot_id=snapshot.id)
+        data.of(volume).write(GIB, b'changed' * 10_000)
+        assert self.restore(simulation, backup, volume) <= 2
+        assert data.of(volume).same(original)
+        check(simulation, data)
+
+    def test_an_older_backup_is_restored_as_a_whole(self, simulation: Simulation, data: Data, volume: Volume) -> None:
+        original = data.of(volume).copy(data.of(volume).size)
+        backup = backed_up(simulation, volume)
+        data.of(volume).fill(seed=4)
+        increment(simulation, volume)
+        assert self.restore(simulation, backup, volume) > 4
+        assert data.of(volume).same(original)
+        assert len(kept(simulation)) == 1
+        check(simulation, data)
+
+    @pytest.mark.parametrize('when', [1, 2])
+    def test_the_snapshot_that_goes_in_the_middle(
+        self, simulation: Simulation, data: Data, volume: Volume, when: int
+    ) -> None:
+        """The rest is restored as a whole."""
+        original = data.of(volume).copy(data.of(volume).size)
+        backup = backed_up(simulation, volume)
+        data.of(volume).fill(seed=4)
+        seen: list[str] = []
+
+        def around(name: str) -> Any:
+            if name.endswith(' changes_since'):
+                seen.append(name)
+                if len(seen) == when:
+                    lost(simulation, data)
+            return ordinary(name)
+
+        ordinary, simulation.around = simulation.around, around
+        self.restore(simulation, backup, volume)
+        assert data.of(volume).same(original)
+        assert kept(simulation) == []
+        check(simulation, data)
+
+    @pytest.mark.parametrize('verb', ['changes_of_restore', 'write'])
+    def test_one_that_fails_leaves_nothing(self, simulation: Simulation, data: Data, volume: Volume, verb: str) -> None:
+        backup = backed_up(simulation, volume)
+        data.of(volume).fill(seed=4)
+        now = data.of(volume).copy(data.of(volume).size)
+        for backend in simulation.backends.values():
+            backend.fail(verb, *[backend.refuses()] * 20)
+        assert restored(simulation, backup, volume).status in ('available', 'error_restoring')
+        assert kept(simulation) == [f'snapshot-{backup.id}']
+        assert verb == 'write' or data.of(volume).same(now)
+        check(simulation, data)
+
+    def test_a_copy_of_the_volume_is_restored_as_a_whole(
+        self, simulation: Simulation, data: Data, volume: Volume
+    ) -> None:
+        backup = backed_up(simulation, volume)
+        assert is_right(simulation, data, volume, backup)
+        assert kept(simulation) == [f'snapshot-{backup.id}']

@@ -254,6 +254,14 @@ def test_a_temporary_snapshot_is_kept_from_the_beginning(rig: Rig) -> None:
     assert objects(rig) == set()
 
 
+def test_a_store_that_compares_nothing_makes_no_temporary_snapshot(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a whole copy, for nothing."""
+    monkeypatch.setattr(type(rig.store), 'compares', lambda store: False)
+    with pytest.raises(NotComparable):
+        rig.appliance.create_snapshot(FIRST, VOLUME.name, kept=True)
+    assert objects(rig) == {VOLUME.name}
+
+
 def test_a_record_of_an_earlier_version_is_not_kept(rig: Rig) -> None:
     snapshot(rig, FIRST, retired=True)
     path = rig.folder / 'journal' / 'fast' / f'{FIRST.name}.json'
