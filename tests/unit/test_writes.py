@@ -18,6 +18,7 @@ from pynamodb.attributes import (
 
 from chalicelib import errors, models
 from chalicelib.models import Volume, base
+from chalicelib.models.connection import COLLISIONS
 from chalicelib.rules import bounds
 from tests.factories import context
 from tests.small_dynamodb import SmallDynamoDB, refusal
@@ -129,19 +130,19 @@ def test_a_cancelled_transaction_is_repeated_as_another_one(unreliable: Unreliab
     def call(operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation == 'TransactWriteItems':
             tokens.append(request['ClientRequestToken'])
-            if len(tokens) < 3:
+            if len(tokens) < COLLISIONS:
                 raise refusal('TransactionCanceledException', 'Transaction cancelled', **collision)
         return send(operation, request)
 
     base.connection().client._make_api_call = call  # type: ignore[method-assign]
     counted()
     assert record.reload().snapshot_count == 1
-    assert len(set(tokens)) == 3
+    assert len(set(tokens)) == COLLISIONS == 30
 
 
 def test_a_single_write_that_meets_a_transaction_is_repeated(unreliable: Unreliable) -> None:
     record = volume()
-    unreliable.refusals = [refusal('TransactionConflictException', 'Transaction is ongoing for the item')] * 5
+    unreliable.refusals = [refusal('TransactionConflictException', 'Transaction is ongoing for the item')] * 29
     begin(record)
     assert record.status == 'deleting'
 
