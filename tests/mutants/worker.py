@@ -46,7 +46,8 @@ def _data(path: Path) -> Any:
 
 
 def main(count: int, seed: int, minutes: float, report: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limits = [MEMORY, *(one for one in resource.getrlimit(resource.RLIMIT_AS) if one != resource.RLIM_INFINITY)]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), min(limits)))
     signal.signal(signal.SIGALRM, signal.default_int_handler)  # mutmut ends in order when it is interrupted
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
     known = make()
