@@ -126,11 +126,12 @@ def test_the_summary_has_a_clause_per_step_and_no_names() -> None:
 
 
 def test_the_whole_story_for_operators() -> None:
-    states = [pool(A, zone='az9'), pool(B, free=7), pool(C, free=50)]
+    other = 'host@backend#other'
+    states = [pool(A, zone='az9'), pool(other, zone='az9'), pool(B, free=7), pool(C, free=50)]
     decision = schedule(spec(10, availability_zone='nova'), states, DEFAULTS)
     assert decision.explain() == [
-        f'considered 3: {A}, {B}, {C}',
-        f'AvailabilityZoneFilter removed {A}: the request requires zone nova',
+        f'considered 4: {A}, {other}, {B}, {C}',
+        f'AvailabilityZoneFilter removed {A}, {other}: the request requires zone nova',
         f'CapacityFilter removed {B}: not enough free space for 10 GiB ({B} has 7 GiB)',
         f'candidate {C} weighs 0',
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.errors import ExpressionError
-from chalicelib.scheduler.expressions import MAX_DEPTH, MAX_LENGTH, evaluate
+from chalicelib.scheduler.expressions import MAX_DEPTH, MAX_LENGTH, MAX_POWER_BITS, evaluate
 
 NAMES: dict[str, dict[str, Any]] = {
     'volume': {'size': 40, 'name': 'data', 'encrypted': False},
@@ -160,6 +160,13 @@ def test_long_chains_need_no_stack() -> None:
     assert evaluate('0' + '||0' * 2000 + '||7', NAMES) == 7
 
 
+def test_the_largest_power() -> None:
+    """2 has two bits."""
+    assert evaluate(f'2 ^ {MAX_POWER_BITS // 2}', NAMES) == 2 ** (MAX_POWER_BITS // 2)
+    with pytest.raises(ExpressionError, match='is too large'):
+        evaluate(f'2 ^ {MAX_POWER_BITS // 2 + 1}', NAMES)
+
+
 def test_nesting_within_the_limit_is_fine() -> None:
     deep = MAX_DEPTH - 1
     assert evaluate('(' * deep + '3' + ')' * deep, NAMES) == 3
@@ -168,6 +175,8 @@ def test_nesting_within_the_limit_is_fine() -> None:
 def test_a_refusal_says_what_and_where() -> None:
     with pytest.raises(ExpressionError, match=r"'1 \+ \* 2': expected an operand, found \* at character 4"):
         evaluate('1 + * 2', NAMES)
+    with pytest.raises(ExpressionError, match=r"'1 \^ !2': expected an operand, found ! at character 4"):
+        evaluate('1 ^ !2', NAMES)
     with pytest.raises(ExpressionError, match=r'volume\.absent is unknown'):
         evaluate('volume.absent', NAMES)
 

@@ -209,6 +209,12 @@ def test_a_group_needs_one_backend_for_all(volumes: list[RequestSpec], expected:
     assert schedule_group(GROUP, volumes, group_pools(), DEFAULTS).winner == expected
 
 
+def test_a_stale_report_takes_no_part_of_a_group() -> None:
+    fresh, stale = pool(A), PoolState.from_record({**pool(B).record, 'reported_at': 1.0})
+    decision = schedule_group(RequestSpec(0), [spec(), spec()], [fresh, stale], DEFAULTS, now=10_000.0)
+    assert [part.considered for part in decision.parts] == [[A], [A], [A]]
+
+
 def test_a_group_that_nobody_can_take_says_why() -> None:
     states = group_pools()
     unfit = schedule_group(GROUP, [of_type('z')], states, DEFAULTS)

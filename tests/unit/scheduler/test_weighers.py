@@ -32,6 +32,12 @@ def test_capacity_is_virtual_free_space() -> None:
     assert weights('CapacityWeigher', states, thick) == {'thick': 40.5, 'thin': 0, 'over': -50}
 
 
+def test_a_pool_without_a_ratio_has_the_schedulers() -> None:
+    states = pools(default={'thin': True, 'provisioned': 100}, own={'thin': True, 'provisioned': 100, 'ratio': 2.0})
+    found = weights('CapacityWeigher', states, max_over_subscription_ratio='3.0')
+    assert found == {'default': 200, 'own': 100}
+
+
 @pytest.mark.parametrize(
     ('frees', 'multiplier', 'expected'),
     [
@@ -100,14 +106,24 @@ def test_goodness(function: str | None, goodness: float) -> None:
 
 
 @pytest.mark.parametrize(
-    'function', ['stats.absent', '1 +', "'text'", '1, 2', 'stats.backend_id == 1', 'stats.cluster_name', '(0-8) ^ 0.5']
+    ('function', 'why'),
+    [
+        ('stats.absent', 'stats.absent is unknown'),
+        ('1 +', 'expected an operand, found the end'),
+        ("'text'", 'not supported'),
+        ('1, 2', 'not supported'),
+        ('stats.backend_id == 1', 'stats.backend_id is unknown'),
+        ('stats.cluster_name', 'stats.cluster_name is unknown'),
+        ('(0-8) ^ 0.5', 'not supported'),
+    ],
 )
-def test_goodness_that_is_no_number_weighs_0_and_says_why(function: str) -> None:
+def test_goodness_that_is_no_number_weighs_0_and_says_why(function: str, why: str) -> None:
     states = pools(bad={'goodness_function': function}, good={'goodness_function': '10'})
     decision = schedule(spec(), states, config(weighers=('GoodnessWeigher',)))
     (weighing,) = decision.weighings
     assert list(weighing.raw.values()) == [0, 10]
     assert list(weighing.faults) == ['host@backend#bad']
+    assert why in weighing.faults['host@backend#bad']
     assert decision.winner == 'host@backend#good'
     assert any('GoodnessWeigher weighs host@backend#bad as 0: ' in line for line in decision.explain())
 
