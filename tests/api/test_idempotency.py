@@ -273,6 +273,17 @@ def test_an_answer_that_is_too_large_is_completed_from_the_record(
     assert count(member) == 1
 
 
+def test_a_secret_is_completed_too(member: Caller, make: Any, project: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is too large; the transfer's record has only a hash of its key."""
+    monkeypatch.setattr(operations, 'MAX_SEALED', 10)
+    body = {'transfer': {'volume_id': make.volume().id}}
+    first, second = (create(member, 'k', body, '/volume-transfers', at='3.71') for _ in range(2))
+    assert (first.status, second.status) == (202, 202)
+    assert first.body['transfer']['auth_key'] == second.body['transfer']['auth_key']
+    stored = repr([record.attribute_values for record in keys_of(project)])
+    assert first.body['transfer']['auth_key'] not in stored
+
+
 def test_an_answer_that_cannot_be_stored_is_given_and_found_later(
     member: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,21 @@ def test_nobody_else_gets_it_meanwhile(tables: None) -> None:
     held('collect:b').confirm()
 
 
+def test_an_owner_acquires_its_own_lease_again_and_no_other(tables: None) -> None:
+    """A worker that was killed does not block its successor."""
+    killed = Lease.acquire('collect:a', 60, holder='copy 1')
+    for holder in ('copy 2', ''):
+        with pytest.raises(errors.LeaseLost):
+            Lease.acquire('collect:a', 60, holder=holder)
+    successor = Lease.acquire('collect:a', 60, holder='copy 1')
+    assert successor.token == killed.token + 1
+    successor.release()
+    free = held('collect:a')
+    with pytest.raises(errors.LeaseLost):
+        Lease.acquire('collect:a', 60, holder='copy 1')
+    assert free.reload().holder is None
+
+
 def test_one_that_ran_out_goes_to_the_next_and_its_holder_notices(tables: None) -> None:
     slow = held('collect:a', seconds=-1)
     slow.confirm()  # no other process has it yet
