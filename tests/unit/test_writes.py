@@ -95,6 +95,14 @@ def test_a_lost_condition_is_still_a_lost_condition(unreliable: Unreliable) -> N
         begin(record)
 
 
+def test_a_transaction_reports_the_record_whose_condition_failed(unreliable: Unreliable) -> None:
+    record = volume()
+    with pytest.raises(errors.StateChanged) as caught, base.Transaction() as transaction:
+        transaction.update(record, [Volume.snapshot_count.add(1)], Volume.status == 'in-use')
+    assert record.id in caught.value.message
+    assert record.reload().snapshot_count == 0
+
+
 def test_a_transaction_whose_answer_is_lost_is_done_once(unreliable: Unreliable) -> None:
     record = volume()
     unreliable.resent = every_write
