@@ -35,7 +35,7 @@ PARTS: Mapping[str, Part] = {
         ('chalicelib/models/*.py',),
         (
             *_unit('test_records.py', 'test_reads.py', 'test_reading.py', 'test_writes.py', 'test_claims.py'),
-            *_unit('test_flaky_dynamodb.py', 'test_bounded.py'),
+            *_unit('test_bounded.py'),
             *_unit('test_leases.py', 'test_revocations.py', 'test_stale_index.py', 'test_recorded_answers.py'),
             *_unit('test_lagging_reads.py', 'operations/test_common.py', 'operations/test_quotas.py'),
             *_unit('rules/test_bounds.py'),

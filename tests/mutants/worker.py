@@ -33,6 +33,7 @@ def make() -> dict[str, Path]:
     """Write the mutated files; return the file of each mutant."""
     set_mutant_under_test('mutant_generation')
     Path('mutants').mkdir(exist_ok=True)
+    Path('mutants/.tools').symlink_to(Path('.tools').resolve())  # programs that tests start are not copied
     mutmut.copy_src_dir()
     mutmut.copy_also_copy_files()
     mutmut.create_mutants(CHILDREN)
