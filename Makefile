@@ -32,8 +32,8 @@ package: setup  ## build .build/template.json and its three archives
 deploy: setup  ## package, upload and deploy deploy/STAGE.yaml: STAGE=... [PROFILE=...] [REVIEW=1]
 	@$(PROGRAM) deploy $(STAGE) $(if $(PROFILE),--profile $(PROFILE)) $(if $(REVIEW),--review)
 
-smoke: setup  ## check that a deployed stage answers: STAGE=... [PROFILE=...]
-	@$(PYTHON) -m infra.live $(STAGE) $(if $(PROFILE),--profile $(PROFILE))
+smoke: setup  ## check a deployed stage, for 10 minutes while a check fails: STAGE=... [PROFILE=...]
+	@$(PYTHON) -m cinderless doctor --stage $(STAGE) --wait 600 $(if $(PROFILE),--profile $(PROFILE))
 
 recover: setup  ## restore a table: STAGE=... TABLE=volumes TIME=2026-11-30T10:00:00 [REPLACE=<its whole name>]
 	@$(PYTHON) -m infra.recover $(STAGE) $(TABLE) $(TIME) $(if $(REPLACE),--replace $(REPLACE)) $(if $(PROFILE),--profile $(PROFILE))

@@ -1,4 +1,4 @@
-"""``make smoke STAGE=...``: whether a deployed stage answers, without credentials of OpenStack.
+"""Whether a deployed stage answers, without credentials of OpenStack: part of ``cinderless doctor --stage``.
 
 Read only: the health check, the versions of the API, the identity's discovery, and that a request without a token is
 refused. The authentication reads the identity's secret, so a missing SecureString is found, too.
@@ -6,17 +6,14 @@ refused. The authentication reads the identity's secret, so a missing SecureStri
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import urllib3
 
-from infra.deploy import Aws, deployed, program
-from infra.stage import Refused, load
+from infra.stage import Stage
 
 #: Attempts at each request and seconds between them: a first request may meet a cold start or a new stage.
 ATTEMPTS, PAUSE, TIMEOUT = 5, 3.0, 30
@@ -58,6 +55,16 @@ IDENTITY_CHECKS = (
 )
 
 
+def address(stage: Stage, outputs: Mapping[str, str]) -> str:
+    """Return the API's URL for clients; '' for a stack that has none."""
+    return (stage.parameters.get('PublicEndpoint') or outputs.get('EndpointURL', '')).rstrip('/')
+
+
+def checks_of(stage: Stage) -> tuple[Check, ...]:
+    """Return the requests for a stage with its own identity, or with an external Keystone."""
+    return CHECKS if stage.parameters.get('KeystoneUrl') else (*CHECKS, *IDENTITY_CHECKS)
+
+
 def problems(url: str, checks: tuple[Check, ...], pause: float = PAUSE) -> Iterator[str]:
     """Return a line for each check that fails at every attempt."""
     for check in checks:
@@ -92,27 +99,3 @@ def _json(text: bytes) -> Any:
         return json.loads(text)
     except ValueError:
         return {}
-
-
-def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog='python -m infra.live', description='Check a deployed stage.')
-    parser.add_argument('stage', help='deploy/<stage>.yaml')
-    parser.add_argument('--profile')
-    options = parser.parse_args(words)
-    try:
-        stage = load(options.stage, checked=False)
-        found = deployed(stage, Aws(program(), stage.region, options.profile or None))
-        if 'EndpointURL' not in found.outputs:
-            raise Refused(f'the stack {stage.stack} has no output EndpointURL: deploy it first')
-    except Refused as refused:
-        print(f'not checked: {refused}', file=sys.stderr)
-        return 1
-    url = (stage.parameters.get('PublicEndpoint') or found.outputs['EndpointURL']).rstrip('/')
-    own = () if stage.parameters.get('KeystoneUrl') else IDENTITY_CHECKS
-    lines = list(problems(url, (*CHECKS, *own)))
-    print('\n'.join(lines) or f'{url} answers ({len(CHECKS) + len(own)} checks)')
-    return 1 if lines else 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

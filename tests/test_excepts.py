@@ -112,7 +112,6 @@ REASONS = {
     ('cinderless/program.py', 'main'): _TOP,
     ('infra/deployer.py', 'main'): _TOP,
     ('infra/live.py', '_problem'): 'no answer, of whatever kind, is one line of the report',
-    ('infra/live.py', 'main'): _TOP,
     ('infra/publish.py', 'main'): _TOP,
     ('infra/preflight.py', '_asked'): 'credentials without the right to read: the check is reported as not made',
     ('cinderless/checks.py', '_asked'): 'credentials without the right to read: the check is reported as not made',

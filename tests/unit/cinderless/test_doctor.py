@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from cinderless import checks, program
 from cinderless.checks import FAILED, OK, WARNING, Result
-from infra import deploy, stage
+from infra import deploy, live, stage
 from local import launch
 from local.children import free_port
 from tests.unit.infra.aws_cli import Cli
@@ -61,12 +62,22 @@ def test_the_command_prints_advice_and_fails(
     assert {each['result'] for each in json.loads(capsys.readouterr().out)} <= {OK, WARNING, FAILED}
 
 
+#: Where clients reach the deployment.
+API = 'https://storage.example.org'
+
+
 @pytest.fixture
 def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A stage, and an AWS CLI with given answers."""
-    settings = {'region': 'eu-west-1', 'stack': 'mine', 'parameters': {'KeystoneUrl': 'https://k/v3'}}
+    broken: list[bool] = []
+    settings = {
+        'region': 'eu-west-1',
+        'stack': 'mine',
+        'parameters': {'KeystoneUrl': 'https://k/v3', 'PublicEndpoint': API},
+    }
     (tmp_path / 'mine.yaml').write_text(yaml.safe_dump(settings))
     load = stage.load
+    monkeypatch.setattr(live, 'problems', lambda url, checks: ['GET /v3: 500'] if broken else [])
     monkeypatch.setattr(stage, 'load', lambda name, **options: load(name, tmp_path, **options))
     usual = {
         'cloudwatch describe-alarms': [],
@@ -75,7 +86,8 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         'dynamodb scan': {'Items': [{'id': {'S': 'c@one#p'}}]},
     }
 
-    def answering(status: str = 'UPDATE_COMPLETE', **answers: Any) -> dict[str, Result]:
+    def answering(status: str = 'UPDATE_COMPLETE', api: bool = True, **answers: Any) -> dict[str, Result]:
+        broken[:] = [] if api else [True]
         given = {name.replace('__', ' ').replace('_', '-'): value for name, value in answers.items()}
         errors = {name: value for name, value in given.items() if isinstance(value, str)}
         cli = Cli(tmp_path, status, answers={**usual, **given}, errors=errors)
@@ -87,7 +99,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_deployment_that_works(deployed: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert {name: each.result for name, each in deployed().items()} == dict.fromkeys(
-        ('stage', 'credentials', 'stack', 'alarms', 'dead letters', 'pools'), OK
+        ('stage', 'credentials', 'stack', 'API', 'alarms', 'dead letters', 'pools'), OK
     )
     assert capsys.readouterr().out == '', 'the commands of the AWS CLI are not shown'
 
@@ -104,6 +116,7 @@ LETTERS = {'Attributes': {'ApproximateNumberOfMessages': '3'}}
         ({'dynamodb__scan': {'Items': []}}, 'pools', FAILED, 'no backend'),
         ({'dynamodb__scan': {'Items': [{'id': {'S': 'c@one#p'}, 'warning': {'S': 'bad'}}]}}, 'pools', FAILED, 'bad'),
         ({'status': 'UPDATE_ROLLBACK_COMPLETE'}, 'stack', WARNING, 'UPDATE_ROLLBACK_COMPLETE'),
+        ({'api': False}, 'API', FAILED, 'GET /v3: 500'),
         ({'status': ''}, 'stack', FAILED, 'does not exist'),
         ({'sts__get_caller_identity': 'ExpiredToken'}, 'deployment', FAILED, 'ExpiredToken'),
     ],
@@ -115,6 +128,22 @@ def test_what_is_wrong_in_a_deployment(
     assert found.result == result
     assert words in found.found
     assert found.advice
+
+
+def test_a_deployment_that_becomes_right_is_waited_for(
+    deployed: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed(dynamodb__scan={'Items': []})
+    assert program.main(['doctor', '--stage', 'mine']) == 1
+    monkeypatch.setattr(time, 'sleep', lambda seconds: deployed())
+    assert program.main(['doctor', '--stage', 'mine', '--wait', '60']) == 0
+    assert 'pools: waiting' in capsys.readouterr().err
+
+
+def test_wrong_credentials_are_not_waited_for(deployed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed(sts__get_caller_identity='ExpiredToken')
+    monkeypatch.setattr(time, 'sleep', lambda seconds: pytest.fail('it waits'))
+    assert program.main(['doctor', '--stage', 'mine', '--wait', '60']) == 1
 
 
 def test_an_api_that_does_not_answer_is_found() -> None:

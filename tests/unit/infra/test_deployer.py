@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cinderless import checks
 from infra import deploy, deployer, remove, render
 from infra.deploy import Aws
 from infra.stage import Stage
@@ -56,6 +57,9 @@ COMMANDS: Mapping[str, tuple[tuple[str, str], ...]] = {
     'apigateway get-stage': (('apigateway:GET', f'arn:aws:apigateway:{REGION}::/restapis/api-1/stages/Stage'),),
     'apigateway delete-stage': (('apigateway:DELETE', f'arn:aws:apigateway:{REGION}::/restapis/api-1/stages/Stage'),),
     'dynamodb describe-table': (('dynamodb:DescribeTable', f'arn:aws:dynamodb:{PLACE}:table/mine-volumes'),),
+    'cloudwatch describe-alarms': (('cloudwatch:DescribeAlarms', f'arn:aws:cloudwatch:{PLACE}:alarm:mine-api'),),
+    'sqs get-queue-url': (('sqs:GetQueueUrl', f'arn:aws:sqs:{PLACE}:mine-work-dead'),),
+    'sqs get-queue-attributes': (('sqs:GetQueueAttributes', f'arn:aws:sqs:{PLACE}:mine-work-dead'),),
     's3api head-bucket': (('s3:ListBucket', ARTEFACTS),),
     's3 mb': (('s3:CreateBucket', ARTEFACTS),),
     's3api put-public-access-block': (('s3:PutBucketPublicAccessBlock', ARTEFACTS),),
@@ -91,6 +95,14 @@ REMOVING: tuple[tuple[str, str], ...] = (
     ('kms:DescribeKey', f'arn:aws:kms:{PLACE}:key/1'),
     ('kms:ScheduleKeyDeletion', f'arn:aws:kms:{PLACE}:key/1'),
 )
+
+
+#: AWS's answers to a smoke test. It reads the pools, too, if its credentials may; a deployer need not.
+SMOKE = {
+    'cloudwatch describe-alarms': [],
+    'sqs get-queue-url': {'QueueUrl': 'https://queue'},
+    'sqs get-queue-attributes': {'Attributes': {'ApproximateNumberOfMessages': '0'}},
+}
 
 
 @pytest.fixture(scope='module')
@@ -147,6 +159,10 @@ def _commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         except (deploy.Refused, ValueError):  # the outputs of a stack that this program never creates
             assert status == ''
         found |= set(cli.verbs())
+        smoke = checks.Quiet(Aws(str(Cli(tmp_path, answers=SMOKE).program), REGION, None))
+        for check in (checks._alarms, checks._dead_letters):
+            check('mine', smoke)
+        found |= set(Cli.read(tmp_path))
         remove.remove(stage, Aws(str(Cli(tmp_path).program), REGION, None), data=False)
         found |= set(Cli.read(tmp_path))
     return found

@@ -88,8 +88,9 @@ def test_what_is_promoted_was_checked_tested_and_smoked(workflow: dict[str, Any]
     assert set(jobs['staging']['needs']) == {'lint', 'test'}
     assert jobs['production']['needs'] == ['staging']
     assert 'always()' not in FILE.read_text()
-    commands = [step.get('run', '') for step in jobs['staging']['steps']]
-    assert [command.split()[1] for command in commands if command.startswith('make')] == ['deploy', 'smoke']
+    for job in ('staging', 'production'):
+        commands = [step.get('run', '') for step in jobs[job]['steps']]
+        assert [command.split()[1] for command in commands if command.startswith('make')] == ['deploy', 'smoke']
 
 
 def test_the_files_that_it_writes_make_a_stage(workflow: dict[str, Any], tmp_path: Any) -> None:

@@ -6,7 +6,6 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ import pytest
 from infra import live
 from infra.live import CHECKS, IDENTITY_CHECKS
 from infra.stage import Stage
-from tests.unit.infra.aws_cli import Cli
 
 RIGHT: dict[str, tuple[int, Any]] = {
     '/healthcheck': (200, {}),
@@ -86,16 +84,15 @@ def test_no_answer_is_reported(serve: Serve) -> None:
     assert len(found('http://127.0.0.1:9')) == len(CHECKS) + len(IDENTITY_CHECKS)
 
 
-def test_the_url_is_the_stacks(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    outputs = [{'OutputKey': 'EndpointURL', 'OutputValue': serve(RIGHT) + '/'}]
-    stack = ['UPDATE_COMPLETE', [], outputs]
-    cli = Cli(tmp_path, answers={'cloudformation describe-stacks': stack})
-    monkeypatch.setattr(live, 'program', lambda: str(cli.program))
-    monkeypatch.setattr(live, 'load', lambda name, checked: Stage('mine', 'eu-west-1', 'mine', {}))
-    assert live.main(['mine']) == 0
-    assert '(6 checks)' in capsys.readouterr().out
-    cli = Cli(tmp_path, status='')
-    assert live.main(['mine']) == 1
-    assert 'deploy it first' in capsys.readouterr().err
+def test_the_url_is_that_for_clients() -> None:
+    stage, outputs = Stage('mine', 'eu-west-1', 'mine', {}), {'EndpointURL': 'https://id.example.org/api/'}
+    assert live.address(stage, outputs) == 'https://id.example.org/api'
+    named = stage._replace(parameters={'PublicEndpoint': 'https://storage.example.org'})
+    assert live.address(named, outputs) == 'https://storage.example.org'
+    assert live.address(stage, {}) == ''
+
+
+def test_the_own_identity_is_checked_only_where_it_is_used() -> None:
+    stage = Stage('mine', 'eu-west-1', 'mine', {})
+    assert live.checks_of(stage) == (*CHECKS, *IDENTITY_CHECKS)
+    assert live.checks_of(stage._replace(parameters={'KeystoneUrl': 'https://k/v3'})) == CHECKS
