@@ -40,7 +40,10 @@ def test_the_history_and_logs_of_a_volume(cloud: Cloud) -> None:
     user = User(cloud, 'demo')
     volume = user.volume()
     events = json.loads(program(cloud, 'history', volume.id, '--json'))
-    assert {'api', 'start_workflow', 'create_volume', 'volume_worker'} <= {event['who'] for event in events}
+    assert {'api', 'start_workflow', 'create_volume', 'volume_worker', 'operation'} <= {
+        event['who'] for event in events
+    }
+    assert volume.id in {one['resource_id'] for one in json.loads(program(cloud, 'history', '--json'))}
     assert 'ExecutionSucceeded' in [event['what'] for event in events]
     lines = [json.loads(line) for line in program(cloud, 'logs', '--volume', volume.id, '--json').splitlines()]
     request = lines[0]['request_id']

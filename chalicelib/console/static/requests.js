@@ -35,7 +35,7 @@ function List() {
   const foot = html`<span>${rows ? `${rows.length} shown` : ''}</span><span class="actions"><button disabled=${!markers.length} onClick=${() => setMarkers(old => old.slice(0, -1))}>Newer</button>
     <button disabled=${!rows || rows.length < PAGE} onClick=${() => setMarkers(old => [...old, rows.at(-1).id])}>Older</button></span>`;
   return html`<div class="heading"><h1>Requests</h1><div class="actions">${choice('status', 'Status', ['running', 'succeeded', 'failed'])}${choice('resource_type', 'Resource', ['volume', 'snapshot', 'backup', 'group', 'group_snapshot'])}</div></div>
-    <${Table} title="Requests" rows=${rows} error=${error} columns=${[...OPERATION_COLUMNS, ...projectColumn()]} foot=${foot} path=${path} empty="No requests in the last 30 days." />`;
+    <${Table} title="Requests" rows=${rows} error=${error} columns=${[...OPERATION_COLUMNS, ...projectColumn()]} foot=${foot} cli=${can.admin && 'cinderless history'} path=${path} empty="No requests in the last 30 days." />`;
 }
 
 /** Start and width in percent of the whole, of a span of time. */

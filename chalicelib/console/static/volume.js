@@ -123,7 +123,7 @@ export function Volume({ id }) {
     ${data.attachments.map(one => html`<${Attachment} key=${one.id} one=${one} onDone=${again} />`)}
     <${Table} title="Snapshots" rows=${data.snapshots} columns=${SNAPSHOTS(facts, again)} cli="openstack volume snapshot list --volume ${id}" path="/snapshots/detail?volume_id=${id}" empty="No snapshots." />
     <${Table} title="Backups" rows=${data.backups} columns=${BACKUPS({ volumes: [volume] }, again)} cli="openstack volume backup list --volume ${id}" path="/backups/detail?volume_id=${id}" empty="No backups: what is lost with the backend is lost." />
-    <${Table} title="History" rows=${data.operations} columns=${OPERATION_COLUMNS} path="/operations?resource_id=${id}" empty="Not among the last 200 requests of the project." />
+    <${Table} title="History" rows=${data.operations} columns=${OPERATION_COLUMNS} cli=${can.admin && `cinderless history ${id}`} path="/operations?resource_id=${id}" empty="Not among the last 200 requests of the project." />
     ${offer && html`<${Dialog} title="Transfer" onClose=${() => setOffer(null)}><form onSubmit=${event => { event.preventDefault(); setOffer(null); }}><h2>The volume is offered</h2>
       <p class="notice">Give these two to the other project. The key is shown only now.</p><${Facts} of=${[['Transfer id', html`<code>${offer.id}</code>`], ['Authorization key', html`<code>${offer.auth_key}</code>`]]} />
       <div class="row"><button class="primary">I have noted them</button></div></form><//>`}`;
