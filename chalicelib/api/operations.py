@@ -89,6 +89,9 @@ def index(request: Request) -> dict[str, Any]:
 def show(request: Request, id: str) -> dict[str, Any]:
     """Show an operation with its steps."""
     operation = history.get(request.context, id)
-    steps = [_step(one, request.context.is_admin) for one in history.steps(operation)]
+    found, effort = history.story(operation)
+    steps = [_step(one, request.context.is_admin) for one in found]
+    inside = {'effort': effort._asdict()} if request.context.is_admin else {}
     running = [one['name'] for one in steps if one['ended_at'] is None]
-    return {'operation': {**WHOLE.of(request)(operation), 'step': running[-1] if running else None, 'steps': steps}}
+    step = running[-1] if running else None
+    return {'operation': {**WHOLE.of(request)(operation), 'step': step, 'steps': steps, **inside}}

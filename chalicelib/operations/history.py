@@ -46,6 +46,25 @@ class Step(NamedTuple):
     started_at: str
     ended_at: str | None
     failures: list[Failure]
+    is_task: bool = False
+
+
+class Effort(NamedTuple):
+    """What the executions of an operation took of AWS, as their histories count it."""
+
+    state_transitions: int
+    invocations: int
+    #: Of tasks; a worker of 1 GB for so long is what ``dollars`` assumes.
+    task_seconds: float
+    #: Step Functions and Lambda at list price; without the request, the database and objects (docs/reference/cost.md).
+    dollars: float
+
+
+#: Dollars each, as docs/cost.py has them: us-east-1, November 2026, without the free tier.
+PRICES = {'transition': 2.5e-5, 'invoke': 0.20e-6, 'gb_second': 1.66667e-5, 'log_gb': 0.50}
+
+#: GB that one task writes to its log, as docs/cost.py has it.
+LOGGED = 1300 / 1e9
 
 
 def get(context: Context, id: str) -> Operation:
@@ -130,9 +149,29 @@ _MATCHERS: Mapping[str, common.Matcher] = {
 }
 
 
-def steps(operation: Operation) -> list[Step]:
-    """Return the states that the operation's executions entered, oldest first."""
-    return [step for name, events in _executions(operation) for step in _steps(name, events)][:MAX_STEPS]
+def story(operation: Operation) -> tuple[list[Step], Effort]:
+    """Return the states that the operation's executions entered, oldest first, and what they took of AWS."""
+    executions = list(_executions(operation))
+    steps = [step for name, events in executions for step in _steps(name, events)]
+    return steps[:MAX_STEPS], _effort([event for _, events in executions for event in events], steps)
+
+
+def _effort(events: Iterable[Mapping[str, Any]], steps: Iterable[Step]) -> Effort:
+    kinds = [str(event['type']) for event in events]
+    tasks = sum(kind in ('LambdaFunctionScheduled', 'TaskScheduled') for kind in kinds)
+    # An execution's start is a transition, too; each attempt of a task is one.
+    entered = sum(kind.endswith('StateEntered') for kind in kinds)
+    retried = max(0, tasks - sum(kind == 'TaskStateEntered' for kind in kinds))
+    transitions = entered + retried + kinds.count('ExecutionStarted')
+    seconds = sum(_seconds(step) for step in steps if step.is_task and step.ended_at)
+    per_task = PRICES['invoke'] + LOGGED * PRICES['log_gb']
+    dollars = transitions * PRICES['transition'] + tasks * per_task + seconds * PRICES['gb_second']
+    return Effort(transitions, tasks, round(seconds, 3), round(dollars, 9))
+
+
+def _seconds(step: Step) -> float:
+    began, ended = (datetime.datetime.fromisoformat(text) for text in (step.started_at, str(step.ended_at)))
+    return (ended - began).total_seconds()
 
 
 def _executions(operation: Operation) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -153,7 +192,8 @@ def _steps(machine: str, events: Iterable[Mapping[str, Any]]) -> list[Step]:
     for event in events:
         kind, at = str(event['type']), _text(event['timestamp'])
         if 'stateEnteredEventDetails' in event:
-            found.append(Step(event['stateEnteredEventDetails']['name'], machine, at, None, []))
+            name = event['stateEnteredEventDetails']['name']
+            found.append(Step(name, machine, at, None, [], kind == 'TaskStateEntered'))
         elif 'stateExitedEventDetails' in event:
             _close(found, event['stateExitedEventDetails']['name'], at)
         elif kind.startswith('Execution') and kind != 'ExecutionStarted':

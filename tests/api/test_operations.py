@@ -178,3 +178,37 @@ def test_a_repeated_request_with_a_key_is_one_operation(member: Caller, make: An
         body = {'transfer': {'volume_id': volume.id}}
         assert member.post('/volume-transfers', body, headers={'Idempotency-Key': 'one'}).status == 202
     assert len(member.get('/operations').body['operations']) == 1
+
+
+def test_administrators_see_what_the_executions_took(member: Caller, admin: Caller, executions: dict[str, Any]) -> None:
+    made = member.post('/volumes', {'volume': {'size': 1}})
+    id = made.headers['x-openstack-request-id']
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ('ExecutionStarted', {}),
+        ('TaskStateEntered', {'stateEnteredEventDetails': {'name': 'Schedule'}}),
+        ('LambdaFunctionScheduled', {}),
+        ('LambdaFunctionFailed', {'lambdaFunctionFailedEventDetails': {'error': 'BackendUnavailable'}}),
+        ('LambdaFunctionScheduled', {}),
+        ('TaskStateExited', {'stateExitedEventDetails': {'name': 'Schedule'}}),
+        ('ChoiceStateEntered', {'stateEnteredEventDetails': {'name': 'IsDone'}}),
+        ('ChoiceStateExited', {'stateExitedEventDetails': {'name': 'IsDone'}}),
+        ('ExecutionSucceeded', {}),
+    ]
+    events = [
+        {'type': kind, **facts, 'timestamp': MOMENT + datetime.timedelta(seconds=second)}
+        for second, (kind, facts) in enumerate(kinds)
+    ]
+    name = execution_name('create', made.body['volume']['id'], id)
+    executions[aws.execution_arn('create_volume', name)] = events
+    effort = shown(admin, id)['effort']
+    assert (effort['state_transitions'], effort['invocations'], effort['task_seconds']) == (4, 2, 4.0)
+    dollars = 4 * 2.5e-5 + 2 * (0.2e-6 + 1300e-9 * 0.5) + 4 * 1.66667e-5
+    assert effort['dollars'] == pytest.approx(dollars, abs=1e-9)
+    assert 'effort' not in shown(member, id)
+
+
+def test_prices_are_those_of_the_cost_table() -> None:
+    from docs import cost
+
+    assert {name: cost.PRICES[name] for name in history.PRICES} == history.PRICES
+    assert cost.LOGGED / 1e9 == history.LOGGED

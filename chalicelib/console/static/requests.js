@@ -1,7 +1,7 @@
 // What each accepted request became: the list, and one request as a waterfall of its steps.
 import { useState } from '../vendor/preact-hooks.js';
 import { can, get, listed, refusals, session } from './api.js';
-import { Badge, Copies, Facts, Failure, Name, Panel, Progress, Table, Time, date, html, projectColumn, seconds, usePoll } from './ui.js';
+import { Badge, Copies, Facts, Failure, Name, Panel, Progress, Table, Time, date, html, many, projectColumn, seconds, usePoll } from './ui.js';
 
 const PAGE = 50;
 
@@ -103,6 +103,6 @@ function Request({ id }) {
     ${can.admin && html`<${Panel} title="For administrators"><${Facts} of=${[
       ['Pool', one.host && html`<code>${one.host}</code>`], ['Cause', one.cause && html`<code>${one.cause}</code>`],
       ['Pools tried before', one.tried?.length ? one.tried.map(tried => html`<div><code>${tried.host}</code> ${tried.error}: ${tried.reason}</div>`) : 'none'],
-      ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>cinderless history ${one.id}</code>`],
+      ['Effort', one.effort?.state_transitions ? `${many(one.effort.state_transitions, 'state transition')}, ${many(one.effort.invocations, 'invocation')}, ${seconds(one.effort.task_seconds * 1000)} of functions: about $${one.effort.dollars.toFixed(6)}` : 'one write'], ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>cinderless history ${one.id}</code>`],
     ]} /><//>`}</div>`;
 }
