@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator package deploy smoke recover publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
+.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator migration package deploy smoke recover publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,10 @@ clients: setup  ## run the functional tests of OpenStack's clients with a real K
 
 emulator: setup  ## deploy to a second AWS (ministack) by the deploy command: workflows, failures, updates, removal
 	@EMULATOR=all $(PYTHON) -m pytest -v -p no:xdist tests/emulator $(ARGS)
+
+migration: setup  ## bring a Cinder 29 with MariaDB to a local cloud, from start to end [VOLUMES=200]
+	@command -v mariadbd mariadb-install-db > /dev/null || { echo 'apt-get install mariadb-server-core mariadb-client-core'; exit 1; }
+	@MIGRATION_VOLUMES=$(or $(VOLUMES),200) $(PYTHON) -m pytest -v -s -p no:xdist tests/migration/weekend.py $(ARGS)
 
 bench: setup  ## measure the figures of the README
 	@$(PYTHON) -m bench

@@ -102,6 +102,10 @@ READ: Mapping[str, tuple[str, str]] = {
     'EMULATOR': ('`make emulator`', '`all` runs the slow tests on the second AWS, too'),
     'INTERRUPTIONS': ('tests', '`all` interrupts the agent at every request instead of a selection'),
     'LOG_LEVEL': ('functions', 'level of the root logger (INFO)'),
+    'MIGRATION_VOLUMES': (
+        '`make migration VOLUMES=`',
+        'volumes that the tests create in Cinder, beside those of each kind (200)',
+    ),
     'MODEL_RUNS': ('`make model RUNS=`', 'sequences of the reference model (100)'),
     'MODEL_SEED': ('`make model SEED=`', 'seed of the first sequence (1)'),
     'NOTIFY_SOCKET': ('local cloud', 'set by systemd; the socket on which the server reports that it is ready'),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument('file', type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument('file', type=click.Path(path_type=Path))
 @click.option(
     '--output',
     type=click.Path(path_type=Path, file_okay=False),

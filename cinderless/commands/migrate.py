@@ -57,7 +57,7 @@ def _database(command: Command) -> Command:
         ),
         click.option(
             '--hosts',
-            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            type=click.Path(path_type=Path),
             metavar='FILE',
             help='The table of backends: lines "old host@backend#pool -> new host@backend#pool".',
         ),
@@ -89,16 +89,23 @@ def run(apply: bool, rate: float | None, **given: Any) -> int:
 
 @migrate.command()
 @_database
-def verify(**given: Any) -> int:
+@click.option('--old-cloud', metavar='NAME', help="Cinder's cloud in clouds.yaml: compare both APIs, too.")
+@click.option('--new-cloud', metavar='NAME', help="This deployment's cloud in clouds.yaml, with --old-cloud.")
+def verify(old_cloud: str | None, new_cloud: str | None, **given: Any) -> int:
     """Compare each row with its record, attribute by attribute, and each project's usage with its records.
 
-    Exit code 1: something differs, or was left out.
+    With both clouds, as an administrator, also each record of one API with that of the other. Exit code 1: something
+    differs, or was left out.
     """
+    if bool(old_cloud) != bool(new_cloud):
+        raise click.UsageError('give --old-cloud and --new-cloud, or neither')
     with _opened(given) as (source, hosts):
-        from cinderless.migration import run, stages
+        from cinderless.migration import apis, run, stages
 
         with progress('verify', stages.Stages(source, hosts).total(), unit='rows') as show:
             report = run.verify(source, hosts, show=show)
+        if old_cloud and new_cloud:
+            report.findings += apis.compare(apis.of_cloud(old_cloud), apis.of_cloud(new_cloud), hosts)
     return _show(report, given['as_json'])
 
 
