@@ -79,12 +79,17 @@ def plan(**given: Any) -> int:
 @_database
 @click.option('--apply', is_flag=True, help='Write. Without it, this is a plan.')
 @click.option('--rate', type=click.FloatRange(min=0, min_open=True), metavar='N', help='At most N records a second.')
-def run(apply: bool, rate: float | None, **given: Any) -> int:
+@click.option(
+    '--most-removals', type=click.IntRange(min=0), default=100, show_default=True, metavar='N',
+    help='Remove none of the records whose rows are gone if they are more.',
+)  # fmt: skip
+def run(apply: bool, rate: float | None, most_removals: int, **given: Any) -> int:
     """Bring the records over; with --apply. Repeat it for what has changed since, or after an interruption.
 
-    Records that were changed here are kept, and reported. Exit code 1: a row was left out.
+    Records of earlier runs whose rows were deleted, or are left out now, are removed. Records that were changed here
+    are kept, and reported. Exit code 1: a row was left out.
     """
-    return _migrate(given, apply=apply, rate=rate)
+    return _migrate(given, apply=apply, rate=rate, most_removals=most_removals)
 
 
 @migrate.command()
@@ -126,12 +131,14 @@ def rollback(apply: bool, as_json: bool, state_dir: Path, stage: str | None, pro
     return _show(report, as_json)
 
 
-def _migrate(given: dict[str, Any], *, apply: bool, rate: float | None = None) -> int:
+def _migrate(given: dict[str, Any], **options: Any) -> int:
     with _opened(given) as (source, hosts):
         from cinderless.migration import run, stages
 
-        with progress('migrate' if apply else 'plan', stages.Stages(source, hosts).total(), unit='rows') as show:
-            report = run.migrate(source, hosts, apply=apply, rate=rate, show=show)
+        with progress(
+            'migrate' if options['apply'] else 'plan', stages.Stages(source, hosts).total(), unit='rows'
+        ) as show:
+            report = run.migrate(source, hosts, show=show, **options)
     return _show(report, given['as_json'])
 
 

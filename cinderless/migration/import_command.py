@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from chalicelib.backup import keys
+from chalicelib.backup.engine import Manifest
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
+from cinderless.commands.deploy import profile_option
 from cinderless.errors import FAILED, REFUSED, Failure
-from cinderless.migration import chunks, imports
+from cinderless.instance import state_dir_option
+from cinderless.migration import chunks, imports, target
 from cinderless.output import json_option, print_json, print_table
 from cinderless.program import Group
 from cinderless.progress import progress
@@ -67,38 +71,57 @@ def verify(source: str, backups: tuple[str, ...]) -> int:
 
 @import_cinder.command()
 @click.argument('source')
-@click.argument('target')
+@click.argument('repository', metavar='TARGET')
 @click.argument('backups', nargs=-1)
 @click.option('--kms-key', default='', metavar='KEY', help='Wraps the data keys of full backups.')
 @click.option(
     '--recovery-key', type=click.Path(path_type=Path), metavar='FILE', help='Instead of a KMS key (backup keygen).'
 )
 @click.option('--region', help='Of the target bucket and of its KMS key.')
-def run(
-    source: str, target: str, backups: tuple[str, ...], kms_key: str, recovery_key: Path | None, region: str | None
-) -> int:
+@click.option('--complete', is_flag=True, help='Make the records available that cinderless migrate brought.')
+@state_dir_option
+@click.option('--stage', help='With --complete: the deployment of deploy/STAGE.yaml, instead of the local cloud.')
+@profile_option
+def run(source: str, repository: str, backups: tuple[str, ...], **given: Any) -> int:
     """Import BACKUPS, by default all, with their ancestors into the repository TARGET. Safe to repeat.
 
-    TARGET is s3://bucket/prefix or a folder. Blocks that the repository has already are not stored again. Exit code 1:
-    one could not be imported.
+    TARGET is s3://bucket/prefix or a folder. Blocks that the repository has already are not stored again. With
+    --complete, the deployment must be allowed to read the bucket and to use the KMS key (parameters
+    OtherBackupResources and OtherBackupKeys), unless they are its own. Exit code 1: one could not be imported.
     """
-    if bool(kms_key) == bool(recovery_key):
+    finish = _finisher(repository, given) if given['complete'] else None
+    if bool(given['kms_key']) == bool(given['recovery_key']):
         raise click.UsageError('give --kms-key or --recovery-key, not both')
     store = _store(source)
     known, broken = _read(store)
-    repository, wrapper = _repository(target, region), _wrapper(kms_key, recovery_key, region)
+    there = _repository(repository, given['region'])
+    wrapper = _wrapper(given['kms_key'], given['recovery_key'], given['region'])
     done: set[str] = set()
     for id in _wanted(backups, known):
         try:
             for chain in imports.in_order(id, known, done):
                 with progress(chain[-1].id, chain[0].end) as show:
-                    manifest = imports.import_backup(store, chain, repository, wrapper, show)
+                    manifest = imports.import_backup(store, chain, there, wrapper, show)
                 click.echo(f'{chain[-1].id} imported: {manifest.stored_bytes} bytes, root hash {manifest.root_hash}')
                 done.add(chain[-1].id)
+                if finish and finish(manifest):
+                    click.echo(f'{chain[-1].id} is available')
         except _OF_ONE as error:
             broken = True
             click.echo(f'{id}: {error.message}', err=True)
     return FAILED if broken else 0
+
+
+def _finisher(target_url: str, given: dict[str, Any]) -> Callable[[Manifest], bool]:
+    """Connect the deployment; return the function that completes a record."""
+    if not target_url.startswith('s3://') or not given['kms_key']:
+        raise click.UsageError('--complete needs a TARGET in S3 and --kms-key: the service reads the backup there')
+    target.connect(given['state_dir'], given['stage'], given['profile'])
+    from chalicelib.config import settings
+    from cinderless.migration import completion
+
+    location = completion.place_of(target_url, given['region'] or settings().region)
+    return lambda manifest: completion.complete(manifest, location)
 
 
 def _read(store: chunks.Store) -> tuple[dict[str, chunks.ChunkedBackup], bool]:

@@ -17,8 +17,8 @@ from cinderless.migration.hosts import HostMap
 from cinderless.migration.items import Item
 from cinderless.migration.ledger import Mark
 from cinderless.migration.report import Outcome, Report
-from cinderless.migration.source import PAGE, Source
-from cinderless.migration.stages import ROWS, Stages
+from cinderless.migration.source import Source
+from cinderless.migration.stages import Stages
 from cinderless.migration.writer import PIECE, Writer, records_of, remove, remove_together
 
 #: Reports the number of rows that are done.
@@ -33,15 +33,25 @@ ROLLBACK = (
 #: Kinds whose records belong to a volume, and stay with one that stays.
 OF_VOLUMES = frozenset({'Snapshot', 'Attachment', 'Transfer'})
 
+#: Records that a run removes at most, unless it is called with more: another database would have none of their rows.
+MOST_REMOVALS = 100
+
 _CHANGED = 'it was changed here since it was brought'
 
 
 def migrate(
-    source: Source, hosts: HostMap, *, apply: bool, rate: float | None = None, show: Show = lambda _: None
+    source: Source,
+    hosts: HostMap,
+    *,
+    apply: bool,
+    rate: float | None = None,
+    most_removals: int = MOST_REMOVALS,
+    show: Show = lambda _: None,
 ) -> Report:
-    """Map every row; with ``apply`` write the records, and remove those whose rows were deleted since an earlier run.
+    """Map every row; with ``apply`` write the records, and remove those of earlier runs that have no row any more.
 
-    Without ``apply`` nothing is written. ``rate``: at most so many records a second.
+    A row has none if it was deleted, or if it is left out now: a volume that was attached since must not stay
+    available here. Without ``apply`` nothing is written. ``rate``: at most so many records a second.
     """
     started = time.monotonic()
     report = Report(source.name, source.check(), apply)
@@ -55,29 +65,23 @@ def migrate(
                 writer.add(mapped.unit)
             show(next(done))
         writer.flush()
-    _remove_deleted(source, hosts, report)
+    _remove_absent(writer, report, most_removals)
     report.seconds = time.monotonic() - started
     return report
 
 
-def _remove_deleted(source: Source, hosts: HostMap, report: Report) -> None:
-    """Remove records, unless changed here, whose rows Cinder has deleted since they were brought."""
-    for kind, (table, column) in ROWS.items():
-        for marks in _batches(ledger.every(kind), PAGE):
-            alive = {str(row[column]) for row in source.having(table, column, [mark.id for mark in marks])}
-            for mark in marks:
-                if mark.id not in alive:
-                    _remove(mark, report, f'its row in {table} was deleted')
-    for kind, current in _overlays(source, hosts).items():
-        for mark in list(ledger.every(kind)):
-            if (mark.project_id, mark.id) not in current:
-                _remove(mark, report, 'its rows were deleted or reset')
-
-
-def _overlays(source: Source, hosts: HostMap) -> dict[str, set[tuple[str, str]]]:
-    catalog = Stages(source, hosts).catalog
-    found = {'Quota': catalog.quotas(), 'Service': catalog.disabled_services(hosts)}
-    return {kind: {(item.project_id, item.id) for one in mapped for item in one.unit} for kind, mapped in found.items()}
+def _remove_absent(writer: Writer, report: Report, most: int) -> None:
+    """Remove the records of marks that no row of this run has; none of them when there are too many."""
+    count = sum(1 for kind in ROLLBACK for mark in ledger.every(kind) if not writer.has_seen(mark))
+    if count > most:
+        problem = f'{count} records of earlier runs have no row in this database, and are kept'
+        advice = f'is it the right database? then repeat this with --most-removals {count}'
+        report.findings.append(items.left_out('all', '-', problem, advice))
+        return
+    removal = _Removal(report.applied)
+    for kind in ROLLBACK:
+        for marks in _batches((mark for mark in ledger.every(kind) if not writer.has_seen(mark)), PIECE):
+            _take(removal, kind, marks, report, f'its row was deleted or is left out now, and {_CHANGED}')
 
 
 def _batches(marks: Iterable[Mark], size: int) -> Iterator[list[Mark]]:
@@ -86,27 +90,24 @@ def _batches(marks: Iterable[Mark], size: int) -> Iterator[list[Mark]]:
         yield batch
 
 
-def _remove(mark: Mark, report: Report, why: str) -> None:
-    if not report.applied or remove(mark):
-        report.count(mark.kind, Outcome.REMOVED)
-    else:
-        report.count(mark.kind, Outcome.KEPT)
-        report.findings.append(items.left_out(mark.kind, mark.id, f'{why}, and {_CHANGED}', 'delete it here'))
+def _take(removal: _Removal, kind: str, marks: list[Mark], report: Report, reason: str) -> None:
+    """Remove records of one kind; report those that stay with the reason."""
+    stay = removal.take(kind, marks)
+    for mark in marks:
+        report.count(kind, Outcome.KEPT if mark in stay else Outcome.REMOVED)
+    for mark in sorted(stay):
+        report.findings.append(items.left_out(kind, mark.id, reason, 'delete it with the API, or keep it'))
 
 
 def rollback(*, apply: bool, show: Show = lambda _: None) -> Report:
     """Remove exactly the records that runs brought; what was changed here since stays, and is reported."""
     started, report = time.monotonic(), Report('-', '-', apply)
-    removal, done = _Removal(apply), itertools.count(1)
+    removal, done = _Removal(apply), 0
     for kind in ROLLBACK:
         for marks in _batches(ledger.every(kind), PIECE):
-            stay = removal.take(kind, marks)
-            for mark in marks:
-                report.count(kind, Outcome.KEPT if mark in stay else Outcome.REMOVED)
-                show(next(done))
-            for mark in sorted(stay):
-                reason = f'{_CHANGED}, or it is in use'
-                report.findings.append(items.left_out(kind, mark.id, reason, 'delete it with the API, or keep it'))
+            _take(removal, kind, marks, report, f'{_CHANGED}, or it is in use')
+            done += len(marks)
+            show(done)
     report.seconds = time.monotonic() - started
     return report
 

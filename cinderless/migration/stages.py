@@ -20,21 +20,6 @@ TABLES = (
     *('group_snapshots', 'volumes', 'backups'),
 )
 
-#: Kind of record -> the table and column in which its row has the record's id.
-ROWS = {
-    'Attachment': ('volume_attachment', 'id'),
-    'Backup': ('backups', 'id'),
-    'DefaultType': ('default_volume_types', 'project_id'),
-    'Group': ('groups', 'id'),
-    'GroupSnapshot': ('group_snapshots', 'id'),
-    'GroupType': ('group_types', 'id'),
-    'QosSpecs': ('quality_of_service_specs', 'id'),
-    'Snapshot': ('snapshots', 'id'),
-    'Transfer': ('transfers', 'id'),
-    'Volume': ('volumes', 'id'),
-    'VolumeType': ('volume_types', 'id'),
-}
-
 
 class Stage(NamedTuple):
     """Rows that are mapped before the next stage begins, since that refers to their records."""

@@ -36,13 +36,20 @@ class Writer:
     def __init__(self, report: Report, *, rate: float | None = None) -> None:
         self._report, self._rate = report, rate
         self._waiting: list[Unit] = []
+        #: Hashes of the keys of all items: a number each, so that a large database takes little memory.
+        self._seen = set[int]()
         self._started, self._written = time.monotonic(), 0
 
     def add(self, unit: Unit) -> None:
         """Take a unit; it is written with the next batch."""
         self._waiting.append(unit)
+        self._seen.update(hash(item.key) for item in unit)
         if sum(map(len, self._waiting)) >= BATCH_ITEMS:
             self.flush()
+
+    def has_seen(self, mark: Mark) -> bool:
+        """Return whether an item of this run has the record of a mark."""
+        return hash(mark.key) in self._seen
 
     def flush(self) -> None:
         """Write what is waiting."""

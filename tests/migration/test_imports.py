@@ -16,10 +16,16 @@ import pytest
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.keys import write_recovery_key
 from chalicelib.errors import IntegrityError, InvalidBackup
+from chalicelib.models import Backup
+from chalicelib.tasks import backup_data
 from cinderless import program
-from cinderless.migration import chunks, imports
+from cinderless.migration import chunks, completion, hosts, imports, target
+from cinderless.migration import run as migration
+from cinderless.migration.report import Outcome
+from cinderless.migration.source import open_source
 from local.endpoint import Endpoint
 from local.http import Server
+from tests.small_dynamodb import SmallDynamoDB
 from tests.system import environments
 from tests.unit.local.conftest import Clients
 from tests.unit.local.conftest import aws as moto
@@ -284,3 +290,32 @@ def test_backups_of_the_s3_driver(endpoint: str, tmp_path: Path, capsys: pytest.
     for id, content in zip(ids, VERSIONS, strict=True):
         assert program.main(['backup', 'restore', str(tmp_path / 'repository'), id, *key, str(tmp_path / id)]) == 0
         assert (tmp_path / id).read_bytes() == content
+
+
+def test_the_record_of_an_imported_backup_becomes_available(
+    tables: SmallDynamoDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cinder's database is migrated, its backups are imported, and the service opens them as its own."""
+    import boto3
+
+    boto3.client('s3', 'us-east-1').create_bucket(Bucket='imported')
+    key = boto3.client('kms', 'us-east-1').create_key()['KeyMetadata']['KeyId']
+    ids = write(tmp_path, 'zstd')
+    with open_source(f'sqlite:///{tmp_path}/cinder.sqlite') as source:
+        migration.migrate(source, hosts.parse(''), apply=True)
+    location = completion.place_of('s3://imported/cinder/', 'us-east-1')
+    monkeypatch.setattr(target, 'connect', lambda *_: None)
+    words = (str(tmp_path / 'backups'), 's3://imported/cinder', '--kms-key', key, '--region', 'us-east-1')
+    assert {Backup.find_anywhere(id).status for id in ids} == {'error'}
+    assert main('run', *words) == 0
+    assert {Backup.find_anywhere(id).status for id in ids} == {'error'}
+    assert main('run', *words, '--complete') == 0
+    assert main('run', *words, '--complete') == 0, 'it may be repeated'
+    for id, content in zip(ids, VERSIONS, strict=True):
+        backup = Backup.find_anywhere(id)
+        assert (backup.status, backup.fail_reason, backup.location) == ('available', None, location)
+        manifest = backup_data.manifest_of(backup)
+        assert (manifest.size, manifest.parent) == (len(content), backup.parent_id)
+    with open_source(f'sqlite:///{tmp_path}/cinder.sqlite') as source:
+        assert migration.migrate(source, hosts.parse(''), apply=True).counts['Backup'] == {Outcome.SAME: 3}
+    assert migration.rollback(apply=True).counts['Backup'] == {Outcome.REMOVED: 3}

@@ -239,6 +239,42 @@ def test_a_later_run_brings_what_has_changed_since(world: World) -> None:
     assert [one for one in world.verify().findings if one.table == 'Quota'] == []
 
 
+def test_a_volume_that_is_attached_after_it_was_brought_does_not_stay_available(world: World) -> None:
+    world.migrate()
+    assert world.volume('golden').status == 'available'
+    world.execute(
+        'INSERT INTO volume_attachment (id, volume_id, attach_status, attached_host, deleted) VALUES (?, ?, ?, ?, 0)',
+        *('11111111-1111-1111-1111-111111111111', world.made['golden'], 'attached', 'compute-9'),
+    )
+    world.execute("UPDATE volumes SET status = 'in-use' WHERE id = ?", world.made['golden'])
+    assert world.migrate(apply=False).counts['Volume'][Outcome.REMOVED] == 1
+    assert world.migrate().counts['Volume'][Outcome.REMOVED] == 1
+    with pytest.raises(errors.VolumeNotFound):
+        world.volume('golden')
+    assert [one for one in world.verify().findings if one.table == 'Quota'] == []
+
+
+def test_what_belongs_to_a_volume_that_is_left_out_now_is_removed_with_it(world: World) -> None:
+    world.migrate()
+    world.execute("UPDATE volumes SET status = 'extending' WHERE id = ?", world.made['plain'])
+    report = world.migrate()
+    assert report.counts['Snapshot'][Outcome.REMOVED] == 1
+    assert list(base.every(Snapshot, '00000000000000000000000000000001')) == []
+
+
+def test_a_run_with_another_database_removes_nothing(world: World, tables: SmallDynamoDB) -> None:
+    world.migrate()
+    before = everything(tables)
+    for table in ('volumes', 'snapshots', 'volume_attachment', 'transfers', 'groups', 'backups', 'messages'):
+        world.execute(f'UPDATE {table} SET deleted = 1')
+    with open_source(f'sqlite:///{world.path}') as source:
+        report = run.migrate(source, databases.HOSTS, apply=True, most_removals=5)
+    assert everything(tables) == before
+    assert any('--most-removals' in one.advice for one in report.findings)
+    with open_source(f'sqlite:///{world.path}') as source:
+        assert run.migrate(source, databases.HOSTS, apply=True).counts['Volume'][Outcome.REMOVED] == 12
+
+
 def test_what_was_changed_here_is_kept_and_reported(world: World) -> None:
     world.migrate()
     volumes.update(factories.context('admin'), world.made['plain'], {'name': 'named here'})
