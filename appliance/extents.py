@@ -70,6 +70,12 @@ def _extents(file: int, start: int, stop: int) -> Iterator[tuple[int, int, int, 
             return
 
 
+def exclusive(file: int, size: int) -> int:
+    """Return the bytes of an open file whose blocks no other file shares."""
+    found = _extents(file, 0, size)
+    return sum(length for _, _, length, flags in found if not flags & (_SHARED | _UNWRITTEN))
+
+
 def differences(new: int, old: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of the parts in which two open files may differ, ascending; some touch the next.
 

@@ -67,6 +67,10 @@ class FileStore:
         """Of btrfs, which moves blocks at any time, and of others nothing is known."""
         return self.copies_attached and self._is_xfs
 
+    def exclusive(self, key: Key) -> int:
+        with translated(f'{key} cannot be measured'), self._file(key).open('rb') as file:
+            return extents.exclusive(file.fileno(), os.fstat(file.fileno()).st_size) if self.compares() else 0
+
     def changes(self, new: Key, old: Key, start: int, stop: int) -> Iterator[tuple[int, int]]:
         if not self.compares():
             raise NotComparable('this file system shares no blocks, or is not XFS')

@@ -66,6 +66,7 @@ class Journal:
     def __init__(self, folder: Path, pools: list[str]) -> None:
         self._folder = folder
         self._records: dict[Key, Record] = {}
+        self._measured: dict[Key, int] = {}
         for pool in pools:
             (folder / pool).mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in sorted((folder / pool).iterdir()):
@@ -78,9 +79,14 @@ class Journal:
     def items(self) -> list[tuple[Key, Record]]:
         return list(self._records.items())
 
-    def kept(self, pool: str) -> list[str]:
-        """Return the names of the snapshots that are kept for comparisons."""
-        return [key.name for key, record in self.items() if record.kept and key.pool == pool]
+    def kept(self, pool: str) -> dict[str, int]:
+        """Return the names of the snapshots that are kept for comparisons, each with the bytes of ``measured``."""
+        kept = [key for key, record in self.items() if record.kept and key.pool == pool]
+        return {key.name: self._measured.get(key, 0) for key in kept}
+
+    def measured(self, key: Key, size: int) -> None:
+        """Note the bytes that only a kept snapshot has, until the next start."""
+        self._measured[key] = size
 
     def put(self, key: Key, record: Record) -> None:
         """Raises Unavailable. Then ``get`` returns what a restart would: the record may exist, and may be lost with
@@ -99,6 +105,7 @@ class Journal:
     def remove(self, key: Key) -> None:
         """Raises Unavailable, as ``put`` does."""
         with _writing(key):
+            self._measured.pop(key, None)
             self._path(key).unlink(missing_ok=True)
             if self._records.pop(key, None) is not None:
                 sync_folder(self._path(key).parent)

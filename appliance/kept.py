@@ -53,10 +53,19 @@ class KeptSnapshots:
         self._drop_all(self._of(volume))
 
     def tidy(self) -> None:
-        """Delete the kept snapshots whose volume is gone, and all of a pool that is short of space."""
+        """Delete the kept snapshots whose volume is gone, and all of a pool that is short; measure the others."""
         kept = self._all()
+        self._measure(kept)
         short = {pool for pool in {key.pool for key in kept} if self._pools.is_short(pool)}
         self._drop_all(key for key in kept if key.pool in short or not self._has_volume(key))
+
+    def _measure(self, keys: Iterable[Key]) -> None:
+        """Only the bytes that a kept snapshot shares with no other object count as its use."""
+        for key in keys:
+            try:
+                self._journal.measured(key, self._store.exclusive(key))
+            except ApplianceError as error:  # it is deleted at this time
+                print(f'{key}, kept of a backup, is not measured: {error}', file=sys.stderr)
 
     def make_room(self) -> bool:
         """Delete all kept snapshots; return whether there were any."""

@@ -92,6 +92,10 @@ class LvmStore:
         except OSError:
             return False
 
+    def exclusive(self, key: Key) -> int:
+        """LVM reports shared blocks with each volume; the thin pool's own use is exact."""
+        return 0
+
     def changes(self, new: Key, old: Key, start: int, stop: int) -> Iterable[tuple[int, int]]:
         """Both maps are read from one metadata snapshot, so they belong together; a pool has one at a time."""
         ids = {_name(row['lv_name']): row['thin_id'] for row in self._report('lv_name,thin_id', self._group)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from appliance.errors import Full, NoPool, OutOfSpace
@@ -30,14 +30,15 @@ class Usage(NamedTuple):
 
 class Pools:
     """``capacities`` in bytes, 0 for the store's whole capacity. ``ratio``: Cinder's max_over_subscription_ratio. An
-    object may be larger than its pool (Cinder: thin pools). ``kept``: names of the snapshots kept in a pool."""
+    object may be larger than its pool (Cinder: thin pools). ``kept``: the snapshots kept in a pool, each with the bytes
+    that only it has."""
 
     def __init__(
         self,
         store: Store,
         capacities: Mapping[str, int],
         ratio: float,
-        kept: Callable[[str], Collection[str]] = lambda pool: (),
+        kept: Callable[[str], Mapping[str, int]] = lambda pool: {},
     ) -> None:
         self._store = store
         self._kept = kept
@@ -56,9 +57,10 @@ class Pools:
 
     def usage(self, pool: str) -> Usage:
         medium = self._store.medium()
-        objects, kept = self._store.objects(pool), set(self._kept(pool))
+        objects, kept = self._store.objects(pool), self._kept(pool)
+        used = sum(kept.get(name, found.used) for name, found in objects.items())
         total = min(self._capacities[pool] or medium.total, medium.total)
-        free = min(total - sum(found.used for found in objects.values()), medium.free - RESERVE)
+        free = min(total - used, medium.free - RESERVE)
         promised = sum(found.size for name, found in objects.items() if name not in kept)
         return Usage(total, max(free, 0), promised, len(objects))
 

@@ -58,6 +58,9 @@ class Store(Protocol):
     def compares(self) -> bool:
         """Whether a snapshot shares what nothing has overwritten since, and ``changes`` lists the rest."""
 
+    def exclusive(self, key: Key) -> int:
+        """Return the bytes that deleting a snapshot frees; 0 where the store does not know, but its medium does."""
+
     def changes(self, new: Key, old: Key, start: int, stop: int) -> Iterable[tuple[int, int]]:
         """Return the (start, stop) from ``start`` to ``stop`` in which two snapshots of a volume may differ, ascending.
 

@@ -89,15 +89,15 @@ def _one_gib(folder: Path, tgtd: Tgtd) -> list[tuple[str, str]]:
     _make_image(folder / 'volume')
     lun, target = (_lun(tgtd, folder / name) for name in ('volume', 'target'))
     first = _in_turn(
-        full=lambda number: _process(folder, 'back_up', f'full-{number}', lun),
-        of_file=lambda number: _process(folder, 'back_up', f'file-{number}', FILE),
-        to_iscsi=lambda _: _process(folder, 'restore', 'full-0', target),
-        verify=lambda _: _process(folder, 'verify', 'full-0'),
+        full=lambda number: process(folder, 'back_up', f'full-{number}', lun),
+        of_file=lambda number: process(folder, 'back_up', f'file-{number}', FILE),
+        to_iscsi=lambda _: process(folder, 'restore', 'full-0', target),
+        verify=lambda _: process(folder, 'verify', 'full-0'),
     )
     incremental = _chain(folder, lun)
     then = _in_turn(
-        restore=lambda _: _process(folder, 'restore', 'full-0', FILE),
-        last=lambda _: _process(folder, 'restore', f'b{CHAIN}', FILE),
+        restore=lambda _: process(folder, 'restore', 'full-0', FILE),
+        last=lambda _: process(folder, 'restore', f'b{CHAIN}', FILE),
     )
     everything = [*incremental, *itertools.chain(*first.values(), *then.values())]
     puts, stored = first['full'][0].numbers
@@ -141,7 +141,7 @@ def _chain(folder: Path, lun: str) -> list[Cost]:
     costs, parent = [], 'full-0'
     for number in range(1, CHAIN + 1):
         _change(folder / 'volume', number)
-        costs.append(_process(folder, 'back_up', f'b{number}', lun, parent))
+        costs.append(process(folder, 'back_up', f'b{number}', lun, parent))
         parent = f'b{number}'
     return costs
 
@@ -150,10 +150,10 @@ def _one_tib(folder: Path) -> list[tuple[str, str]]:
     """Volumes of 1 GiB and 1 TiB with the same 100 MiB of data in 100 places."""
     small, large = (_sparse(folder, size) for size in (1, 1024))
     costs = _in_turn(
-        small_backup=lambda number: _process(small, 'back_up', f'sparse-{number}', FILE),
-        large_backup=lambda number: _process(large, 'back_up', f'sparse-{number}', FILE),
-        small_restore=lambda _: _process(small, 'restore', 'sparse-0', FILE),
-        large_restore=lambda _: _process(large, 'restore', 'sparse-0', FILE),
+        small_backup=lambda number: process(small, 'back_up', f'sparse-{number}', FILE),
+        large_backup=lambda number: process(large, 'back_up', f'sparse-{number}', FILE),
+        small_restore=lambda _: process(small, 'restore', 'sparse-0', FILE),
+        large_restore=lambda _: process(large, 'restore', 'sparse-0', FILE),
     )
     return [
         (
@@ -198,8 +198,9 @@ def _cpu(costs: Iterable[Cost]) -> float:
     return min(cost.cpu for cost in costs)
 
 
-def _process(folder: Path, *arguments: str) -> Cost:
-    command = [sys.executable, '-m', 'bench.backup', str(folder), *arguments]
+def process(folder: Path, *arguments: str, module: str = 'bench.backup') -> Cost:
+    """Run one step of a module of this package as a process; it prints numbers, and its peak memory in KiB last."""
+    command = [sys.executable, '-m', module, str(folder), *arguments]
     pace = _pace()
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
@@ -297,7 +298,7 @@ def _load(repository: FileRepository, backup_id: str) -> Manifest:
     return engine.load_backup(repository, WRAPPER, backup_key(LINEAGE, backup_id))
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """KiB since the program was loaded; getrusage would include the parent's, from which it was forked."""
     return int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])
 
@@ -309,7 +310,7 @@ def main(arguments: list[str]) -> None:
     if arguments:
         folder, step, *rest = arguments
         STEPS[step](Path(folder), *rest)
-        print(_peak_memory())
+        print(peak_memory())
         return
     for name, figure in run():
         print(f'{name}: {figure}')

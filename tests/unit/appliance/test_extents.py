@@ -85,6 +85,17 @@ def test_what_was_written_is_listed_and_the_rest_is_not(store: FileStore) -> Non
     assert changed(store, key(3), key(1)) == []
 
 
+def test_what_only_one_file_has(store: FileStore) -> None:
+    """Blocks that the volume has overwritten are left to the snapshot alone."""
+    store.create(VOLUME, 8 * MIB)
+    write(store, VOLUME, 0, os.urandom(4 * MIB))
+    store.copy(VOLUME, key(1), 0)
+    assert store.exclusive(key(1)) == 0
+    write(store, VOLUME, MIB, os.urandom(MIB))
+    store.flush(VOLUME)
+    assert store.exclusive(key(1)) == MIB
+
+
 def test_more_extents_than_one_call_returns(store: FileStore) -> None:
     store.create(VOLUME, 64 * MIB)
     store.copy(VOLUME, key(1), 0)

@@ -133,8 +133,17 @@ class TestSpace:
         snapshot(rig, FIRST, retired=True)
         after = rig.pools.usage('fast')
         assert (after.provisioned_bytes, after.objects) == (before.provisioned_bytes, before.objects + 1)
+        rig.journal.measured(FIRST, GIB // 2)
+        assert before.free_bytes - rig.pools.usage('fast').free_bytes == GIB // 2
         snapshot(rig, USERS)
         assert rig.pools.usage('fast').provisioned_bytes == before.provisioned_bytes + GIB
+
+    def test_its_own_bytes_are_measured_now_and_then(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        snapshot(rig, FIRST, retired=True)
+        monkeypatch.setattr(type(rig.store), 'exclusive', lambda store, key: 5 * MIB)
+        assert rig.journal.kept('fast') == {FIRST.name: 0}
+        rig.appliance.reconcile(compare=True)
+        assert rig.journal.kept('fast') == {FIRST.name: 5 * MIB}
 
     def test_a_short_pool_keeps_none(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         snapshot(rig, FIRST, retired=True)
@@ -275,9 +284,9 @@ def test_a_record_of_an_earlier_version_is_not_kept(rig: Rig) -> None:
 def test_reports_of_keys(rig: Rig) -> None:
     snapshot(rig, FIRST, retired=True)
     record = rig.journal.get(FIRST)
-    assert rig.journal.kept('fast') == [FIRST.name]
+    assert rig.journal.kept('fast') == {FIRST.name: 0}
     rig.journal.put(FIRST, dataclasses.replace(record, kept=0))
-    assert rig.journal.kept('fast') == []
+    assert rig.journal.kept('fast') == {}
 
 
 def test_iterables_are_lazy(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
