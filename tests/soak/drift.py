@@ -179,7 +179,7 @@ def remove_all(target: Running, tenants: Iterable[Tenant]) -> list[str]:
         objects = [
             f'{name} is left on {host}'
             for host, backend in crash.Backends(cloud).backends.items()
-            for name in (*backend.objects, *backend.paths)
+            for name in (*backend.objects, *backend.paths, *backend.kept_of_backups)
         ]
     repository = (f'{key} is left' for key in collect(cloud))
     return [*left, *records, *objects, *target.systems.remains(), *crash.miscounted(cloud), *repository]

@@ -218,15 +218,16 @@ def compare_bytes(info: dict[str, Any], initiator: str, ledger: Ledger) -> list[
 
 
 class Seen:
-    """A backend as ``invariants`` looks at it, without snapshots kept of backups: the reconciler deletes useless ones."""
+    """A backend as ``invariants`` looks at it; snapshots kept of backups are apart: the reconciler deletes the useless."""
 
     violations = ()
     kept: ClassVar[dict[str, str]] = {}
 
     def __init__(self, host: str, driver: Driver, pools: dict[str, int]) -> None:
         self.host, self.pools = host, pools
-        there = [found for found in driver.inventory() if found.kept is None]
-        self.objects = {found.name: Found(found.pool, found.size >> 30) for found in there}
+        there = driver.inventory()
+        self.kept_of_backups = [found.name for found in there if found.kept is not None]
+        self.objects = {one.name: Found(one.pool, one.size >> 30) for one in there if one.kept is None}
         self.paths: dict[str, list[str | None]] = {}
         for export in driver.list_exports():
             self.paths.setdefault(export.object, []).append(export.export_id)
