@@ -218,7 +218,7 @@ def compare_bytes(info: dict[str, Any], initiator: str, ledger: Ledger) -> list[
 
 
 class Seen:
-    """A backend as ``invariants`` looks at it; snapshots kept of backups are apart: the reconciler deletes the useless."""
+    """A backend as ``invariants`` looks at it, without the snapshots that it keeps of backups."""
 
     violations = ()
     kept: ClassVar[dict[str, str]] = {}
