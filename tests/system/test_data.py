@@ -82,6 +82,43 @@ def test_written_backed_up_and_restored(demo: User, host: Hypervisor, images: tu
         assert host.compare(second, info)
 
 
+def method(user: User, backup: Any) -> str:
+    _, body = user.cinder.client.get(f'/backups/{backup.id}?method=1')
+    return str(body['backup']['cinderless:method'])
+
+
+def test_an_increment_reads_what_changed(demo: User, host: Hypervisor, images: tuple[Path, Path]) -> None:
+    """Writes, discards and an extension in between; then the volume goes back to its last backup, in place."""
+    first, second = images
+    volume = demo.volume()
+    with Attached(demo, volume, host) as info:
+        host.write_image(first, info)
+    full = demo.wait(demo.cinder.backups, demo.cinder.backups.create(volume.id).id)
+    with Attached(demo, volume, host) as info:
+        host.write_image(second, info)
+        host.io(info, 'discard 4M 8M')
+        host.io(info, 'write -P 0x5a 5M 64k')
+        demo.cinder.volumes.extend(volume.id, 2)
+        until(lambda: demo.cinder.volumes.get(volume.id).size == 2)
+        host.io(info, 'write -P 0x5b 1500M 64k')
+        child = demo.cinder.backups.create(volume.id, force=True, incremental=True)
+        child = demo.wait(demo.cinder.backups, child.id)
+        host.io(info, 'write -P 0x66 0 100M')
+        host.io(info, 'write -P 0x66 1499M 8M')
+    assert [method(demo, one) for one in (full, child)] == ['full', 'changed_blocks']
+    new = demo.wait(demo.cinder.volumes, demo.cinder.restores.restore(child.id).volume_id)
+    demo.cinder.restores.restore(child.id, volume.id)
+    demo.wait(demo.cinder.volumes, volume.id)
+    for one in (new, volume):
+        with Attached(demo, one, host) as info:
+            host.io(info, 'read -P 0 4M 1M')
+            host.io(info, 'read -P 0x5a 5M 64k')
+            host.io(info, 'read -P 0x5b 1500M 64k')
+            host.io(info, 'read -P 0 1501M 8M')
+    again = demo.wait(demo.cinder.backups, demo.cinder.backups.create(volume.id, incremental=True).id)
+    assert method(demo, again) == 'changed_blocks'
+
+
 def test_snapshots_and_clones_hold_what_was_there(demo: User, host: Hypervisor, images: tuple[Path, Path]) -> None:
     first, second = images
     volume = demo.volume()
