@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from infra import package
-from infra.deploy import PACKAGED, Aws, program, upload
+from infra import deploy, package
+from infra.deploy import Aws, program, upload
 from infra.stage import Refused
 
 
 def publish(bucket: str, prefix: str, region: str, aws: Aws) -> str:
     """Upload archives and template below ``prefix``; return the template's URL. Raises Refused."""
     upload(bucket, prefix, aws)
-    aws.run('s3', 'cp', str(PACKAGED), f's3://{bucket}/{prefix}/cinderless.json')
+    aws.run('s3', 'cp', str(deploy.PACKAGED), f's3://{bucket}/{prefix}/cinderless.json')
     suffix = 'amazonaws.com.cn' if region.startswith('cn-') else 'amazonaws.com'
     return f'https://{bucket}.s3.{region}.{suffix}/{prefix}/cinderless.json'
 

@@ -28,8 +28,8 @@ from chalicelib.config import settings
 #: Seconds for a connection and for an answer, and the attempts of one call: together below API Gateway's 29 s.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 2, 4, 4
 
-#: A write that collides is sent this often, with full jitter between 0 and the cap (seconds): pauses of about 6 s and at
-#: most 13 s in all. Requests of one project all meet at its quota, and a database may be slow for some seconds.
+#: A write that collides is sent this often, with full jitter between 0 and the cap (seconds): pauses of about 6 s, at
+#: most 13 s. Requests of one project all meet at its quota, and a database may be slow for some seconds.
 COLLISIONS, JITTER_BASE, JITTER_CAP = 30, 0.01, 0.5
 
 #: The calls that read and write records; the others make and describe tables, in tests and in the local cloud.

@@ -15,6 +15,7 @@ REPORT: dict[str, Any] = {
     'at': '2026-11-30T12:00:00.000000',
     'objects': 7,
     'exports': 3,
+    'kept': 2,
     'unknown': {'volume-x': FINDING},
     'unknown_count': 1,
     'differences': [],
@@ -37,7 +38,7 @@ def test_an_administrator_reads_the_report(admin: Caller, host: str) -> None:
     [shown] = admin.get(f'/os-services/reconciliation?host={host}').body['reconciliations']
     assert shown == {
         'host': host,
-        **{name: REPORT[name] for name in ('at', 'objects', 'exports', 'unknown_count', 'stopped')},
+        **{name: REPORT[name] for name in ('at', 'objects', 'exports', 'kept', 'unknown_count', 'stopped')},
         'unknown': [FINDING],
         'differences': [],
         'removed': [],

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra import publish, render, terraform_module
+from infra import deploy, publish, render, terraform_module
 from infra.deploy import Aws
 from tests.system import environments
 from tests.unit.infra.aws_cli import Cli
@@ -139,7 +139,7 @@ def expected(template: dict[str, Any], values: dict[str, Any]) -> dict[str, str]
 
 
 def test_a_template_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, 'PACKAGED', tmp_path / 'packaged.json')
+    monkeypatch.setattr(deploy, 'PACKAGED', tmp_path / 'packaged.json')
     cli = Cli(tmp_path)
     url = publish.publish('mine', 'c', 'eu-west-1', Aws(str(cli.program), 'eu-west-1', None))
     assert url == 'https://mine.s3.eu-west-1.amazonaws.com/c/cinderless.json'
