@@ -17,6 +17,8 @@ from cinderless.migration import conversion, hosts, options
 from infra import backends
 from tests.system import environments
 
+pytestmark = pytest.mark.xdist_group('cinder_options')
+
 CONF = """
 [DEFAULT]
 enabled_backends = lvm, netapp ,ceph

@@ -30,6 +30,8 @@ from tests.system import environments
 from tests.unit.local.conftest import Clients
 from tests.unit.local.conftest import aws as moto
 
+pytestmark = pytest.mark.xdist_group('cinder_backups')
+
 __all__ = ['moto']
 
 MIB = 1 << 20

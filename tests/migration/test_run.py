@@ -36,6 +36,8 @@ from tests.migration import databases
 from tests.simulation import BIG, FAST, Simulation
 from tests.small_dynamodb import SmallDynamoDB
 
+pytestmark = pytest.mark.xdist_group('cinder_run')
+
 
 class World(NamedTuple):
     """A database of Cinder, what is in it by name, and the service that it is brought to."""

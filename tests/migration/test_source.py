@@ -15,6 +15,8 @@ from cinderless.migration.source import PAGE, document, open_source, timestamp
 from tests.migration import databases
 from tests.system import environments
 
+pytestmark = pytest.mark.xdist_group('cinder_run')
+
 
 def upgrade(path: Path, revision: str) -> None:
     """Build an empty database of a revision with the alembic of Cinder 29."""
