@@ -167,8 +167,9 @@ def test_dead_letters_go_back_to_work(cli: Cli) -> None:
     work, dead = (cli.cloud.ready['queues'][f'cinderless-work{end}'] for end in ('', '-dead'))
     body = json.dumps({'action': 'nothing', 'resource': 'volume', 'mark': uuid.uuid4().hex})
     cli('sqs', 'send-message', '--queue-url', dead, '--message-body', body)
-    [message] = cli('sqs', 'receive-message', '--queue-url', dead, '--wait-time-seconds', '5')['Messages']
-    assert message['Body'] == body
+    words = ('--queue-url', dead, '--wait-time-seconds', '5', '--max-number-of-messages', '10')
+    found = cli('sqs', 'receive-message', *words)['Messages']  # other tests may leave dead letters in this cloud
+    [message] = [one for one in found if one['Body'] == body]
     cli('sqs', 'send-message', '--queue-url', work, '--message-body', message['Body'])
     cli('sqs', 'delete-message', '--queue-url', dead, '--receipt-handle', message['ReceiptHandle'])
     log = cli.cloud.state_dir / 'logs' / 'functions.jsonl'
@@ -182,8 +183,8 @@ def test_a_request_has_a_history(
     assert program.main(['history', request, '--state-dir', str(cloud.state_dir)]) == 0
     told = capsys.readouterr().out
     who = [line.split()[1] for line in told.splitlines()]
-    assert who[0] == 'api'
-    assert {'api', 'start_workflow', 'create_volume', 'volume_worker'} <= set(who)
+    assert who[0] in ('operation', 'api')
+    assert {'operation', 'api', 'start_workflow', 'create_volume', 'volume_worker'} <= set(who)
     assert id in told
     assert 'enters Provision' in told
     assert program.main(['history', f'req-{uuid.uuid4()}', '--state-dir', str(cloud.state_dir)]) == 1
