@@ -194,6 +194,8 @@ def test_a_damaged_byte_in_s3_fails_the_restore(cloud: Cloud, demo: User, host: 
     data = bytearray(s3.get_object(Bucket=bucket, Key=pack)['Body'].read())
     data[-1] ^= 1
     s3.put_object(Bucket=bucket, Key=pack, Body=bytes(data))
+    with Attached(demo, volume, host) as info:
+        host.io(info, 'write -P 0x11 0 4M')  # a restore reads what differs from the backup
     demo.cinder.restores.restore(backup.id, volume.id)
     demo.wait(demo.cinder.volumes, volume.id, 'error_restoring')
     [message] = demo.messages(volume.id)
