@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 #: The agent's error codes when it cannot list changes; 'route' is that of an agent before 1.1.
 _UNKNOWN_CHANGES = frozenset(('not_found', 'incomparable', 'route'))
 
+#: Bytes: changes that are closer than this are one, so that the list of many small ones stays short.
+_NEAR = 64 * 1024
+
 #: The prefix that the agent puts before the name of an unmanaged object, and the names of managed ones.
 _RELEASED, _OURS = 'unmanaged-', re.compile(r'(volume|snapshot)-[0-9a-f-]{36}')
 
@@ -188,7 +191,9 @@ class ApplianceDriver(Driver):
                     raise self._failure(refused, snapshot, 0) from refused
                 logger.warning('all of %s is read: %s', snapshot.name, refused)
                 return None
-            found += [(start, size) for start, size in page['changes']]
+            for start, size in page['changes']:
+                first = found.pop()[0] if found and start - sum(found[-1]) < _NEAR else start
+                found.append((first, start + size - first))
             place = page['next']
         return found
 

@@ -405,12 +405,14 @@ class TestChanges:
 
     def test_pages(self, driver: ApplianceDriver, agent: Agent) -> None:
         changes = self.known(driver, agent)
-        pages = {'10': {'changes': [[10, 5], [20, 1]], 'next': 21}, '21': {'changes': [], 'next': None}}
+        far = 70_000
+        pages = {'10': {'changes': [[10, 5], [20, 1], [far + 21, 1]], 'next': far + 22}}
+        pages[str(far + 22)] = {'changes': [[far + 22, 8]], 'next': None}
         agent.answer = lambda path: pages[path.split('/')[-2]]
         agent.requests.clear()
-        assert changes(10, 90) == [(10, 5), (20, 1)]
+        assert changes(10, 2 * far) == [(10, 11), (far + 21, 9)]
         place = f'{SNAPSHOTS}/snapshot-s1/changes/snapshot-s0'
-        assert agent.requests == [('GET', f'{place}/10/100', None), ('GET', f'{place}/21/100', None)]
+        assert agent.requests == [('GET', f'{place}/{start}/{10 + 2 * far}', None) for start in (10, far + 22)]
 
     @pytest.mark.parametrize('code', ['not_found', 'incomparable', 'route'])
     def test_what_is_not_known(self, driver: ApplianceDriver, agent: Agent, code: str) -> None:
