@@ -88,7 +88,7 @@ def method(user: User, backup: Any) -> str:
 
 
 def test_an_increment_reads_what_changed(demo: User, host: Hypervisor, images: tuple[Path, Path]) -> None:
-    """Writes, discards and an extension in between; then the volume goes back to its last backup, in place."""
+    """Writes, discards and an extension in between; then a restore of the last backup, in place."""
     first, second = images
     volume = demo.volume()
     with Attached(demo, volume, host) as info:
