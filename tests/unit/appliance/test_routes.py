@@ -25,7 +25,7 @@ def ask(rig: Rig, method: str, path: str, body: object = None) -> dict[str, Any]
 
 
 def test_every_verb_can_be_reached(files: Rig) -> None:
-    volume = {'name': 'volume-1', 'size_bytes': GIB, 'source': '', 'exports': []}
+    volume = {'name': 'volume-1', 'size_bytes': GIB, 'source': '', 'exports': [], 'kept': 0}
     snapshot = '/v1/pools/fast/snapshots/snapshot-1'
     assert ask(files, 'PUT', VOLUME, {'size_bytes': GIB}) == volume
     assert ask(files, 'GET', VOLUME) == ask(files, 'GET', '/v1/pools/fast/objects/volume-1') == volume

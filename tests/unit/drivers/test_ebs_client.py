@@ -68,6 +68,7 @@ def verbs(made: EbsBackend, volume: VolumeRef, snapshot: SnapshotRef, instance: 
         'open_restore': lambda: one.open_restore(volume, 'export'),
         'complete_restore': lambda: one.complete_restore(volume, 'export', lambda: [(0, 512)]),
         'cancel_restore': lambda: one.cancel_restore(volume, 'export'),
+        'changes_of_restore': lambda: one.changes_of_restore(volume, 'export', snapshot),
         'revert_to_snapshot': lambda: one.revert_to_snapshot(volume, snapshot),
         'retype': lambda: one.retype(volume, dataclasses.replace(volume, extra_specs={'ebs:iops': '4000'})),
         'manage_existing_get_size': lambda: one.manage_existing_get_size(known, source),
