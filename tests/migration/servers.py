@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from local.children import bound
 from tests.system import environments
 
 #: Seconds in which a server must answer.
@@ -36,7 +37,7 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 @contextlib.contextmanager
 def _process(command: list[Any], port: int, log: Path, user: int | None = None) -> Iterator[None]:
     with log.open('wb') as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, user=user)
+        process = subprocess.Popen(bound(command), stdout=output, stderr=output, user=user)
     try:
         _wait(port, process, log)
         yield
