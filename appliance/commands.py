@@ -17,11 +17,11 @@ def run(*command: str) -> str:
 
 
 def outcome(command: tuple[str, ...]) -> tuple[int, str, str]:
-    """Return (exit status, output, error output). Raises OSError if the program is missing or hangs."""
+    """Return (exit status, output, error output). Raises FileNotFoundError if the program is missing, TimeoutError if it hangs."""
     try:
         done = subprocess.run(  # noqa: S603  # no shell; every argument passed the grammar of names
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise OSError(f'{command[0]} did not end within {TIMEOUT:.0f} s') from error
+        raise TimeoutError(f'{command[0]} did not end within {TIMEOUT:.0f} s') from error
     return done.returncode, done.stdout, done.stderr

@@ -89,7 +89,7 @@ class LvmStore:
         """Where thin_delta is installed."""
         try:
             return self._run(('thin_delta', '--version'))[0] == 0
-        except OSError:
+        except (FileNotFoundError, TimeoutError):
             return False
 
     def exclusive(self, key: Key) -> int:
@@ -109,15 +109,15 @@ class LvmStore:
                     delta = self._checked('thin_delta', '-m', '--snap1', ids[new.name], '--snap2', ids[old.name], path)
                 finally:
                     self._run(('dmsetup', 'message', target, '0', 'release_metadata_snap'))
-            except (OSError, KeyError) as error:
+            except (FileNotFoundError, TimeoutError, KeyError) as error:
                 raise NotComparable(f'thin pool {self._thin_pool} does not show its metadata: {error}') from error
         return thin.differences(delta, start, stop)
 
     def _checked(self, *command: str) -> str:
-        """Raises OSError."""
+        """Raises NotComparable when the program refuses, and FileNotFoundError where it is not installed."""
         status, output, errors = self._run(command)
         if status != 0:
-            raise OSError(f'{command[0]} failed: {errors.strip()}')
+            raise NotComparable(f'{command[0]} of thin pool {self._thin_pool} failed: {errors.strip()}')
         return output
 
     def flush(self, key: Key) -> None:

@@ -39,10 +39,6 @@ REASONS = {
     ('appliance/exports.py', 'settle'): 'the first error is raised after all targets were served',
     ('appliance/keeper.py', 'check'): _TOP,
     ('appliance/kept.py', '_drop_all'): 'the error is logged; the next pass, or the service, deletes what is left',
-    (
-        'appliance/lvm.py',
-        'compares',
-    ): 'a program that is missing or hangs compares nothing; a backup then reads everything',
     ('appliance/kept.py', '_measure'): 'the error is logged; the next pass measures it',
     ('appliance/lvm.py', 'copy'): _FIRST_ERROR,
     ('appliance/portal_guard.py', '_run'): _TOP,
