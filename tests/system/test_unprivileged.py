@@ -23,18 +23,24 @@ from tests.system.clients import User
 from tests.system.cloud import Cloud, spawn, wait_until_ready
 from tests.system.test_data import Attached
 
-#: The user and group without rights of their own.
-UNPRIVILEGED = 65534
+#: The user and group without rights of their own; the one who runs the tests, if that is not root.
+UNPRIVILEGED = os.geteuid() or 65534
 
 _READ = '+dac_read_search'
 
 #: Runs a program as that user.
-AS_UNPRIVILEGED = (
-    *('setpriv', f'--reuid={UNPRIVILEGED}', f'--regid={UNPRIVILEGED}', '--clear-groups', '--no-new-privs'),
-    *(f'--inh-caps=-all,{_READ}', f'--ambient-caps=-all,{_READ}', f'--bounding-set=-all,{_READ}', '--'),
-)
+AS_UNPRIVILEGED: tuple[str, ...] = ()
+if os.geteuid() == 0:
+    AS_UNPRIVILEGED = (
+        *('setpriv', f'--reuid={UNPRIVILEGED}', f'--regid={UNPRIVILEGED}', '--clear-groups', '--no-new-privs'),
+        *(f'--inh-caps=-all,{_READ}', f'--ambient-caps=-all,{_READ}', f'--bounding-set=-all,{_READ}', '--'),
+    )
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='only root can become another user')
+
+def own(path: Path) -> None:
+    """Give a file or folder to that user."""
+    if os.geteuid() == 0:
+        os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
 
 
 class Machine:
@@ -43,7 +49,7 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / 'my cloud of one user' / ('deep' * 20)
         self.folder.mkdir(parents=True)
-        os.chown(self.folder, UNPRIVILEGED, UNPRIVILEGED)
+        own(self.folder)
         self.ports = launch.free_ports()
 
     @contextlib.contextmanager
@@ -100,7 +106,7 @@ def test_state_that_only_root_can_mount_is_refused(machine: Machine) -> None:
     (state / 'cinderless.json').write_text('{"version": 1, "durable": true}')
     (state / 'appliance' / 'store.img').touch()
     for path in (state, *state.rglob('*')):
-        os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
+        own(path)
     environment = {**os.environ, **machine.ports, 'STATE_DIR': str(state)}
     command = [*AS_UNPRIVILEGED, sys.executable, '-m', 'local']
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
