@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from tests.soak import groups, images, servers
 from tests.soak.expected import Doubt, Expected, Refused, copied
@@ -69,11 +70,16 @@ def revert(tenant: Tenant) -> None:
     newest = max(found, key=lambda each: each.created_at, default=None)
     if newest is None or newest.id not in tenant.snapshots:
         return
-    to = tenant.snapshots[newest.id]
+    request = lambda: one.user.cinder.volumes.revert_to_snapshot(id, newest.id)  # noqa: E731
+    _overwrite(tenant, id, one, tenant.snapshots[newest.id], 'revert', request)
+
+
+def _overwrite(tenant: Tenant, id: str, one: Expected, source: Expected, name: str, request: Callable[[], Any]) -> None:
+    """Send a request that gives a volume the data of another resource."""
     before = copied(one.blocks)
-    one.merge(copied(to.blocks))
+    one.merge(copied(source.blocks))
     try:
-        tenant.post('revert', one.user, lambda: one.user.cinder.volumes.revert_to_snapshot(id, newest.id))
+        tenant.post(name, one.user, request)
     except Refused:
         one.blocks = before
         raise
@@ -104,15 +110,8 @@ def _restore_over(tenant: Tenant, id: str, backup: Expected) -> None:
     target, one = tenant.volume()
     if one.user is not backup.user:
         return
-    before = copied(one.blocks)
-    one.merge(copied(backup.blocks))
-    try:
-        tenant.post('restore over', one.user, lambda: one.user.cinder.restores.restore(id, target))
-    except Refused:
-        one.blocks = before
-        raise
-    if tenant.settled(one.user.cinder.volumes, target).status == 'available':
-        tenant.settle_data(target, one)
+    request = lambda: one.user.cinder.restores.restore(id, target)  # noqa: E731
+    _overwrite(tenant, target, one, backup, 'restore over', request)
 
 
 def migrate(tenant: Tenant) -> None:
