@@ -17,7 +17,10 @@ def run(*command: str) -> str:
 
 
 def outcome(command: tuple[str, ...]) -> tuple[int, str, str]:
-    """Return (exit status, output, error output). Raises FileNotFoundError if the program is missing, TimeoutError if it hangs."""
+    """Return (exit status, output, error output).
+
+    Raises FileNotFoundError if the program is missing, and TimeoutError if it hangs.
+    """
     try:
         done = subprocess.run(  # noqa: S603  # no shell; every argument passed the grammar of names
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False
