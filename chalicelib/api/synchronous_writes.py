@@ -68,7 +68,7 @@ def carry_out(route: Route, request: Request, ids: Mapping[str, str]) -> Any:
     )
     try:
         history.record(request.context, write)
-    except errors.ServiceUnavailable as error:
+    except (errors.ServiceUnavailable, errors.AwsRefused) as error:
         logger.warning('the operation of %s is not in the log: %s', request.context.request_id, error)
     return result
 

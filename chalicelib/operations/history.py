@@ -122,7 +122,10 @@ class Write(NamedTuple):
 
 
 def record(context: Context, write: Write) -> None:
-    """Write the operation of a request that began no workflow, in the caller's project. Raises ServiceUnavailable."""
+    """Write the operation of a request that began no workflow, in the caller's project.
+
+    Raises ServiceUnavailable and AwsRefused.
+    """
     ended = {'at': base.now(), 'failed': False}
     facts = {
         'created_at': write.started_at,

@@ -160,13 +160,15 @@ def test_what_changes_nothing_is_no_operation(admin: Caller, method: str, path: 
     assert admin.get('/operations').body['operations'] == []
 
 
+@pytest.mark.parametrize('error', [errors.ServiceUnavailable, errors.OutcomeUnknown, errors.AwsRefused])
 def test_a_log_that_cannot_be_written_fails_no_request(
-    member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch
+    error: type[errors.CinderlessError], member: Caller, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the role may not write the log, as during an update."""
     volume = make.volume()
 
     def failing(*_: Any) -> None:
-        raise errors.OutcomeUnknown(operation='dynamodb:UpdateItem', reason='closed')
+        raise error(operation='dynamodb:UpdateItem', reason='closed', code='AccessDeniedException')
 
     monkeypatch.setattr(history, 'record', failing)
     assert member.put(f'/volumes/{volume.id}', {'volume': {'name': 'other'}}).body['volume']['name'] == 'other'
