@@ -72,21 +72,42 @@ def test_a_transfer_of_full_records_is_one_transaction() -> None:
 
 
 @pytest.mark.parametrize(
-    ('resource', 'attribute', 'value', 'limit'),
+    ('resource', 'attribute', 'value', 'limit', 'found'),
     [
-        ('volume', 'metadata', {str(number): '' for number in range(129)}, '128 entries'),
-        ('volume', 'metadata', {'key': 'ü' * 600}, '1024 bytes in one text'),
-        ('volume', 'metadata', {f'{number}': 'x' * 500 for number in range(100)}, '32768 bytes'),
-        ('attachment', 'connector', {'host': 'x' * 100_000}, '1024 bytes in one text'),
-        ('attachment', 'connector', {'wwpns': ['x' * 2000]}, '1024 bytes in one text'),
-        ('volume', 'name', 'x' * 1025, '1024 bytes'),
+        ('volume', 'metadata', {str(number): '' for number in range(129)}, '128 entries', 129),
+        ('volume', 'metadata', {'key': 'ü' * 600}, '1024 bytes in one text', 1200),
+        ('volume', 'metadata', {f'{number}': 'x' * 500 for number in range(100)}, '32768 bytes', 50990),
+        ('attachment', 'connector', {'host': 'x' * 100_000}, '1024 bytes in one text', 100_000),
+        ('attachment', 'connector', {'wwpns': ['x' * 2000]}, '1024 bytes in one text', 2000),
+        ('volume', 'name', 'x' * 1025, '1024 bytes', 1025),
+        ('volume', 'metadata', {'x' * 1025: ''}, '1024 bytes in one text', 1025),
     ],
 )
-def test_the_refusal_names_the_limit(resource: str, attribute: str, value: object, limit: str) -> None:
-    with pytest.raises(errors.AttributeTooLarge, match=f'at most {limit}') as refused:
+def test_the_refusal_names_the_limit(resource: str, attribute: str, value: object, limit: str, found: int) -> None:
+    with pytest.raises(errors.AttributeTooLarge) as refused:
         bounds.check(resource, attribute, value)
     assert refused.value.code == 400
-    assert attribute in refused.value.message
+    facts = {'name': f'{resource} {attribute}', 'limit': limit, 'found': found}
+    assert {key: refused.value.facts[key] for key in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ('attribute', 'value'),
+    [
+        ('metadata', {str(number): '' for number in range(128)}),
+        ('metadata', {'x' * 1024: 'y' * 1024}),
+        ('name', 'x' * 1024),
+        ('name', None),
+    ],
+)
+def test_a_value_at_its_bound_is_taken(attribute: str, value: object) -> None:
+    bounds.check('volume', attribute, value)
+
+
+def test_a_cloud_has_a_bound_of_volume_types() -> None:
+    bounds.check_types(bounds.VOLUME_TYPES)
+    with pytest.raises(errors.AttributeTooLarge, match='The list of volume types may have at most 400 entries'):
+        bounds.check_types(bounds.VOLUME_TYPES + 1)
 
 
 def test_a_text_is_shortened_between_characters() -> None:
