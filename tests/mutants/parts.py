@@ -40,6 +40,8 @@ PARTS: Mapping[str, Part] = {
             *_unit('test_lagging_reads.py', 'operations/test_common.py', 'operations/test_quotas.py'),
             *_unit('rules/test_bounds.py'),
             'tests/api/test_idempotency.py',
+            'tests/api/test_operations.py',
+            'tests/workflows/test_operations.py',
         ),
     ),
     'quotas': Part(
