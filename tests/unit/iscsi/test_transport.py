@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.iscsi import transport
@@ -108,7 +108,6 @@ def test_an_absurd_length_takes_no_memory(pair: Pair) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@example([(7, 3_000_000)], 600)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(0, 100_000)), max_size=20), st.integers(600, 2000))
 def test_all_is_sent_however_many_pieces_it_is(sizes: list[tuple[int, int]], small: int) -> None:
     """More buffers than one system call takes, and more bytes than the socket holds."""
@@ -131,6 +130,26 @@ def test_all_is_sent_however_many_pieces_it_is(sizes: list[tuple[int, int]], sma
     thread.join()
     theirs.close()
     assert received == expected
+
+
+class Interrupted:
+    """A socket whose calls send a few bytes each, as when a signal interrupts them."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.setsockopt, self.close = real.setsockopt, real.close
+
+    def sendmsg(self, buffers: list[bytes]) -> int:
+        return self._real.send(b''.join(buffers)[:7])
+
+
+def test_a_send_that_was_interrupted_goes_on_with_the_rest(pair: Pair) -> None:
+    connection, theirs = pair
+    connection._socket = Interrupted(connection._socket)  # type: ignore[assignment]
+    pdus = [(bytes([number]) * 48, bytes([number + 100]) * 20) for number in range(3)]
+    connection.send(pdus, soon())
+    expected = b''.join(header + data for header, data in pdus)
+    assert theirs.recv(1000) == expected
 
 
 @settings(deadline=None)
