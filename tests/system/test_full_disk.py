@@ -96,6 +96,44 @@ def test_deletions_and_log_ins_work_and_free_the_disk(disk: Disk) -> None:
         user.tidy()
 
 
+def test_hosts_that_write_more_than_the_disk_has_lose_nothing_that_was_flushed(disk: Disk) -> None:
+    """Volumes are claims: their sum may exceed the disk. A flush fails; earlier ones, and the service, remain."""
+    hosts = [Hypervisor('compute-1', f'iqn.2004-10.com.example:{uuid.uuid4().hex[:12]}') for _ in range(2)]
+    ports = launch.free_ports()
+    with start(disk.mounted, **ports) as cloud:
+        user = User(cloud, 'demo')
+        flushed, greedy = user.volume(), user.volume()
+        infos = [connect(user, volume, host) for volume, host in zip((flushed, greedy), hosts, strict=True)]
+        hosts[0].io(infos[0], *(f'write -P {number} {number}M 1M' for number in range(1, 33)), 'flush')
+        fill(disk, leave=48 * MIB)
+        with pytest.raises(RuntimeError, match='qemu-io failed'):
+            hosts[1].io(infos[1], *(f'write -P {number} {number}M 1M' for number in range(1, 161)), 'flush')
+        User(cloud, 'demo').cinder.volumes.list()
+        cloud.kill()
+    with start(disk.mounted, **ports) as cloud:
+        user = User(cloud, 'demo')
+        assert {one.status for one in user.cinder.volumes.list()} == {'in-use'}
+        hosts[0].io(infos[0], *(f'read -P {number} {number}M 1M' for number in range(1, 33)))
+        detach(user, greedy)
+        user.cinder.volumes.delete(greedy)
+        for filler in disk.mounted.glob('filler-*'):
+            filler.unlink()
+        until(lambda: free(disk) > reserve.RESERVE)
+        hosts[0].io(infos[0], 'write -P 0x5a 500M 8M', 'flush', 'read -P 0x5a 500M 8M')
+        user.tidy()
+
+
+def connect(user: User, volume: Any, host: Hypervisor) -> Any:
+    made = user.cinder.attachments.create(volume.id, host.connector, str(uuid.uuid4()), 'rw')
+    user.cinder.attachments.complete(made['id'])
+    return made['connection_info']
+
+
+def detach(user: User, volume: Any) -> None:
+    for attachment in user.cinder.attachments.list(search_opts={'volume_id': volume.id}):
+        user.cinder.attachments.delete(attachment.id)
+
+
 def test_a_deleted_backups_data_is_removed_after_a_restart(tmp_path: Path) -> None:
     """The execution that waits for it ends with the local cloud."""
     ports = launch.free_ports()

@@ -6,6 +6,7 @@ must decide as they do.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import os
@@ -13,11 +14,14 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import urllib3
 
+from chalicelib import time_left
 from chalicelib.api.auth import authenticate, unauthorized_response
 from chalicelib.clients import keystone as client_module
 from chalicelib.clients.keystone import KeystoneTokens
@@ -27,6 +31,7 @@ from chalicelib.rules.policies import POLICIES, allowed
 from tests.run_statistics import Counting
 from tests.unit.policy_defaults import OTHER, OWN, ROLE_SETS, RULES, context
 
+from .cloud import start
 from .keystone import Keystone, password_request, run_inside, running_keystone
 from .standalone import REGION, VOLUME_URL, serving
 
@@ -204,6 +209,29 @@ def ours(headers: Mapping[str, str], tokens: KeystoneTokens, uri: str) -> list[A
         return [401, challenge['WWW-Authenticate'], body]
     shown = {'user_id': caller.user_id, 'project_id': caller.project_id, 'roles': ','.join(sorted(caller.roles))}
     return [200, None, {**shown, 'service_roles': ','.join(sorted(caller.service_roles)) or None}]
+
+
+def test_a_keystone_that_is_suspended_leaves_the_api_alive(keystone: Keystone, tmp_path: Path) -> None:
+    """Its kernel accepts connections, and nothing answers: unknown tokens are 503 in time, known ones are served."""
+    service = {'KEYSTONE_USERNAME': 'cinder', 'KEYSTONE_PASSWORD': 'cinder'}
+    with start(tmp_path, KEYSTONE_URL=keystone.url, **service) as cloud:
+        known, *others = [keystone.token('demo', 'demo', 'demo') for _ in range(17)]
+        url = f'{cloud.ready["volume"]}/volumes'
+
+        def status(token: str) -> int:
+            return requests.get(url, headers={'X-Auth-Token': token}, timeout=time_left.GATEWAY).status_code
+
+        assert status(known) == 200
+        os.kill(keystone.pid, signal.SIGSTOP)
+        try:
+            with concurrent.futures.ThreadPoolExecutor(len(others)) as pool:
+                waiting = [pool.submit(status, token) for token in others]
+                assert status(known) == 200
+                assert requests.get(f'{cloud.ready["volume"]}/', timeout=time_left.GATEWAY).status_code == 200
+                assert {each.result() for each in waiting} == {503}
+        finally:
+            os.kill(keystone.pid, signal.SIGCONT)
+        assert status(others[0]) == 200
 
 
 def test_requests_are_taken_and_refused_as_by_keystonemiddleware(keystone: Keystone) -> None:
