@@ -49,6 +49,8 @@ class Service:
     root: Path = ROOT
     parameters: dict[str, str] = dataclasses.field(default_factory=dict)
     stack: str = STACK
+    #: Standard error of the last command: its progress.
+    shown: str = ''
 
     @property
     def stage(self) -> str:
@@ -198,6 +200,7 @@ class Service:
 
     def _command(self, verb: str, *words: str) -> str:
         done = self._run(verb, *words)
+        self.shown = done.stderr
         assert done.returncode == 0, f'{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{self._events()}'
         return done.stdout
 
