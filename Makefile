@@ -8,7 +8,7 @@ SLOW := $(addprefix tests/api/,test_fuzz.py test_openapi.py test_schema.py)
 FAST := tests/test_*.py $(addprefix tests/unit/,identity operations rules scheduler tasks) \
   $(filter-out $(SLOW),$(wildcard tests/api/test_*.py))
 
-.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients conformance emulator migration package deploy smoke recover publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
+.PHONY: help setup run test demo bench vectors model mutants crash soak tempest clients horizon conformance emulator migration package deploy smoke recover publish policies remove history lock changes release access checkov lint format check coverage docs terraform clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ tempest: setup  ## run Tempest with a real Keystone and Glance [TESTS=regular ex
 
 clients: setup  ## run the functional tests of OpenStack's clients with a real Keystone and Glance [SUITES=...]
 	@$(PYTHON) -m tests.upstream.clients $(SUITES)
+
+horizon: setup  ## log in to Horizon, open its pages of volumes and send its forms [IDENTITIES="built-in keystone"]
+	@$(PYTHON) -m tests.horizon $(IDENTITIES)
 
 emulator: setup  ## deploy to a second AWS (ministack) by the deploy command: workflows, failures, updates, removal
 	@EMULATOR=all $(PYTHON) -m pytest -v -p no:xdist tests/emulator $(ARGS)

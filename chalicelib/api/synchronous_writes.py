@@ -60,7 +60,7 @@ def carry_out(route: Route, request: Request, ids: Mapping[str, str]) -> Any:
         return result
     shown = _resource(result)
     write = history.Write(
-        action=route.handler.__name__.strip('_'),
+        action=route.handler.__name__.removeprefix('old_').strip('_'),
         resource_type=_type(route),
         resource_id=str(ids.get('id') or shown.get('id') or '')[:LONGEST],
         resource_name=str(shown.get('name') or '')[:LONGEST] or None,

@@ -214,3 +214,9 @@ def test_prices_are_those_of_the_cost_table() -> None:
 
     assert {name: cost.PRICES[name] for name in history.PRICES} == history.PRICES
     assert cost.LOGGED / 1e9 == history.LOGGED
+
+
+def test_an_older_path_has_the_same_name(member: Caller, make: Any) -> None:
+    answer = member.post('/os-volume-transfer', {'transfer': {'volume_id': make.volume().id}})
+    found = logged(member, answer)
+    assert (found['action'], found['resource_type']) == ('create', 'transfer')

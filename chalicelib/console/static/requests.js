@@ -34,7 +34,7 @@ function List() {
     <option value="">all</option>${options.map(one => html`<option value=${one}>${one.replaceAll('_', ' ')}</option>`)}</select></label>`;
   const foot = html`<span>${rows ? `${rows.length} shown` : ''}</span><span class="actions"><button disabled=${!markers.length} onClick=${() => setMarkers(old => old.slice(0, -1))}>Newer</button>
     <button disabled=${!rows || rows.length < PAGE} onClick=${() => setMarkers(old => [...old, rows.at(-1).id])}>Older</button></span>`;
-  return html`<div class="heading"><h1>Requests</h1><div class="actions">${choice('status', 'Status', ['running', 'succeeded', 'failed'])}${choice('resource_type', 'Resource', ['volume', 'snapshot', 'backup', 'group', 'group_snapshot'])}</div></div>
+  return html`<div class="heading"><h1>Requests</h1><div class="actions">${choice('status', 'Status', ['running', 'succeeded', 'failed'])}${choice('resource_type', 'Resource', ['volume', 'attachment', 'snapshot', 'backup', 'transfer', 'group', 'group_snapshot', 'volume_type'])}</div></div>
     <${Table} title="Requests" rows=${rows} error=${error} columns=${[...OPERATION_COLUMNS, ...projectColumn()]} foot=${foot} cli=${can.admin && 'cinderless history'} path=${path} empty="No requests in the last 30 days." />`;
 }
 
@@ -50,6 +50,9 @@ function Line({ label, from, to, begin, whole, kind, took }) {
 }
 
 const words = name => name.replace(/([a-z])([A-Z])/g, '$1 $2');
+
+/** Whether the API carried a request out itself: no workflow gave its resource a final status. */
+const isQuick = operation => Boolean(operation.ended_at) && !operation.resource_status;
 
 export function Waterfall({ operation }) {
   const begin = date(operation.started_at);
@@ -68,7 +71,7 @@ export function Waterfall({ operation }) {
       return html`<div key=${place}>${line(label, date(step.started_at), to, kind)}
         ${step.failures.map(one => html`<div class="failure">${one.error}${one.cause && html`<br /><code>${one.cause}</code>`}</div>`)}</div>`;
     })}
-    ${!operation.steps.length && html`<p class="soft">${operation.status === 'running' ? 'The work is queued. Its steps appear when its state machine has started.' : 'The steps are no longer known.'}</p>`}
+    ${!operation.steps.length && html`<p class="soft">${operation.status === 'running' ? 'The work is queued. Its steps appear when its state machine has started.' : isQuick(operation) ? 'The API carried this out itself: it was complete with its response.' : 'The steps are no longer known.'}</p>`}
   </div>`;
 }
 
@@ -98,11 +101,11 @@ function Request({ id }) {
     <${Panel} title="Steps" extra=${html`<${Copies} cli=${can.admin && `cinderless history ${id}`} path="/operations/${id}" />`}><${Waterfall} operation=${one} /><//>
     <div class="grid"><${Panel} title="Facts"><${Facts} of=${[
       ['Request', html`<code>${one.id}</code>`], ['Resource', html`<${Name} of=${one.resource_name} id=${one.resource_id} href=${link(one)} />`], ['Resource id', html`<code>${one.resource_id}</code>`],
-      ['Ended with status', one.resource_status && html`<${Badge} status=${one.resource_status} />`], ['User', one.user_id === session.value.userId ? `${session.value.user} (you)` : html`<code>${one.user_id}</code>`], ['Started', html`<${Time} at=${one.started_at} whole />`], ['Ended', html`<${Time} at=${one.ended_at} whole />`], one.ended_at && ['Took', seconds(date(one.ended_at) - date(one.started_at))],
+      one.resource_status && ['Ended with status', html`<${Badge} status=${one.resource_status} />`], ['User', one.user_id === session.value.userId ? `${session.value.user} (you)` : html`<code>${one.user_id}</code>`], ['Started', html`<${Time} at=${one.started_at} whole />`], ['Ended', html`<${Time} at=${one.ended_at} whole />`], one.ended_at && ['Took', seconds(date(one.ended_at) - date(one.started_at))],
     ]} /><//>
     ${can.admin && html`<${Panel} title="For administrators"><${Facts} of=${[
       ['Pool', one.host && html`<code>${one.host}</code>`], ['Cause', one.cause && html`<code>${one.cause}</code>`],
       ['Pools tried before', one.tried?.length ? one.tried.map(tried => html`<div><code>${tried.host}</code> ${tried.error}: ${tried.reason}</div>`) : 'none'],
-      ['Effort', one.effort?.state_transitions ? `${many(one.effort.state_transitions, 'state transition')}, ${many(one.effort.invocations, 'invocation')}, ${seconds(one.effort.task_seconds * 1000)} of functions: about $${one.effort.dollars.toFixed(6)}` : 'one write'], ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>cinderless history ${one.id}</code>`],
+      ['Effort', one.effort?.state_transitions ? `${many(one.effort.state_transitions, 'state transition')}, ${many(one.effort.invocations, 'invocation')}, ${seconds(one.effort.task_seconds * 1000)} of functions: about $${one.effort.dollars.toFixed(6)}` : isQuick(one) ? 'no workflow' : null], ['Scheduler', one.why && html`<pre>${one.why}</pre>`], ['Trace', one.trace && html`<code>${one.trace}</code>`], ['Log lines', html`<code>cinderless history ${one.id}</code>`],
     ]} /><//>`}</div>`;
 }

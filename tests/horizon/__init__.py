@@ -1,0 +1,1 @@
+"""Horizon against the local cloud: ``python -m tests.horizon``."""
