@@ -307,8 +307,8 @@ DIFFERENCES = (
         '[Security](../explanation/security.md#password-guessing)',
     ),
     (
-        '`cinderless:` fields, `?progress`, `?method`, `?dry_run`, `/backup-schedules`, `/operations`, scrubs, drills, '
-        'copies',
+        '`cinderless:` fields, `?progress`, `?method`, `?dry_run`, `/backup-schedules`, `/operations`, '
+        '`/os-services/dead-letters`, scrubs, drills, copies',
         'none',
         'extensions',
         'Strict clients do not see them unless they use them.',
