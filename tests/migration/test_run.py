@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ from tests import factories
 from tests.migration import databases
 from tests.simulation import BIG, FAST, Simulation
 from tests.small_dynamodb import SmallDynamoDB
+from tests.unreliable import Unreliable, every_write, no_call
 
 pytestmark = pytest.mark.xdist_group('cinder_run')
 
@@ -401,3 +403,40 @@ def test_an_id_or_name_that_is_taken_is_reported(world: World) -> None:
 def test_pools_that_no_backend_reports_are_refused() -> None:
     with pytest.raises(Failure, match='cinderless@big#pool'):
         hosts.check_pools(databases.HOSTS, [FAST])
+
+
+@pytest.fixture
+def flaky_world(unreliable: Unreliable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kms: None) -> World:
+    service = Simulation()
+    service.install(monkeypatch)
+    service.report()
+    return World(*databases.database(tmp_path), service)
+
+
+def test_calls_that_are_repeated_and_short_pages_change_nothing(unreliable: Unreliable, flaky_world: World) -> None:
+    unreliable.resent, unreliable.page = every_write, 3
+    report = flaky_world.migrate()
+    assert report.total(Outcome.KEPT) == 0
+    assert flaky_world.migrate().total(Outcome.NEW, Outcome.CHANGED, Outcome.KEPT, Outcome.REMOVED) == 0
+    assert [one for one in flaky_world.verify().findings if one.table[0].isupper()] == []
+    assert run.rollback(apply=True).total(Outcome.KEPT) == 0
+    assert list(base.every(Volume, None)) == []
+
+
+@pytest.mark.parametrize('every', [2, 3, 5])
+def test_a_run_whose_answers_are_lost_is_repeated_until_it_is_done(
+    unreliable: Unreliable, flaky_world: World, every: int
+) -> None:
+    """Each write whose answer is lost took effect: a later run finds it, and counts nothing twice."""
+    writes = itertools.count(1)
+    unreliable.lost = lambda operation, request: every_write(operation, request) and next(writes) % every == 0
+    for _ in range(60):
+        try:
+            report = flaky_world.migrate()
+        except (errors.ServiceUnavailable, errors.OutcomeUnknown):
+            continue
+        break
+    unreliable.lost = no_call
+    assert report.total(Outcome.KEPT) == 0
+    assert flaky_world.migrate().total(Outcome.NEW, Outcome.CHANGED, Outcome.KEPT, Outcome.REMOVED) == 0
+    assert [one for one in flaky_world.verify().findings if one.table[0].isupper()] == []
