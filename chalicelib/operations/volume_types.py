@@ -244,7 +244,7 @@ def common_default() -> VolumeType:
 def _make_default() -> VolumeType:
     volume_type = VolumeType(
         base.GLOBAL,
-        _generated_id(),
+        generated_default_id(),
         created_at=base.now(),
         name=DEFAULT,
         description='Default Volume Type',
@@ -257,14 +257,15 @@ def _make_default() -> VolumeType:
     return volume_type
 
 
-def _generated_id() -> str:
+def generated_default_id() -> str:
+    """Return the id of the default type that this service makes, the same in every deployment."""
     return str(uuid.uuid5(NAMESPACE, DEFAULT))
 
 
 def remove_generated_default() -> None:
     """Remove the default type that this service made, unless it is in use: another one is about to take its name."""
     with contextlib.suppress(errors.TypeChanged, errors.VolumeTypeInUse, errors.VolumeTypeDefaultDeletionError):
-        volume_type = read_if_there(_generated_id())
+        volume_type = read_if_there(generated_default_id())
         if volume_type is not None and volume_type.name == DEFAULT:
             _remove_unused(volume_type)
 

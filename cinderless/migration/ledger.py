@@ -44,7 +44,7 @@ class Mark(NamedTuple):
 
 
 def _read(name: Name) -> Mark:
-    project_id, _, id = str(name.id).partition('/')
+    project_id, _, id = str(name.id).rpartition('/')
     digest, _, revision = str(name.owner).partition(' ')
     return Mark(str(name.project_id).removeprefix(PREFIX), project_id, id, digest, int(revision))
 

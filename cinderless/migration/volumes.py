@@ -170,7 +170,10 @@ class Mapper:
 
     def _attachment(self, row: Mapping[str, Any], volume: Row) -> Item:
         info = document(row['connection_info'])
-        flat = {**{key: value for key, value in (info or {}).items() if key != 'data'}, **(info or {}).get('data', {})}
+        flat = {
+            **{key: value for key, value in (info or {}).items() if key != 'data'},
+            **((info or {}).get('data') or {}),
+        }
         values = items.set_values(
             **times(row),
             user_id=volume['user_id'],
@@ -212,6 +215,12 @@ def _contradiction(
     row: Row, attachments: list[Mapping[str, Any]], transfers: list[Mapping[str, Any]], types: Iterable[str]
 ) -> tuple[str, str] | None:
     """Return what in a volume's rows excludes each other, and what to do."""
+    odd = next((one for one in attachments if one['attach_status'] not in states.ATTACHMENT_STATUSES), None)
+    if odd is not None:
+        return f'its attachment {odd["id"]} has the status {odd["attach_status"]}', 'delete that attachment in Cinder'
+    garbled = next((one for one in attachments if not _is_readable(one)), None)
+    if garbled is not None:
+        return f'its attachment {garbled["id"]} has a connection that is not JSON', 'attach the volume again in Cinder'
     expected = states.status_after_detach([str(one['attach_status']) for one in attachments])
     offered = any(not one['accepted'] for one in transfers)
     problems = (
@@ -261,9 +270,6 @@ def _kept_from_moving(row: Row, attachments: list[Mapping[str, Any]], place: Pla
         return f'its data is on {row["host"]}, and its status is {row["status"]}', 'make it available in Cinder first'
     if not any(one['attach_status'] in CONNECTED or one['connection_info'] for one in attachments):
         return None
-    for one in attachments:
-        if not _is_json(one['connection_info']) or not _is_json(one['connector']):
-            return f'its attachment {one["id"]} has a connection that is not JSON', 'attach the volume again in Cinder'
     if place.keeps_exports:
         return None
     hosts = ', '.join(sorted({str(one['attached_host']) for one in attachments}))
@@ -274,11 +280,14 @@ def _kept_from_moving(row: Row, attachments: list[Mapping[str, Any]], place: Pla
     return f'it is attached to {hosts}', advice
 
 
-def _is_json(text: Any) -> bool:
+def _is_readable(attachment: Mapping[str, Any]) -> bool:
+    """Return whether an attachment's connector and connection information are JSON objects, or missing."""
     try:
-        return document(text) is None or isinstance(document(text), dict)
+        found = [document(attachment[name]) for name in ('connector', 'connection_info')]
     except (ValueError, RecursionError):
         return False
+    data = found[1].get('data') if isinstance(found[1], dict) else None
+    return all(one is None or isinstance(one, dict) for one in (*found, data))
 
 
 def _placed(row: Row, place: Place) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib import aws, errors, models
 from chalicelib.models import bounded
-from cinderless.migration import counters, items, ledger, overlays
+from cinderless.migration import checks, counters, items, ledger, overlays
 from cinderless.migration.items import Item, Unit
 from cinderless.migration.ledger import Mark
 from cinderless.migration.report import Outcome, Report
@@ -70,14 +70,26 @@ class Writer:
         return changed
 
     def _count(self, units: Iterable[Unit], marks: Mapping[Key, Mark]) -> None:
-        for item in (item for unit in units for item in unit):
-            self._report.count(item.kind, Outcome.CHANGED if item.key in marks else Outcome.NEW)
+        """Count what a run would write, and report what it would find taken, too large, or changed here."""
+        ready = list(units)
+        refused = checks.refused([item for unit in ready for item in unit], marks)
+        for unit in ready:
+            problems = [refused[item.key] for item in unit if item.key in refused]
+            if problems:
+                self._keep(unit, problems[0])
+            for item in () if problems else unit:
+                self._report.count(item.kind, Outcome.CHANGED if item.key in marks else Outcome.NEW)
+
+    def _keep(self, unit: Unit, reason: str) -> None:
+        for item in unit:
+            self._report.count(item.kind, Outcome.KEPT)
+        self._report.findings.append(items.left_out(unit[0].kind, unit[0].id, reason, _SEE))
 
     def _commit(self, units: list[Unit], marks: Mapping[Key, Mark]) -> None:
         for part in _parts(units):
             try:
                 self._write(part, marks)
-            except (errors.StateChanged, errors.AttributeTooLarge, _Kept):
+            except _REFUSALS:
                 for unit in part:
                     self._write_alone(unit, marks)
             self._slow_down(sum(map(len, part)))
@@ -86,13 +98,8 @@ class Writer:
         """Write one unit, or report why it cannot be written."""
         try:
             self._write([unit], marks)
-        except (errors.StateChanged, errors.AttributeTooLarge, _Kept) as error:
-            for item in unit:
-                self._report.count(item.kind, Outcome.KEPT)
-            first, reason = unit[0], str(error)
-            if isinstance(error, errors.StateChanged):
-                reason = 'its id or name is taken here, or it was changed here since it was brought'
-            self._report.findings.append(items.left_out(first.kind, first.id, reason, _SEE))
+        except _REFUSALS as error:
+            self._keep(unit, checks.TAKEN if isinstance(error, errors.StateChanged) else str(error))
 
     def _write(self, units: Iterable[Unit], marks: Mapping[Key, Mark]) -> None:
         writes, outcomes = Writes(), list[tuple[str, Outcome]]()
@@ -122,6 +129,10 @@ class _Kept(Exception):
     """A record stays as it is here; the text is the reason."""
 
 
+#: Errors of one unit, which keep no other from being written.
+_REFUSALS = (errors.StateChanged, errors.AttributeTooLarge, errors.RecordTooLarge, _Kept)
+
+
 def _parts(units: Iterable[Unit]) -> Iterator[list[Unit]]:
     """Divide units into transactions; a unit that is too large for one is divided, too."""
     part: list[Unit] = []
@@ -144,18 +155,17 @@ def _weight(units: Iterable[Unit]) -> int:
     return 2 * (len(found) + len(counted) + len(named))
 
 
-def record_of(item: Item) -> Any:
+def _sealed(item: Item) -> Any:
     """Return the record of an item, its secret sealed. Raises AttributeTooLarge."""
-    values = dict(item.values)
+    record = checks.record_of(item)
     if item.secret:
-        values['sealed'] = aws.seal(json.dumps(dict(item.secret)), item.id)
-    record = getattr(models, item.kind)(item.project_id, item.id, **values)
-    bounded.fit_record(record)
+        record.sealed = aws.seal(json.dumps(dict(item.secret)), item.id)
+        bounded.fit_record(record)
     return record
 
 
 def _add_new(writes: Writes, item: Item) -> None:
-    record = record_of(item)
+    record = _sealed(item)
     writes.put(record)
     writes.mark(Mark(*item.key, item.digest, int(record.revision)), None)
     writes.add_counts(counters.of(item.kind, item.project_id, item.values))
@@ -164,10 +174,10 @@ def _add_new(writes: Writes, item: Item) -> None:
 
 def _add_change(writes: Writes, item: Item, mark: Mark) -> None:
     """Set what the row has now, unless the record was changed here since."""
-    found = unchanged(mark)
+    found = _unchanged(mark)
     if found is None:
-        raise _Kept('it was changed or deleted here since it was brought')
-    before, record = dict(found.attribute_values), record_of(item)
+        raise _Kept(checks.CHANGED)
+    before, record = dict(found.attribute_values), _sealed(item)
     writes.replace(found, record)
     writes.mark(Mark(*item.key, item.digest, mark.revision + 1), mark)
     writes.add_counts(counters.of(item.kind, item.project_id, item.values))
@@ -178,7 +188,7 @@ def _add_change(writes: Writes, item: Item, mark: Mark) -> None:
         writes.release_name(old)
 
 
-def unchanged(mark: Mark) -> Any:
+def _unchanged(mark: Mark) -> Any:
     """Return the record of a mark as the migration wrote it; None for one that was changed or deleted here since."""
     found = getattr(models, mark.kind).find_or_none(mark.project_id, mark.id)
     return found if found is not None and int(found.revision) == mark.revision else None

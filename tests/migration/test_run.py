@@ -368,6 +368,10 @@ def test_a_run_that_is_killed_continues(world: World, tables: SmallDynamoDB, mon
         ('UPDATE volumes SET project_id = NULL WHERE id = ?', 'plain', 'no project'),
         ("UPDATE volumes SET migration_status = 'migrating' WHERE id = ?", 'plain', 'migration_status is migrating'),
         ("UPDATE volume_attachment SET connector = '{' WHERE id = ?", 'attachment', 'is not JSON'),
+        ("UPDATE volume_attachment SET connection_info = '[1]' WHERE id = ?", 'attachment', 'is not JSON'),
+        ('UPDATE volume_attachment SET connection_info = \'{"data": 5}\' WHERE id = ?', 'attachment', 'is not JSON'),
+        ('UPDATE volume_attachment SET attach_status = NULL WHERE id = ?', 'attachment', 'has the status None'),
+        ("UPDATE volume_attachment SET attach_status = 'odd' WHERE id = ?", 'attachment', 'has the status odd'),
     ],
 )
 def test_rows_that_contradict_each_other_are_left_out(world: World, statement: str, name: str, problem: str) -> None:
@@ -394,10 +398,26 @@ def test_an_id_or_name_that_is_taken_is_reported(world: World) -> None:
     """The other records of the same transaction are written."""
     volume_types.create(factories.context('admin'), name='gold', description=None, is_public=True, extra_specs={})
     factories.stored_volume('00000000000000000000000000000001', id=world.made['plain'], name='mine')
-    report = world.migrate()
+    plan, report = world.migrate(apply=False), world.migrate()
+    assert plan.counts == report.counts
     assert Volume.find('00000000000000000000000000000001', world.made['plain']).name == 'mine'
     assert {one.id for one in report.findings if 'taken' in one.problem} >= {world.made['plain'], world.made['gold']}
     assert world.volume('broken').status == 'error'
+
+
+def test_a_plan_reports_what_is_taken_changed_or_too_large(world: World) -> None:
+    world.migrate()
+    volumes.update(factories.context('admin'), world.made['golden'], {'name': 'named here'})
+    world.execute("UPDATE volumes SET display_name = 'renamed there'")
+    for number in range(40):
+        world.execute(
+            'INSERT INTO volume_glance_metadata (id, volume_id, key, value, deleted) VALUES (?, ?, ?, ?, 0)',
+            *(5000 + number, world.made['plain'], f'k{number}', 'x' * 1000),
+        )
+    plan = world.migrate(apply=False)
+    assert {one.id for one in plan.findings} >= {world.made['golden'], world.made['plain']}
+    done = world.migrate()
+    assert (plan.counts, plan.findings) == (done.counts, done.findings)
 
 
 def test_pools_that_no_backend_reports_are_refused() -> None:
