@@ -170,13 +170,15 @@ def _counters(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
 
 
 def _groups(volumes: list[Volume], snapshots: list[Snapshot]) -> list[str]:
-    """A group counts its volumes and group snapshots, has them on its backend, and members have an existing group."""
+    """A group counts its volumes and group snapshots; members are of its types, on its backend, and have a group."""
     groups = {group.id: group for group in Group.scan()}
     group_snapshots = {one.id: one for one in GroupSnapshot.scan()}
     taken = collections.Counter(one.group_id for one in group_snapshots.values())
     grouped = collections.Counter(volume.group_id for volume in volumes if volume.group_id)
     strays = [volume for volume in volumes if volume.host and volume.group_id in groups
               and volume.backend != groups[volume.group_id].host]  # fmt: skip
+    strays += [volume for volume in volumes if volume.group_id in groups
+               and volume.volume_type_id not in groups[volume.group_id].volume_type_ids]  # fmt: skip
     orphans = [one for one in volumes if one.group_id and one.group_id not in groups]
     orphans += [one for one in snapshots if one.group_snapshot_id and one.group_snapshot_id not in group_snapshots]
     return [

@@ -16,7 +16,7 @@ from pynamodb.expressions.condition import Condition
 from chalicelib import errors
 from chalicelib.context import Context
 from chalicelib.models import Group, Volume, base
-from chalicelib.operations import common, keys, messages, quotas, services, volumes
+from chalicelib.operations import common, keys, messages, quotas, reservations, services, volumes
 from chalicelib.operations.group_members import MAX_VOLUMES, full, volumes_of
 from chalicelib.rules import states, workflows
 from chalicelib.rules.messages import Action, Detail
@@ -99,6 +99,7 @@ def _joining(context: Context, group: Group, id: str) -> Volume:
             f'volume type {volume.volume_type_id} is not supported by the group',
         ),
         (volume.status not in states.JOINING, _invalid_state(volume, states.JOINING)),
+        (volume.migration_status not in states.NOT_MIGRATING, 'it is being migrated'),
         (not volume.host or not in_backend(volume.host, str(group.host)), 'it is on another backend'),
     )
     for holds, reason in obstacles:
@@ -135,10 +136,11 @@ def _member(context: Context, group: Group, id: str, verb: str) -> Volume:
 
 
 def _add_joining_to(transaction: base.Transaction, group: Group, volume: Volume) -> None:
+    unmoved = (Volume.host == volume.host) & volumes.is_not_migrating() & reservations.has_type(volume)
     transaction.update(
         volume,
         [Volume.group_id.set(group.id), *base.touched(Volume)],
-        Volume.group_id.does_not_exist() & Volume.status.is_in(*sorted(states.JOINING)) & (Volume.host == volume.host),
+        Volume.group_id.does_not_exist() & Volume.status.is_in(*sorted(states.JOINING)) & unmoved,
         lambda: errors.InvalidVolume(reason=f'Volume {volume.id} was changed by another request; try again.'),
     )
 

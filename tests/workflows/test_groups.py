@@ -134,6 +134,7 @@ def test_leave_and_join(simulation: Simulation, group: Group) -> None:
         ({'group_id': 'other'}, 'it is already in group other'),
         ({'volume_type_id': 'other'}, 'volume type other is not supported by the group'),
         ({'status': 'error'}, 'invalid state: error'),
+        ({'migration_status': 'starting'}, 'it is being migrated'),
         ({'host': 'cinderless@fast#pool'}, 'another backend'),
     ],
 )

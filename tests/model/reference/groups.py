@@ -59,6 +59,7 @@ class Grouping(Volumes):
             or volume.group is not None
             or volume.type not in group.types
             or volume.status not in READABLE
+            or volume.moving
             or not volume.placed
             or same_backend is False
         )
