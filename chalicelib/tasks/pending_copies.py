@@ -36,5 +36,10 @@ def _pending(volume: Volume) -> Iterator[Volume | Snapshot]:
                 yield clone
     if volume.snapshot_count:
         for snapshot in base.every(Snapshot, volume.project_id):
-            if snapshot.status == states.CREATING and snapshot.volume_id == volume.id:
+            if snapshot.status == states.CREATING and snapshot.volume_id == volume.id and not _exists(snapshot):
                 yield snapshot
+
+
+def _exists(snapshot: Snapshot) -> bool:
+    """Whether a snapshot is only brought under management: it copies nothing, and is accepted at any time."""
+    return (snapshot.operation or {}).get('action') == 'manage'

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chalicelib.models import Backup, Snapshot, Volume
-from chalicelib.operations import backups, images, reverts, volumes
+from chalicelib.operations import backups, images, managing, reverts, volumes
 from tests import invariants
 from tests.backup_factories import create_backup
 from tests.data_backends import Data
@@ -72,6 +72,22 @@ def test_a_change_waits_for_the_copies_that_were_accepted_before(
     assert (int(after.size) > int(made.size if isinstance(made, Volume) else made.volume_size)) == (change == 'extend')
     assert data.of(volume).same(before) == (change == 'extend')
     invariants.check(simulation)
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_a_change_does_not_wait_for_a_snapshot_that_exists(
+    simulation: Simulation, data: Data, volume: Volume, backup: Backup, glance: FakeGlance,
+    monkeypatch: pytest.MonkeyPatch, change: str,
+) -> None:  # fmt: skip
+    """It is only brought under management, which may have been lost and need the reconciler."""
+    CHANGES[change](volume.reload(), backup, glance.add(b'image' * 100))
+    managing.manage_snapshot(
+        context('admin'), volume.id, ref={'source-name': 'old'}, name=None, description=None, metadata={}
+    )
+    simulation.queue.pop()
+    monkeypatch.setattr(simulation, 'wait', lambda _: pytest.fail('the change waits'))
+    simulation.settle()
+    assert volume.reload().status == 'available'
 
 
 def test_a_revert_waits_for_an_older_snapshot(
