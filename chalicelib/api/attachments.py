@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, Filters, plain
@@ -62,7 +64,7 @@ def update(request: Request, id: str) -> dict[str, Any]:
 
 
 @attachments.delete('/{id}', policy='volume:attachment_delete', since='3.27')
-def delete(request: Request, id: str) -> dict[str, Any]:
+def delete(request: Request, id: str) -> Response:
     """Disconnect, and return the attachments that the volume still has."""
     left = operations.delete(request.context, id)
     return page(request, 'attachments', views.BRIEF, left, links=None, path='attachments')

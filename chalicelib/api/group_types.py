@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import NoFilter
@@ -31,7 +33,7 @@ FILTERS = NoFilter('group_type', GroupType, early=frozenset(), known={})
 
 
 @group_types.get('', policy=ANY_AUTHENTICATED, since=SINCE)
-def index(request: Request) -> dict[str, Any]:
+def index(request: Request) -> Response:
     records, _ = operations.list_(request.context, query(request, FILTERS), is_public(request))
     return page(request, 'group_types', views.GROUP_TYPE, records, links='group_type_links', path='group_types')
 

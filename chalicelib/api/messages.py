@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from chalice.app import Response
 
 from chalicelib import errors
 from chalicelib.api.filters import RESOURCE_FILTERS, Filter, Filters, plain
@@ -43,7 +43,7 @@ VIEW = View(
 
 
 @messages.get('', policy='message:get_all', since='3.3')
-def index(request: Request) -> dict[str, Any]:
+def index(request: Request) -> Response:
     paged = request.version >= PAGED
     records, _ = operations.list_(request.context, query(request, FILTERS) if paged else ListQuery())
     links_name = 'messages_links' if paged else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib import errors
 from chalicelib.api.filters import EXTENSIONS, Filter, Filters, period, plain
 from chalicelib.api.pagination import page, query
@@ -79,7 +81,7 @@ def _step(step: history.Step, is_admin: bool) -> dict[str, Any]:
 
 
 @operations.get('', policy='operation:get_all')
-def index(request: Request) -> dict[str, Any]:
+def index(request: Request) -> Response:
     """List operations, newest first."""
     records, _ = history.list_(request.context, query(request, FILTERS))
     return page(request, 'operations', LISTED, records, links='operations_links', path='operations')

@@ -7,7 +7,10 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib.api.filters import NO_BOOLEAN, Filters, boolean
+from chalicelib.api.reply import reply_text
 from chalicelib.api.request import Request
 from chalicelib.api.view import View
 from chalicelib.config import settings
@@ -118,36 +121,44 @@ def page(
     links: str | None,
     path: str,
     count: Callable[[], int] | None = None,
-) -> dict[str, Any]:
-    """Return a list's body: the items under ``name``, the link to the next page under ``links``, maybe the count.
+) -> Response:
+    """Return a list: the items under ``name``, the link to the next page under ``links``, maybe the count.
 
     As in Cinder a full page has a next link, even if nothing follows. A page too big for one response is cut, and
     always has one; raises Invalid for lists without such links.
     """
     show = view.of(request)
-    items = [show(record) for record in records]
-    fitting = _fitting(items)
-    cut = len(fitting) < len(items)
+    text, fitting = _written([show(record) for record in records])
+    cut = fitting < len(records)
     if cut and links is None:
-        raise Invalid(f'{len(items)} {name} are too many for one response: set limit to {len(fitting)} or less.')
-    body: dict[str, Any] = {name: fitting}
-    if links and fitting and (cut or len(items) >= limit(request)):
-        body[links] = [{'rel': 'next', 'href': _next(request, path, records[len(fitting) - 1].id)}]
+        raise Invalid(f'{len(records)} {name} are too many for one response: set limit to {fitting} or less.')
+    rest: dict[str, Any] = {}
+    if links and records and (cut or len(records) >= limit(request)):
+        rest[links] = [{'rel': 'next', 'href': _next(request, path, records[fitting - 1].id)}]
     if count is not None and with_count(request):
-        body['count'] = count()
-    return body
+        rest['count'] = count()
+    return reply_text(200, f'{{{json.dumps(name)}: {text}{", " if rest else ""}{json.dumps(rest)[1:]}')
 
 
-def _fitting(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return as many items as fit into one response; almost always all."""
+def _written(items: list[dict[str, Any]]) -> tuple[str, int]:
+    """Return the JSON of as many items as fit into one response, almost always all, and their number."""
+    text = json.dumps(items)
+    if 2 * len(text) <= MAX_ITEMS:
+        return text, len(items)
+    fitting = _fitting(items)
+    return (text if fitting == len(items) else json.dumps(items[:fitting])), fitting
+
+
+def _fitting(items: list[dict[str, Any]]) -> int:
+    """Return how many items fit into one response."""
     space = MAX_ITEMS
     for index, item in enumerate(items):
         text = json.dumps(item)
         # The response is a string in the JSON that Lambda returns, so quotes and backslashes are escaped again.
         space -= len(text) + text.count('"') + text.count('\\')
         if space < 0:
-            return items[: max(1, index)]
-    return items
+            return max(1, index)
+    return len(items)
 
 
 def _next(request: Request, path: str, marker: str) -> str:

@@ -45,8 +45,8 @@ def add_lists(
     ``facts``: those of a route (api/resource.py).
     """
 
-    def listing(view: Shown, path: str) -> Callable[[Request], dict[str, Any]]:
-        def index(request: Request) -> dict[str, Any]:
+    def listing(view: Shown, path: str) -> Callable[[Request], Response]:
+        def index(request: Request) -> Response:
             wanted = query(request, filters)
             records, _ = list_(request.context, wanted)
             counted = (lambda: count(request.context, wanted)) if count else None

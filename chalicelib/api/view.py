@@ -12,7 +12,7 @@ show(record)                # -> dict
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chalicelib.api.request import Request
@@ -38,6 +38,8 @@ class Field(NamedTuple):
     when: Callable[[Any], bool] | None
     #: The member, which is not Cinder's, is present only if the query contains this name: strict clients refuse it.
     requested_by: str | None = None
+    #: The record's attribute that is the value.
+    source: str | None = None
 
     def shown(self, request: Request) -> bool:
         if not self.since <= request.version <= self.until:
@@ -59,16 +61,17 @@ def field(
     policy: str | None = None,
     when: Callable[[Any], bool] | None = None,
     requested_by: str | None = None,
+    source: str | None = None,
 ) -> Field:
     """Return a member whose value is computed from the record and the request."""
     versions = microversions.parse(since), microversions.parse(until)
-    return Field(name, value, *versions, admin_only, policy, when, requested_by)
+    return Field(name, value, *versions, admin_only, policy, when, requested_by, source)
 
 
 def attribute(name: str, source: str | None = None, **facts: Any) -> Field:
     """Return a member with the record's attribute ``source``, by default of the same name."""
     key = source or name
-    return field(name, lambda record, request: getattr(record, key), **facts)
+    return field(name, lambda record, request: getattr(record, key), source=key, **facts)
 
 
 def item(name: str, source: str | None = None, **facts: Any) -> Field:
@@ -100,14 +103,47 @@ class View:
     def of(self, request: Request) -> Shown:
         """Return the function that shows a record to this request."""
         chosen = [each for each in self.fields if each.shown(request)]
-        always = [(each.name, each.value) for each in chosen if each.when is None]
-        rest = [(each.name, each.value, each.when) for each in chosen if each.when is not None]
+        members: dict[type, _Members] = {}
 
         def show(record: Any) -> dict[str, Any]:
-            shown = {name: value(record, request) for name, value in always}
-            for name, value, when in rest:
+            kind = type(record)
+            known = members.get(kind)
+            if known is None:
+                known = members[kind] = _members(chosen, kind)
+            # Most members are stored attributes. They are read in one pass without a call of Python.
+            stored = record.attribute_values.get if known.is_model else _EMPTY.get
+            shown = dict(zip(known.names, map(stored, known.stored), strict=True))
+            for name, value in known.computed:
+                shown[name] = value(record, request)
+            for name, value, when in known.conditional:
                 if when(record):
                     shown[name] = value(record, request)
             return shown
 
         return show
+
+
+class _Members(NamedTuple):
+    """The members of one class of records: all names in order, each with its stored attribute, '' for none."""
+
+    is_model: bool
+    names: list[str]
+    stored: list[str]
+    computed: list[tuple[str, Value]]
+    conditional: list[tuple[str, Value, Callable[[Any], bool]]]
+
+
+_EMPTY: Mapping[str, Any] = {}
+
+
+def _members(chosen: Sequence[Field], kind: type) -> _Members:
+    """``kind``: a class of records, whose attributes are in ``attribute_values``, or any other with the fields' own."""
+    attributes: Mapping[str, Any] = kind.get_attributes() if hasattr(kind, 'get_attributes') else _EMPTY
+    always = [each for each in chosen if each.when is None]
+    return _Members(
+        is_model=bool(attributes),
+        names=[each.name for each in always],
+        stored=[each.source if each.source and each.source in attributes else '' for each in always],
+        computed=[(each.name, each.value) for each in always if each.source not in attributes],
+        conditional=[(each.name, each.value, each.when) for each in chosen if each.when is not None],
+    )

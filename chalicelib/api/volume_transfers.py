@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib import errors
 from chalicelib.api import pagination
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import Filter, ShownFilter, plain
+from chalicelib.api.reply import reply
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.api.schemas import transfers as schemas
@@ -48,38 +51,38 @@ FILTERS = ShownFilter(
 
 
 @old_transfers.get('', policy=GET_ALL)
-def old_index(request: Request) -> dict[str, Any]:
+def old_index(request: Request) -> Response:
     return _whole_list(request, views.BRIEF)
 
 
 @old_transfers.get('/detail', policy=GET_ALL)
-def old_detail(request: Request) -> dict[str, Any]:
+def old_detail(request: Request) -> Response:
     return _whole_list(request, views.DETAIL)
 
 
 @volume_transfers.get('', policy=GET_ALL)
-def index(request: Request) -> dict[str, Any]:
+def index(request: Request) -> Response:
     return _list(request, views.BRIEF, 'volume-transfers')
 
 
 @volume_transfers.get('/detail', policy=GET_ALL)
-def detail(request: Request) -> dict[str, Any]:
+def detail(request: Request) -> Response:
     return _list(request, views.DETAIL, 'volume-transfers/detail')
 
 
-def _list(request: Request, view: View, path: str) -> dict[str, Any]:
+def _list(request: Request, view: View, path: str) -> Response:
     if request.version < PAGED:
         return _whole_list(request, view)
     records, _ = operations.list_(request.context, pagination.query(request, FILTERS))
     return pagination.page(request, 'transfers', view, records, links='transfers_links', path=path)
 
 
-def _whole_list(request: Request, view: View) -> dict[str, Any]:
+def _whole_list(request: Request, view: View) -> Response:
     pagination.limit(request), pagination.offset(request)  # without effect, but validated
     sent = {name: text for name, text in request.query.items() if name != 'all_tenants'}
     query = ListQuery(filters=FILTERS.read(request, sent), all_tenants=pagination.all_tenants(request))
     records, _ = operations.list_(request.context, query)
-    return {'transfers': [*map(view.of(request), records)]}
+    return reply(200, {'transfers': [*map(view.of(request), records)]})
 
 
 @volume_transfers.get('/{id}', policy='volume:get_transfer')

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalice.app import Response
+
 from chalicelib import errors
 from chalicelib.api import parameters as p
 from chalicelib.api.filters import FALSE, TRUE, Filter, Filters, literal, plain
@@ -45,7 +47,7 @@ FILTERS = Filters(
 
 
 @volume_types.get('', policy='volume_extension:type_get_all')
-def index(request: Request) -> dict[str, Any]:
+def index(request: Request) -> Response:
     wanted = query(request, FILTERS)
     specs = wanted.filters.get('extra_specs', {})
     # A caller who may not read a spec must not find it out by a filter, either.

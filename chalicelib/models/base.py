@@ -11,17 +11,14 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self, TypeVar
 
 from pynamodb.attributes import (
-    Attribute,
     BooleanAttribute,
     JSONAttribute,
-    MapAttribute,
     NumberAttribute,
     UnicodeAttribute,
 )
@@ -34,7 +31,7 @@ from pynamodb.models import Model
 
 from chalicelib import errors
 from chalicelib.config import settings
-from chalicelib.models import reading
+from chalicelib.models import decoding, reading
 from chalicelib.models.connection import connection
 from chalicelib.models.writes import Transaction, put, remove, state_changed, write
 from chalicelib.rules.states import PREVIOUS
@@ -143,13 +140,16 @@ class Record(Model):
     def from_raw_data(cls, data: dict[str, dict[str, Any]]) -> Self:
         """PynamoDB's method, but faster, which halves a list's time: attributes are set once, text is not decoded."""
         record = cls.__new__(cls)
-        record.attribute_values = values = {}
-        for name, stored, kind, read, default in _attributes(cls):
-            found = data.get(stored)
-            if found is not None and 'NULL' not in found:
+        attributes, constants, made = decoding.attributes(cls)
+        record.attribute_values = values = constants.copy()
+        for stored, found in data.items():
+            attribute = attributes.get(stored)
+            if attribute is not None and 'NULL' not in found:
+                name, kind, read = attribute
                 values[name] = read(found[kind]) if read else found[kind]
-            elif default is not None:
-                values[name] = default() if callable(default) else default
+        for name, default in made:
+            if name not in values:
+                values[name] = default()
         return record
 
     @classmethod
@@ -212,20 +212,6 @@ class Record(Model):
     def reload(self) -> Self:
         """Return the current record, read consistently; raise NotFound when it was deleted."""
         return type(self).find(self.project_id, self.id)
-
-
-@functools.cache
-def _attributes(kind: type[Model]) -> list[tuple[str, str, str, Callable[[Any], Any] | None, Any]]:
-    """(name, name in the table, type, decoder, default) of each attribute; text has no decoder."""
-    return [(name, one.attr_name, one.attr_type, *_read(one)) for name, one in kind.get_attributes().items()]
-
-
-def _read(attribute: Attribute[Any]) -> tuple[Callable[[Any], Any] | None, Any]:
-    """The decoder of an attribute, and its default. PynamoDB converts dicts to its own maps when they are assigned."""
-    if isinstance(attribute, MapAttribute):
-        of_class = MapAttribute if attribute.default else None
-        return lambda sent: MapAttribute(**attribute.deserialize(sent)), of_class
-    return None if type(attribute) is UnicodeAttribute else attribute.deserialize, attribute.default
 
 
 class TypeRecord(Record):

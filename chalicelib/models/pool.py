@@ -11,6 +11,7 @@ in one write, which neither a claim nor a late report can invalidate; until the 
 
 from __future__ import annotations
 
+import functools
 import uuid
 
 from pynamodb.attributes import (
@@ -53,6 +54,7 @@ class Pool(base.Record):
 _SERVICES = uuid.UUID('9b0f6b6e-6a3c-5a0f-8b3d-2d7b1f2c4e55')
 
 
+@functools.lru_cache(1024)
 def service_uuid(binary: str, host: str) -> str:
     """Return a service's uuid, which is derived from its names, so that a volume need not look it up."""
     return str(uuid.uuid5(_SERVICES, f'{binary}:{host}'))

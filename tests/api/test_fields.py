@@ -6,7 +6,13 @@ import uuid
 from typing import Any
 
 import pytest
+from pynamodb.attributes import UnicodeAttribute
 
+from chalicelib import models
+from chalicelib.api.request import Request
+from chalicelib.api.views import backups, groups, snapshots, volumes
+from chalicelib.context import Context
+from chalicelib.models import base
 from chalicelib.models.pool import service_uuid
 from tests.api.front_door import Caller, FrontDoor
 
@@ -181,3 +187,19 @@ def test_a_reservation_is_no_attachment_yet(member: Caller, make: Any) -> None:
     volume = make.volume()
     make.attachment(volume)
     assert member.get(f'/volumes/{volume.id}').body['volume']['attachments'] == []
+
+
+@pytest.mark.parametrize('role', ['member', 'admin'])
+@pytest.mark.parametrize('kind', [models.Volume, models.Snapshot, models.Backup, models.Group])
+def test_members_have_the_order_and_values_of_their_fields(kind: type[base.Record], role: str) -> None:
+    view = {'Volume': volumes, 'Snapshot': snapshots, 'Backup': backups, 'Group': groups}[kind.__name__].DETAIL
+    record = kind.from_raw_data({})
+    for number, (name, declared) in enumerate(kind.get_attributes().items()):
+        if isinstance(declared, UnicodeAttribute) and number % 3:
+            record.attribute_values[name] = f'{name} of it'
+    context = Context(user_id='user', project_id='project', roles=frozenset({role}), microversion=(3, 70))
+    request = Request(context, None, {}, {}, 'http://host', None)
+    fields = [each for each in view.fields if each.shown(request) and (each.when is None or each.when(record))]
+    fields.sort(key=lambda each: each.when is not None)
+    shown = view.of(request)(record)
+    assert list(shown.items()) == [(each.name, each.value(record, request)) for each in fields]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.parse
 import uuid
 from typing import Any
@@ -284,6 +285,13 @@ def test_a_page_too_large_for_one_response_is_cut(
     assert 0 < len(ids(answer)) < 5
     rest = member.get(answer.body['volumes_links'][0]['href'].partition('/v3')[2])
     assert ids(rest)[0] == five[len(ids(answer))]
+
+
+@pytest.mark.parametrize('query', ['', '?limit=2', '?with_count=1', '?limit=2&with_count=1', '?limit=0'])
+def test_a_page_is_written_as_any_other_response(member: Caller, five: list[str], query: str) -> None:
+    for path in ('volumes', 'volumes/detail', 'snapshots'):
+        answer = member.get(f'/{path}{query}', at='3.70')
+        assert answer.text == json.dumps(answer.body)
 
 
 @pytest.mark.parametrize('path', ['attachments', 'messages', 'backup-schedules'])

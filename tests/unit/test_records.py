@@ -60,9 +60,25 @@ def test_a_record_is_read_as_pynamodb_reads_it(kind: type[base.Record]) -> None:
         assert ours == theirs
 
 
+@pytest.mark.parametrize('number', ['0', '-3', '12345678901234567890', '1.5', '-0.25', '1E+2', '1e-7'])
+def test_a_number_is_read_as_pynamodb_reads_it(number: str) -> None:
+    ours, theirs = both(models.Volume, {'size': {'N': number}})
+    assert ours == theirs
+    assert type(ours['size']) is type(theirs['size'])
+
+
+@pytest.mark.parametrize('text', ['{}', ' {} ', '[]', 'null', '"a\nb"', '{"k": "tab\there", "ü": [1, {"n": null}]}'])
+def test_json_is_read_as_pynamodb_reads_it(text: str) -> None:
+    ours, theirs = both(models.Volume, {'metadata': {'S': text}, 'unknown': {'S': 'ignored'}})
+    assert ours == theirs
+
+
 def test_two_records_share_no_default() -> None:
     one, other = models.Quota.from_raw_data({}), models.Quota.from_raw_data({})
     assert one.usage is not other.usage
+    empty = {'metadata': {'S': '{}'}}
+    first, second = models.Volume.from_raw_data(empty), models.Volume.from_raw_data(empty)
+    assert first.metadata is not second.metadata
 
 
 @pytest.mark.parametrize(
