@@ -228,7 +228,7 @@ class DiskDriver(FakeDriver):
         self.store.paths.pop(snapshot.name, None)
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        found = self._name_of(self.store, existing_ref)
+        found = self._name_of(self.disks, existing_ref)  # a lost answer leaves the disk under its old name
         update = super().manage_existing(volume, existing_ref)
         self._rename(found, volume.name)
         return update
@@ -238,7 +238,7 @@ class DiskDriver(FakeDriver):
         self._rename(volume.name, f'unmanaged-{volume.name}')
 
     def manage_existing_snapshot(self, snapshot: SnapshotRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
-        found = self._name_of(self.store, existing_ref)
+        found = self._name_of(self.disks, existing_ref)
         update = super().manage_existing_snapshot(snapshot, existing_ref)
         self._rename(found, snapshot.name)
         return update

@@ -10,7 +10,7 @@ import collections
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from chalicelib import errors
@@ -277,7 +277,7 @@ class FakeDriver(Driver):
             return self._existing(store, volume.pool, existing_ref).size
 
     def _existing(self, store: Backend, pool: str, existing_ref: Mapping[str, str]) -> Object:
-        found = store.objects.get(self._name_of(store, existing_ref))
+        found = store.objects.get(self._name_of(store.objects, existing_ref))
         if found is None or found.pool != pool:
             raise errors.ManageExistingInvalidReference(
                 existing_ref=dict(existing_ref), reason='there is no such object'
@@ -285,16 +285,16 @@ class FakeDriver(Driver):
         return found
 
     @staticmethod
-    def _name_of(store: Backend, existing_ref: Mapping[str, str]) -> str:
+    def _name_of(known: Container[str], existing_ref: Mapping[str, str]) -> str:
         """An object that was unmanaged is found by its former name, too."""
         name = existing_ref.get('source-name', '')
-        return name if name in store.objects else f'unmanaged-{name}'
+        return name if name in known else f'unmanaged-{name}'
 
     def manage_existing(self, volume: VolumeRef, existing_ref: Mapping[str, str]) -> ModelUpdate:
         with self._verb('manage_existing', volume.name) as store:
             if volume.name not in store.objects:
                 self._existing(store, volume.pool, existing_ref)
-                store.objects[volume.name] = store.objects.pop(self._name_of(store, existing_ref))
+                store.objects[volume.name] = store.objects.pop(self._name_of(store.objects, existing_ref))
             return {'provider_id': f'lun-{volume.id}'}
 
     def get_manageable_volumes(self, pool: str) -> list[ManageableObject]:
@@ -320,7 +320,7 @@ class FakeDriver(Driver):
         with self._verb('manage_existing_snapshot', snapshot.name) as store:
             if snapshot.name not in store.objects:
                 self._existing(store, snapshot.volume.pool, existing_ref)
-                store.objects[snapshot.name] = store.objects.pop(self._name_of(store, existing_ref))
+                store.objects[snapshot.name] = store.objects.pop(self._name_of(store.objects, existing_ref))
             return {'provider_id': f'snap-{snapshot.id}'}
 
     def get_manageable_snapshots(self, pool: str) -> list[ManageableObject]:
