@@ -22,7 +22,10 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
+
+from chalicelib.context_values import bound
 
 #: Namespace of the CloudWatch metrics; the template's alarms and dashboard use it, too.
 NAMESPACE = 'Cinderless'
@@ -76,15 +79,10 @@ def start() -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-@contextlib.contextmanager
-def bind_context(**fields: Any) -> Iterator[None]:
+def bind_context(**fields: Any) -> AbstractContextManager[None]:
     """Add these fields to every log line and metric within the block; None is left out."""
-    bound = {**_context.get(), **{name: str(value) for name, value in fields.items() if value is not None}}
-    token = _context.set({name: bound[name] for name in FIELDS if name in bound})
-    try:
-        yield
-    finally:
-        _context.reset(token)
+    merged = {**_context.get(), **{name: str(value) for name, value in fields.items() if value is not None}}
+    return bound(_context, {name: merged[name] for name in FIELDS if name in merged})
 
 
 def context_from_event(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,14 +110,9 @@ def needs_attention(why: str) -> None:
     count(ATTENTION, POINTS[why], why=why)
 
 
-@contextlib.contextmanager
-def resume_trace(header: str | None) -> Iterator[None]:
+def resume_trace(header: str | None) -> AbstractContextManager[None]:
     """Continue the trace of a message (its ``AWSTraceHeader``)."""
-    token = _trace.set(header or '')
-    try:
-        yield
-    finally:
-        _trace.reset(token)
+    return bound(_trace, header or '')
 
 
 def trace_header() -> str:

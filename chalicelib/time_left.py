@@ -6,10 +6,11 @@ work) each caller's own limit applies.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from chalicelib.context_values import bound
 
 #: Seconds that API Gateway waits for an answer, cold start included.
 GATEWAY = 29.0
@@ -23,14 +24,9 @@ OWN_WORK = 1.5
 _until: contextvars.ContextVar[float | None] = contextvars.ContextVar('until', default=None)
 
 
-@contextlib.contextmanager
-def until(deadline_at: float | None) -> Iterator[None]:
+def until(deadline_at: float | None) -> AbstractContextManager[None]:
     """Set the deadline of the work inside (seconds since the epoch); None sets none."""
-    token = _until.set(deadline_at)
-    try:
-        yield
-    finally:
-        _until.reset(token)
+    return bound(_until, deadline_at)
 
 
 def of_request(received_at: float | None) -> float:

@@ -8,17 +8,18 @@ made; and a process that is slower than its claim can decide nothing after anoth
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from pynamodb.expressions.operand import Path
 from pynamodb.expressions.update import Action, SetAction
 
 from chalicelib import errors
+from chalicelib.context_values import bound
 
 if TYPE_CHECKING:
     from chalicelib.models.base import Record
@@ -94,14 +95,9 @@ def current() -> Claim | None:
     return _current.get()
 
 
-@contextlib.contextmanager
-def in_force(claim: Claim | None) -> Iterator[None]:
+def in_force(claim: Claim | None) -> AbstractContextManager[None]:
     """Serve a request under its claim; None lets writes inside decide nothing."""
-    token = _current.set(claim)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return bound(_current, claim)
 
 
 def is_begun() -> bool:

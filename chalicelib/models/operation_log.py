@@ -8,12 +8,12 @@ attribute keeps its first value, so a repeated or late write changes nothing.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import json
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pynamodb.expressions.operand import Path, Value
@@ -21,6 +21,7 @@ from pynamodb.expressions.update import Action, RemoveAction, SetAction
 
 from chalicelib import context, telemetry
 from chalicelib.config import settings
+from chalicelib.context_values import bound
 from chalicelib.rules import states, workflows
 from chalicelib.rules.sentences import for_users
 from chalicelib.rules.workflows import WaitsFor, Workflow
@@ -61,14 +62,9 @@ class Step(NamedTuple):
 _failure: contextvars.ContextVar[Callable[[], tuple[str, str]] | None] = contextvars.ContextVar('failure', default=None)
 
 
-@contextlib.contextmanager
-def failing(failure: Callable[[], tuple[str, str]] | None) -> Iterator[None]:
+def failing(failure: Callable[[], tuple[str, str]] | None) -> AbstractContextManager[None]:
     """Log ends within the block as failed. ``failure`` returns the name and the text of the error."""
-    token = _failure.set(failure)
-    try:
-        yield
-    finally:
-        _failure.reset(token)
+    return bound(_failure, failure)
 
 
 def step_of(write: Write) -> Step | None:

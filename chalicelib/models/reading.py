@@ -13,13 +13,14 @@ FRESH seconds, when this process writes the record, and when a worker is invoked
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib import errors, models
+from chalicelib.context_values import bound
 from chalicelib.models.connection import COLLISIONS, connection
 
 if TYPE_CHECKING:
@@ -111,18 +112,13 @@ class _Scope:
 _scope: contextvars.ContextVar[_Scope | None] = contextvars.ContextVar('reading_scope', default=None)
 
 
-@contextlib.contextmanager
-def together(*keys: Key, along: Iterable[str] = ()) -> Iterator[None]:
+def together(*keys: Key, along: Iterable[str] = ()) -> AbstractContextManager[None]:
     """Fetch these records with the first one that is read in the context.
 
     ``along``: classes of related records to fetch, too. The process has cached the relation, or the records read first
     contain it; for a class with few records the one used last is the guess.
     """
-    token = _scope.set(_Scope(keys, along))
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    return bound(_scope, _Scope(keys, along))
 
 
 def take(*keys: Key) -> list[Record | None] | None:

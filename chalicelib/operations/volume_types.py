@@ -15,12 +15,14 @@ import contextlib
 import contextvars
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from chalicelib import errors
 from chalicelib.config import settings
 from chalicelib.context import Context
+from chalicelib.context_values import bound
 from chalicelib.models import DefaultType, Group, Name, QosSpecs, Quota, Snapshot, Volume, VolumeType, base, claims
 from chalicelib.operations import common, type_locks
 from chalicelib.rules import bounds
@@ -140,14 +142,9 @@ def ensure_default() -> None:
         common_default()
 
 
-@contextlib.contextmanager
-def reading_once() -> Iterator[None]:
+def reading_once() -> AbstractContextManager[None]:
     """Have ``read`` read each type once until the context ends: what one task needs to know of it."""
-    token = _read.set({})
-    try:
-        yield
-    finally:
-        _read.reset(token)
+    return bound(_read, {})
 
 
 def read(id: str) -> VolumeType:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
+
+from chalicelib.context_values import bound
 
 #: Seconds that a task keeps for itself after it stopped its work: to close devices and answer.
 MARGIN = 30.0
@@ -13,14 +14,9 @@ MARGIN = 30.0
 _context: contextvars.ContextVar[Any] = contextvars.ContextVar('lambda_context')
 
 
-@contextlib.contextmanager
-def running(context: Any) -> Iterator[None]:
+def running(context: Any) -> AbstractContextManager[None]:
     """Let tasks called inside read the time that this Lambda context has left."""
-    token = _context.set(context)
-    try:
-        yield
-    finally:
-        _context.reset(token)
+    return bound(_context, context)
 
 
 def seconds_left() -> float:
