@@ -11,16 +11,18 @@ import contextlib
 import contextvars
 import http.client
 import io
-import json
 import math
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+
+from chalicelib import strict_json
+from chalicelib.context_values import bound
 
 #: Bytes of an answer with a record or a list of them.
 MAX_ANSWER = 1 << 20
@@ -192,7 +194,7 @@ def send(
 
     There are no retries and no redirects. Raises urllib3's HTTPError, and so does reading.
     """
-    with _in_force(bounds):
+    with bound(_current, bounds):
         response = sender.request(
             method,
             url,
@@ -224,35 +226,8 @@ def fetch(sender: Sender, method: str, url: str, **options: Any) -> Answer:
 
 
 def parsed(body: bytes) -> Any:
-    """Return the JSON of an answer.
-
-    Raises ValueError, also for NaN and infinity, for an encoding other than UTF-8 (RFC 8259), for half a surrogate
-    pair, which no later encoding takes, and for more than MAX_DEPTH levels.
-    """
-    try:
-        document = json.loads(body.decode('utf-8-sig'), parse_constant=_reject_constant)
-    except RecursionError:
-        raise ValueError('the JSON is nested too deep') from None
-    layer = [document]
-    for _ in range(MAX_DEPTH):
-        layer = [child for one in layer for child in _children(one)]
-        if not layer:
-            break
-    else:
-        raise ValueError('the JSON is nested too deep')
-    if b'\\ud' in body.lower():
-        json.dumps(document, ensure_ascii=False).encode()
-    return document
-
-
-def _reject_constant(name: str) -> None:
-    raise ValueError(f'{name} is not JSON')
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+    """Return the JSON of an answer, in UTF-8 (RFC 8259) with or without a byte order mark. Raises ValueError."""
+    return strict_json.parse(body.decode('utf-8-sig'), MAX_DEPTH)
 
 
 def _seconds(bounds: Bounds) -> float:
@@ -260,12 +235,3 @@ def _seconds(bounds: Bounds) -> float:
         return bounds.wait()
     except TimeoutError as error:
         raise urllib3.exceptions.TimeoutError(str(error)) from None
-
-
-@contextlib.contextmanager
-def _in_force(bounds: Bounds) -> Iterator[None]:
-    token = _current.set(bounds)
-    try:
-        yield
-    finally:
-        _current.reset(token)
