@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from chalicelib.context import Context
 from chalicelib.models import Backup, Operation, Volume, base, operation_log
 from chalicelib.operations import common, progress
 from chalicelib.rules.executions import machine_of, run_name
-from chalicelib.rules.sentences import for_users
+from chalicelib.rules.sentences import for_users, message_of
 
 #: States of an operation.
 RUNNING, SUCCEEDED, FAILED = 'running', 'succeeded', 'failed'
@@ -225,15 +224,8 @@ def _failure(event: Mapping[str, Any], at: str) -> Failure | None:
     """The failure that an event reports. A worker's cause is JSON with the text of the error."""
     for details in event.values():
         if isinstance(details, dict) and details.get('error'):
-            return Failure(at, str(details['error']), _message(str(details.get('cause', ''))))
+            return Failure(at, str(details['error']), message_of(str(details.get('cause', ''))))
     return None
-
-
-def _message(cause: str) -> str:
-    try:
-        return str(json.loads(cause)['errorMessage'])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return cause
 
 
 def sentence(failure: Failure) -> str:

@@ -7,6 +7,7 @@ other users. It is for administrators and the log. A user reads the sentence of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from chalicelib import errors
@@ -79,6 +80,14 @@ SENTENCES: Mapping[type[errors.CinderlessError], str] = {
 
 #: For what no task raised: a worker that ran out of time or memory, or that AWS did not start.
 INTERRUPTED = 'The service could not finish this. Try again, or contact your administrator.'
+
+
+def message_of(cause: str) -> str:
+    """Return the message of an error as Step Functions reports its cause: JSON from Lambda, else text."""
+    try:
+        return str(json.loads(cause)['errorMessage'])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return cause
 
 
 def for_users(error: str, message: str) -> str:

@@ -6,7 +6,6 @@ request still owns the record, so a task that runs late, or a second time, chang
 
 from __future__ import annotations
 
-import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from chalicelib.models import Backup, Group, GroupSnapshot, Snapshot, Volume, ba
 from chalicelib.operations import backup_reservations, messages, outcomes, reservations
 from chalicelib.rules import messages as codes
 from chalicelib.rules import states, workflows
-from chalicelib.rules.sentences import for_users
+from chalicelib.rules.sentences import for_users, message_of
 from chalicelib.rules.workflows import Workflow
 
 logger = logging.getLogger(__name__)
@@ -192,15 +191,7 @@ def removed(kind: type[base.Record], id: str) -> errors.StateChanged:
 def failure(payload: Payload) -> tuple[str, str]:
     """Return (name, message) of the error that brought an execution to the task: ('', '') when none did."""
     error = payload.get('error') or {}
-    return str(error.get('Error', '')), _message(str(error.get('Cause', '')))
-
-
-def _message(cause: str) -> str:
-    """Return the message of an error as a state machine caught it: JSON from Lambda, else text."""
-    try:
-        return str(json.loads(cause)['errorMessage'])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return cause
+    return str(error.get('Error', '')), message_of(str(error.get('Cause', '')))
 
 
 def fail_reason(payload: Payload) -> str:
