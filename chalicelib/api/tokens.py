@@ -24,7 +24,9 @@ MOUNT = '/identity'
 def validator() -> TokenValidator:
     """Return the validator of every request's token."""
     if settings().keystone_url:
-        return _keystone(aws.secret(settings().keystone_secret))
+        from chalicelib.operations import cloud
+
+        return cloud.keystone()
     return _standalone(aws.secret(settings().identity_secret))
 
 
@@ -41,14 +43,6 @@ def identity(endpoint: str) -> IdentityConfig:
     config = _config(aws.secret(settings().identity_secret))
     services = block_storage_services(f'{endpoint}/v3', url, settings().barbican_url or f'{endpoint}/key-manager')
     return dataclasses.replace(config, identity_url=url, services=services, region=settings().region)
-
-
-@functools.lru_cache(maxsize=1)
-def _keystone(password: str) -> TokenValidator:
-    from chalicelib.clients.keystone import KeystoneTokens
-
-    chosen = settings()
-    return KeystoneTokens(chosen.keystone_url, chosen.keystone_username, password, chosen.keystone_project)
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # each port is imported where it is made: most processes of t
     from chalicelib.clients.barbican import Secrets
     from chalicelib.clients.glance import Images
     from chalicelib.clients.http import Tokens
+    from chalicelib.clients.keystone import KeystoneTokens
     from chalicelib.clients.nova import Compute
     from chalicelib.identity.directory import Directory
 
@@ -82,12 +83,17 @@ def secrets_of_caller() -> Secrets:
 
 def _tokens() -> Tokens:
     if settings().keystone_url:
-        return _keystone(aws.secret(settings().keystone_secret))
+        return keystone()
     return _standalone(aws.secret(settings().identity_secret))
 
 
+def keystone() -> KeystoneTokens:
+    """Return the external Keystone, as validator and as issuer of tokens."""
+    return _keystone(aws.secret(settings().keystone_secret))
+
+
 @functools.lru_cache(maxsize=1)
-def _keystone(password: str) -> Tokens:
+def _keystone(password: str) -> KeystoneTokens:
     from chalicelib.clients.keystone import KeystoneTokens
 
     chosen = settings()
