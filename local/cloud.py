@@ -100,8 +100,8 @@ def _boot_errors_end_quietly(undo: contextlib.ExitStack) -> Iterator[None]:
         raise
 
 
-def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
-    gc.set_threshold(*_RARELY)  # until the start is complete: it creates little garbage
+def _claim_state(settings: Settings, undo: contextlib.ExitStack) -> StateFolder:
+    """Return the state folder, checked and locked; nothing is changed before all checks passed."""
     memory = settings.state == 'memory' or not dynamodb.available(render.ROOT, settings.dynamodb)
     state = StateFolder(settings.state_dir, fresh=settings.fresh == '1', memory=memory)
     state.check()
@@ -110,6 +110,12 @@ def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
         print(_IN_MEMORY.get(settings.state or settings.dynamodb, _NO_ENGINE), file=sys.stderr)
     undo.enter_context(state.claimed(settings.ports))
     _keep_log(state.logs, undo)
+    return state
+
+
+def _boot(settings: Settings, undo: contextlib.ExitStack) -> list[Supervised]:
+    gc.set_threshold(*_RARELY)  # until the start is complete: it creates little garbage
+    state = _claim_state(settings, undo)
     reserve = Reserve(state.path)
     step = Steps(sys.stdout, state.logs / 'start.json')
     step('start the storage host and DynamoDB Local')

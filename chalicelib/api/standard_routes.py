@@ -126,14 +126,19 @@ def add_specs(
     def delete(request: Request, id: str, key: str) -> None:
         specs.delete(request.context, id, key)
 
-    for handler in (index, show, create, update, delete):
-        handler.__module__ = specs.read.__module__  # which declares the routes
+    _move_to_module_of(specs.read, index, show, create, update, delete)
     every, one = f'/{{id}}/{name}', f'/{{id}}/{name}/{{key}}'
     resource.get(every, policy=policies['index'], **facts)(index)
     resource.post(every, policy=policies['create'], schema=schemas[0], status=status, **facts)(create)
     resource.get(one, policy=policies['show'], **facts)(show)
     resource.put(one, policy=policies['update'], schema=schemas[1], **facts)(update)
     resource.delete(one, policy=policies['delete'], status=202, **facts)(delete)
+
+
+def _move_to_module_of(read: Callable[..., Any], *handlers: Callable[..., Any]) -> None:
+    """Attribute handlers to the module that declares their routes."""
+    for handler in handlers:
+        handler.__module__ = read.__module__
 
 
 def value_of(map_: MapOperations, request: Request, id: str, key: str) -> Any:
@@ -192,8 +197,7 @@ def add_metadata(
     def delete(request: Request, id: str, key: str) -> None:
         metadata.delete(request.context, id, key)
 
-    for handler in (index, show, create, update_all, update, delete):
-        handler.__module__ = metadata.read.__module__  # which declares the routes
+    _move_to_module_of(metadata.read, index, show, create, update_all, update, delete)
     every, one = '/{id}/metadata', '/{id}/metadata/{key}'
     resource.get(every, policy=policies['get'])(index)
     resource.post(every, policy=policies['create'], schema=schemas[0])(create)

@@ -72,9 +72,7 @@ def create(
     """
     own = (Snapshot.key(context.project_id, snapshot_id),) if snapshot_id else ()
     with common.reading_with(context, Volume, volume_id, *own, *quotas.keys(context.project_id)):
-        volume = volumes.get(context, volume_id)
-        snapshot = snapshots.get(context, snapshot_id) if snapshot_id else None
-        _check_source(volume, snapshot, force)
+        volume, snapshot = _source(context, volume_id, snapshot_id, force)
         parent = _parent(context, volume, snapshot) if incremental else None
         backup = _record(
             context,
@@ -168,6 +166,14 @@ def _own(backup: Backup, context: Context, *, has_service: bool) -> None:
     backup.status, backup.owner, backup.in_flight = row.running, context.request_id, '1'
     backup.deadline = base.first_deadline(row)
     backup.operation = common.operation(row, has_service=has_service)
+
+
+def _source(context: Context, volume_id: str, snapshot_id: str | None, force: bool) -> tuple[Volume, Snapshot | None]:
+    """Return the volume to back up, and the snapshot of it that is to be read instead. Raises for one that is busy."""
+    volume = volumes.get(context, volume_id)
+    snapshot = snapshots.get(context, snapshot_id) if snapshot_id else None
+    _check_source(volume, snapshot, force)
+    return volume, snapshot
 
 
 def _check_source(volume: Volume, snapshot: Snapshot | None, force: bool) -> None:
