@@ -19,7 +19,7 @@ from typing import NamedTuple
 from infra.preflight import Runs
 from infra.stage import Refused
 
-STORES = PARAMETER_STORE, SECRETS_MANAGER = 'ParameterStore', 'SecretsManager'
+PARAMETER_STORE, SECRETS_MANAGER = 'ParameterStore', 'SecretsManager'
 
 #: Bytes of a SecureString: of the free standard tier, and of the advanced tier ($0.05 a month).
 MAX_STANDARD, MAX_ADVANCED = 4096, 8192

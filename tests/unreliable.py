@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from botocore import exceptions
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
 from tests.small_dynamodb import SmallDynamoDB, refusal
@@ -123,7 +123,3 @@ def bare(kind: type[Exception]) -> Exception:
     error = kind.__new__(kind)
     Exception.__init__(error, kind.__name__)
     return error
-
-
-def is_answer(error: Exception, code: str) -> bool:
-    return isinstance(error, ClientError) and error.response['Error']['Code'] == code

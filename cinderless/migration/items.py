@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 #: Partition of records without a project (models.base.GLOBAL).
@@ -95,8 +95,3 @@ def by(rows: Iterable[Mapping[str, Any]], column: str) -> dict[Any, list[Mapping
 def pairs(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the {key: value} of rows that have these columns."""
     return {str(row['key']): '' if row['value'] is None else str(row['value']) for row in rows}
-
-
-def findings_of(mapped: Iterable[Mapped]) -> Iterator[Finding]:
-    for one in mapped:
-        yield from one.findings

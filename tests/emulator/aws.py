@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 import socket
 import ssl
 import subprocess
@@ -105,10 +104,6 @@ class Emulator:
             aws_access_key_id=self.credentials['AWS_ACCESS_KEY_ID'],
             aws_secret_access_key=self.credentials['AWS_SECRET_ACCESS_KEY'],
         )
-
-    def denials(self) -> list[str]:
-        """The calls that IAM denied, from the emulator's log."""
-        return sorted(set(re.findall(r'is not authorized to perform: .*', self.log.read_text(errors='replace'))))
 
     def _wait(self) -> None:
         assert self._process is not None

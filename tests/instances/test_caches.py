@@ -119,9 +119,6 @@ TYPE_READERS: tuple[Reader, ...] = (
 #: Readers to whom the name alone means nothing.
 BY_ID = (create_by_id, show, shown_specs)
 
-#: What has no volume of the type, and so leaves the type free to be changed.
-LEAVES_NOTHING = (dry_run, get_pools, show, listed, shown_specs, quota_key, shown_quota)
-
 
 def remember(b: Client, type_name: str = '') -> None:
     """Have the second instance fill its caches."""

@@ -11,6 +11,7 @@ import pytest
 from infra import render
 from tests import iam
 from tests.iam import ACCOUNT, KEY, REGION, Question
+from tests.permissions import ROLES
 
 PLACE = f'{REGION}:{ACCOUNT}'
 
@@ -33,15 +34,6 @@ VOLUME_KEY = {'kms:EncryptionContext:purpose': 'key/8d3e/6f1c7a5e-3c0c-4a0b-9b0e
 LINEAGE = {'kms:EncryptionContext:lineage': '6f1c7a5e'}
 
 FOREIGN_KEY = f'arn:aws:kms:{PLACE}:key/ffffffff-89ab-cdef-0123-456789abcdef'
-ROLES = {
-    'api': 'ApiRole',
-    'start_workflow': 'StartWorkflowRole',
-    'volume_worker': 'VolumeWorkerRole',
-    'backup_worker': 'BackupWorkerRole',
-    'reconcile': 'ReconcileRole',
-    'report_pools': 'ReportPoolsRole',
-    'backup_schedules': 'BackupSchedulesRole',
-}
 WORKERS = {'volume_worker', 'backup_worker'}
 
 
