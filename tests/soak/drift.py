@@ -14,7 +14,7 @@ from chalicelib.backup.s3 import S3Repository
 from chalicelib.models import Attachment, Backup, Group, GroupSnapshot, Message, Secret, Snapshot, Transfer, Volume
 from tests import invariants
 from tests.soak.disturbances import Running
-from tests.soak.expected import Expected
+from tests.soak.expected import Doubt, Expected
 from tests.soak.tenants import OF_CLIENTS, Tenant
 from tests.system import crash
 from tests.system.clients import User, until
@@ -101,21 +101,31 @@ def compare_data(tenants: Iterable[Tenant]) -> list[str]:
     tenants = list(tenants)
     for tenant in tenants:
         tenant.resume()
-        for id, one in list(tenant.volumes.items()):
-            if one.gone or one.doubtful:
-                continue
-            if tenant.settled(one.user.cinder.volumes, id).status in OF_CLIENTS:
-                tenant.detach(id, one)
-            if tenant.settled(one.user.cinder.volumes, id).status == 'available':
-                tenant.settle_data(id, one)
-        for id, one in list(tenant.backups.items()):
-            if one.gone or one.doubtful or one.user.cinder.backups.get(id).status != 'available':
-                continue
-            restored = Expected(one.user, set(one.sizes), one.blocks)
-            made, _ = tenant.make('volumes', restored, partial(_restore, one, id), called='restores')
-            tenant.settle_data(made, restored)
-            tenant.remove('volumes', made)
+        for compare, kept in ((_compare_volume, tenant.volumes), (_compare_backup, tenant.backups)):
+            for id, one in list(kept.items()):
+                if one.gone or one.doubtful:
+                    continue
+                try:
+                    compare(tenant, id, one)
+                except Doubt as doubt:
+                    tenant.broken.append(f'data of {id}: {doubt}')
     return [difference for tenant in tenants for difference in tenant.broken]
+
+
+def _compare_volume(tenant: Tenant, id: str, one: Expected) -> None:
+    if tenant.settled(one.user.cinder.volumes, id).status in OF_CLIENTS:
+        tenant.detach(id, one)
+    if tenant.settled(one.user.cinder.volumes, id).status == 'available':
+        tenant.settle_data(id, one)
+
+
+def _compare_backup(tenant: Tenant, id: str, one: Expected) -> None:
+    if one.user.cinder.backups.get(id).status != 'available':
+        return
+    restored = Expected(one.user, set(one.sizes), one.blocks)
+    made, _ = tenant.make('volumes', restored, partial(_restore, one, id), called='restores')
+    tenant.settle_data(made, restored)
+    tenant.remove('volumes', made)
 
 
 def _restore(backup: Expected, id: str, name: str) -> Any:

@@ -149,14 +149,17 @@ class Tenant:
 
     def settled(self, manager: Any, id: str) -> Any:
         """Return the resource when nothing is in progress for it. Raises Refused when it does not exist, or Doubt."""
-        deadline = time.monotonic() + PATIENCE
+        deadline, seen = time.monotonic() + PATIENCE, 'not looked at'
         while time.monotonic() < deadline and not self.stopped.is_set():
-            with contextlib.suppress(Doubt):
+            try:
                 found = self.call('show', lambda: manager.get(id))
                 if not is_transitional(found.status):
                     return found
+                seen = found.status
+            except Doubt as doubt:
+                seen = str(doubt)
             time.sleep(LOOK)
-        raise Doubt(f'{id} does not settle')
+        raise Doubt(f'{id} does not settle: {seen}')
 
     # Choices
 

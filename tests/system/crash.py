@@ -166,7 +166,8 @@ PARTS = {'engine': 'XmlConfiguration', 'agent': '\0appliance\0', 'tgtd': 'tgtd\0
 
 def is_transitional(status: str) -> bool:
     """Whether work is in progress: ``restoring-backup`` and ``backing-up`` are such statuses too."""
-    return status.endswith(('ing', 'ing-backup', 'ing-up')) and status not in ('attaching', 'detaching')
+    ended = status in ('attaching', 'detaching') or status.startswith('error')
+    return status.endswith(('ing', 'ing-backup', 'ing-up')) and not ended
 
 
 def settle(user: User) -> None:
