@@ -127,6 +127,8 @@ class SmallDynamoDB:
         index = table.indexes[request['IndexName']] if 'IndexName' in request else None
         if index and index.is_global and request.get('ConsistentRead'):
             raise refusal('ValidationException', 'Consistent reads are not supported on global secondary indexes')
+        if 'ExclusiveStartKey' in request and not wanted(request['ExclusiveStartKey']):
+            raise refusal('ValidationException', 'The provided starting key does not match the range key predicate')
         order = tuple(dict.fromkeys((*(index.key if index else ()), *table.key)))
         held = [item for item in table.items.values() if all(name in item for name in order) and wanted(item)]
         held.sort(key=lambda item: place(item, order), reverse=not request.get('ScanIndexForward', True))

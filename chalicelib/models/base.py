@@ -360,18 +360,25 @@ def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
 
 
 def newest_first(kind: type[R], project_id: str, *, since: str | None = None, marker: R | None = None) -> Iterator[R]:
-    """A project's records, newest first, read a hundred at a time; ``since``: the oldest ``created_at``."""
-    return iter(
-        kind.query(
-            project_id,
-            None if since is None else kind.created_at >= since,
-            index_name='by_created_at',
-            consistent_read=True,
-            scan_index_forward=False,
-            page_size=100,
-            last_evaluated_key=_start_key(marker) if marker is not None else None,
-        )
+    """A project's records, newest first, read a hundred at a time; ``since``: the oldest ``created_at``.
+
+    They follow ``marker``, also one of another project (an administrator's), or one that is older than ``since``.
+    """
+    # DynamoDB refuses a start key that is not within the query.
+    within = marker is not None and marker.project_id == project_id and marker.created_at >= (since or '')
+    found = kind.query(
+        project_id,
+        None if since is None else kind.created_at >= since,
+        index_name='by_created_at',
+        consistent_read=True,
+        scan_index_forward=False,
+        page_size=100,
+        last_evaluated_key=_start_key(marker) if within and marker is not None else None,
     )
+    if marker is None or within:
+        return iter(found)
+    after = (marker.created_at, marker.id)
+    return (each for each in found if (each.created_at, each.id) < after)
 
 
 def has_order(kind: type[Record], attribute: str) -> bool:

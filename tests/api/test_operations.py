@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from chalicelib import aws, errors
 from chalicelib.models import Operation, base
 from chalicelib.operations import history
 from chalicelib.rules.executions import execution_name
-from tests.api.front_door import Caller
+from tests.api.front_door import Caller, FrontDoor
 
 #: An execution's history in the form of GetExecutionHistory: one attempt fails, and is made again.
 MOMENT = datetime.datetime(2026, 11, 30, 12, tzinfo=datetime.UTC)
@@ -220,3 +221,22 @@ def test_an_older_path_has_the_same_name(member: Caller, make: Any) -> None:
     answer = member.post('/os-volume-transfer', {'transfer': {'volume_id': make.volume().id}})
     found = logged(member, answer)
     assert (found['action'], found['resource_type']) == ('create', 'transfer')
+
+
+def test_a_page_follows_any_operation_that_the_caller_sees(member: Caller, door: FrontDoor) -> None:
+    """DynamoDB refuses a start key of another project, and one beyond the times of the query."""
+    admin = door.caller('admin', uuid.uuid4().hex)
+    ids = [member.post('/volumes', {'volume': {'size': 1}}).headers['x-openstack-request-id'] for _ in range(2)]
+    own = admin.post('/types', {'volume_type': {'name': 'older'}}).headers['x-openstack-request-id']
+    later = member.post('/volumes', {'volume': {'size': 1}}).headers['x-openstack-request-id']
+
+    def listed(caller: Caller, query: str) -> list[str]:
+        answer = caller.get(f'/operations?{query}')
+        assert answer.status == 200, answer.body
+        return [one['id'] for one in answer.body['operations']]
+
+    assert listed(admin, f'marker={later}') == [own]
+    assert listed(admin, f'marker={ids[0]}') == []
+    since = next(one['started_at'] for one in member.get('/operations').body['operations'] if one['id'] == ids[1])
+    assert listed(member, f'since={since}&marker={later}') == [ids[1]]
+    assert listed(member, f'since={since}&marker={ids[0]}') == []

@@ -196,6 +196,22 @@ def test_reads(moto: Any, name: str) -> None:
     assert answer(store.call, operation, request) == answer(moto, operation, request)
 
 
+@pytest.mark.parametrize('start', [{'project_id': 'other', 'created_at': '2026-01-09'}, {'created_at': '2026-01-01'}])
+def test_a_start_key_is_within_the_query(start: dict[str, str]) -> None:
+    """As DynamoDB and DynamoDB Local have it; moto takes any key."""
+    store = small_dynamodb.empty([Volume])
+    key = {'project_id': 'p', 'id': 'v', **start}
+    request = {
+        'TableName': NAME,
+        'IndexName': 'by_created_at',
+        'KeyConditionExpression': 'project_id = :p AND created_at >= :t',
+        'ExpressionAttributeValues': {':p': {'S': 'p'}, ':t': {'S': '2026-01-05'}},
+        'ExclusiveStartKey': {name: {'S': value} for name, value in key.items()},
+    }
+    with pytest.raises(ClientError, match='starting key'):
+        store.call('Query', request)
+
+
 def test_a_sparse_index_shows_keys_only(moto: Any) -> None:
     store = small_dynamodb.empty([Volume])
     flying = {'in_flight': {'S': '1'}, 'deadline': {'S': '2026'}, 'status': {'S': 'creating'}}
