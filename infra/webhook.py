@@ -9,6 +9,7 @@ as inline code, so it imports nothing of the project; ``python -m infra.webhook_
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -16,15 +17,17 @@ import http.client
 import json
 import os
 import random
+import socket
 import ssl
+import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from boto3.session import Session
 
-#: Seconds to connect, and to wait for each part of the response.
+#: Seconds to connect to each address of the receiver, and for all that follows: TLS, request and response.
 TIMEOUT = 10
 
 #: Seconds before the second attempt, and at most before any other.
@@ -94,20 +97,42 @@ def _secrets(parameter: str, minute: int) -> list[bytes]:
 
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """Return the status of a POST; the response's body is not read."""
+    """Return the status of a POST; the response's body is not read.
+
+    A receiver that sends a byte now and then is not waited for: a timeout of the socket counts from byte to byte.
+    """
     place = urllib.parse.urlsplit(url)
     host, path = str(place.hostname), (place.path or '/') + (f'?{place.query}' if place.query else '')
-    connection: http.client.HTTPConnection
+    port = place.port or (443 if place.scheme == 'https' else 80)
+    opened = socket.create_connection((host, port), TIMEOUT)
     if place.scheme == 'https':
         context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, place.port, timeout=TIMEOUT, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, place.port, timeout=TIMEOUT)
-    try:
+        opened = context.wrap_socket(opened, server_hostname=host, do_handshake_on_connect=False)
+    with opened, _ended(opened):
+        if isinstance(opened, ssl.SSLSocket):
+            opened.do_handshake()
+        kind = http.client.HTTPSConnection if place.scheme == 'https' else http.client.HTTPConnection
+        connection = kind(host, port)
+        connection.sock = opened
         connection.request('POST', path, body, headers)
         return connection.getresponse().status
+
+
+@contextlib.contextmanager
+def _ended(opened: socket.socket) -> Iterator[None]:
+    """End a connection after TIMEOUT seconds: the block then reads its end."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):  # the receiver has ended it
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+    timer = threading.Timer(TIMEOUT, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
     finally:
-        connection.close()
+        timer.cancel()
 
 
 def pause(attempts: int) -> int:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,6 +114,48 @@ def test_a_receiver_that_is_away_is_tried_again(queue: str) -> None:
     batch = event(queue)
     assert webhook.deliver(batch, settings(url, queue))['batchItemFailures']
     assert hidden(queue) == 1
+
+
+#: Parts that a receiver sends for ever, each within the timeout of a socket, and what it ends with at last.
+ACCEPTED = b'HTTP/1.1 204 No Content\r\n\r\n'
+DRIPS = {
+    'a header': (b'x', b': 1\r\n\r\n', b'HTTP/1.1 204 No Content\r\n'),
+    'provisional responses': (b'HTTP/1.1 100 Continue\r\n\r\n', ACCEPTED, b''),
+    'a handshake': (b'\2', b'', b'\x16\3\3\x40\0'),
+}
+
+
+@contextlib.contextmanager
+def dripping(name: str, sent: list[str]) -> Iterator[str]:
+    """Serve one connection by parts, and note one that took all of them: after 40 times the timeout of the test."""
+    part, end, start = DRIPS[name]
+
+    def run() -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as one:
+            one.sendall(start)
+            for _ in range(400):
+                one.sendall(part)
+                time.sleep(0.02)
+            one.sendall(end)
+            sent.append(name)
+
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        scheme = 'https' if name == 'a handshake' else 'http'
+        yield f'{scheme}://127.0.0.1:{listener.getsockname()[1]}/'
+        thread.join()
+
+
+@pytest.mark.parametrize('name', DRIPS)
+def test_a_receiver_that_never_ends_is_not_waited_for(queue: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout of the socket counts from byte to byte. A status of success that came counts."""
+    monkeypatch.setattr(webhook, 'TIMEOUT', 0.2)
+    batch, sent = event(queue), list[str]()
+    with dripping(name, sent) as url:
+        outcome = webhook.deliver(batch, settings(url, queue))
+    assert bool(outcome['batchItemFailures']) == (name != 'a header')
+    assert sent == []
 
 
 def test_a_secret_of_another_form_is_an_error_without_its_text(queue: str) -> None:
