@@ -172,6 +172,7 @@ def _token(config: IdentityConfig, proof: Proof, method: str, project_id: str | 
         issued_at=now,
         expires_at=_end(config, proof, now),
         application_credential_id=credential_id,
+        stamp=config.stamp(proof.user.id, credential_id),
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from chalicelib.identity.directory import Directory
 from chalicelib.identity.guesses import GuessStore, InMemoryGuesses
 from chalicelib.identity.revocation import RevocationStore
+from chalicelib.identity.token import stamp
 
 #: Seconds; Keystone's default ``[token] expiration``.
 TOKEN_LIFETIME = 3600
@@ -58,3 +59,7 @@ class IdentityConfig:
     guesses: GuessStore = dataclasses.field(default_factory=InMemoryGuesses)
     token_lifetime: int = TOKEN_LIFETIME
     clock: Callable[[], float] = time.time
+
+    def stamp(self, user_id: str, credential_id: str | None) -> str:
+        """Return the stamp of the secret for which a token of this user, or of this credential, is issued."""
+        return stamp(self.directory.stored_secret(user_id, credential_id), self.signing_key)

@@ -98,6 +98,14 @@ class Directory(NamedTuple):
         """Return the enabled projects on which the user holds a role."""
         return [project for project in self.projects.values() if self.roles(user_id, project.id)]
 
+    def stored_secret(self, user_id: str, credential_id: str | None) -> str | None:
+        """Return the stored form of the secret that a token was issued for: the credential's, else the user's."""
+        entry = self.application_credentials.get(credential_id) if credential_id else None
+        if entry is not None:
+            return entry.secret
+        user = self.users.get(user_id)
+        return user.password if user else None
+
     def _delegated(self, credential_id: str) -> frozenset[str]:
         credential = self.application_credentials.get(credential_id)
         return implied_roles(credential.roles) if credential else frozenset()

@@ -137,7 +137,10 @@ def _network(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network(f'{address}/64', strict=False)) if parsed.version == 6 else address
+    if not isinstance(parsed, ipaddress.IPv6Address):
+        return str(parsed)
+    # A server that listens on :: sees IPv4 clients in this form, all of one /64.
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((parsed.packed, 64), strict=False))
 
 
 def _key(*parts: str) -> str:

@@ -36,5 +36,6 @@ class ServiceTokens:
         end = now + self._config.token_lifetime
         if user is None or project is None or not roles:
             return '', end - RENEWAL_MARGIN
-        token = Token(user.id, project.id, roles, ('password',), (new_audit_id(),), now, end)
+        mark = self._config.stamp(user.id, None)
+        token = Token(user.id, project.id, roles, ('password',), (new_audit_id(),), now, end, stamp=mark)
         return seal(token, self._config.signing_key), end - RENEWAL_MARGIN

@@ -40,6 +40,13 @@ class Token(NamedTuple):
     issued_at: int
     expires_at: int
     application_credential_id: str | None = None
+    #: ``stamp`` of the stored password or secret that it was issued for; '' in tokens of version 0.1.
+    stamp: str = ''
+
+
+def stamp(stored: str | None, key: bytes) -> str:
+    """Return 72 bits that change with a stored password or secret, and reveal nothing of it; None: there is none."""
+    return _encode(hmac.digest(key, b'stamp:' + (stored or '').encode(errors='surrogatepass'), 'sha256')[:9])
 
 
 def new_audit_id() -> str:

@@ -11,12 +11,14 @@ from chalicelib.identity.token import Token, unseal
 def verify(config: IdentityConfig, text: str, *, allow_expired: bool = False) -> Token:
     """Return the token with the roles that it names and the directory still grants.
 
-    Raises Unauthorized when its signature is wrong, it has expired or was revoked, or its user, project or application
-    credential was removed, is disabled or has no role.
+    Raises Unauthorized when its signature is wrong, it has expired or was revoked, its user, project or application
+    credential was removed, is disabled or has no role, or the password or secret has changed since it was issued.
     """
     token = unseal(text, config.signing_key)
     window = EXPIRED_WINDOW if allow_expired else 0
     if token.expires_at + window <= config.clock() or any(map(config.revocations.contains, token.audit_ids)):
+        raise Unauthorized
+    if token.stamp and token.stamp != config.stamp(token.user_id, token.application_credential_id):
         raise Unauthorized
     return token._replace(roles=_roles(config, token))
 

@@ -196,6 +196,14 @@ def test_a_host_has_one_address_of_ipv6(client: Client) -> None:
     assert statuses[-1] == 429
 
 
+def test_a_host_of_ipv4_has_one_address_in_either_form(client: Client) -> None:
+    """A server that listens on :: sees ::ffff:192.0.2.1: all hosts of IPv4 are in one /64 of that form."""
+    guess(client, PER_PAIR, address=lambda number: '::ffff:192.0.2.1')
+    assert guess(client, 1, address=lambda number: '192.0.2.1') == [429]
+    assert guess(client, 1, address=lambda number: '::ffff:192.0.2.2') == [401]
+    assert guess(client, 1, address=lambda number: 'fe80::1%eth0') == [401]
+
+
 def test_secrets_of_application_credentials_count_too(client: Client) -> None:
     credential = {'id': 'c' * 32, 'secret': 'wrong'}
     identity = {'methods': ['application_credential'], 'application_credential': credential}

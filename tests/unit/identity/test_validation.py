@@ -11,6 +11,7 @@ from chalicelib.context import TokenFacts
 from chalicelib.errors import ServiceUnavailable, Unauthorized
 from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
 from chalicelib.identity.directory import stable_id
+from chalicelib.identity.token import seal, unseal
 from chalicelib.identity.validation import StandaloneTokens
 
 from .conftest import Client, Clock, build, document
@@ -114,6 +115,41 @@ def test_a_token_dies_with_its_application_credential(client: Client, clock: Clo
     assert not refused(client.config, token)
 
     assert refused(build(clock, {'application_credentials': []}), token)
+
+
+def issued(client: Client, identity: dict[str, Any], **scope: Any) -> str:
+    response = client.issue({'identity': identity, **scope})
+    assert response.status == 201, response.body
+    return str(response.headers['X-Subject-Token'])
+
+
+def credentials(**keys: Any) -> dict[str, Any]:
+    found = document()['application_credentials']
+    return {'application_credentials': [{**found[0], **keys}, *found[1:]]}
+
+
+def test_a_token_dies_with_the_password_or_secret_that_it_was_issued_for(client: Client, clock: Clock) -> None:
+    """Whatever was made from it, too. A user who gets the name of a removed one has another password as well."""
+    password = client.token('demo', 'demo-password', 'demo')
+    scope = {'scope': {'project': {'id': 'd' * 32}}}
+    derived = issued(client, {'methods': ['token'], 'token': {'id': password}}, **scope)
+    claim = {'methods': ['application_credential'], 'application_credential': {'id': 'c' * 32, 'secret': 'ci-secret'}}
+    by_credential = issued(client, claim)
+
+    users = [user for user in document()['users'] if user['name'] != 'demo']
+    new = {'name': 'demo', 'password': 'of-another', 'roles': {'demo': ['admin']}}
+    moved = build(clock, {'users': [*users, new]})
+    assert [refused(moved, token) for token in (password, derived, by_credential)] == [True, True, False]
+    assert refused(moved, password, allow_expired=True)
+    moved = build(clock, credentials(secret='another'))
+    assert [refused(moved, token) for token in (password, derived, by_credential)] == [False, False, True]
+
+
+def test_a_token_of_the_release_before_has_no_stamp(client: Client) -> None:
+    token = unseal(client.token('demo', 'demo-password', 'demo'), client.config.signing_key)
+
+    assert token.stamp
+    assert not refused(client.config, seal(token._replace(stamp=''), client.config.signing_key))
 
 
 def test_an_unscoped_token_dies_with_its_user(client: Client, clock: Clock) -> None:
