@@ -112,8 +112,11 @@ def _page(http: HttpRequest, stamp: Stamp) -> Response:
 
 
 def _place(http: HttpRequest) -> str:
-    """The path of the page as the browser knows it: with the stage, or the base path of a custom domain."""
-    return str(http.context.get('path') or http.path).rstrip('/')
+    """The path of the page as the browser knows it: with the stage, or the base path of a custom domain.
+
+    It begins with one slash: a browser takes what follows two for a host.
+    """
+    return '/' + str(http.context.get('path') or http.path).strip('/')
 
 
 def _file(http: HttpRequest, stamp: Stamp) -> Response:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import re
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from chalicelib.api import console
+from chalicelib.api.negotiation import Stamp
 from chalicelib.config import settings
 from infra import console as libraries
 from tests.api.front_door import FrontDoor
@@ -43,6 +45,13 @@ def test_the_page_names_its_files_under_their_hash(served: Any) -> None:
         if '/static/' in name:
             found = served(name.removeprefix('/stage'))
             assert (found.status, found.headers['cache-control']) == (200, 'public, max-age=31536000, immutable'), name
+
+
+def test_the_page_never_names_another_host(served: Any) -> None:
+    """A browser takes //console/... for files of the host console."""
+    http = SimpleNamespace(context={'path': '//console'}, headers={}, method='GET')
+    [place] = PLACE.findall(console._page(cast(Any, http), Stamp('req')).body)
+    assert place == f'/console/{console.files().version}'
 
 
 def test_the_page_is_revalidated(served: Any) -> None:

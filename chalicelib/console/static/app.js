@@ -68,7 +68,10 @@ function LogIn({ text }) {
 }
 
 function useFragment() {
-  const read = () => decodeURI(location.hash.replace(/^#\/?/, ''));
+  const read = () => {
+    const text = location.hash.replace(/^#\/?/, '');
+    try { return decodeURI(text); } catch { return text; } // a link with a stray percent sign
+  };
   const [value, setValue] = useState(read);
   useEffect(() => {
     const changed = () => setValue(read());
