@@ -214,7 +214,7 @@ def read(stream: BinaryIO, folder: Path, begin: Callable[[int], Show]) -> dict[s
                 head = _read_members(tar, unfinished, begin)
                 while plain.read(sparse.CHUNK):  # to the end, where the checksum is compared
                     pass
-        except (zstandard.ZstdError, tarfile.TarError, EOFError) as error:
+        except (zstandard.ZstdError, tarfile.TarError, EOFError, ValueError) as error:  # ValueError: a table of holes
             raise Failure(f'the archive is damaged, or is not one of a state ({error})') from None
         _check_parts(unfinished, head['parts'])
         _put_in_place(unfinished, folder, head['parts'])
@@ -251,7 +251,7 @@ def _claimed(folder: Path) -> Iterator[Path]:
 
 def _read_members(tar: tarfile.TarFile, folder: Path, begin: Callable[[int], Show]) -> dict[str, Any]:
     head = _head(tar)
-    show, done = begin(int(head['data'])), 0
+    show, done = begin(head['data']), 0
     while member := tar.next():
         if member.name == END:
             return head
@@ -263,7 +263,7 @@ def _read_members(tar: tarfile.TarFile, folder: Path, begin: Callable[[int], Sho
         sync(path)
         if member.isfile():
             done += sparse.data_size(path)
-            show(min(done, int(head['data'])))
+            show(min(done, head['data']))
     raise Failure('the archive is cut off: its last member is missing')
 
 
@@ -272,7 +272,13 @@ def _head(tar: tarfile.TarFile) -> dict[str, Any]:
     file = tar.extractfile(first) if first is not None and first.name == HEAD else None
     if file is None:
         raise Failure('this is not the archive of a state: it does not begin with ' + HEAD)
-    head: dict[str, Any] = json.loads(file.read())
+    try:
+        head: dict[str, Any] = json.loads(file.read())
+        head['data'] = int(head['data'])
+        head['parts'] = [str(part) for part in head['parts']]
+        head['format'], head['state'], head['created']
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise Failure(f'the archive is damaged: {HEAD} is not readable ({error})') from None
     if head['format'] != FORMAT or head['state'] != VERSION:
         raise Failure(
             f'the archive has format {head["format"]} and state version {head["state"]}; this program reads format '
@@ -290,6 +296,8 @@ def _check_parts(folder: Path, parts: list[str]) -> None:
         if not (folder / part).exists():
             raise Failure(f'the archive lacks {part}')
     for name in ('aws/documents.db', 'dynamodb/shared-local-instance.db'):
+        if not (folder / name).is_file():
+            raise Failure(f'the archive lacks {name}')
         with contextlib.closing(sqlite3.connect(folder / name)) as database:
             try:
                 (found,) = database.execute('pragma quick_check(1)').fetchone()

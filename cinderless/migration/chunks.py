@@ -35,6 +35,9 @@ _METADATA, _HASHES = '_metadata', '_sha256file'
 #: Bytes of the largest document: the hashes of 16 TiB in blocks of 32 KiB take 35 GiB, so 1 GiB is a volume of 480 GiB.
 MOST_BYTES = 1 << 30
 
+#: Bytes of the largest volume: 1 PiB.
+LARGEST = 1 << 50
+
 #: Decompressed objects that are kept; Cinder's have 50 MiB.
 CACHED = 3
 
@@ -62,12 +65,14 @@ class Folder:
                 yield path.relative_to(self._root).as_posix()
 
     def read(self, name: str) -> bytes:
-        path = self._root / name
-        if '..' in Path(name).parts or path.is_symlink():
-            raise ObjectMissing(key=name)
+        """Return a regular file's content: names come from metadata, which may be anyone's."""
+        root = self._root.resolve()
+        path = root / name  # an absolute name replaces the folder
         try:
+            if path.resolve() != path or not path.is_relative_to(root) or not path.is_file():
+                raise ObjectMissing(key=name)
             return path.read_bytes()
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        except (FileNotFoundError, ValueError) as error:  # ValueError: not a name of a file
             raise ObjectMissing(key=name) from error
 
 
@@ -121,7 +126,7 @@ def read_metadata(store: Store, name: str) -> ChunkedBackup:
     try:
         pieces = tuple(_piece(object_name, one) for each in facts['objects'] for object_name, one in each.items())
         id, volume_id, parent_id = facts['backup_id'], facts['volume_id'], facts['parent_id']
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise IntegrityError(key=name, reason=f'its metadata has no usable {error}') from None
     if not all(isinstance(one, str) and _ID.fullmatch(one) for one in (id, volume_id, parent_id or id)):
         raise IntegrityError(key=name, reason='its ids are not ids')
@@ -133,17 +138,17 @@ def read_metadata(store: Store, name: str) -> ChunkedBackup:
 
 def _piece(name: str, facts: Mapping[str, Any]) -> Piece:
     offset, length = int(facts['offset']), int(facts['length'])
-    if offset < 0 or length <= 0:
+    if offset < 0 or length <= 0 or offset + length > LARGEST:
         raise ValueError('offset or length')
     return Piece(str(name), offset, length, str(facts['compression']).lower())
 
 
 def _split(name: str, pieces: Iterable[Piece]) -> tuple[str, str]:
-    """Return container and prefix: an object's name has the prefix, and may have slashes itself."""
+    """Return container and prefix: the names of all objects have the prefix, which may have slashes itself."""
     whole = name.removesuffix(_METADATA)
-    first = next(iter(pieces), None)
-    prefix = first.name.rpartition('-')[0] if first else whole.rpartition('/')[2]
-    if not whole.endswith(prefix):
+    prefixes = {piece.name.rpartition('-')[0] for piece in pieces} or {whole.rpartition('/')[2]}
+    prefix = min(prefixes)
+    if len(prefixes) > 1 or not whole.endswith(prefix):
         raise IntegrityError(key=name, reason=f'it names objects of another backup ({prefix})')
     return whole.removesuffix(prefix), prefix
 
@@ -210,7 +215,7 @@ class ChunkedDevice(Closing):
         hashes = _document(store, self._newest.hashes_name)
         try:
             self._hashed, self._hashes = int(hashes['chunk_size']), list(hashes['sha256s'])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise IntegrityError(key=self._newest.hashes_name, reason='it has no hashes') from None
         self.size = chain[0].end
         if self._hashed <= 0 or len(self._hashes) != -(-self.size // self._hashed):

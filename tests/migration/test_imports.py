@@ -15,7 +15,7 @@ import pytest
 
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.keys import write_recovery_key
-from chalicelib.errors import IntegrityError, InvalidBackup
+from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing
 from chalicelib.models import Backup
 from chalicelib.tasks import backup_data
 from cinderless import program
@@ -239,6 +239,8 @@ def test_a_missing_object_ancestor_or_hash_is_named(copied: Written, capsys: pyt
         ({'objects': [{'x-1': {'offset': -1, 'length': 5, 'compression': 'none'}}]}, 'offset or length'),
         ({'objects': [{'other-00001': {'offset': 0, 'length': 5, 'compression': 'none'}}]}, 'of another backup'),
         ({'objects': None}, 'no usable'),
+        ({'objects': [{'x-1': {'offset': float('inf'), 'length': 5, 'compression': 'none'}}]}, 'no usable'),
+        ({'objects': [{'x-1': {'offset': 2**60, 'length': 5, 'compression': 'none'}}]}, 'offset or length'),
     ],
 )
 def test_metadata_that_makes_no_sense_is_refused(copied: Written, change: dict[str, object], message: str) -> None:
@@ -259,6 +261,32 @@ def test_a_name_that_leaves_the_folder_is_not_read(copied: Written) -> None:
     metadata.write_text(json.dumps(facts))
     found = list(chunks.find_backups(chunks.Folder(copied.folder)))
     assert any(isinstance(one, InvalidBackup) for one in found)
+
+
+def test_an_object_of_another_name_is_not_read(copied: Written, tmp_path: Path) -> None:
+    """The first object's name gives the prefix; those after it must not leave it, with their hashes in the metadata."""
+    (tmp_path / 'secret-00001').write_bytes(bytes(100))
+    [metadata] = copied.folder.rglob(f'*{copied.ids[0]}_metadata')
+    facts = json.loads(metadata.read_text())
+    facts['objects'].append({f'{tmp_path}/secret-00001': {'offset': SIZE, 'length': 100, 'compression': 'none'}})
+    metadata.write_text(json.dumps(facts))
+    errors = [found.message for found in chunks.find_backups(chunks.Folder(copied.folder)) if hasattr(found, 'message')]
+    assert len(errors) == 1
+    assert 'of another backup' in errors[0]
+
+
+@pytest.mark.parametrize(
+    'name', ['{tmp}/secret', '../secret', 'link/secret', 'secret\0', '\ud800', 'pipe', 'x/../../secret', 'l']
+)
+def test_only_files_of_the_folder_are_read(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / 'backups'
+    folder.mkdir()
+    (tmp_path / 'secret').write_text('x')
+    (folder / 'link').symlink_to(tmp_path)
+    (folder / 'l').symlink_to(tmp_path / 'secret')
+    os.mkfifo(folder / 'pipe')
+    with pytest.raises(ObjectMissing):
+        chunks.Folder(folder).read(name.format(tmp=tmp_path))
 
 
 def test_a_small_object_does_not_become_a_large_one(copied: Written) -> None:

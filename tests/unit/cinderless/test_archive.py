@@ -145,6 +145,21 @@ def made(*members: tuple[tarfile.TarInfo, bytes], **head: Any) -> bytes:
     return zstandard.ZstdCompressor().compress(stream.getvalue())
 
 
+def holed(table: bytes, size: str) -> tuple[tarfile.TarInfo, bytes]:
+    """A member with holes, in PAX format 1.0."""
+    info = tarfile.TarInfo('aws/GNUSparseFile.0/x')
+    names = {'major': '1', 'minor': '0', 'name': 'aws/x', 'realsize': size}
+    info.pax_headers = {f'GNU.sparse.{name}': value for name, value in names.items()}
+    return info, table.ljust(512, b'\0') + bytes(512)
+
+
+def folders() -> list[tuple[tarfile.TarInfo, bytes]]:
+    found = [tarfile.TarInfo(name) for name in (*archive.NEEDED, 'aws/documents.db')]
+    for info in found:
+        info.type = tarfile.DIRTYPE
+    return [(info, b'') for info in found]
+
+
 def link(name: str, target: str) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = tarfile.SYMTYPE, target
@@ -164,6 +179,12 @@ def link(name: str, target: str) -> tarfile.TarInfo:
         (made((tarfile.TarInfo('/etc/evil'), b'x')), 'not part of a state'),
         (made((link('aws/link', '/etc'), b'')), 'not part of a state'),
         (made((tarfile.TarInfo(archive.END), b'')), 'lacks aws'),
+        (made(data='many'), 'cinderless-state.json is not readable'),
+        (made(data=float('inf')), 'cinderless-state.json is not readable'),
+        (made(parts=None), 'cinderless-state.json is not readable'),
+        (made(*folders(), (tarfile.TarInfo(archive.END), b'')), 'lacks aws/documents.db'),
+        (made(holed(b'1\n0\n512\n', str(2**70))), 'damaged'),
+        (made(holed(b'one\n0\n512\n', '512')), 'damaged'),
     ],
 )
 def test_what_is_not_a_state_is_refused(data: bytes, words: str, tmp_path: Path) -> None:
