@@ -6,7 +6,18 @@ import importlib
 import sys
 
 #: Modules of this package with a ``run`` that returns (measurement, figure) rows.
-PARTS = ('api', 'service', 'durable', 'scheduler', 'iscsi', 'backup', 'changed_blocks', 'coldstart', 'console')
+PARTS = (
+    'api',
+    'service',
+    'durable',
+    'scheduler',
+    'iscsi',
+    'backup',
+    'changed_blocks',
+    'coldstart',
+    'console',
+    'moving',
+)
 
 
 def main(parts: list[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from chalicelib.backup.layout import GIB, backup_key
 from chalicelib.backup.manifests import Manifest
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
+from cinderless import images
 from cinderless.errors import FAILED
 from cinderless.migration.import_command import import_cinder
 from cinderless.output import json_option, print_json, print_table
@@ -105,11 +105,8 @@ def verify(
 def restore(repository: str, backup: str, recovery_key: Path | None, root_hash: str | None, target: Path) -> None:
     """Restore a backup to a new file, or over a block special file."""
     source, manifest = _open(repository, backup, recovery_key, root_hash)
-    if target.exists() and stat.S_ISBLK(target.stat().st_mode):
-        with FileDevice(target) as device:
-            _restore(source, manifest, device, zeroed=False)
-    else:
-        _restore_file(source, manifest, target)
+    with images.opened(target, manifest.size) as image:
+        _restore(source, manifest, image.device, zeroed=image.zeroed)
     click.echo(f'{manifest.backup_id} restored to {target}')
 
 
@@ -145,20 +142,6 @@ def copy(
 def keygen(file: Path) -> None:
     """Make a recovery key in a new file; print its public half, which wraps data keys."""
     click.echo(write_recovery_key(file).hex())
-
-
-def _restore_file(source: Repository, manifest: Manifest, target: Path) -> None:
-    """Restore to a partial file and rename it once it is complete. An existing file is never overwritten."""
-    if target.exists():
-        raise InvalidBackup(reason=f'{target} exists: name a new file, or remove it')
-    partial = target.with_name(target.name + '.partial')
-    partial.unlink(missing_ok=True)
-    try:
-        with FileDevice(partial, manifest.size) as device:
-            _restore(source, manifest, device, zeroed=True)
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _restore(source: Repository, manifest: Manifest, device: FileDevice, *, zeroed: bool) -> None:

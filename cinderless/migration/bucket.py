@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from chalicelib.errors import ObjectMissing
 
@@ -23,10 +24,15 @@ class Bucket:
         for page in pages:
             yield from (one['Key'].removeprefix(self._prefix) for one in page.get('Contents', ()))
 
-    def read(self, name: str) -> bytes:
+    def open(self, name: str) -> BinaryIO:
+        """Return a temporary copy, deleted when it is closed: a connection would time out between reads."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=f'{self._prefix}{name}')
-        except self._client.exceptions.NoSuchKey as error:
-            raise ObjectMissing(key=name) from error
-        data: bytes = answer['Body'].read()
-        return data
+            self._client.download_fileobj(self._bucket, f'{self._prefix}{name}', file)
+        except self._client.exceptions.ClientError as error:
+            file.close()
+            if error.response['Error']['Code'] in ('404', 'NoSuchKey'):
+                raise ObjectMissing(key=name) from error
+            raise
+        file.seek(0)
+        return file

@@ -13,20 +13,17 @@ Source: cinder/backup/chunkeddriver.py and drivers/ of Cinder 29.
 
 from __future__ import annotations
 
-import bz2
 import collections
 import hashlib
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import zstandard
+from typing import Any, BinaryIO, NamedTuple
 
 from chalicelib.device import Closing, Extent
 from chalicelib.errors import IntegrityError, InvalidBackup, NotSupported, ObjectMissing, UnsupportedFormat
+from cinderless.migration.unpacking import Piece, Store, Unpacked
 
 VERSION = '1.0.0'
 
@@ -38,19 +35,19 @@ MOST_BYTES = 1 << 30
 #: Bytes of the largest volume: 1 PiB.
 LARGEST = 1 << 50
 
-#: Decompressed objects that are kept; Cinder's have 50 MiB.
-CACHED = 3
+#: Bytes of a document that are read at once.
+DOCUMENT_PART = 1 << 20
+
+#: Objects that are kept open: an incremental backup is read from as many as it has ancestors, in turns.
+OPEN = 16
+
+#: Bytes of a read that fit into the cache of a CPU.
+STEP = 512 << 10
+
+#: Bytes of the largest block whose zeroes are recognised by their hash.
+LARGEST_ZERO = 16 << 20
 
 _ID = re.compile(r'[A-Za-z0-9][A-Za-z0-9_-]{0,63}')
-
-
-class Store(Protocol):
-    """Where the objects are. Raises ObjectMissing."""
-
-    def names(self) -> Iterator[str]:
-        """Yield the name of every object, folders separated by slashes."""
-
-    def read(self, name: str) -> bytes: ...
 
 
 class Folder:
@@ -64,25 +61,16 @@ class Folder:
             if path.is_file() and not path.is_symlink():
                 yield path.relative_to(self._root).as_posix()
 
-    def read(self, name: str) -> bytes:
-        """Return a regular file's content: names come from metadata, which may be anyone's."""
+    def open(self, name: str) -> BinaryIO:
+        """Open a regular file: names come from metadata, which may be anyone's."""
         root = self._root.resolve()
         path = root / name  # an absolute name replaces the folder
         try:
             if path.resolve() != path or not path.is_relative_to(root) or not path.is_file():
                 raise ObjectMissing(key=name)
-            return path.read_bytes()
+            return path.open('rb', buffering=0)
         except (FileNotFoundError, ValueError) as error:  # ValueError: not a name of a file
             raise ObjectMissing(key=name) from error
-
-
-class Piece(NamedTuple):
-    """One object: ``length`` bytes of the volume at ``offset``."""
-
-    name: str
-    offset: int
-    length: int
-    compression: str
 
 
 class ChunkedBackup(NamedTuple):
@@ -154,7 +142,8 @@ def _split(name: str, pieces: Iterable[Piece]) -> tuple[str, str]:
 
 
 def _document(store: Store, name: str) -> dict[str, Any]:
-    data = store.read(name)
+    with store.open(name) as file:
+        data = b''.join(iter(lambda: file.read(DOCUMENT_PART), b''))
     try:
         found = json.loads(data) if len(data) <= MOST_BYTES else None
     except (ValueError, RecursionError):
@@ -174,31 +163,6 @@ def chain_of(backup: ChunkedBackup, known: Mapping[str, ChunkedBackup]) -> list[
         chain.insert(0, parent)
         seen.add(parent.id)
     return chain
-
-
-def _zlib(data: bytes, length: int) -> bytes:
-    return zlib.decompressobj().decompress(data, length + 1)
-
-
-def _bz2(data: bytes, length: int) -> bytes:
-    return bz2.BZ2Decompressor().decompress(data, length + 1)
-
-
-def _zstd(data: bytes, length: int) -> bytes:
-    with zstandard.ZstdDecompressor().stream_reader(data) as reader:
-        return reader.read(length + 1)
-
-
-#: Cinder's names of its algorithms. None of them decompresses more than one byte beyond the length.
-_ALGORITHMS: Mapping[str, Callable[[bytes, int], bytes]] = {
-    **dict.fromkeys(('none', 'off', 'no'), lambda data, _: data),
-    **dict.fromkeys(('zlib', 'gzip'), _zlib),
-    **dict.fromkeys(('bz2', 'bzip2'), _bz2),
-    'zstd': _zstd,
-}
-
-#: What the decompressors raise for damaged data.
-_DAMAGE = (zlib.error, OSError, EOFError, zstandard.ZstdError)
 
 
 class ChunkedDevice(Closing):
@@ -221,8 +185,17 @@ class ChunkedDevice(Closing):
         if self._hashed <= 0 or len(self._hashes) != -(-self.size // self._hashed):
             reason = f'it has {len(self._hashes)} hashes of {self._hashed} bytes, the volume has {self.size} bytes'
             raise IntegrityError(key=self._newest.hashes_name, reason=reason)
-        self._objects: collections.OrderedDict[tuple[str, str], bytes] = collections.OrderedDict()
+        self._objects: collections.OrderedDict[tuple[str, str], Unpacked] = collections.OrderedDict()
         self._segments = _overlaid(chain)
+        self._zeroes = bytes(self._hashed if self._hashed <= LARGEST_ZERO else 0)
+        self._zero = hashlib.sha256(self._zeroes).hexdigest()
+        #: The range that was read last: (offset, checked data). Blocks may be larger than what is read at once.
+        self._last = (0, b'')
+
+    @property
+    def step(self) -> int:
+        """Bytes that are read at once at best: whole blocks that fit into the cache of a CPU."""
+        return max(1, STEP // self._hashed) * self._hashed
 
     def changes(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges in which the newest backup differs from its parent (the ``Changes`` of a backup)."""
@@ -234,33 +207,49 @@ class ChunkedDevice(Closing):
     def read(self, offset: int, length: int) -> bytes:
         """Return exactly ``length`` bytes, checked."""
         first, last = offset // self._hashed, -(-(offset + length) // self._hashed)
-        start = first * self._hashed
-        data = self._assemble(start, min(last * self._hashed, self.size) - start)
-        view = memoryview(data)
-        for block in range(first, last):
-            place = block * self._hashed - start
-            if hashlib.sha256(view[place : place + self._hashed]).hexdigest() != self._hashes[block]:
-                reason = f'bytes {block * self._hashed} to {(block + 1) * self._hashed} have another sha256'
-                raise IntegrityError(key=self._newest.hashes_name, reason=reason)
+        start, stop = first * self._hashed, min(last * self._hashed, self.size)
+        if not (self._last[0] <= start and stop <= self._last[0] + len(self._last[1])):
+            data = self._assemble(start, stop - start)
+            self._check(first, data)
+            self._last = (start, data)
+        start, data = self._last
         return data[offset - start : offset - start + length]
 
+    def _check(self, first: int, data: bytes) -> None:
+        """Compare whole blocks, the first of which is number ``first``, with their hashes."""
+        view, size = memoryview(data), self._hashed
+        for block, place in enumerate(range(0, len(data), size), first):
+            expected, part = self._hashes[block], view[place : place + size]
+            if expected == self._zero and part == self._zeroes:
+                continue
+            if hashlib.sha256(part).hexdigest() != expected:
+                reason = f'bytes {block * size} to {(block + 1) * size} have another sha256'
+                raise IntegrityError(key=self._newest.hashes_name, reason=reason)
+
+    def is_zero(self, offset: int, length: int) -> bool:
+        """Return whether a range of whole blocks is zeroes by its hashes."""
+        first, last = offset // self._hashed, -(-(offset + length) // self._hashed)
+        return self._hashes[first:last] == [self._zero] * (last - first)
+
     def _assemble(self, offset: int, length: int) -> bytes:
-        parts = []
-        for segment in _between(self._segments, offset, offset + length):
-            data = self._data(segment)
-            start = max(offset, segment.start) - segment.piece.offset
-            parts.append(memoryview(data)[start : min(offset + length, segment.stop) - segment.piece.offset])
-        found = b''.join(parts)
+        """Return bytes of the objects; what was read last is not read again, since objects are read forward."""
+        begin, known = self._last
+        parts = [known[offset - begin :]] if begin <= offset < begin + len(known) < offset + length else []
+        done = offset + sum(map(len, parts))
+        for segment in _between(self._segments, done, offset + length):
+            start, stop = max(done, segment.start), min(offset + length, segment.stop)
+            parts += self._object(segment).read(start - segment.piece.offset, stop - start)
+        found = parts[0] if len(parts) == 1 else b''.join(parts)
         if len(found) != length:
             raise IntegrityError(key=self._newest.hashes_name, reason=f'no object has the {length} bytes at {offset}')
         return found
 
-    def _data(self, segment: Segment) -> bytes:
+    def _object(self, segment: Segment) -> Unpacked:
         key = segment.container, segment.piece.name
         if key not in self._objects:
-            self._objects[key] = _content(self._store, segment)
-            while len(self._objects) > CACHED:
-                self._objects.popitem(last=False)
+            self._objects[key] = Unpacked(self._store, f'{segment.container}{segment.piece.name}', segment.piece)
+            while len(self._objects) > OPEN:
+                self._objects.popitem(last=False)[1].close()
         self._objects.move_to_end(key)
         return self._objects[key]
 
@@ -284,7 +273,8 @@ class ChunkedDevice(Closing):
         """Nothing is written."""
 
     def close(self) -> None:
-        self._objects.clear()
+        while self._objects:
+            self._objects.popitem()[1].close()
 
 
 class Segment(NamedTuple):
@@ -294,20 +284,6 @@ class Segment(NamedTuple):
     stop: int
     container: str
     piece: Piece
-
-
-def _content(store: Store, segment: Segment) -> bytes:
-    name, piece = f'{segment.container}{segment.piece.name}', segment.piece
-    decompress = _ALGORITHMS.get(piece.compression)
-    if decompress is None:
-        raise UnsupportedFormat(f'{name} is compressed with {piece.compression}; known: {", ".join(_ALGORITHMS)}')
-    try:
-        data = decompress(store.read(name), piece.length)
-    except _DAMAGE as error:
-        raise IntegrityError(key=name, reason=f'it cannot be decompressed: {error}') from None
-    if len(data) != piece.length:
-        raise IntegrityError(key=name, reason=f'its data does not have the {piece.length} bytes of the metadata')
-    return data
 
 
 def _overlaid(chain: Iterable[ChunkedBackup]) -> list[Segment]:

@@ -13,10 +13,11 @@ from chalicelib.backup.engine import Manifest
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.repository import Repository
 from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
+from cinderless import images
 from cinderless.commands.deploy import profile_option
 from cinderless.errors import FAILED, REFUSED, Failure
 from cinderless.instance import state_dir_option
-from cinderless.migration import chunks, imports, target
+from cinderless.migration import chunks, imports, target, unpacking
 from cinderless.output import json_option, print_json, print_table
 from cinderless.program import Group
 from cinderless.progress import progress
@@ -27,7 +28,7 @@ _OF_ONE = (IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat)
 
 @click.group('import-cinder', cls=Group)
 def import_cinder() -> None:
-    """List, verify and import backups that Cinder wrote to a folder, an NFS share or a bucket.
+    """List, verify, restore and import backups that Cinder wrote to a folder, an NFS share or a bucket.
 
     A SOURCE is a folder (backup_posix_path, a mounted backup_share, or downloaded Swift objects) or s3://bucket/prefix.
     """
@@ -67,6 +68,29 @@ def verify(source: str, backups: tuple[str, ...]) -> int:
             broken = True
             click.echo(f'{id}: {error.message}', err=True)
     return FAILED if broken else 0
+
+
+@import_cinder.command()
+@click.argument('source')
+@click.argument('backup')
+@click.argument('target', type=click.Path(path_type=Path))
+def restore(source: str, backup: str, target: Path) -> int:
+    """Restore one backup to a new file, or over a block special file of at least its size. Every block is checked.
+
+    Exit code 1: the backup is damaged; then the file is not created, or the block special file has a part of it.
+    """
+    store = _store(source)
+    known, _ = _read(store)
+    [id] = _wanted((backup,), known)
+    try:
+        chain = chunks.chain_of(known[id], known)
+        with progress(id, chain[0].end) as show, images.opened(target, chain[0].end) as image:
+            size = imports.restore(store, chain, image, show)
+    except _OF_ONE as error:
+        click.echo(f'{id}: {error.message}', err=True)
+        return FAILED
+    click.echo(f'{id} restored to {target}: {size} bytes')
+    return 0
 
 
 @import_cinder.command()
@@ -124,7 +148,7 @@ def _finisher(target_url: str, given: dict[str, Any]) -> Callable[[Manifest], bo
     return lambda manifest: completion.complete(manifest, location)
 
 
-def _read(store: chunks.Store) -> tuple[dict[str, chunks.ChunkedBackup], bool]:
+def _read(store: unpacking.Store) -> tuple[dict[str, chunks.ChunkedBackup], bool]:
     """Return the backups by id, and whether one cannot be read, which is printed."""
     known, broken = {}, False
     for found in chunks.find_backups(store):
@@ -143,7 +167,7 @@ def _wanted(backups: tuple[str, ...], known: dict[str, Any]) -> list[str]:
     return list(backups or sorted(known, key=lambda id: str(known[id].created_at)))
 
 
-def _store(source: str) -> chunks.Store:
+def _store(source: str) -> unpacking.Store:
     if source.startswith('s3://'):
         from cinderless.migration import bucket
 

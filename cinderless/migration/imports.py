@@ -8,13 +8,12 @@ from typing import Any
 from chalicelib.backup import engine
 from chalicelib.backup.keys import KeyWrapper
 from chalicelib.backup.repository import Repository
-from cinderless.migration.chunks import ChunkedBackup, ChunkedDevice, Store, chain_of
+from cinderless.images import Image
+from cinderless.migration.chunks import ChunkedBackup, ChunkedDevice, chain_of
+from cinderless.migration.unpacking import Store
 
 #: Reports the bytes of a volume that are done.
 Show = Callable[[int], None]
-
-#: Bytes that a verification reads at once.
-_STEP = 8 << 20
 
 
 def import_backup(
@@ -73,11 +72,29 @@ def in_order(id: str, known: Mapping[str, ChunkedBackup], done: Collection[str])
             yield whole[:length]
 
 
+def restore(store: Store, chain: list[ChunkedBackup], target: Image, show: Show = lambda _: None) -> int:
+    """Write the volume as the last backup of a chain has it; return its size.
+
+    Each block is compared with its sha256 before it is written. Raises IntegrityError, DeviceError.
+    """
+    with ChunkedDevice(store, chain) as device:
+        for offset in range(0, device.size, device.step):
+            length = min(device.step, device.size - offset)
+            data = device.read(offset, length)
+            if not device.is_zero(offset, length):
+                target.device.write(offset, data)
+            elif not target.zeroed:
+                target.device.zero(offset, length)
+            show(offset + length)
+        target.device.flush()
+        return device.size
+
+
 def verify(store: Store, chain: list[ChunkedBackup], show: Show = lambda _: None) -> int:
     """Read and check every byte of the last backup of a chain; return the size. Raises IntegrityError."""
     with ChunkedDevice(store, chain) as device:
-        for offset in range(0, device.size, _STEP):
-            length = min(_STEP, device.size - offset)
+        for offset in range(0, device.size, device.step):
+            length = min(device.step, device.size - offset)
             device.read(offset, length)
             show(offset + length)
         return device.size
