@@ -151,15 +151,15 @@ def _compared(folder: Path, algorithm: str, kind: str, files: list[Path]) -> str
             'place': str(place),
             'algorithm': algorithm,
             'files': list(map(str, files)),
-            'target': str(place / 'theirs'),
+            'target': str(place / 'restored_by_cinder'),
             'rounds': ROUNDS,
         }
     )
     ours = []
     for _ in range(ROUNDS):
-        (place / 'ours').unlink(missing_ok=True)
+        (place / 'restored_here').unlink(missing_ok=True)
         ours.append(process(place, 'restore', made['ids'][-1], module='bench.moving').numbers[0] / 1e6)
-    for name in ('theirs', 'ours'):
+    for name in ('restored_by_cinder', 'restored_here'):
         if (place / name).read_bytes() != files[-1].read_bytes():
             raise RuntimeError(f'{algorithm}, {kind}: {name} differs from the volume')
     mine, cinder = min(ours), min(made['cpu'])
@@ -220,7 +220,9 @@ def step(folder: Path, name: str, argument: str) -> None:
     else:
         began = time.process_time()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
-            code = program.main(['backup', 'import-cinder', 'restore', str(folder), argument, str(folder / 'ours')])
+            code = program.main(
+                ['backup', 'import-cinder', 'restore', str(folder), argument, str(folder / 'restored_here')]
+            )
         if code:
             raise RuntimeError(f'the restore ended with {code}')
         print(int((time.process_time() - began) * 1e6))

@@ -35,7 +35,7 @@ EXPECTED_RATE = 400
 def migrate() -> None:
     """Bring the records of a Cinder over, from its database. Ids, times, projects and users stay.
 
-    The data of volumes is not read or moved. See docs/how-to/coming-from-cinder.md.
+    The data of volumes is not read or moved, but for copy. See docs/how-to/coming-from-cinder.md.
     """
 
 
@@ -112,6 +112,62 @@ def verify(old_cloud: str | None, new_cloud: str | None, **given: Any) -> int:
         if old_cloud and new_cloud:
             report.findings += apis.compare(apis.of_cloud(old_cloud), apis.of_cloud(new_cloud), hosts)
     return _show(report, given['as_json'])
+
+
+@migrate.command()
+@click.argument('volume')
+@click.argument('origin')
+@_deployment
+@click.option('--database', metavar='URL', required=True, envvar='CINDER_DATABASE', help='As of run (CINDER_DATABASE).')
+@click.option('--to', 'pool', metavar='POOL', required=True, help='The pool here: host@backend#pool.')
+@click.option('--apply', is_flag=True, help='Copy. Without it, everything is checked, and nothing is written.')
+@click.option('--chap-secret', envvar='SOURCE_CHAP_SECRET', hidden=True)
+def copy(
+    volume: str,
+    origin: str,
+    database: str,
+    pool: str,
+    apply: bool,
+    chap_secret: str | None,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Copy the data of an unmanaged VOLUME from ORIGIN to a pool, compare both, and make its record available.
+
+    ORIGIN is a raw file, a block special file (attach the old volume to this machine), or
+    iscsi://user@host:port/IQN/LUN with its CHAP secret in SOURCE_CHAP_SECRET. It is opened for reading only. An origin
+    in use is refused, and a volume that Cinder shows as attached, before the copy and after it. This machine must reach
+    the backend. Repeat the command after an interruption: it continues.
+    """
+    from cinderless.migration.source import open_source
+
+    def unused() -> None:
+        with open_source(database) as source:
+            source.check()
+            copying.check_row(source, volume)
+        if not origin.startswith('iscsi://'):
+            origins.check_unused(Path(origin))
+
+    target.connect(**given)
+    from cinderless.migration import copying, origins
+
+    with origins.opened(origin, chap_secret) as device:
+        unused()
+        found = copying.find(volume)
+        if copying.COPIED in found.admin_metadata:
+            click.echo(f'{volume} is on {found.host} already')
+            return 0
+        copying.check(found, device, pool)
+        if not apply:
+            click.echo(f'{volume}: {found.size} GiB can be copied from {origin} to {pool}; --apply copies them')
+            return 0
+        with progress('copy, then compare', 2 * device.size) as show:
+            result = copying.copy(found, device, pool, unused, show)
+    if as_json:
+        print_json({'volume': volume, 'pool': pool, 'bytes': result.size, 'sha256': result.digest})
+    else:
+        click.echo(f'{volume} is on {pool}: {result.size} bytes, SHA-256 {result.digest} on both sides')
+    return 0
 
 
 @migrate.command()

@@ -104,7 +104,7 @@ def _differences(
             yield items.left_out(resource.key, record['id'], problem, 'run again, or see what changed it here')
     host = record.get('os-vol-host-attr:host')
     wanted = hosts.of(str(host)).pool if host else None
-    if host and found.get('os-vol-host-attr:host') != wanted:
+    if wanted and found.get('os-vol-host-attr:host') != wanted:  # an unmanaged one has no host until it is copied
         problem = f'it is on {found.get("os-vol-host-attr:host")} instead of {wanted}'
         yield items.left_out(resource.key, record['id'], problem, 'correct the table of backends, or see what moved it')
 

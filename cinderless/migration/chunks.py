@@ -261,13 +261,13 @@ class ChunkedDevice(Closing):
         yield offset, length
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        raise NotSupported(operation='write', backend='a backup')
+        raise NotSupported(operation='write', backend='a backup', reason='it is read only')
 
     def write_many(self, extents: Iterable[Extent]) -> None:
-        raise NotSupported(operation='write', backend='a backup')
+        raise NotSupported(operation='write', backend='a backup', reason='it is read only')
 
     def zero(self, offset: int, length: int) -> None:
-        raise NotSupported(operation='write', backend='a backup')
+        raise NotSupported(operation='write', backend='a backup', reason='it is read only')
 
     def flush(self) -> None:
         """Nothing is written."""

@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib import errors, models
 from chalicelib.models import DefaultType, Group, base
 from chalicelib.operations import type_locks, volume_types
-from cinderless.migration import counters, items, ledger, overlays
+from cinderless.migration import copying, counters, items, ledger, overlays
 from cinderless.migration.hosts import HostMap
 from cinderless.migration.items import Item
 from cinderless.migration.ledger import Mark
@@ -185,7 +185,10 @@ def differences(item: Item, found: Any) -> Iterator[tuple[str, Any, Any]]:
         yield 'record', 'a row', None
         return
     stored = overlays.values_of(item.kind, found) if item.kind in overlays.KINDS else found.attribute_values
+    copied = item.kind == 'Volume' and copying.is_copied(found)
     for name, value in item.values.items():
+        if copied and name in copying.CHANGED:
+            continue
         here = stored.get(name)
         if here != value and not (value in ({}, [], 0, False) and not here):
             yield name, value, here

@@ -159,8 +159,9 @@ class Mapper:
             'volumes',
             row['id'],
             f'its data is on {row["host"]}{mapped}: it is recorded as unmanaged, in status maintenance',
-            f'copy its {row["size"]} GiB: back it up in Cinder, import the backup with cinderless backup import-cinder '
-            'and restore it here; snapshots stay with the old backend',
+            f'copy its {row["size"]} GiB: attach it to a machine, run cinderless migrate copy VOLUME DEVICE --to POOL '
+            'there; or back it up in Cinder, import that with cinderless backup import-cinder and restore it here; '
+            'snapshots stay with the old backend',
         )
         lost = [
             items.left_out('snapshots', one['id'], 'its volume is unmanaged', 'back it up in Cinder, and import that')
