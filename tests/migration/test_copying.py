@@ -24,7 +24,8 @@ from tests.small_dynamodb import SmallDynamoDB
 
 pytestmark = pytest.mark.xdist_group('cinder_copying')
 
-GIB = 1 << 30
+#: Bytes of a GiB in these tests.
+GIB = 16 << 20
 
 
 class Killed(BaseException):
@@ -87,7 +88,9 @@ class World:
 
 @pytest.fixture
 def world(tables: SmallDynamoDB, simulation: Simulation, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    monkeypatch.setattr(copying, 'STEP', 256 << 20)
+    monkeypatch.setattr(copying, 'STEP', 4 << 20)
+    for module in ('cinderless.migration.copying', 'tests.data_backends'):
+        monkeypatch.setattr(f'{module}.GIB', GIB)
     monkeypatch.setattr(copying, 'CHECKPOINT', 0.0)
     return World(tmp_path, simulation, monkeypatch)
 
@@ -190,7 +193,7 @@ def test_a_difference_is_found_and_copied_again(world: World, monkeypatch: pytes
         if offset:
             zero(device, offset, length)
 
-    for tile in [tile for tile in world.disk.tiles if tile * (64 << 10) < 128 << 20]:
+    for tile in [tile for tile in world.disk.tiles if tile * (64 << 10) < 4 << 20]:
         del world.disk.tiles[tile]
     monkeypatch.setattr(DiskDevice, 'zero', lazy)
     driver_disks = world.data.disks['cinderless@fast']
