@@ -314,7 +314,7 @@ def test_only_files_of_the_folder_are_read(name: str, tmp_path: Path) -> None:
     (folder / 'l').symlink_to(tmp_path / 'secret')
     os.mkfifo(folder / 'pipe')
     with pytest.raises(ObjectMissing):
-        chunks.Folder(folder).read(name.format(tmp=tmp_path))
+        chunks.Folder(folder).open(name.format(tmp=tmp_path))
 
 
 def test_a_small_object_does_not_become_a_large_one(copied: Written) -> None:
