@@ -116,7 +116,7 @@ def test_a_receiver_that_is_away_is_tried_again(queue: str) -> None:
     assert hidden(queue) == 1
 
 
-#: Parts that a receiver sends for ever, each within the timeout of a socket, and what it ends with at last.
+#: Parts that a receiver sends without end, each within the timeout of a socket, and what it ends with at last.
 ACCEPTED = b'HTTP/1.1 204 No Content\r\n\r\n'
 DRIPS = {
     'a header': (b'x', b': 1\r\n\r\n', b'HTTP/1.1 204 No Content\r\n'),
