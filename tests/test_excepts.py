@@ -120,7 +120,7 @@ REASONS = {
     (
         'infra/webhook.py',
         'end',
-    ): 'a receiver ends its connection at any moment: it is ended then, which is all that is wanted',
+    ): 'a receiver may have ended the connection: that is all that is wanted',
     ('infra/webhook.py', '_send'): 'the notification stays in the queue, whatever kept it from the receiver',
     ('local/__main__.py', '_served'): _TOP,
     ('local/__main__.py', 'main'): 'a refused start is reported in one line',
