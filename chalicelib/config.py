@@ -57,6 +57,9 @@ class Settings(NamedTuple):
     #: JSON object of the scheduler's options under their names in cinder.conf (scheduler/config.py), or the SSM
     #: parameter that holds it (aws.document); empty: Cinder's.
     scheduler_options: str
+    #: JSON object of policy rules in place of Cinder's defaults (rules/policy_overrides.py), or the SSM parameter that
+    #: holds it; empty for none.
+    policy_overrides: str
     #: Seconds after which a backend's report is stale (Cinder's service_down_time is 60, its polling 60).
     report_max_age: int
     #: Public half of a recovery key (hex) that data keys of backups are wrapped to, too; empty for none.

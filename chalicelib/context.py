@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import dataclasses
 import uuid
-from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 #: Each role implies those after it, as ``keystone-manage bootstrap`` sets them up.
 ROLE_CHAIN = ('admin', 'manager', 'member', 'reader')
@@ -50,6 +50,9 @@ class TokenFacts(NamedTuple):
     roles: frozenset[str]
     #: Seconds since the epoch.
     expires_at: float
+    #: Domains of the user and of the project, if the issuer reports them.
+    user_domain_id: str | None = None
+    project_domain_id: str | None = None
 
 
 class TokenValidator(Protocol):
@@ -62,6 +65,18 @@ class TokenValidator(Protocol):
         ``allow_expired_window``), for a service that finishes what a user began.
         Raises Unauthorized (unknown, expired, revoked) or ServiceUnavailable (the issuer did not answer).
         """
+
+
+class PolicyOverrides(Protocol):
+    """The port to an operator's own policy rules (rules/policy_overrides.py)."""
+
+    def allows(
+        self, context: Context, rule: str, project_id: str | None, find: Callable[[], Any] | None = None
+    ) -> bool:
+        """Return whether ``context`` passes ``rule``."""
+
+    def bounded(self, context: Context) -> Context:
+        """Return ``context`` as routes of extensions see it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +93,17 @@ class Context:
     #: The X-OpenStack-Request-ID that the caller sent: one id through several services.
     global_request_id: str | None = None
     microversion: tuple[int, int] = (3, 0)
+    user_domain_id: str | None = None
+    project_domain_id: str | None = None
+    #: The operator's own policy rules; None for Cinder's defaults.
+    overrides: PolicyOverrides | None = dataclasses.field(default=None, repr=False)
+    #: Whether an override of ``context_is_admin`` makes the caller an administrator; None without one.
+    admin: bool | None = None
 
     @property
     def is_admin(self) -> bool:
-        """Cinder's ``context_is_admin``: the role admin, on any project."""
-        return 'admin' in self.roles
+        """Cinder's ``context_is_admin``: by default the role admin, on any project."""
+        return 'admin' in self.roles if self.admin is None else self.admin
 
     @property
     def is_service_request(self) -> bool:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECTIONS: Mapping[str, Sequence[str]] = {
     'Run a local cloud': ('serve', 'status', 'stop', 'demo', 'state', 'unit'),
     'Find out what happened': ('logs', 'history', 'doctor'),
-    'Operate': ('backends', 'backup', 'user'),
+    'Operate': ('backends', 'backup', 'policy', 'user'),
     'Move in from Cinder': ('convert', 'migrate'),
     'Deploy to AWS': ('package', 'deploy', 'remove', 'dr'),
     'Shell': ('completion',),

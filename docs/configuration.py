@@ -143,6 +143,7 @@ WORDS: Mapping[str, str] = {
     'state_machine_prefix': "`arn:...:stateMachine:<stack>-`; a state machine's ARN is this and its name.",
     'execution_prefix': "`arn:...:execution:<stack>-`; an execution's ARN is this, the workflow, ':' and its name.",
     'scheduler_options': 'JSON object of scheduler options, or the SSM parameter that has it; empty for the defaults.',
+    'policy_overrides': 'JSON object of policy rules, or the SSM parameter that has it; empty for the defaults.',
     'backup_targets': 'JSON object of targets for copies of backups, or the SSM parameter that has it; empty for none.',
     'stack_id': 'ARN of the stack; empty without a stack.',
     'nova_url': 'Nova, ends in /v2.1; empty for none.',

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from chalicelib.errors import BackendMisconfigured
-from infra import values
+from infra import policy_file, values
 from infra.backends import check as check_backends
 from infra.render import ROOT, templates
 
@@ -32,6 +32,9 @@ TOO_LONG = {
 
 #: Parameters whose value is a JSON object.
 DOCUMENTS = ('Backends', 'IdentityDocument', 'BackupTargets', 'SchedulerOptions')
+
+#: The parameter whose value is a policy file.
+POLICY = 'PolicyOverrides'
 
 #: Parameters that belong together: one without the other fails half-way through a deployment.
 TOGETHER = (('WorkerSubnetIds', 'WorkerSecurityGroupIds'), ('ApiSubnetIds', 'ApiSecurityGroupIds'))
@@ -150,12 +153,22 @@ def _yaml(path: Path) -> dict[str, Any]:
 
 def _value(key: str, text: str, folder: Path) -> str:
     """Replace ``@file`` by the file's text; a YAML file becomes JSON, like the parameters."""
+    found = _from_file(key, text, folder)
+    if key != POLICY or not found:
+        return found
+    try:
+        return policy_file.document(found)
+    except policy_file.Refused as refused:
+        raise Refused(f'{key}: {text if text.startswith("@") else ""} {refused}'.replace('  ', ' ')) from None
+
+
+def _from_file(key: str, text: str, folder: Path) -> str:
     if not text.startswith('@'):
         return text
     path = folder / text[1:]
     if not path.exists():
         raise Refused(f'{key}: {path} does not exist')
-    if path.suffix in ('.yaml', '.yml'):
+    if path.suffix in ('.yaml', '.yml') and key != POLICY:
         return json.dumps(_yaml(path))
     return _read(path).strip()
 

@@ -74,6 +74,8 @@ class Settings:
     nova_url: str
     #: A backends document (JSON), or empty for the default one.
     backends: str
+    #: A policy file (YAML or JSON), or empty for Cinder's default policies.
+    policy_overrides: str
     #: Webhooks (JSON, local/webhooks.py), or empty for none.
     webhooks: str
     #: Requests a minute that a project may send; 0 for no limit.
@@ -96,6 +98,7 @@ class Settings:
                 raise Refused(f'{name}={values[name.lower()]!r}: give a whole number')
         for name in DOCUMENTS:
             values[name.lower()] = _document(name, values[name.lower()])
+        values['policy_overrides'] = _policies(values['policy_overrides'])
         _check_addresses(values)
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
 
@@ -151,6 +154,7 @@ class Settings:
             'NovaUrl': self.nova_url,
             'PackSize': str(PACK_SIZE),
             'BucketName': BUCKET,
+            'PolicyOverrides': self.policy_overrides,
             'ProjectRateLimit': self.project_rate_limit,
             'ProjectBurstLimit': self.project_burst_limit,
         }
@@ -181,6 +185,7 @@ TEXTS = {
     'NOVA_URL': '',
     'BACKENDS': '',
     'WEBHOOKS': '',
+    'POLICY_OVERRIDES': '',
     'PROJECT_RATE_LIMIT': '0',
     'PROJECT_BURST_LIMIT': '100',
 }
@@ -250,6 +255,10 @@ MEANINGS: Mapping[str, str] = {
     'NOVA_URL': 'Nova, ends in /v2.1',
     'BACKENDS': 'a backends document (JSON, `@file` or a path); empty for the three pools fast, slow and remote',
     'WEBHOOKS': '[webhooks](../how-to/webhooks.md#the-local-cloud) (JSON, `@file` or a path); empty for none',
+    'POLICY_OVERRIDES': (
+        'a [policy file](../how-to/coming-from-cinder.md#policies) (policy.yaml, JSON, `@file` or a path); empty for '
+        "Cinder's defaults"
+    ),
     'PROJECT_RATE_LIMIT': 'requests a minute that a project may send; 0 for no limit',
     'PROJECT_BURST_LIMIT': 'requests that a project may send at once, if its rate is limited',
 }
@@ -299,15 +308,31 @@ def _port(environment: Mapping[str, str], name: str) -> int:
 
 def _document(name: str, text: str) -> str:
     """A JSON document: as it is, or read from ``@file`` or a path. Raises Refused for text that is not JSON."""
-    if text and not text.lstrip().startswith(('{', '[', '"')):
-        path = Path(text.removeprefix('@'))
-        try:
-            document = path.read_text()
-        except (OSError, ValueError) as error:  # a ValueError of bytes that are not text, or of a path with a NUL
-            reason = getattr(error, 'strerror', None) or error
-            raise Refused(f'{name}={text}: the file cannot be read ({reason})') from None
-        return _json(f'{name}={text}', document)
-    return _json(name, text)
+    return _json(*_read(name, text))
+
+
+def _policies(text: str) -> str:
+    """Return the parameter for a policy file, which is given as other documents are. Raises Refused."""
+    if not text:
+        return ''
+    from infra import policy_file  # most instances have none
+
+    where, document = _read('POLICY_OVERRIDES', text)
+    try:
+        return policy_file.document(document)
+    except policy_file.Refused as refused:
+        raise Refused(f'{where}: {refused}') from None
+
+
+def _read(name: str, text: str) -> tuple[str, str]:
+    """Return a document, and where it is from: the variable, with its value if that is ``@file`` or a path."""
+    if not text or text.lstrip().startswith(('{', '[', '"')):
+        return name, text
+    try:
+        return f'{name}={text}', Path(text.removeprefix('@')).read_text()
+    except (OSError, ValueError) as error:  # a ValueError of bytes that are not text, or of a path with a NUL
+        reason = getattr(error, 'strerror', None) or error
+        raise Refused(f'{name}={text}: the file cannot be read ({reason})') from None
 
 
 def _json(name: str, text: str) -> str:

@@ -34,6 +34,8 @@ def authenticate(headers: Mapping[str, str], identity: TokenValidator) -> Contex
         roles=frozenset(map(str.lower, facts.roles)),
         service_roles=service_roles,
         global_request_id=_global_request_id(headers),
+        user_domain_id=facts.user_domain_id,
+        project_domain_id=facts.project_domain_id,
     )
 
 

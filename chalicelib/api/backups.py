@@ -108,7 +108,7 @@ def restore(request: Request, id: str) -> dict[str, Any]:
 
 @backups.action('os-force_delete', policy=f'{ADMIN_ACTION}:force_delete', schema=p.ANYTHING)
 def force_delete(request: Request, id: str) -> None:
-    authorize(request.context, 'backup:delete')
+    authorize(request.context, 'backup:delete', find=lambda: operations.get(request.context, id))
     operations.delete(request.context, id, force=True)
 
 

@@ -28,11 +28,11 @@ def index(request: Request) -> dict[str, Any]:
     return {'default_types': [VIEW.of(request)(each) for each in operations.list_(request.context)]}
 
 
-add_show(default_types, 'default_type', VIEW, operations.get, policy=f'{POLICY}_get', since=SINCE)
-add_delete(default_types, operations.unset, policy=f'{POLICY}_unset', status=204, since=SINCE)
+add_show(default_types, 'default_type', VIEW, operations.get, policy=f'{POLICY}_get', owned_by='id', since=SINCE)
+add_delete(default_types, operations.unset, policy=f'{POLICY}_unset', owned_by='id', status=204, since=SINCE)
 
 
-@default_types.put('/{id}', policy=f'{POLICY}_set_or_update', schema=SET, since=SINCE)
+@default_types.put('/{id}', policy=f'{POLICY}_set_or_update', owned_by='id', schema=SET, since=SINCE)
 def set_(request: Request, id: str) -> dict[str, Any]:
     try:
         chosen = operations.set_(request.context, id, request.body['default_type']['volume_type'])

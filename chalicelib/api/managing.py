@@ -21,6 +21,7 @@ from chalicelib.api.views import snapshots as snapshot_views
 from chalicelib.api.views import volumes as volume_views
 from chalicelib.api.volumes import volumes
 from chalicelib.operations import managing as operations
+from chalicelib.operations import snapshots as snapshot_operations
 from chalicelib.operations import volumes as volume_operations
 from chalicelib.operations.common import ListQuery
 from chalicelib.rules.microversions import MINIMUM, Version
@@ -169,11 +170,11 @@ def manage_snapshot(request: Request) -> dict[str, Any]:
 
 @volumes.action('os-unmanage', policy='volume_extension:volume_unmanage', schema=p.ANYTHING)
 def unmanage_volume(request: Request, id: str) -> None:
-    authorize(request.context, 'volume:delete')
+    authorize(request.context, 'volume:delete', find=lambda: volume_operations.get(request.context, id))
     operations.unmanage_volume(request.context, id)
 
 
 @snapshots.action('os-unmanage', policy='snapshot_extension:snapshot_unmanage', schema=p.ANYTHING)
 def unmanage_snapshot(request: Request, id: str) -> None:
-    authorize(request.context, 'volume:delete_snapshot')
+    authorize(request.context, 'volume:delete_snapshot', find=lambda: snapshot_operations.get(request.context, id))
     operations.unmanage_snapshot(request.context, id)

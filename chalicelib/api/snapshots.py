@@ -96,7 +96,7 @@ def update(request: Request, id: str) -> dict[str, Any]:
 
 @snapshots.action('os-force_delete', policy=f'{ADMIN_ACTION}:force_delete', schema=p.ANYTHING)
 def force_delete(request: Request, id: str) -> None:
-    authorize(request.context, 'volume:delete_snapshot')
+    authorize(request.context, 'volume:delete_snapshot', find=lambda: operations.get(request.context, id))
     operations.delete(request.context, id, force=True)
 
 

@@ -142,7 +142,7 @@ def _connector(body: dict[str, Any]) -> dict[str, Any] | None:
 @volumes.action('os-force_detach', policy=f'{ADMIN_ACTION}:force_detach', schema=schemas.FORCE_DETACH)
 def force_detach(request: Request, id: str) -> None:
     for rule in f'{ACTION}:terminate_connection', f'{ACTION}:detach':
-        authorize(request.context, rule)
+        authorize(request.context, rule, find=lambda: operations.get(request.context, id))
     legacy_attachments.force_detach(
         request.context, id, request.body.get('attachment_id') or None, _connector(request.body)
     )
@@ -150,7 +150,7 @@ def force_detach(request: Request, id: str) -> None:
 
 @volumes.action('os-force_delete', policy=f'{ADMIN_ACTION}:force_delete', schema=p.ANYTHING)
 def force_delete(request: Request, id: str) -> None:
-    authorize(request.context, 'volume:delete')
+    authorize(request.context, 'volume:delete', find=lambda: operations.get(request.context, id))
     operations.delete(request.context, id, force=True)
 
 

@@ -9,6 +9,7 @@ from chalicelib.api.request import Request
 from chalicelib.api.schemas import volumes as schemas
 from chalicelib.api.views import volume_images as views
 from chalicelib.api.volumes import volumes
+from chalicelib.operations import volumes as volume_operations
 from chalicelib.rules.policies import authorize
 
 ACTION = 'volume_extension:volume_actions'
@@ -45,5 +46,5 @@ def reimage(request: Request, id: str) -> None:
 
     reserved = p.is_yes(request.body.get('reimage_reserved', False))
     if reserved:
-        authorize(request.context, 'volume:reimage_reserved')
+        authorize(request.context, 'volume:reimage_reserved', find=lambda: volume_operations.get(request.context, id))
     operations.reimage(request.context, id, request.body['image_id'], reserved=reserved)

@@ -66,7 +66,7 @@ add_metadata(
     'os-set_image_metadata', policy=f'{IMAGE_METADATA}:set', schema=schemas.IMAGE_METADATA, status=200, hides=False
 )
 def set_image_metadata(request: Request, id: str) -> dict[str, Any]:
-    authorize(request.context, 'volume:update_volume_metadata')
+    authorize(request.context, 'volume:update_volume_metadata', find=lambda: operations.get(request.context, id))
     return {'metadata': operations.set_image_metadata(request.context, id, request.body['metadata'])}
 
 
@@ -78,7 +78,7 @@ def set_image_metadata(request: Request, id: str) -> dict[str, Any]:
     hides=False,
 )
 def unset_image_metadata(request: Request, id: str) -> None:
-    authorize(request.context, 'volume:delete_volume_metadata')
+    authorize(request.context, 'volume:delete_volume_metadata', find=lambda: operations.get(request.context, id))
     operations.unset_image_metadata(request.context, id, request.body['key'])
 
 

@@ -137,5 +137,5 @@ def delete(request: Request, id: str) -> None:
     cascade = boolean('cascade', request.query.get('cascade', 'false'))
     force = request.version >= FORCE and boolean('force', request.query.get('force', 'false'))
     if force:
-        authorize(request.context, 'volume:force_delete')
+        authorize(request.context, 'volume:force_delete', find=lambda: operations.get(request.context, id))
     operations.delete(request.context, id, cascade=cascade, force=force)

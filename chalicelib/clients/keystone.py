@@ -233,9 +233,17 @@ def _facts(token: Any) -> TokenFacts:
             project_id=None if project is None else _text(project['id']),
             roles=frozenset(_text(role['name']) for role in token.get('roles', ())),
             expires_at=_seconds(_text(token['expires_at'])),
+            user_domain_id=_domain(token['user']),
+            project_domain_id=None if project is None else _domain(project),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ServiceUnavailable(reason='Keystone answered a token without user, project, roles or end') from None
+
+
+def _domain(owner: Any) -> str | None:
+    """Return the id of the domain of a user or project; None if Keystone does not report it."""
+    found = owner.get('domain')
+    return None if found is None else _text(found['id'])
 
 
 def _text(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chalicelib.context import TokenFacts
 from chalicelib.errors import Unauthorized
 from chalicelib.identity.config import EXPIRED_WINDOW, IdentityConfig
+from chalicelib.identity.directory import DOMAIN_ID
 from chalicelib.identity.token import Token, unseal
 
 
@@ -40,4 +41,5 @@ class StandaloneTokens:
 
     def validate(self, token: str, *, allow_expired: bool = False) -> TokenFacts:
         valid = verify(self._config, token, allow_expired=allow_expired)
-        return TokenFacts(valid.user_id, valid.project_id, valid.roles, valid.expires_at)
+        domain = DOMAIN_ID if valid.project_id else None
+        return TokenFacts(valid.user_id, valid.project_id, valid.roles, valid.expires_at, DOMAIN_ID, domain)

@@ -30,6 +30,7 @@ from chalicelib.operations import common, compute, exports, idempotency, initiat
 from chalicelib.rules import states
 from chalicelib.rules.messages import Action as Tried
 from chalicelib.rules.messages import Detail
+from chalicelib.rules.policies import authorize
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ def create(
         volume = volumes.get(context, volume_id)
         if connector is not None:
             initiators.check(context, volume.project_id, connector)
+    if volume.multiattach and volume.bootable and volume.status == states.IN_USE:
+        authorize(context, 'volume:multiattach_bootable_volume', find=lambda: volume)
     if volume.status == states.AVAILABLE and not volume.attachments:
         volume = exports.end_all(volume)  # what a host that never attached has left
     attachment = Attachment(

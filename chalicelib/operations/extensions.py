@@ -16,6 +16,7 @@ from chalicelib.operations import common, quotas, reservations, services, volume
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.operations.volume_records import get
 from chalicelib.rules import extra_specs, states, workflows
+from chalicelib.rules.policies import authorize
 
 #: What follows an extension that ended halfway.
 ROW = workflows.VOLUME['finish_extend']
@@ -42,6 +43,8 @@ def extend(context: Context, id: str, new_size: int) -> None:
         if kind:
             extra_specs.check_size(kind.extra_specs, kind.name, new_size)
         attached = volume.status == states.IN_USE and context.microversion >= EXTEND_ATTACHED
+        if attached:
+            authorize(context, 'volume:extend_attached_volume', find=lambda: volume)
         action = 'extend_attached' if attached else 'extend'
         deltas = {'gigabytes': growth} if volume.consumes_quota else {}
         add_writes_to = functools.partial(_add_growth_to, context, volume, action, new_size)

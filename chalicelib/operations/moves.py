@@ -21,6 +21,7 @@ from chalicelib.models import Service, Snapshot, Volume, VolumeType, base
 from chalicelib.operations import common, exports, quotas, reservations, services, volume_quota, volume_types, volumes
 from chalicelib.operations.outcomes import Outcome
 from chalicelib.rules import extra_specs, states, workflows
+from chalicelib.rules.policies import authorize
 
 RETYPE_REFUSED = (
     'Retype needs volume to be in available or in-use state, not be part of an active migration or a consistency '
@@ -70,7 +71,7 @@ def _accept_retype(context: Context, id: str, new_type: str, migration_policy: s
 
 def _begun(context: Context, volume: Volume, new_type: str, migration_policy: str) -> tuple[Volume, VolumeType]:
     wanted = volume_types.find(context, new_type)
-    _check_type(volume, _current_type(volume), wanted)
+    _check_type(context, volume, _current_type(volume), wanted)
     if _is_detached(volume) and volume.exports:
         raise _HasExports(volume)
     snapshots = volumes.snapshots_of(volume) if volume.snapshot_count else []
@@ -98,7 +99,7 @@ def _is_detached(volume: Volume) -> bool:
     return volume.status == states.AVAILABLE and not volume.attachments
 
 
-def _check_type(volume: Volume, current: VolumeType | None, wanted: VolumeType) -> None:
+def _check_type(context: Context, volume: Volume, current: VolumeType | None, wanted: VolumeType) -> None:
     if wanted.id == volume.volume_type_id:
         raise errors.InvalidVolume(reason=RETYPE_REFUSED)
     extra_specs.check_size(wanted.extra_specs, wanted.name, int(volume.size))
@@ -108,6 +109,8 @@ def _check_type(volume: Volume, current: VolumeType | None, wanted: VolumeType) 
     multiattach = extra_specs.is_multiattach(wanted.extra_specs)
     if attached and multiattach != volume.multiattach:
         raise errors.InvalidInput(reason='Changing multiattach of a volume needs it to be available: detach it first.')
+    if multiattach and not volume.multiattach:
+        authorize(context, 'volume:multiattach', find=lambda: volume)
     if multiattach and wanted.encryption:
         raise errors.InvalidInput(reason='Retype requested both encryption and multi-attach, which is not supported.')
     if _cipher(current) != _cipher(wanted):

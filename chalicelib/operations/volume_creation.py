@@ -17,6 +17,7 @@ from chalicelib.context import Context
 from chalicelib.models import DefaultType, Group, Snapshot, Volume, VolumeType, base, claims, reading
 from chalicelib.operations import common, group_members, keys, quotas, services, volume_sources, volume_types
 from chalicelib.rules import extra_specs, states, workflows
+from chalicelib.rules.policies import authorize
 
 if TYPE_CHECKING:
     from chalicelib.clients.glance import Image
@@ -118,6 +119,8 @@ def prepare(
     _check_encryption(kind, source, image)
     volume.name, volume.description, volume.metadata = name, description, dict(metadata or {})
     volume.multiattach = multiattach or extra_specs.is_multiattach(kind.extra_specs)
+    if volume.multiattach:
+        authorize(context, 'volume:multiattach')
     volume.group_id = group.id if group else None
     volume.operation = common.operation(
         workflows.VOLUME['create'],

@@ -53,7 +53,7 @@ def show(state_dir: Path, stage: str | None, profile: str | None, as_json: bool)
 
     Exit code 1: a backend has not reported yet, or its report was rejected.
     """
-    stack, clients = _deployed(stage, profile) if stage else _local(state_dir)
+    stack, clients = clients_of(state_dir, stage, profile)
     document = json.loads(clients('ssm').get_parameter(Name=f'/{stack}/backends')['Parameter']['Value'])
     pools = list(_pools(clients('dynamodb'), f'{stack}-pools'))
     rows = [row for backend in document['backends'] for row in _rows(document, backend, pools)]
@@ -62,6 +62,11 @@ def show(state_dir: Path, stage: str | None, profile: str | None, as_json: bool)
     else:
         print_table(list(rows[0]) if rows else ['pool'], [list(row.values()) for row in rows])
     return FAILED if any(row['problem'] for row in rows) else 0
+
+
+def clients_of(state_dir: Path, stage: str | None, profile: str | None) -> tuple[str, Any]:
+    """Return the name of the stack of a stage, or of the running local cloud, and what makes SDK clients for it."""
+    return _deployed(stage, profile) if stage else _local(state_dir)
 
 
 def _local(state_dir: Path) -> tuple[str, Any]:

@@ -27,9 +27,11 @@ def deploy(stage: str, profile: str | None, review: bool) -> None:
     Stage, credentials, limits and the deployed stack are checked before anything is built or uploaded. Every command
     of the AWS CLI is printed before it runs.
     """
-    from infra import deploy
+    from infra import deploy, policy_file
     from infra.stage import load
 
     settings = load(stage)
+    for note in policy_file.notes(policy_file.read(settings.parameters.get('PolicyOverrides') or '{}')):
+        click.echo(f'note: PolicyOverrides: {note.rule} {note.text}')
     aws = deploy.Aws(deploy.program(), settings.region, profile or None)
     deploy.run(settings, aws, review=review, progress=progress)

@@ -42,6 +42,7 @@ locals {
     OtherBackupResources            = join(",", var.other_backup_resources)
     PackSize                        = tostring(var.pack_size)
     PermissionsBoundaryArn          = var.permissions_boundary_arn
+    PolicyOverrides                 = var.policy_overrides
     ProjectBurstLimit               = tostring(var.project_burst_limit)
     ProjectRateLimit                = tostring(var.project_rate_limit)
     PublicEndpoint                  = var.public_endpoint

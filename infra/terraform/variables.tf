@@ -319,6 +319,12 @@ variable "permissions_boundary_arn" {
   default     = ""
 }
 
+variable "policy_overrides" {
+  description = "Policy rules in place of Cinder's defaults (JSON object of rules, or a policy.yaml as @file; compressed if it is longer than 4 KB). Empty for the defaults. See docs/how-to/coming-from-cinder.md."
+  type        = string
+  default     = ""
+}
+
 variable "project_burst_limit" {
   description = "Requests that each project may send at once, with ProjectRateLimit."
   type        = number

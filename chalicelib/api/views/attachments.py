@@ -17,7 +17,7 @@ CONNECTING = 'volume:attachment_update'
 def _connection_info(attachment: Attachment, request: Request) -> dict[str, Any] | None:
     if attachment.connection_info is None:
         return None
-    if not allowed(request.context, CONNECTING):
+    if not allowed(request.context, CONNECTING, find=lambda: attachment):
         return dict(attachment.connection_info)
     return attachments.connection_info(attachment)
 

@@ -37,7 +37,7 @@ class TestAnswers:
     def test_a_known_token(self, tokens: KeystoneTokens) -> None:
         facts = tokens.validate('demo-token')
 
-        assert facts == TokenFacts('u' * 32, 'p' * 32, frozenset({'member', 'reader'}), 2e9)
+        assert facts == TokenFacts('u' * 32, 'p' * 32, frozenset({'member', 'reader'}), 2e9, 'default', 'default')
 
     def test_it_is_asked_for_under_a_service_token(self, keystone: FakeKeystone, tokens: KeystoneTokens) -> None:
         tokens.validate('demo-token')

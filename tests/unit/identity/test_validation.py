@@ -29,7 +29,7 @@ def test_a_valid_token_says_who(client: Client, clock: Clock) -> None:
     facts = StandaloneTokens(client.config).validate(client.token('demo', 'demo-password', 'demo'))
 
     assert facts == TokenFacts(
-        stable_id('user', 'demo'), 'd' * 32, frozenset({'member', 'reader'}), expires_at=clock.now + 3600
+        stable_id('user', 'demo'), 'd' * 32, frozenset({'member', 'reader'}), clock.now + 3600, 'default', 'default'
     )
 
 

@@ -233,6 +233,7 @@ OTHERS: list[tuple[str, str, set[str]]] = [
     ('sqs:SendMessage', f'arn:aws:sqs:{PLACE}:prod-2-work', set()),
     ('sqs:ReceiveMessage', f'arn:aws:sqs:{PLACE}:prod-work', {'start_workflow'}),
     ('ssm:GetParameter', f'{PARAMETER}/prod/backends', {*WORKERS, 'report_pools'}),
+    ('ssm:GetParameter', f'{PARAMETER}/prod/policy-overrides', {'api'}),
     ('ssm:GetParameter', f'{PARAMETER}/prod/scheduler-options', {'api', 'volume_worker'}),
     ('ssm:GetParameter', f'{PARAMETER}/prod/backup-targets', {'api', 'backup_schedules'}),
     ('ssm:GetParameter', f'{PARAMETER}/prod-2/backends', set()),
