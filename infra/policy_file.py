@@ -1,6 +1,6 @@
 """The check of a policy file before it is used: a ``policy.yaml`` of Cinder, or the JSON of the parameter.
 
-It finds what Cinder would deny or ignore without saying so. docs/how-to/coming-from-cinder.md describes the rules.
+It finds what Cinder would deny or ignore silently. docs/how-to/coming-from-cinder.md describes the rules.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _parsed(text: str) -> Any:
 
 
 def problems(rules: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (rule, what is wrong and what to do) for each rule that does not mean what it says."""
+    """Yield (rule, what is wrong and what to do) for each rule that is not usable as it is written."""
     overrides = Overrides(rules)
     for name, rule in rules.items():
         found: list[str] = []

@@ -199,7 +199,7 @@ def _compared(kind: str, match: str, problems: list[str]) -> Expression:
         return ('fact', tuple(kind.split('.')), match)
     except (SyntaxError, TypeError, MemoryError, RecursionError):
         problems.append(f'has {kind!r} before a colon: give role, rule, an attribute of the caller, or a literal')
-        return ('unusable', f'{kind} is no attribute of a caller')
+        return ('unusable', f'{kind} is not an attribute of a caller')
 
 
 def evaluate(expression: Expression, facts: Facts, active: frozenset[str] = frozenset()) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chalicelib.context import Context
     from chalicelib.rules.policy_overrides import Overrides
 
-#: Ids of the caller, and of a project of which the caller is no member, unless options name others.
+#: Ids of the caller, of its project and of another one, unless options name others.
 USER, PROJECT, OTHER_PROJECT = 'user', 'project', 'another project'
 
 
@@ -36,7 +36,7 @@ def policy() -> None:
 @click.option('--target-project', default=OTHER_PROJECT, show_default=True, help='The id of the project of objects.')
 @json_option
 def check(file: Path, roles: tuple[str, ...], project: str, user: str, target_project: str, as_json: bool) -> int:
-    """Check a policy.yaml as deploy and serve do, and tell what it means.
+    """Check a policy.yaml as deploy and serve do, and report what it means.
 
     With --role, print each rule that the caller passes: for own objects, for those of other users of the project, and
     for those of --target-project. Exit code 1: a rule is not usable.

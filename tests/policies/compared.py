@@ -65,11 +65,13 @@ class Target:
 
 def _target(kind: type[Any], **facts: Any) -> Target:
     """Return an object with the attributes that both have, under Cinder's names."""
-    ours = {{'display_name': 'name', 'instance_uuid': 'instance_id'}.get(name, name): facts[name] for name in facts}
+    decided_here = {
+        {'display_name': 'name', 'instance_uuid': 'instance_id'}.get(name, name): facts[name] for name in facts
+    }
     if kind is Attachment:
         owner = {name: facts.pop(name) for name in ('project_id', 'user_id')}
         facts['volume'] = owner
-    return Target(kind(**ours), [KINDS[kind], facts])
+    return Target(kind(**decided_here), [KINDS[kind], facts])
 
 
 def targets() -> list[Target]:
@@ -138,10 +140,10 @@ def _decided(caller: Context, rule: str, target: Target) -> bool | None:
     return allowed(caller, rule, find=lambda: record)
 
 
-def differences(ours: Mapping[str, list[bool | None]], cinders: Mapping[str, list[bool | str]]) -> list[Any]:
-    """Return (rule, ours, Cinder's) of the rules whose decisions differ; an exception denies, as Cinder's 500 does."""
+def differences(decided_here: Mapping[str, list[bool | None]], cinders: Mapping[str, list[bool | str]]) -> list[Any]:
+    """Return (rule, decisions here, Cinder's) where they differ. An exception there denies, as Cinder's 500 does."""
     return [
         (rule, decided, cinders[rule])
-        for rule, decided in ours.items()
+        for rule, decided in decided_here.items()
         if any(a is not None and a != (b is True) for a, b in zip(decided, cinders[rule], strict=True))
     ]

@@ -1,7 +1,7 @@
 """Runs in .venv-cinder: decisions of oslo.policy, and of Cinder with a policy file, for each line of its input.
 
 {'expressions': [[rules, caller, target], ...]} -> [true, false or the name of the exception, ...]; the rule
-``asked`` of each is decided, with the other rules beside it.
+``wanted`` of each is decided, with the other rules beside it.
 
 {'policies': [text of a policy.yaml, ...], 'callers': [...], 'targets': [...]} -> for each text {rule: [decisions]},
 each caller with each target: of Cinder's own context, enforcer and objects. A target is a kind of object with its
@@ -33,7 +33,7 @@ def expressions(cases: list[Any]) -> list[bool | str]:
         try:
             enforcer = oslo.Enforcer(options, use_conf=False)
             enforcer.set_rules(oslo.Rules.from_dict(rules, 'default'), use_conf=False)
-            decided.append(bool(enforcer.enforce('asked', target, caller)))
+            decided.append(bool(enforcer.enforce('wanted', target, caller)))
         except Exception as error:
             decided.append(type(error).__name__)
     return decided
@@ -87,11 +87,11 @@ def main() -> None:
     logging.disable()
     warnings.simplefilter('ignore')
     for line in sys.stdin:
-        asked = json.loads(line)
+        request = json.loads(line)
         answer: Any = (
-            expressions(asked['expressions'])
-            if 'expressions' in asked
-            else of_cinder(asked['policies'], asked['callers'], asked['targets'])
+            expressions(request['expressions'])
+            if 'expressions' in request
+            else of_cinder(request['policies'], request['callers'], request['targets'])
         )
         print(json.dumps(answer), flush=True)
 

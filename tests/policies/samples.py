@@ -22,7 +22,7 @@ OBSERVER = """
 "volume:update": "rule:strict_admin_or_owner"
 """
 
-#: The rules before the default roles of Xena, which the "Policy Personas and Permissions" tell operators to keep.
+#: The rules before the default roles of Xena, as operators keep them.
 WALLABY = """
 "admin_or_owner": "is_admin:True or (role:admin and is_admin_project:True) or project_id:%(project_id)s"
 "volume:create": ""

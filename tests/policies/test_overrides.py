@@ -59,9 +59,9 @@ def test_attributes_of_all_kinds_are_cinders(beside: Oslo) -> None:
     text = json.dumps(checks)
     rules, who, what = RULES[: len(names)], callers()[:1], targets_of_all_kinds()
     [cinders] = beside.ask(policies=[text], callers=[as_cinders(who[0])], targets=[target.cinder for target in what])
-    ours = decisions(text, rules, who, what)
-    assert differences(ours, cinders) == []
-    assert sum(map(bool, itertools.chain(*ours.values()))) == 8  # name and status of each
+    decided_here = decisions(text, rules, who, what)
+    assert differences(decided_here, cinders) == []
+    assert sum(map(bool, itertools.chain(*decided_here.values()))) == 8  # name and status of each
 
 
 CHECKS = st.one_of(
@@ -69,9 +69,9 @@ CHECKS = st.one_of(
         'role:member', 'role:ADMIN', 'role:%(role)s', 'role:', 'project_id:%(project_id)s', 'user_id:%(user_id)s',
         'user_id:u', 'is_admin:True', 'is_admin:1', 'True:%(flag)s', 'None:%(nothing)s', "'x':%(name)s", '"x":x',
         'roles:member', 'roles.x:member', 'user_id.x:u', 'nested.a:1', 'nested.b.c:x', 'lists.a:1', 'unknown:x',
-        'service_roles:service', 'rule:one', 'rule:two', 'rule:asked', 'rule:nowhere', 'rule:', '5:%(size)s', '5.0:5.0',
+        'service_roles:service', 'rule:one', 'rule:two', 'rule:wanted', 'rule:nowhere', 'rule:', '5:%(size)s',
         '@', '!', 'admin', 'x', ':', ':x', 'a:b:c', 'class:x', '1is:x', '[1]:[1]', '{}:{}', '-:x', '%(x)s:x', 'a-b:x',
-        'x:%', 'x:%%', 'x:%s', 'x:%(name)d', 'x:%(name)', 'x:%(missing)s', 'domain_id:%(domain_id)s', "'a':'a'", "'q'",
+        '5.0:5.0', 'x:%', 'x:%%', 'x:%s', 'x:%(name)d', 'x:%(name)', 'x:%(missing)s', 'domain_id:%(domain_id)s', "'a':'a'", "'q'",
         '"q"', 'system_scope:None', 'project_domain_id:default', 'None:None', "b'x':x", 'é:é', 'role:é', '0x10:16',
     ]),
     st.text('ro:le@!%()s\'"1.', min_size=1, max_size=8),
@@ -103,24 +103,24 @@ OBJECT = {
 }  # fmt: skip
 
 
-def ours(rules: dict[str, Any]) -> bool | str:
-    """Return the decision of the rule ``asked``, or why it is denied where oslo.policy raises an exception."""
+def decided_here(rules: dict[str, Any]) -> bool | str:
+    """Return the decision of the rule ``wanted``, or why it is denied where oslo.policy raises an exception."""
     overrides = Overrides(rules)
     known = lambda name: overrides.expression(name) if name in {*rules} or 'default' in rules else None  # noqa: E731
     try:
-        return policy_language.evaluate(('rule', 'asked'), Facts(OBJECT, CALLER, known))
+        return policy_language.evaluate(('rule', 'wanted'), Facts(OBJECT, CALLER, known))
     except Unusable as error:
         return str(error)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(asked=st.one_of(TEXTS, LISTS), one=TEXTS, two=TEXTS, default=st.one_of(st.none(), TEXTS))
+@given(wanted=st.one_of(TEXTS, LISTS), one=TEXTS, two=TEXTS, default=st.one_of(st.none(), TEXTS))
 def test_generated_rules_decide_as_oslo_policy(
-    beside: Oslo, counted: Counting, asked: Any, one: str, two: str, default: str | None
+    beside: Oslo, counted: Counting, wanted: Any, one: str, two: str, default: str | None
 ) -> None:
-    rules = {'asked': asked, 'one': one, 'two': two, **({} if default is None else {'default': default})}
+    rules = {'wanted': wanted, 'one': one, 'two': two, **({} if default is None else {'default': default})}
     [expected] = beside.ask(expressions=[[rules, CALLER, OBJECT]])
-    decided = ours(rules)
+    decided = decided_here(rules)
 
     assert (decided is True) == (expected is True)
     assert isinstance(decided, str) == isinstance(expected, str), (decided, expected)
