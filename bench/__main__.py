@@ -15,6 +15,7 @@ PARTS = (
     'backup',
     'changed_blocks',
     'coldstart',
+    'policies',
     'console',
     'moving',
 )

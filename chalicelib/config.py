@@ -52,6 +52,10 @@ class Settings(NamedTuple):
     region: str
     default_availability_zone: str
     default_volume_type: str
+    #: JSON object of limits of projects without their own (rules/quotas.py); empty for Cinder's defaults.
+    default_quotas: str
+    #: GiB of the largest image that volumes are made from or uploaded to; 0 for no limit.
+    max_image_gigabytes: int
     #: Attempts to place and provision one volume (Cinder's scheduler_max_attempts).
     scheduler_max_attempts: int
     #: JSON object of the scheduler's options under their names in cinder.conf (scheduler/config.py), or the SSM
@@ -115,6 +119,7 @@ DEFAULTS: dict[str, str | int] = {
     'region': os.environ.get('AWS_REGION', os.environ.get('AWS_DEFAULT_REGION', 'us-east-1')),
     'default_availability_zone': 'nova',
     'default_volume_type': '__DEFAULT__',
+    'max_image_gigabytes': 0,
     'scheduler_max_attempts': 3,
     'report_max_age': 600,
     'backup_lock_days': 0,

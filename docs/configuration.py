@@ -152,6 +152,7 @@ WORDS: Mapping[str, str] = {
     'default_availability_zone': 'Availability zone of volumes that are created without one.',
     'default_volume_type': 'Volume type of volumes that are created without one.',
     'osapi_max_limit': 'Most records of one page.',
+    'default_quotas': "JSON object of limits of projects without their own; empty for Cinder's defaults.",
     'table_prefix': "Prefix of every table's name: the stack's name.",
 }
 

@@ -31,7 +31,7 @@ TOO_LONG = {
 }
 
 #: Parameters whose value is a JSON object.
-DOCUMENTS = ('Backends', 'IdentityDocument', 'BackupTargets', 'SchedulerOptions')
+DOCUMENTS = ('Backends', 'IdentityDocument', 'BackupTargets', 'SchedulerOptions', 'DefaultQuotas')
 
 #: The parameter whose value is a policy file.
 POLICY = 'PolicyOverrides'

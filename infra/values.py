@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from chalicelib.errors import InvalidParameterValue
 from chalicelib.identity import document
 from chalicelib.identity.revocation import InMemoryRevocations
+from chalicelib.rules import quotas
+from chalicelib.scheduler.config import SchedulerConfig
 
 _URL = r'https?://[A-Za-z0-9.\-\[\]:]+(/[^\s?#]*)?'
 _ORIGIN = r'https?://[A-Za-z0-9.\-\[\]:]+'
@@ -70,6 +74,89 @@ REQUIRES: Mapping[tuple[str, str], tuple[str, str]] = {
 }
 
 
+#: Setting of a function that is a whole number -> the least and the greatest value; a test compares the template.
+RANGES: Mapping[str, tuple[int, int]] = {
+    'MaxImageGigabytes': (0, 65536),
+    'OsapiMaxLimit': (1, 1000),
+    'ReportMaxAge': (120, 86400),
+    'SchedulerMaxAttempts': (1, 20),
+}
+
+
+def setting_problems(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield (parameter, what is wrong and what to do) for settings that an operator knows from cinder.conf.
+
+    The template bounds all but the documents, so a stage needs only those.
+    """
+    for key, (low, high) in RANGES.items():
+        text = given.get(key, '')
+        if text and not (re.fullmatch('[0-9]{1,9}', text, re.ASCII) and low <= int(text) <= high):
+            yield key, f'is {text!r}: give a whole number from {low} to {high}'
+    name = given.get('DefaultVolumeType', '')
+    if name and (len(name) > MAX_TYPE_NAME or name != name.strip()):
+        yield 'DefaultVolumeType', f'is {name[:40]!r}: give the name of a volume type, 1 to {MAX_TYPE_NAME} characters'
+    for key in ('DefaultQuotas', 'SchedulerOptions'):
+        if given.get(key) and _object(given[key]) is None:
+            yield key, 'is not a JSON object'
+    yield from _wrong_documents(given)
+
+
+def _wrong_documents(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong in documents that are JSON objects."""
+    for key, check in (('DefaultQuotas', _wrong_quotas), ('SchedulerOptions', _wrong_scheduler)):
+        if (found := _object(given.get(key, ''))) is not None:
+            yield from ((key, problem) for problem in check(found))
+
+
+#: Characters of a volume type's name.
+MAX_TYPE_NAME = 255
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text or 'null')
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _wrong_quotas(given: Mapping[str, Any]) -> Iterator[str]:
+    for name, limit in given.items():
+        if name not in quotas.DEFAULTS:
+            yield f'has {name!r}: allowed are {", ".join(quotas.DEFAULTS)}'
+        elif isinstance(limit, bool) or not isinstance(limit, int) or not -1 <= limit <= quotas.MAX_USAGE:
+            yield f'has {name} {limit!r}: give a whole number from -1 (unlimited) to {quotas.MAX_USAGE}'
+
+
+def _wrong_scheduler(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the problem of the scheduler's options, as the functions would find it when they start."""
+    known = {field.name: field.default for field in dataclasses.fields(SchedulerConfig)}
+    for name, value in given.items():
+        if name not in known:
+            yield f'has {name!r}: allowed are {", ".join(known)}'
+        elif not _has_form(value, known[name]):
+            yield f'has {name} {value!r}: give a value such as {json.dumps(known[name])}'
+    if all(name in known and _has_form(given[name], known[name]) for name in given):
+        try:
+            SchedulerConfig.from_options(given)
+        except InvalidParameterValue as error:
+            yield error.message
+
+
+def _has_form(value: Any, default: Any) -> bool:
+    if isinstance(default, tuple):
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(value) is type(default)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default)) or (default == '20.0' and _is_ratio(value))
+
+
+def _is_ratio(value: Any) -> bool:
+    return isinstance(value, int | float) and value >= 1
+
+
 def complaints(given: Mapping[str, str], tags: Mapping[str, str]) -> Iterator[str]:
     """Return a line for each wrong value: what, value, what is allowed."""
     for key, text in given.items():
@@ -83,6 +170,7 @@ def complaints(given: Mapping[str, str], tags: Mapping[str, str]) -> Iterator[st
     for (key, value), (other, why) in REQUIRES.items():
         if given.get(key) == value and not given.get(other):
             yield f'{key} is {value!r}, and {other} is empty: {why}'
+    yield from (f'{key} {problem}' for key, problem in _wrong_documents(given))
     yield from _wrong_identity(given)
     yield from _wrong_tags(tags)
 

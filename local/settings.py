@@ -76,6 +76,14 @@ class Settings:
     backends: str
     #: A policy file (YAML or JSON), or empty for Cinder's default policies.
     policy_overrides: str
+    #: Settings of the functions (``OF_FUNCTIONS``).
+    default_volume_type: str
+    default_quotas: str
+    osapi_max_limit: str
+    scheduler_max_attempts: str
+    report_max_age: str
+    max_image_gigabytes: str
+    scheduler_options: str
     #: Webhooks (JSON, local/webhooks.py), or empty for none.
     webhooks: str
     #: Requests a minute that a project may send; 0 for no limit.
@@ -98,6 +106,7 @@ class Settings:
                 raise Refused(f'{name}={values[name.lower()]!r}: give a whole number')
         for name in DOCUMENTS:
             values[name.lower()] = _document(name, values[name.lower()])
+        _check_functions(values)
         values['policy_overrides'] = _policies(values['policy_overrides'])
         _check_addresses(values)
         return cls(**values, state_dir=Path(environment.get('STATE_DIR') or '.local').absolute())
@@ -155,6 +164,7 @@ class Settings:
             'PackSize': str(PACK_SIZE),
             'BucketName': BUCKET,
             'PolicyOverrides': self.policy_overrides,
+            **{parameter: getattr(self, name.lower()) for name, parameter in OF_FUNCTIONS.items()},
             'ProjectRateLimit': self.project_rate_limit,
             'ProjectBurstLimit': self.project_burst_limit,
         }
@@ -186,10 +196,28 @@ TEXTS = {
     'BACKENDS': '',
     'WEBHOOKS': '',
     'POLICY_OVERRIDES': '',
+    'DEFAULT_VOLUME_TYPE': '__DEFAULT__',
+    'DEFAULT_QUOTAS': '',
+    'OSAPI_MAX_LIMIT': '1000',
+    'SCHEDULER_MAX_ATTEMPTS': '3',
+    'REPORT_MAX_AGE': '600',
+    'MAX_IMAGE_GIGABYTES': '0',
+    'SCHEDULER_OPTIONS': '',
     'PROJECT_RATE_LIMIT': '0',
     'PROJECT_BURST_LIMIT': '100',
 }
 
+
+#: Variable -> the parameter of the template that has its meaning.
+OF_FUNCTIONS = {
+    'DEFAULT_VOLUME_TYPE': 'DefaultVolumeType',
+    'DEFAULT_QUOTAS': 'DefaultQuotas',
+    'OSAPI_MAX_LIMIT': 'OsapiMaxLimit',
+    'SCHEDULER_MAX_ATTEMPTS': 'SchedulerMaxAttempts',
+    'REPORT_MAX_AGE': 'ReportMaxAge',
+    'MAX_IMAGE_GIGABYTES': 'MaxImageGigabytes',
+    'SCHEDULER_OPTIONS': 'SchedulerOptions',
+}
 
 #: Variables with few values.
 CHOICES = {
@@ -259,6 +287,13 @@ MEANINGS: Mapping[str, str] = {
         'a [policy file](../how-to/coming-from-cinder.md#policies) (policy.yaml, JSON, `@file` or a path); empty for '
         "Cinder's defaults"
     ),
+    'DEFAULT_VOLUME_TYPE': 'volume type of volumes that are created without one',
+    'DEFAULT_QUOTAS': "limits of projects without their own (JSON, `@file` or a path); empty for Cinder's",
+    'OSAPI_MAX_LIMIT': 'most records of one page of a list, 1 to 1000',
+    'SCHEDULER_MAX_ATTEMPTS': 'attempts to place and provision one volume, 1 to 20',
+    'REPORT_MAX_AGE': 'seconds without a report after which a backend is down, 120 to 86400',
+    'MAX_IMAGE_GIGABYTES': 'GiB of the largest image, to volumes and from them; 0 for no limit',
+    'SCHEDULER_OPTIONS': '[scheduler options](#scheduler-options) (JSON, `@file` or a path); empty for the defaults',
     'PROJECT_RATE_LIMIT': 'requests a minute that a project may send; 0 for no limit',
     'PROJECT_BURST_LIMIT': 'requests that a project may send at once, if its rate is limited',
 }
@@ -283,10 +318,24 @@ def _check_url(name: str, text: str, ending: str) -> None:
 
 
 #: Variables with a JSON document, or the path of one.
-DOCUMENTS = ('BACKENDS', 'WEBHOOKS')
+DOCUMENTS = ('BACKENDS', 'WEBHOOKS', 'DEFAULT_QUOTAS', 'SCHEDULER_OPTIONS')
 
 #: Variables whose text is a whole number.
 NUMBERS = ('PROJECT_RATE_LIMIT', 'PROJECT_BURST_LIMIT')
+
+
+def _check_functions(values: dict[str, Any]) -> None:
+    """Use the default of a setting of the functions that is empty. Raises Refused for a wrong one."""
+    for name in OF_FUNCTIONS:
+        values[name.lower()] = values[name.lower()] or TEXTS[name]
+    changed = {name: values[name.lower()] for name in OF_FUNCTIONS if values[name.lower()] != TEXTS[name]}
+    if not changed:
+        return
+    from infra.values import setting_problems  # most instances have the defaults
+
+    names = {parameter: name for name, parameter in OF_FUNCTIONS.items()}
+    for parameter, problem in setting_problems({OF_FUNCTIONS[name]: text for name, text in changed.items()}):
+        raise Refused(f'{names[parameter]} {problem}')
 
 
 def _ports(environment: Mapping[str, str]) -> dict[str, int]:

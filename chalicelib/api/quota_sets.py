@@ -11,7 +11,7 @@ from chalicelib.api.filters import boolean
 from chalicelib.api.request import Request
 from chalicelib.api.resource import Resource
 from chalicelib.operations import quotas, volume_types
-from chalicelib.rules.quotas import DEFAULTS, PER_TYPE, UNLIMITED
+from chalicelib.rules.quotas import PER_TYPE, UNLIMITED
 
 quota_sets = Resource('os-quota-sets')
 quota_class_sets = Resource('os-quota-class-sets')
@@ -95,4 +95,4 @@ def _class_limits(name: str) -> dict[str, int]:
     of_types = {
         f'{resource}_{type_name}': UNLIMITED for type_name in volume_types.names().values() for resource in PER_TYPE
     }
-    return {**DEFAULTS, **of_types, **quotas.class_limits(name)}
+    return {**quotas.defaults(), **of_types, **quotas.class_limits(name)}

@@ -15,6 +15,7 @@ from typing import Any
 from chalicelib import errors
 from chalicelib.clients import digest
 from chalicelib.clients.glance import CORE, Image
+from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Volume, base
 from chalicelib.operations import cloud, common, exports, idempotency, uploads
@@ -75,8 +76,16 @@ def check(image: Image) -> None:
         raise errors.ImageUnacceptable(id=image.id, reason='it has no checksum that its data can be verified by.')
 
 
+def _check_limit(gigabytes: int) -> None:
+    """Raise InvalidInput for an image beyond the deployment's limit."""
+    most = settings().max_image_gigabytes
+    if most and gigabytes > most:
+        raise errors.InvalidInput(reason=f'The image has {gigabytes} GiB, and at most {most} GiB are allowed here.')
+
+
 def _check_fits(image: Image, size: int) -> None:
     needed = -(-max(image.size or 0, image.virtual_size or 0) // GIB)
+    _check_limit(needed)
     if needed > size:
         raise errors.InvalidInput(reason=f'Size of specified image {needed}GB is larger than volume size {size}GB.')
     if image.min_disk > size:
@@ -136,6 +145,7 @@ def upload(
         return volume, _uploaded(volume, kept['image_id'])
     _check_status(volume, row)
     _check_formats(disk_format, container_format)
+    _check_limit(int(volume.size))
     port = cloud.images()
     image_id = str(uuid.uuid4())
     facts = {**_properties(volume), 'name': name, 'visibility': visibility, 'owner': context.project_id}

@@ -10,6 +10,8 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from chalicelib import errors
+from chalicelib.config import settings
 from chalicelib.models import Quota, base, reading
 from chalicelib.operations import volume_types
 from chalicelib.rules import quotas as rules
@@ -43,7 +46,17 @@ class View(NamedTuple):
     version: int
 
     def limit(self, resource: str) -> int:
-        return self.limits.get(resource, rules.default_limit(resource))
+        return self.limits.get(resource, defaults().get(resource, rules.UNLIMITED))
+
+
+def defaults() -> Mapping[str, int]:
+    """Return the deployment's limit of each resource, Cinder's where it has none of its own."""
+    return _defaults(settings().default_quotas)
+
+
+@functools.lru_cache(maxsize=1)
+def _defaults(text: str) -> Mapping[str, int]:
+    return {**rules.DEFAULTS, **json.loads(text or '{}')}
 
 
 def commit(
@@ -169,7 +182,7 @@ def _read(project_id: str) -> tuple[View, Quota]:
     found = Quota.batch_get([key[1:] for key in keys(project_id)], consistent_read=True) if fetched is None else fetched
     by_id = {one.id: one for one in found if isinstance(one, Quota)}
     record, shared = by_id.get(PROJECT) or _find(project_id, PROJECT), by_id.get(DEFAULT_CLASS)
-    limits = {**rules.DEFAULTS, **(shared.limits if shared else {}), **record.limits}
+    limits = {**defaults(), **(shared.limits if shared else {}), **record.limits}
     return View(limits, int(record.limits_version)), record
 
 
@@ -248,7 +261,7 @@ def delete(project_id: str) -> None:
 def class_limits(name: str) -> dict[str, int]:
     """Return the limits of a quota class; only ``default`` has any effect, as in Cinder."""
     own = _find(base.GLOBAL, name).limits
-    return {shown_name(resource): limit for resource, limit in {**rules.DEFAULTS, **own}.items()}
+    return {shown_name(resource): limit for resource, limit in {**defaults(), **own}.items()}
 
 
 def update_class(name: str, changes: Mapping[str, int]) -> dict[str, int]:

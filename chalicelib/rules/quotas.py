@@ -52,11 +52,6 @@ def with_type(deltas: Mapping[str, int], type_id: str | None) -> dict[str, int]:
     return wanted | {f'{name}_{type_id}': delta for name, delta in wanted.items() if name in PER_TYPE}
 
 
-def default_limit(resource: str) -> int:
-    """Return the default limit of a resource; unlimited for one of a volume type."""
-    return DEFAULTS.get(resource, UNLIMITED)
-
-
 def ceiling(limit: int) -> int:
     """The highest usage that a limit allows."""
     return MAX_USAGE if limit == UNLIMITED else min(limit, MAX_USAGE)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     '--output',
     type=click.Path(path_type=Path, file_okay=False),
     metavar='FOLDER',
-    help='Write backends.json, parameters.json, quotas.json and hosts.txt there; existing files are never replaced.',
+    help='Write backends.json, parameters.json and hosts.txt there; existing files are never replaced.',
 )
 @json_option
 def convert(file: Path, output: Path | None, as_json: bool) -> int:
@@ -45,7 +45,6 @@ def _documents(done: Conversion) -> dict[str, str]:
     return {
         'backends.json': json.dumps(done.backends, indent=1) + '\n',
         'parameters.json': json.dumps(done.parameters, indent=1) + '\n',
-        'quotas.json': json.dumps(done.quotas, indent=1) + '\n',
         'hosts.txt': '\n'.join(['# old host@backend#pool -> new host@backend#pool', *done.hosts, '']),
     }
 
@@ -63,9 +62,6 @@ def _write(done: Conversion, folder: Path) -> None:
 def _print(done: Conversion, folder: Path | None) -> None:
     for name, text in _documents(done).items():
         click.echo(f'written: {folder / name}' if folder else f'# {name}\n{text}')
-    if done.quotas:
-        words = ' '.join(f'--{name.replace("_", "-")} {limit}' for name, limit in done.quotas.items())
-        click.echo(f'set the default quotas: cinder quota-class-update default {words}\n')
     for note in done.notes:
         option = f' {note.option} = {note.value}' if note.option else ''
         click.echo(f'[{note.section}]{option}\n  -> {note.meaning}')

@@ -17,6 +17,7 @@ from chalicelib import errors
 from chalicelib.scheduler.config import SchedulerConfig
 from cinderless.errors import REFUSED, Failure
 from cinderless.migration import options
+from infra.values import RANGES
 
 #: Placeholder of an address that cinder.conf does not have.
 STORAGE_HOST = 'storage-host.example'
@@ -220,8 +221,10 @@ def _generic(conf: Conf, name: str, done: Conversion) -> dict[str, Any]:
 def _parameters(conf: Conf, done: Conversion) -> None:
     for parameter, places in options.PARAMETERS.items():
         values = [value for place in places if (value := conf.get(*place))]
+        values = [value for value in values if (parameter, value) not in options.USUAL]
         if values:
             done.parameters[parameter] = values[0].split(',')[0] if parameter == 'GlanceUrl' else values[0]
+    done.notes += _bounded(done.parameters)
     if url := done.parameters.get('KeystoneUrl'):
         done.parameters['KeystoneUrl'] = url if url.rstrip('/').endswith('/v3') else f'{url.rstrip("/")}/v3'
         meaning = 'pass the password of this user as the parameter KeystonePassword when you deploy'
@@ -234,6 +237,18 @@ def _parameters(conf: Conf, done: Conversion) -> None:
     done.notes += _checked(scheduler)
     if scheduler:
         done.parameters['SchedulerOptions'] = json.dumps(scheduler)
+
+
+def _bounded(parameters: dict[str, Any]) -> Iterator[Note]:
+    """Replace numbers that are not allowed here by the closest one; yield a note for each."""
+    for parameter, (low, high) in RANGES.items():
+        if (value := parameters.get(parameter)) is None:
+            continue
+        [(_, option)] = options.PARAMETERS[parameter]
+        found = min(max(_typed('DEFAULT', option, value, int), low), high)
+        if found != int(value):
+            yield Note('DEFAULT', option, value, f'{parameter} is {low} to {high}: {found} is used')
+        parameters[parameter] = str(found)
 
 
 def _checked(scheduler: dict[str, Any]) -> Iterator[Note]:
@@ -252,6 +267,8 @@ def _quotas(conf: Conf, done: Conversion) -> None:
         value = conf.get('DEFAULT', option)
         if value is not None and _typed('DEFAULT', option, value, int) != default:
             done.quotas[resource] = int(value)
+    if done.quotas:
+        done.parameters['DefaultQuotas'] = json.dumps(done.quotas)
 
 
 def _notes_of_default(conf: Conf) -> Iterator[Note]:

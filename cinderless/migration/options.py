@@ -43,6 +43,9 @@ SCHEDULER: Mapping[str, type] = {
 
 #: Parameter of the template -> (section, option), the first that is set counts.
 PARAMETERS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    'DefaultVolumeType': (('DEFAULT', 'default_volume_type'),),
+    'OsapiMaxLimit': (('DEFAULT', 'osapi_max_limit'),),
+    'ReportMaxAge': (('DEFAULT', 'service_down_time'),),
     'DefaultAvailabilityZone': (('DEFAULT', 'default_availability_zone'), ('DEFAULT', 'storage_availability_zone')),
     'GlanceUrl': (('DEFAULT', 'glance_api_servers'),),
     'PublicEndpoint': (('DEFAULT', 'public_endpoint'),),
@@ -61,21 +64,21 @@ NEEDLESS = frozenset({
     'glance_api_version', 'target_helper', 'target_protocol', 'volume_group', 'lvm_type',
 })  # fmt: skip
 
+#: What the names of objects on a backend mean here.
+_NAMES = 'which drivers and the agent rely on: rename them on the backend first'
+
+#: Value of an option -> parameter for which it is Cinder's default, and no wish.
+USUAL = {('ReportMaxAge', '60')}
+
 #: Option that is set otherwise than by default -> its default, and what its missing counterpart means.
 WITHOUT: Mapping[str, tuple[object, str]] = {
-    'default_volume_type': (
-        '__DEFAULT__',
-        'the default of all projects is __DEFAULT__: set the type for each project (cinder default-type-set)',
-    ),
-    'osapi_max_limit': (1000, 'a page of a list has at most 1000 records'),
     'no_snapshot_gb_quota': (False, 'snapshots count in gigabytes: raise the limits by their sizes'),
-    'volume_name_template': ('volume-%s', 'objects are named volume-<id>: rename them on the backend first'),
-    'snapshot_name_template': ('snapshot-%s', 'objects are named snapshot-<id>: rename them on the backend first'),
+    'volume_name_template': ('volume-%s', f'objects are named volume-<id>, {_NAMES}'),
+    'snapshot_name_template': ('snapshot-%s', f'objects are named snapshot-<id>, {_NAMES}'),
     'backup_name_template': ('backup-%s', 'a name inside Cinder only: nothing to do'),
     'image_volume_cache_enabled': (False, 'each volume is made from its image; clone a volume to save time'),
     'allow_availability_zone_fallback': (False, 'a request for an unknown zone is refused with 400'),
     'volume_clear': ('zero', 'a new volume reads as zeroes on every backend here'),
-    'service_down_time': (60, 'a backend is down after 600 s without a report'),
     'message_ttl': (2592000, 'user messages are kept for 30 days'),
     'volume_transfer_key_length': (16, 'the key of a transfer has 16 digits'),
     'enable_force_upload': (False, 'see cinder upload-to-image: an attached volume is uploaded with --force'),

@@ -25,6 +25,8 @@ locals {
     CorsAllowedOrigins              = var.cors_allowed_origins
     Dashboard                       = tostring(var.dashboard)
     DefaultAvailabilityZone         = var.default_availability_zone
+    DefaultQuotas                   = var.default_quotas
+    DefaultVolumeType               = var.default_volume_type
     DetailedAlarms                  = tostring(var.detailed_alarms)
     DisableExecuteApiEndpoint       = tostring(var.disable_execute_api_endpoint)
     GlanceUrl                       = var.glance_url
@@ -36,8 +38,10 @@ locals {
     LoginBurstLimit                 = tostring(var.login_burst_limit)
     LoginRateLimit                  = tostring(var.login_rate_limit)
     MachineLogLevel                 = var.machine_log_level
+    MaxImageGigabytes               = tostring(var.max_image_gigabytes)
     NovaUrl                         = var.nova_url
     OperationDays                   = tostring(var.operation_days)
+    OsapiMaxLimit                   = tostring(var.osapi_max_limit)
     OtherBackupKeys                 = join(",", var.other_backup_keys)
     OtherBackupResources            = join(",", var.other_backup_resources)
     PackSize                        = tostring(var.pack_size)
@@ -47,6 +51,8 @@ locals {
     ProjectRateLimit                = tostring(var.project_rate_limit)
     PublicEndpoint                  = var.public_endpoint
     RecoveryPublicKey               = var.recovery_public_key
+    ReportMaxAge                    = tostring(var.report_max_age)
+    SchedulerMaxAttempts            = tostring(var.scheduler_max_attempts)
     SchedulerOptions                = var.scheduler_options
     SecretStore                     = var.secret_store
     SnapStart                       = tostring(var.snap_start)

@@ -183,6 +183,23 @@ variable "default_availability_zone" {
   default     = "nova"
 }
 
+variable "default_quotas" {
+  description = "Limits of projects without their own (JSON, {\"volumes\": 20, \"gigabytes\": -1}); -1 is unlimited. Those of the quota class default take precedence. Empty for Cinder's defaults."
+  type        = string
+  default     = ""
+}
+
+variable "default_volume_type" {
+  description = "Volume type of volumes that are created without one, in projects without a default of their own. Create another than __DEFAULT__ before volumes (cinder type-create)."
+  type        = string
+  default     = "__DEFAULT__"
+
+  validation {
+    condition     = can(regex("^[^\\s](.{0,253}[^\\s])?$", var.default_volume_type))
+    error_message = "default_volume_type: it must match [^\\s](.{0,253}[^\\s])?."
+  }
+}
+
 variable "detailed_alarms" {
   description = "Nine more alarms, each for one cause that the alarms DeadLetters, ApiErrs and Attention report together. $0.90 a month."
   type        = bool
@@ -278,6 +295,17 @@ variable "machine_log_level" {
   }
 }
 
+variable "max_image_gigabytes" {
+  description = "GiB of the largest image that volumes are made from or uploaded to. 0 for no limit."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.max_image_gigabytes >= 0 && var.max_image_gigabytes <= 65536
+    error_message = "max_image_gigabytes: give a whole number from 0 to 65536."
+  }
+}
+
 variable "nova_url" {
   description = "Nova, ends in /v2.1. The workers send it the events of volumes that were extended or reimaged."
   type        = string
@@ -292,6 +320,17 @@ variable "operation_days" {
   validation {
     condition     = var.operation_days >= 1 && var.operation_days <= 3650
     error_message = "operation_days: give a whole number from 1 to 3650."
+  }
+}
+
+variable "osapi_max_limit" {
+  description = "Most records of one page of a list."
+  type        = number
+  default     = 1000
+
+  validation {
+    condition     = var.osapi_max_limit >= 1 && var.osapi_max_limit <= 1000
+    error_message = "osapi_max_limit: give a whole number from 1 to 1000."
   }
 }
 
@@ -361,6 +400,28 @@ variable "recovery_public_key" {
   validation {
     condition     = can(regex("^([0-9a-f]{64})?$", var.recovery_public_key))
     error_message = "recovery_public_key: it must match ([0-9a-f]{64})?."
+  }
+}
+
+variable "report_max_age" {
+  description = "Seconds without a report after which a backend is down (Cinder's service_down_time). Backends report every 60 s."
+  type        = number
+  default     = 600
+
+  validation {
+    condition     = var.report_max_age >= 120 && var.report_max_age <= 86400
+    error_message = "report_max_age: give a whole number from 120 to 86400."
+  }
+}
+
+variable "scheduler_max_attempts" {
+  description = "Attempts to place and provision one volume; 1 disables rescheduling. SchedulerOptions takes precedence."
+  type        = number
+  default     = 3
+
+  validation {
+    condition     = var.scheduler_max_attempts >= 1 && var.scheduler_max_attempts <= 20
+    error_message = "scheduler_max_attempts: give a whole number from 1 to 20."
   }
 }
 

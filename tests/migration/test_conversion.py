@@ -146,6 +146,9 @@ def test_parameters_and_quotas() -> None:
         'KeystoneUrl': 'http://keystone:5000/v3',
         'KeystoneUsername': 'cinder',
         'KeystoneProject': 'service',
+        'DefaultVolumeType': 'gold',
+        'OsapiMaxLimit': '1000',
+        'DefaultQuotas': '{"volumes": 50, "per_volume_gigabytes": 500}',
     }
     config = SchedulerConfig.from_options(scheduler)
     assert config.scheduler_default_weighers == ('GoodnessWeigher',)
@@ -155,7 +158,6 @@ def test_parameters_and_quotas() -> None:
 
 def test_what_has_no_counterpart_is_listed_with_its_meaning() -> None:
     notes = {(note.section, note.option): note for note in conversion.convert(CONF).notes}
-    assert 'cinder default-type-set' in notes['DEFAULT', 'default_volume_type'].meaning
     assert 'rename' in notes['DEFAULT', 'volume_name_template'].meaning
     assert 'nas:/backups' in notes['DEFAULT', 'backup_driver'].meaning
     assert 'unmanaged' in notes['ceph', 'volume_driver'].meaning

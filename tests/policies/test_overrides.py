@@ -69,10 +69,10 @@ CHECKS = st.one_of(
         'role:member', 'role:ADMIN', 'role:%(role)s', 'role:', 'project_id:%(project_id)s', 'user_id:%(user_id)s',
         'user_id:u', 'is_admin:True', 'is_admin:1', 'True:%(flag)s', 'None:%(nothing)s', "'x':%(name)s", '"x":x',
         'roles:member', 'roles.x:member', 'user_id.x:u', 'nested.a:1', 'nested.b.c:x', 'lists.a:1', 'unknown:x',
-        'service_roles:service', 'rule:one', 'rule:two', 'rule:wanted', 'rule:nowhere', 'rule:', '5:%(size)s',
+        'service_roles:service', 'rule:one', 'rule:two', 'rule:wanted', 'rule:nowhere', 'rule:', '0x10:16',
         '@', '!', 'admin', 'x', ':', ':x', 'a:b:c', 'class:x', '1is:x', '[1]:[1]', '{}:{}', '-:x', '%(x)s:x', 'a-b:x',
-        '5.0:5.0', 'x:%', 'x:%%', 'x:%s', 'x:%(name)d', 'x:%(name)', 'x:%(missing)s', 'domain_id:%(domain_id)s', "'a':'a'", "'q'",
-        '"q"', 'system_scope:None', 'project_domain_id:default', 'None:None', "b'x':x", 'é:é', 'role:é', '0x10:16',
+        'role:é', '5:%(size)s', 'x:%', 'x:%%', 'x:%(name)d', 'x:%(name)', 'x:%(missing)s', 'domain_id:%(domain_id)s',
+        "'a':'a'", "'q'", '5.0:5.0', '"q"', 'system_scope:None', 'project_domain_id:default', 'None:None', "b'x':x",
     ]),
     st.text('ro:le@!%()s\'"1.', min_size=1, max_size=8),
 )  # fmt: skip

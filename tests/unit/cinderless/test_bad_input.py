@@ -162,6 +162,16 @@ VALUES: dict[tuple[str, str], list[str]] = {
     ('TLS', 'yes'): ["'yes'", 'give one of 0, 1'],
     ('TLS_CERTIFICATE', '/nowhere.pem'): ['/nowhere.pem'],
     ('TLS_KEY', '/nowhere.pem'): ['/nowhere.pem', 'TLS_CERTIFICATE'],
+    ('POLICY_OVERRIDES', '{"volume:get": "admin"}'): ["volume:get has 'admin'", 'kind:value'],
+    ('POLICY_OVERRIDES', '@/nowhere.yaml'): ['/nowhere.yaml', 'cannot be read'],
+    ('DEFAULT_QUOTAS', '{"volume": 1}'): ["has 'volume'", 'allowed are volumes'],
+    ('DEFAULT_QUOTAS', '[]'): ['not a JSON object'],
+    ('DEFAULT_VOLUME_TYPE', 'x' * 256): ['1 to 255 characters'],
+    ('OSAPI_MAX_LIMIT', '0'): ["is '0'", 'from 1 to 1000'],
+    ('SCHEDULER_MAX_ATTEMPTS', 'many'): ["is 'many'", 'from 1 to 20'],
+    ('REPORT_MAX_AGE', '60'): ["is '60'", 'from 120'],
+    ('MAX_IMAGE_GIGABYTES', '-1'): ["is '-1'"],
+    ('SCHEDULER_OPTIONS', '{"scheduler_max_attempts": 0}'): ['must be >=1'],
     ('INSECURE', 'perhaps'): ["'perhaps'", 'give one of 0, 1'],
 }
 

@@ -83,6 +83,22 @@ PARAMETERS: list[tuple[dict[str, Any], str]] = [
     ({'PublicEndpoint': 'javascript:alert(1)'}, 'PublicEndpoint'),
     ({'RecoveryPublicKey': 'AB' * 32}, 'it must match'),
     ({'SchedulerOptions': '{'}, 'SchedulerOptions is not a JSON object'),
+    ({'SchedulerOptions': {'scheduler_max_attempt': 3}}, "SchedulerOptions has 'scheduler_max_attempt': allowed are"),
+    ({'SchedulerOptions': {'scheduler_max_attempts': 0}}, 'must be >=1'),
+    ({'SchedulerOptions': {'scheduler_max_attempts': '3'}}, "has scheduler_max_attempts '3': give a value such as 3"),
+    ({'SchedulerOptions': {'scheduler_default_filters': 'CapacityFilter'}}, 'has scheduler_default_filters'),
+    ({'SchedulerOptions': {'scheduler_default_weighers': ['Cap']}}, 'Cap does not exist; allowed:'),
+    ({'SchedulerMaxAttempts': 0}, "SchedulerMaxAttempts is '0': give a whole number from 1 to 20"),
+    ({'OsapiMaxLimit': 1001}, "OsapiMaxLimit is '1001': give a whole number from 1 to 1000"),
+    ({'ReportMaxAge': 60}, 'from 120 to 86400'),
+    ({'MaxImageGigabytes': 'all'}, 'MaxImageGigabytes'),
+    ({'DefaultVolumeType': ' gold'}, 'DefaultVolumeType'),
+    ({'DefaultQuotas': '[]'}, 'DefaultQuotas is not a JSON object'),
+    ({'DefaultQuotas': {'volume': 1}}, "DefaultQuotas has 'volume': allowed are volumes"),
+    ({'DefaultQuotas': {'volumes': -2}}, 'DefaultQuotas has volumes -2: give a whole number from -1'),
+    ({'DefaultQuotas': {'volumes': True}}, 'DefaultQuotas has volumes True'),
+    ({'PolicyOverrides': '@policy.yaml'}, 'PolicyOverrides: @policy.yaml volume:get has '),
+    ({'PolicyOverrides': {'volume:get': 'admin'}}, "PolicyOverrides: volume:get has 'admin'"),
     ({'SecretStore': 'Vault'}, 'allowed are ParameterStore, SecretsManager'),
     ({'SnapStart': 'On'}, 'allowed are true, false'),
     ({'Unknown': 1}, 'the template has no parameter Unknown'),
@@ -104,6 +120,7 @@ def test_a_wrong_parameter_is_one_line(
     cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str], parameters: dict[str, Any], part: str
 ) -> None:
     (tmp_path / 'binary.json').write_bytes(b'\xff\xfe')
+    (tmp_path / 'policy.yaml').write_text('"volume:get": "role:admin role:x"')
     written(tmp_path, parameters={**RIGHT['parameters'], **parameters})
     line = refused(capsys)
     assert part in line

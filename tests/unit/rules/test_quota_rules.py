@@ -55,8 +55,3 @@ def test_what_a_type_counts() -> None:
 @pytest.mark.parametrize(('limit', 'most'), [(-1, 2**31 - 1), (0, 0), (7, 7), (2**40, 2**31 - 1)])
 def test_ceilings(limit: int, most: int) -> None:
     assert quotas.ceiling(limit) == most
-
-
-@pytest.mark.parametrize(('name', 'limit'), [('volumes', 10), ('gigabytes', 1000), ('volumes_T', -1), ('other', -1)])
-def test_default_limits(name: str, limit: int) -> None:
-    assert quotas.default_limit(name) == limit
