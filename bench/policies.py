@@ -88,7 +88,7 @@ def _first_request(text: str) -> float:
     documents = {coldstart.ENVIRONMENT['IDENTITY_SECRET']: identity, PARAMETER: text}
     event = coldstart.event('GET', '/v3/volumes', None, identity)
     answers = coldstart._fresh('api', sys.executable, _SCRIPT, [str(ROOT), event, documents, PARAMETER])
-    return statistics.median(answer[0] for answer in answers) * 1000
+    return float(statistics.median(answer[0] for answer in answers)) * 1000
 
 
 def _caller(text: str) -> Context:

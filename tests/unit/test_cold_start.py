@@ -11,7 +11,8 @@ LATER = (
     'aws_xray_sdk', 'blake3', 'cryptography', 'ctypes', 'fastjsonschema', 'zstandard',
     'chalicelib.backup', 'chalicelib.clients', 'chalicelib.drivers', 'chalicelib.iscsi', 'chalicelib.tasks',
     'chalicelib.api.policy_targets', 'chalicelib.operations.policy_overrides', 'chalicelib.rules.policy_language',
-    'chalicelib.rules.policy_overrides', 'chalicelib.operations.images', 'chalicelib.rules.cron', 'chalicelib.scheduler.filters',
+    'chalicelib.rules.policy_overrides', 'chalicelib.operations.images', 'chalicelib.rules.cron',
+    'chalicelib.scheduler.filters',
 )  # fmt: skip
 
 #: Of the API's own: what another path is for.
