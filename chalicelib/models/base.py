@@ -359,26 +359,42 @@ def _start_key(marker: Record) -> dict[str, dict[str, Any]]:
     }
 
 
+#: Texts before and after every timestamp.
+EARLIEST, LATEST = ' ', '~'
+
+
 def newest_first(kind: type[R], project_id: str, *, since: str | None = None, marker: R | None = None) -> Iterator[R]:
     """A project's records, newest first, read a hundred at a time; ``since``: the oldest ``created_at``.
 
-    They follow ``marker``, also one of another project (an administrator's), or one that is older than ``since``.
+    They follow ``marker``, which may be older than ``since``, or of another project (an administrator's).
     """
-    # DynamoDB refuses a start key that is not within the query.
-    within = marker is not None and marker.project_id == project_id and marker.created_at >= (since or '')
+    if marker is None or marker.project_id == project_id:
+        until, start, after = None, None if marker is None else _start_key(marker), None
+    else:  # DynamoDB refuses a start key that is not within the query
+        until, start, after = marker.created_at, None, (marker.created_at, marker.id)
+    if marker is not None and since is not None and marker.created_at < since:
+        return iter(())
     found = kind.query(
         project_id,
-        None if since is None else kind.created_at >= since,
+        kind.created_at.between(since or EARLIEST, until or LATEST),
         index_name='by_created_at',
         consistent_read=True,
         scan_index_forward=False,
         page_size=100,
-        last_evaluated_key=_start_key(marker) if within and marker is not None else None,
+        last_evaluated_key=start,
     )
-    if marker is None or within:
-        return iter(found)
-    after = (marker.created_at, marker.id)
-    return (each for each in found if (each.created_at, each.id) < after)
+    return (each for each in found if after is None or (each.created_at, each.id) < after)
+
+
+def projects_of(kind: type[Record]) -> Iterator[str]:
+    """The projects that have records of a kind, one read for each: a scan has a project's records together.
+
+    The next read starts behind the last id that a project can have.
+    """
+    start: dict[str, dict[str, Any]] | None = None
+    while (found := next(iter(kind.scan(consistent_read=True, limit=1, last_evaluated_key=start)), None)) is not None:
+        yield found.project_id
+        start = {'project_id': {'S': found.project_id}, 'id': {'S': '\U0010ffff'}}
 
 
 def has_order(kind: type[Record], attribute: str) -> bool:

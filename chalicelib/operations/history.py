@@ -8,6 +8,7 @@ pools that were tried and the texts of drivers are for administrators.
 from __future__ import annotations
 
 import datetime
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -97,9 +98,9 @@ def list_(context: Context, query: common.ListQuery) -> tuple[list[Operation], b
 
 def _everywhere(since: str | None, marker: Operation | None) -> Iterator[Operation]:
     """The operations of all projects, newest first. One without a begin, of a version without a log, is left out."""
-    begun = (each for each in base.every(Operation, None) if each.created_at and each.created_at >= (since or ''))
-    ordered = sorted(begun, key=lambda each: (each.created_at, each.id), reverse=True)
-    return (each for each in ordered if marker is None or (each.created_at, each.id) < (marker.created_at, marker.id))
+    projects = base.projects_of(Operation)
+    found = [base.newest_first(Operation, project, since=since, marker=marker) for project in projects]
+    return heapq.merge(*found, key=lambda each: (each.created_at, each.id), reverse=True)
 
 
 def status(operation: Operation) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib import aws, errors
-from chalicelib.models import Operation, base
+from chalicelib.models import Operation, base, operation_log
 from chalicelib.operations import history
 from chalicelib.rules.executions import execution_name
 from tests.api.front_door import Caller, FrontDoor
@@ -240,3 +240,36 @@ def test_a_page_follows_any_operation_that_the_caller_sees(member: Caller, door:
     since = next(one['started_at'] for one in member.get('/operations').body['operations'] if one['id'] == ids[1])
     assert listed(member, f'since={since}&marker={later}') == [ids[1]]
     assert listed(member, f'since={since}&marker={ids[0]}') == []
+
+
+def test_the_pages_of_all_projects_read_no_further_than_they_need(
+    door: FrontDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log of thirty days may have a million operations; those of each project are read from their newest."""
+    callers = [door.caller('member', uuid.uuid4().hex) for _ in range(3)]
+    made = [
+        callers[number % 3].post('/volumes', {'volume': {'size': 1}}).headers['x-openstack-request-id']
+        for number in range(8)
+    ]
+    for number in range(300):
+        facts = {'created_at': '2026-01-01T00:00:00.000000', 'first': {}, 'resource_id': 'old'}
+        base.write(Operation(callers[0].project, f'req-{number:03}'), operation_log.kept(facts))
+    newest, read = base.newest_first, list[str]()
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        for each in newest(*arguments, **options):
+            read.append(each.id)
+            yield each
+
+    monkeypatch.setattr(base, 'newest_first', counted)
+    admin = door.caller('admin', uuid.uuid4().hex)
+    listed: list[str] = []
+    marker = ''
+    for _ in range(4):
+        answer = admin.get(f'/operations?all_tenants=1&limit=3{marker}')
+        listed += [one['id'] for one in answer.body['operations']]
+        marker = f'&marker={listed[-1]}'
+    assert listed[: len(made)] == made[::-1]  # then come those of other tests
+    assert 0 < len(read) < 200
+    found = admin.get('/operations?all_tenants=1&since=2026-06-01T00:00:00').body['operations']
+    assert [one['id'] for one in found][: len(made)] == made[::-1]
