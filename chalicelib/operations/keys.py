@@ -14,12 +14,15 @@ import logging
 import secrets
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chalicelib import aws, errors
 from chalicelib.context import Context, caller_token
 from chalicelib.models import Secret, base
 from chalicelib.operations import cloud, common
+
+if TYPE_CHECKING:
+    from chalicelib.clients.barbican import Key
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +96,26 @@ def _stored(context: Context, project_id: str, key: bytes, algorithm: str, bits:
     if cloud.barbican() is not None:
         return NewKey(cloud.secrets_of_caller().create(key, algorithm=algorithm, bit_length=bits, mode=MODE))
     id = str(uuid.uuid4())
-    secret = Secret(
+    return NewKey(id, _sealed(project_id, id, context.user_id, key, (algorithm, bits)))
+
+
+def imported(project_id: str, id: str, user_id: str, key: Key) -> Secret:
+    """Return the record of a Barbican's key, for the built-in key manager; a migration writes it."""
+    bits = key.bit_length or 8 * len(key.payload)
+    return _sealed(project_id, id, user_id, key.payload, (key.algorithm, bits))
+
+
+def _sealed(project_id: str, id: str, user_id: str, key: bytes, kind: tuple[str, int]) -> Secret:
+    """Return the record of a key, sealed. ``kind``: algorithm and bits."""
+    return Secret(
         project_id,
         id,
         created_at=base.now(),
-        user_id=context.user_id,
-        algorithm=algorithm,
-        bit_length=bits,
+        user_id=user_id,
+        algorithm=kind[0],
+        bit_length=kind[1],
         sealed=aws.seal(key.hex(), _purpose(project_id, id)),
     )
-    return NewKey(id, secret)
 
 
 def _purpose(project_id: str, id: str) -> str:

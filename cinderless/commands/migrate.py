@@ -83,13 +83,14 @@ def plan(**given: Any) -> int:
     '--most-removals', type=click.IntRange(min=0), default=100, show_default=True, metavar='N',
     help='Remove none of the records whose rows are gone if they are more.',
 )  # fmt: skip
-def run(apply: bool, rate: float | None, most_removals: int, **given: Any) -> int:
+@click.option('--keys', metavar='CLOUD', help="Also bring keys: Cinder's cloud in clouds.yaml, with its Barbican.")
+def run(apply: bool, rate: float | None, most_removals: int, keys: str | None, **given: Any) -> int:
     """Bring the records over; with --apply. Repeat it for what has changed since, or after an interruption.
 
     Records of earlier runs whose rows were deleted, or are left out now, are removed. Records that were changed here
     are kept, and reported. Exit code 1: a row was left out.
     """
-    return _migrate(given, apply=apply, rate=rate, most_removals=most_removals)
+    return _migrate(given, keys, apply=apply, rate=rate, most_removals=most_removals)
 
 
 @migrate.command()
@@ -187,10 +188,11 @@ def rollback(apply: bool, as_json: bool, state_dir: Path, stage: str | None, pro
     return _show(report, as_json)
 
 
-def _migrate(given: dict[str, Any], **options: Any) -> int:
+def _migrate(given: dict[str, Any], cloud: str | None = None, **options: Any) -> int:
     with _opened(given) as (source, hosts):
-        from cinderless.migration import run, stages
+        from cinderless.migration import keys, run, stages
 
+        options['secrets_of'] = keys.of_cloud(cloud) if cloud else None
         with progress(
             'migrate' if options['apply'] else 'plan', stages.Stages(source, hosts).total(), unit='rows'
         ) as show:

@@ -6,20 +6,20 @@ import collections
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from chalicelib import errors, models
 from chalicelib.models import DefaultType, Group, base
 from chalicelib.operations import type_locks, volume_types
-from cinderless.migration import copying, counters, items, ledger, overlays
+from cinderless.migration import copying, counters, items, keys, ledger, overlays
 from cinderless.migration.hosts import HostMap
 from cinderless.migration.items import Item
 from cinderless.migration.ledger import Mark
 from cinderless.migration.report import Outcome, Report
 from cinderless.migration.source import Source
 from cinderless.migration.stages import Stages
-from cinderless.migration.writer import PIECE, Writer, records_of, remove, remove_together
+from cinderless.migration.writer import PIECE, Writer, batches, records_of, remove, remove_together
 
 #: Reports the number of rows that are done.
 Show = Callable[[int], None]
@@ -27,7 +27,7 @@ Show = Callable[[int], None]
 #: The order of a rollback: what names a record is removed after the record, apart from what a volume counts.
 ROLLBACK = (
     *('Message', 'Volume', 'Snapshot', 'Attachment', 'Transfer', 'Backup', 'GroupSnapshot', 'Group', 'DefaultType'),
-    *('Service', 'Quota', 'GroupType', 'VolumeType', 'QosSpecs'),
+    *('Secret', 'Service', 'Quota', 'GroupType', 'VolumeType', 'QosSpecs'),
 )
 
 #: Kinds whose records belong to a volume, and stay with one that stays.
@@ -46,12 +46,14 @@ def migrate(
     apply: bool,
     rate: float | None = None,
     most_removals: int = MOST_REMOVALS,
+    secrets_of: keys.SecretsOf | None = None,
     show: Show = lambda _: None,
 ) -> Report:
     """Map every row; with ``apply`` write the records, and remove those of earlier runs that have no row any more.
 
     A row has none if it was deleted, or if it is left out now: a volume that was attached since must not stay
     available here. Without ``apply`` nothing is written. ``rate``: at most so many records a second.
+    ``secrets_of``: where the keys of encrypted volumes are brought from.
     """
     started = time.monotonic()
     report = Report(source.name, source.check(), apply)
@@ -63,9 +65,13 @@ def migrate(
             report.findings += mapped.findings
             if mapped.unit:
                 writer.add(mapped.unit)
+            if secrets_of is None:
+                report.findings += itertools.chain.from_iterable(map(keys.missing, mapped.unit))
             show(next(done))
         writer.flush()
     _remove_absent(writer, report, most_removals)
+    if apply and secrets_of is not None:
+        keys.bring(report, secrets_of)
     report.seconds = time.monotonic() - started
     return report
 
@@ -80,14 +86,8 @@ def _remove_absent(writer: Writer, report: Report, most: int) -> None:
         return
     removal = _Removal(report.applied)
     for kind in ROLLBACK:
-        for marks in _batches((mark for mark in ledger.every(kind) if not writer.has_seen(mark)), PIECE):
+        for marks in batches((mark for mark in ledger.every(kind) if not writer.has_seen(mark)), PIECE):
             _take(removal, kind, marks, report, f'its row was deleted or is left out now, and {_CHANGED}')
-
-
-def _batches(marks: Iterable[Mark], size: int) -> Iterator[list[Mark]]:
-    remaining = iter(marks)
-    while batch := list(itertools.islice(remaining, size)):
-        yield batch
 
 
 def _take(removal: _Removal, kind: str, marks: list[Mark], report: Report, reason: str) -> None:
@@ -104,7 +104,7 @@ def rollback(*, apply: bool, show: Show = lambda _: None) -> Report:
     started, report = time.monotonic(), Report('-', '-', apply)
     removal, done = _Removal(apply), 0
     for kind in ROLLBACK:
-        for marks in _batches(ledger.every(kind), PIECE):
+        for marks in batches(ledger.every(kind), PIECE):
             _take(removal, kind, marks, report, f'{_CHANGED}, or it is in use')
             done += len(marks)
             show(done)
@@ -117,7 +117,7 @@ class _Removal:
 
     def __init__(self, apply: bool) -> None:
         self._apply = apply
-        self._kept_volumes = set[str]()
+        self._kept_volumes, self._kept_keys = set[str](), set[str]()
         self._subtracted: collections.Counter[counters.Counter] = collections.Counter()
 
     def take(self, kind: str, marks: list[Mark]) -> set[Mark]:
@@ -135,12 +135,16 @@ class _Removal:
             gone = set(free) - remove_together(free)
         stay = set(marks) - gone
         self._kept_volumes |= {mark.id for mark in stay if kind == 'Volume'}
+        kept = [found[mark] for mark in stay & found.keys()]
+        self._kept_keys |= {one.encryption_key_id for one in kept if kind in keys.KINDS and one.encryption_key_id}
         return stay
 
     def _is_free(self, mark: Mark, found: Any) -> bool:
         """Return whether nothing that stays uses the record of a mark."""
         if found is None:
             return True
+        if mark.kind == 'Secret':
+            return mark.id not in self._kept_keys
         if mark.kind in OF_VOLUMES:
             return found.volume_id not in self._kept_volumes
         if mark.kind == 'GroupType' and self._apply:
@@ -203,6 +207,7 @@ def verify(source: Source, hosts: HostMap, *, show: Show = lambda _: None) -> Re
             report.findings += mapped.findings
             for item in mapped.unit:
                 _compare(item, report)
+                report.findings += keys.missing(item)
             show(next(done))
     _compare_counters(report)
     report.seconds = time.monotonic() - started

@@ -6,6 +6,7 @@ that is taken keeps no other away. Every write may be repeated: the mark's condi
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,6 +45,8 @@ class Writer:
         """Take a unit; it is written with the next batch."""
         self._waiting.append(unit)
         self._seen.update(hash(item.key) for item in unit)
+        named = [(item.project_id, item.values.get('encryption_key_id')) for item in unit]
+        self._seen.update(hash(('Secret', project_id, id)) for project_id, id in named if id)
         if sum(map(len, self._waiting)) >= BATCH_ITEMS:
             self.flush()
 
@@ -192,6 +195,13 @@ def _unchanged(mark: Mark) -> Any:
     """Return the record of a mark as the migration wrote it; None for one that was changed or deleted here since."""
     found = getattr(models, mark.kind).find_or_none(mark.project_id, mark.id)
     return found if found is not None and int(found.revision) == mark.revision else None
+
+
+def batches(marks: Iterable[Mark], size: int) -> Iterator[list[Mark]]:
+    """Yield lists of at most ``size`` marks."""
+    remaining = iter(marks)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch
 
 
 def records_of(kind: str, marks: Iterable[Mark]) -> dict[Mark, Any]:
