@@ -96,6 +96,10 @@ READ: Mapping[str, tuple[str, str]] = {
     'CRASH_RUNS': ('`make crash RUNS=`', 'rounds of kills under load (2)'),
     'CRASH_SEED': ('`make crash SEED=`', 'seed of the times; printed when a round fails'),
     'DEBUG': ('`cinderless`', '`1` shows the traceback of an error, as `--debug`'),
+    'SOURCE_CHAP_SECRET': (
+        '`cinderless migrate copy`',
+        'CHAP secret of an origin that is a LUN; not an option, which others see',
+    ),
     'BENCH_MOVING': ('bench', 'volumes of the generated database of Cinder that the bench migrates (10000)'),
     'BENCH_CHANGED_GIB': ('bench', 'GiB of the volume of the bench of changed blocks (10)'),
     'CHANGES_MODEL_EXAMPLES': ('tests', 'histories of the model of changed blocks on XFS (30)'),

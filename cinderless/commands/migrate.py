@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,14 +123,12 @@ def verify(old_cloud: str | None, new_cloud: str | None, **given: Any) -> int:
 @click.option('--database', metavar='URL', required=True, envvar='CINDER_DATABASE', help='As of run (CINDER_DATABASE).')
 @click.option('--to', 'pool', metavar='POOL', required=True, help='The pool here: host@backend#pool.')
 @click.option('--apply', is_flag=True, help='Copy. Without it, everything is checked, and nothing is written.')
-@click.option('--chap-secret', envvar='SOURCE_CHAP_SECRET', hidden=True)
 def copy(
     volume: str,
     origin: str,
     database: str,
     pool: str,
     apply: bool,
-    chap_secret: str | None,
     as_json: bool,
     **given: Any,
 ) -> int:
@@ -152,7 +151,7 @@ def copy(
     target.connect(**given)
     from cinderless.migration import copying, origins
 
-    with origins.opened(origin, chap_secret) as device:
+    with origins.opened(origin, os.environ.get('SOURCE_CHAP_SECRET')) as device:
         unused()
         found = copying.find(volume)
         if copying.COPIED in found.admin_metadata:
