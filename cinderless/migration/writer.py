@@ -101,8 +101,19 @@ class Writer:
         """Write one unit, or report why it cannot be written."""
         try:
             self._write([unit], marks)
+        except errors.StateChanged:
+            self._keep_unless_written(unit)
         except _REFUSALS as error:
-            self._keep(unit, checks.TAKEN if isinstance(error, errors.StateChanged) else str(error))
+            self._keep(unit, str(error))
+
+    def _keep_unless_written(self, unit: Unit) -> None:
+        """Report a unit that is taken; another run may have written it meanwhile."""
+        marks = ledger.marks_of(unit)
+        if all(item.key in marks and marks[item.key].digest == item.digest for item in unit):
+            for item in unit:
+                self._report.count(item.kind, Outcome.SAME)
+        else:
+            self._keep(unit, checks.TAKEN)
 
     def _write(self, units: Iterable[Unit], marks: Mapping[Key, Mark]) -> None:
         writes, outcomes = Writes(), list[tuple[str, Outcome]]()

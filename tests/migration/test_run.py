@@ -357,6 +357,24 @@ def test_a_run_that_is_killed_continues(world: World, tables: SmallDynamoDB, mon
     assert [one for one in world.verify().findings if one.table not in ('volumes', 'snapshots', 'backups')] == []
 
 
+@pytest.mark.parametrize('every', [1, 2, 5])
+def test_two_runs_at_once_bring_everything_once(world: World, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    """Another run does all its work before a transaction of the first one; neither reports what the other brought."""
+    numbers, commit, others = itertools.count(1), base.Transaction.commit, list[Report]()
+
+    def racing(transaction: base.Transaction) -> None:
+        if next(numbers) == every:
+            others.append(world.migrate())
+        commit(transaction)
+
+    monkeypatch.setattr(base.Transaction, 'commit', racing)
+    first = world.migrate()
+    monkeypatch.undo()
+    assert [one.total(Outcome.KEPT) for one in (first, *others)] == [0, 0]
+    assert world.migrate().total(Outcome.NEW, Outcome.CHANGED, Outcome.KEPT, Outcome.REMOVED) == 0
+    assert [one for one in world.verify().findings if one.table[0].isupper()] == []
+
+
 @pytest.mark.parametrize(
     ('statement', 'name', 'problem'),
     [
