@@ -1,8 +1,8 @@
 """Rebuild a service in another region: from exports of its tables, and from copies of its backups.
 
 Settings are taken over unchanged: types, QoS specs, names, limits. A backup is taken over if it is a copy whose
-manifest is in its bucket; the quotas count these backups and nothing else. Volumes, snapshots and what belongs to
-them were on the lost backends: they are reported, not restored.
+manifest is in its bucket, with the key of an encrypted volume that the copy carries; the quotas count these backups and
+nothing else. Volumes, snapshots and what belongs to them were on the lost backends: they are reported, not restored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from infra import exports
+from chalicelib.backup import layout
+from chalicelib.errors import IntegrityError
+from infra import disaster_keys, exports
 from infra.exports import Export, Item, Place
 from infra.progress import Progress, silent
 from infra.stage import Refused
@@ -40,11 +42,17 @@ LOST = {
     'group-snapshots': 'group snapshots',
     'backup-schedules': 'backup schedules, which belong to volumes',
     'transfers': 'transfers',
-    'secrets': "keys of the built-in key manager, which the lost region's KMS key seals",
+    'secrets': "keys of the built-in key manager, which the lost region's KMS key seals; copies carry those of backups",
 }
 
 #: Statuses of a copy whose data is complete.
 COMPLETE = ('available', 'restoring')
+
+#: What a plan reports of encrypted backups whose copies were made by an older release, or whose keys are in Barbican.
+KEYLESS = (
+    'of encrypted volumes are restored without keys, which their copies do not carry: unless Barbican has the keys, '
+    'nothing opens the data (while the region answers, copy these backups again)'
+)
 
 #: Attributes of a backup that belong to work in progress, or to lost resources.
 DROPPED = (
@@ -64,12 +72,16 @@ class Source(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``items``: table -> records that a restore writes. ``lost``: a line for each loss. ``buckets``: of the copies."""
+    """``items``: table -> records that a restore writes. ``lost``: a line for each loss. ``buckets``: of the copies.
+
+    ``keys``: backups whose copies carry the keys of their encrypted volumes.
+    """
 
     exports: Mapping[str, Export]
     items: Mapping[str, Sequence[Item]]
     lost: Sequence[str]
     buckets: Sequence[str]
+    keys: Sequence[Item] = ()
 
 
 #: Whether an object exists: (bucket, key).
@@ -92,6 +104,7 @@ def read(s3: Any, where: Place, stack: str, before: str = '9') -> Source:
 def plan(source: Source, exists: Exists) -> Plan:
     """Return what a restore writes, and what is lost."""
     taken, lost = _backups(source.items['backups'], exists)
+    keys = [item for item in taken if _is_encrypted(item) and _has(item, exists, _volume_key_of(item))]
     written: dict[str, Sequence[Item]] = {name: source.items[name] for name in SETTINGS}
     written['names'] = [item for item in source.items['names'] if _id(item).startswith(NAMES)]
     written['quotas'] = list(_quotas(source.items['quotas'], taken))
@@ -99,7 +112,7 @@ def plan(source: Source, exists: Exists) -> Plan:
     lines = [f'{export.items} {LOST[name]}' for name, export in source.exports.items() if name in LOST and export.items]
     unknown = [f'an unknown number of {LOST[name]}: no export' for name in LOST if name not in source.exports]
     buckets = sorted({_location(item)['bucket'] for item in taken})
-    return Plan(source.exports, written, [*lines, *unknown, *lost, *_since(source.exports)], buckets)
+    return Plan(source.exports, written, [*lines, *unknown, *lost, *_since(source.exports)], buckets, keys)
 
 
 def _backups(items: Iterable[Item], exists: Exists) -> tuple[list[Item], list[str]]:
@@ -115,8 +128,8 @@ def _backups(items: Iterable[Item], exists: Exists) -> tuple[list[Item], list[st
             reasons['whose copy has no manifest in its bucket'] += 1
         else:
             taken.append({**{name: value for name, value in item.items() if name not in DROPPED}, **_AVAILABLE})
-            if item.get('encryption_key_id', {}).get('S'):
-                reasons['of encrypted volumes are restored, and need their keys in the key manager'] += 1
+            if _is_encrypted(item) and not _has(item, exists, _volume_key_of(item)):
+                reasons[KEYLESS] += 1
     copied = {item['copied_from']['S'] for item in taken if 'S' in item.get('copied_from', {})}
     originals = sum(1 for item in items if _id(item) in copied)
     if originals:
@@ -130,8 +143,20 @@ _AVAILABLE = {'status': {'S': 'available'}}
 
 def _has_manifest(item: Item, exists: Exists) -> bool:
     key = item.get('manifest_key', {}).get('S')
+    return bool(key) and _has(item, exists, str(key))
+
+
+def _has(item: Item, exists: Exists, key: str) -> bool:
     location = _location(item)
-    return bool(key) and exists(location['bucket'], f'{location["prefix"]}{key}')
+    return exists(location['bucket'], f'{location["prefix"]}{key}')
+
+
+def _is_encrypted(item: Item) -> bool:
+    return bool(item.get('encryption_key_id', {}).get('S'))
+
+
+def _volume_key_of(item: Item) -> str:
+    return layout.volume_key_key(*layout.parse_backup_key(item['manifest_key']['S']))
 
 
 def _location(item: Item) -> dict[str, str]:
@@ -182,10 +207,18 @@ def check_target(planned: Plan, stack: str, parameters: Mapping[str, str], dynam
         wanted = {_key(item): item for item in items}
         for item in _scan(f'{stack}-{name}', dynamodb):
             if wanted.get(_key(item)) != item:
-                raise Refused(
-                    f'the table {stack}-{name} has the record {_id(item)}, which is not of these exports: restore '
-                    'into a new stack that was not used'
-                )
+                raise _in_use(f'{stack}-{name}', item)
+    keys = {(_project(item), item['encryption_key_id']['S']) for item in planned.keys}
+    for item in _scan(f'{stack}-{disaster_keys.TABLE}', dynamodb):
+        if _key(item) not in keys:
+            raise _in_use(f'{stack}-{disaster_keys.TABLE}', item)
+
+
+def _in_use(table: str, item: Item) -> Refused:
+    return Refused(
+        f'the table {table} has the record {_id(item)}, which is not of these exports: restore into a new stack that '
+        'was not used'
+    )
 
 
 def _key(item: Item) -> tuple[str, str]:
@@ -216,6 +249,21 @@ def restore(planned: Plan, stack: str, dynamodb: Any, progress: Progress = silen
     return written
 
 
+def restore_keys(planned: Plan, manager: disaster_keys.KeyManager) -> tuple[int, list[str]]:
+    """Write the keys that the copies carry; return (how many were written, a line for each that does not open).
+
+    May be repeated after an interruption, like ``restore``, which comes after it: a user who sees a backup can use it.
+    Raises Refused.
+    """
+    written, damaged = 0, []
+    for item in planned.keys:
+        try:
+            written += manager.take(item, _location(item))
+        except IntegrityError as error:
+            damaged.append(f'the key of backup {_id(item)} does not open: {error.message}')
+    return written, damaged
+
+
 def _put(table: str, item: Item, dynamodb: Any) -> int:
     """Write a new record; 0 for one that exists already. Raises Refused for one with another content."""
     key = {name: item[name] for name in ('project_id', 'id')}
@@ -231,11 +279,11 @@ def _put(table: str, item: Item, dynamodb: Any) -> int:
 
 
 def object_exists(s3: Any) -> Exists:
-    """Return a function that lists each folder of manifests once."""
+    """Return a function that lists each folder of documents once."""
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     def exists(bucket: str, key: str) -> bool:
-        folder = f'{key.partition("backups/")[0]}backups/'
+        folder = f'{key.rsplit("/", 2)[0]}/'
         if (bucket, folder) not in known:
             known[bucket, folder] = set(_list(s3, bucket, folder))
         return key in known[bucket, folder]

@@ -20,7 +20,7 @@ MAX_CONTAINER = 512
 
 #: Parts of a container that would put it among the objects of another: in ``a/deleted/<volume>`` the container ``a``
 #: keeps the tombstones of a volume's backups. The first segments of backup/layout.py; a test compares them.
-OBJECTS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
+OBJECTS = frozenset({'backups', 'running', 'deleted', 'volume-keys', 'shards', 'partial', 'packs'})
 
 #: The statuses that an administrator may set for a volume, in Cinder's order.
 VOLUME_STATUSES = (

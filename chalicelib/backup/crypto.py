@@ -34,6 +34,7 @@ class DataKey:
         self._mac_key = derive('mac', plaintext)
         self._blocks = AESGCM(derive('blocks', plaintext))
         self._tables = AESGCM(derive('tables', plaintext))
+        self._volume_keys = AESGCM(derive('volume-keys', plaintext))
         self._context = f'{FORMAT}|{lineage}|'.encode()
 
     def identity(self, data: Data) -> bytes:
@@ -73,6 +74,21 @@ class DataKey:
             return self._tables.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], self._context + object_key.encode())
         except (InvalidTag, ValueError) as error:
             raise IntegrityError(key=object_key, reason='its entries do not decrypt') from error
+
+    def seal_volume_key(self, object_key: str, owner: str, data: Data) -> bytes:
+        """Encrypt the key of a volume for one object and one ``owner``: the key's project and id."""
+        nonce = os.urandom(NONCE_SIZE)
+        return nonce + self._volume_keys.encrypt(nonce, data, self._owned(object_key, owner))
+
+    def open_volume_key(self, object_key: str, owner: str, sealed: bytes) -> bytes:
+        """Raises IntegrityError."""
+        try:
+            return self._volume_keys.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], self._owned(object_key, owner))
+        except (InvalidTag, ValueError) as error:
+            raise IntegrityError(key=object_key, reason='the key of the volume does not decrypt') from error
+
+    def _owned(self, object_key: str, owner: str) -> bytes:
+        return self._context + f'{object_key}|{owner}'.encode()
 
 
 def digest(data: Data) -> bytes:

@@ -47,6 +47,13 @@ def decode(object_key: str, lineage: str, data: bytes, wrapper: KeyWrapper) -> t
     return body, key
 
 
+def verify(object_key: str, data: bytes, key: DataKey) -> Body:
+    """Read and verify a document of a backup whose data key is known. Raises IntegrityError."""
+    line, mac = _split(object_key, data)
+    key.check_mac(object_key, line, mac)
+    return _parse(object_key, line)
+
+
 def peek(object_key: str, data: bytes) -> Body:
     """Read without verifying: for lists, and for the collector, which has no keys."""
     return _parse(object_key, _split(object_key, data)[0])

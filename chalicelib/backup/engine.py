@@ -4,7 +4,7 @@ A backup:  ``begin_backup`` -> ``backup_shard`` for each shard of ``plan`` -> ``
 A worker:  ``open_backup`` -> ``backup_shard``, again with its cursor until it is done
 A restore: ``load_backup`` -> ``restore_shard`` for each of its shards, in any order
 Others:    ``delete_backup``, ``collect``, ``verify_backup``, ``compare_shard``, ``lock_shard``, ``copy_backup``,
-           ``list_backups``
+           ``list_backups``, ``load_volume_key``, ``store_volume_key``
 
 All of it is idempotent: calls may be repeated, run twice at once or be killed, and a backup exists complete or not at
 all.
@@ -23,6 +23,7 @@ from chalicelib.backup.locks import lock_shard
 from chalicelib.backup.manifests import Backup, Manifest, list_backups, load_backup, open_backup, peek_backup
 from chalicelib.backup.restore import RestoreResult, restore_shard, stored_extents
 from chalicelib.backup.verify import VerifyResult, verify_backup
+from chalicelib.backup.volume_keys import VolumeKey, load_volume_key, store_volume_key
 
 __all__ = [
     'Backup',
@@ -36,6 +37,7 @@ __all__ = [
     'Shard',
     'ShardResult',
     'VerifyResult',
+    'VolumeKey',
     'backup_shard',
     'begin_backup',
     'collect',
@@ -45,11 +47,13 @@ __all__ = [
     'delete_backup',
     'list_backups',
     'load_backup',
+    'load_volume_key',
     'lock_shard',
     'open_backup',
     'peek_backup',
     'plan',
     'restore_shard',
+    'store_volume_key',
     'stored_extents',
     'verify_backup',
 ]

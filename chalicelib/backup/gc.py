@@ -103,7 +103,8 @@ class _Sweep:
         deleted = self._list('deleted')
         finished = [info for info in self._list('backups') if info.modified <= self._before]
         over = [info for info in deleted if info.modified <= self._before]
-        self._delete([*self._beside(over + finished, 'running'), *self._beside(deleted, 'backups')])
+        beside = (info for kind in ('backups', 'volume-keys') for info in self._beside(deleted, kind))
+        self._delete([*self._beside(over + finished, 'running'), *beside])
         self._delete(over)
 
     def next_shard(self, after: int) -> int | None:

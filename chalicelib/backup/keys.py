@@ -107,10 +107,15 @@ class RecoverableKeyWrapper:
 def write_recovery_key(path: Path) -> bytes:
     """Make a key pair; store the private half in a new file readable by its owner only; return the public half."""
     private = os.urandom(KEY_SIZE)
+    write_private(path, private.hex() + '\n')
+    return public_half(private)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a new file that its owner alone may read. Raises FileExistsError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, 'w') as file:
-        file.write(private.hex() + '\n')
-    return public_half(private)
+        file.write(text)
 
 
 def read_recovery_key(path: Path) -> RecoveryKeyWrapper:

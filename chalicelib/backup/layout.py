@@ -3,6 +3,7 @@
     backups/<lineage>/<backup>                    backup manifest: its existence is the commit
     running/<lineage>/<backup>                    intent: the backup began; protects what it may come to refer to
     deleted/<lineage>/<backup>                   tombstone: the backup is deleted, even if objects of it still exist
+    volume-keys/<lineage>/<backup>               key of the encrypted volume that was backed up
     shards/<lineage>/<shard>/<backup>             shard manifest
     partial/<lineage>/<shard>/<backup>/<token>    progress of one shard
     packs/<lineage>/<shard>/<backup>/<token>-<n>  blocks
@@ -25,7 +26,7 @@ FORMAT = 'cinderless-backup-1'
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 #: The first segments of the keys below.
-KINDS = frozenset({'backups', 'running', 'deleted', 'shards', 'partial', 'packs'})
+KINDS = frozenset({'backups', 'running', 'deleted', 'volume-keys', 'shards', 'partial', 'packs'})
 
 #: The size of a volume is a multiple of it.
 SECTOR = 512
@@ -116,6 +117,10 @@ def running_key(lineage: str, backup_id: str) -> str:
 
 def deleted_key(lineage: str, backup_id: str) -> str:
     return f'deleted/{lineage}/{backup_id}'
+
+
+def volume_key_key(lineage: str, backup_id: str) -> str:
+    return f'volume-keys/{lineage}/{backup_id}'
 
 
 def shard_key(lineage: str, index: int, backup_id: str) -> str:

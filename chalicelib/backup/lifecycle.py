@@ -159,11 +159,11 @@ def _check_running(repository: Repository, backup: Backup) -> None:
 
 
 def delete_if_tombstoned(repository: Repository, backup: Backup | Manifest) -> None:
-    """Delete the manifest of a backup whose delete ran between check and put, and so found no manifest to delete."""
+    """Delete what a put stored of a backup whose delete ran between check and put, and so did not find it."""
     try:
         _refuse_deleted(repository, backup.lineage, backup.backup_id)
     except BackupCanceled:
-        repository.delete([layout.backup_key(backup.lineage, backup.backup_id)])
+        repository.delete(_commitments(backup.lineage, backup.backup_id))
         raise
 
 
@@ -174,4 +174,9 @@ def delete_backup(repository: Repository, lineage: str, backup_id: str) -> None:
     """
     layout.check_id(lineage)
     repository.put(layout.deleted_key(lineage, layout.check_id(backup_id)), b'')
-    repository.delete([layout.backup_key(lineage, backup_id)])
+    repository.delete(_commitments(lineage, backup_id))
+
+
+def _commitments(lineage: str, backup_id: str) -> list[str]:
+    """Return the keys of what a deletion removes at once: the manifest, and the key of the volume."""
+    return [layout.backup_key(lineage, backup_id), layout.volume_key_key(lineage, backup_id)]

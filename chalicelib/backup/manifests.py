@@ -39,7 +39,7 @@ class Backup:
     key: DataKey = dataclasses.field(repr=False)
 
     def encode(self) -> bytes:
-        body = _common(self) | {'parent_shards': self.parent_shards}
+        body = common(self) | {'parent_shards': self.parent_shards}
         return documents.encode(self.key, layout.running_key(self.lineage, self.backup_id), body)
 
 
@@ -74,11 +74,12 @@ class Manifest:
 
     def encode(self) -> bytes:
         own = ('object_count', 'stored_bytes', 'created_at', 'metadata', 'root_hash', 'shards')
-        body = _common(self) | {'algorithms': ALGORITHMS} | {name: getattr(self, name) for name in own}
+        body = common(self) | {'algorithms': ALGORITHMS} | {name: getattr(self, name) for name in own}
         return documents.encode(self.key, self.object_key, body)
 
 
-def _common(backup: Backup | Manifest) -> documents.Body:
+def common(backup: Backup | Manifest) -> documents.Body:
+    """Return the fields that every document has."""
     return {
         'lineage': backup.lineage,
         'backup': backup.backup_id,

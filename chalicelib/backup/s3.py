@@ -39,7 +39,7 @@ _ATTEMPTS = 4
 _PAUSE = 0.05
 
 #: Key prefixes of the objects that a restore needs; only these are locked.
-_LOCKED = ('packs/', 'shards/', 'backups/')
+_LOCKED = ('packs/', 'shards/', 'backups/', 'volume-keys/')
 _MODE = 'COMPLIANCE'
 
 #: Most keys one DeleteObjects takes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pynamodb.attributes import JSONAttribute, MapAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, MapAttribute, NumberAttribute, UnicodeAttribute
 
 from chalicelib import errors
 from chalicelib.models import base
@@ -30,6 +30,10 @@ class Backup(base.StatefulRecord):
     parent_id = UnicodeAttribute(null=True)
     num_dependent_backups = NumberAttribute(default=0)
     encryption_key_id = UnicodeAttribute(null=True)
+    #: The key is stored beside the data, sealed (backup/volume_keys.py).
+    key_stored = BooleanAttribute(null=True)
+    #: The import of this record wrote the key to the key manager: the removal of the record deletes it.
+    key_imported = BooleanAttribute(null=True)
     #: {'resource', 'project_id', 'id', 'request_id'} of the volume or snapshot whose ``reader_count`` counts this
     #: backup, and of the request that put it in ``backing-up``; removed once nothing temporary is left on the backend.
     reading = JSONAttribute(null=True)

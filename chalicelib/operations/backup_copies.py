@@ -17,7 +17,7 @@ from chalicelib import aws, errors
 from chalicelib.config import settings
 from chalicelib.context import Context
 from chalicelib.models import Backup, base, claims
-from chalicelib.operations import backups, common, keys, progress, quotas
+from chalicelib.operations import backups, cloud, common, keys, progress, quotas
 from chalicelib.rules import states, workflows
 
 
@@ -49,12 +49,17 @@ def create(
 ) -> Backup:
     """Accept a copy of an available backup to the place ``target``; return its record, which is ``creating``.
 
+    An existing copy that lacks the key of its encrypted volume is completed, and stays ``available``.
+
     Raises InvalidInput for a place that is not named, InvalidBackup for a backup that is not available or has its copy
     there already, OverQuota.
     """
     source, place = backups.get(context, id), place_of(target)
     if source.status != states.AVAILABLE:
         raise errors.InvalidBackup(reason=f'Backup status must be available and not {source.status}.')
+    existing = Backup.find_or_none(source.project_id, id_of(source, place))
+    if existing is not None and _lacks_key(existing):
+        return _again(context, source, existing, place)
     copy = _record(context, source, place)
     copy.name, copy.description = name if name is not None else source.name, description
     copy.schedule_id = schedule_id
@@ -64,6 +69,31 @@ def create(
         quotas.commit(copy.project_id, {'backups': 1, 'backup_gigabytes': int(copy.size)}, add_writes_to)
     common.send(context, 'copy', copy)
     return copy
+
+
+def _lacks_key(copy: Backup) -> bool:
+    """Whether a restore of the copy elsewhere would write bytes that cannot be opened."""
+    built_in = copy.encryption_key_id is not None and cloud.barbican() is None
+    return built_in and not copy.key_stored and copy.status == states.AVAILABLE
+
+
+def _again(context: Context, source: Backup, copy: Backup, place: Target) -> Backup:
+    row = workflows.BACKUP['copy_again']
+    busy = errors.InvalidBackup(reason=f'Backup {copy.id} is being checked or copied: copy it again later.')
+    started = [
+        *base.begin_actions(Backup, row, context.request_id, common.operation(row, **_origin(source, place))),
+        Backup.progress.set(progress.begun(int(source.size))),
+    ]
+    free = base.is_allowed(Backup, row) & Backup.in_flight.does_not_exist()
+    with base.Transaction() as transaction:
+        transaction.update(copy, started, free, lambda: busy)
+    common.send(context, 'copy_again', copy)
+    return copy
+
+
+def _origin(source: Backup, place: Target) -> dict[str, str]:
+    """What the work needs to know of the source, and the key that wraps the copy's data key."""
+    return {'source_id': source.id, 'source_project_id': source.project_id, 'kms_key': place.kms_key}
 
 
 def place_of(name: str) -> Target:
@@ -78,7 +108,6 @@ def place_of(name: str) -> Target:
 def _record(context: Context, source: Backup, place: Target) -> Backup:
     """The copy's record as it is first written. Its id follows from what it is a copy of, and where: there is one."""
     row = workflows.BACKUP['copy']
-    of = {'source_id': source.id, 'source_project_id': source.project_id, 'kms_key': place.kms_key}
     same = (
         *('volume_id', 'snapshot_id', 'metadata', 'size', 'container', 'availability_zone', 'data_timestamp'),
         *('service', 'lineage', 'manifest_key', 'root_hash'),
@@ -95,7 +124,7 @@ def _record(context: Context, source: Backup, place: Target) -> Backup:
         owner=context.request_id,
         in_flight='1',
         deadline=base.first_deadline(row),
-        operation=common.operation(row, **of),
+        operation=common.operation(row, **_origin(source, place)),
         progress=progress.begun(int(source.size)),
     )
 

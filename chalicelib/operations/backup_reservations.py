@@ -11,7 +11,7 @@ The second of two requests finds the condition of its transaction lost.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pynamodb.expressions.condition import Condition
@@ -96,10 +96,17 @@ class Outcome(NamedTuple):
     source: Source | None = None
 
 
-def end(backup: Backup, row: Workflow, outcome: Outcome, *, actions: Iterable[Action] = ()) -> None:
+def end(
+    backup: Backup,
+    row: Workflow,
+    outcome: Outcome,
+    *,
+    actions: Iterable[Action] = (),
+    also: Callable[[base.Transaction], None] | None = None,
+) -> None:
     """End what is under way: the status, and all that the backup has reserved for it, in one transaction.
 
-    Raises BackupCanceled when another request owns the backup by now.
+    ``also`` adds further writes to it. Raises BackupCanceled when another request owns the backup by now.
     """
     final = list(actions)
 
@@ -107,7 +114,7 @@ def end(backup: Backup, row: Workflow, outcome: Outcome, *, actions: Iterable[Ac
         if newest.status != row.running or newest.owner != backup.owner:
             raise errors.BackupCanceled(id=backup.id)
         source = outcome.source if newest is backup else None
-        _end(newest, outcome, final, None if outcome.keeps_source else source or source_of(newest))
+        _end(newest, outcome, final, None if outcome.keeps_source else source or source_of(newest), also)
 
     try:
         common.with_newest(backup, attempt)
@@ -115,13 +122,19 @@ def end(backup: Backup, row: Workflow, outcome: Outcome, *, actions: Iterable[Ac
         raise errors.BackupCanceled(id=backup.id) from None
 
 
-def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source | None) -> None:
+def _end(
+    backup: Backup,
+    outcome: Outcome,
+    actions: list[Action],
+    found: Source | None,
+    also: Callable[[base.Transaction], None] | None,
+) -> None:
     ours = (Backup.status == backup.status) & (Backup.owner == backup.owner) & (Backup.revision == backup.revision)
 
     def add_writes_to(transaction: base.Transaction) -> None:
         if outcome.status == REMOVED:
             transaction.delete(backup, ours)
-            if owns_data(backup):
+            if owns_data(backup) or backup.key_imported:
                 keys.add_removal_to(transaction, backup.project_id, backup.encryption_key_id)
         else:
             read = [] if outcome.keeps_source or not backup.reading else [Backup.reading.remove()]
@@ -129,6 +142,8 @@ def _end(backup: Backup, outcome: Outcome, actions: list[Action], found: Source 
             transaction.update(backup, final, ours)
         _add_reader_release_to(transaction, found, backup)
         _add_dependents_to(transaction, backup, outcome.dependents)
+        if also:
+            also(transaction)
 
     removed = {'backups': -1, 'backup_gigabytes': -int(backup.size)}
     quotas.commit(backup.project_id, removed if outcome.status == REMOVED else {}, add_writes_to)

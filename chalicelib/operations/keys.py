@@ -61,6 +61,11 @@ def discarding(key: NewKey | None) -> Iterator[None]:
         raise
 
 
+def restored(project_id: str, id: str, user_id: str, payload: bytes, algorithm: str, bits: int) -> NewKey:
+    """Return a key of the built-in key manager under the id that it had in another deployment."""
+    return NewKey(id, _sealed(project_id, id, user_id, payload, algorithm, bits))
+
+
 def create(context: Context, encryption: Mapping[str, Any]) -> NewKey:
     """Make a key with the cipher and size of a volume type's encryption. Raises ServiceUnavailable."""
     algorithm = str(encryption.get('cipher') or CIPHER).partition('-')[0]
@@ -96,29 +101,28 @@ def _stored(context: Context, project_id: str, key: bytes, algorithm: str, bits:
     if cloud.barbican() is not None:
         return NewKey(cloud.secrets_of_caller().create(key, algorithm=algorithm, bit_length=bits, mode=MODE))
     id = str(uuid.uuid4())
-    return NewKey(id, _sealed(project_id, id, context.user_id, key, (algorithm, bits)))
+    return NewKey(id, _sealed(project_id, id, context.user_id, key, algorithm, bits))
 
 
 def imported(project_id: str, id: str, user_id: str, key: Key) -> Secret:
     """Return the record of a Barbican's key, for the built-in key manager; a migration writes it."""
     bits = key.bit_length or 8 * len(key.payload)
-    return _sealed(project_id, id, user_id, key.payload, (key.algorithm, bits))
+    return _sealed(project_id, id, user_id, key.payload, key.algorithm, bits)
 
 
-def _sealed(project_id: str, id: str, user_id: str, key: bytes, kind: tuple[str, int]) -> Secret:
-    """Return the record of a key, sealed. ``kind``: algorithm and bits."""
+def _sealed(project_id: str, id: str, user_id: str, key: bytes, algorithm: str, bits: int) -> Secret:
     return Secret(
         project_id,
         id,
         created_at=base.now(),
         user_id=user_id,
-        algorithm=kind[0],
-        bit_length=kind[1],
-        sealed=aws.seal(key.hex(), _purpose(project_id, id)),
+        algorithm=algorithm,
+        bit_length=bits,
+        sealed=aws.seal(key.hex(), purpose(project_id, id)),
     )
 
 
-def _purpose(project_id: str, id: str) -> str:
+def purpose(project_id: str, id: str) -> str:
     """What the key is sealed for: a record copied to another project does not open."""
     return f'key/{project_id}/{id}'
 
@@ -136,7 +140,7 @@ def get(context: Context, id: str) -> Secret:
 
 def payload(secret: Secret) -> bytes:
     """The key itself."""
-    return bytes.fromhex(aws.unseal(secret.sealed, _purpose(secret.project_id, secret.id)))
+    return bytes.fromhex(aws.unseal(secret.sealed, purpose(secret.project_id, secret.id)))
 
 
 def add_removal_to(transaction: base.Transaction, project_id: str, id: str | None) -> None:
@@ -160,15 +164,8 @@ def add_transfer_to(transaction: base.Transaction, context: Context, project_id:
     if cloud.barbican() is not None:
         raise errors.InvalidVolume(reason='An encrypted volume whose key is in Barbican cannot change its project.')
     given = Secret.find(project_id, id)
-    taken = Secret(
-        context.project_id,
-        id,
-        created_at=base.now(),
-        user_id=context.user_id,
-        algorithm=given.algorithm,
-        bit_length=given.bit_length,
-        sealed=aws.seal(payload(given).hex(), _purpose(context.project_id, id)),
-    )
+    bits = int(given.bit_length)
+    taken = _sealed(context.project_id, id, context.user_id, payload(given), given.algorithm, bits)
     gone = errors.SecretNotFound(id=id)
     transaction.delete(given, Secret.id.exists(), lambda: gone)
     transaction.put(taken, Secret.id.does_not_exist(), lambda: gone)

@@ -246,6 +246,8 @@ BACKUP = _table('backup', {
     'create': _Row('', 'creating', 'available', 'error', 21600, 'backup_volume'),
     'import': _Row('', 'creating', 'available', 'error', 900, 'import_backup'),
     'copy': _Row('', 'creating', 'available', 'error', 21600, 'copy_backup'),
+    # A copy that exists is completed: by the key of its encrypted volume, which older releases did not store.
+    'copy_again': _Row('available', 'available', 'available', 'available', 21600, 'copy_backup'),
     'restore': _Row('available', 'restoring', 'available', 'available', 21600, 'restore_backup'),
     # The volume to restore to is being made; the restore follows.
     'await_volume': _Row('available', 'restoring', 'available', 'available', 60, waits_for=WaitsFor.VOLUME),

@@ -12,7 +12,7 @@ from chalicelib import telemetry
 from chalicelib.backup import engine
 from chalicelib.operations import backup_checks, messages
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backends, backup_data, function_time, scratch
+from chalicelib.tasks import backends, backup_data, backup_keys, function_time, scratch
 from chalicelib.tasks.create_volume import model_actions
 from chalicelib.tasks.restores import restorer
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
@@ -41,9 +41,13 @@ def scrub_backup(payload: Payload) -> dict[str, Any]:
 
 
 def complete_scrub(payload: Payload) -> None:
-    """Note what was found."""
+    """Check the key of an encrypted volume, and note what was found."""
     backup = BackupWork.take(payload, 'scrub').record
-    result, facts = backup_checks.verdict(payload['scrubbed'])
+    key, damage = backup_keys.check(backup, backup_data.manifest_of(backup))
+    found = payload['scrubbed']
+    result, facts = backup_checks.verdict({**found, **backup_checks.added(found, 0, len(damage), damage)})
+    if key is not None:
+        facts['key'] = key
     telemetry.count('DamagedBlocks', facts['blocks_damaged'])
     if result == backup_checks.DAMAGED:
         telemetry.needs_attention('damage')

@@ -1,6 +1,7 @@
 """The states of copy_backup: a finished backup's objects, to another bucket or region.
 
-Payload of every task: project_id, id (of the copy), request_id; between two calls also ``copied``.
+Payload of every task: action, project_id, id (of the copy), request_id; between two calls also ``copied``. The action
+``copy_again`` completes an available copy: what is missing there is copied, above all the key of an encrypted volume.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from chalicelib.backup import engine
 from chalicelib.models import Backup
 from chalicelib.models.lease import Lease
 from chalicelib.operations import progress
+from chalicelib.rules import states
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_data, function_time
+from chalicelib.tasks import backup_data, backup_keys, function_time
 from chalicelib.tasks.backup_data import ProgressReporter
 from chalicelib.tasks.backup_removal import LEASE_MARGIN
 from chalicelib.tasks.work import BackupWork, Payload
@@ -29,7 +31,7 @@ def copy_backup(payload: Payload) -> dict[str, Any]:
     Two workers of one copy may meet: each looks for every object itself, and puts the missing ones. Raises LeaseLost
     while another worker holds the lease of the lineage.
     """
-    work = BackupWork.take(payload, 'copy')
+    work = BackupWork.take(payload, payload['action'])
     copy = work.record
     manifest = _source(copy)
     note = functools.partial(progress.note, copy, work.is_ours, 'range_0')
@@ -78,13 +80,18 @@ def _source(copy: Backup) -> engine.Manifest:
 
 
 def complete_copy(payload: Payload) -> None:
-    """Read the copy's manifest as a restore would, and make it available."""
-    work = BackupWork.take(payload, 'copy')
+    """Read the copy's manifest as a restore would, store the key of an encrypted volume, and make it available."""
+    work = BackupWork.take(payload, payload['action'])
     manifest = backup_data.manifest_of(work.record)
-    actions = [Backup.object_count.set(manifest.object_count), Backup.stored_bytes.set(manifest.stored_bytes)]
-    work.end(work.workflow.done, actions)
+    counts = [Backup.object_count.set(manifest.object_count), Backup.stored_bytes.set(manifest.stored_bytes)]
+    work.end(work.workflow.done, [*counts, *backup_keys.store(work.record, manifest)])
 
 
 def fail_copy(payload: Payload) -> None:
-    """Record why the copy failed; its objects are deleted when its record is removed."""
-    BackupWork.take(payload, 'copy').fail(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)
+    """Record why the copy failed; its objects are deleted when its record is removed. An available copy stays so."""
+    work = BackupWork.take(payload, payload['action'])
+    if work.workflow.failed == states.AVAILABLE:
+        work.report(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)
+        work.end(work.workflow.failed)
+    else:
+        work.fail(Action.BACKUP_CREATE, Detail.BACKUP_CREATE_DRIVER_ERROR)

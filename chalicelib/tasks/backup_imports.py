@@ -1,4 +1,7 @@
-"""The states of import_backup: find the data of a record, verify it, and describe it as the record does."""
+"""The states of import_backup: find the data of a record, verify it, and describe it as the record does.
+
+The key of an encrypted volume that is beside the data comes into the key manager with it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from chalicelib import errors
 from chalicelib.backup import engine
 from chalicelib.drivers.base import GIB
 from chalicelib.models import Backup
-from chalicelib.operations import backups
+from chalicelib.operations import backup_reservations, backups
+from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_data
+from chalicelib.tasks import backup_data, backup_keys
 from chalicelib.tasks.work import BackupWork, Payload
 
 
@@ -34,7 +38,10 @@ def import_backup(payload: Payload) -> None:
         raise errors.InvalidBackup(
             reason=f'The record states {backup.size} GiB, the repository has {manifest.size / GIB:g} GiB.'
         )
-    work.end(work.workflow.done, _actions(record, manifest))
+    key, changes = backup_keys.taken_over(backup, record.get('encryption_key_id'), manifest)
+    actions = [*_actions(record, manifest), *changes]
+    also = key.add_to if key else None
+    backup_reservations.end(backup, work.workflow, Outcome(work.workflow.done), actions=actions, also=also)
 
 
 def _actions(record: dict[str, Any], manifest: engine.Manifest) -> list[Any]:

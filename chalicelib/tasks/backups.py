@@ -20,7 +20,7 @@ from chalicelib.operations import backup_reservations, messages, progress
 from chalicelib.operations.backup_reservations import Outcome
 from chalicelib.rules import backup_methods as methods
 from chalicelib.rules.messages import Action, Detail
-from chalicelib.tasks import backup_data, backup_sources, function_time
+from chalicelib.tasks import backup_data, backup_keys, backup_sources, function_time
 from chalicelib.tasks.work import BackupWork, Payload, fail_reason, failure
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,10 @@ def complete_backup(payload: Payload) -> None:
     backup = work.record
     source = backup_sources.of(backup)
     manifest = _commit(backup, source.volume)
+    key = backup_keys.store(backup, manifest)
     source.retire()
     actions = [
+        *key,
         Backup.object_count.set(manifest.object_count),
         Backup.stored_bytes.set(manifest.stored_bytes),
         Backup.manifest_key.set(manifest.object_key),

@@ -12,10 +12,11 @@ import click
 from chalicelib.backup import engine
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.image import FileDevice
-from chalicelib.backup.keys import KeyWrapper, read_recovery_key, write_recovery_key
+from chalicelib.backup.keys import KeyWrapper, read_recovery_key, write_private, write_recovery_key
 from chalicelib.backup.layout import GIB, backup_key
 from chalicelib.backup.manifests import Manifest
 from chalicelib.backup.repository import Repository
+from chalicelib.backup.volume_keys import copy_volume_key, load_volume_key
 from chalicelib.errors import IntegrityError, InvalidBackup, ObjectMissing, UnsupportedFormat
 from cinderless import images
 from cinderless.errors import FAILED
@@ -133,8 +134,21 @@ def copy(
     there = _wrapper(target_recovery_key, kms_key, region)
     with progress('copy', manifest.size) as show:
         opener = _wrapper(recovery_key)
-        engine.copy_backup(source, _repository(target, region), manifest, opener, there, progress=show)
+        store = _repository(target, region)
+        copied = engine.copy_backup(source, store, manifest, opener, there, progress=show).manifest
+        assert copied is not None  # without a time limit one call copies all
+        copy_volume_key(source, store, manifest, copied)
     click.echo(f'{manifest.backup_id} copied to {target}; check the copy with "verify"')
+
+
+@backup.command('volume-key')
+@_opened
+@click.argument('file', type=_FILE)
+def volume_key(repository: str, backup: str, recovery_key: Path | None, root_hash: str | None, file: Path) -> None:
+    """Write the key of an encrypted volume to a new file, as Nova uses it: the hexadecimal digits open LUKS."""
+    key = load_volume_key(*_open(repository, backup, recovery_key, root_hash))
+    write_private(file, key.payload.hex())
+    click.echo(f'the key {key.id} is in {file}: cryptsetup open --key-file {file} DEVICE NAME')
 
 
 @backup.command()

@@ -14,6 +14,7 @@ from cinderless.program import Group
 from cinderless.progress import progress
 
 if TYPE_CHECKING:
+    from infra.deploy import Deployed
     from infra.disaster import Plan
     from infra.stage import Stage
 
@@ -53,7 +54,7 @@ def plan(stage: str, exports: str, stack: str, before: str, profile: str | None,
     target, aws, planned = _planned(stage, exports, stack, before, profile)
     obstacle = ''
     try:
-        disaster.check_target(planned, target.stack, _parameters(target, profile), aws('dynamodb'))
+        disaster.check_target(planned, target.stack, dict(_deployed(target, profile).parameters or {}), aws('dynamodb'))
     except Refused as refused:
         obstacle = str(refused)
     rows = [
@@ -62,9 +63,18 @@ def plan(stage: str, exports: str, stack: str, before: str, profile: str | None,
     ]
     if as_json:
         tables = [dict(zip(('table', 'restored', 'exported', 'time'), row, strict=True)) for row in rows]
-        print_json({'tables': tables, 'lost': planned.lost, 'buckets': planned.buckets, 'obstacle': obstacle})
+        print_json(
+            {
+                'tables': tables,
+                'lost': planned.lost,
+                'buckets': planned.buckets,
+                'keys': len(planned.keys),
+                'obstacle': obstacle,
+            }
+        )
         return
     print_table(('table', 'restored', 'exported', 'state of'), rows)
+    click.echo(f'keys of encrypted volumes that the copies carry: {len(planned.keys)}')
     click.echo('\n'.join(['not restored:', *(f'  {line}' for line in planned.lost)]))
     click.echo(
         f'a restore is refused now: {obstacle}' if obstacle else f'cinderless dr restore writes to {target.stack}'
@@ -76,19 +86,26 @@ def plan(stage: str, exports: str, stack: str, before: str, profile: str | None,
 def restore(stage: str, exports: str, stack: str, before: str, profile: str | None) -> None:
     """Write settings and records of copied backups to the stage's tables. Safe to repeat.
 
-    Nothing is overwritten: a stack that has other records is refused before the first write.
+    The keys of encrypted volumes come from the copies into the stack's key manager. Nothing is overwritten: a stack
+    that has other records is refused before the first write.
     """
     from infra import disaster
+    from infra.disaster_keys import KeyManager
 
     target, aws, planned = _planned(stage, exports, stack, before, profile)
-    disaster.check_target(planned, target.stack, _parameters(target, profile), aws('dynamodb'))
+    found = _deployed(target, profile)
+    disaster.check_target(planned, target.stack, dict(found.parameters or {}), aws('dynamodb'))
+    manager = KeyManager(target.stack, target.region, found.outputs.get('KeyArn', ''), aws)
+    keys, damaged = disaster.restore_keys(planned, manager)
     written = disaster.restore(planned, target.stack, aws('dynamodb'), progress)
     click.echo(f'{written} records written to {target.stack}, {len(planned.items["backups"])} backups restored')
+    click.echo(f'{keys} keys of encrypted volumes written, of {len(planned.keys)} that the copies carry')
+    click.echo(''.join(f'{line}\n' for line in damaged), nl=False, err=True)
 
 
 def _planned(
     stage: str, exports: str, stack: str, before: str, profile: str | None
-) -> tuple[Stage, Callable[[str], Any], Plan]:
+) -> tuple[Stage, Callable[..., Any], Plan]:
     import boto3
 
     from infra import disaster
@@ -97,13 +114,17 @@ def _planned(
 
     target = load(stage, checked=False)
     session = boto3.Session(profile_name=profile, region_name=target.region)
-    aws = functools.cache(session.client)
+
+    @functools.cache
+    def aws(service: str, region: str = target.region) -> Any:
+        return session.client(service, region_name=region)
+
     source = disaster.read(aws('s3'), place(exports), stack, before)
     return target, aws, disaster.plan(source, disaster.object_exists(aws('s3')))
 
 
-def _parameters(target: Stage, profile: str | None) -> dict[str, str]:
-    """Return the parameters of the deployed stack. Raises Refused without a complete one."""
+def _deployed(target: Stage, profile: str | None) -> Deployed:
+    """Return the deployed stack. Raises Refused without a complete one."""
     from cinderless.checks import Quiet
     from infra import deploy
     from infra.stage import Refused
@@ -113,4 +134,4 @@ def _parameters(target: Stage, profile: str | None) -> dict[str, str]:
     found = deploy.deployed(target, aws)
     if found.parameters is None or found.status in deploy.NEVER_COMPLETE:
         raise Refused(f'the stack {target.stack} is {found.status or "not there"}: deploy the stage first')
-    return dict(found.parameters)
+    return found

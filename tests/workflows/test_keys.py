@@ -16,6 +16,7 @@ from chalicelib.context import caller_token
 from chalicelib.models import TABLES, Backup, BackupSchedule, Message, Secret, Volume, base
 from chalicelib.operations import (
     attachments,
+    backup_checks,
     backup_copies,
     backup_records,
     backup_schedules,
@@ -303,6 +304,175 @@ class TestBackups:
         backups.delete(context(), backup.id)
         simulation.settle()
         assert ids() == {volume.encryption_key_id}
+
+
+class TestBesideBackups:
+    """The key of an encrypted volume is beside its backup, sealed, and exists wherever the backup exists."""
+
+    THERE = 'dr/project/volumebackups/'
+
+    def backup(self, simulation: Simulation, data: Data) -> Backup:
+        luks_type()
+        volume = encrypted(simulation)
+        data.of(volume).fill(seed=1)
+        backup = create_backup(context(), volume)
+        simulation.settle()
+        return backup.reload()
+
+    def copied(self, simulation: Simulation, backup: Backup) -> Backup:
+        copy = backup_copies.create(context(), backup.id, target='dr', name=None, description=None)
+        executions = simulation.settle()
+        assert executions
+        return copy.reload()
+
+    def stored(self, data: Data, prefix: str) -> list[str]:
+        found = data.repositories[prefix].objects if prefix in data.repositories else {}
+        return [key for key in found if key.startswith('volume-keys/')]
+
+    def test_it_travels_with_the_copy_and_opens_elsewhere(self, simulation: Simulation, data: Data) -> None:
+        backup = self.backup(simulation, data)
+        copy, original = self.copied(simulation, backup), payload_of(backup)
+        assert (copy.status, copy.key_stored, copy.encryption_key_id != backup.encryption_key_id) == (
+            'available',
+            True,
+            True,
+        )
+        record = backup_records.export(context('admin', project_id=copy.project_id), copy.id)
+        for secret in list(Secret.scan()):  # the first region is gone
+            secret.delete()
+        for one in list(Backup.scan()):
+            one.delete()
+        imported = backup_records.import_(
+            context('admin', project_id=copy.project_id), record['backup_service'], record['backup_url']
+        )
+        simulation.settle()
+        imported = imported.reload()
+        assert (imported.status, imported.key_imported) == ('available', True), imported.fail_reason
+        assert imported.encryption_key_id == copy.encryption_key_id
+        assert payload_of(imported) == original
+        restored = encrypted(simulation, backup_id=imported.id)
+        assert (restored.status, payload_of(restored)) == ('available', original)
+        backups.delete(context('admin', project_id=copy.project_id), imported.id)
+        simulation.settle()
+        assert ids() == {restored.encryption_key_id}, 'the key that came with the record is deleted with it'
+        assert self.stored(data, self.THERE), 'another deployment owns the data'
+
+    def test_an_import_into_another_project_takes_no_key(self, simulation: Simulation, data: Data) -> None:
+        copy = self.copied(simulation, self.backup(simulation, data))
+        record = backup_records.export(context('admin'), copy.id)
+        for one in [*Secret.scan(), *Backup.scan()]:
+            one.delete()
+        imported = backup_records.import_(
+            context('admin', project_id='curious'), record['backup_service'], record['backup_url']
+        )
+        simulation.settle()
+        assert (imported.reload().status, ids()) == ('available', set())
+
+    def test_an_import_beside_another_key_of_that_id_is_refused(self, simulation: Simulation, data: Data) -> None:
+        copy = self.copied(simulation, self.backup(simulation, data))
+        admin = context('admin', project_id=copy.project_id)
+        record = backup_records.export(admin, copy.id)
+        secret = Secret.find(copy.project_id, str(copy.encryption_key_id))
+        purpose = keys.purpose(secret.project_id, secret.id)
+        secret.update(actions=[Secret.sealed.set(aws.seal('00' * 32, purpose))])
+        Backup.find(copy.project_id, copy.id).delete()
+        imported = backup_records.import_(admin, record['backup_service'], record['backup_url'])
+        simulation.settle()
+        assert imported.reload().status == 'error'
+        assert 'another key' in imported.reload().fail_reason
+        assert payload_of(copy) == bytes(32), 'it is not overwritten'
+
+    def test_it_goes_with_the_backup(self, simulation: Simulation, data: Data) -> None:
+        backup = self.backup(simulation, data)
+        copy = self.copied(simulation, backup)
+        here = 'project/volumebackups/'
+        assert self.stored(data, here)
+        for one, place in ((backup, here), (copy, self.THERE)):
+            backups.delete(context(), one.id)
+            simulation.settle()
+            assert self.stored(data, place) == []
+        invariants.check(simulation)
+
+    @pytest.mark.parametrize('repeats', [1, 2])
+    def test_a_copy_without_it_gets_it_when_it_is_copied_again(
+        self, simulation: Simulation, data: Data, repeats: int
+    ) -> None:
+        """As an older release left it. A third copy is refused as ever."""
+        backup = self.backup(simulation, data)
+        copy = self.copied(simulation, backup)
+        copy.update(actions=[Backup.key_stored.remove()])
+        data.repositories[self.THERE].delete(self.stored(data, self.THERE))
+        again = backup_copies.create(context(), backup.id, target='dr', name=None, description=None)
+        assert (again.id, again.reload().status) == (copy.id, 'available')
+        if repeats == 2:
+            with pytest.raises(errors.InvalidBackup, match='copy it again later'):
+                backup_copies.create(context(), backup.id, target='dr', name=None, description=None)
+        [execution] = simulation.settle()
+        assert execution.path == ['CopyBackup', 'IsCopied', 'CompleteCopy']
+        assert (copy.reload().status, copy.reload().key_stored) == ('available', True)
+        assert self.stored(data, self.THERE)
+        with pytest.raises(errors.InvalidBackup, match='copied there already'):
+            backup_copies.create(context(), backup.id, target='dr', name=None, description=None)
+        invariants.check(simulation)
+
+    def test_a_copy_that_cannot_be_completed_stays_available(self, simulation: Simulation, data: Data) -> None:
+        backup = self.backup(simulation, data)
+        copy = self.copied(simulation, backup)
+        copy.update(actions=[Backup.key_stored.remove()])
+        [pack] = [key for key in data.repositories[self.THERE].objects if key.startswith('packs/')]
+        data.repositories[self.THERE].put(pack, b'of another size')
+        self.copied(simulation, backup)
+        assert (copy.reload().status, copy.reload().key_stored) == ('available', None)
+        assert [message.resource_uuid for message in Message.scan()] == [copy.id]
+
+    def scrubbed(self, simulation: Simulation, backup: Backup) -> Any:
+        backup_checks.scrub(context(), backup.id)
+        simulation.settle()
+        return backup.reload().scrub
+
+    def test_a_scrub_opens_it(self, simulation: Simulation, data: Data) -> None:
+        backup = self.backup(simulation, data)
+        found = self.scrubbed(simulation, backup)
+        assert (found['result'], found['key']) == ('passed', 'opens')
+
+    @pytest.mark.parametrize('fault', ['lost', 'damaged', 'moved', 'other'])
+    def test_a_scrub_finds_a_key_that_does_not_open(self, simulation: Simulation, data: Data, fault: str) -> None:
+        backup = self.backup(simulation, data)
+        repository = data.repositories['project/volumebackups/']
+        [object_key] = self.stored(data, 'project/volumebackups/')
+        if fault == 'lost':
+            repository.delete([object_key])
+        elif fault == 'damaged':
+            repository.put(object_key, repository.get(object_key).data.replace(b'"user_id":"', b'"user_id":"x'))
+        elif fault == 'moved':
+            other = create_backup(context(), Volume.find(backup.project_id, backup.volume_id))
+            simulation.settle()
+            repository.put(object_key, repository.get(f'{object_key.rpartition("/")[0]}/{other.id}').data)
+        else:
+            secret = Secret.find(backup.project_id, str(backup.encryption_key_id))
+            sealed = aws.seal('00' * 32, keys.purpose(secret.project_id, secret.id))
+            secret.update(actions=[Secret.sealed.set(sealed)])
+        found = self.scrubbed(simulation, backup)
+        assert (found['result'], found['blocks_damaged']) == ('damaged', 1)
+        assert payload_of(backup).hex() not in json.dumps(found)
+
+    def test_a_scrub_of_an_older_backup_reports_that_none_is_stored(self, simulation: Simulation, data: Data) -> None:
+        backup = self.backup(simulation, data)
+        backup.update(actions=[Backup.key_stored.remove()])
+        data.repositories['project/volumebackups/'].delete(self.stored(data, 'project/volumebackups/'))
+        found = self.scrubbed(simulation, backup)
+        assert (found['result'], found['key']) == ('passed', 'missing')
+
+    def test_it_is_nowhere_in_clear(self, simulation: Simulation, data: Data, caplog: pytest.LogCaptureFixture) -> None:
+        backup = self.backup(simulation, data)
+        copy = self.copied(simulation, backup)
+        self.scrubbed(simulation, copy)
+        plain = payload_of(backup)
+        forms = (plain, plain.hex().encode(), base64.b64encode(plain), base64.b64encode(plain.hex().encode()))
+        places = [stored for one in data.repositories.values() for stored in one.objects.values()]
+        places += [json.dumps(item.to_simple_dict(), default=str).encode() for kind in TABLES for item in kind.scan()]
+        places.append(caplog.text.encode())
+        assert not any(form in place for form in forms for place in places)
 
 
 class TestBarbican:

@@ -34,6 +34,7 @@ class Keys(NamedTuple):
     mac: bytes
     blocks: AESGCM
     tables: AESGCM
+    volume_keys: AESGCM
 
 
 def check(truth: bool, what: str) -> None:
@@ -73,12 +74,24 @@ class Reader:
         manifest: dict[str, Any] = json.loads(first)
         check(manifest['format'] == FORMAT and not rest, 'another format')
         data_key = unwrap(self.private, self.lineage, base64.b64decode(manifest['keys']['recovery']))
-        blocks, tables = (AESGCM(derive(purpose, data_key)) for purpose in ('blocks', 'tables'))
-        self.keys = Keys(derive('identity', data_key), derive('mac', data_key), blocks, tables)
+        ciphers = [AESGCM(derive(purpose, data_key)) for purpose in ('blocks', 'tables', 'volume-keys')]
+        self.keys = Keys(derive('identity', data_key), derive('mac', data_key), *ciphers)
         check(second == b'{"mac":"%b"}' % self.mac(key, first).hex().encode(), 'manifest: wrong code')
         root = blake3(b''.join(bytes.fromhex(mac) for _, mac in manifest['shards'])).hexdigest()
         check(root == manifest['root_hash'], 'manifest: wrong root hash')
         return manifest
+
+    def volume_key(self, backup: str) -> bytes:
+        """The key of the encrypted volume."""
+        self.read_manifest(backup)
+        key = f'volume-keys/{self.lineage}/{backup}'
+        first, second, rest = (self.folder / key).read_bytes().split(b'\n')
+        code = b'{"mac":"%b"}' % self.mac(key, first).hex().encode()
+        check(second == code and not rest, 'volume key: wrong code')
+        facts = json.loads(first)['volume_key']
+        sealed = base64.b64decode(facts['sealed'])
+        about = f'{key}|{facts["project_id"]}/{facts["id"]}'.encode()
+        return self.keys.volume_keys.decrypt(sealed[:12], sealed[12:], self.context + about)
 
     def mac(self, key: str, data: bytes) -> bytes:
         return blake3(key.encode() + b'\0' + data, key=self.keys.mac).digest()

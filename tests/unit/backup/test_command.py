@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.backup import engine
 from chalicelib.backup.files import FileRepository
 from chalicelib.backup.keys import read_recovery_key, write_recovery_key
 from chalicelib.backup.layout import MIB, backup_key
@@ -174,6 +175,16 @@ def test_from_a_bucket_with_kms(
     assert (tmp_path / 'volume.img').read_bytes() == DATA[: MIB // 4]
     assert main(['list', 's3://none']) == 1
     assert 'NoSuchBucket' in capsys.readouterr().err
+
+
+def test_a_copy_carries_the_key_of_an_encrypted_volume(folder: Path, tmp_path: Path) -> None:
+    source, key = FileRepository(folder), engine.VolumeKey('k', 'p', 'u', 'aes', 256, b'v' * 32)
+    engine.store_volume_key(source, flows.load(source, 'one'), key)
+    (tmp_path / 'other').mkdir()
+    there = ['--target-recovery-key', str(tmp_path / 'key')]
+    assert main(['copy', str(folder), 'one', str(tmp_path / 'other'), *options(folder), *there]) == 0
+    assert main(['volume-key', str(tmp_path / 'other'), 'one', *options(folder), str(tmp_path / 'digits')]) == 0
+    assert (tmp_path / 'digits').read_text() == (b'v' * 32).hex()
 
 
 def test_copy(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,14 @@ def test_it_runs_alone(tmp_path: Path) -> None:
     assert (tmp_path / 'output').read_bytes() == contents['b3']
 
 
+def test_it_opens_the_key_of_an_encrypted_volume(tmp_path: Path) -> None:
+    repository, key = FileRepository(tmp_path), engine.VolumeKey('k', 'p', 'u', 'aes', 256, b'v' * 32)
+    manifest = flows.back_up(repository, image(SIZE, 1), 'one')
+    engine.store_volume_key(repository, manifest, key)
+    assert reader.Reader(tmp_path, flows.LINEAGE, b'p' * 32).volume_key('one') == key.payload
+    assert engine.load_volume_key(repository, manifest) == key
+
+
 def test_it_notices_damage(tmp_path: Path) -> None:
     write_chain(tmp_path)
     pack = next((tmp_path / 'packs' / flows.LINEAGE / '00000' / 'b0').iterdir())
@@ -96,7 +104,8 @@ def test_the_document_tells_what_the_engine_uses() -> None:
     text = DOCUMENT.read_text()
     told = [layout.FORMAT, shards.MAGIC.decode(), *manifests.ALGORITHMS, *manifests.ALGORITHMS.values()]
     told += [f'{shards.HEADER_SIZE} bytes', f'{listing.ENTRY_SIZE} bytes', f'{crypto.SEAL_SIZE} bytes']
-    told += [f'"{layout.FORMAT} {purpose}"' for purpose in ('identity', 'mac', 'blocks', 'tables', 'recovery')]
-    keys = [layout.backup_key, layout.running_key, layout.deleted_key]
+    purposes = ('identity', 'mac', 'blocks', 'tables', 'volume-keys', 'recovery')
+    told += [f'"{layout.FORMAT} {purpose}"' for purpose in purposes]
+    keys = [layout.backup_key, layout.running_key, layout.deleted_key, layout.volume_key_key]
     told += [key('<lineage>', '<backup>') for key in keys]
     assert [what for what in told if what not in text] == []

@@ -14,6 +14,7 @@ from moto import mock_aws
 from cinderless.program import main
 from infra import deploy, disaster, exports, stage
 from infra.disaster import PARTS, SETTINGS, Plan
+from infra.disaster_keys import TABLE
 from infra.exports import Place
 from infra.stage import Refused
 from tests import table_exports
@@ -71,7 +72,7 @@ class World:
             self.s3.put_object(Bucket='copies', Key=f'p1/backups/l/{id}', Body=b'manifest')
         for name, items in RECORDS.items():
             self.folder = table_exports.write(self.s3, 'exports', 'daily/', f'lost-{name}', items, TIME)
-        for name in (*SETTINGS, *PARTS):
+        for name in (*SETTINGS, *PARTS, TABLE):
             self.dynamodb.create_table(
                 TableName=f'new-{name}',
                 BillingMode='PAY_PER_REQUEST',
@@ -149,7 +150,11 @@ def test_a_plan_reports_what_is_lost(world: World) -> None:
 def test_encrypted_backups_are_named(world: World) -> None:
     items = [backup('copy', location=LOCATION, encryption_key_id='k')]
     table_exports.write(world.s3, 'exports', 'daily/', 'lost-backups', items, '2026-12-01T10:00:00.000Z')
-    assert any('need their keys' in line for line in world.plan().lost)
+    assert '1 backups of encrypted volumes are restored without keys' in '\n'.join(world.plan().lost)
+    assert not world.plan().keys
+    world.s3.put_object(Bucket='copies', Key='p1/volume-keys/l/copy', Body=b'a key')
+    assert not any('without keys' in line for line in world.plan().lost)
+    assert [found['id']['S'] for found in world.plan().keys] == ['copy']
 
 
 def test_a_restore_is_repeated_and_changes_nothing(world: World) -> None:
@@ -185,13 +190,14 @@ def test_an_interrupted_restore_continues(world: World, writes: int) -> None:
         ('volume-types', item('-', 'other', name='made here')),
         ('volume-types', item('-', 't1', name='changed since')),
         ('backups', item('p2', 'b9')),
+        ('secrets', item('p2', 'k9')),
     ],
 )
 def test_a_stack_that_is_in_use_is_refused_and_not_changed(world: World, table: str, there: dict[str, Any]) -> None:
     world.dynamodb.put_item(TableName=f'new-{table}', Item=there)
     with pytest.raises(Refused, match='which is not of these exports'):
         world.restore()
-    assert sum(len(world.stored(name)) for name in (*SETTINGS, *PARTS)) == 1
+    assert sum(len(world.stored(name)) for name in (*SETTINGS, *PARTS, TABLE)) == 1
 
 
 def test_a_record_that_appears_meanwhile_is_not_overwritten(world: World) -> None:

@@ -107,8 +107,8 @@ def test_each_function_reads_its_own_secure_strings_only(
 
 #: What the stack's key does for whom: action, context -> functions.
 USES: list[tuple[str, Mapping[str, str], set[str]]] = [
-    ('kms:Encrypt', VOLUME_KEY, {'api', 'backup_schedules'}),
-    ('kms:Decrypt', VOLUME_KEY, {'api', 'backup_schedules'}),
+    ('kms:Encrypt', VOLUME_KEY, {'api', 'backup_schedules', 'backup_worker'}),
+    ('kms:Decrypt', VOLUME_KEY, {'api', 'backup_schedules', 'backup_worker'}),
     ('kms:Encrypt', ATTACHMENT, {'volume_worker'}),
     ('kms:Decrypt', ATTACHMENT, {'api'}),
     ('kms:GenerateDataKey', LINEAGE, {'backup_worker'}),
@@ -142,6 +142,33 @@ def test_the_key_serves_s3_for_the_bucket_of_backups_only(template: dict[str, An
             assert allowed(template, {}, ask(action, KEY, **context)) == users
 
 
+#: What the keys of other places do for backup_worker: parameter, action, context -> whether.
+ELSEWHERE: list[tuple[str, str, Mapping[str, str], bool]] = [
+    ('BackupTargetKeys', 'kms:Encrypt', LINEAGE, True),
+    ('BackupTargetKeys', 'kms:Decrypt', LINEAGE, True),
+    ('BackupTargetKeys', 'kms:GenerateDataKey', VIA_S3, True),
+    ('BackupTargetKeys', 'kms:Decrypt', VIA_S3, True),
+    ('BackupTargetKeys', 'kms:GenerateDataKey', {}, False),
+    ('BackupTargetKeys', 'kms:Encrypt', VOLUME_KEY, False),
+    ('BackupTargetKeys', 'kms:Decrypt', VOLUME_KEY, False),
+    ('BackupTargetKeys', 'kms:Decrypt', VIA_SECRETS, False),
+    ('OtherBackupKeys', 'kms:Decrypt', LINEAGE, True),
+    ('OtherBackupKeys', 'kms:Decrypt', VIA_S3, True),
+    ('OtherBackupKeys', 'kms:Decrypt', VOLUME_KEY, False),
+    ('OtherBackupKeys', 'kms:Decrypt', {}, False),
+    ('OtherBackupKeys', 'kms:Encrypt', LINEAGE, False),
+]
+
+
+@pytest.mark.parametrize(('parameter', 'action', 'context', 'may'), ELSEWHERE)
+def test_keys_of_other_places_serve_backups_only(
+    template: dict[str, Any], parameter: str, action: str, context: Mapping[str, str], may: bool
+) -> None:
+    key = KEY.replace('01234567', '22222222')
+    question = ask(action, key, **context)
+    assert allowed(template, {parameter: key}, question) == ({'backup_worker'} if may else set())
+
+
 def test_records_open_with_the_key_through_dynamodb_only(template: dict[str, Any]) -> None:
     """By the key's own policy, and for this account's callers."""
     via = {'kms:ViaService': f'dynamodb.{REGION}.amazonaws.com', 'kms:CallerAccount': ACCOUNT}
@@ -152,7 +179,7 @@ def test_records_open_with_the_key_through_dynamodb_only(template: dict[str, Any
 #: Tables, by a verb that only some use.
 TABLES: list[tuple[str, str, set[str]]] = [
     ('dynamodb:GetItem', 'prod-volumes', {'api', 'backup_schedules', 'backup_worker', 'reconcile', 'volume_worker'}),
-    ('dynamodb:GetItem', 'prod-secrets', {'api', 'backup_schedules'}),
+    ('dynamodb:GetItem', 'prod-secrets', {'api', 'backup_schedules', 'backup_worker'}),
     ('dynamodb:PutItem', 'prod-volume-types', {'api'}),
     ('dynamodb:GetItem', 'prod-2-volumes', set()),
     ('dynamodb:GetItem', 'prod-secrets-2', set()),
