@@ -75,7 +75,7 @@ def _summaries(s3: Any, where: Place) -> Iterator[str]:
 
 
 def _export(summary: Mapping[str, Any], where: Place, stack: str) -> Export | None:
-    table = str(summary['tableArn']).rpartition('/')[2]
+    table = str(summary.get('tableArn')).rpartition('/')[2]  # other tools' summaries may have none
     is_full = summary.get('exportType', 'FULL_EXPORT') == 'FULL_EXPORT'
     if not table.startswith(f'{stack}-') or summary['outputFormat'] != 'DYNAMODB_JSON' or not is_full:
         return None

@@ -234,6 +234,21 @@ def test_the_newest_complete_export_up_to_a_time_is_used(world: World) -> None:
     assert exports.find(world.s3, EXPORTS, 'lost', OLD)['volume-types'].time == OLD
 
 
+def test_files_beside_an_export_are_left_out(world: World) -> None:
+    """Those that the Developer Guide lists, the empty file of an empty partition, and another tool's summary."""
+    folder = table_exports.write(world.s3, 'exports', 'daily/', 'lost-quotas', [], '2026-12-01', s3Prefix=None)
+    for name in ('_started', 'manifest-files.checksum', 'manifest-summary.checksum'):
+        world.s3.put_object(Bucket='exports', Key=f'{folder}/{name}', Body=b'')
+    line = {'itemCount': 0, 'md5Checksum': '1B2M2Y8AsgTpgAmY7PhCfg==', 'etag': 'd41d8cd98f00b204e9800998ecf8427e'}
+    line['dataFileS3Key'] = f'{folder}/data/empty.json.gz'
+    world.s3.put_object(Bucket='exports', Key=str(line['dataFileS3Key']), Body=b'')
+    world.s3.put_object(Bucket='exports', Key=f'{folder}/manifest-files.json', Body=f'{json.dumps(line)}\n'.encode())
+    other = {'version': '2020-06-30', 'itemCount': 1, 'outputFormat': 'DYNAMODB_JSON', 'manifestFilesS3Key': 'x'}
+    key = 'daily/AWSDynamoDB/other/manifest-summary.json'
+    world.s3.put_object(Bucket='exports', Key=key, Body=json.dumps(other).encode())
+    assert exports.items(world.s3, exports.find(world.s3, EXPORTS, 'lost')['quotas']) == []
+
+
 def test_without_an_export_of_each_table_nothing_is_planned(world: World) -> None:
     with pytest.raises(Refused, match=r'no complete export of volume-types, .* of the stack other'):
         disaster.read(world.s3, EXPORTS, 'other')
