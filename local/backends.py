@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local import fidelity, lambda_backend, parsing, recorder, stepfunctions
+from local import dispatch, fidelity, lambda_backend, parsing, recorder, stepfunctions
 from local.calls import Answer, Call
 from local.settings import ACCESS_KEY, REGION, SECRET_KEY
 
@@ -54,6 +54,7 @@ def start(valid: Path | None = None) -> None:
     if os.environ.get('RECORD_CALLS'):
         recorder.install(Path(os.environ['RECORD_CALLS']))
     parsing.install()
+    dispatch.install()
     lambda_backend.install()
     stepfunctions.install(valid)
     install_guard()

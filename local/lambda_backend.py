@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.models import LambdaFunction
 from moto.awslambda_simple import models as simple
 from moto.core.base_backend import BackendDict
 from moto.core.exceptions import JsonRESTError
 
 from local.functions import MAX_ASYNC_REQUEST, MAX_REQUEST, Function, run, run_detached
+from local.settings import ACCOUNT, REGION
 
 
 class RequestTooLarge(JsonRESTError):
@@ -45,6 +48,23 @@ class LocalLambda(simple.LambdaSimpleBackend):
         if outcome.error:
             response_headers['x-amz-function-error'] = outcome.error
         return outcome.payload()
+
+
+def answer(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the response of Invoke to a task of a state machine, without a request of the SDK (4 ms of CPU).
+
+    None for a call that moto must answer: it has options, is too large, or names an unknown function.
+    """
+    payload = parameters.get('Payload')
+    if set(parameters) != {'FunctionName', 'Payload'} or not isinstance(payload, bytes) or len(payload) > MAX_REQUEST:
+        return None
+    try:
+        function = described(simple.lambda_simple_backends[ACCOUNT][REGION].get_function(parameters['FunctionName']))
+    except UnknownFunctionException:
+        return None
+    outcome = run(function, json.loads(payload))
+    failed = {'FunctionError': outcome.error} if outcome.error else {}
+    return {'StatusCode': 200, **failed, 'Payload': json.loads(outcome.payload())}
 
 
 def described(function: LambdaFunction) -> Function:

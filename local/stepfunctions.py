@@ -23,12 +23,15 @@ from moto.stepfunctions.parser.asl.component.common.error_name.error_equals_decl
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import FailureEvent, FailureEventException
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name import StatesErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.states_error_name_type import StatesErrorNameType
+from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+
+from local import lambda_backend
 
 #: Step Functions' limit for a state's input or output, in bytes of UTF-8.
 MAX_PAYLOAD = 262_144
@@ -50,9 +53,11 @@ def install(valid: Path | None = None) -> None:
         return
     if valid is not None:
         _validate_once(valid)
-    _replace(json_path, 'parse', functools.lru_cache(KEPT))
+    for module in (json_path, result_path):
+        _replace(module, 'parse', functools.lru_cache(KEPT))
     _replace(AmazonStateLanguageParser, 'parse', lambda parse: staticmethod(functools.lru_cache(KEPT)(parse)))
     _keep_clients()
+    _invoke_in_process()
     _check_results()
     _spare_the_uncatchable()
     _report_ends()
@@ -95,6 +100,19 @@ def _keep_clients() -> None:
     for module in [module for name, module in sys.modules.items() if name.startswith('moto.stepfunctions.')]:
         if getattr(module, 'boto_client_for', None) is original:
             _replace(module, 'boto_client_for', lambda _: boto_client_for)
+
+
+def _invoke_in_process() -> None:
+    """Run a task's function directly: the SDK and moto would make an HTTP request of it, and read that again."""
+
+    def around(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        def invoke(parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
+            answer = lambda_backend.answer(parameters)
+            return original(parameters, region, state_credentials) if answer is None else answer
+
+        return invoke
+
+    _replace(lambda_eval_utils, '_invoke_lambda_function', around)
 
 
 def _check_results() -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 from moto.stepfunctions.parser import utils
+from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 
-from local import stepfunctions
+from local import backends, lambda_backend, stepfunctions
+from local.calls import Call
+from local.functions import MAX_REQUEST
 from local.stepfunctions import MAX_PAYLOAD
 from tests.unit.local.conftest import Clients
 
@@ -125,6 +128,7 @@ def test_the_patches_are_in_place() -> None:
     stepfunctions.install()
     stepfunctions.install()
     assert isinstance(vars(json_path)['parse'], functools._lru_cache_wrapper)
+    assert isinstance(vars(result_path)['parse'], functools._lru_cache_wrapper)
     assert isinstance(AmazonStateLanguageParser.parse, functools._lru_cache_wrapper)
     assert lambda_eval_utils.boto_client_for is boto_client.boto_client_for
     assert boto_client.boto_client_for('us-east-1', 'sqs') is boto_client.boto_client_for('us-east-1', 'sqs')
@@ -164,6 +168,41 @@ def test_maps_and_branches_share_a_machine_safely(machines: Machines) -> None:
     arn = machines.create(machine(Start=start, Each=each))
     for execution in [machines.start(arn) for _ in range(3)]:
         assert json.loads(machines.end(execution)['output']) == [{'echoed': str(number)} for number in range(6)]
+
+
+def test_a_task_makes_no_request_of_the_sdk(machines: Machines) -> None:
+    seen: list[Call] = []
+    backends.on_call(seen.append)
+    assert machines.run(machine(Only=task('echo')))['status'] == 'SUCCEEDED'
+    assert 'states' in {call.service for call in seen}
+    assert 'lambda' not in {call.service for call in seen}
+
+
+@pytest.mark.parametrize('event', [{'verb': 'echo', 'text': 'ü'}, {'verb': 'echo', 'text': None}, {'verb': 'fail'}])
+def test_a_task_is_answered_as_by_invoke(machines: Machines, aws: Clients, event: Json) -> None:
+    parameters = {'FunctionName': WORKER, 'Payload': json.dumps(event).encode()}
+    ours, theirs = lambda_backend.answer(parameters), aws('lambda').invoke(**parameters)
+    assert ours is not None
+    theirs['Payload'] = json.loads(theirs['Payload'].read())
+    del theirs['ResponseMetadata']
+    for answer in (ours, theirs):
+        if 'FunctionError' in answer:
+            assert answer['Payload'].pop('requestId')
+    assert ours == theirs
+
+
+def test_moto_answers_what_is_not_a_plain_invoke(machines: Machines) -> None:
+    plain = {'FunctionName': WORKER, 'Payload': b'{}'}
+    for other in (
+        {'InvocationType': 'Event'},
+        {'FunctionName': 'unknown'},
+        {'Payload': b'"%s"' % (b'x' * MAX_REQUEST)},
+        {'Payload': None},
+    ):
+        assert lambda_backend.answer({**plain, **other}) is None
+    form = {'Parameters': {'FunctionName': WORKER.replace('worker', 'unknown'), 'Payload': {}}}
+    ended = machines.run(machine(Only=task('echo') | form))
+    assert (ended['status'], ended['error']) == ('FAILED', 'Lambda.ResourceNotFoundException')
 
 
 def test_a_function_may_be_the_resource_itself(machines: Machines) -> None:
