@@ -51,6 +51,10 @@ LOG, SERVER_LOG, LOG_SIZE = 'functions.jsonl', 'server.log', 32 * 1024 * 1024
 #: How often garbage is collected: Python's default; and while booting, where the default costs a second.
 _DEFAULT, _RARELY = gc.get_threshold(), (30_000, 5, 5)
 
+#: Seconds after which a thread that computes lets another one continue. A request waits for the interpreter after each
+#: of its ten calls of DynamoDB, so Python's 5 ms add up. A function on Lambda has one thread and needs none of it.
+_SWITCH = 0.001
+
 #: Report of the start in memory mode, by the setting that is the reason.
 _IN_MEMORY = {
     'memory': 'STATE=memory: nothing is stored beyond this run.',
@@ -308,6 +312,7 @@ def _finish(settings: Settings, deployed: Stack, roles: Mapping[str, Function]) 
     gc.collect()
     gc.freeze()  # objects of the start stay: the collector need not scan them again
     gc.set_threshold(*_DEFAULT)
+    sys.setswitchinterval(_SWITCH)
     ready.write_ready(settings, facts)
 
 
