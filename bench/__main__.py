@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from bench.figures import pace
+
 #: Modules of this package with a ``run`` that returns (measurement, figure) rows.
 PARTS = (
     'api',
@@ -28,8 +30,10 @@ def main(parts: list[str]) -> int:
         return 2
     for part in parts or PARTS:
         print(f'\n## {part}\n\n| measured | figure |\n|---|---|', flush=True)
+        print(f'| CPU of a fixed computation, before | {pace()} |', flush=True)
         for name, figure in importlib.import_module(f'bench.{part}').run():
             print(f'| {name} | {figure} |', flush=True)
+        print(f'| CPU of a fixed computation, after | {pace()} |', flush=True)
     return 0
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bench.service import Client, _ms, _timed
+from bench.figures import spread
+from bench.service import Client, _timed
 from local.launch import launched
 
 #: Views of each kind, and volumes whose creation, renaming and deletion fill the log.
@@ -49,9 +50,9 @@ def _views(url: str) -> list[tuple[str, str]]:
         browser.close()
     requests, sent, files = views[0][3]
     return [
-        ('console, first view (log-in form), p50', _ms([view[0] for view in views])),
-        ('console, log-in to overview, p50', _ms([view[1] for view in views])),
-        ('console, later view (overview), p50', _ms([view[2] for view in views])),
+        ('console, first view (log-in form), p50', spread([view[0] for view in views])),
+        ('console, log-in to overview, p50', spread([view[1] for view in views])),
+        ('console, later view (overview), p50', spread([view[2] for view in views])),
         ('console, files of the first view', f'{requests}, {sent / 1000:.0f} kB sent, {files / 1000:.0f} kB'),
     ]
 
@@ -94,9 +95,9 @@ def _operations(client: Client) -> list[tuple[str, str]]:
     lists = [_timed(lambda: client.call('GET', '/operations?limit=50')) for _ in range(TIMES)]
     shown = [_timed(lambda: client.call('GET', f'/operations/{created}')) for _ in range(TIMES)]
     return [
-        ('GET /v3/operations, 50 of them, p50', _ms(lists)),
-        ('GET /v3/operations/{id} with its steps, p50', _ms(shown)),
-        ('PUT volume (complete with its response, logged), p50', _ms(renames)),
+        ('GET /v3/operations, 50 of them, p50', spread(lists)),
+        ('GET /v3/operations/{id} with its steps, p50', spread(shown)),
+        ('PUT volume (complete with its response, logged), p50', spread(renames)),
     ]
 
 

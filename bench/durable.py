@@ -9,7 +9,6 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
-import statistics
 import tempfile
 import time
 import uuid
@@ -21,11 +20,12 @@ import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from bench import service
+from bench.figures import spread
 from bench.service import CLIENTS, Client
 from local.launch import free_ports, launched
 
 #: Records in the large state, boots of each kind, and turns of both modes.
-VOLUMES, BOOTS, TURNS = 10_000, 3, 2
+VOLUMES, BOOTS, TURNS = 10_000, 5, 2
 
 #: Attributes of a volume that has no place on a backend.
 _PLACELESS = {'status': 'error', 'host': None, 'claimed_gb': None, 'in_transit_gb': None}
@@ -45,14 +45,10 @@ def _boots(folder: Path) -> list[tuple[str, str]]:
     stopped = [_boot(state, ports) for _ in range(BOOTS)]
     killed = [_boot(state, ports, signal.SIGKILL) for _ in range(BOOTS + 1)][1:]
     return [
-        ('boot to ready, empty', _seconds(fresh)),
-        (f'boot to ready, {VOLUMES:,} volumes', _seconds(stopped)),
-        (f'restart after SIGKILL, {VOLUMES:,} volumes', _seconds(killed)),
+        ('boot to ready, empty', spread(fresh, 's')),
+        (f'boot to ready, {VOLUMES:,} volumes', spread(stopped, 's')),
+        (f'restart after SIGKILL, {VOLUMES:,} volumes', spread(killed, 's')),
     ]
-
-
-def _seconds(found: list[float]) -> str:
-    return f'{statistics.median(found):.1f} s'
 
 
 def _boot(state: Path, ports: Mapping[str, str], end: signal.Signals = signal.SIGTERM) -> float:
@@ -98,6 +94,6 @@ def _modes(folder: Path) -> list[tuple[str, str]]:
             with launched(state, {'STATE': mode}) as facts:
                 client = Client(facts, state / 'clouds.yaml')
                 client.unlimited()
-                for name, figure in [*service._latencies(client), *service._burst(client)]:
+                for name, figure in [*service._latencies(client), *service._bursts(client, 5)]:
                     rows.setdefault(f'{name}, {"in memory" if mode else "stored"}', []).append(figure)
     return [(name, ' / '.join(figures)) for name, figures in sorted(rows.items())]

@@ -1,7 +1,8 @@
 """Waiting times of the service's users, and its cost: measured on a separate local cloud.
 
 The client is bare HTTP on one kept connection a thread, so that the figures are the service's and not a client
-library's. CPU and memory are those of the server and all its children, from /proc.
+library's. CPU and memory are those of the server and all its children, from /proc. A figure is a median, with the least
+and the greatest of its runs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
-import statistics
 import tempfile
 import time
 import uuid
@@ -20,13 +20,22 @@ from typing import Any
 import urllib3
 import yaml
 
+from bench.figures import percentile, spread
 from local.launch import launched
 
 #: Repetitions of a figure that is a median.
 TIMES = 30
 
-#: A statistic needs so many volumes; a burst makes so many with so many clients.
-LISTED, BURST, CLIENTS = 1000, 200, 8
+#: A list has so many volumes; they are made in so many bursts of as many, by so many clients.
+LISTED, BURSTS, BURST, CLIENTS = 1000, 5, 200, 8
+
+#: Measured requests: name -> (path, runs for the waiting time, requests whose CPU is measured at once).
+READS = {
+    'list detail, all 1,000': ('/volumes/detail', 10, 5),
+    'list detail, 100 of 1,000': ('/volumes/detail?limit=100', 30, 30),
+    'list brief, all 1,000': ('/volumes', 10, 5),
+    'GET volume': ('/volumes/{id}', 100, 200),
+}
 
 #: Seconds between polls of a status, shorter than the measured times.
 POLL = 0.004
@@ -61,8 +70,11 @@ class Client:
             raise RuntimeError(f'{method} {path} answered {answer.status}: {answer.data[:300]!r}')
         return json.loads(answer.data) if answer.data else None
 
-    def create(self) -> str:
-        return str(self.call('POST', '/volumes', {'volume': {'size': 1}})['volume']['id'])
+    def create(self, number: int = 0) -> str:
+        """Create a volume. Of three in a row one has a name, and one a name and metadata."""
+        named = {'name': f'volume {number}', 'description': 'of a bench'} if number % 3 else {}
+        metadata = {'metadata': {f'key{each}': 'value' * each for each in range(5)}} if number % 3 == 2 else {}
+        return str(self.call('POST', '/volumes', {'volume': {'size': 1, **named, **metadata}})['volume']['id'])
 
     def wait(self, id: str, status: str = 'available') -> None:
         while (found := self.call('GET', f'/volumes/{id}')['volume']['status']) != status:
@@ -83,26 +95,24 @@ def run() -> list[tuple[str, str]]:
             client = Client(facts, state / 'clouds.yaml')
             memory = _memory(client.pid)
             client.unlimited()
-            rows = [*_latencies(client), *_burst(client), *_lists(client)]
+            rows = [*_latencies(client), *_bursts(client, BURSTS), *_reads(client)]
             return [*rows, ('memory of all processes, idle after boot', f'{memory / 2**20:.0f} MiB')]
 
 
 def _latencies(client: Client) -> list[tuple[str, str]]:
     client.wait(client.create())  # the first one pays for imports, as a cold start would
-    posts, ready, attaches, gets = [], [], [], []
-    for _ in range(TIMES):
+    posts, ready, attaches = [], [], []
+    for number in range(TIMES):
         began = time.perf_counter()
-        volume = client.create()
+        volume = client.create(number)
         posts.append(time.perf_counter() - began)
         client.wait(volume)
         ready.append(time.perf_counter() - began)
-        gets.append(_timed(lambda id=volume: client.call('GET', f'/volumes/{id}')))  # type: ignore[misc]
         attaches.append(_attach(client, volume))
     return [
-        ('POST /volumes, p50', _ms(posts)),
-        ('POST -> available, p50', _ms(ready)),
-        ('attach with connector, p50', _ms(attaches)),
-        ('GET volume, p50', _ms(gets)),
+        ('POST /volumes', spread(posts)),
+        ('POST -> available', spread(ready)),
+        ('attach with connector', spread(attaches)),
     ]
 
 
@@ -115,41 +125,64 @@ def _attach(client: Client, volume: str) -> float:
     return spent
 
 
-def _burst(client: Client) -> list[tuple[str, str]]:
-    before, began = _cpu(client.pid), time.perf_counter()
-    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
-        volumes = list(pool.map(lambda _: client.create(), range(BURST)))
-    waiting = set(volumes)
-    while waiting:
-        time.sleep(0.2)
-        listed = client.call('GET', '/volumes/detail?limit=1000')['volumes']
-        waiting -= {volume['id'] for volume in listed if volume['status'] == 'available'}
-    spent = time.perf_counter() - began
-    cpu = (_cpu(client.pid) - before) / BURST
+def _bursts(client: Client, bursts: int) -> list[tuple[str, str]]:
+    """``bursts`` times BURST creates by CLIENTS clients at the same time: at least 5 for a spread."""
+    posts: list[float] = []
+    rates, costs = zip(*(_burst(client, posts) for _ in range(bursts)), strict=True)
+    who = f'{BURST} creates by {CLIENTS} clients'
     return [
-        (f'{BURST} creates by {CLIENTS} clients, to available', f'{BURST / spent:.1f} per s'),
-        ('CPU per volume created, all processes', f'{cpu:.2f} s'),
+        (f'{who}, seconds per create to available', spread(rates)),
+        (f'{who}, creates per second', f'{BURST * bursts / sum(rate * BURST for rate in rates):.1f}'),
+        (f'{who}, POST p50 and p95', f'{percentile(posts, 50) * 1000:.0f} and {percentile(posts, 95) * 1000:.0f} ms'),
+        ('CPU per volume created, all processes', spread(costs)),
     ]
 
 
-def _lists(client: Client) -> list[tuple[str, str]]:
-    have = len(client.call('GET', '/volumes?limit=1000')['volumes'])
+def _burst(client: Client, posts: list[float]) -> tuple[float, float]:
+    """Return (seconds to available, seconds of CPU) for each volume; add the seconds of each POST to ``posts``."""
+
+    def create(number: int) -> str:
+        began = time.perf_counter()
+        volume = client.create(number)
+        posts.append(time.perf_counter() - began)
+        return volume
+
+    before, began = _cpu(client.pid), time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
-        for volume in list(pool.map(lambda _: client.create(), range(LISTED - have))):
-            client.wait(volume)
-    page = [_timed(lambda: client.call('GET', '/volumes/detail?limit=100')) for _ in range(10)]
-    every = [_timed(lambda: client.call('GET', '/volumes/detail')) for _ in range(5)]
-    return [('list detail, 100 of 1,000', _ms(page)), ('list detail, all 1,000', _ms(every))]
+        volumes = list(pool.map(create, range(BURST)))
+    waiting = set(volumes)
+    while waiting:
+        time.sleep(0.2)
+        listed = client.call('GET', f'/volumes/detail?limit={BURST}')['volumes']
+        waiting -= {volume['id'] for volume in listed if volume['status'] == 'available'}
+    return (time.perf_counter() - began) / BURST, (_cpu(client.pid) - before) / BURST
+
+
+def _reads(client: Client) -> list[tuple[str, str]]:
+    listed = client.call('GET', '/volumes?limit=1000')['volumes']
+    if len(listed) < LISTED:
+        raise RuntimeError(f'{len(listed)} volumes are fewer than the list is measured with')
+    rows = []
+    for name, (template, times, measured) in READS.items():
+        path = template.format(id=listed[0]['id'])
+        waits = [_timed(lambda path=path: client.call('GET', path)) for _ in range(times)]  # type: ignore[misc]
+        costs = [_cost(client, path, measured) for _ in range(5)]
+        rows += [(name, spread(waits)), (f'{name}, CPU of all processes', spread(costs))]
+    return rows
+
+
+def _cost(client: Client, path: str, times: int) -> float:
+    """Seconds of CPU per request; the kernel counts hundredths of a second, so many requests are measured at once."""
+    before = _cpu(client.pid)
+    for _ in range(times):
+        client.call('GET', path)
+    return (_cpu(client.pid) - before) / times
 
 
 def _timed(call: Callable[[], Any]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
-
-
-def _ms(seconds: list[float]) -> str:
-    return f'{statistics.median(seconds) * 1000:.1f} ms'
 
 
 def _family(pid: int) -> list[int]:

@@ -52,7 +52,7 @@ LOG, SERVER_LOG, LOG_SIZE = 'functions.jsonl', 'server.log', 32 * 1024 * 1024
 _DEFAULT, _RARELY = gc.get_threshold(), (30_000, 5, 5)
 
 #: Seconds after which a thread that computes lets another one continue. A request waits for the interpreter after each
-#: of its ten calls of DynamoDB, so Python's 5 ms add up. A function on Lambda has one thread and needs none of it.
+#: of its ten calls of DynamoDB, so Python's 5 ms add up. On Lambda a process serves one request at a time.
 _SWITCH = 0.001
 
 #: Report of the start in memory mode, by the setting that is the reason.
