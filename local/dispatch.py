@@ -28,8 +28,8 @@ def install() -> None:
     _cache_everywhere('camelcase_to_underscores', NAMES)
     BaseBackend.urls = property(_urls)  # type: ignore[method-assign, assignment]
     MotoRandom.get_random_string = _random_string  # type: ignore[method-assign]
-    SigV4Auth.canonical_request = _unread  # type: ignore[method-assign]
-    SigV4Auth.signature = _signature  # type: ignore[method-assign]
+    SigV4Auth.canonical_request = _unread
+    SigV4Auth.signature = _signature
 
 
 def _cache_everywhere(name: str, size: int | None) -> None:
