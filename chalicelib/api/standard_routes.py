@@ -47,10 +47,11 @@ def add_lists(
 
     def listing(view: Shown, path: str) -> Callable[[Request], Response]:
         def index(request: Request) -> Response:
-            wanted = query(request, filters)
+            chosen = _view(view, request)
+            wanted = query(request, filters)._replace(attributes=chosen.attributes(filters.kind))
             records, _ = list_(request.context, wanted)
             counted = (lambda: count(request.context, wanted)) if count else None
-            return page(request, name, _view(view, request), records, links=links, path=path, count=counted)
+            return page(request, name, chosen, records, links=links, path=path, count=counted)
 
         return index
 

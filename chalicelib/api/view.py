@@ -40,6 +40,8 @@ class Field(NamedTuple):
     requested_by: str | None = None
     #: The record's attribute that is the value.
     source: str | None = None
+    #: The only attribute that the value is computed from.
+    reads: str | None = None
 
     def shown(self, request: Request) -> bool:
         if not self.since <= request.version <= self.until:
@@ -62,10 +64,11 @@ def field(
     when: Callable[[Any], bool] | None = None,
     requested_by: str | None = None,
     source: str | None = None,
+    reads: str | None = None,
 ) -> Field:
     """Return a member whose value is computed from the record and the request."""
     versions = microversions.parse(since), microversions.parse(until)
-    return Field(name, value, *versions, admin_only, policy, when, requested_by, source)
+    return Field(name, value, *versions, admin_only, policy, when, requested_by, source, reads)
 
 
 def attribute(name: str, source: str | None = None, **facts: Any) -> Field:
@@ -87,7 +90,7 @@ def nothing(name: str, **facts: Any) -> Field:
 
 def links(collection: str) -> Field:
     """Return the member ``links``."""
-    return field('links', lambda record, request: request.links(collection, record.id))
+    return field('links', lambda record, request: request.links(collection, record.id), reads='id')
 
 
 class View:
@@ -99,6 +102,13 @@ class View:
     def and_(self, *fields: Field) -> View:
         """Return this view with more fields."""
         return View(*self.fields, *fields)
+
+    def attributes(self, kind: type) -> frozenset[str] | None:
+        """Return the attributes of a class of records that suffice for this view; None if it may need any."""
+        known: Mapping[str, Any] = kind.get_attributes() if hasattr(kind, 'get_attributes') else _EMPTY
+        needed = {each.reads or each.source for each in self.fields if each.when is None}
+        suffice = needed <= known.keys() and all(each.when is None for each in self.fields)
+        return frozenset(name for name in needed if name) if suffice else None
 
     def of(self, request: Request) -> Shown:
         """Return the function that shows a record to this request."""

@@ -337,8 +337,21 @@ def moved_on(kind: type[Record]) -> tuple[type[errors.CinderlessError], ...]:
     return errors.StateChanged, kind.not_found
 
 
-def page(kind: type[R], project_id: str, *, limit: int, marker: R | None = None) -> list[R]:
-    """One page of a project's records by ``created_at``, newest first. ``marker`` is the last one seen."""
+def page(
+    kind: type[R],
+    project_id: str,
+    *,
+    limit: int,
+    marker: R | None = None,
+    attributes: frozenset[str] | None = None,
+) -> list[R]:
+    """One page of a project's records by ``created_at``, newest first. ``marker`` is the last one seen.
+
+    ``attributes``: what is read of each record besides its key, None for all. It costs the same read units.
+    """
+    declared = kind.get_attributes()
+    keys = {'project_id', 'id', 'created_at'}
+    wanted = None if attributes is None else sorted(declared[name].attr_name for name in attributes | keys)
     start = _start_key(marker) if marker is not None else None
     found = kind.query(
         project_id,
@@ -347,6 +360,7 @@ def page(kind: type[R], project_id: str, *, limit: int, marker: R | None = None)
         scan_index_forward=False,
         limit=limit,
         last_evaluated_key=start,
+        attributes_to_get=wanted,
     )
     return list(found)
 

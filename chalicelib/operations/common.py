@@ -35,7 +35,10 @@ Matcher = Callable[[Any, Any], bool]
 
 
 class ListQuery(NamedTuple):
-    """One page of a list. ``sort``: (attribute, 'asc' or 'desc') pairs; a filter's name may end in ``~`` (contains)."""
+    """One page of a list. ``sort``: (attribute, 'asc' or 'desc') pairs; a filter's name may end in ``~`` (contains).
+
+    ``attributes``: the ones of each record that the caller needs, None for all; the others may be missing.
+    """
 
     limit: int = 1000
     marker: str | None = None
@@ -43,6 +46,7 @@ class ListQuery(NamedTuple):
     sort: tuple[tuple[str, str], ...] = NEWEST_FIRST
     filters: Mapping[str, Any] = types.MappingProxyType({})
     all_tenants: bool = False
+    attributes: frozenset[str] | None = None
 
 
 def find(context: Context, kind: type[R], id: str) -> R:
@@ -81,7 +85,8 @@ def list_records(
         return [], False
     own = marker is None or marker.project_id == context.project_id  # an administrator's may be of another project
     if query.sort == NEWEST_FIRST and not query.filters and not query.all_tenants and own:
-        found = base.page(kind, context.project_id, limit=query.offset + query.limit + 1, marker=marker)
+        most = query.offset + query.limit + 1
+        found = base.page(kind, context.project_id, limit=most, marker=marker, attributes=query.attributes)
         return _cut(found, query)
     return paged(_all(context, kind, query), query, marker, matchers)
 

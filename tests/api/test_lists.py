@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chalicelib.api import pagination
+from chalicelib.models import base
 from tests.api.front_door import Caller, FrontDoor
 from tests.api.records import Records
 
@@ -285,6 +286,25 @@ def test_a_page_too_large_for_one_response_is_cut(
     assert 0 < len(ids(answer)) < 5
     rest = member.get(answer.body['volumes_links'][0]['href'].partition('/v3')[2])
     assert ids(rest)[0] == five[len(ids(answer))]
+
+
+@pytest.mark.parametrize('query', ['', '?limit=2', '?limit=2&offset=1'])
+def test_a_brief_list_reads_only_what_it_shows(
+    member: Caller, five: list[str], monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    read, items = base.page, []
+
+    def page(*facts: Any, **named: Any) -> Any:
+        records = read(*facts, **named)
+        items.append({name for record in records for name, value in record.attribute_values.items() if value})
+        return records
+
+    monkeypatch.setattr(base, 'page', page)
+    brief, detail = (member.get(f'/volumes{path}{query}', at='3.70').body['volumes'] for path in ('', '/detail'))
+    assert brief == [{key: volume[key] for key in ('id', 'name', 'links')} for volume in detail]
+    assert items[0] & items[1] >= {'id', 'project_id', 'created_at', 'name'}
+    assert not items[0] & {'size', 'status', 'metadata', 'user_id'}
+    assert items[1] >= {'size', 'status', 'metadata', 'user_id'}
 
 
 @pytest.mark.parametrize('query', ['', '?limit=2', '?with_count=1', '?limit=2&with_count=1', '?limit=0'])
