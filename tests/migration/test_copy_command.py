@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from local.children import bound
 from tests.migration import databases
 from tests.system.clients import User
 from tests.system.cloud import ROOT, Cloud, start
@@ -78,7 +79,7 @@ def test_a_lun_is_copied_though_the_command_is_killed(moved: Moved) -> None:
         for seconds in (1.0, 2.0, 3.0):
             command = moved.command('copy', moved.id, url, '--to', POOL, '--apply')
             with subprocess.Popen(
-                command, cwd=ROOT, env={**os.environ, **secret}, stderr=subprocess.DEVNULL
+                bound(command), cwd=ROOT, env={**os.environ, **secret}, stderr=subprocess.DEVNULL
             ) as process:
                 time.sleep(seconds)
                 process.send_signal(signal.SIGKILL)

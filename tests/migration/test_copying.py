@@ -17,6 +17,7 @@ from cinderless.errors import Failure
 from cinderless.migration import copying, origins, run
 from cinderless.migration.report import Outcome
 from cinderless.migration.source import open_source
+from local.children import bound
 from tests.data_backends import Data, Disk, DiskDevice
 from tests.migration import databases
 from tests.simulation import FAST, Simulation
@@ -281,7 +282,7 @@ class TestOrigins:
         assert raw.read_bytes() == b'data' * 1024
 
     def test_a_file_that_is_open_for_writing_is_refused(self, raw: Path) -> None:
-        holder = subprocess.Popen(['sleep', '60'], stdout=raw.open('r+b'))
+        holder = subprocess.Popen(bound(['sleep', '60']), stdout=raw.open('r+b'))
         try:
             with pytest.raises(Failure, match=f'process {holder.pid} has it open'), origins.opened(str(raw), None):
                 pass
@@ -296,7 +297,7 @@ class TestOrigins:
         code = (
             'import fcntl, sys, time; f = open(sys.argv[1], "rb"); fcntl.lockf(f, fcntl.LOCK_SH); print(1, flush=True)'
         )
-        holder = subprocess.Popen(['python3', '-c', f'{code}; time.sleep(60)', str(raw)], stdout=subprocess.PIPE)
+        holder = subprocess.Popen(bound(['python3', '-c', f'{code}; time.sleep(60)', str(raw)]), stdout=subprocess.PIPE)
         try:
             assert holder.stdout is not None
             holder.stdout.readline()
