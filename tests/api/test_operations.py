@@ -254,11 +254,12 @@ def test_the_pages_of_all_projects_read_no_further_than_they_need(
     for number in range(300):
         facts = {'created_at': '2026-01-01T00:00:00.000000', 'first': {}, 'resource_id': 'old'}
         base.write(Operation(callers[0].project, f'req-{number:03}'), operation_log.kept(facts))
-    newest, read = base.newest_first, list[str]()
+    newest, read, projects = base.newest_first, list[str](), {caller.project for caller in callers}
 
     def counted(*arguments: Any, **options: Any) -> Any:
         for each in newest(*arguments, **options):
-            read.append(each.id)
+            if each.project_id in projects:  # other tests have theirs in the same table
+                read.append(each.id)
             yield each
 
     monkeypatch.setattr(base, 'newest_first', counted)
@@ -270,6 +271,6 @@ def test_the_pages_of_all_projects_read_no_further_than_they_need(
         listed += [one['id'] for one in answer.body['operations']]
         marker = f'&marker={listed[-1]}'
     assert listed[: len(made)] == made[::-1]  # then come those of other tests
-    assert 0 < len(read) < 200
+    assert len(made) <= len(read) < 100
     found = admin.get('/operations?all_tenants=1&since=2026-06-01T00:00:00').body['operations']
     assert [one['id'] for one in found][: len(made)] == made[::-1]
