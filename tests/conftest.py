@@ -3,6 +3,7 @@
 from tests.groups import pytest_xdist_make_scheduler
 from tests.recording import pytest_configure, pytest_sessionfinish, pytest_unconfigure
 from tests.run_statistics import counted, pytest_terminal_summary
+from tests.seeded import repeatable
 from tests.simulation import own_settings, simulation, tables, tables_of_moto, unreliable
 from tests.system.cloud import cloud
 
@@ -15,6 +16,7 @@ __all__ = [
     'pytest_terminal_summary',
     'pytest_unconfigure',
     'pytest_xdist_make_scheduler',
+    'repeatable',
     'simulation',
     'tables',
     'tables_of_moto',

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.internal.conjecture.providers import HypothesisProvider
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.machine import Model
@@ -49,12 +48,6 @@ ENDINGS = {
     'stale reads': 0.5, 'work overtaken by an equal request': 0.1,
     'work with a function killed': 0.01, 'work with an operation resent': 0.01, 'work with an answer lost': 0.01,
 }  # fmt: skip
-
-
-@pytest.fixture
-def repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A seed makes the same draws in every process: Hypothesis mixes in constants of the modules that are loaded."""
-    monkeypatch.setattr(HypothesisProvider, '_maybe_draw_constant', lambda *_, **__: None)
 
 
 def test_a_seed_draws_the_same_whatever_modules_are_loaded(

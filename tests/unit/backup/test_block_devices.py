@@ -84,7 +84,7 @@ def test_a_smaller_block_device_is_left_as_it_was(
     with loop_device(image_of(tmp_path, b'\xff' * (SIZE - MIB))) as device:
         assert restore(tmp_path, device) == 1
         assert content(device) == b'\xff' * (SIZE - MIB)
-    assert f'the target has {SIZE - MIB} bytes, the backup {SIZE}' in capsys.readouterr().err
+    assert f'has {SIZE - MIB} bytes, the volume {SIZE}: use a larger device' in capsys.readouterr().err
 
 
 def test_a_read_only_block_device_is_refused(
