@@ -66,6 +66,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+#: Loggers that stay at WARNING whatever is requested: at lower levels they log keys and passwords of AWS calls.
+LIBRARIES = ('boto3', 'botocore', 'pynamodb', 's3transfer', 'urllib3')
+
+
 def start() -> None:
     """Format this function's log lines as JSON; outside Lambda (tests, tools) logging is unchanged."""
     if not os.environ.get('AWS_LAMBDA_FUNCTION_NAME'):
@@ -75,8 +79,8 @@ def start() -> None:
     for handler in root.handlers or [logging.StreamHandler(sys.stdout)]:
         handler.setFormatter(JsonFormatter())
         root.addHandler(handler)
-    for noisy in ('boto3', 'botocore', 'pynamodb', 'urllib3'):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def bind_context(**fields: Any) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from chalicelib import errors
+from chalicelib import errors, telemetry
 from chalicelib.api import parameters as p
 from chalicelib.api.request import Request
 from chalicelib.api.services import UPDATE, services
@@ -47,6 +47,10 @@ def set_log(request: Request) -> None:
         raise errors.InvalidInput(
             reason=f'the log level of {request.body.get("binary")} is a parameter of the deployment: deploy again.'
         )
+    if str(request.body.get('prefix') or '').partition('.')[0] in telemetry.LIBRARIES:
+        raise errors.InvalidInput(
+            reason=f'the log level of {request.body["prefix"]} cannot be changed: its lines would contain keys.'
+        )
     for _, log in _loggers(request):
         log.setLevel(level)
 
@@ -58,9 +62,10 @@ def _is_addressed(request: Request) -> bool:
 
 
 def _loggers(request: Request) -> Iterator[tuple[str, logging.Logger]]:
-    """Return the loggers of this process under the prefix; without one, those of this service."""
+    """Return the loggers of this process under the prefix; without one, those of this service. Never a library's."""
     prefix = request.body.get('prefix') or 'chalicelib'
     known = logging.root.manager.loggerDict
     for name in sorted(known):
-        if name.startswith(prefix) and isinstance(known[name], logging.Logger):
+        own = name.partition('.')[0] not in telemetry.LIBRARIES
+        if own and name.startswith(prefix) and isinstance(known[name], logging.Logger):
             yield name, logging.getLogger(name)

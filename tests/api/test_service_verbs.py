@@ -129,3 +129,14 @@ def test_log_levels_are_those_of_the_process_that_answers(admin: Caller) -> None
     assert do(admin, 'get-log', binary='cinder-volume').body == {'log_levels': []}
     assert do(admin, 'set-log', binary='cinder-volume', level='INFO').status == 400
     assert do(admin, 'set-log', level='loud').fault[2] == 'Invalid input received: loud is not a valid log level.'
+
+
+@pytest.mark.parametrize('prefix', ['b', 'botocore', 'botocore.endpoint', 'urllib3', 'p'])
+def test_no_request_lets_the_sdk_log_its_calls(admin: Caller, prefix: str) -> None:
+    """Their lines have what KMS encrypts and what SSM returns."""
+    loggers = [logging.getLogger(name) for name in ('botocore.endpoint', 'botocore.parsers', 'urllib3', 'pynamodb')]
+    before = [one.level for one in loggers]
+    assert do(admin, 'set-log', prefix=prefix, level='DEBUG').status == (202 if len(prefix) == 1 else 400)
+    assert [one.level for one in loggers] == before
+    [row] = do(admin, 'get-log', prefix=prefix).body['log_levels']
+    assert not [name for name in row['levels'] if name.startswith(('botocore', 'urllib3', 'pynamodb'))]

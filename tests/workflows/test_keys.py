@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib import aws, errors
+from chalicelib import aws, errors, telemetry
 from chalicelib.clients.barbican import Secrets
 from chalicelib.context import caller_token
 from chalicelib.models import TABLES, Backup, BackupSchedule, Message, Secret, Volume, base
@@ -464,6 +464,9 @@ class TestBesideBackups:
         assert (found['result'], found['key']) == ('passed', 'missing')
 
     def test_it_is_nowhere_in_clear(self, simulation: Simulation, data: Data, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level('DEBUG', 'chalicelib')
+        for name in telemetry.LIBRARIES:
+            caplog.set_level('WARNING', name)
         backup = self.backup(simulation, data)
         copy = self.copied(simulation, backup)
         self.scrubbed(simulation, copy)
