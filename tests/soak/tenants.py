@@ -221,12 +221,13 @@ class Tenant:
         """Delete a resource, and with it those that are of it."""
         one = self.kept[manager][id]
         doomed = [one, *(each for kept in self.kept.values() for each in kept.values() if each.group == id)]
+        known = [each for each in doomed if not each.doubtful]
         for each in doomed:
             each.doubtful = True
         try:
             self.call(f'delete {manager}', lambda: getattr(one.user.cinder, manager).delete(id, **options))
         except Refused:
-            for each in doomed:
+            for each in known:  # an earlier deletion without an answer may be under way, and be why this one is refused
                 each.doubtful = False
             raise
         for each in doomed:
