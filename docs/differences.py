@@ -43,8 +43,9 @@ DIFFERENCES = (
     (
         '`PUT /os-services/get-log`, `/set-log`',
         'levels of every process',
-        'the level of the responding process; the level of other functions is a parameter of the deployment',
-        'Functions have no address and no permanent process.',
+        'the level of the responding process; the level of other functions is a parameter of the deployment; 400 for '
+        'the SDK and other libraries',
+        'Functions have no address and no permanent process. Below WARNING the SDK logs keys and passwords.',
     ),
     (
         '`PUT /os-hosts`, `PUT /os-hosts/{{id}}`',
