@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import functools
 import hashlib
 import hmac
@@ -118,13 +119,20 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> int:
         return connection.getresponse().status
 
 
+#: errno values of a connection that the receiver, or this side, has ended already.
+_ENDED = (errno.ENOTCONN, errno.EBADF)
+
+
 @contextlib.contextmanager
 def _ended(opened: socket.socket) -> Iterator[None]:
     """End a connection after TIMEOUT seconds: the block then reads its end."""
 
     def end() -> None:
-        with contextlib.suppress(OSError):  # the receiver has ended it
+        try:
             socket.socket.shutdown(opened, socket.SHUT_RDWR)
+        except OSError as error:
+            if error.errno not in _ENDED:
+                raise
 
     timer = threading.Timer(TIMEOUT, end)
     timer.daemon = True

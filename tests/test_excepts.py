@@ -117,10 +117,6 @@ REASONS = {
     ('cinderless/checks.py', 'deployment'): 'the refusal is the result of the check',
     ('cinderless/commands/dr.py', 'plan'): 'the refusal of a restore is part of the plan',
     ('infra/recover.py', 'main'): _TOP,
-    (
-        'infra/webhook.py',
-        'end',
-    ): 'a receiver may have ended the connection: that is all that is wanted',
     ('infra/webhook.py', '_send'): 'the notification stays in the queue, whatever kept it from the receiver',
     ('local/__main__.py', '_served'): _TOP,
     ('local/__main__.py', 'main'): 'a refused start is reported in one line',

@@ -1,4 +1,4 @@
-"""A read-only device, for a backend that cannot enforce it."""
+"""A read-only device, where nothing else enforces it: a backend that cannot, the origin of a copy."""
 
 from __future__ import annotations
 

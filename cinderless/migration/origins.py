@@ -13,13 +13,13 @@ import os
 import stat
 import struct
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from chalicelib.backup.image import FileDevice
-from chalicelib.device import BlockDevice, DeviceWrapper, Extent
-from chalicelib.errors import NotSupported
+from chalicelib.device import BlockDevice
+from chalicelib.drivers.read_only import ReadOnlyDevice
 from cinderless.errors import REFUSED, Failure
 
 #: The name under which this program logs in to a target.
@@ -35,22 +35,6 @@ _FLOCK = struct.Struct('hhqqi4x')
 _NO_LEASE = frozenset({errno.EINVAL, errno.EACCES, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS})
 
 
-class ReadOnly(DeviceWrapper):
-    """A device whose writing methods raise NotSupported."""
-
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        raise NotSupported(operation='write', backend='the origin', reason='it is read only')
-
-    def write_many(self, extents: Iterable[Extent]) -> None:
-        raise NotSupported(operation='write', backend='the origin', reason='it is read only')
-
-    def zero(self, offset: int, length: int) -> None:
-        raise NotSupported(operation='write', backend='the origin', reason='it is read only')
-
-    def flush(self) -> None:
-        """Nothing is written."""
-
-
 @contextmanager
 def opened(place: str, chap_secret: str | None) -> Iterator[BlockDevice]:
     """Open an origin for reading. A device is claimed, so that it is not mounted meanwhile.
@@ -61,7 +45,7 @@ def opened(place: str, chap_secret: str | None) -> Iterator[BlockDevice]:
         from chalicelib.iscsi.device import open_device
 
         with open_device(_connection(place, chap_secret), initiator=INITIATOR) as device:
-            yield ReadOnly(device)
+            yield ReadOnlyDevice(device)
         return
     path = Path(place)
     if not path.exists() or not (path.is_file() or path.is_block_device()):
@@ -71,7 +55,7 @@ def opened(place: str, chap_secret: str | None) -> Iterator[BlockDevice]:
         check_unused(path)
         with FileDevice(path, read_only=True) as file:
             _check_raw(path, file)
-            yield ReadOnly(file)
+            yield ReadOnlyDevice(file)
     finally:
         os.close(descriptor)
 
@@ -89,9 +73,11 @@ def check_unused(path: Path) -> None:
             raise _in_use(path, 'another process has locked a part of it')
         try:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except BlockingIOError:
+            raise _in_use(path, 'it is open for writing') from None
         except OSError as error:
             if error.errno not in _NO_LEASE:
-                raise _in_use(path, 'it is open for writing') from None
+                raise
         else:
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     finally:

@@ -39,15 +39,8 @@ def manager(door: FrontDoor, project: str) -> Caller:
     return door.caller('manager', project)
 
 
-@pytest.fixture
-def records(door: FrontDoor, project: str) -> Records:
-    return Records(project)
-
-
-def test_a_rule_is_about_the_users_own_volume(
-    overrides: Set, member: Caller, manager: Caller, records: Records
-) -> None:
-    volume = records.volume(user_id='user-member')
+def test_a_rule_is_about_the_users_own_volume(overrides: Set, member: Caller, manager: Caller, make: Records) -> None:
+    volume = make.volume(user_id='user-member')
     overrides(volume__update=OWN_ALONE, volume__create_snapshot=OWN_ALONE, volume__force_delete='@')
     body, snapshot = {'volume': {'name': 'x'}}, {'snapshot': {'volume_id': volume.id}}
 
@@ -59,11 +52,11 @@ def test_a_rule_is_about_the_users_own_volume(
 
 
 def test_a_volume_that_may_not_be_shown_does_not_exist(
-    overrides: Set, member: Caller, manager: Caller, admin: Caller, records: Records
+    overrides: Set, member: Caller, manager: Caller, admin: Caller, make: Records
 ) -> None:
     """Cinder answers 404, for what is done to it and for what is made from it."""
-    volume = records.volume(user_id='user-member', size=1)
-    snapshot = records.snapshot(volume, user_id='user-member')
+    volume = make.volume(user_id='user-member', size=1)
+    snapshot = make.snapshot(volume, user_id='user-member')
     overrides(volume__get=OWN_ALONE, volume__get_snapshot=OWN_ALONE)
 
     for caller in (manager, admin):
@@ -77,9 +70,9 @@ def test_a_volume_that_may_not_be_shown_does_not_exist(
     assert member.post('/volumes', {'volume': {'source_volid': volume.id, 'size': 1}}).status == 202
 
 
-def test_an_open_rule_opens_no_other_project(overrides: Set, stranger: Caller, records: Records) -> None:
+def test_an_open_rule_opens_no_other_project(overrides: Set, stranger: Caller, make: Records) -> None:
     """As in Cinder: the rule passes, and the record is not found. A volume and one that never existed are alike."""
-    volume, backup = records.volume(), records.backup(records.volume())
+    volume, backup = make.volume(), make.backup(make.volume())
     names = ('get', 'get_all', 'update', 'delete', 'extend', 'force_delete', 'create_snapshot', 'attachment_create')
     overrides(**{f'volume__{name}': '@' for name in names}, backup__get='@', backup__delete='', admin_api='@')
 
@@ -102,10 +95,10 @@ def test_an_open_rule_opens_no_other_project(overrides: Set, stranger: Caller, r
 
 
 def test_a_service_token_is_still_required(
-    overrides: Set, member: Caller, records: Records, monkeypatch: pytest.MonkeyPatch
+    overrides: Set, member: Caller, make: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cinder's protection against CVE-2023-2088 is not a policy."""
-    _, attachment = records.attached()
+    _, attachment = make.attached()
     nova = types.SimpleNamespace(attachment_of=lambda server, volume: attachment.id)
     monkeypatch.setattr(cloud, 'compute', lambda: nova)
     overrides(volume__attachment_delete='@', volume_extension__volume_actions__detach='@')
@@ -115,7 +108,7 @@ def test_a_service_token_is_still_required(
 
 @pytest.mark.parametrize('rule', ['@', 'role:member', 'rule:admin_api'])
 def test_administrators_by_override_see_no_log_of_other_projects(
-    overrides: Set, member: Caller, stranger: Caller, records: Records, rule: str
+    overrides: Set, member: Caller, stranger: Caller, make: Records, rule: str
 ) -> None:
     member.post('/volumes', {'volume': {'size': 1}})
     overrides(context_is_admin=rule, admin_api='@', xena_system_admin_or_project_reader='@')
@@ -126,10 +119,8 @@ def test_administrators_by_override_see_no_log_of_other_projects(
     assert stranger.get(f'/operations/{operation["id"]}').status == 404
 
 
-def test_overrides_of_extensions_only_restrict(
-    overrides: Set, member: Caller, reader: Caller, records: Records
-) -> None:
-    backup = records.backup(records.volume())
+def test_overrides_of_extensions_only_restrict(overrides: Set, member: Caller, reader: Caller, make: Records) -> None:
+    backup = make.backup(make.volume())
     overrides(backup__scrub='@', operation__get_all='role:member', xena_system_admin_or_project_member='@')
 
     assert reader.act(f'/backups/{backup.id}', 'cinderless:scrub', {}).status == 403
@@ -138,9 +129,9 @@ def test_overrides_of_extensions_only_restrict(
 
 
 def test_an_override_makes_administrators_as_in_cinder(
-    overrides: Set, member: Caller, admin: Caller, stranger: Caller, records: Records
+    overrides: Set, member: Caller, admin: Caller, stranger: Caller, make: Records
 ) -> None:
-    volume = records.volume()
+    volume = make.volume()
     overrides(context_is_admin=f'project_id:{stranger.project}')
 
     assert stranger.get('/os-services').status == 200
@@ -148,8 +139,8 @@ def test_an_override_makes_administrators_as_in_cinder(
     assert member.get('/os-services').status == 403
 
 
-def test_fields_of_a_view_follow_their_rules(overrides: Set, member: Caller, admin: Caller, records: Records) -> None:
-    volume = records.volume(host='h@b#p')
+def test_fields_of_a_view_follow_their_rules(overrides: Set, member: Caller, admin: Caller, make: Records) -> None:
+    volume = make.volume(host='h@b#p')
     overrides(volume_extension__volume_host_attribute='role:reader', volume_extension__volume_tenant_attribute='!')
 
     shown = member.get(f'/volumes/{volume.id}').body['volume']
@@ -167,10 +158,10 @@ def test_a_quota_of_another_project_is_shown_by_an_open_rule(
     assert member.get(f'/default-types/{project}', at='3.62').status == 403
 
 
-def test_rules_that_no_route_has(overrides: Set, member: Caller, admin: Caller, records: Records) -> None:
+def test_rules_that_no_route_has(overrides: Set, member: Caller, admin: Caller, make: Records) -> None:
     """Cinder checks them in the middle of an operation."""
-    kind = records.type(extra_specs={'multiattach': '<is> True'})
-    volume, plain = records.volume(multiattach=True, bootable=True, status='in-use', size=1), records.volume()
+    kind = make.type(extra_specs={'multiattach': '<is> True'})
+    volume, plain = make.volume(multiattach=True, bootable=True, status='in-use', size=1), make.volume()
     overrides(**{f'volume__{name}': 'role:admin' for name in
                  ('multiattach', 'multiattach_bootable_volume', 'extend_attached_volume')})  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.children import bound
+from tests.block_devices import loop_device
 from tests.migration import databases
 from tests.system.clients import User
 from tests.system.cloud import ROOT, Cloud, start
@@ -96,21 +97,15 @@ def test_a_lun_is_copied_though_the_command_is_killed(moved: Moved) -> None:
 
 def test_a_device_in_use_is_refused(moved: Moved) -> None:
     original = image(moved.folder / 'original.raw', 4)
-    found = subprocess.run(['losetup', '--find', '--show', original], capture_output=True, text=True)
-    if found.returncode:
-        pytest.skip(f'no loop device: {found.stderr}')
-    device = found.stdout.strip()
-    try:
+    with loop_device(original) as device:
         refused = moved.copy(str(original), '--apply')
         assert (refused.returncode, 'is in use' in refused.stderr) == (2, True), refused.stderr
-        with open(device, 'r+b'):  # noqa: PTH123
-            refused = moved.copy(device, '--apply')
+        with device.open('r+b'):
+            refused = moved.copy(str(device), '--apply')
         assert (refused.returncode, f'process {os.getpid()} has it open' in refused.stderr) == (2, True), refused.stderr
         assert moved.volume.status == 'maintenance'
-        done = moved.copy(device, '--apply')
+        done = moved.copy(str(device), '--apply')
         assert done.returncode == 0, done.stderr
-    finally:
-        subprocess.run(['losetup', '--detach', device], check=True)
     host = hypervisor('compute-1')
     with Attached(moved.admin, moved.volume, host, 'ro') as info:
         assert host.compare(original, info)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib import errors
+from chalicelib.drivers.read_only import ReadOnlyDevice
 from chalicelib.models import Pool, Volume, base
 from cinderless.errors import Failure
 from cinderless.migration import copying, origins, run
@@ -61,7 +62,7 @@ class World:
             copying.check_row(source, self.id)
 
     def copy(self, *, unused: Callable[[], None] | None = None) -> copying.Result:
-        origin = origins.ReadOnly(DiskDevice(self.disk, lambda _: None, writable=False))
+        origin = ReadOnlyDevice(DiskDevice(self.disk, lambda _: None, writable=False))
         volume = copying.find(self.id)
         copying.check(volume, origin, FAST)
         return copying.copy(volume, origin, FAST, unused or self.check_row, lambda _: None)
@@ -277,7 +278,7 @@ class TestOrigins:
         with origins.opened(str(raw), None) as device:
             assert device.read(0, 4) == b'data'
             for write in (lambda: device.write(0, b'x' * 512), lambda: device.zero(0, 512)):
-                with pytest.raises(errors.NotSupported):
+                with pytest.raises(errors.DeviceError, match='read-only'):
                     write()
         assert raw.read_bytes() == b'data' * 1024
 

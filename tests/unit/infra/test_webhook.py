@@ -131,7 +131,7 @@ def dripping(name: str, sent: list[str]) -> Iterator[str]:
     part, end, start = DRIPS[name]
 
     def run() -> None:
-        with contextlib.suppress(OSError), listener.accept()[0] as one:
+        with contextlib.suppress(ConnectionError), listener.accept()[0] as one:
             one.sendall(start)
             for _ in range(400):
                 one.sendall(part)
